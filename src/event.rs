@@ -1,0 +1,125 @@
+//! The words a run speaks: [`Event`] while it works, [`Outcome`] at its end.
+//!
+//! Both are lines of NDJSON and a contract with every client (golden copies are in `tests/data/wire/`). This module
+//! formats; it reads no clock and opens no file.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// A stage of a run, as the wire names it. Clients ignore the ones they do not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Waiting for its turn.
+    Queued,
+    /// Checking everything that can be checked without changing anything.
+    Preflight,
+    /// Pulling the image.
+    Pull,
+    /// Making sure that what was pulled is what was asked for.
+    Verify,
+    /// Moving the `latest` tag.
+    Tag,
+    /// Writing the new version into a container's template.
+    Template,
+    /// Replacing a container.
+    Update,
+    /// Waiting until a container answers as it should.
+    Health,
+    /// The last lines of a container that failed.
+    Logs,
+    /// Putting back what was there before.
+    Rollback,
+    /// Removing what is no longer needed.
+    Cleanup,
+    /// The stream is alive and the run is at work; never in a log.
+    Heartbeat,
+}
+
+/// One line of progress.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// What the run is doing.
+    pub phase: Phase,
+    /// One line for a person; control characters already made harmless.
+    pub message: String,
+    /// RFC 3339, UTC, milliseconds.
+    pub time: String,
+    /// The run, on its first line only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<String>,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Everything that was asked for is live.
+    Ok,
+    /// It is not; `error` says why.
+    Fail,
+}
+
+/// The last line of a run and its status document: the only line without a `phase`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Ok or fail.
+    pub status: Status,
+    /// Why it failed, in one sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The deployed version, for a deploy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The commit, when the request named one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha: Option<String>,
+    /// RFC 3339, UTC, milliseconds.
+    pub started_at: String,
+    /// RFC 3339, UTC, milliseconds.
+    pub finished_at: String,
+    /// From start to finish, in milliseconds.
+    pub duration_ms: u64,
+    /// The run.
+    pub run_id: String,
+    /// Further members of this kind of run (`dry_run`, `interrupted`, `cancelled`, ...).
+    #[serde(flatten)]
+    pub more: Map<String, Value>,
+}
+
+impl Event {
+    /// The event as a line, without its newline.
+    pub fn line(&self) -> String {
+        to_line(self)
+    }
+}
+
+impl Outcome {
+    /// The outcome as a line, without its newline.
+    pub fn line(&self) -> String {
+        to_line(self)
+    }
+}
+
+/// The outcome in `line`, when it is the last line of a run; `None` for an event.
+pub fn outcome_of(line: &str) -> Option<Outcome> {
+    serde_json::from_str(line).ok()
+}
+
+fn to_line(value: &impl Serialize) -> String {
+    // Strings, numbers and maps with string keys: serialising them cannot fail.
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// `text` as it may stand in a log or a stream: one line, no control characters, no invalid UTF-8.
+///
+/// A tool's output, a claim or a header reaches terminals and CI logs; escape sequences in it must not act there.
+pub fn harmless(text: &str) -> String {
+    text.chars().map(|c| if is_harmful(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+fn is_harmful(c: char) -> bool {
+    // Tab is kept; C0, DEL, C1, line and paragraph separators, and the bidirectional overrides are not.
+    (c.is_control() && c != '\t')
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}

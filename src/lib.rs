@@ -1,0 +1,31 @@
+//! A pull-based deploy daemon. The modules stand in reading order; imports point up this list and never down.
+//!
+//! ```text
+//! bytes -> Head -> Request -> Unverified -> Signed -> Claimed -> Permitted -> Grant      (session: gate/)
+//!       -> run folder + ticket -> turn -> Step, Step, Step -> Event, Event -> log         (run)
+//!                                                      log -> follow -> chunked stream    (session -> front)
+//!                                                      Outcome -> record -> public status
+//! ```
+
+// Words.
+pub mod event;
+pub mod limits;
+// Bytes in, facts out; no I/O.
+pub mod config;
+pub mod http;
+pub mod jwt;
+pub mod link;
+// The machine.
+pub mod os;
+// What a request needs.
+pub mod fetch;
+pub mod gate;
+pub mod run;
+// What a run does.
+pub mod deploy;
+// One connection.
+pub mod front;
+pub mod session;
+// How it starts.
+pub mod cli;
+pub mod door;

@@ -1,0 +1,140 @@
+//! Every number that bounds something, with its reason.
+//!
+//! A bound that an operator may move is a default here and a setting in [`crate::config`]; the rest are fixed, so
+//! that an auditor can read in one place how much of anything a stranger can make this program hold.
+
+use std::time::Duration;
+
+// ---- connections -------------------------------------------------------------------------------------------------
+
+/// From the first byte to the end of the request: handshake, head and body together.
+/// A phone on a bad line needs two; a peer that trickles gets this and no more.
+pub const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A caller that takes no byte of its answer for this long is let go; the run does not notice.
+pub const STALLED_CALLER: Duration = Duration::from_secs(60);
+
+/// Silence on a stream after which a heartbeat line goes out. Proxies and NATs drop idle connections after 30 s or more.
+pub const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// Connections not yet admitted, over all doors (`DEPLOYER_MAX_SESSIONS`).
+pub const MAX_SESSIONS: u32 = 64;
+
+/// The same for one source: an IPv4 address or an IPv6 /64 (`DEPLOYER_MAX_SESSIONS_PER_SOURCE`).
+pub const MAX_SESSIONS_PER_SOURCE: u32 = 32;
+
+/// Callers that follow a run at one time (`DEPLOYER_MAX_FOLLOWERS`).
+pub const MAX_FOLLOWERS: u32 = 64;
+
+/// Waits between attempts to start a warm session that died before it was ready: the first, and the longest.
+pub const WARM_BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+// ---- HTTP --------------------------------------------------------------------------------------------------------
+
+/// Bytes of a request head, request line and headers together. A token of 8 KiB fits with room to spare.
+pub const MAX_HEAD: usize = 16 * 1024;
+
+/// Bytes of a request target. The longest path of ours is `/runs/<id>/log`.
+pub const MAX_TARGET: usize = 1024;
+
+/// Headers of one request. curl sends five.
+pub const MAX_HEADERS: usize = 64;
+
+/// Bytes of a request body, decoded. The largest request of ours is under 300.
+pub const MAX_BODY: usize = 4 * 1024;
+
+/// Bytes of a body as sent, chunk framing included: one-byte chunks cost six bytes each.
+pub const MAX_BODY_WIRE: usize = 8 * MAX_BODY;
+
+// ---- tokens ------------------------------------------------------------------------------------------------------
+
+/// Bytes of a compact token. GitHub's are about 1.5 KiB (RFC 8725 asks for a bound before any work).
+pub const MAX_TOKEN: usize = 8 * 1024;
+
+/// Bytes of a key id.
+pub const MAX_KID: usize = 256;
+
+/// Bytes of a `jti`. GitHub's is a UUID; nobody promises that.
+pub const MAX_JTI: usize = 256;
+
+/// How far the issuer's clock and ours may differ. The time checks and the life of a remembered `jti` use this one
+/// constant: a record that died before its token's last second would open a replay window.
+pub const LEEWAY: Duration = Duration::from_secs(30);
+
+/// Longest accepted distance from `iat` to `exp`. GitHub's tokens live 5 minutes; GitLab's may live an hour.
+pub const MAX_TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
+
+/// Oldest accepted `iat`, whatever `exp` says.
+pub const MAX_TOKEN_AGE: Duration = Duration::from_secs(3600);
+
+/// Whole seconds above 2^53 are not exact in every JSON reader, so no time claim may be larger.
+pub const MAX_TIME_CLAIM: u64 = 1 << 53;
+
+// ---- keys over the network ---------------------------------------------------------------------------------------
+
+/// Bytes of a key set. GitHub's is under 10 KiB.
+pub const MAX_JWKS: usize = 64 * 1024;
+
+/// Keys in one set.
+pub const MAX_KEYS: usize = 64;
+
+/// A fetched key set serves this long without a good fetch; this is how fast a withdrawn key dies at the latest.
+pub const JWKS_MAX_AGE: Duration = Duration::from_secs(24 * 3600);
+
+/// A key set older than this is fetched again when a request comes, but still serves when that fails.
+pub const JWKS_SOFT_AGE: Duration = Duration::from_secs(6 * 3600);
+
+/// Between two fetches, good or bad: a flood of unknown key ids must not become a flood at the issuer.
+pub const JWKS_COOLDOWN: Duration = Duration::from_secs(60);
+
+/// One outbound request, in all: name, connection, handshake, answer.
+pub const FETCH_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Bytes of an outbound answer other than a key set: a health document.
+pub const MAX_FETCH: usize = 64 * 1024;
+
+// ---- the replay memory -------------------------------------------------------------------------------------------
+
+/// Bytes of the memory's file. 100,000 ids take about 10 MiB; past this something is wrong, and we refuse.
+pub const MAX_REPLAY_FILE: u64 = 64 * 1024 * 1024;
+
+/// A lock on a state file that is not had within this time is a failure, not a reason to hang.
+pub const STATE_LOCK_WAIT: Duration = Duration::from_secs(5);
+
+// ---- runs --------------------------------------------------------------------------------------------------------
+
+/// Waiting runs (`DEPLOYER_QUEUE_MAX`).
+pub const QUEUE_MAX: u32 = 32;
+
+/// How long a run waits for its turn (`DEPLOYER_QUEUE_MAX_WAIT`).
+pub const QUEUE_MAX_WAIT: Duration = Duration::from_secs(15 * 60);
+
+/// How long a run may take from its turn on, the way forward (`DEPLOYER_RUN_MAX`).
+pub const RUN_MAX: Duration = Duration::from_secs(15 * 60);
+
+/// Run folders that are kept (`DEPLOYER_KEEP_RUNS`), and the most that `/runs` lists.
+pub const KEEP_RUNS: u32 = 50;
+
+/// Every wait on a file is tried again this often, whatever inotify says or does not say.
+pub const RETRY: Duration = Duration::from_millis(250);
+
+/// Bytes of one run's log. Past it only the phases' own lines are written, without the tools' output.
+pub const MAX_LOG: u64 = 64 * 1024 * 1024;
+
+/// Bytes of one line of a tool's output; the rest of a longer one is cut, and said to be.
+pub const MAX_LINE: usize = 8 * 1024;
+
+/// From a gentle end (TERM) to the hard one (KILL).
+pub const KILL_AFTER: Duration = Duration::from_secs(10);
+
+// ---- the link between front and session --------------------------------------------------------------------------
+
+/// Bytes of one frame. The largest is a request: a token, a body and a head, each bounded above, escaped as JSON.
+pub const MAX_FRAME: usize = 128 * 1024;
+
+/// Log lines that front may send for one connection; a front that has been taken over cannot fill the log.
+pub const MAX_FRONT_LOG_LINES: usize = 16;
+
+/// Bytes of all settings together, as handed to a role: they must fit into one pipe buffer (pipe(7): 64 KiB), so that
+/// they are complete before the role starts.
+pub const MAX_SETTINGS: usize = 60 * 1024;
