@@ -1,1 +1,189 @@
-//! (to come)
+//! Settings -> [`Config`]: nothing in a `Config` can be wrong.
+//!
+//! A [`Settings`] is the raw map, as the environment or an `--env-file` gave it; [`Config::from_settings`] makes sense of
+//! all of it or returns every complaint at once. No I/O but reading the environment file: whether a file exists or a
+//! program runs is for `check` and for the role that needs it.
+
+mod endpoint;
+mod parse;
+mod settings;
+mod source;
+
+pub use endpoint::{BodyRule, Endpoint, Expected, Job, Pin};
+pub use parse::Complaint;
+pub use settings::{Settings, SettingsError};
+pub use source::{Cidr, Sources};
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// All settings, checked. Made only by [`Config::from_settings`].
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where `serve` binds when nobody hands it a socket; the first that can be bound of each family
+    /// (`:8443` is `[::]:8443` dual-stack, or `0.0.0.0:8443` where there is no v6).
+    pub listen: Listen,
+    /// Certificate chain, PEM (`DEPLOYER_CERT_FILE`).
+    pub cert_file: PathBuf,
+    /// Its private key, PEM (`DEPLOYER_KEY_FILE`).
+    pub key_file: PathBuf,
+    /// Who signs tokens, and where the keys are.
+    pub issuer: Issuer,
+    /// What can be asked for with a token; looked up by path.
+    pub endpoints: Vec<Endpoint>,
+    /// Who may POST and read run logs (`DEPLOYER_ALLOWED_IPS`).
+    pub allowed: Sources,
+    /// Who may GET the open paths (`DEPLOYER_STATUS_ALLOWED_IPS`; everyone when unset).
+    pub status_allowed: Sources,
+    /// The front's user (`DEPLOYER_USER`).
+    pub front_user: Account,
+    /// The fetcher's user (`DEPLOYER_FETCH_USER`).
+    pub fetch_user: Account,
+    /// Caps on connections and followers.
+    pub caps: Caps,
+    /// Bounds on waiting and running.
+    pub runs: RunLimits,
+    /// Where state lives.
+    pub places: Places,
+    /// env_logger's filter syntax (`DEPLOYER_LOG`).
+    pub log: String,
+    /// What a deploy does.
+    pub deploy: DeployConfig,
+}
+
+/// `DEPLOYER_ADDR`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// `:PORT`: every address of both families.
+    Everywhere(u16),
+    /// `HOST:PORT` with a literal address.
+    At(SocketAddr),
+}
+
+/// The token issuer.
+#[derive(Clone, Debug)]
+pub struct Issuer {
+    /// Equal to a token's `iss`, byte for byte (`DEPLOYER_ISSUER`).
+    pub name: String,
+    /// https, or http to loopback (`DEPLOYER_JWKS_URL`).
+    pub jwks_url: String,
+    /// PEM of the authorities to trust instead of the built-in roots (`DEPLOYER_CA_FILE`).
+    pub ca_file: Option<PathBuf>,
+}
+
+/// A user to become: a name is looked up by the role that needs it; a number is uid and gid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Account {
+    /// uid and gid.
+    Id(u32),
+    /// A name of the host's user database.
+    Name(String),
+}
+
+/// Caps on connections that are not yet admitted, and on followers.
+#[derive(Clone, Copy, Debug)]
+pub struct Caps {
+    /// All sources together.
+    pub sessions: u32,
+    /// One source.
+    pub sessions_per_source: u32,
+    /// Followers of runs.
+    pub followers: u32,
+}
+
+/// Bounds on runs.
+#[derive(Clone, Copy, Debug)]
+pub struct RunLimits {
+    /// Waiting runs.
+    pub queue_max: u32,
+    /// How long a run waits for its turn.
+    pub queue_max_wait: Duration,
+    /// How long it may take from its turn on.
+    pub run_max: Duration,
+    /// Run folders kept.
+    pub keep: u32,
+}
+
+/// The folders of DESIGN section 6.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// Small and lasting (`DEPLOYER_STATE_DIR`).
+    pub state: PathBuf,
+    /// Run folders (`DEPLOYER_RUNS_DIR`).
+    pub runs: PathBuf,
+    /// Locks, slots and the public folder (`DEPLOYER_RUNTIME_DIR`).
+    pub runtime: PathBuf,
+}
+
+/// What `/deploy` does.
+#[derive(Clone, Debug)]
+pub struct DeployConfig {
+    /// Without a tag (`DEPLOYER_IMAGE`).
+    pub image: String,
+    /// In the order of the deploy (`DEPLOYER_CONTAINERS`).
+    pub containers: Vec<Container>,
+    /// How a container is replaced.
+    pub backend: Backend,
+    /// The docker client (`DEPLOYER_DOCKER_PATH`).
+    pub docker: PathBuf,
+    /// What docker and the operator's command find in their environment; nothing else reaches them.
+    pub environment: Vec<(String, String)>,
+    /// How health is judged.
+    pub health: HealthConfig,
+}
+
+/// One container to deploy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Container {
+    /// Docker's name: `[a-zA-Z0-9][a-zA-Z0-9_.-]+`.
+    pub name: String,
+    /// Where its health is asked for, if anywhere.
+    pub health_url: Option<String>,
+}
+
+/// `DEPLOYER_BACKEND` with what each needs.
+#[derive(Clone, Debug)]
+pub enum Backend {
+    /// Rewrite the template, run Unraid's script, prove by inspection.
+    Unraid {
+        /// `DEPLOYER_TEMPLATE_DIR`.
+        templates: PathBuf,
+        /// `DEPLOYER_UPDATE_CONTAINER_PATH`.
+        update_container: PathBuf,
+    },
+    /// Create from a declaration, swap by names.
+    Docker {
+        /// `DEPLOYER_CONTAINER_DIR`.
+        declarations: PathBuf,
+    },
+    /// The operator's executable.
+    Command {
+        /// `DEPLOYER_COMMAND_PATH`.
+        program: PathBuf,
+        /// `DEPLOYER_PULL=on`: pull and tag before it.
+        pull: bool,
+    },
+}
+
+/// How a container's health is judged.
+#[derive(Clone, Copy, Debug)]
+pub struct HealthConfig {
+    /// The longest wait between two probes.
+    pub poll_interval: Duration,
+    /// How long a container may take to become healthy.
+    pub max_wait: Duration,
+    /// What counts.
+    pub expect: HealthExpect,
+}
+
+/// `DEPLOYER_HEALTH_EXPECT`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HealthExpect {
+    /// 200 with JSON whose `version` is the one deployed.
+    Version,
+    /// Any 200.
+    Status,
+    /// Docker's own health state; without a HEALTHCHECK: running, not restarting, for a while.
+    Container,
+}
