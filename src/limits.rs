@@ -46,6 +46,9 @@ pub const MAX_BODY: usize = 4 * 1024;
 /// Bytes of a body as sent, chunk framing included: one-byte chunks cost six bytes each.
 pub const MAX_BODY_WIRE: usize = 8 * MAX_BODY;
 
+/// Bytes of a chunk-size line of a request: eight digits and a short extension. No client of ours sends any.
+pub const MAX_CHUNK_LINE: usize = 128;
+
 // ---- tokens ------------------------------------------------------------------------------------------------------
 
 /// Bytes of a compact token. GitHub's are about 1.5 KiB (RFC 8725 asks for a bound before any work).
