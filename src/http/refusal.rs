@@ -69,6 +69,8 @@ pub enum Refusal {
     ChunkExtension,
     /// Anything but an empty line after the last chunk.
     Trailers,
+    /// A body that is not UTF-8, which no endpoint takes.
+    BodyNotText,
     /// Bytes after the end of the request.
     BytesBeyond,
     /// End of file in the head.
@@ -93,13 +95,13 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal, for the tests and the tables in the documents.
-    pub const ALL: [Refusal; 41] = {
+    pub const ALL: [Refusal; 42] = {
         use Refusal::*;
         [
             NotTls, BareCr, BareLf, Nul, RequestLine, Version, TargetTooLong, TargetForm, TargetDots, TargetEncoded,
             TargetBytes, HeadTooLarge, TooManyHeaders, Folded, SpaceBeforeColon, HeaderName, HeaderValue, HostMissing,
             HostTwice, HostMalformed, LengthTwice, LengthMalformed, LengthWithCoding, LengthRequired, Coding,
-            CodingInHttp10, BodyNotAllowed, BodyTooLarge, Chunk, ChunkExtension, Trailers, BytesBeyond, HeadEndsEarly,
+            CodingInHttp10, BodyNotAllowed, BodyTooLarge, Chunk, ChunkExtension, Trailers, BodyNotText, BytesBeyond, HeadEndsEarly,
             BodyEndsEarly, Expectation, TooSlow, NotFound, MethodNotAllowed("POST"), Source, Unreadable, NoAnswer,
         ]
     };
@@ -161,6 +163,7 @@ impl Refusal {
             Chunk => (400, "the chunked body is malformed"),
             ChunkExtension => (400, "a chunk extension is too long or malformed"),
             Trailers => (400, "trailers after a chunked body are not accepted"),
+            BodyNotText => (400, "the request body is not UTF-8 text"),
             BytesBeyond => (400, "bytes follow the end of the request"),
             HeadEndsEarly => (400, "the request ended before its head was complete"),
             BodyEndsEarly => (400, "the request ended before its body was complete"),

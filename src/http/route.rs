@@ -22,13 +22,13 @@ pub enum OpenPath {
     Document(&'static str),
 }
 
-/// Open paths: the path, the endpoint without which there is none, what is answered.
+/// Open paths: the path, the name of the endpoint without which there is none, what is answered.
 const OPEN: [(&str, Option<&str>, OpenPath); 5] = [
     ("/healthz", None, OpenPath::Health),
     ("/runs", None, OpenPath::Document("runs.json")),
-    ("/status", Some("/deploy"), OpenPath::Document("deploy.json")),
-    ("/tf-apply/status", Some("/tf-apply"), OpenPath::Document("tf-apply.json")),
-    ("/tf-plan/status", Some("/tf-plan"), OpenPath::Document("tf-plan.json")),
+    ("/status", Some("deploy"), OpenPath::Document("deploy.json")),
+    ("/tf-apply/status", Some("tf-apply"), OpenPath::Document("tf-apply.json")),
+    ("/tf-plan/status", Some("tf-plan"), OpenPath::Document("tf-plan.json")),
 ];
 
 const OPEN_METHODS: &str = "GET, HEAD";
@@ -42,7 +42,7 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// Routes with these configured endpoints, each a path like `/deploy`.
+    /// Routes with these configured endpoints, by their names: `deploy` has the path `/deploy`.
     pub fn new(endpoints: Vec<String>) -> Routes {
         Routes { endpoints }
     }
@@ -59,7 +59,7 @@ impl Routes {
             };
         }
         let (allowed, name) = match path {
-            path if self.has(path) => (Method::Post, ENDPOINT_METHODS),
+            path if self.is_endpoint(path) => (Method::Post, ENDPOINT_METHODS),
             path if is_log(path) => (Method::Get, LOG_METHODS),
             _ => return Err(Refusal::NotFound),
         };
@@ -69,6 +69,10 @@ impl Routes {
     fn open(&self, path: &str) -> Option<OpenPath> {
         let (_, endpoint, open) = OPEN.iter().find(|(open, _, _)| *open == path)?;
         endpoint.is_none_or(|endpoint| self.has(endpoint)).then_some(*open)
+    }
+
+    fn is_endpoint(&self, path: &str) -> bool {
+        path.strip_prefix('/').is_some_and(|name| self.has(name))
     }
 
     fn has(&self, endpoint: &str) -> bool {
@@ -88,7 +92,7 @@ mod tests {
     use super::*;
 
     fn find(method: Method, path: &str) -> Result<Route, Refusal> {
-        Routes::new(vec!["/deploy".into(), "/tf-plan".into()]).find(method, path)
+        Routes::new(vec!["deploy".into(), "tf-plan".into()]).find(method, path)
     }
 
     #[test]
