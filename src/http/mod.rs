@@ -24,7 +24,7 @@ pub use refusal::Refusal;
 pub use route::{OpenPath, Route, Routes};
 
 #[cfg(test)]
-mod mutation;
+mod mutation_tests;
 
 /// What came of feeding some bytes to a reader.
 #[derive(Debug, PartialEq, Eq)]
