@@ -67,7 +67,11 @@ fn main() {
     let behaviour = Behaviour::parse(&env::var("BEHAVE").unwrap_or_default());
     let port = number(&env::var("PORT").unwrap_or_else(|_| "8000".into()));
     if env::args().nth(1).as_deref() == Some("healthcheck") {
-        exit(if !behaviour.unhealthy && answers_200(port) { 0 } else { 1 });
+        exit(if !behaviour.unhealthy && answers_200(port) {
+            0
+        } else {
+            1
+        });
     }
     if !behaviour.stubborn {
         exit_on_term();
@@ -163,7 +167,8 @@ fn exit_on_term() {
 }
 
 fn number<N: std::str::FromStr>(text: &str) -> N {
-    text.parse().unwrap_or_else(|_| fail(&format!("not a number that fits: {text:?}")))
+    text.parse()
+        .unwrap_or_else(|_| fail(&format!("not a number that fits: {text:?}")))
 }
 
 fn fail(message: &str) -> ! {

@@ -14,9 +14,8 @@
 //! | `/set?form=good\|empty\|broken`  | what the key set looks like                                           |
 
 use super::token::{self, Key};
+use super::web::{self, Request};
 use serde_json::{Map, Value, json};
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
@@ -68,19 +67,22 @@ impl Issuer {
 
     /// The same on the given port, 0 for any.
     pub fn start_at(port: u16) -> Issuer {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("binding the issuer on loopback");
-        let url = format!("http://{}", listener.local_addr().expect("the issuer's own address"));
+        let (listener, url) = web::listen(port);
         let claims = token::github_claims(&url);
-        let state =
-            State { keys: vec![Key::generate()], claims, form: KeySet::Good, fetches: 0, failures: (0, 0), hangs: 0 };
-        let issuer = Issuer { url, state: Arc::new(Mutex::new(state)) };
+        let state = State {
+            keys: vec![Key::generate()],
+            claims,
+            form: KeySet::Good,
+            fetches: 0,
+            failures: (0, 0),
+            hangs: 0,
+        };
+        let issuer = Issuer {
+            url,
+            state: Arc::new(Mutex::new(state)),
+        };
         let server = issuer.clone();
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let server = server.clone();
-                thread::spawn(move || server.serve(stream));
-            }
-        });
+        web::serve(listener, move |request| server.answer(request));
         issuer
     }
 
@@ -153,16 +155,12 @@ impl Issuer {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    fn serve(&self, stream: TcpStream) {
-        if let Some(request) = Request::read(&stream) {
-            let (status, body) = self.answer(&request);
-            // A caller that has gone is its own affair.
-            let _ = respond(stream, status, &body);
-        }
-    }
-
     fn answer(&self, request: &Request) -> (u16, String) {
-        let number = |name, default: u32| request.query(name).map_or(default, |text| text.parse().unwrap_or(default));
+        let number = |name, default: u32| {
+            request
+                .query(name)
+                .map_or(default, |text| text.parse().unwrap_or(default))
+        };
         match request.path() {
             "/.well-known/jwks" => return self.answer_with_keys(),
             "/token" => return self.answer_with_token(request),
@@ -205,14 +203,22 @@ impl Issuer {
     }
 
     fn answer_with_token(&self, request: &Request) -> (u16, String) {
-        let shown = request.authorization.as_deref().and_then(|value| value.split_once(' '));
+        let shown = request
+            .authorization
+            .as_deref()
+            .and_then(|value| value.split_once(' '));
         match shown {
             Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && token == REQUEST_TOKEN => {
-                let audience = request.query("audience").unwrap_or_else(|| "https://github.com/engram-app".into());
+                let audience = request
+                    .query("audience")
+                    .unwrap_or_else(|| "https://github.com/engram-app".into());
                 let token = self.mint(&audience);
                 (200, json!({ "count": token.len(), "value": token }).to_string())
             }
-            _ => (401, json!({ "message": "the request token is missing or wrong" }).to_string()),
+            _ => (
+                401,
+                json!({ "message": "the request token is missing or wrong" }).to_string(),
+            ),
         }
     }
 }
@@ -224,56 +230,4 @@ pub fn set_claim(claims: &mut Map<String, Value>, name: &str, value: Value) {
     } else {
         claims.insert(name.into(), value);
     }
-}
-
-struct Request {
-    target: String,
-    authorization: Option<String>,
-}
-
-impl Request {
-    fn read(stream: &TcpStream) -> Option<Request> {
-        stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
-        let mut lines = BufReader::new(stream.take(64 * 1024)).lines();
-        let target = lines.next()?.ok()?.split(' ').nth(1)?.to_string();
-        let mut authorization = None;
-        for line in lines.map_while(Result::ok).take_while(|line| !line.is_empty()) {
-            if let Some((name, value)) = line.split_once(':')
-                && name.eq_ignore_ascii_case("authorization")
-            {
-                authorization = Some(value.trim().to_string());
-            }
-        }
-        Some(Request { target, authorization })
-    }
-
-    fn path(&self) -> &str {
-        self.target.split('?').next().unwrap_or_default()
-    }
-
-    fn query(&self, name: &str) -> Option<String> {
-        let (_, query) = self.target.split_once('?')?;
-        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        pairs.find(|(found, _)| *found == name).map(|(_, value)| percent_decoded(value))
-    }
-}
-
-fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let code = (first == b'%').then(|| after.get(..2)).flatten();
-        let byte = code.and_then(|code| u8::from_str_radix(std::str::from_utf8(code).ok()?, 16).ok());
-        bytes.push(byte.unwrap_or(first));
-        rest = if byte.is_some() { &after[2..] } else { after };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-fn respond(mut stream: TcpStream, status: u16, body: &str) -> io::Result<()> {
-    let length = body.len();
-    write!(
-        stream,
-        "HTTP/1.1 {status} issuer\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
-    )
 }
