@@ -138,3 +138,23 @@ pub const MAX_FRONT_LOG_LINES: usize = 16;
 /// Bytes of all settings together, as handed to a role: they must fit into one pipe buffer (pipe(7): 64 KiB), so that
 /// they are complete before the role starts.
 pub const MAX_SETTINGS: usize = 60 * 1024;
+
+// ---- roles without privileges ------------------------------------------------------------------------------------
+
+/// Address space of a fetch. The C library's resolver and TLS take under 40 MiB of it.
+pub const FETCH_MEMORY: u64 = 256 * 1024 * 1024;
+
+/// Descriptors of a fetch: standard streams, a socket, the resolver's files and sockets.
+pub const FETCH_OPEN_FILES: u64 = 32;
+
+/// Address space of a front. The executable, a handshake and one request take under 30 MiB of it.
+pub const FRONT_MEMORY: u64 = 128 * 1024 * 1024;
+
+/// Descriptors of a front: standard streams, the link, the connection, one public file.
+pub const FRONT_OPEN_FILES: u64 = 16;
+
+/// Processor seconds of a front. A handshake takes a few milliseconds, a log of 64 MiB about one second.
+pub const FRONT_PROCESSOR_SECONDS: u64 = 60;
+
+/// From the start of a warm session to its `ready`: certificate, key, privileges.
+pub const WARM_DEADLINE: Duration = Duration::from_secs(10);

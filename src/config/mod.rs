@@ -116,6 +116,23 @@ pub struct Places {
     pub runtime: PathBuf,
 }
 
+impl Places {
+    /// What front may read: its root folder.
+    pub fn public(&self) -> PathBuf {
+        self.runtime.join("public")
+    }
+
+    /// Held connections.
+    pub fn slots(&self) -> PathBuf {
+        self.runtime.join("slots")
+    }
+
+    /// Tickets of runs.
+    pub fn queue(&self) -> PathBuf {
+        self.runtime.join("queue")
+    }
+}
+
 /// What `/deploy` does.
 #[derive(Clone, Debug)]
 pub struct DeployConfig {

@@ -1,0 +1,5 @@
+//! (to come)
+/// x
+pub struct Settings;
+/// x
+pub struct SettingsError;
