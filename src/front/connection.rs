@@ -82,7 +82,12 @@ impl Connection {
         // A line of the stream is a small segment; it must not wait for the acknowledgement of the one before.
         socket.set_nodelay(true)?;
         let tls = ServerConnection::new(config).map_err(Lost::Tls)?;
-        Ok(Connection { socket, tls, deadline, listening: Listening::Late(0) })
+        Ok(Connection {
+            socket,
+            tls,
+            deadline,
+            listening: Listening::Late(0),
+        })
     }
 
     /// Whether the first byte is that of a TLS handshake (RFC 8446, 5.1). A person who typed `http://` gets a sentence.
@@ -108,7 +113,11 @@ impl Connection {
                 Err(error) if self.tls.is_handshaking() => return Err(error.into()),
                 Err(_) => return Ok(Input::End),
             }
-            let what = if self.tls.wants_write() { For::Both } else { For::Reading };
+            let what = if self.tls.wants_write() {
+                For::Both
+            } else {
+                For::Reading
+            };
             self.wait_for_input(link, what)?;
             self.send_some()?;
             self.receive_some()?;
@@ -174,7 +183,11 @@ impl Connection {
                 Err(error) => return Err(error.into()),
             }
         }
-        self.listening = if late > MAX_LATE_INPUT { Listening::Deaf } else { Listening::Late(late) };
+        self.listening = if late > MAX_LATE_INPUT {
+            Listening::Deaf
+        } else {
+            Listening::Late(late)
+        };
         Ok(())
     }
 
@@ -279,5 +292,8 @@ impl AsFd for Connection {
 }
 
 fn is_passing(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
 }
