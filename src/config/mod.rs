@@ -25,6 +25,7 @@ pub use reader::Complaint;
 pub use settings::{Settings, SettingsError};
 pub use source::{Cidr, SlotKey, Sources, slot_key};
 pub use table::{Preset, Reads, Variable, Visibility, variable, variables};
+pub use url::may_be_fetched;
 pub use warnings::{unknown, warnings};
 
 use std::net::SocketAddr;
