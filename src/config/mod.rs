@@ -25,7 +25,7 @@ pub use reader::Complaint;
 pub use settings::{Settings, SettingsError};
 pub use source::{Cidr, SlotKey, Sources, slot_key};
 pub use table::{Preset, Reads, Variable, Visibility, variable, variables};
-pub use warnings::{unknown, warnings};
+pub use warnings::{nearest, unknown, warnings};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
