@@ -46,6 +46,25 @@ pub const MAX_BODY: usize = 4 * 1024;
 /// Bytes of a body as sent, chunk framing included: one-byte chunks cost six bytes each.
 pub const MAX_BODY_WIRE: usize = 8 * MAX_BODY;
 
+/// Bytes of a chunk-size line of a request: eight digits and a short extension. No client of ours sends any.
+pub const MAX_CHUNK_LINE: usize = 128;
+
+/// Bytes that a caller may send while it waits for its answer; they are dropped, and past this not even read.
+pub const MAX_LATE_INPUT: usize = 16 * 1024;
+
+/// After an answer: how long, and how many bytes of what the caller had still under way, are taken and dropped before the
+/// socket is closed. A reset would destroy an answer that the caller has not read yet.
+pub const LINGER: Duration = Duration::from_secs(1);
+
+/// See [`LINGER`].
+pub const LINGER_BYTES: usize = 1024 * 1024;
+
+/// Bytes of a certificate chain or key file. A chain of five with RSA keys is under 16 KiB.
+pub const MAX_PEM: u64 = 256 * 1024;
+
+/// Bytes of a public document. `/runs` with 50 entries is under 64 KiB.
+pub const MAX_PUBLIC_FILE: u64 = 1024 * 1024;
+
 // ---- tokens ------------------------------------------------------------------------------------------------------
 
 /// Bytes of a compact token. GitHub's are about 1.5 KiB (RFC 8725 asks for a bound before any work).
@@ -139,6 +158,25 @@ pub const MAX_FRONT_LOG_LINES: usize = 16;
 /// they are complete before the role starts.
 pub const MAX_SETTINGS: usize = 60 * 1024;
 
+// ---- roles without privileges ------------------------------------------------------------------------------------
+
+/// Address space of a fetch. The C library's resolver and TLS take under 40 MiB of it.
+pub const FETCH_MEMORY: u64 = 256 * 1024 * 1024;
+
+/// Descriptors of a fetch: standard streams, a socket, the resolver's files and sockets.
+pub const FETCH_OPEN_FILES: u64 = 32;
+
+/// Address space of a front. The executable, a handshake and one request take under 30 MiB of it.
+pub const FRONT_MEMORY: u64 = 128 * 1024 * 1024;
+
+/// Descriptors of a front: standard streams, the link, the connection, one public file.
+pub const FRONT_OPEN_FILES: u64 = 16;
+
+/// Processor seconds of a front. A handshake takes a few milliseconds, a log of 64 MiB about one second.
+pub const FRONT_PROCESSOR_SECONDS: u64 = 60;
+
+/// From the start of a warm session to its `ready`: certificate, key, privileges.
+pub const WARM_DEADLINE: Duration = Duration::from_secs(10);
 // ---- settings ----------------------------------------------------------------------------------------------------
 
 /// The most that a setting may ask for as a number of connections or followers: each is two processes.

@@ -25,6 +25,7 @@ pub use reader::Complaint;
 pub use settings::{Settings, SettingsError};
 pub use source::{Cidr, SlotKey, Sources, slot_key};
 pub use table::{Preset, Reads, Variable, Visibility, variable, variables};
+pub use url::may_be_fetched;
 pub use warnings::{nearest, unknown, warnings};
 
 use std::net::SocketAddr;
@@ -127,6 +128,23 @@ pub struct Places {
     pub runs: PathBuf,
     /// Locks, slots and the public folder (`DEPLOYER_RUNTIME_DIR`).
     pub runtime: PathBuf,
+}
+
+impl Places {
+    /// What front may read: its root folder.
+    pub fn public(&self) -> PathBuf {
+        self.runtime.join("public")
+    }
+
+    /// Held connections.
+    pub fn slots(&self) -> PathBuf {
+        self.runtime.join("slots")
+    }
+
+    /// Tickets of runs.
+    pub fn queue(&self) -> PathBuf {
+        self.runtime.join("queue")
+    }
 }
 
 /// What `/deploy` does.

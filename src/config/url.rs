@@ -38,6 +38,11 @@ pub(super) fn fetchable(text: &str) -> Result<String, String> {
     }
 }
 
+/// The rule for every outbound request: https anywhere, http to this machine alone.
+pub fn may_be_fetched(url: &str) -> bool {
+    fetchable(url).is_ok()
+}
+
 /// Reads the name of an issuer: a URL without query. It is only compared, so plain http to anywhere is a name too.
 pub(super) fn issuer(text: &str) -> Result<String, String> {
     match split(text) {
