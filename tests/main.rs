@@ -4,3 +4,6 @@ mod support;
 
 mod architecture;
 mod parts;
+mod caps;
+mod gates;
+mod privileges;
