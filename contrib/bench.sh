@@ -23,8 +23,9 @@ build() { # the static release build; sets $program
     if [ ! -d "$(rustc --print target-libdir --target "$target" 2>/dev/null)" ] || ! command -v musl-gcc >/dev/null; then
         target=$(uname -m)-unknown-linux-gnu
     fi
-    RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --target "$target" --bin engram-deployer &&
-        cargo build --example issuer || die "cargo could not build"
+    RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --target "$target" --bin engram-deployer ||
+        die "cargo could not build the daemon"
+    cargo build --example issuer || die "cargo could not build the issuer"
     program=${CARGO_TARGET_DIR:-target}/$target/release/engram-deployer
 }
 
