@@ -133,7 +133,7 @@ start_registry() {
     registry_port=$(free_port 5555)
     cat >"$folder/registry.yml" <<END
 version: 0.1
-log: {level: warn}
+log: {level: error, accesslog: {disabled: true}}
 storage: {filesystem: {rootdirectory: $folder/registry}}
 http: {addr: '127.0.0.1:$registry_port'}
 END
