@@ -7,3 +7,4 @@ mod parts;
 mod caps;
 mod gates;
 mod privileges;
+mod replay;
