@@ -3,4 +3,5 @@
 mod support;
 
 mod architecture;
+mod front;
 mod parts;

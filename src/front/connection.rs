@@ -20,6 +20,8 @@ use crate::os::poll::{self, For};
 pub enum Lost {
     /// The deadline came during the handshake or the request.
     TooSlow,
+    /// Not a byte came: somebody looked whether the port is open.
+    Silent,
     /// The caller took no byte for [`STALLED_CALLER`].
     Stalled,
     /// The caller hung up, or the socket failed.
@@ -34,6 +36,7 @@ impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Lost::TooSlow => write!(f, "the caller was too slow with its handshake or request"),
+            Lost::Silent => write!(f, "the caller said nothing"),
             Lost::Stalled => write!(f, "the caller took no byte for {} s", STALLED_CALLER.as_secs()),
             Lost::Gone(error) => write!(f, "the caller has gone: {error}"),
             Lost::Tls(error) => write!(f, "TLS failed: {error}"),
@@ -82,7 +85,12 @@ impl Connection {
         // A line of the stream is a small segment; it must not wait for the acknowledgement of the one before.
         socket.set_nodelay(true)?;
         let tls = ServerConnection::new(config).map_err(Lost::Tls)?;
-        Ok(Connection { socket, tls, deadline, listening: Listening::Late(0) })
+        Ok(Connection {
+            socket,
+            tls,
+            deadline,
+            listening: Listening::Late(0),
+        })
     }
 
     /// Whether the first byte is that of a TLS handshake (RFC 8446, 5.1). A person who typed `http://` gets a sentence.
@@ -90,7 +98,7 @@ impl Connection {
         let mut first = [0];
         loop {
             match self.socket.peek(&mut first) {
-                Ok(0) => return Err(Lost::Gone(io::ErrorKind::UnexpectedEof.into())),
+                Ok(0) => return Err(Lost::Silent),
                 Ok(_) => return Ok(first == [0x16]),
                 Err(error) if is_passing(&error) => self.wait_for_input(link, For::Reading)?,
                 Err(error) => return Err(error.into()),
@@ -108,7 +116,11 @@ impl Connection {
                 Err(error) if self.tls.is_handshaking() => return Err(error.into()),
                 Err(_) => return Ok(Input::End),
             }
-            let what = if self.tls.wants_write() { For::Both } else { For::Reading };
+            let what = if self.tls.wants_write() {
+                For::Both
+            } else {
+                For::Reading
+            };
             self.wait_for_input(link, what)?;
             self.send_some()?;
             self.receive_some()?;
@@ -174,7 +186,11 @@ impl Connection {
                 Err(error) => return Err(error.into()),
             }
         }
-        self.listening = if late > MAX_LATE_INPUT { Listening::Deaf } else { Listening::Late(late) };
+        self.listening = if late > MAX_LATE_INPUT {
+            Listening::Deaf
+        } else {
+            Listening::Late(late)
+        };
         Ok(())
     }
 
@@ -185,7 +201,7 @@ impl Connection {
         self.linger()
     }
 
-    /// Sends an alert, if rustls has one to send, and closes.
+    /// Closes without a proper end, so that the caller can tell; an alert that rustls has for it goes first.
     pub fn give_up(mut self) {
         let _ = self.send_some();
         let _ = self.linger();
@@ -279,5 +295,8 @@ impl AsFd for Connection {
 }
 
 fn is_passing(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
 }

@@ -64,7 +64,12 @@ pub struct Link {
 impl Link {
     /// The link on `socket`.
     pub fn new(socket: OwnedFd) -> Link {
-        Link { socket: UnixStream::from(socket), decoder: Decoder::default(), passed: None, logged: 0 }
+        Link {
+            socket: UnixStream::from(socket),
+            decoder: Decoder::default(),
+            passed: None,
+            logged: 0,
+        }
     }
 
     /// The first frame.
@@ -77,14 +82,28 @@ impl Link {
 
     /// Waits for the connection, however long that takes.
     pub fn connection(&mut self) -> Result<Arrival, LinkEnded> {
-        let ToFront::Connection { request_id, open_paths } = self.next()? else {
-            return Err(LinkEnded::Broken("the frame after the settings is not the connection".into()));
+        let ToFront::Connection {
+            request_id,
+            open_paths,
+        } = self.next()?
+        else {
+            return Err(LinkEnded::Broken(
+                "the frame after the settings is not the connection".into(),
+            ));
         };
         let connection = self.passed.take();
-        let connection =
-            connection.ok_or_else(|| LinkEnded::Broken("a connection was announced and not passed".into()))?;
-        let open_paths = if open_paths { OpenPaths::Allowed } else { OpenPaths::Denied };
-        Ok(Arrival { connection, request_id, open_paths })
+        let connection = connection
+            .ok_or_else(|| LinkEnded::Broken("a connection was announced and not passed".into()))?;
+        let open_paths = if open_paths {
+            OpenPaths::Allowed
+        } else {
+            OpenPaths::Denied
+        };
+        Ok(Arrival {
+            connection,
+            request_id,
+            open_paths,
+        })
     }
 
     /// The next frame; waits for it.
@@ -134,7 +153,9 @@ impl Link {
             return Ok(());
         }
         self.logged += 1;
-        self.say(&FromFront::Log { message: message.to_string() })
+        self.say(&FromFront::Log {
+            message: message.to_string(),
+        })
     }
 }
 

@@ -47,17 +47,22 @@ fn live(mut link: Link) -> Result<(), LinkEnded> {
     let (front, confined) = match prepare(settings) {
         Ok(prepared) => prepared,
         Err(message) => {
-            link.say(&FromFront::Broken { message: message.clone() })?;
+            link.say(&FromFront::Broken {
+                message: message.clone(),
+            })?;
             return Err(LinkEnded::Broken(message));
         }
     };
-    link.say(&FromFront::Ready { confined: confined == Confined::Yes })?;
+    link.say(&FromFront::Ready {
+        confined: confined == Confined::Yes,
+    })?;
     let arrival = link.connection()?;
-    if let Err(lost) = front.serve(&mut link, arrival) {
+    match front.serve(&mut link, arrival) {
+        // A probe of the port, as load balancers make them all day.
+        Ok(()) | Err(Lost::Silent) => Ok(()),
         // Nobody is left to tell but the log; when the session went first, not even that.
-        let _ = link.log(&lost.to_string());
+        Err(lost) => link.log(&lost.to_string()),
     }
-    Ok(())
 }
 
 /// Reads what only root may read, then becomes nobody. An error is a sentence for the operator.
@@ -66,7 +71,10 @@ fn prepare(settings: Settings) -> Result<(Front, Confined), String> {
     let root = Path::new(&settings.public_dir);
     let confinement = Confinement {
         root: Some(root),
-        identity: Identity { uid: settings.uid, gid: settings.gid },
+        identity: Identity {
+            uid: settings.uid,
+            gid: settings.gid,
+        },
         descriptors: FRONT_OPEN_FILES,
         address_space: FRONT_MEMORY,
         processor_seconds: FRONT_PROCESSOR_SECONDS,
@@ -78,7 +86,14 @@ fn prepare(settings: Settings) -> Result<(Front, Confined), String> {
         Confined::Yes => PathBuf::from("/"),
         Confined::NotRoot => root.to_path_buf(),
     };
-    Ok((Front { tls, routes: Routes::new(settings.endpoints), public }, confined))
+    Ok((
+        Front {
+            tls,
+            routes: Routes::new(settings.endpoints),
+            public,
+        },
+        confined,
+    ))
 }
 
 impl Front {
@@ -86,7 +101,10 @@ impl Front {
     fn serve(&self, link: &mut Link, arrival: Arrival) -> Result<(), Lost> {
         let deadline = Instant::now() + REQUEST_DEADLINE;
         let mut connection = Connection::adopt(arrival.connection, self.tls.clone(), deadline)?;
-        let caller = Caller { request_id: &arrival.request_id, open_paths: arrival.open_paths };
+        let caller = Caller {
+            request_id: &arrival.request_id,
+            open_paths: arrival.open_paths,
+        };
         if !connection.begins_with_tls(link)? {
             let answer = caller.refusal(Refusal::NotTls);
             connection.write_unencrypted(&answer.bytes(Method::Other));
@@ -96,10 +114,20 @@ impl Front {
         let mut method = Method::Other;
         match self.answer(link, &mut connection, &caller, &mut method) {
             Ok(()) => {}
-            Err(Fault::Lost(lost)) => return Err(lost),
+            Err(Fault::Lost(lost)) => {
+                // An alert, or the last lines of a stream that was cut, may still be under way.
+                if matches!(lost, Lost::Tls(_) | Lost::SessionEnded) {
+                    connection.give_up();
+                }
+                return Err(lost);
+            }
             Err(Fault::Refused(refusal)) => {
                 // That the session has gone too does not matter to the caller.
-                let _ = link.log(&format!("refused with {}: {}", refusal.status(), refusal.sentence()));
+                let _ = link.log(&format!(
+                    "refused with {}: {}",
+                    refusal.status(),
+                    refusal.sentence()
+                ));
                 connection.write(&caller.refusal(refusal).bytes(method))?;
             }
         }

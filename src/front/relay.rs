@@ -31,7 +31,8 @@ pub fn relay(
         authorization: head.authorization,
         body,
     };
-    link.say(&FromFront::Request(request)).map_err(|_| Refusal::NoAnswer)?;
+    link.say(&FromFront::Request(request))
+        .map_err(|_| Refusal::NoAnswer)?;
     let answer = match next_frame(link, connection) {
         Ok(ToFront::Head(answer)) => answer,
         Ok(_) | Err(Lost::SessionEnded) => return Err(Refusal::NoAnswer.into()),
@@ -51,7 +52,9 @@ pub fn relay(
 }
 
 fn with_headers(answer: Answer, headers: &[(String, String)]) -> Answer {
-    headers.iter().fold(answer, |answer, (name, value)| answer.with(name, value))
+    headers
+        .iter()
+        .fold(answer, |answer, (name, value)| answer.with(name, value))
 }
 
 fn stream_head(answer: AnswerHead, caller: &Caller<'_>) -> StreamHead {
@@ -60,7 +63,11 @@ fn stream_head(answer: AnswerHead, caller: &Caller<'_>) -> StreamHead {
     headers.push(("Cache-Control".into(), "no-store".into()));
     // A reverse proxy in between that gathers lines would take the promptness away; nginx asks this header.
     headers.push(("X-Accel-Buffering".into(), "no".into()));
-    StreamHead { status: answer.status, content_type: "application/x-ndjson".into(), headers }
+    StreamHead {
+        status: answer.status,
+        content_type: "application/x-ndjson".into(),
+        headers,
+    }
 }
 
 /// Lines until the end.
@@ -69,7 +76,9 @@ fn stream(link: &mut Link, connection: &mut Connection, framing: StreamFraming) 
         match next_frame(link, connection)? {
             ToFront::Line { line } => connection.write(&framing.line(&line))?,
             ToFront::End => return connection.write(framing.end()),
-            ToFront::Settings(_) | ToFront::Connection { .. } | ToFront::Head(_) => return Err(Lost::SessionEnded),
+            ToFront::Settings(_) | ToFront::Connection { .. } | ToFront::Head(_) => {
+                return Err(Lost::SessionEnded);
+            }
         }
     }
 }
@@ -80,7 +89,10 @@ fn next_frame(link: &mut Link, connection: &mut Connection) -> Result<ToFront, L
         if let Some(frame) = link.decoded().map_err(ended)? {
             return Ok(frame);
         }
-        let sources = [(link.as_fd(), For::Reading), (connection.as_fd(), connection.watch())];
+        let sources = [
+            (link.as_fd(), For::Reading),
+            (connection.as_fd(), connection.watch()),
+        ];
         let [from_link, from_caller] = poll::wait(sources, None)?;
         if from_caller.any() {
             connection.still_there()?;

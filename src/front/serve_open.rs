@@ -40,14 +40,22 @@ mod tests {
         std::fs::write(folder.join("deploy.json"), "{\"status\":\"ok\"}\n").unwrap();
         let answer = answer(OpenPath::Document("deploy.json"), &folder).unwrap();
         let text = String::from_utf8(answer.bytes(Method::Get)).unwrap();
-        assert!(text.ends_with("\r\n\r\n{\"status\":\"ok\"}\n") && text.contains("application/json"), "{text}");
+        assert!(
+            text.ends_with("\r\n\r\n{\"status\":\"ok\"}\n") && text.contains("application/json"),
+            "{text}"
+        );
         std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]
     fn a_document_that_is_not_there_yet_is_the_204() {
         let folder = folder("missing");
-        assert_eq!(answer(OpenPath::Document("deploy.json"), &folder).unwrap().status(), 204);
+        assert_eq!(
+            answer(OpenPath::Document("deploy.json"), &folder)
+                .unwrap()
+                .status(),
+            204
+        );
         std::fs::remove_dir_all(folder).unwrap();
     }
 
@@ -55,7 +63,10 @@ mod tests {
     fn a_document_that_cannot_be_read_is_not_taken_for_a_missing_one() {
         let folder = folder("folder");
         std::fs::create_dir_all(folder.join("deploy.json")).unwrap();
-        assert_eq!(answer(OpenPath::Document("deploy.json"), &folder), Err(Refusal::Unreadable));
+        assert_eq!(
+            answer(OpenPath::Document("deploy.json"), &folder),
+            Err(Refusal::Unreadable)
+        );
         std::fs::remove_dir_all(folder).unwrap();
     }
 

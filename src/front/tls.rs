@@ -30,7 +30,8 @@ pub fn configure(cert_file: &Path, key_file: &Path) -> Result<Arc<ServerConfig>,
             let (cert, key) = (cert_file.display(), key_file.display());
             format!("cannot serve with the certificate {cert} and the key {key}: {error}")
         })?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // Who offers none of these is refused in the handshake; who offers nothing is served. `curl --http1.0` says the second.
+    config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];
     // This process serves one connection: there is nobody to resume, and nothing that could be stolen with a ticket.
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -42,7 +43,10 @@ fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let chain: Result<Vec<_>, _> = rustls_pemfile::certs(&mut pem.as_slice()).collect();
     match chain {
         Ok(chain) if !chain.is_empty() => Ok(chain),
-        Ok(_) => Err(format!("no certificate in {}: it must hold the chain in PEM, the host's own first", path.display())),
+        Ok(_) => Err(format!(
+            "no certificate in {}: it must hold the chain in PEM, the host's own first",
+            path.display()
+        )),
         Err(error) => Err(describe(&error, "reading the certificate as PEM", path)),
     }
 }
@@ -51,7 +55,10 @@ fn key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     let pem = read(path, "the private key")?;
     match rustls_pemfile::private_key(&mut pem.as_slice()) {
         Ok(Some(key)) => Ok(key),
-        Ok(None) => Err(format!("no private key in {}: it must hold one in PEM, not encrypted", path.display())),
+        Ok(None) => Err(format!(
+            "no private key in {}: it must hold one in PEM, not encrypted",
+            path.display()
+        )),
         Err(error) => Err(describe(&error, "reading the private key as PEM", path)),
     }
 }
@@ -84,8 +91,16 @@ mod tests {
 
         /// Runs openssl in the folder.
         fn openssl(&self, arguments: &str) {
-            let done = Command::new("openssl").args(arguments.split(' ')).current_dir(&self.0).output().unwrap();
-            assert!(done.status.success(), "{arguments}: {}", String::from_utf8_lossy(&done.stderr));
+            let done = Command::new("openssl")
+                .args(arguments.split(' '))
+                .current_dir(&self.0)
+                .output()
+                .unwrap();
+            assert!(
+                done.status.success(),
+                "{arguments}: {}",
+                String::from_utf8_lossy(&done.stderr)
+            );
         }
 
         fn path(&self, name: &str) -> PathBuf {
@@ -115,11 +130,17 @@ mod tests {
             ("rsa.crt", "pkcs1.pem", "BEGIN RSA PRIVATE KEY"),
             ("ec.crt", "sec1.pem", "BEGIN EC PRIVATE KEY"),
         ] {
-            assert!(std::fs::read_to_string(scratch.path(key)).unwrap().contains(form), "{key}");
+            assert!(
+                std::fs::read_to_string(scratch.path(key)).unwrap().contains(form),
+                "{key}"
+            );
             configure(&scratch.path(cert), &scratch.path(key)).unwrap();
         }
         let message = complaint(&scratch.path("ec.crt"), &scratch.path("rsa.pem"));
-        assert!(message.contains("ec.crt") && message.contains("rsa.pem"), "{message}");
+        assert!(
+            message.contains("ec.crt") && message.contains("rsa.pem"),
+            "{message}"
+        );
     }
 
     #[test]
@@ -128,7 +149,10 @@ mod tests {
         scratch.openssl("req -x509 -newkey rsa:2048 -nodes -subj /CN=x -keyout k.pem -out c.pem");
         let (cert, key) = (scratch.path("c.pem"), scratch.path("k.pem"));
         let empty = scratch.file("empty.pem", "");
-        let torn = scratch.file("torn.pem", "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n");
+        let torn = scratch.file(
+            "torn.pem",
+            "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n",
+        );
         let missing = scratch.path("missing.pem");
         for (cert, key, words) in [
             (&empty, &key, "no certificate in"),

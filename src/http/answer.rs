@@ -23,17 +23,31 @@ pub struct Answer {
 impl Answer {
     /// One sentence, in plain text, with a newline.
     pub fn sentence(status: u16, sentence: &str) -> Answer {
-        Answer { status, headers: Vec::new(), content: Some((PLAIN, format!("{sentence}\n").into_bytes())) }
+        Answer {
+            status,
+            headers: Vec::new(),
+            content: Some((PLAIN, format!("{sentence}\n").into_bytes())),
+        }
     }
 
     /// A JSON document, which no cache may keep.
     pub fn json(document: Vec<u8>) -> Answer {
-        Answer { status: 200, headers: Vec::new(), content: Some((JSON, document)) }.not_stored()
+        Answer {
+            status: 200,
+            headers: Vec::new(),
+            content: Some((JSON, document)),
+        }
+        .not_stored()
     }
 
     /// 204: there is no such document yet.
     pub fn no_content() -> Answer {
-        Answer { status: 204, headers: Vec::new(), content: None }.not_stored()
+        Answer {
+            status: 204,
+            headers: Vec::new(),
+            content: None,
+        }
+        .not_stored()
     }
 
     /// The answer with one more header.
@@ -179,7 +193,10 @@ mod tests {
     #[test]
     fn a_204_has_no_content_and_no_length() {
         let answer = text(&Answer::no_content(), Method::Get);
-        assert_eq!(answer, "HTTP/1.1 204 No Content\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n");
+        assert_eq!(
+            answer,
+            "HTTP/1.1 204 No Content\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n"
+        );
     }
 
     #[test]
@@ -189,10 +206,20 @@ mod tests {
 
     #[test]
     fn a_header_cannot_smuggle_a_second_one() {
-        let tricks = [("Run-Id", "x\r\nSet-Cookie: a"), ("Run\r\nId", "x"), ("Run Id", "x"), ("Run-Id", "x\0"), ("", "x")];
+        let tricks = [
+            ("Run-Id", "x\r\nSet-Cookie: a"),
+            ("Run\r\nId", "x"),
+            ("Run Id", "x"),
+            ("Run-Id", "x\0"),
+            ("", "x"),
+        ];
         for (name, value) in tricks {
             let answer = text(&Answer::no_content().with(name, value), Method::Get);
-            assert_eq!(answer, text(&Answer::no_content(), Method::Get), "{name:?}: {value:?}");
+            assert_eq!(
+                answer,
+                text(&Answer::no_content(), Method::Get),
+                "{name:?}: {value:?}"
+            );
         }
     }
 

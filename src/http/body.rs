@@ -46,7 +46,11 @@ impl BodyReader {
             Framing::Length(length) => State::Counted(length),
             Framing::Chunked => State::SizeLine(Vec::new()),
         };
-        BodyReader { state, body: Vec::new(), wire: 0 }
+        BodyReader {
+            state,
+            body: Vec::new(),
+            wire: 0,
+        }
     }
 
     /// Takes what it needs of `input` and says how much that was. An empty body is done with an empty input.
@@ -103,7 +107,9 @@ impl BodyReader {
                     None
                 }
             }
-            State::DataEnd(line) => end_line(line, byte, Refusal::Chunk)?.then(|| State::SizeLine(Vec::new())),
+            State::DataEnd(line) => {
+                end_line(line, byte, Refusal::Chunk)?.then(|| State::SizeLine(Vec::new()))
+            }
             State::LastLine(line) => end_line(line, byte, Refusal::Trailers)?.then_some(State::Complete),
             State::Counted(_) | State::Data(_) | State::Complete => None,
         };
@@ -128,7 +134,10 @@ fn parse_size_line(line: &[u8]) -> Result<usize, Refusal> {
         Some(at) => (&line[..at], &line[at..]),
         None => (line, &line[..0]),
     };
-    if extension.iter().any(|b| !(b.is_ascii_graphic() || matches!(b, b' ' | b'\t'))) {
+    if extension
+        .iter()
+        .any(|b| !(b.is_ascii_graphic() || matches!(b, b' ' | b'\t')))
+    {
         return Err(Refusal::ChunkExtension);
     }
     // `from_str_radix` would take a plus sign.

@@ -16,7 +16,11 @@ fn read_in_pieces(framing: Framing, bytes: &[u8], size: usize) -> Result<Option<
 
 fn read(framing: Framing, bytes: &[u8]) -> Result<Option<(Vec<u8>, usize)>, Refusal> {
     let whole = read_in_pieces(framing, bytes, bytes.len().max(1));
-    assert_eq!(whole, read_in_pieces(framing, bytes, 1), "a body means the same in one piece and byte by byte");
+    assert_eq!(
+        whole,
+        read_in_pieces(framing, bytes, 1),
+        "a body means the same in one piece and byte by byte"
+    );
     whole
 }
 
@@ -32,8 +36,14 @@ fn an_empty_body_needs_no_byte_and_takes_none() {
 
 #[test]
 fn a_body_by_length_is_exactly_that_long() {
-    assert_eq!(read(Framing::Length(5), b"hello"), Ok(Some((b"hello".to_vec(), 5))));
-    assert_eq!(read(Framing::Length(5), b"hello, world"), Ok(Some((b"hello".to_vec(), 5))));
+    assert_eq!(
+        read(Framing::Length(5), b"hello"),
+        Ok(Some((b"hello".to_vec(), 5)))
+    );
+    assert_eq!(
+        read(Framing::Length(5), b"hello, world"),
+        Ok(Some((b"hello".to_vec(), 5)))
+    );
     assert_eq!(read(Framing::Length(5), b"hell"), Ok(None));
     assert_eq!(read(Framing::Length(2), b"\0\r"), Ok(Some((b"\0\r".to_vec(), 2))));
 }
@@ -41,7 +51,10 @@ fn a_body_by_length_is_exactly_that_long() {
 #[test]
 fn chunks_are_joined() {
     let sent = "5\r\nhello\r\n07\r\n, world\r\nA\r\n0123456789\r\n0\r\n\r\n";
-    assert_eq!(chunked(sent), Ok(Some((b"hello, world0123456789".to_vec(), sent.len()))));
+    assert_eq!(
+        chunked(sent),
+        Ok(Some((b"hello, world0123456789".to_vec(), sent.len())))
+    );
     assert_eq!(chunked("0\r\n\r\n"), Ok(Some((vec![], 5))));
     assert_eq!(chunked("0\r\n\r\nGET /"), Ok(Some((vec![], 5))));
 }
@@ -53,15 +66,36 @@ fn a_chunked_body_cut_anywhere_is_incomplete_and_the_rest_completes_it() {
         let mut reader = BodyReader::new(Framing::Chunked);
         assert_eq!(reader.feed(&sent[..cut]), Ok((cut, Progress::More)), "at {cut}");
         let done = reader.feed(&sent[cut..]);
-        assert_eq!(done, Ok((sent.len() - cut, Progress::Done(Body(b"hello\r\n0".to_vec())))), "at {cut}");
+        assert_eq!(
+            done,
+            Ok((sent.len() - cut, Progress::Done(Body(b"hello\r\n0".to_vec())))),
+            "at {cut}"
+        );
     }
 }
 
 #[test]
 fn a_chunk_size_is_hexadecimal_digits() {
-    let sizes = ["", "+5", "-5", "0x5", " 5", "5 ", "5\t", "g", "5,5", "000000005", "fffffffff", "\u{665}"];
+    let sizes = [
+        "",
+        "+5",
+        "-5",
+        "0x5",
+        " 5",
+        "5 ",
+        "5\t",
+        "g",
+        "5,5",
+        "000000005",
+        "fffffffff",
+        "\u{665}",
+    ];
     for size in sizes {
-        assert_eq!(chunked(&format!("{size}\r\nhello\r\n0\r\n\r\n")), Err(Refusal::Chunk), "{size:?}");
+        assert_eq!(
+            chunked(&format!("{size}\r\nhello\r\n0\r\n\r\n")),
+            Err(Refusal::Chunk),
+            "{size:?}"
+        );
     }
 }
 
@@ -100,16 +134,27 @@ fn extensions_are_forgotten_and_bounded() {
 #[test]
 fn trailers_are_refused() {
     for trailer in ["Authorization: Bearer x\r\n", "X: y\r\n", " \r\n", "0"] {
-        assert_eq!(chunked(&format!("5\r\nhello\r\n0\r\n{trailer}\r\n")), Err(Refusal::Trailers), "{trailer:?}");
+        assert_eq!(
+            chunked(&format!("5\r\nhello\r\n0\r\n{trailer}\r\n")),
+            Err(Refusal::Trailers),
+            "{trailer:?}"
+        );
     }
 }
 
 #[test]
 fn chunks_together_have_the_bound_of_a_body() {
     let body = |first: usize, second: usize| {
-        format!("{first:x}\r\n{}\r\n{second:x}\r\n{}\r\n0\r\n\r\n", "a".repeat(first), "b".repeat(second))
+        format!(
+            "{first:x}\r\n{}\r\n{second:x}\r\n{}\r\n0\r\n\r\n",
+            "a".repeat(first),
+            "b".repeat(second)
+        )
     };
-    assert_eq!(chunked(&body(MAX_BODY - 1, 1)).unwrap().unwrap().0.len(), MAX_BODY);
+    assert_eq!(
+        chunked(&body(MAX_BODY - 1, 1)).unwrap().unwrap().0.len(),
+        MAX_BODY
+    );
     assert_eq!(chunked(&body(MAX_BODY - 1, 2)), Err(Refusal::BodyTooLarge));
     assert_eq!(chunked("ffffffff\r\n"), Err(Refusal::BodyTooLarge));
 }
@@ -123,5 +168,8 @@ fn a_body_at_its_bound_in_chunks_of_one_byte_is_taken() {
 #[test]
 fn framing_out_of_all_proportion_is_refused() {
     let one = format!("1;{}\r\nx\r\n", "a".repeat(MAX_CHUNK_LINE - 4));
-    assert_eq!(chunked(&one.repeat(MAX_BODY_WIRE / one.len() + 1)), Err(Refusal::BodyTooLarge));
+    assert_eq!(
+        chunked(&one.repeat(MAX_BODY_WIRE / one.len() + 1)),
+        Err(Refusal::BodyTooLarge)
+    );
 }

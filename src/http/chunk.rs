@@ -59,7 +59,11 @@ mod tests {
 
     #[test]
     fn sizes_are_bytes_in_hexadecimal_not_characters() {
-        assert!(StreamFraming::Chunked.line("ä".repeat(20).as_str()).starts_with(b"29\r\n"));
+        assert!(
+            StreamFraming::Chunked
+                .line("ä".repeat(20).as_str())
+                .starts_with(b"29\r\n")
+        );
     }
 
     #[test]
@@ -70,7 +74,13 @@ mod tests {
         }
         stream.extend(StreamFraming::Chunked.end());
         let read = BodyReader::new(Framing::Chunked).feed(&stream);
-        assert_eq!(read, Ok((stream.len(), Progress::Done(Body("one\n\ndrei €\n".as_bytes().to_vec())))));
+        assert_eq!(
+            read,
+            Ok((
+                stream.len(),
+                Progress::Done(Body("one\n\ndrei €\n".as_bytes().to_vec()))
+            ))
+        );
     }
 
     #[test]

@@ -175,7 +175,11 @@ impl RequestLine {
         let method = parse_method(method)?;
         // Before the target: the preface of HTTP/2 is `PRI * HTTP/2.0`, and its version is what is wrong with it.
         let version = parse_version(version)?;
-        Ok(RequestLine { method, path: parse_target(target)?, version })
+        Ok(RequestLine {
+            method,
+            path: parse_target(target)?,
+            version,
+        })
     }
 }
 
@@ -221,7 +225,10 @@ fn parse_target(target: &[u8]) -> Result<String, Refusal> {
     if !path.iter().all(|b| is_path_byte(*b)) || !query.iter().all(|b| b.is_ascii_graphic() && *b != b'#') {
         return Err(Refusal::TargetBytes);
     }
-    if path.split(|b| *b == b'/').any(|segment| segment == b"." || segment == b"..") {
+    if path
+        .split(|b| *b == b'/')
+        .any(|segment| segment == b"." || segment == b"..")
+    {
         return Err(Refusal::TargetDots);
     }
     String::from_utf8(path.to_vec()).map_err(|_| Refusal::TargetBytes)
@@ -234,7 +241,10 @@ fn is_path_byte(byte: u8) -> bool {
 
 /// `tchar` of RFC 9110, 5.6.2.
 fn is_token(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b))
+    !bytes.is_empty()
+        && bytes
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b))
 }
 
 /// The facts of the headers seen so far.
@@ -273,7 +283,8 @@ impl Fields {
             }
             "authorization" => {
                 // Bytes that are no UTF-8 become a character that no token has: the gate's refusal, not ours.
-                self.authorization.push(String::from_utf8_lossy(value).into_owned());
+                self.authorization
+                    .push(String::from_utf8_lossy(value).into_owned());
                 Ok(())
             }
             _ => Ok(()),
@@ -286,7 +297,11 @@ impl Fields {
             return Err(Refusal::HostTwice);
         }
         let is_host_byte = |b: &u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%:[]".contains(b);
-        if value.iter().all(is_host_byte) { Ok(()) } else { Err(Refusal::HostMalformed) }
+        if value.iter().all(is_host_byte) {
+            Ok(())
+        } else {
+            Err(Refusal::HostMalformed)
+        }
     }
 
     fn add_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
@@ -296,7 +311,9 @@ impl Fields {
         if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
             return Err(Refusal::LengthMalformed);
         }
-        let length = value.iter().fold(0_usize, |n, d| n.saturating_mul(10).saturating_add(usize::from(d - b'0')));
+        let length = value.iter().fold(0_usize, |n, d| {
+            n.saturating_mul(10).saturating_add(usize::from(d - b'0'))
+        });
         self.length = Some(length);
         Ok(())
     }
@@ -311,11 +328,19 @@ impl Fields {
 
     fn add_expectation(&mut self, value: &[u8]) {
         let is_continue = value.eq_ignore_ascii_case(b"100-continue") && self.expectation != Expected::Else;
-        self.expectation = if is_continue { Expected::Continue } else { Expected::Else };
+        self.expectation = if is_continue {
+            Expected::Continue
+        } else {
+            Expected::Else
+        };
     }
 
     fn finish(self, request_line: RequestLine) -> Result<Head, Refusal> {
-        let RequestLine { method, path, version } = request_line;
+        let RequestLine {
+            method,
+            path,
+            version,
+        } = request_line;
         if version == Version::Http11 && self.hosts == 0 {
             return Err(Refusal::HostMissing);
         }
@@ -326,7 +351,14 @@ impl Fields {
             (_, Expected::Continue) => Expectation::Continue,
             (_, Expected::Else) => return Err(Refusal::Expectation),
         };
-        Ok(Head { method, path, version, framing, expectation, authorization: self.authorization })
+        Ok(Head {
+            method,
+            path,
+            version,
+            framing,
+            expectation,
+            authorization: self.authorization,
+        })
     }
 
     fn framing(&self, method: Method, version: Version) -> Result<Framing, Refusal> {

@@ -6,7 +6,11 @@ const GOOD: &str = "POST /deploy HTTP/1.1\r\nHost: host:8443\r\nUser-Agent: curl
 
 fn read(bytes: &[u8]) -> Result<Head, Refusal> {
     let whole = read_in_pieces(bytes, bytes.len());
-    assert_eq!(whole, read_in_pieces(bytes, 1), "a head means the same in one piece and byte by byte");
+    assert_eq!(
+        whole,
+        read_in_pieces(bytes, 1),
+        "a head means the same in one piece and byte by byte"
+    );
     whole
 }
 
@@ -79,7 +83,10 @@ fn a_reader_knows_whether_anything_came() {
 #[test]
 fn a_bare_cr_is_refused() {
     assert_eq!(spoiled("curl/8", "curl\r8"), Err(Refusal::BareCr));
-    assert_eq!(spoiled("/deploy HTTP/1.1\r\n", "/deploy HTTP/1.1\r\r\n"), Err(Refusal::BareCr));
+    assert_eq!(
+        spoiled("/deploy HTTP/1.1\r\n", "/deploy HTTP/1.1\r\r\n"),
+        Err(Refusal::BareCr)
+    );
     assert_eq!(spoiled("POST", "\rPOST"), Err(Refusal::BareCr));
 }
 
@@ -102,13 +109,28 @@ fn a_nul_is_refused_anywhere() {
 #[test]
 fn a_request_line_has_three_parts_and_single_spaces() {
     let lines = [
-        "POST /deploy", "POST  /deploy HTTP/1.1", "POST /deploy  HTTP/1.1", " POST /deploy HTTP/1.1",
-        "POST /deploy HTTP/1.1 ", "POST\t/deploy\tHTTP/1.1", "POST /deploy http/1.1", "POST /deploy HTTP/1", "",
-        "POST /deploy HTTP/1.10", "POST /deploy HTTP/x.1", "PO(ST /deploy HTTP/1.1", "POST /de ploy HTTP/1.1",
-        "POST /deploy HTTPS/1.1", " /deploy HTTP/1.1",
+        "POST /deploy",
+        "POST  /deploy HTTP/1.1",
+        "POST /deploy  HTTP/1.1",
+        " POST /deploy HTTP/1.1",
+        "POST /deploy HTTP/1.1 ",
+        "POST\t/deploy\tHTTP/1.1",
+        "POST /deploy http/1.1",
+        "POST /deploy HTTP/1",
+        "",
+        "POST /deploy HTTP/1.10",
+        "POST /deploy HTTP/x.1",
+        "PO(ST /deploy HTTP/1.1",
+        "POST /de ploy HTTP/1.1",
+        "POST /deploy HTTPS/1.1",
+        " /deploy HTTP/1.1",
     ];
     for line in lines {
-        assert_eq!(spoiled("POST /deploy HTTP/1.1", line), Err(Refusal::RequestLine), "{line:?}");
+        assert_eq!(
+            spoiled("POST /deploy HTTP/1.1", line),
+            Err(Refusal::RequestLine),
+            "{line:?}"
+        );
     }
 }
 
@@ -128,17 +150,42 @@ fn other_versions_are_the_505() {
 
 #[test]
 fn only_a_path_is_a_target() {
-    let targets = ["https://host/deploy", "http://host/status", "host:443", "*", "status", "?x", "\\status", "%2fstatus"];
+    let targets = [
+        "https://host/deploy",
+        "http://host/status",
+        "host:443",
+        "*",
+        "status",
+        "?x",
+        "\\status",
+        "%2fstatus",
+    ];
     for target in targets {
         assert_eq!(get(target), Err(Refusal::TargetForm), "{target}");
     }
-    assert_eq!(read(b"CONNECT host:443 HTTP/1.1\r\nHost: h\r\n\r\n"), Err(Refusal::TargetForm));
-    assert_eq!(read(b"OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n"), Err(Refusal::TargetForm));
+    assert_eq!(
+        read(b"CONNECT host:443 HTTP/1.1\r\nHost: h\r\n\r\n"),
+        Err(Refusal::TargetForm)
+    );
+    assert_eq!(
+        read(b"OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n"),
+        Err(Refusal::TargetForm)
+    );
 }
 
 #[test]
 fn dot_segments_are_refused() {
-    for target in ["/..", "/../status", "/runs/../status", "/runs/..", "/.", "/./status", "/status/.", "//../x", "/..?x"] {
+    for target in [
+        "/..",
+        "/../status",
+        "/runs/../status",
+        "/runs/..",
+        "/.",
+        "/./status",
+        "/status/.",
+        "//../x",
+        "/..?x",
+    ] {
         assert_eq!(get(target), Err(Refusal::TargetDots), "{target}");
     }
     for harmless in ["/...", "/.hidden", "/a..b", "/..x", "/status?x=../.."] {
@@ -148,7 +195,15 @@ fn dot_segments_are_refused() {
 
 #[test]
 fn a_percent_sign_in_the_path_is_refused_whatever_it_encodes() {
-    for target in ["/%73tatus", "/runs/%2e%2e/status", "/status%00", "/status%2flog", "/%", "/status%3Fx", "/%25"] {
+    for target in [
+        "/%73tatus",
+        "/runs/%2e%2e/status",
+        "/status%00",
+        "/status%2flog",
+        "/%",
+        "/status%3Fx",
+        "/%25",
+    ] {
         assert_eq!(get(target), Err(Refusal::TargetEncoded), "{target}");
     }
 }
@@ -188,7 +243,10 @@ fn a_target_has_exactly_its_bound() {
     assert!(get(&target(MAX_TARGET)).is_ok());
     assert_eq!(get(&target(MAX_TARGET + 1)), Err(Refusal::TargetTooLong));
     assert_eq!(get(&target(8 * MAX_TARGET)), Err(Refusal::TargetTooLong));
-    assert_eq!(get(&format!("/status?{}", "a".repeat(MAX_TARGET))), Err(Refusal::TargetTooLong));
+    assert_eq!(
+        get(&format!("/status?{}", "a".repeat(MAX_TARGET))),
+        Err(Refusal::TargetTooLong)
+    );
 }
 
 #[test]
@@ -205,16 +263,29 @@ fn an_overlong_request_line_is_refused_before_it_ends() {
 fn a_head_has_exactly_its_bound() {
     let padded = |total: usize| {
         let rest = "GET / HTTP/1.1\r\nHost: h\r\nX: \r\n\r\n".len();
-        format!("GET / HTTP/1.1\r\nHost: h\r\nX: {}\r\n\r\n", "a".repeat(total - rest)).into_bytes()
+        format!(
+            "GET / HTTP/1.1\r\nHost: h\r\nX: {}\r\n\r\n",
+            "a".repeat(total - rest)
+        )
+        .into_bytes()
     };
     assert!(read(&padded(MAX_HEAD)).is_ok());
     assert_eq!(read(&padded(MAX_HEAD + 1)), Err(Refusal::HeadTooLarge));
-    assert_eq!(HeadReader::default().feed(&padded(4 * MAX_HEAD)), Err(Refusal::HeadTooLarge));
+    assert_eq!(
+        HeadReader::default().feed(&padded(4 * MAX_HEAD)),
+        Err(Refusal::HeadTooLarge)
+    );
 }
 
 #[test]
 fn headers_have_exactly_their_number() {
-    let with = |count: usize| format!("GET / HTTP/1.1\r\nHost: h\r\n{}\r\n", "X: y\r\n".repeat(count - 1)).into_bytes();
+    let with = |count: usize| {
+        format!(
+            "GET / HTTP/1.1\r\nHost: h\r\n{}\r\n",
+            "X: y\r\n".repeat(count - 1)
+        )
+        .into_bytes()
+    };
     assert!(read(&with(MAX_HEADERS)).is_ok());
     assert_eq!(read(&with(MAX_HEADERS + 1)), Err(Refusal::TooManyHeaders));
 }
@@ -229,13 +300,25 @@ fn a_folded_header_is_refused() {
 
 #[test]
 fn white_space_before_the_colon_is_refused() {
-    assert_eq!(spoiled("Content-Length:", "Content-Length :"), Err(Refusal::SpaceBeforeColon));
+    assert_eq!(
+        spoiled("Content-Length:", "Content-Length :"),
+        Err(Refusal::SpaceBeforeColon)
+    );
     assert_eq!(spoiled("Host:", "Host\t:"), Err(Refusal::SpaceBeforeColon));
 }
 
 #[test]
 fn a_header_line_has_a_name_and_a_colon() {
-    for line in ["X", ": value", "a b: c", "x(y): z", "x@y: z", "\u{e4}: z", "\"x\": y", "x,y: z"] {
+    for line in [
+        "X",
+        ": value",
+        "a b: c",
+        "x(y): z",
+        "x@y: z",
+        "\u{e4}: z",
+        "\"x\": y",
+        "x,y: z",
+    ] {
         assert_eq!(with_line(line), Err(Refusal::HeaderName), "{line:?}");
     }
 }
@@ -249,7 +332,11 @@ fn control_characters_in_a_value_are_refused() {
             b'\n' => Refusal::BareLf,
             _ => Refusal::HeaderValue,
         };
-        assert_eq!(spoiled("curl/8", &format!("curl{}8", char::from(byte))), Err(expected), "{byte:#x}");
+        assert_eq!(
+            spoiled("curl/8", &format!("curl{}8", char::from(byte))),
+            Err(expected),
+            "{byte:#x}"
+        );
     }
     assert!(spoiled("curl/8", "curl\t8").is_ok());
 }
@@ -264,7 +351,10 @@ fn http_1_1_needs_one_host() {
 #[test]
 fn http_1_0_needs_no_host_but_never_has_two() {
     assert!(read(b"GET /status HTTP/1.0\r\n\r\n").is_ok());
-    assert_eq!(read(b"GET /status HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n"), Err(Refusal::HostTwice));
+    assert_eq!(
+        read(b"GET /status HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n"),
+        Err(Refusal::HostTwice)
+    );
 }
 
 #[test]
@@ -273,7 +363,11 @@ fn a_host_is_a_host() {
         assert!(spoiled("host:8443", host).is_ok(), "{host:?}");
     }
     for host in ["a b", "a/b", "user@host", "a,\tb", "h\u{f6}st", "a?b"] {
-        assert_eq!(spoiled("host:8443", host), Err(Refusal::HostMalformed), "{host:?}");
+        assert_eq!(
+            spoiled("host:8443", host),
+            Err(Refusal::HostMalformed),
+            "{host:?}"
+        );
     }
 }
 
@@ -287,7 +381,11 @@ fn two_lengths_are_refused_even_when_equal() {
 #[test]
 fn a_length_is_digits() {
     for length in ["", "+21", "-1", "0x15", "21 21", "2_1", "1e3", "21;", "\u{0661}"] {
-        assert_eq!(spoiled(" 21", &format!(" {length}")), Err(Refusal::LengthMalformed), "{length:?}");
+        assert_eq!(
+            spoiled(" 21", &format!(" {length}")),
+            Err(Refusal::LengthMalformed),
+            "{length:?}"
+        );
     }
     assert_eq!(spoiled("21", "0021").unwrap().framing, Framing::Length(21));
     assert_eq!(spoiled("21", "0").unwrap().framing, Framing::Empty);
@@ -295,7 +393,10 @@ fn a_length_is_digits() {
 
 #[test]
 fn a_length_over_the_bound_is_the_413_however_large() {
-    assert_eq!(spoiled("21", &MAX_BODY.to_string()).unwrap().framing, Framing::Length(MAX_BODY));
+    assert_eq!(
+        spoiled("21", &MAX_BODY.to_string()).unwrap().framing,
+        Framing::Length(MAX_BODY)
+    );
     for length in [(MAX_BODY + 1).to_string(), u64::MAX.to_string(), "9".repeat(200)] {
         assert_eq!(spoiled("21", &length), Err(Refusal::BodyTooLarge), "{length}");
     }
@@ -303,8 +404,14 @@ fn a_length_over_the_bound_is_the_413_however_large() {
 
 #[test]
 fn a_length_with_a_transfer_coding_is_refused_in_either_order() {
-    assert_eq!(with_line("Transfer-Encoding: chunked"), Err(Refusal::LengthWithCoding));
-    assert_eq!(spoiled("Host:", "Transfer-Encoding: chunked\r\nHost:"), Err(Refusal::LengthWithCoding));
+    assert_eq!(
+        with_line("Transfer-Encoding: chunked"),
+        Err(Refusal::LengthWithCoding)
+    );
+    assert_eq!(
+        spoiled("Host:", "Transfer-Encoding: chunked\r\nHost:"),
+        Err(Refusal::LengthWithCoding)
+    );
 }
 
 #[test]
@@ -312,11 +419,26 @@ fn chunked_is_the_only_coding_and_comes_once() {
     let coded = |value: &str| spoiled("Content-Length: 21", &format!("Transfer-Encoding: {value}"));
     assert_eq!(coded("chunked").unwrap().framing, Framing::Chunked);
     assert_eq!(coded("Chunked").unwrap().framing, Framing::Chunked);
-    for value in ["gzip", "gzip, chunked", "chunked, chunked", "", "xchunked", "chunked;a", "\"chunked\"", "identity"] {
+    for value in [
+        "gzip",
+        "gzip, chunked",
+        "chunked, chunked",
+        "",
+        "xchunked",
+        "chunked;a",
+        "\"chunked\"",
+        "identity",
+    ] {
         assert_eq!(coded(value), Err(Refusal::Coding), "{value:?}");
     }
-    assert_eq!(coded("chunked\r\nTransfer-Encoding: chunked"), Err(Refusal::Coding));
-    assert_eq!(coded("chunked\r\nTransfer-Encoding: identity"), Err(Refusal::Coding));
+    assert_eq!(
+        coded("chunked\r\nTransfer-Encoding: chunked"),
+        Err(Refusal::Coding)
+    );
+    assert_eq!(
+        coded("chunked\r\nTransfer-Encoding: identity"),
+        Err(Refusal::Coding)
+    );
 }
 
 #[test]
@@ -327,22 +449,48 @@ fn http_1_0_has_no_coding() {
 
 #[test]
 fn a_post_says_how_long_it_is() {
-    assert_eq!(spoiled("Content-Length: 21\r\n", ""), Err(Refusal::LengthRequired));
+    assert_eq!(
+        spoiled("Content-Length: 21\r\n", ""),
+        Err(Refusal::LengthRequired)
+    );
 }
 
 #[test]
 fn a_get_has_no_body() {
-    assert_eq!(read(b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n"), Err(Refusal::BodyNotAllowed));
-    assert_eq!(read(b"HEAD / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"), Err(Refusal::BodyNotAllowed));
+    assert_eq!(
+        read(b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n"),
+        Err(Refusal::BodyNotAllowed)
+    );
+    assert_eq!(
+        read(b"HEAD / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        Err(Refusal::BodyNotAllowed)
+    );
     assert!(read(b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n").is_ok());
 }
 
 #[test]
 fn the_only_expectation_is_100_continue() {
-    assert_eq!(with_line("Expect: 100-continue").unwrap().expectation, Expectation::Continue);
-    assert_eq!(with_line("expect: 100-Continue").unwrap().expectation, Expectation::Continue);
-    for value in ["200-ok", "", "100-continue, x", "100-continue=1", "100-continue\r\nExpect: x", "x\r\nExpect: 100-continue"] {
-        assert_eq!(with_line(&format!("Expect: {value}")), Err(Refusal::Expectation), "{value:?}");
+    assert_eq!(
+        with_line("Expect: 100-continue").unwrap().expectation,
+        Expectation::Continue
+    );
+    assert_eq!(
+        with_line("expect: 100-Continue").unwrap().expectation,
+        Expectation::Continue
+    );
+    for value in [
+        "200-ok",
+        "",
+        "100-continue, x",
+        "100-continue=1",
+        "100-continue\r\nExpect: x",
+        "x\r\nExpect: 100-continue",
+    ] {
+        assert_eq!(
+            with_line(&format!("Expect: {value}")),
+            Err(Refusal::Expectation),
+            "{value:?}"
+        );
     }
 }
 
@@ -357,16 +505,41 @@ fn http_1_0_expects_nothing() {
 
 #[test]
 fn every_authorization_header_is_passed_on() {
-    assert_eq!(with_line("authorization: Basic x").unwrap().authorization, ["Bearer a.b.c", "Basic x"]);
-    assert_eq!(with_line("AUTHORIZATION:").unwrap().authorization, ["Bearer a.b.c", ""]);
-    assert!(spoiled("Authorization: Bearer a.b.c\r\n", "").unwrap().authorization.is_empty());
-    assert!(with_line("Proxy-Authorization: Bearer x").unwrap().authorization.len() == 1);
+    assert_eq!(
+        with_line("authorization: Basic x").unwrap().authorization,
+        ["Bearer a.b.c", "Basic x"]
+    );
+    assert_eq!(
+        with_line("AUTHORIZATION:").unwrap().authorization,
+        ["Bearer a.b.c", ""]
+    );
+    assert!(
+        spoiled("Authorization: Bearer a.b.c\r\n", "")
+            .unwrap()
+            .authorization
+            .is_empty()
+    );
+    assert!(
+        with_line("Proxy-Authorization: Bearer x")
+            .unwrap()
+            .authorization
+            .len()
+            == 1
+    );
 }
 
 #[test]
 fn white_space_around_a_value_is_not_part_of_it() {
-    assert_eq!(spoiled(" Bearer a.b.c", "Bearer a.b.c").unwrap().authorization, ["Bearer a.b.c"]);
-    assert_eq!(spoiled("Bearer a.b.c", " \t Bearer  a.b.c \t").unwrap().authorization, ["Bearer  a.b.c"]);
+    assert_eq!(
+        spoiled(" Bearer a.b.c", "Bearer a.b.c").unwrap().authorization,
+        ["Bearer a.b.c"]
+    );
+    assert_eq!(
+        spoiled("Bearer a.b.c", " \t Bearer  a.b.c \t")
+            .unwrap()
+            .authorization,
+        ["Bearer  a.b.c"]
+    );
     assert_eq!(spoiled(" 21", "21\t").unwrap().framing, Framing::Length(21));
 }
 

@@ -16,8 +16,24 @@ const SEEDS: [&str; 5] = [
 
 /// Pieces that make the difference when put somewhere else.
 const PIECES: [&[u8]; 18] = [
-    b"\r\n", b"\r", b"\n", b"\0", b" ", b"\t", b":", b";", b"%2e", b"..", b"/", b"\r\n\r\n", b"0\r\n\r\n", b"\xff",
-    b"Host: x\r\n", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"ffffffff",
+    b"\r\n",
+    b"\r",
+    b"\n",
+    b"\0",
+    b" ",
+    b"\t",
+    b":",
+    b";",
+    b"%2e",
+    b"..",
+    b"/",
+    b"\r\n\r\n",
+    b"0\r\n\r\n",
+    b"\xff",
+    b"Host: x\r\n",
+    b"Content-Length: 5\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"ffffffff",
 ];
 
 /// A small generator with a full period (Marsaglia's xorshift), so that a failure can be had again.
@@ -93,7 +109,12 @@ fn spoiled_requests_are_refused_or_bounded_and_never_depend_on_their_pieces() {
         }
         let whole = read(&bytes, || usize::MAX);
         assert_eq!(whole, read(&bytes, || 1), "{}", bytes.escape_ascii());
-        assert_eq!(whole, read(&bytes, || 1 + random.below(9)), "{}", bytes.escape_ascii());
+        assert_eq!(
+            whole,
+            read(&bytes, || 1 + random.below(9)),
+            "{}",
+            bytes.escape_ascii()
+        );
         match whole {
             Outcome::Incomplete => {}
             Outcome::Refused(refusal) => drop(refused.insert(refusal.sentence())),
@@ -103,7 +124,11 @@ fn spoiled_requests_are_refused_or_bounded_and_never_depend_on_their_pieces() {
             }
         }
     }
-    assert!(taken > ROUNDS / 20 && refused.len() > 20, "{taken} taken, {} ways refused", refused.len());
+    assert!(
+        taken > ROUNDS / 20 && refused.len() > 20,
+        "{taken} taken, {} ways refused",
+        refused.len()
+    );
 }
 
 fn check(head: &Head, body: &[u8]) {
@@ -125,6 +150,10 @@ fn noise_is_refused_or_incomplete() {
         let length = random.below(200);
         let bytes: Vec<u8> = (0..length).map(|_| random.below(256) as u8).collect();
         let outcome = read(&bytes, || usize::MAX);
-        assert!(!matches!(outcome, Outcome::Request(..)), "{}", bytes.escape_ascii());
+        assert!(
+            !matches!(outcome, Outcome::Request(..)),
+            "{}",
+            bytes.escape_ascii()
+        );
     }
 }

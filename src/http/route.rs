@@ -27,8 +27,16 @@ const OPEN: [(&str, Option<&str>, OpenPath); 5] = [
     ("/healthz", None, OpenPath::Health),
     ("/runs", None, OpenPath::Document("runs.json")),
     ("/status", Some("deploy"), OpenPath::Document("deploy.json")),
-    ("/tf-apply/status", Some("tf-apply"), OpenPath::Document("tf-apply.json")),
-    ("/tf-plan/status", Some("tf-plan"), OpenPath::Document("tf-plan.json")),
+    (
+        "/tf-apply/status",
+        Some("tf-apply"),
+        OpenPath::Document("tf-apply.json"),
+    ),
+    (
+        "/tf-plan/status",
+        Some("tf-plan"),
+        OpenPath::Document("tf-plan.json"),
+    ),
 ];
 
 const OPEN_METHODS: &str = "GET, HEAD";
@@ -63,12 +71,18 @@ impl Routes {
             path if is_log(path) => (Method::Get, LOG_METHODS),
             _ => return Err(Refusal::NotFound),
         };
-        if method == allowed { Ok(Route::Relayed) } else { Err(Refusal::MethodNotAllowed(name)) }
+        if method == allowed {
+            Ok(Route::Relayed)
+        } else {
+            Err(Refusal::MethodNotAllowed(name))
+        }
     }
 
     fn open(&self, path: &str) -> Option<OpenPath> {
         let (_, endpoint, open) = OPEN.iter().find(|(open, _, _)| *open == path)?;
-        endpoint.is_none_or(|endpoint| self.has(endpoint)).then_some(*open)
+        endpoint
+            .is_none_or(|endpoint| self.has(endpoint))
+            .then_some(*open)
     }
 
     fn is_endpoint(&self, path: &str) -> bool {
@@ -102,7 +116,11 @@ mod tests {
                 assert!(matches!(find(method, path), Ok(Route::Open(_))), "{path}");
             }
             for method in [Method::Post, Method::Other] {
-                assert_eq!(find(method, path), Err(Refusal::MethodNotAllowed("GET, HEAD")), "{path}");
+                assert_eq!(
+                    find(method, path),
+                    Err(Refusal::MethodNotAllowed("GET, HEAD")),
+                    "{path}"
+                );
             }
         }
     }
@@ -110,9 +128,18 @@ mod tests {
     #[test]
     fn each_status_is_its_own_document() {
         let document = |path| find(Method::Get, path);
-        assert_eq!(document("/status"), Ok(Route::Open(OpenPath::Document("deploy.json"))));
-        assert_eq!(document("/tf-plan/status"), Ok(Route::Open(OpenPath::Document("tf-plan.json"))));
-        assert_eq!(document("/runs"), Ok(Route::Open(OpenPath::Document("runs.json"))));
+        assert_eq!(
+            document("/status"),
+            Ok(Route::Open(OpenPath::Document("deploy.json")))
+        );
+        assert_eq!(
+            document("/tf-plan/status"),
+            Ok(Route::Open(OpenPath::Document("tf-plan.json")))
+        );
+        assert_eq!(
+            document("/runs"),
+            Ok(Route::Open(OpenPath::Document("runs.json")))
+        );
         assert_eq!(document("/healthz"), Ok(Route::Open(OpenPath::Health)));
     }
 
@@ -121,7 +148,11 @@ mod tests {
         for path in ["/deploy", "/tf-plan"] {
             assert_eq!(find(Method::Post, path), Ok(Route::Relayed));
             for method in [Method::Get, Method::Head, Method::Other] {
-                assert_eq!(find(method, path), Err(Refusal::MethodNotAllowed("POST")), "{path}");
+                assert_eq!(
+                    find(method, path),
+                    Err(Refusal::MethodNotAllowed("POST")),
+                    "{path}"
+                );
             }
         }
     }
@@ -146,8 +177,20 @@ mod tests {
     #[test]
     fn nothing_near_a_path_is_a_path() {
         let near = [
-            "/", "//", "/Status", "/status/", "//status", "/deploy/", "/deploy/x", "/runs/", "/runs//log", "/runs/a/b/log",
-            "/runs/a/log/", "/runs/log", "/deploy.json", "/healthz;x",
+            "/",
+            "//",
+            "/Status",
+            "/status/",
+            "//status",
+            "/deploy/",
+            "/deploy/x",
+            "/runs/",
+            "/runs//log",
+            "/runs/a/b/log",
+            "/runs/a/log/",
+            "/runs/log",
+            "/deploy.json",
+            "/healthz;x",
         ];
         for path in near {
             for method in [Method::Get, Method::Post] {
