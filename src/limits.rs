@@ -177,3 +177,28 @@ pub const FRONT_PROCESSOR_SECONDS: u64 = 60;
 
 /// From the start of a warm session to its `ready`: certificate, key, privileges.
 pub const WARM_DEADLINE: Duration = Duration::from_secs(10);
+// ---- settings ----------------------------------------------------------------------------------------------------
+
+/// The most that a setting may ask for as a number of connections or followers: each is two processes.
+pub const MOST_SESSIONS: u32 = 4096;
+
+/// The most waiting runs that a setting may ask for: the last of them would wait for days.
+pub const MOST_QUEUED: u32 = 1000;
+
+/// The most run folders that a setting may ask for: listing them is a walk through all.
+pub const MOST_KEPT_RUNS: u32 = 10_000;
+
+/// The longest time that a setting may ask for. Whoever needs a longer deploy has another problem.
+pub const LONGEST_SETTING: Duration = Duration::from_secs(24 * 3600);
+
+/// The shortest time that a setting may ask for; below it a poll interval is a busy loop.
+pub const SHORTEST_SETTING: Duration = Duration::from_millis(10);
+
+/// Entries of one list: sources, pins, values of a pin. Every one is compared with every request.
+pub const MAX_LIST: usize = 256;
+
+/// Containers of one deploy.
+pub const MAX_CONTAINERS: usize = 64;
+
+/// Bytes of one pinned value. GitHub's longest claim, a workflow reference, is far below.
+pub const MAX_PIN: usize = 1024;
