@@ -3,6 +3,7 @@
 mod support;
 
 mod architecture;
+mod front;
 mod parts;
 mod caps;
 mod gates;

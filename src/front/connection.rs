@@ -20,6 +20,8 @@ use crate::os::poll::{self, For};
 pub enum Lost {
     /// The deadline came during the handshake or the request.
     TooSlow,
+    /// Not a byte came: somebody looked whether the port is open.
+    Silent,
     /// The caller took no byte for [`STALLED_CALLER`].
     Stalled,
     /// The caller hung up, or the socket failed.
@@ -34,6 +36,7 @@ impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Lost::TooSlow => write!(f, "the caller was too slow with its handshake or request"),
+            Lost::Silent => write!(f, "the caller said nothing"),
             Lost::Stalled => write!(f, "the caller took no byte for {} s", STALLED_CALLER.as_secs()),
             Lost::Gone(error) => write!(f, "the caller has gone: {error}"),
             Lost::Tls(error) => write!(f, "TLS failed: {error}"),
@@ -95,7 +98,7 @@ impl Connection {
         let mut first = [0];
         loop {
             match self.socket.peek(&mut first) {
-                Ok(0) => return Err(Lost::Gone(io::ErrorKind::UnexpectedEof.into())),
+                Ok(0) => return Err(Lost::Silent),
                 Ok(_) => return Ok(first == [0x16]),
                 Err(error) if is_passing(&error) => self.wait_for_input(link, For::Reading)?,
                 Err(error) => return Err(error.into()),
@@ -198,7 +201,7 @@ impl Connection {
         self.linger()
     }
 
-    /// Sends an alert, if rustls has one to send, and closes.
+    /// Closes without a proper end, so that the caller can tell; an alert that rustls has for it goes first.
     pub fn give_up(mut self) {
         let _ = self.send_some();
         let _ = self.linger();

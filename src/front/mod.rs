@@ -57,11 +57,12 @@ fn live(mut link: Link) -> Result<(), LinkEnded> {
         confined: confined == Confined::Yes,
     })?;
     let arrival = link.connection()?;
-    if let Err(lost) = front.serve(&mut link, arrival) {
+    match front.serve(&mut link, arrival) {
+        // A probe of the port, as load balancers make them all day.
+        Ok(()) | Err(Lost::Silent) => Ok(()),
         // Nobody is left to tell but the log; when the session went first, not even that.
-        let _ = link.log(&lost.to_string());
+        Err(lost) => link.log(&lost.to_string()),
     }
-    Ok(())
 }
 
 /// Reads what only root may read, then becomes nobody. An error is a sentence for the operator.
@@ -113,7 +114,13 @@ impl Front {
         let mut method = Method::Other;
         match self.answer(link, &mut connection, &caller, &mut method) {
             Ok(()) => {}
-            Err(Fault::Lost(lost)) => return Err(lost),
+            Err(Fault::Lost(lost)) => {
+                // An alert, or the last lines of a stream that was cut, may still be under way.
+                if matches!(lost, Lost::Tls(_) | Lost::SessionEnded) {
+                    connection.give_up();
+                }
+                return Err(lost);
+            }
             Err(Fault::Refused(refusal)) => {
                 // That the session has gone too does not matter to the caller.
                 let _ = link.log(&format!(
