@@ -176,7 +176,7 @@ fn without_keys_the_answer_is_later_and_not_never() {
 fn many_unknown_keys_ask_the_issuer_once() {
     let (issuer, deployer) = parts();
     assert_eq!(deployer.client().post("/deploy", &issuer.mint(AUDIENCE), BODY).outcome()["status"], "ok");
-    issuer.rotate(OldKey::Stays);
+    issuer.rotate(OldKey::Kept);
     let unknown: Vec<String> = (0..8).map(|_| issuer.mint(AUDIENCE)).collect();
     let client = deployer.client();
     thread::scope(|scope| {
