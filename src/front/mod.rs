@@ -108,7 +108,8 @@ impl Front {
         if !connection.begins_with_tls(link)? {
             let answer = caller.refusal(Refusal::NotTls);
             connection.write_unencrypted(&answer.bytes(Method::Other));
-            return connection.linger();
+            connection.linger();
+            return Ok(());
         }
         // A fault before the method is known is answered in full, as to a GET.
         let mut method = Method::Other;
@@ -131,7 +132,8 @@ impl Front {
                 connection.write(&caller.refusal(refusal).bytes(method))?;
             }
         }
-        connection.close()
+        connection.close();
+        Ok(())
     }
 
     /// Reads the request and sees to its answer.
