@@ -135,6 +135,9 @@ pub const QUEUE_MAX_WAIT: Duration = Duration::from_secs(15 * 60);
 /// How long a run may take from its turn on, the way forward (`DEPLOYER_RUN_MAX`).
 pub const RUN_MAX: Duration = Duration::from_secs(15 * 60);
 
+/// What a caller is told to wait when the queue is full: about one short run.
+pub const QUEUE_RETRY_AFTER: Duration = Duration::from_secs(30);
+
 /// Run folders that are kept (`DEPLOYER_KEEP_RUNS`), and the most that `/runs` lists.
 pub const KEEP_RUNS: u32 = 50;
 
