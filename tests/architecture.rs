@@ -59,7 +59,11 @@ fn read(root: &Path, path: PathBuf) -> Source {
         .collect();
     let below = path.strip_prefix(root).unwrap();
     let first = below.components().next().unwrap().as_os_str().to_string_lossy();
-    Source { module: first.trim_end_matches(".rs").to_owned(), path: below.to_owned(), lines }
+    Source {
+        module: first.trim_end_matches(".rs").to_owned(),
+        path: below.to_owned(),
+        lines,
+    }
 }
 
 fn row(module: &str) -> usize {
@@ -72,10 +76,20 @@ fn row(module: &str) -> usize {
 fn imports(line: &str) -> Vec<String> {
     let mut names = Vec::new();
     for after in line.split("crate::").skip(1) {
-        let list = after.strip_prefix('{').map_or(after, |inside| inside.split('}').next().unwrap());
-        let parts: Vec<&str> = if after.starts_with('{') { list.split(',').collect() } else { vec![list] };
+        let list = after
+            .strip_prefix('{')
+            .map_or(after, |inside| inside.split('}').next().unwrap());
+        let parts: Vec<&str> = if after.starts_with('{') {
+            list.split(',').collect()
+        } else {
+            vec![list]
+        };
         for part in parts {
-            let name: String = part.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            let name: String = part
+                .trim()
+                .chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_')
+                .collect();
             names.push(name);
         }
     }
@@ -98,7 +112,11 @@ fn assert_only_in(what: &str, places: &[&str]) {
     let wrong = offenders(|source, line| {
         line.contains(what) && !places.iter().any(|place| source.path == Path::new(place))
     });
-    assert!(wrong.is_empty(), "{what} belongs in {places:?} alone:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{what} belongs in {places:?} alone:\n{}",
+        wrong.join("\n")
+    );
 }
 
 #[test]
@@ -109,17 +127,33 @@ fn no_import_points_up() {
             .filter(|name| **name != source.module && ROWS.iter().any(|row| row.contains(&name.as_str())))
             .any(|name| row(name) >= row(&source.module))
     });
-    assert!(wrong.is_empty(), "imports that point up the house:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "imports that point up the house:\n{}",
+        wrong.join("\n")
+    );
     // What the reader above would not see.
-    let hidden = offenders(|_, line| (line.contains("crate::{") && !line.contains('}')) || line.contains("super::super"));
-    assert!(hidden.is_empty(), "imports written so that this test cannot read them:\n{}", hidden.join("\n"));
+    let hidden = offenders(|_, line| {
+        (line.contains("crate::{") && !line.contains('}')) || line.contains("super::super")
+    });
+    assert!(
+        hidden.is_empty(),
+        "imports written so that this test cannot read them:\n{}",
+        hidden.join("\n")
+    );
 }
 
 #[test]
 fn an_arrow_that_points_up_would_be_seen() {
     assert_eq!(imports("use crate::os::{child, lock};"), ["os"]);
-    assert_eq!(imports("use crate::{limits, session::slots};"), ["limits", "session"]);
-    assert_eq!(imports("    let x = crate::gate::admit(&a, crate::run::b());"), ["gate", "run"]);
+    assert_eq!(
+        imports("use crate::{limits, session::slots};"),
+        ["limits", "session"]
+    );
+    assert_eq!(
+        imports("    let x = crate::gate::admit(&a, crate::run::b());"),
+        ["gate", "run"]
+    );
 }
 
 #[test]
@@ -133,7 +167,8 @@ fn every_module_of_the_library_has_a_row() {
 fn unsafe_code_stands_in_one_file_once() {
     assert_only_in("unsafe ", &["os/descriptor.rs"]);
     assert_only_in("allow(unsafe_code)", &["os/descriptor.rs"]);
-    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/os/descriptor.rs")).unwrap();
+    let text =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/os/descriptor.rs")).unwrap();
     assert_eq!(text.matches("unsafe {").count(), 1);
 }
 
@@ -154,22 +189,51 @@ fn no_role_starts_a_thread_or_a_child_past_the_os_folder() {
 #[test]
 fn words_and_parsers_do_no_io() {
     let pure = ["limits", "event", "jwt", "http", "link"];
-    let machine = ["std::fs", "std::net::Tcp", "std::os", "std::env", "std::time::Instant", "SystemTime::now", "nix::"];
+    let machine = [
+        "std::fs",
+        "std::net::Tcp",
+        "std::os",
+        "std::env",
+        "std::time::Instant",
+        "SystemTime::now",
+        "nix::",
+    ];
     let wrong = offenders(|source, line| {
         pure.contains(&source.module.as_str()) && machine.iter().any(|name| line.contains(name))
     });
-    assert!(wrong.is_empty(), "these modules take bytes and give facts:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "these modules take bytes and give facts:\n{}",
+        wrong.join("\n")
+    );
 }
 
 #[test]
 fn the_daemon_has_its_ten_dependencies_and_no_more() {
     let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).unwrap();
-    let section = manifest.split("[dependencies]").nth(1).unwrap().split("\n[").next().unwrap();
+    let section = manifest
+        .split("[dependencies]")
+        .nth(1)
+        .unwrap()
+        .split("\n[")
+        .next()
+        .unwrap();
     let named: BTreeSet<&str> = section
         .lines()
         .filter(|line| line.contains(" = ") && !line.starts_with([' ', '#']))
         .map(|line| line.split(" = ").next().unwrap())
         .collect();
-    let agreed = ["rustls", "rustls-pemfile", "ring", "ureq", "serde", "serde_json", "nix", "log", "env_logger", "fs2"];
+    let agreed = [
+        "rustls",
+        "rustls-pemfile",
+        "ring",
+        "ureq",
+        "serde",
+        "serde_json",
+        "nix",
+        "log",
+        "env_logger",
+        "fs2",
+    ];
     assert_eq!(named, agreed.into_iter().collect());
 }

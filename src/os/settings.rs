@@ -16,13 +16,20 @@ use crate::os::{descriptor, files};
 /// Every fault at once, one line each, naming the file.
 pub fn load(env_file: Option<&Path>) -> Result<Settings, SettingsError> {
     let environment = Settings::from_environment(std::env::vars_os())?;
-    let Some(path) = env_file else { return Ok(environment) };
-    let text = files::read_bounded(path, MAX_SETTINGS as u64)
-        .map_err(|error| SettingsError { faults: vec![files::describe(&error, "read the settings in", path)] })?;
+    let Some(path) = env_file else {
+        return Ok(environment);
+    };
+    let text = files::read_bounded(path, MAX_SETTINGS as u64).map_err(|error| SettingsError {
+        faults: vec![files::describe(&error, "read the settings in", path)],
+    })?;
     match Settings::from_env_file(&text) {
         Ok(settings) => Ok(settings.over(environment)),
         Err(error) => {
-            let faults = error.faults.iter().map(|fault| format!("{}: {fault}", path.display())).collect();
+            let faults = error
+                .faults
+                .iter()
+                .map(|fault| format!("{}: {fault}", path.display()))
+                .collect();
             Err(SettingsError { faults })
         }
     }
