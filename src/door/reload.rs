@@ -20,8 +20,13 @@ type Fingerprint = (u64, u64, Option<SystemTime>);
 impl Watched {
     /// Watches `files` from now on.
     pub fn new<'a>(files: impl IntoIterator<Item = &'a Path>) -> Self {
-        let files: Vec<_> = files.into_iter().map(|path| (path.to_owned(), fingerprint(path))).collect();
-        let changes = watch(&files).map_err(|error| log::warn!("changed files will need a SIGHUP: {error}")).ok();
+        let files: Vec<_> = files
+            .into_iter()
+            .map(|path| (path.to_owned(), fingerprint(path)))
+            .collect();
+        let changes = watch(&files)
+            .map_err(|error| log::warn!("changed files will need a SIGHUP: {error}"))
+            .ok();
         Self { files, changes }
     }
 

@@ -72,7 +72,10 @@ pub fn serve(
 }
 
 fn watched_files<'a>(config: &'a Config, env_file: Option<&'a Path>) -> Vec<&'a Path> {
-    [config.cert_file.as_path(), config.key_file.as_path()].into_iter().chain(env_file).collect()
+    [config.cert_file.as_path(), config.key_file.as_path()]
+        .into_iter()
+        .chain(env_file)
+        .collect()
 }
 
 impl Serve {
@@ -93,9 +96,15 @@ impl Serve {
         let nothing = || (self.signals.as_fd(), For::HangUp);
         let sources = [
             (self.signals.as_fd(), For::Reading),
-            self.current.as_ref().map_or_else(nothing, |warm| (warm.descriptor(), For::Reading)),
-            self.next.as_ref().map_or_else(nothing, |(warm, _)| (warm.descriptor(), For::Reading)),
-            self.watched.descriptor().map_or_else(nothing, |changes| (changes, For::Reading)),
+            self.current
+                .as_ref()
+                .map_or_else(nothing, |warm| (warm.descriptor(), For::Reading)),
+            self.next
+                .as_ref()
+                .map_or_else(nothing, |(warm, _)| (warm.descriptor(), For::Reading)),
+            self.watched
+                .descriptor()
+                .map_or_else(nothing, |changes| (changes, For::Reading)),
         ];
         let until = self.current.is_none().then_some(self.start_at);
         let [signal, current, next, changed] = poll::wait(sources, until)?;
@@ -108,7 +117,11 @@ impl Serve {
         if changed.any() && self.watched.changed() {
             self.replace("a file it was made from changed");
         }
-        if signal.any() { self.take_signals() } else { Ok(Go::On) }
+        if signal.any() {
+            self.take_signals()
+        } else {
+            Ok(Go::On)
+        }
     }
 
     fn take_signals(&mut self) -> io::Result<Go> {
@@ -138,7 +151,9 @@ impl Serve {
                 Said::Gone => {
                     // It has said why; once is enough.
                     if self.pause == WARM_BACKOFF.0 {
-                        log::error!("the warm session ended without a connection; starting others, ever more slowly");
+                        log::error!(
+                            "the warm session ended without a connection; starting others, ever more slowly"
+                        );
                     }
                     self.current = None;
                     self.start_later();
@@ -148,7 +163,9 @@ impl Serve {
     }
 
     fn hear_next(&mut self) {
-        let Some((mut warm, settings)) = self.next.take() else { return };
+        let Some((mut warm, settings)) = self.next.take() else {
+            return;
+        };
         match warm.hear() {
             Some(Said::Ready) => {
                 // The old one's lifeline ends here; one that was just accepting goes on with its connection.
@@ -190,4 +207,3 @@ impl Serve {
         self.pause = (self.pause * 2).min(WARM_BACKOFF.1);
     }
 }
-

@@ -40,7 +40,10 @@ impl Warm {
             .descriptor(descriptor::FIRST + 1, theirs)
             .spawn()?;
         descriptor::set_nonblocking(&ours)?;
-        Ok(Self { line: UnixStream::from(ours), heard: Vec::new() })
+        Ok(Self {
+            line: UnixStream::from(ours),
+            heard: Vec::new(),
+        })
     }
 
     /// What to poll for reading.
@@ -58,7 +61,9 @@ impl Warm {
             let mut part = [0u8; LONGEST_LINE];
             match self.line.read(&mut part) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
-                Ok(count) if count > 0 && self.heard.len() <= LONGEST_LINE => self.heard.extend(&part[..count]),
+                Ok(count) if count > 0 && self.heard.len() <= LONGEST_LINE => {
+                    self.heard.extend(&part[..count])
+                }
                 _ => return Some(Said::Gone),
             }
         }
@@ -66,7 +71,10 @@ impl Warm {
 }
 
 fn understand(line: &[u8]) -> Said {
-    match std::str::from_utf8(line).ok().and_then(|line| line.strip_prefix("accepted ")) {
+    match std::str::from_utf8(line)
+        .ok()
+        .and_then(|line| line.strip_prefix("accepted "))
+    {
         Some(address) => Said::Accepted(address.to_owned()),
         None if line == b"ready" => Said::Ready,
         None => Said::Gone,

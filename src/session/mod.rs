@@ -10,26 +10,31 @@ mod slots;
 pub use arrival::Arrival;
 
 use std::io;
-use std::net::IpAddr;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Instant;
 
 use crate::config::{Config, Settings};
-use crate::gate::{self, Refusal};
-use crate::limits::{HEARTBEAT, REQUEST_DEADLINE, WARM_DEADLINE};
+use crate::limits::{REQUEST_DEADLINE, WARM_DEADLINE};
 use crate::os::{places, random};
-use crate::run;
 use front_link::FrontLink;
 
 /// The story of one connection.
 ///
 /// # Errors
 /// Whatever ended it before its answer was complete, for the log; the peer has been let go.
-pub fn session(arrival: Arrival, settings: &Settings, config: &Config) -> Result<(), String> {
-    places::prepare(&config.places)?;
+pub fn session(arrival: Arrival, _settings: &Settings, config: &Config) -> io::Result<()> {
+    places::prepare(&config.places).map_err(io::Error::other)?;
     let mut front = FrontLink::start(config)?;
-    front.await_ready(Instant::now() + WARM_DEADLINE)?;
-    let Some(visitor) = arrival.wait(config, front.descriptor())? else { return Ok(()) };
+    front
+        .await_ready(Instant::now() + WARM_DEADLINE)
+        .map_err(io::Error::other)?;
+    let Some(visitor) = arrival.wait(config, front.descriptor())? else {
+        return Ok(());
+    };
     let id = random::hex::<8>()?;
     front.hand_over(visitor.stream, &id, visitor.open_paths)?;
-    let Some(request) = front.request(Instant::now() + REQUEST_DEADLINE)? else { return Ok(()) };
+    let Ok(request) = front.request(Instant::now() + REQUEST_DEADLINE)? else {
+        return Ok(());
+    };
+    log::info!("{id} {} {}", request.method, request.path);
+    Ok(())
 }
