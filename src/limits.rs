@@ -117,6 +117,10 @@ pub const MAX_FETCH: usize = 64 * 1024;
 /// Bytes of the memory's file. 100,000 ids take about 10 MiB; past this something is wrong, and we refuse.
 pub const MAX_REPLAY_FILE: u64 = 64 * 1024 * 1024;
 
+/// Records from which on dropping the dead ones is worth a rewrite of the file: 110 KB, years of deploys. Rarer writes
+/// spare a flash drive.
+pub const REPLAY_PRUNE_FROM: usize = 1024;
+
 /// A lock on a state file that is not had within this time is a failure, not a reason to hang.
 pub const STATE_LOCK_WAIT: Duration = Duration::from_secs(5);
 
