@@ -3,4 +3,9 @@
 mod support;
 
 mod architecture;
+mod front;
 mod parts;
+mod caps;
+mod gates;
+mod privileges;
+mod replay;
