@@ -74,7 +74,7 @@ where
         interrupts,
         began: SystemTime::now(),
     };
-    let finished = run.to_its_end(plan);
+    let finished = run.carry_through(plan);
     conclude(config, &order, finished)
 }
 
@@ -93,7 +93,7 @@ fn conclude(config: &Config, order: &Order, finished: Finished) -> io::Result<()
 }
 
 impl<'a> Run<'a> {
-    fn to_its_end<P>(mut self, plan: P) -> Finished
+    fn carry_through<P>(mut self, plan: P) -> Finished
     where
         P: for<'p> FnOnce(&'p Order, &'p Config) -> Plan<'p>,
     {
