@@ -184,6 +184,20 @@ pub const FRONT_PROCESSOR_SECONDS: u64 = 60;
 
 /// From the start of a warm session to its `ready`: certificate, key, privileges.
 pub const WARM_DEADLINE: Duration = Duration::from_secs(10);
+
+// ---- files of a run ----------------------------------------------------------------------------------------------
+
+/// Bytes of a run's small files, of a ticket and of the journal. They are under 100 KiB; more is not ours.
+pub const MAX_RUN_FILE: u64 = 1024 * 1024;
+
+/// Lines of a tool's output that are kept for the sentence that says why it failed.
+pub const TAIL_LINES: usize = 20;
+
+/// Between two tries for the turn while another process gives it back: the first wait, doubled up to [`RETRY`].
+pub const TURN_RETRY: Duration = Duration::from_millis(2);
+
+/// Between two starts of a recovery for one follower: the first one may have met another that was just ending.
+pub const RECOVER_AGAIN: Duration = Duration::from_secs(2);
 // ---- settings ----------------------------------------------------------------------------------------------------
 
 /// The most that a setting may ask for as a number of connections or followers: each is two processes.

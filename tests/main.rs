@@ -3,9 +3,9 @@
 mod support;
 
 mod architecture;
-mod front;
-mod parts;
 mod caps;
+mod front;
 mod gates;
+mod parts;
 mod privileges;
 mod replay;
