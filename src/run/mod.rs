@@ -1,1 +1,20 @@
-//! (to come)
+//! A run: its place in the queue, its turn, its steps, its record.
+//!
+//! What a run does is a list of [`Step`]s that somebody else writes; this folder knows when they may begin, how their
+//! tools are ended, and that every admitted run ends in a recorded result. A run writes to its log and to nothing
+//! else; whoever wants to see it follows that file, so no caller can stall a run. It trusts what lies in the state,
+//! run and runtime folders, since only root writes there; it trusts nothing that a tool prints.
+
+pub mod ask;
+pub mod id;
+pub mod order;
+pub mod stage;
+pub mod step;
+pub mod tool;
+
+pub use ask::Ask;
+pub use id::RunId;
+pub use order::{Order, Origin};
+pub use stage::Stage;
+pub use step::{Effect, Failure, Plan, Step};
+pub use tool::{AtWork, Captured, Ended, Ending, Tool, ToolEnd};
