@@ -1,1 +1,3 @@
-//! (to come)
+//! x
+pub mod reference;
+pub mod unraid;
