@@ -1,3 +1,4 @@
 //! x
+pub mod docker;
 pub mod reference;
 pub mod unraid;
