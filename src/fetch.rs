@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::config;
 use crate::limits::{FETCH_MEMORY, FETCH_OPEN_FILES, KILL_AFTER, MAX_SETTINGS};
 use crate::os::child::{Child, Command, Exit};
 use crate::os::privilege::{Confinement, Identity};
@@ -215,7 +216,7 @@ pub fn role() -> io::Result<()> {
 }
 
 fn request(order: &Order) -> Result<Answer, String> {
-    if !may_be_asked(&order.url) {
+    if !config::may_be_fetched(&order.url) {
         return Err("only https, or http to loopback, is fetched".into());
     }
     let agent: ureq::Agent = ureq::Agent::config_builder()
@@ -262,56 +263,5 @@ fn plain(error: &ureq::Error) -> String {
         ureq::Error::Io(error) => error.to_string(),
         ureq::Error::BodyExceedsLimit(most) => format!("the answer is larger than {most} bytes"),
         other => other.to_string(),
-    }
-}
-
-/// The rule for every outbound address: https anywhere, http to this host alone.
-pub fn may_be_asked(url: &str) -> bool {
-    if url.starts_with("https://") {
-        return true;
-    }
-    let Some(rest) = url.strip_prefix("http://") else {
-        return false;
-    };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    if authority.contains('@') {
-        return false;
-    }
-    let host = match authority.strip_prefix('[') {
-        Some(v6) => v6.split(']').next().unwrap_or_default(),
-        None => authority.split(':').next().unwrap_or_default(),
-    };
-    host == "localhost"
-        || host
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn plain_http_goes_to_this_host_only() {
-        for url in [
-            "https://example.org/x",
-            "http://localhost:1/",
-            "http://127.8.9.1/x",
-            "http://[::1]:8/x",
-        ] {
-            assert!(may_be_asked(url), "{url}");
-        }
-        for url in [
-            "http://example.org/",
-            "http://localhost.example.org/",
-            "http://localhost@example.org/",
-            "http://127.0.0.1.example.org/",
-            "http://10.0.0.1/",
-            "ftp://localhost/",
-            "file:///etc/passwd",
-            "HTTP://localhost/",
-        ] {
-            assert!(!may_be_asked(url), "{url}");
-        }
     }
 }

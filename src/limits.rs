@@ -46,6 +46,25 @@ pub const MAX_BODY: usize = 4 * 1024;
 /// Bytes of a body as sent, chunk framing included: one-byte chunks cost six bytes each.
 pub const MAX_BODY_WIRE: usize = 8 * MAX_BODY;
 
+/// Bytes of a chunk-size line of a request: eight digits and a short extension. No client of ours sends any.
+pub const MAX_CHUNK_LINE: usize = 128;
+
+/// Bytes that a caller may send while it waits for its answer; they are dropped, and past this not even read.
+pub const MAX_LATE_INPUT: usize = 16 * 1024;
+
+/// After an answer: how long, and how many bytes of what the caller had still under way, are taken and dropped before the
+/// socket is closed. A reset would destroy an answer that the caller has not read yet.
+pub const LINGER: Duration = Duration::from_secs(1);
+
+/// See [`LINGER`].
+pub const LINGER_BYTES: usize = 1024 * 1024;
+
+/// Bytes of a certificate chain or key file. A chain of five with RSA keys is under 16 KiB.
+pub const MAX_PEM: u64 = 256 * 1024;
+
+/// Bytes of a public document. `/runs` with 50 entries is under 64 KiB.
+pub const MAX_PUBLIC_FILE: u64 = 1024 * 1024;
+
 // ---- tokens ------------------------------------------------------------------------------------------------------
 
 /// Bytes of a compact token. GitHub's are about 1.5 KiB (RFC 8725 asks for a bound before any work).
@@ -212,3 +231,28 @@ pub const FAILED_LOG_LINES: u32 = 20;
 
 /// Bytes of what was last answered that a failure quotes.
 pub const MAX_QUOTE: usize = 200;
+// ---- settings ----------------------------------------------------------------------------------------------------
+
+/// The most that a setting may ask for as a number of connections or followers: each is two processes.
+pub const MOST_SESSIONS: u32 = 4096;
+
+/// The most waiting runs that a setting may ask for: the last of them would wait for days.
+pub const MOST_QUEUED: u32 = 1000;
+
+/// The most run folders that a setting may ask for: listing them is a walk through all.
+pub const MOST_KEPT_RUNS: u32 = 10_000;
+
+/// The longest time that a setting may ask for. Whoever needs a longer deploy has another problem.
+pub const LONGEST_SETTING: Duration = Duration::from_secs(24 * 3600);
+
+/// The shortest time that a setting may ask for; below it a poll interval is a busy loop.
+pub const SHORTEST_SETTING: Duration = Duration::from_millis(10);
+
+/// Entries of one list: sources, pins, values of a pin. Every one is compared with every request.
+pub const MAX_LIST: usize = 256;
+
+/// Containers of one deploy.
+pub const MAX_CONTAINERS: usize = 64;
+
+/// Bytes of one pinned value. GitHub's longest claim, a workflow reference, is far below.
+pub const MAX_PIN: usize = 1024;

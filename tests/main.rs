@@ -1,1 +1,6 @@
-//! One binary for all promises.
+//! One binary for all promises: it links once, and `cargo test WORD` finds a promise by its module or its name.
+
+mod support;
+
+mod architecture;
+mod parts;

@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
 use crate::config::Config;
-use crate::os::poll::{self, For};
 use crate::os::net;
+use crate::os::poll::{self, For};
 use crate::session::slots::{self, Slot, Standing};
 
 /// How a connection reaches this session.
@@ -68,14 +68,20 @@ fn accept_one(
 ) -> io::Result<Option<Visitor>> {
     loop {
         let [arrived, lifeline, front] = poll::wait(
-            [(listener.as_fd(), For::Reading), (serve.as_fd(), For::Reading), (front, For::Reading)],
+            [
+                (listener.as_fd(), For::Reading),
+                (serve.as_fd(), For::Reading),
+                (front, For::Reading),
+            ],
             None,
         )?;
         if lifeline.any() {
             return Ok(None);
         }
         if front.any() {
-            return Err(io::Error::other("the front role ended while it waited for a connection"));
+            return Err(io::Error::other(
+                "the front role ended while it waited for a connection",
+            ));
         }
         if arrived.any()
             && let Some((stream, peer)) = net::accept(listener)?
@@ -95,9 +101,18 @@ fn let_in(config: &Config, stream: TcpStream, peer: SocketAddr) -> io::Result<Op
         log::debug!("{peer}: closed, its address is in neither list");
         return Ok(None);
     }
-    let standing = if may_post { Standing::Allowed } else { Standing::Stranger };
+    let standing = if may_post {
+        Standing::Allowed
+    } else {
+        Standing::Stranger
+    };
     match slots::for_connection(&config.places.slots(), config.caps, peer, standing)? {
-        Some(slot) => Ok(Some(Visitor { stream, peer, open_paths, slot })),
+        Some(slot) => Ok(Some(Visitor {
+            stream,
+            peer,
+            open_paths,
+            slot,
+        })),
         None => {
             log::debug!("{peer}: closed, too many connections are open");
             Ok(None)

@@ -51,8 +51,17 @@ impl FrontLink {
             .spawn()?;
         // A caller that reads nothing stalls front, and front would stall us; front gives up first.
         let patience = STALLED_CALLER + Duration::from_secs(5);
-        setsockopt(&ours, SendTimeout, &TimeVal::milliseconds(patience.as_millis() as i64))?;
-        let mut front = Self { child, link: UnixStream::from(ours), frames: Decoder::default(), log_lines: 0 };
+        setsockopt(
+            &ours,
+            SendTimeout,
+            &TimeVal::milliseconds(patience.as_millis() as i64),
+        )?;
+        let mut front = Self {
+            child,
+            link: UnixStream::from(ours),
+            frames: Decoder::default(),
+            log_lines: 0,
+        };
         front.say(&ToFront::Settings(settings(config)?))?;
         Ok(front)
     }
@@ -75,7 +84,10 @@ impl FrontLink {
 
     /// Hands the connection over. Our copy is closed: from here on only front can touch it.
     pub fn hand_over(&mut self, stream: TcpStream, request_id: &str, open_paths: bool) -> io::Result<()> {
-        let frame = ToFront::Connection { request_id: request_id.into(), open_paths };
+        let frame = ToFront::Connection {
+            request_id: request_id.into(),
+            open_paths,
+        };
         let bytes = link::encode(&frame).map_err(bad)?;
         let sent = descriptor::send(&self.link, &bytes, stream.as_fd())?;
         self.link.write_all(&bytes[sent..])
@@ -193,7 +205,11 @@ fn settings(config: &Config) -> io::Result<Settings> {
         public_dir: config.places.public().to_string_lossy().into_owned(),
         uid,
         gid,
-        endpoints: config.endpoints.iter().map(|endpoint| endpoint.name.to_owned()).collect(),
+        endpoints: config
+            .endpoints
+            .iter()
+            .map(|endpoint| endpoint.name.to_owned())
+            .collect(),
     })
 }
 
@@ -211,5 +227,9 @@ fn bad(error: BadFrame) -> io::Error {
 }
 
 fn null() -> io::Result<std::os::fd::OwnedFd> {
-    Ok(std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?.into())
+    Ok(std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/null")?
+        .into())
 }

@@ -8,7 +8,7 @@ use std::io::{self, Read, Seek, Write};
 use std::net::IpAddr;
 use std::path::Path;
 
-use crate::config::Caps;
+use crate::config::{Caps, slot_key};
 use crate::limits::STATE_LOCK_WAIT;
 use crate::os::{files, lock};
 
@@ -38,7 +38,7 @@ pub fn for_connection(
     peer: IpAddr,
     standing: Standing,
 ) -> io::Result<Option<Slot>> {
-    let mark = format!("{} {}", word(standing), source_key(peer));
+    let mark = format!("{} {}", word(standing), slot_key(peer));
     take(folder, "session", caps.sessions, &mark, |holders| {
         let same = holders.iter().filter(|holder| **holder == mark).count();
         let strangers = holders
@@ -60,20 +60,6 @@ fn word(standing: Standing) -> &'static str {
     match standing {
         Standing::Allowed => "allowed",
         Standing::Stranger => "stranger",
-    }
-}
-
-/// One IPv6 customer has a /64; counting its addresses one by one would count nothing.
-fn source_key(peer: IpAddr) -> String {
-    match peer.to_canonical() {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => {
-            let network = address.segments();
-            format!(
-                "{:x}:{:x}:{:x}:{:x}::/64",
-                network[0], network[1], network[2], network[3]
-            )
-        }
     }
 }
 
@@ -156,19 +142,6 @@ mod tests {
         drop(fill(&folder, "192.0.2.1", Standing::Allowed));
         assert_eq!(fill(&folder, "192.0.2.1", Standing::Allowed).len(), 8);
         std::fs::remove_dir_all(folder).unwrap();
-    }
-
-    #[test]
-    fn a_v6_network_of_64_bits_is_one_source_and_a_mapped_v4_address_is_its_v4_self() {
-        assert_eq!(
-            source_key("2001:db8:0:1::1".parse().unwrap()),
-            source_key("2001:db8:0:1:ffff::2".parse().unwrap())
-        );
-        assert_ne!(
-            source_key("2001:db8:0:1::1".parse().unwrap()),
-            source_key("2001:db8:0:2::1".parse().unwrap())
-        );
-        assert_eq!(source_key("::ffff:192.0.2.1".parse().unwrap()), "192.0.2.1");
     }
 
     #[test]
