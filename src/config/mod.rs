@@ -26,7 +26,7 @@ pub use settings::{Settings, SettingsError};
 pub use source::{Cidr, SlotKey, Sources, slot_key};
 pub use table::{Preset, Reads, Variable, Visibility, variable, variables};
 pub use url::may_be_fetched;
-pub use warnings::{unknown, warnings};
+pub use warnings::{nearest, unknown, warnings};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -4,7 +4,7 @@
 use super::{Settings, table};
 use crate::event::harmless;
 
-/// Names this much apart are no slip of each other.
+/// Names further apart are no slip of each other.
 const SLIP: usize = 4;
 
 /// What the operator should know about `settings` though nothing refuses to start: unknown names with the nearest known
@@ -44,13 +44,16 @@ pub fn unknown(settings: &Settings) -> Vec<String> {
 
 fn unknown_name(name: &str) -> String {
     let name = harmless(name);
-    let known = table::variables().map(|variable| (distance(&name, variable.name), variable.name));
-    match known.min() {
-        Some((steps, nearest)) if steps <= SLIP => {
-            format!("{name} is not known and not read; did you mean {nearest}?")
-        }
-        _ => format!("{name} is not known and not read"),
+    match nearest(&name, table::variables().map(|variable| variable.name), SLIP) {
+        Some(known) => format!("{name} is not known and not read; did you mean {known}?"),
+        None => format!("{name} is not known and not read"),
     }
+}
+
+/// The one of `known` that `name` is most likely a slip of: at most `slip` letters away.
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>, slip: usize) -> Option<&'a str> {
+    let (steps, nearest) = known.map(|one| (distance(name, one), one)).min()?;
+    (steps <= slip).then_some(nearest)
 }
 
 /// How many letters to add, drop or change on the way from one name to the other (Levenshtein).
