@@ -117,6 +117,10 @@ pub const MAX_FETCH: usize = 64 * 1024;
 /// Bytes of the memory's file. 100,000 ids take about 10 MiB; past this something is wrong, and we refuse.
 pub const MAX_REPLAY_FILE: u64 = 64 * 1024 * 1024;
 
+/// Records from which on dropping the dead ones is worth a rewrite of the file: 110 KB, years of deploys. Rarer writes
+/// spare a flash drive.
+pub const REPLAY_PRUNE_FROM: usize = 1024;
+
 /// A lock on a state file that is not had within this time is a failure, not a reason to hang.
 pub const STATE_LOCK_WAIT: Duration = Duration::from_secs(5);
 
@@ -231,6 +235,19 @@ pub const FAILED_LOG_LINES: u32 = 20;
 
 /// Bytes of what was last answered that a failure quotes.
 pub const MAX_QUOTE: usize = 200;
+// ---- files of a run ----------------------------------------------------------------------------------------------
+
+/// Bytes of a run's small files, of a ticket and of the journal. They are under 100 KiB; more is not ours.
+pub const MAX_RUN_FILE: u64 = 1024 * 1024;
+
+/// Lines of a tool's output that are kept for the sentence that says why it failed.
+pub const TAIL_LINES: usize = 20;
+
+/// Between two tries for the turn while another process gives it back: the first wait, doubled up to [`RETRY`].
+pub const TURN_RETRY: Duration = Duration::from_millis(2);
+
+/// Between two starts of a recovery for one follower: the first one may have met another that was just ending.
+pub const RECOVER_AGAIN: Duration = Duration::from_secs(2);
 // ---- settings ----------------------------------------------------------------------------------------------------
 
 /// The most that a setting may ask for as a number of connections or followers: each is two processes.

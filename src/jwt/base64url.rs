@@ -63,7 +63,7 @@ pub fn encode(bytes: &[u8]) -> String {
 /// base64 with `+`, `/` and padding (RFC 4648 section 4), as curl's `--pinnedpubkey` wants it.
 pub fn encode_standard(bytes: &[u8]) -> String {
     let mut text = encode_with(STANDARD, bytes);
-    while text.len() % 4 != 0 {
+    while !text.len().is_multiple_of(4) {
         text.push('=');
     }
     text

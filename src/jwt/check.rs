@@ -98,7 +98,7 @@ pub struct Rejected {
 
 impl Check {
     /// This rule as broken, with the detail for the log.
-    pub(super) fn rejects(self, detail: impl fmt::Display) -> Rejected {
+    pub(crate) fn rejects(self, detail: impl fmt::Display) -> Rejected {
         Rejected {
             check: self,
             detail: detail.to_string(),

@@ -88,6 +88,11 @@ impl Claims {
             .map_err(|fault| Check::Payload.rejects(fault))
     }
 
+    /// The names of the rules, in order.
+    pub fn rules() -> impl Iterator<Item = Check> {
+        RULES.iter().map(|(check, _)| *check)
+    }
+
     /// Every rule with its verdict, the detail of a broken one included.
     pub fn verdicts(&self, expected: &Expected<'_>) -> Vec<(Check, Result<(), String>)> {
         RULES
@@ -167,12 +172,9 @@ impl Claimed {
         &self.claims.0
     }
 
-    /// See [`Claims::text`].
-    ///
-    /// # Errors
-    /// Text for the log when the claim is anything but a string.
-    pub fn text(&self, name: &str) -> Result<Option<&str>, String> {
-        self.claims.text(name)
+    /// The same, for comparing them with what one endpoint wants.
+    pub fn claims(&self) -> &Claims {
+        &self.claims
     }
 
     /// `jti`: an opaque text, unique among the issuer's tokens.

@@ -64,7 +64,10 @@ fn a_good_token_passes_from_text_to_claims() {
         (claimed.id(), claimed.issued(), claimed.expires()),
         ("id-1", NOW, NOW + 300)
     );
-    assert_eq!(claimed.text("repository").unwrap(), Some("engram-app/engram"));
+    assert_eq!(
+        claimed.claims().text("repository").unwrap(),
+        Some("engram-app/engram")
+    );
     assert_eq!(claimed.members()["run_id"], "3003");
 }
 

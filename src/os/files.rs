@@ -5,7 +5,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Whether a replaced file must survive a power cut.
@@ -80,6 +80,18 @@ pub fn ensure_folder(path: &Path, mode: u32) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// Puts `bytes` after the first `kept` bytes of the file `path`, on disk when the call returns. What stood there goes:
+/// the torn end of a write that a power cut interrupted.
+///
+/// # Errors
+/// Those of open(2), write(2) and fsync(2); the file then ends at `kept`, as far as it can still be made to.
+pub fn append_durably(path: &Path, kept: u64, bytes: &[u8]) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).open(path)?;
+    file.set_len(kept)?;
+    let written = file.write_all_at(bytes, kept).and_then(|()| file.sync_all());
+    written.inspect_err(|_| drop(file.set_len(kept)))
 }
 
 /// The content of `path`; an error when it is larger than `most` bytes.

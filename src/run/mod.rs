@@ -6,13 +6,23 @@
 //! run and runtime folders, since only root writes there; it trusts nothing that a tool prints.
 
 pub mod ask;
+mod carry;
+mod folder;
 pub mod id;
+mod interrupts;
+mod journal;
+mod log;
 pub mod order;
+mod output;
+pub mod record;
 pub mod stage;
 pub mod step;
+mod ticket;
 pub mod tool;
 
 pub use ask::Ask;
+pub use carry::OnLine;
+pub use folder::RunFolder;
 pub use id::RunId;
 pub use order::{Order, Origin};
 pub use stage::Stage;
