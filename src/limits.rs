@@ -187,8 +187,20 @@ pub const WARM_DEADLINE: Duration = Duration::from_secs(10);
 /// A look at docker, a tag, a rename, a start: seconds on a busy host, and a docker that takes longer hangs.
 pub const DOCKER_QUICK: Duration = Duration::from_secs(30);
 
-/// Pulling an image, all attempts together. A gigabyte over 20 Mbit/s takes seven minutes.
+/// One attempt at pulling an image. A gigabyte over 20 Mbit/s takes seven minutes.
 pub const PULL_DEADLINE: Duration = Duration::from_secs(10 * 60);
+
+/// All attempts. What fails and may be tried again fails early, so this is one long attempt and some short ones.
+pub const PULL_STEP_DEADLINE: Duration = Duration::from_secs(11 * 60);
+
+/// One look at an image.
+pub const VERIFY_DEADLINE: Duration = DOCKER_QUICK;
+
+/// One name for an image.
+pub const TAG_DEADLINE: Duration = DOCKER_QUICK;
+
+/// Reading some dozens of small files and writing one, on a flash drive.
+pub const TEMPLATE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Waits before a pull is tried again whose failure may pass by itself. A registry that restarts takes seconds; an
 /// outage is for CI to try again.
@@ -202,6 +214,12 @@ pub const UPDATE_TOOL_DEADLINE: Duration = Duration::from_secs(5 * 60);
 
 /// Replacing one container: such a tool, or a stop, and half a dozen quick calls.
 pub const UPDATE_DEADLINE: Duration = Duration::from_secs(7 * 60);
+
+/// Removing the containers that were replaced; they have been stopped before.
+pub const CLEANUP_DEADLINE: Duration = Duration::from_secs(2 * 60);
+
+/// What waiting for health may take beyond its own bound: a last probe, a log, putting the container before it back.
+pub const HEALTH_MARGIN: Duration = UPDATE_DEADLINE;
 
 /// The whole preflight: a few looks at each container.
 pub const PREFLIGHT_DEADLINE: Duration = Duration::from_secs(2 * 60);

@@ -18,11 +18,18 @@ pub struct Command<'a> {
     pub program: &'a Path,
     /// The fixed part of its environment.
     pub environment: &'a [(String, String)],
+    /// `DEPLOYER_PULL`: whether the image is pulled and tagged before it is called.
+    pub pull: bool,
 }
 
 impl Command<'_> {
     /// Runs it for the container `name`; `variables` say what to deploy.
-    pub fn update(&self, stage: &mut Stage, name: &str, variables: &[(String, String)]) -> Result<(), Failure> {
+    pub fn update(
+        &self,
+        stage: &mut Stage,
+        name: &str,
+        variables: &[(String, String)],
+    ) -> Result<(), Failure> {
         let program = self.program.display();
         stage.say(Phase::Update, &format!("{name}: {program} is at work"));
         let tool = Tool {
@@ -38,7 +45,12 @@ impl Command<'_> {
                 stage.say(Phase::Update, &format!("{name}: {program} is done"));
                 Ok(())
             }
-            ToolEnd::Ended(ended) => Err(Failure::Failed(sentence(name, self.program, ended.exit, &ended.tail))),
+            ToolEnd::Ended(ended) => Err(Failure::Failed(sentence(
+                name,
+                self.program,
+                ended.exit,
+                &ended.tail,
+            ))),
             ToolEnd::AtWork(at_work) => {
                 stage.kill(at_work)?;
                 Err(Failure::Failed(format!("{name}: {program} did not end in time")))
@@ -61,7 +73,13 @@ mod tests {
     fn a_failure_says_how_it_ended_and_its_last_words() {
         let program = Path::new("/opt/deploy");
         let tail = ["a".to_owned(), " b ".to_owned(), String::new()];
-        assert_eq!(sentence("app", program, Exit::Code(3), &tail), "app: /opt/deploy: exit status 3: b");
-        assert_eq!(sentence("app", program, Exit::Signal(9), &[]), "app: /opt/deploy: killed by SIGKILL");
+        assert_eq!(
+            sentence("app", program, Exit::Code(3), &tail),
+            "app: /opt/deploy: exit status 3: b"
+        );
+        assert_eq!(
+            sentence("app", program, Exit::Signal(9), &[]),
+            "app: /opt/deploy: killed by SIGKILL"
+        );
     }
 }

@@ -22,8 +22,8 @@ pub struct Docker<'a> {
     config: &'a DeployConfig,
 }
 
-/// What `docker create` is told.
-#[derive(Clone, Debug)]
+/// What `docker create` is told. No `Debug`: two of its parts may be secret.
+#[derive(Clone)]
 pub struct Creation {
     /// After `create`.
     pub arguments: Vec<String>,

@@ -67,8 +67,12 @@ fn declared(declarations: &Path, name: &str) -> Result<Declaration, Vec<String>>
     let path: PathBuf = declarations.join(format!("{name}.json"));
     let bytes = files::read_bounded(&path, MAX_TEMPLATE)
         .map_err(|error| vec![files::describe(&error, "read the declaration", &path)])?;
-    Declaration::read(&bytes)
-        .map_err(|mistakes| mistakes.iter().map(|mistake| format!("{}: {mistake}", path.display())).collect())
+    Declaration::read(&bytes).map_err(|mistakes| {
+        mistakes
+            .iter()
+            .map(|mistake| format!("{}: {mistake}", path.display()))
+            .collect()
+    })
 }
 
 fn next(name: &str) -> String {
@@ -122,7 +126,10 @@ impl Swap<'_> {
                 )));
             }
             self.docker.remove(stage, &next(name))?;
-            stage.say(Phase::Update, &format!("{name}: removed {}, left by an earlier deploy", next(name)));
+            stage.say(
+                Phase::Update,
+                &format!("{name}: removed {}, left by an earlier deploy", next(name)),
+            );
         }
         if self.docker.container(stage, &previous(name))?.is_none() {
             return Ok(());
@@ -131,7 +138,10 @@ impl Swap<'_> {
             // It serves; the one before it goes when the names are swapped.
             Some(now) if now.is_running() => return Ok(()),
             Some(failed) => {
-                stage.say(Phase::Update, &format!("{name}: left {} by an earlier deploy", failed.describe()));
+                stage.say(
+                    Phase::Update,
+                    &format!("{name}: left {} by an earlier deploy", failed.describe()),
+                );
                 self.docker.remove(stage, name)?;
             }
             None => {}
@@ -162,7 +172,9 @@ impl Swap<'_> {
             self.docker.connect(stage, network, &name)?;
         }
         let Some(made) = self.docker.container(stage, &name)? else {
-            return Err(Failure::Failed(format!("created {name}, but it is not there: does its declaration name it?")));
+            return Err(Failure::Failed(format!(
+                "created {name}, but it is not there: does its declaration name it?"
+            )));
         };
         match made.image == *new.image {
             true => Ok(made.id),
@@ -176,7 +188,10 @@ impl Swap<'_> {
     fn swap(&self, stage: &mut Stage, name: &str, old: Option<&Seen>) -> Result<(), Failure> {
         if self.docker.container(stage, &previous(name))?.is_some() {
             self.docker.remove(stage, &previous(name))?;
-            stage.say(Phase::Update, &format!("{name}: removed {}, left by an earlier deploy", previous(name)));
+            stage.say(
+                Phase::Update,
+                &format!("{name}: removed {}, left by an earlier deploy", previous(name)),
+            );
         }
         if let Some(old) = old {
             stage.say(Phase::Update, &format!("{name}: stopping {}", short_id(&old.id)));
@@ -196,7 +211,10 @@ impl Swap<'_> {
         let back = match self.put_back_if_any(stage, name) {
             Ok(Back::Nothing) => return failure,
             Ok(Back::Runs) => format!("{name} runs as before"),
-            Err(error) => format!("putting the container before it back failed too: {error}; look at {} and {name}", previous(name)),
+            Err(error) => format!(
+                "putting the container before it back failed too: {error}; look at {} and {name}",
+                previous(name)
+            ),
         };
         Failure::Failed(format!("{failure}; {back}"))
     }
@@ -227,7 +245,11 @@ impl Swap<'_> {
     pub fn clean_up(&self, stage: &mut Stage, name: &str) {
         let message = match self.remove_previous(stage, name) {
             Ok(None) => return,
-            Ok(Some(old)) => format!("{name}: removed the one before, {} of {}", short_id(&old.id), old.reference()),
+            Ok(Some(old)) => format!(
+                "{name}: removed the one before, {} of {}",
+                short_id(&old.id),
+                old.reference()
+            ),
             Err(error) => format!("{name}: {error}; the next deploy will try again"),
         };
         stage.say(Phase::Cleanup, &message);

@@ -55,7 +55,7 @@ impl<'a> Template<'a> {
             name: None,
             repositories: Vec::new(),
         };
-        while let Some(piece) = reader.next()? {
+        while let Some(piece) = reader.piece()? {
             match piece {
                 Piece::Open("Name") if template.name.is_none() => {
                     template.name = Some(inside(&mut reader)?.text);
@@ -120,7 +120,7 @@ fn inside(reader: &mut Reader<'_>) -> Result<Repository, Broken> {
         text: String::new(),
         shape: Shape::Words,
     };
-    while let Some(piece) = reader.next()? {
+    while let Some(piece) = reader.piece()? {
         match piece {
             Piece::Close if reader.depth() < depth => {
                 found.inside.end = reader.place().start;

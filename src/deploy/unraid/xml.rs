@@ -87,7 +87,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// Anything that is not well-formed, and a document type that defines things.
-    pub fn next(&mut self) -> Result<Option<Piece<'a>>, Broken> {
+    pub fn piece(&mut self) -> Result<Option<Piece<'a>>, Broken> {
         self.last = self.at;
         if std::mem::take(&mut self.close_pending) {
             self.open.pop();
@@ -317,7 +317,7 @@ mod tests {
     fn pieces(text: &str) -> Result<Vec<String>, Broken> {
         let mut reader = Reader::new(text)?;
         let mut found = Vec::new();
-        while let Some(piece) = reader.next()? {
+        while let Some(piece) = reader.piece()? {
             found.push(format!("{piece:?} {}", &text[reader.place()]));
         }
         Ok(found)
