@@ -59,7 +59,7 @@ impl Deploy<'_> {
         stage.say(Phase::Preflight, &format!("{name}: {runs}"));
         match self.way {
             Way::Unraid(unraid) => unraid.check_template(stage, name, &self.config.deploy.image),
-            Way::Swap(swap) => swap.check(name, now.as_ref()),
+            Way::Swap(swap) => swap.check(stage, name, now.as_ref()),
             Way::Command(_) => Ok(()),
         }
     }

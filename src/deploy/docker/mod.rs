@@ -82,7 +82,8 @@ impl<'a> Docker<'a> {
         let tool = self.tool(&["pull", reference], PULL_DEADLINE);
         let end = stage.tool(&tool, &mut |line| {
             digest = line.strip_prefix("Digest: ").map(str::to_owned).or(digest.take());
-            Some(line.to_owned())
+            // Its last line only repeats the reference.
+            (line != reference).then(|| line.to_owned())
         })?;
         match end {
             ToolEnd::Ended(ended) if ended.exit.is_success() => Ok(Ok(digest)),

@@ -46,7 +46,7 @@ const KINDS: &[(&[&str], Kind)] = &[
             "docker daemon socket",
             "error during connect",
         ],
-        never("docker does not answer, is it running?"),
+        never("docker does not answer (is it running?)"),
     ),
     (
         &["no space left on device"],
@@ -67,7 +67,7 @@ const KINDS: &[(&[&str], Kind)] = &[
             "repository name not known",
             "manifest for ",
         ],
-        never("the registry has no such image or tag, was it pushed?"),
+        never("the registry has no such image or tag (was it pushed?)"),
     ),
     (
         &["no basic auth credentials"],
@@ -120,7 +120,7 @@ const KINDS: &[(&[&str], Kind)] = &[
     (&["unexpected eof"], soon("the pull was cut off")),
     (
         &["not found"],
-        never("the registry has no such image or tag, was it pushed?"),
+        never("the registry has no such image or tag (was it pushed?)"),
     ),
 ];
 

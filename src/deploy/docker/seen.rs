@@ -302,8 +302,10 @@ impl Container {
             Standing::Restarting => format!("restarting after exit status {}", self.state.exit_code),
             other => other.to_string(),
         };
-        if self.restart_count > 0 {
-            said.push_str(&format!(", restarted {} times", self.restart_count));
+        match self.restart_count {
+            0 => {}
+            1 => said.push_str(", restarted once"),
+            count => said.push_str(&format!(", restarted {count} times")),
         }
         if !self.state.error.is_empty() {
             said.push_str(&format!(", {}", self.state.error));

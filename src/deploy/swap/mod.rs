@@ -85,9 +85,22 @@ fn previous(name: &str) -> String {
 
 impl Swap<'_> {
     /// Looks at the declaration of `name` and at what runs now; changes nothing.
-    pub fn check(&self, name: &str, now: Option<&Seen>) -> Result<(), Failure> {
+    pub fn check(&self, stage: &mut Stage, name: &str, now: Option<&Seen>) -> Result<(), Failure> {
         self.declared(name)?;
-        can_be_kept(name, now)
+        can_be_kept(name, now)?;
+        self.leftover(stage, name).map(drop)
+    }
+
+    /// `NAME-next`, which only an earlier deploy can have left.
+    fn leftover(&self, stage: &mut Stage, name: &str) -> Result<Option<Seen>, Failure> {
+        let left = self.docker.container(stage, &next(name))?;
+        if left.as_ref().is_some_and(|left| left.label(SPEC_LABEL).is_none()) {
+            return Err(Failure::Failed(format!(
+                "a container {} stands in the way that no deploy made: rename or remove it",
+                next(name)
+            )));
+        }
+        Ok(left)
     }
 
     fn declared(&self, name: &str) -> Result<Declaration, Failure> {
@@ -118,13 +131,7 @@ impl Swap<'_> {
 
     /// Deals with what a dead or failed deploy left behind, so that `NAME` is the one to fall back on.
     fn tidy(&self, stage: &mut Stage, name: &str, restart: &str) -> Result<(), Failure> {
-        if let Some(left) = self.docker.container(stage, &next(name))? {
-            if left.label(SPEC_LABEL).is_none() {
-                return Err(Failure::Failed(format!(
-                    "a container {} stands in the way that no deploy made: rename or remove it",
-                    next(name)
-                )));
-            }
+        if self.leftover(stage, name)?.is_some() {
             self.docker.remove(stage, &next(name))?;
             stage.say(
                 Phase::Update,
