@@ -76,6 +76,11 @@ impl RunFolder {
         &self.0
     }
 
+    /// Whether it is there.
+    pub fn exists(&self) -> bool {
+        self.0.is_dir()
+    }
+
     /// Its log.
     pub fn log(&self) -> PathBuf {
         self.0.join("log.ndjson")
@@ -104,6 +109,11 @@ impl RunFolder {
     /// How it ended, if it has.
     pub fn record(&self) -> io::Result<Option<Record>> {
         read(&self.0.join("result.json"))
+    }
+
+    /// Whether it has been recorded.
+    pub fn has_record(&self) -> bool {
+        self.0.join("result.json").exists()
     }
 
     /// Writes how it ended; on disk when this returns.
@@ -148,8 +158,8 @@ fn write(path: &Path, value: &impl Serialize, durability: Durability) -> io::Res
 pub(crate) mod testing {
     use super::*;
     use crate::config::Job;
+    use crate::gate::Ask;
     use crate::run::order::Origin;
-    use crate::run::{Ask, ask::Version};
 
     /// Folders of their own for one test; gone when dropped.
     pub(crate) struct Scratch(pub(crate) Places);
@@ -181,7 +191,7 @@ pub(crate) mod testing {
             endpoint: "deploy".into(),
             job: Job::Deploy,
             ask: Ask::Deploy {
-                version: Version("1.2.3".into()),
+                version: "1.2.3".to_owned().try_into().unwrap(),
                 sha: None,
                 dry_run: false,
             },

@@ -4,12 +4,12 @@
 //! log that cannot be written is said once in the daemon's log; the run goes on and is recorded all the same.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::SystemTime;
 
-use crate::event::{Event, Outcome, Phase, harmless};
+use crate::event::{Event, Outcome, Phase, harmless, outcome_of};
 use crate::limits::{MAX_LINE, MAX_LOG};
 use crate::os::{clock, files};
 use crate::run::RunId;
@@ -25,6 +25,9 @@ pub enum Voice {
 
 /// What the run's own lines may add to a full log.
 const OWN_LINES: u64 = MAX_LOG / 8;
+
+/// The end of a log, in bytes, in which its last line is looked for. A line of ours is far shorter.
+const TAIL: u64 = 32 * MAX_LINE as u64;
 
 /// An open log.
 #[derive(Debug)]
@@ -78,9 +81,31 @@ impl Log {
         }
     }
 
-    /// Adds the last line, whatever the length.
-    pub fn end(&mut self, outcome: &Outcome) {
-        self.append(outcome.line());
+    /// Adds the last line, whatever the length, unless it is there.
+    pub fn end_once(&mut self, outcome: &Outcome) {
+        let line = outcome.line();
+        if !self.ends_with(&line) {
+            self.append(line);
+        }
+    }
+
+    /// The outcome in the last line, if it is one.
+    pub fn outcome(&self) -> Option<Outcome> {
+        outcome_of(self.tail().ok()?.lines().last()?)
+    }
+
+    fn ends_with(&self, line: &str) -> bool {
+        self.tail().is_ok_and(|tail| tail.lines().last() == Some(line))
+    }
+
+    fn tail(&self) -> io::Result<String> {
+        let Some(file) = &self.file else {
+            return Ok(String::new());
+        };
+        let length = TAIL.min(self.length);
+        let mut tail = vec![0; length as usize];
+        file.read_exact_at(&mut tail, self.length - length)?;
+        Ok(String::from_utf8_lossy(&tail).into_owned())
     }
 
     fn write(&mut self, phase: Phase, message: &str, now: SystemTime) {
@@ -107,26 +132,25 @@ impl Log {
 }
 
 fn open(path: &Path) -> io::Result<(File, u64)> {
-    let mut file = OpenOptions::new()
+    let file = OpenOptions::new()
         .read(true)
         .append(true)
         .create(true)
         .mode(0o600)
         .open(path)?;
-    let length = whole_lines(&mut file)?;
+    let length = whole_lines(&file)?;
     if length < file.metadata()?.len() {
         file.set_len(length)?;
     }
     Ok((file, length))
 }
 
-/// Where the last newline ends; a line of ours is far shorter than what is looked at.
-fn whole_lines(file: &mut File) -> io::Result<u64> {
+/// Where the last newline ends.
+fn whole_lines(file: &File) -> io::Result<u64> {
     let end = file.metadata()?.len();
-    let from = end.saturating_sub(32 * MAX_LINE as u64);
-    let mut tail = Vec::new();
-    file.seek(SeekFrom::Start(from))?;
-    file.take(end - from).read_to_end(&mut tail)?;
+    let from = end.saturating_sub(TAIL);
+    let mut tail = vec![0; (end - from) as usize];
+    file.read_exact_at(&mut tail, from)?;
     let newline = tail.iter().rposition(|byte| *byte == b'\n');
     Ok(newline.map_or(from, |at| from + at as u64 + 1))
 }

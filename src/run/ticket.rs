@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use crate::config::Places;
 use crate::limits::MAX_RUN_FILE;
 use crate::os::{files, lock, process};
+use crate::run::RunId;
 use crate::run::tool::Ending;
-use crate::run::{Order, RunFolder, RunId};
 
 /// A process that was written down: its number alone may have been given to another one since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,6 +122,11 @@ impl Seen {
         Some(Self { number, id, path })
     }
 
+    /// Its file's name.
+    pub fn file_name(&self) -> String {
+        name(self.number, &self.id)
+    }
+
     /// Whether a living process holds it. A ticket that is gone is held by nobody.
     pub fn is_live(&self) -> io::Result<bool> {
         lock::is_held(&self.path)
@@ -212,7 +217,11 @@ impl Ticket {
 
     /// Writes this process down as its holder.
     pub fn write_holder(&mut self) -> io::Result<()> {
-        if let Some(process) = Process::of(process::own_pid()) {
+        self.write_holder_as(process::own_pid())
+    }
+
+    pub(super) fn write_holder_as(&mut self, pid: i32) -> io::Result<()> {
+        if let Some(process) = Process::of(pid) {
             self.write(&Line::Holder(process))?;
         }
         self.tools_from = self.file.stream_position()?;
@@ -265,11 +274,6 @@ impl From<Ticket> for OwnedFd {
     fn from(ticket: Ticket) -> Self {
         ticket.file.into()
     }
-}
-
-/// The order of a ticket's run, if its folder is whole.
-pub fn order_of(places: &Places, seen: &Seen) -> io::Result<Option<Order>> {
-    RunFolder::of(places, &seen.id).order()
 }
 
 #[cfg(test)]
