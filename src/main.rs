@@ -1,21 +1,24 @@
 //! `engram-deployer`: argv -> role or command; joins the parts.
 
+use std::ffi::OsStr;
 use std::io;
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
 use engram_deployer::config::{Config, Settings};
-use engram_deployer::os::{descriptor, logging, settings};
+use engram_deployer::os::{descriptor, logging, process, settings};
 use engram_deployer::session::{self, Arrival};
-use engram_deployer::{fetch, front};
+use engram_deployer::{cli, fetch, front};
 
 fn main() -> ExitCode {
-    match std::env::args().nth(1).as_deref() {
+    process::set_usual_umask();
+    let arguments = || std::env::args_os().skip(1);
+    match arguments().next().as_deref().and_then(OsStr::to_str) {
         Some("session") => role("session", session_role),
         Some("front") => front_role().unwrap_or(ExitCode::FAILURE),
         Some("fetch") => role("fetch", fetch_role),
-        _ => ExitCode::from(2),
+        _ => cli::main(arguments()),
     }
 }
 

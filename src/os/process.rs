@@ -5,7 +5,8 @@ use std::io;
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::unistd::{Pid, setsid};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{Pid, User, getuid, setsid};
 
 /// When the process `pid` started, in clock ticks since boot (proc(5), field 22 of `stat`); `None` when there is none.
 /// A process id alone may have been given to another one since.
@@ -47,4 +48,17 @@ pub fn own_pid() -> i32 {
 /// True for uid 0.
 pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
+}
+
+/// Sets the umask that programs expect, whatever our starter had: Unraid's shells have 000, hardened units 077. Our own
+/// files get their modes on their descriptors; this is for what docker and the operator's command make.
+pub fn set_usual_umask() {
+    umask(Mode::S_IWGRP | Mode::S_IWOTH);
+}
+
+/// The real uid of whoever started us, and its name, or the number where it has none.
+pub fn own_user() -> (u32, String) {
+    let uid = getuid();
+    let name = User::from_uid(uid).ok().flatten().map(|user| user.name);
+    (uid.as_raw(), name.unwrap_or_else(|| uid.to_string()))
 }

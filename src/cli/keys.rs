@@ -1,0 +1,22 @@
+//! The issuer's keys as a command gets them: through the fetch role, like a session.
+
+use crate::config::Config;
+use crate::fetch::{self, Order};
+use crate::limits::{FETCH_DEADLINE, MAX_JWKS};
+use crate::os::privilege;
+
+/// The raw key set from the configured address.
+///
+/// # Errors
+/// One sentence.
+pub fn fetch(config: &Config) -> Result<Vec<u8>, String> {
+    let identity = privilege::identity(&config.fetch_user)
+        .map_err(|error| format!("become the user of DEPLOYER_FETCH_USER: {error}"))?;
+    let order = Order::new(&config.issuer.jwks_url, identity, FETCH_DEADLINE, MAX_JWKS)
+        .trusting(config.issuer.ca_file.as_deref())?;
+    let answer = fetch::get(&order)?;
+    match answer.status {
+        200 => Ok(answer.body),
+        other => Err(format!("{} answers with status {other}", config.issuer.jwks_url)),
+    }
+}
