@@ -4,6 +4,7 @@ mod support;
 
 mod architecture;
 mod caps;
+mod door;
 mod front;
 mod gates;
 mod parts;
