@@ -159,7 +159,7 @@ impl FrontLink {
     fn frame(&mut self, until: Instant) -> io::Result<Result<FromFront, Silence>> {
         let mut buffer = [0u8; 16 * 1024];
         loop {
-            match self.frames.next().map_err(bad)? {
+            match self.frames.frame().map_err(bad)? {
                 Some(FromFront::Log { message }) => self.log(&message)?,
                 Some(frame) => return Ok(Ok(frame)),
                 None => {
@@ -182,7 +182,7 @@ impl FrontLink {
             return Err(io::Error::other("the front role sends too many log lines"));
         }
         let short: String = message.chars().take(500).collect();
-        log::info!("front: {short}");
+        log::debug!("front: {short}");
         Ok(())
     }
 }
