@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use engram_deployer::config::{Config, Settings};
 use engram_deployer::os::{descriptor, logging, process, settings};
 use engram_deployer::session::{self, Arrival};
-use engram_deployer::{cli, fetch, front};
+use engram_deployer::{cli, deploy, fetch, front, run};
 
 fn main() -> ExitCode {
     process::set_usual_umask();
@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Some("session") => role("session", session_role),
         Some("front") => front_role().unwrap_or(ExitCode::FAILURE),
         Some("fetch") => role("fetch", fetch_role),
+        Some("run") => role("run", run_role),
         _ => cli::main(arguments()),
     }
 }
@@ -52,6 +53,23 @@ fn front_role() -> io::Result<ExitCode> {
 fn fetch_role() -> io::Result<()> {
     descriptor::close_inherited(&[])?;
     fetch::role()
+}
+
+/// Settings on standard input, the ticket as 3 and its name as the argument; or no ticket, to complete dead runs.
+fn run_role() -> io::Result<()> {
+    let argument = std::env::args_os().nth(2).unwrap_or_default();
+    let ticket = argument.to_string_lossy();
+    if ticket == run::dead::RECOVER {
+        descriptor::close_inherited(&[])?;
+        let (_, config) = received("run")?;
+        return run::recover(&config);
+    }
+    descriptor::close_inherited(&[descriptor::FIRST])?;
+    let held = descriptor::adopt(descriptor::FIRST)?;
+    let (_, config) = received("run")?;
+    run::carry_out(held, &ticket, &config, |order, config| {
+        deploy::plan(&order.ask, config)
+    })
 }
 
 /// The settings that our starter put on standard input. It has checked them, so a complaint is its mistake.

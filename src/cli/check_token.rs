@@ -8,9 +8,10 @@ use std::io::{self, IsTerminal, Read};
 use std::path::Path;
 use std::time::SystemTime;
 
+use crate::cli::given::{self, Given};
 use crate::cli::help::Exit;
+use crate::cli::keys;
 use crate::cli::out::{self, Trouble};
-use crate::cli::{given, keys};
 use crate::config::{Config, Endpoint};
 use crate::gate::{Finding, Gates, Keys, Memory, Verdict, explain};
 use crate::limits::MAX_TOKEN;
@@ -20,7 +21,7 @@ use crate::limits::MAX_TOKEN;
 /// # Errors
 /// When there is no such endpoint or no token.
 pub fn check_token(env_file: Option<&Path>, endpoint: Option<&str>) -> Result<Exit, Trouble> {
-    let config = given::config(env_file)?;
+    let Given { config, .. } = given::config(env_file)?;
     let endpoint = named(&config, endpoint.unwrap_or("deploy"))?;
     let token = read_token()?;
     let findings = judge(&config, endpoint, &token);

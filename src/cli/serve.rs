@@ -1,21 +1,22 @@
 //! `serve`: everything that is done once, before the first connection; then [`crate::door::serve`].
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::SystemTime;
 
 use crate::cli::given::Found;
 use crate::cli::help::Exit;
 use crate::cli::out::Trouble;
-use crate::config::{Config, warnings};
+use crate::config::{Config, Settings, warnings};
 use crate::door;
 use crate::gate::{Creation, Memory, Past};
 use crate::os::{logging, net, places, process, settings};
+use crate::run;
 
 /// Answers requests until it is told to stop.
 ///
 /// # Errors
 /// Everything that is wrong with the settings at once; else the first thing that the host refuses.
-pub fn serve(file: Option<PathBuf>) -> Result<Exit, Trouble> {
+pub fn serve(file: Option<&Path>) -> Result<Exit, Trouble> {
     // No usual file is looked for: whoever starts a daemon says what it reads.
     // Absolute, because its folder is watched.
     let file = file.map(std::path::absolute).transpose()?;
@@ -26,6 +27,7 @@ pub fn serve(file: Option<PathBuf>) -> Result<Exit, Trouble> {
     say_what_may_surprise(&found);
     places::prepare(&config.places)?;
     ensure_memory(&config)?;
+    complete_what_is_dead(&found.settings, &config);
     let listener = net::listen(&config.listen)
         .map_err(|error| Trouble::unable(format!("listen on {}: {error}", config.listen)))?;
     log::info!("listening on {}", listener.local_addr()?);
@@ -39,6 +41,16 @@ fn say_what_may_surprise(found: &Found) {
         .for_each(|line| log::warn!("{line}"));
     if !process::is_root() {
         log::warn!("not root: front and fetch keep our user, and docker must let it in");
+    }
+}
+
+/// Neither keeps a daemon from starting: who cannot deploy can still say how the last deploy ended.
+fn complete_what_is_dead(settings: &Settings, config: &Config) {
+    if let Err(error) = run::ensure_recovered(&config.places, settings) {
+        log::error!("complete the dead runs: {error}");
+    }
+    if let Err(error) = run::ensure_published(&config.places, config.runs.keep) {
+        log::error!("make the public files: {error}");
     }
 }
 

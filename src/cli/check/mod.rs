@@ -45,7 +45,7 @@ fn settings(env_file: Option<&Path>, report: &mut Report) -> Option<(Found, Conf
             faults.iter().for_each(|fault| report.fault("settings", fault));
             return None;
         }
-        Err(Trouble::Unread) => return None,
+        Err(Trouble::Unread | Trouble::Senseless(_)) => return None,
     };
     match Config::from_settings(&found.settings) {
         Ok(config) => Some((found, config)),
