@@ -135,6 +135,9 @@ pub const QUEUE_MAX_WAIT: Duration = Duration::from_secs(15 * 60);
 /// How long a run may take from its turn on, the way forward (`DEPLOYER_RUN_MAX`).
 pub const RUN_MAX: Duration = Duration::from_secs(15 * 60);
 
+/// What a caller is told to wait when the queue is full: about one short run.
+pub const QUEUE_RETRY_AFTER: Duration = Duration::from_secs(30);
+
 /// Run folders that are kept (`DEPLOYER_KEEP_RUNS`), and the most that `/runs` lists.
 pub const KEEP_RUNS: u32 = 50;
 
@@ -181,6 +184,91 @@ pub const FRONT_PROCESSOR_SECONDS: u64 = 60;
 
 /// From the start of a warm session to its `ready`: certificate, key, privileges.
 pub const WARM_DEADLINE: Duration = Duration::from_secs(10);
+
+// ---- a deploy ----------------------------------------------------------------------------------------------------
+
+/// A look at docker, a tag, a rename, a start: seconds on a busy host, and a docker that takes longer hangs.
+pub const DOCKER_QUICK: Duration = Duration::from_secs(30);
+
+/// One attempt at pulling an image. A gigabyte over 20 Mbit/s takes seven minutes.
+pub const PULL_DEADLINE: Duration = Duration::from_secs(10 * 60);
+
+/// All attempts. What fails and may be tried again fails early, so this is one long attempt and some short ones.
+pub const PULL_STEP_DEADLINE: Duration = Duration::from_secs(11 * 60);
+
+/// One look at an image.
+pub const VERIFY_DEADLINE: Duration = DOCKER_QUICK;
+
+/// One name for an image.
+pub const TAG_DEADLINE: Duration = DOCKER_QUICK;
+
+/// Reading some dozens of small files and writing one, on a flash drive.
+pub const TEMPLATE_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Waits before a pull is tried again whose failure may pass by itself. A registry that restarts takes seconds; an
+/// outage is for CI to try again.
+pub const PULL_AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
+
+/// Stopping a container. It has a stop timeout of its own (10 s unless it was given another) after which docker kills.
+pub const STOP_DEADLINE: Duration = Duration::from_secs(3 * 60);
+
+/// Unraid's script or the operator's command, for one container. Unraid's pulls again, in vain or quickly.
+pub const UPDATE_TOOL_DEADLINE: Duration = Duration::from_secs(5 * 60);
+
+/// Replacing one container: such a tool, or a stop, and half a dozen quick calls.
+pub const UPDATE_DEADLINE: Duration = Duration::from_secs(7 * 60);
+
+/// Removing the containers that were replaced; they have been stopped before.
+pub const CLEANUP_DEADLINE: Duration = Duration::from_secs(2 * 60);
+
+/// What waiting for health may take beyond its own bound: a last probe, a log, putting the container before it back.
+pub const HEALTH_MARGIN: Duration = UPDATE_DEADLINE;
+
+/// The whole preflight: a few looks at each container.
+pub const PREFLIGHT_DEADLINE: Duration = Duration::from_secs(2 * 60);
+
+/// Bytes of what `docker inspect` prints of one thing. A health log of five probes of 4 KiB each is the largest part.
+pub const MAX_INSPECT: usize = 1024 * 1024;
+
+/// Bytes of a template or of a container's declaration. Real ones are under 20 KiB.
+pub const MAX_TEMPLATE: u64 = 1024 * 1024;
+
+/// Entries below a template folder. A host has some dozens; a folder with more is not a template folder.
+pub const MAX_TEMPLATE_ENTRIES: usize = 4096;
+
+/// One health probe: an application that takes longer is not healthy yet.
+pub const PROBE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// The wait after the first health probe; it doubles up to the configured interval.
+pub const FIRST_PROBE_PAUSE: Duration = Duration::from_millis(100);
+
+/// While health is waited for, the container is looked at this often: one that has ended will not answer.
+pub const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Restarts that a container may need on its way to health: one that waits for its database by dying needs a few.
+pub const RESTARTS_TOLERATED: u32 = 3;
+
+/// A container without a health check counts as up when it has run this long without a restart.
+pub const STEADY: Duration = Duration::from_secs(5);
+
+/// Lines of a failed container's log that its caller sees.
+pub const FAILED_LOG_LINES: u32 = 20;
+
+/// Bytes of what was last answered that a failure quotes.
+pub const MAX_QUOTE: usize = 200;
+// ---- files of a run ----------------------------------------------------------------------------------------------
+
+/// Bytes of a run's small files, of a ticket and of the journal. They are under 100 KiB; more is not ours.
+pub const MAX_RUN_FILE: u64 = 1024 * 1024;
+
+/// Lines of a tool's output that are kept for the sentence that says why it failed.
+pub const TAIL_LINES: usize = 20;
+
+/// Between two tries for the turn while another process gives it back: the first wait, doubled up to [`RETRY`].
+pub const TURN_RETRY: Duration = Duration::from_millis(2);
+
+/// Between two starts of a recovery for one follower: the first one may have met another that was just ending.
+pub const RECOVER_AGAIN: Duration = Duration::from_secs(2);
 // ---- settings ----------------------------------------------------------------------------------------------------
 
 /// The most that a setting may ask for as a number of connections or followers: each is two processes.

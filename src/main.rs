@@ -55,19 +55,16 @@ fn fetch_role() -> io::Result<()> {
     fetch::role()
 }
 
-/// Settings on standard input, the ticket as 3 and its name as the argument; or no ticket, to complete dead runs.
+/// Settings on standard input; the ticket as 3 and its name as the argument, or the word for completing dead runs.
 fn run_role() -> io::Result<()> {
-    let argument = std::env::args_os().nth(2).unwrap_or_default();
-    let ticket = argument.to_string_lossy();
-    if ticket == run::dead::RECOVER {
-        descriptor::close_inherited(&[])?;
-        let (_, config) = received("run")?;
-        return run::recover(&config);
-    }
     descriptor::close_inherited(&[descriptor::FIRST])?;
-    let held = descriptor::adopt(descriptor::FIRST)?;
+    let argument = std::env::args().nth(2).unwrap_or_default();
+    if argument == run::RECOVER {
+        return run::recover(&received("run")?.1);
+    }
+    let ticket = descriptor::adopt(descriptor::FIRST)?;
     let (_, config) = received("run")?;
-    run::carry_out(held, &ticket, &config, |order, config| {
+    run::carry_out(ticket, &argument, &config, |order, config| {
         deploy::plan(&order.ask, config)
     })
 }

@@ -3,5 +3,9 @@
 mod support;
 
 mod architecture;
+mod caps;
+mod front;
+mod gates;
 mod parts;
+mod privileges;
 mod replay;

@@ -21,7 +21,9 @@ impl Role {
     fn read(pid: i32) -> Option<Role> {
         let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
         let fields = text.lines().filter_map(|line| line.split_once(':'));
-        let status = fields.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect();
+        let status = fields
+            .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+            .collect();
         Some(Role { pid, status })
     }
 
@@ -56,13 +58,21 @@ impl Role {
 
 /// Every process of `role` below the process `ancestor`.
 fn roles_below(ancestor: i32, role: &str) -> Vec<Role> {
-    let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let pids = fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     let processes: Vec<Role> = pids.filter_map(Role::read).collect();
     let parent_of = |pid: i32| -> Option<i32> {
-        processes.iter().find(|process| process.pid == pid)?.field("PPid").parse().ok()
+        processes
+            .iter()
+            .find(|process| process.pid == pid)?
+            .field("PPid")
+            .parse()
+            .ok()
     };
     let is_below = |pid: i32| {
-        std::iter::successors(Some(pid), |pid| parent_of(*pid).filter(|parent| *parent > 1)).any(|pid| pid == ancestor)
+        std::iter::successors(Some(pid), |pid| parent_of(*pid).filter(|parent| *parent > 1))
+            .any(|pid| pid == ancestor)
     };
     let wanted = format!("engram-deployer\0{role}\0");
     let found = processes.iter().filter(|process| is_below(process.pid));
@@ -74,17 +84,24 @@ fn roles_below(ancestor: i32, role: &str) -> Vec<Role> {
 
 fn wait_for_roles(deployer: &Deployer, role: &str, count: usize) -> Vec<Role> {
     let mut found = Vec::new();
-    wait_until(&format!("{count} processes of the role {role}"), Duration::from_secs(10), || {
-        found = roles_below(deployer.pid(), role);
-        // Confined is the last thing that a role becomes before its work.
-        found.len() == count && found.iter().all(|role| role.field("NoNewPrivs") == "1")
-    });
+    wait_until(
+        &format!("{count} processes of the role {role}"),
+        Duration::from_secs(10),
+        || {
+            found = roles_below(deployer.pid(), role);
+            // Confined is the last thing that a role becomes before its work.
+            found.len() == count && found.iter().all(|role| role.field("NoNewPrivs") == "1")
+        },
+    );
     found
 }
 
 fn assert_without_privileges(role: &Role, id: &str) {
     let four = [id; 4].join("\t");
-    assert_eq!((role.field("Uid"), role.field("Gid")), (four.as_str(), four.as_str()));
+    assert_eq!(
+        (role.field("Uid"), role.field("Gid")),
+        (four.as_str(), four.as_str())
+    );
     assert_eq!(role.field("Groups"), "");
     assert_eq!(role.field("NoNewPrivs"), "1");
     for set in ["CapPrm", "CapEff", "CapInh", "CapAmb"] {
@@ -128,13 +145,20 @@ fn a_live_fetch_holds_nothing_but_its_pipes_and_its_connection() {
     let issuer = Issuer::start();
     issuer.hang(1);
     let deployer = Setup::new(&issuer).start();
-    let _call = deployer.client().start_post("/deploy", &issuer.mint(AUDIENCE), r#"{"version":"1.2.3"}"#);
+    let _call = deployer
+        .client()
+        .start_post("/deploy", &issuer.mint(AUDIENCE), r#"{"version":"1.2.3"}"#);
     let fetches = wait_for_roles(&deployer, "fetch", 1);
     let fetch = &fetches[0];
-    wait_until("its connection", Duration::from_secs(10), || fetch.descriptors().len() == 4);
+    wait_until("its connection", Duration::from_secs(10), || {
+        fetch.descriptors().len() == 4
+    });
     assert_without_privileges(fetch, "65522");
     let descriptors: Vec<String> = fetch.descriptors().into_values().collect();
-    let kinds: Vec<&str> = descriptors.iter().map(|target| target.split(':').next().unwrap()).collect();
+    let kinds: Vec<&str> = descriptors
+        .iter()
+        .map(|target| target.split(':').next().unwrap())
+        .collect();
     assert_eq!(kinds, ["pipe", "pipe", "/dev/null", "socket"]);
 }
 

@@ -10,10 +10,9 @@ use std::time::SystemTime;
 
 use crate::cli::given::{self, Given};
 use crate::cli::help::Exit;
-use crate::cli::keys;
 use crate::cli::out::{self, Trouble};
 use crate::config::{Config, Endpoint};
-use crate::gate::{Finding, Gates, Keys, Memory, Verdict, explain};
+use crate::gate::{Finding, Gates, Keys, Memory, Verdict, explain, fetch_keys};
 use crate::limits::MAX_TOKEN;
 
 /// Prints each rule with what came of it; [`Exit::Done`] when all hold.
@@ -57,7 +56,7 @@ fn read_token() -> Result<Vec<u8>, String> {
 }
 
 fn judge(config: &Config, endpoint: &Endpoint, token: &[u8]) -> Vec<Finding> {
-    let fetch = || keys::fetch(config);
+    let fetch = || fetch_keys(config);
     let places = &config.places;
     let memory = Memory::of(&places.state);
     let gates = Gates {

@@ -14,7 +14,6 @@ mod follow;
 mod given;
 pub mod help;
 mod init;
-mod keys;
 mod log;
 mod out;
 pub mod pin;

@@ -7,6 +7,7 @@ use crate::cli::given::Found;
 use crate::cli::help::Exit;
 use crate::cli::out::Trouble;
 use crate::config::{Config, Settings, warnings};
+use crate::deploy;
 use crate::door;
 use crate::gate::{Creation, Memory, Past};
 use crate::os::{logging, net, places, process, settings};
@@ -27,7 +28,7 @@ pub fn serve(file: Option<&Path>) -> Result<Exit, Trouble> {
     say_what_may_surprise(&found);
     places::prepare(&config.places)?;
     ensure_memory(&config)?;
-    complete_what_is_dead(&found.settings, &config);
+    put_in_order(&config, &found.settings);
     let listener = net::listen(&config.listen)
         .map_err(|error| Trouble::unable(format!("listen on {}: {error}", config.listen)))?;
     log::info!("listening on {}", listener.local_addr()?);
@@ -44,13 +45,17 @@ fn say_what_may_surprise(found: &Found) {
     }
 }
 
-/// Neither keeps a daemon from starting: who cannot deploy can still say how the last deploy ended.
-fn complete_what_is_dead(settings: &Settings, config: &Config) {
-    if let Err(error) = run::ensure_recovered(&config.places, settings) {
-        log::error!("complete the dead runs: {error}");
+/// What earlier runs left, and what the next ones would stumble over. None of it keeps us from serving: a template
+/// folder may not be mounted yet, and a status is better late than never.
+fn put_in_order(config: &Config, settings: &Settings) {
+    for complaint in deploy::complaints(config) {
+        log::error!("a deploy would fail: {complaint}");
     }
     if let Err(error) = run::ensure_published(&config.places, config.runs.keep) {
-        log::error!("make the public files: {error}");
+        log::error!("publish the last results: {error}");
+    }
+    if let Err(error) = run::ensure_recovered(&config.places, settings) {
+        log::error!("complete interrupted runs: {error}");
     }
 }
 

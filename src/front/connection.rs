@@ -20,6 +20,8 @@ use crate::os::poll::{self, For};
 pub enum Lost {
     /// The deadline came during the handshake or the request.
     TooSlow,
+    /// Not a byte came: somebody looked whether the port is open.
+    Silent,
     /// The caller took no byte for [`STALLED_CALLER`].
     Stalled,
     /// The caller hung up, or the socket failed.
@@ -34,6 +36,7 @@ impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Lost::TooSlow => write!(f, "the caller was too slow with its handshake or request"),
+            Lost::Silent => write!(f, "the caller said nothing"),
             Lost::Stalled => write!(f, "the caller took no byte for {} s", STALLED_CALLER.as_secs()),
             Lost::Gone(error) => write!(f, "the caller has gone: {error}"),
             Lost::Tls(error) => write!(f, "TLS failed: {error}"),
@@ -95,7 +98,7 @@ impl Connection {
         let mut first = [0];
         loop {
             match self.socket.peek(&mut first) {
-                Ok(0) => return Err(Lost::Gone(io::ErrorKind::UnexpectedEof.into())),
+                Ok(0) => return Err(Lost::Silent),
                 Ok(_) => return Ok(first == [0x16]),
                 Err(error) if is_passing(&error) => self.wait_for_input(link, For::Reading)?,
                 Err(error) => return Err(error.into()),
@@ -192,41 +195,36 @@ impl Connection {
     }
 
     /// Ends the answer so that the caller can tell it from one that was cut, and closes.
-    pub fn close(mut self) -> Result<(), Lost> {
+    pub fn close(mut self) {
         self.tls.send_close_notify();
-        self.flush()?;
-        self.linger()
+        // A caller that has read the whole answer may be gone by now, and has missed nothing.
+        let _ = self.flush();
+        self.linger();
     }
 
-    /// Sends an alert, if rustls has one to send, and closes.
+    /// Closes without a proper end, so that the caller can tell; an alert that rustls has for it goes first.
     pub fn give_up(mut self) {
         let _ = self.send_some();
-        let _ = self.linger();
+        self.linger();
     }
 
     /// Closes our direction and takes what is still under way, a bounded amount for a bounded time. Closing with
     /// unread bytes would make the kernel send a reset, and a reset can destroy an answer that has not been read yet.
-    pub fn linger(mut self) -> Result<(), Lost> {
+    pub fn linger(mut self) {
         let until = Instant::now() + LINGER;
-        self.socket.shutdown(Shutdown::Write)?;
+        if self.socket.shutdown(Shutdown::Write).is_err() {
+            return;
+        }
         let (mut buffer, mut left) = ([0; 4096], LINGER_BYTES);
-        while left > 0 {
+        while left > 0 && Instant::now() < until {
             match self.socket.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(length) => left = left.saturating_sub(length),
+                Ok(length @ 1..) => left = left.saturating_sub(length),
                 Err(error) if is_passing(&error) => {
-                    let [ready] = poll::wait([(self.socket.as_fd(), For::Reading)], Some(until))?;
-                    if !ready.any() {
-                        break;
-                    }
+                    let _ = poll::wait([(self.socket.as_fd(), For::Reading)], Some(until));
                 }
-                Err(_) => break,
-            }
-            if Instant::now() >= until {
-                break;
+                Ok(0) | Err(_) => return,
             }
         }
-        Ok(())
     }
 
     /// Waits until the socket is ready for `what`; at most to the deadline, and only as long as there is a session.

@@ -59,11 +59,12 @@ fn live(mut link: Link) -> Result<(), LinkEnded> {
         confined: confined == Confined::Yes,
     })?;
     let arrival = link.connection()?;
-    if let Err(lost) = front.serve(&mut link, arrival) {
+    match front.serve(&mut link, arrival) {
+        // A probe of the port, as load balancers make them all day.
+        Ok(()) | Err(Lost::Silent) => Ok(()),
         // Nobody is left to tell but the log; when the session went first, not even that.
-        let _ = link.log(&lost.to_string());
+        Err(lost) => link.log(&lost.to_string()),
     }
-    Ok(())
 }
 
 /// Reads what only root may read, then becomes nobody. An error is a sentence for the operator.
@@ -109,13 +110,20 @@ impl Front {
         if !connection.begins_with_tls(link)? {
             let answer = caller.refusal(Refusal::NotTls);
             connection.write_unencrypted(&answer.bytes(Method::Other));
-            return connection.linger();
+            connection.linger();
+            return Ok(());
         }
         // A fault before the method is known is answered in full, as to a GET.
         let mut method = Method::Other;
         match self.answer(link, &mut connection, &caller, &mut method) {
             Ok(()) => {}
-            Err(Fault::Lost(lost)) => return Err(lost),
+            Err(Fault::Lost(lost)) => {
+                // An alert, or the last lines of a stream that was cut, may still be under way.
+                if matches!(lost, Lost::Tls(_) | Lost::SessionEnded) {
+                    connection.give_up();
+                }
+                return Err(lost);
+            }
             Err(Fault::Refused(refusal)) => {
                 // That the session has gone too does not matter to the caller.
                 let _ = link.log(&format!(
@@ -126,7 +134,8 @@ impl Front {
                 connection.write(&caller.refusal(refusal).bytes(method))?;
             }
         }
-        connection.close()
+        connection.close();
+        Ok(())
     }
 
     /// Reads the request and sees to its answer.

@@ -32,10 +32,7 @@ pub fn head(connection: &mut Connection, link: &Link) -> Result<(Head, Vec<u8>),
     loop {
         let length = match read(connection, link, &mut buffer)? {
             Input::Bytes(length) => length,
-            // Somebody looked whether the port is open, and said nothing.
-            Input::End if reader.is_untouched() => {
-                return Err(Lost::Gone(std::io::ErrorKind::UnexpectedEof.into()).into());
-            }
+            Input::End if reader.is_untouched() => return Err(Lost::Silent.into()),
             Input::End => return Err(Refusal::HeadEndsEarly.into()),
         };
         if let (used, Progress::Done(head)) = reader.feed(&buffer[..length])? {

@@ -30,7 +30,8 @@ pub fn configure(cert_file: &Path, key_file: &Path) -> Result<Arc<ServerConfig>,
             let (cert, key) = (cert_file.display(), key_file.display());
             format!("cannot serve with the certificate {cert} and the key {key}: {error}")
         })?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // Who offers none of these is refused in the handshake; who offers nothing is served. `curl --http1.0` says the second.
+    config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];
     // This process serves one connection: there is nobody to resume, and nothing that could be stolen with a ticket.
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});

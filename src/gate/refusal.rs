@@ -59,6 +59,8 @@ pub enum Refusal {
     TooManyFollowers,
     /// No run of that id.
     UnknownRun,
+    /// No endpoint of that path, or it is not configured.
+    NotFound,
     /// The memory cannot tell whether a token from before its time was used.
     MemoryIsNew {
         /// From then on, new tokens can be told.
@@ -88,7 +90,7 @@ impl Refusal {
             | Refusal::Pin { .. }
             | Refusal::Replay { .. } => 401,
             Refusal::Source { .. } => 403,
-            Refusal::UnknownRun => 404,
+            Refusal::UnknownRun | Refusal::NotFound => 404,
             Refusal::Keys { .. }
             | Refusal::QueueFull { .. }
             | Refusal::Run { .. }
@@ -111,6 +113,7 @@ impl Refusal {
             Refusal::Run { .. } => "the run could not be prepared".into(),
             Refusal::TooManyFollowers => "too many callers follow runs".into(),
             Refusal::UnknownRun => "no such run".into(),
+            Refusal::NotFound => "not found".into(),
             Refusal::MemoryIsNew { .. } => "the replay memory is new: retry with a token issued later".into(),
             Refusal::Memory { .. } => "the replay memory cannot be used".into(),
             Refusal::Replay { .. } => "token replay detected".into(),
@@ -141,7 +144,10 @@ impl Refusal {
             | Refusal::MemoryIsNew { detail, .. }
             | Refusal::Memory { detail } => harmless(detail),
             Refusal::Replay { run_id } => format!("it started run {}", harmless(run_id)),
-            Refusal::QueueFull { .. } | Refusal::TooManyFollowers | Refusal::UnknownRun => String::new(),
+            Refusal::QueueFull { .. }
+            | Refusal::TooManyFollowers
+            | Refusal::UnknownRun
+            | Refusal::NotFound => String::new(),
         }
     }
 }

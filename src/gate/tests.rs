@@ -22,6 +22,8 @@ struct World {
     given_back: Cell<u32>,
 }
 
+type Spoil = fn(&mut World);
+
 #[derive(Debug)]
 struct Place<'w> {
     run_id: &'static str,
@@ -181,7 +183,7 @@ fn a_good_request_is_granted_with_what_it_asked_for_and_who_asked() {
 
 #[test]
 fn every_gate_refuses_in_its_own_words() {
-    let cases: [(&str, fn(&mut World), u16, &str); 9] = [
+    let cases: [(&str, Spoil, u16, &str); 9] = [
         (
             "source",
             |w| w.request.peer = "198.51.100.1".parse().unwrap(),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::limits::{MAX_BODY, MAX_HEADERS};
 
 /// A request that is accepted; each test spoils one thing of it.
 const GOOD: &str = "POST /deploy HTTP/1.1\r\nHost: host:8443\r\nUser-Agent: curl/8\r\nAuthorization: Bearer a.b.c\r\n\

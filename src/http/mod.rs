@@ -12,8 +12,10 @@
 mod answer;
 mod body;
 mod chunk;
+mod fields;
 mod head;
 mod refusal;
+mod request_line;
 mod route;
 
 pub use answer::{Answer, CONTINUE, StreamHead};

@@ -95,51 +95,16 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal, for the tests and the tables in the documents.
+    #[rustfmt::skip]
     pub const ALL: [Refusal; 42] = {
         use Refusal::*;
         [
-            NotTls,
-            BareCr,
-            BareLf,
-            Nul,
-            RequestLine,
-            Version,
-            TargetTooLong,
-            TargetForm,
-            TargetDots,
-            TargetEncoded,
-            TargetBytes,
-            HeadTooLarge,
-            TooManyHeaders,
-            Folded,
-            SpaceBeforeColon,
-            HeaderName,
-            HeaderValue,
-            HostMissing,
-            HostTwice,
-            HostMalformed,
-            LengthTwice,
-            LengthMalformed,
-            LengthWithCoding,
-            LengthRequired,
-            Coding,
-            CodingInHttp10,
-            BodyNotAllowed,
-            BodyTooLarge,
-            Chunk,
-            ChunkExtension,
-            Trailers,
-            BodyNotText,
-            BytesBeyond,
-            HeadEndsEarly,
-            BodyEndsEarly,
-            Expectation,
-            TooSlow,
-            NotFound,
-            MethodNotAllowed("POST"),
-            Source,
-            Unreadable,
-            NoAnswer,
+            NotTls, BareCr, BareLf, Nul, RequestLine, Version, TargetTooLong, TargetForm, TargetDots,
+            TargetEncoded, TargetBytes, HeadTooLarge, TooManyHeaders, Folded, SpaceBeforeColon, HeaderName,
+            HeaderValue, HostMissing, HostTwice, HostMalformed, LengthTwice, LengthMalformed,
+            LengthWithCoding, LengthRequired, Coding, CodingInHttp10, BodyNotAllowed, BodyTooLarge, Chunk,
+            ChunkExtension, Trailers, BodyNotText, BytesBeyond, HeadEndsEarly, BodyEndsEarly, Expectation,
+            TooSlow, NotFound, MethodNotAllowed("POST"), Source, Unreadable, NoAnswer,
         ]
     };
 
@@ -166,6 +131,7 @@ impl Refusal {
     }
 
     /// The table: status, sentence, and the bound that ends the sentence where there is one.
+    #[rustfmt::skip]
     fn row(self) -> (u16, &'static str, Option<usize>) {
         use Refusal::*;
         let (status, sentence) = match self {
@@ -173,39 +139,15 @@ impl Refusal {
             BareCr => (400, "a line of the request contains a CR without an LF"),
             BareLf => (400, "a line of the request ends in LF without a CR"),
             Nul => (400, "the request head contains a NUL"),
-            RequestLine => (
-                400,
-                "the request line is not a method, a path and a version with one space between them",
-            ),
+            RequestLine => (400, "the request line is not METHOD PATH VERSION with one space between them"),
             Version => (505, "only HTTP/1.1 and HTTP/1.0 are spoken here"),
-            TargetTooLong => {
-                return (
-                    414,
-                    "the request target is longer than the allowed bytes:",
-                    Some(MAX_TARGET),
-                );
-            }
+            TargetTooLong => return (414, "the request target is longer than the allowed bytes:", Some(MAX_TARGET)),
             TargetForm => (400, "the request target is not a path"),
             TargetDots => (400, "the path has a . or .. segment"),
             TargetEncoded => (400, "the path is percent-encoded, which no path here needs"),
-            TargetBytes => (
-                400,
-                "the request target has a character that is not allowed in one",
-            ),
-            HeadTooLarge => {
-                return (
-                    431,
-                    "the request head is larger than the allowed bytes:",
-                    Some(MAX_HEAD),
-                );
-            }
-            TooManyHeaders => {
-                return (
-                    431,
-                    "the request has more headers than are allowed:",
-                    Some(MAX_HEADERS),
-                );
-            }
+            TargetBytes => (400, "the request target has a character that is not allowed in one"),
+            HeadTooLarge => return (431, "the request head is larger than the allowed bytes:", Some(MAX_HEAD)),
+            TooManyHeaders => return (431, "the request has more headers than are allowed:", Some(MAX_HEADERS)),
             Folded => (400, "a header is folded over several lines"),
             SpaceBeforeColon => (400, "a header has white space before its colon"),
             HeaderName => (400, "a header line does not begin with a name and a colon"),
@@ -215,24 +157,12 @@ impl Refusal {
             HostMalformed => (400, "the Host header is not a host"),
             LengthTwice => (400, "the Content-Length header is there more than once"),
             LengthMalformed => (400, "the Content-Length header is not a number"),
-            LengthWithCoding => (
-                400,
-                "the request has both a Content-Length and a Transfer-Encoding",
-            ),
-            LengthRequired => (
-                411,
-                "the request says neither its Content-Length nor that it is chunked",
-            ),
+            LengthWithCoding => (400, "the request has both a Content-Length and a Transfer-Encoding"),
+            LengthRequired => (411, "the request says neither its Content-Length nor that it is chunked"),
             Coding => (400, "the only transfer coding understood is chunked, once"),
             CodingInHttp10 => (400, "HTTP/1.0 has no transfer codings"),
             BodyNotAllowed => (400, "a GET or HEAD request has no body here"),
-            BodyTooLarge => {
-                return (
-                    413,
-                    "the request body is larger than the allowed bytes:",
-                    Some(MAX_BODY),
-                );
-            }
+            BodyTooLarge => return (413, "the request body is larger than the allowed bytes:", Some(MAX_BODY)),
             Chunk => (400, "the chunked body is malformed"),
             ChunkExtension => (400, "a chunk extension is too long or malformed"),
             Trailers => (400, "trailers after a chunked body are not accepted"),
@@ -245,7 +175,7 @@ impl Refusal {
             NotFound => (404, "not found"),
             MethodNotAllowed(_) => (405, "method not allowed"),
             Source => (403, "source IP not permitted"),
-            Unreadable => (500, "the answer could not be read"),
+            Unreadable => (500, "the document could not be read"),
             NoAnswer => (502, "the request was taken but not answered"),
         };
         (status, sentence, None)

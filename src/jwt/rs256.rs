@@ -119,4 +119,87 @@ mod tests {
         let tag = ring::hmac::sign(&secret, input.as_bytes());
         assert!(!holds(&format!("{input}.{}", spell(tag.as_ref())), Key::shared()));
     }
+
+    /// The bytes that a verifier finds under the signature of a 2048-bit key: padding, then what stands for the digest.
+    fn encoded(padding: u8, filler: usize, info: &[u8], after: &[u8]) -> Vec<u8> {
+        [&[0, 1][..], &vec![padding; filler], &[0], info, after].concat()
+    }
+
+    /// A signature over exactly these bytes: the private operation of RSA without any padding, which openssl calls so.
+    fn signed_raw(pem: &std::path::Path, bytes: &[u8]) -> Vec<u8> {
+        use std::io::Write;
+        let mut child = std::process::Command::new("openssl")
+            .args([
+                "pkeyutl",
+                "-decrypt",
+                "-pkeyopt",
+                "rsa_padding_mode:none",
+                "-inkey",
+            ])
+            .arg(pem)
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(bytes).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success());
+        output.stdout
+    }
+
+    #[test]
+    fn what_is_signed_is_padded_in_the_one_way() {
+        let pem = crate::jwt::mint::openssl_rsa(2048);
+        let file = std::env::temp_dir().join(format!("rs256-{}.pem", std::process::id()));
+        std::fs::write(&file, &pem).unwrap();
+        let key = Key::from_pem(&pem);
+        let input = format!("{}.{}", spell(key.header().to_string().as_bytes()), spell(b"{}"));
+        let digest = ring::digest::digest(&ring::digest::SHA256, input.as_bytes());
+        // DigestInfo of SHA-256 as RFC 8017 section 9.2 has it, and with its NULL left out.
+        let with_null = [
+            0x30, 0x31, 0x30, 0x0d, 6, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1, 5, 0, 4, 0x20,
+        ];
+        let without = [
+            0x30, 0x2f, 0x30, 0x0b, 6, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1, 4, 0x20,
+        ];
+        let info = [&with_null[..], digest.as_ref()].concat();
+        let bare = [&without[..], digest.as_ref()].concat();
+        let room = 256 - 3;
+        for (what, message, good) in [
+            (
+                "as it should be",
+                encoded(0xff, room - info.len(), &info, b""),
+                true,
+            ),
+            ("no NULL", encoded(0xff, room - bare.len(), &bare, b""), false),
+            (
+                "the digest alone",
+                encoded(0xff, room - 32, digest.as_ref(), b""),
+                false,
+            ),
+            (
+                "short padding, then anything",
+                encoded(0xff, 8, &info, &vec![7; room - 8 - info.len()]),
+                false,
+            ),
+            (
+                "another filler",
+                encoded(0xfe, room - info.len(), &info, b""),
+                false,
+            ),
+            (
+                "a byte after",
+                encoded(0xff, room - info.len() - 1, &info, &[0]),
+                false,
+            ),
+        ] {
+            let signature = signed_raw(&file, &message);
+            assert_eq!(
+                holds(&format!("{input}.{}", spell(&signature)), &key),
+                good,
+                "{what}"
+            );
+        }
+        std::fs::remove_file(&file).unwrap();
+    }
 }

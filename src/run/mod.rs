@@ -5,16 +5,38 @@
 //! else; whoever wants to see it follows that file, so no caller can stall a run. It trusts what lies in the state,
 //! run and runtime folders, since only root writes there; it trusts nothing that a tool prints.
 
-pub mod ask;
+pub mod cancel;
+mod carry;
+pub mod dead;
+mod folder;
+pub mod follow;
 pub mod id;
+mod interrupts;
+mod journal;
+mod leftover;
+mod log;
 pub mod order;
+mod output;
+pub mod queue;
+pub mod record;
+pub mod runner;
 pub mod stage;
 pub mod step;
+mod ticket;
 pub mod tool;
+mod turn;
 
-pub use ask::Ask;
+pub use crate::gate::Ask;
+pub use cancel::{CancelError, cancel};
+pub use carry::OnLine;
+pub use dead::{RECOVER, ensure_recovered, recover};
+pub use folder::RunFolder;
+pub use follow::{Followed, Follower};
 pub use id::RunId;
 pub use order::{Order, Origin};
+pub use queue::{Reservation, ReserveError, reserve};
+pub use record::ensure_published;
+pub use runner::carry_out;
 pub use stage::Stage;
 pub use step::{Effect, Failure, Plan, Step};
 pub use tool::{AtWork, Captured, Ended, Ending, Tool, ToolEnd};

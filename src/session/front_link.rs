@@ -182,7 +182,7 @@ impl FrontLink {
             return Err(io::Error::other("the front role sends too many log lines"));
         }
         let short: String = message.chars().take(500).collect();
-        log::info!("front: {short}");
+        log::debug!("front: {short}");
         Ok(())
     }
 }

@@ -11,12 +11,14 @@ pub mod curl;
 pub mod deployer;
 pub mod docker;
 pub mod folder;
+pub mod front;
 pub mod host;
 pub mod images;
 pub mod oidc;
 pub mod process;
 pub mod registry;
 pub mod template;
+pub mod tls_client;
 pub mod token;
 pub mod web;
 

@@ -182,7 +182,8 @@ fn rand_u64() -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-fn openssl_rsa(bits: u32) -> String {
+/// A new private key as PKCS#8 PEM.
+pub fn openssl_rsa(bits: u32) -> String {
     let size = format!("rsa_keygen_bits:{bits}");
     let output = Command::new("openssl")
         .args(["genpkey", "-algorithm", "RSA", "-pkeyopt", &size])

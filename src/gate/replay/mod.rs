@@ -91,11 +91,17 @@ impl Memory {
     /// Text for the operator.
     pub fn create(&self, past: Past, now: SystemTime) -> Result<Creation, String> {
         let _alone = self.lock_it()?;
-        if self.file.exists() {
+        // Not knowing whether there is one is no licence to put an empty one in its place.
+        if self
+            .file
+            .try_exists()
+            .map_err(|error| files::describe(&error, "look for", &self.file))?
+        {
             return Ok(Creation::Exists);
         }
         let created = match past {
-            Past::Unknown => unix_seconds(now),
+            // A clock at 1970 must not say the same as the line below.
+            Past::Unknown => unix_seconds(now).max(1),
             Past::Unused => 0,
         };
         let text = lines::empty(Floors { created, pruned: 0 });

@@ -1,15 +1,15 @@
-//! The issuer's keys as a command gets them: through the fetch role, like a session.
+//! The raw key set from the configured address, through the role without privileges.
 
 use crate::config::Config;
 use crate::fetch::{self, Order};
 use crate::limits::{FETCH_DEADLINE, MAX_JWKS};
 use crate::os::privilege;
 
-/// The raw key set from the configured address.
+/// What the issuer's address answers, unread.
 ///
 /// # Errors
-/// One sentence.
-pub fn fetch(config: &Config) -> Result<Vec<u8>, String> {
+/// One sentence: any status but 200 is one, too.
+pub fn fetch_keys(config: &Config) -> Result<Vec<u8>, String> {
     let identity = privilege::identity(&config.fetch_user)
         .map_err(|error| format!("become the user of DEPLOYER_FETCH_USER: {error}"))?;
     let order = Order::new(&config.issuer.jwks_url, identity, FETCH_DEADLINE, MAX_JWKS)
