@@ -4,6 +4,7 @@ mod support;
 
 mod architecture;
 mod caps;
+mod cli;
 mod front;
 mod gates;
 mod parts;

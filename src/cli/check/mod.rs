@@ -4,10 +4,11 @@
 //! tokens of before. A port that is in use is no fault, since the daemon may be running.
 
 mod certificate;
+mod deploy;
+mod docker;
 mod keys;
 mod places;
 mod report;
-mod tools;
 
 use std::path::Path;
 use std::time::SystemTime;
@@ -32,7 +33,8 @@ pub fn check(env_file: Option<&Path>) -> Result<Exit, Trouble> {
         certificate::check(&config, now, &mut report);
         places::check(&config, now, &mut report);
         keys::check(&config, &mut report);
-        tools::check(&config.deploy, &mut report);
+        docker::check(&config.deploy, &mut report);
+        deploy::check(&config, &mut report);
     }
     report.end()
 }
