@@ -138,12 +138,8 @@ fn wrong_settings_are_complained_of_all_at_once_wherever_they_are_needed() {
     setup
         .set("DEPLOYER_ALLOWED_IPS", "10.0.0.0/33")
         .set("DEPLOYER_QUEUE_MAX", "none");
-    setup.unset("DEPLOYER_REPOSITORY");
-    let names = [
-        "DEPLOYER_ALLOWED_IPS",
-        "DEPLOYER_QUEUE_MAX",
-        "DEPLOYER_REPOSITORY",
-    ];
+    setup.unset("DEPLOYER_CERT_FILE");
+    let names = ["DEPLOYER_ALLOWED_IPS", "DEPLOYER_QUEUE_MAX", "DEPLOYER_CERT_FILE"];
     for (command, status) in [("serve", 3), ("check", 1), ("init", 3), ("runs", 3)] {
         let output = setup.run(&[command]);
         assert_eq!(code(&output), status, "{command}");
@@ -178,7 +174,7 @@ fn check_is_content_with_a_host_that_works() {
     assert_eq!(code(&output), 0, "{said}");
     for line in [
         "ok     settings: from the environment",
-        "warn   advice: /deploy: `repository_id` is not pinned",
+        "warn   advice: /deploy: no event is pinned",
         "ok     certificate: ",
         "warn   certificate: valid until ",
         "ok     key: ",
@@ -242,27 +238,15 @@ fn check_names_every_fault_of_the_host_in_one_go() {
 fn check_says_when_a_certificate_has_ended() {
     let mut setup = Setup::new(&Issuer::start());
     let cert = setup.folder().join("old.pem");
-    run(installed("openssl", "openssl")
-        .args([
-            "req",
-            "-x509",
-            "-subj",
-            "/CN=x",
-            "-not_before",
-            "20200101000000Z",
-            "-not_after",
-            "20200102000000Z",
-        ])
-        .arg("-key")
-        .arg(&setup.certificate().key)
-        .arg("-out")
-        .arg(&cert));
+    let make = "openssl req -new -key \"$KEY\" -subj /CN=x | openssl x509 -req -signkey \"$KEY\" -days -1 -out \"$CERT\"";
+    let key = setup.certificate().key.clone();
+    run(Command::new("sh")
+        .args(["-c", make])
+        .env("KEY", key)
+        .env("CERT", &cert));
     setup.set("DEPLOYER_CERT_FILE", &cert);
     let said = said(&setup.run(&["check"]));
-    assert!(
-        said.contains("FAULT  certificate: expired on 2020-01-02"),
-        "{said}"
-    );
+    assert!(said.contains("FAULT  certificate: expired on 20"), "{said}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::cli::out::{self, Trouble};
 use crate::cli::{follow, given};
 use crate::config::Places;
 use crate::limits::RETRY;
-use crate::os::poll;
+use crate::os::{places, poll};
 use crate::run::{self, CancelError, RunId};
 
 /// A run that has just been started writes itself down within milliseconds.
@@ -22,6 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub fn cancel(env_file: Option<&Path>, run: &str) -> Result<Exit, Trouble> {
     let id = follow::run_id(run, Verb::Cancel)?;
     let given = given::config(env_file)?;
+    places::prepare(&given.config.places)?;
     ask(&given.config.places, &id).map_err(|error| format!("cancel run {id}: {error}"))?;
     out::print(&format!(
         "run {id} was asked to end; `engram-deployer log -f {id}` shows what it does\n"

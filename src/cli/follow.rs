@@ -61,7 +61,7 @@ pub fn follow(given: &Given, id: &RunId, until: Follow, show: Show) -> Result<En
         .ok_or_else(|| format!("there is no run {id}; `engram-deployer runs` lists them"))?;
     let mut last = None;
     loop {
-        if signals.next()?.is_some() {
+        if signals.take()?.is_some() {
             return Ok(End::Stopped);
         }
         match follower.next_line()? {
