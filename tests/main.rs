@@ -5,6 +5,7 @@ mod support;
 mod architecture;
 mod caps;
 mod door;
+mod cli;
 mod front;
 mod gates;
 mod parts;
