@@ -1,1 +1,3 @@
 //! One binary for all promises.
+
+mod ci_client;
