@@ -115,7 +115,15 @@ fn to_line(value: &impl Serialize) -> String {
 ///
 /// A tool's output, a claim or a header reaches terminals and CI logs; escape sequences in it must not act there.
 pub fn harmless(text: &str) -> String {
-    text.chars().map(|c| if is_harmful(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    text.chars()
+        .map(|c| {
+            if is_harmful(c) {
+                char::REPLACEMENT_CHARACTER
+            } else {
+                c
+            }
+        })
+        .collect()
 }
 
 fn is_harmful(c: char) -> bool {

@@ -46,6 +46,25 @@ pub const MAX_BODY: usize = 4 * 1024;
 /// Bytes of a body as sent, chunk framing included: one-byte chunks cost six bytes each.
 pub const MAX_BODY_WIRE: usize = 8 * MAX_BODY;
 
+/// Bytes of a chunk-size line of a request: eight digits and a short extension. No client of ours sends any.
+pub const MAX_CHUNK_LINE: usize = 128;
+
+/// Bytes that a caller may send while it waits for its answer; they are dropped, and past this not even read.
+pub const MAX_LATE_INPUT: usize = 16 * 1024;
+
+/// After an answer: how long, and how many bytes of what the caller had still under way, are taken and dropped before the
+/// socket is closed. A reset would destroy an answer that the caller has not read yet.
+pub const LINGER: Duration = Duration::from_secs(1);
+
+/// See [`LINGER`].
+pub const LINGER_BYTES: usize = 1024 * 1024;
+
+/// Bytes of a certificate chain or key file. A chain of five with RSA keys is under 16 KiB.
+pub const MAX_PEM: u64 = 256 * 1024;
+
+/// Bytes of a public document. `/runs` with 50 entries is under 64 KiB.
+pub const MAX_PUBLIC_FILE: u64 = 1024 * 1024;
+
 // ---- tokens ------------------------------------------------------------------------------------------------------
 
 /// Bytes of a compact token. GitHub's are about 1.5 KiB (RFC 8725 asks for a bound before any work).
@@ -98,6 +117,10 @@ pub const MAX_FETCH: usize = 64 * 1024;
 /// Bytes of the memory's file. 100,000 ids take about 10 MiB; past this something is wrong, and we refuse.
 pub const MAX_REPLAY_FILE: u64 = 64 * 1024 * 1024;
 
+/// Records from which on dropping the dead ones is worth a rewrite of the file: 110 KB, years of deploys. Rarer writes
+/// spare a flash drive.
+pub const REPLAY_PRUNE_FROM: usize = 1024;
+
 /// A lock on a state file that is not had within this time is a failure, not a reason to hang.
 pub const STATE_LOCK_WAIT: Duration = Duration::from_secs(5);
 
@@ -111,6 +134,9 @@ pub const QUEUE_MAX_WAIT: Duration = Duration::from_secs(15 * 60);
 
 /// How long a run may take from its turn on, the way forward (`DEPLOYER_RUN_MAX`).
 pub const RUN_MAX: Duration = Duration::from_secs(15 * 60);
+
+/// What a caller is told to wait when the queue is full: about one short run.
+pub const QUEUE_RETRY_AFTER: Duration = Duration::from_secs(30);
 
 /// Run folders that are kept (`DEPLOYER_KEEP_RUNS`), and the most that `/runs` lists.
 pub const KEEP_RUNS: u32 = 50;
@@ -138,3 +164,133 @@ pub const MAX_FRONT_LOG_LINES: usize = 16;
 /// Bytes of all settings together, as handed to a role: they must fit into one pipe buffer (pipe(7): 64 KiB), so that
 /// they are complete before the role starts.
 pub const MAX_SETTINGS: usize = 60 * 1024;
+
+// ---- roles without privileges ------------------------------------------------------------------------------------
+
+/// Address space of a fetch. The C library's resolver and TLS take under 40 MiB of it.
+pub const FETCH_MEMORY: u64 = 256 * 1024 * 1024;
+
+/// Descriptors of a fetch: standard streams, a socket, the resolver's files and sockets.
+pub const FETCH_OPEN_FILES: u64 = 32;
+
+/// Address space of a front. The executable, a handshake and one request take under 30 MiB of it.
+pub const FRONT_MEMORY: u64 = 128 * 1024 * 1024;
+
+/// Descriptors of a front: standard streams, the link, the connection, one public file.
+pub const FRONT_OPEN_FILES: u64 = 16;
+
+/// Processor seconds of a front. A handshake takes a few milliseconds, a log of 64 MiB about one second.
+pub const FRONT_PROCESSOR_SECONDS: u64 = 60;
+
+/// From the start of a warm session to its `ready`: certificate, key, privileges.
+pub const WARM_DEADLINE: Duration = Duration::from_secs(10);
+
+// ---- a deploy ----------------------------------------------------------------------------------------------------
+
+/// A look at docker, a tag, a rename, a start: seconds on a busy host, and a docker that takes longer hangs.
+pub const DOCKER_QUICK: Duration = Duration::from_secs(30);
+
+/// One attempt at pulling an image. A gigabyte over 20 Mbit/s takes seven minutes.
+pub const PULL_DEADLINE: Duration = Duration::from_secs(10 * 60);
+
+/// All attempts. What fails and may be tried again fails early, so this is one long attempt and some short ones.
+pub const PULL_STEP_DEADLINE: Duration = Duration::from_secs(11 * 60);
+
+/// One look at an image.
+pub const VERIFY_DEADLINE: Duration = DOCKER_QUICK;
+
+/// One name for an image.
+pub const TAG_DEADLINE: Duration = DOCKER_QUICK;
+
+/// Reading some dozens of small files and writing one, on a flash drive.
+pub const TEMPLATE_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Waits before a pull is tried again whose failure may pass by itself. A registry that restarts takes seconds; an
+/// outage is for CI to try again.
+pub const PULL_AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
+
+/// Stopping a container. It has a stop timeout of its own (10 s unless it was given another) after which docker kills.
+pub const STOP_DEADLINE: Duration = Duration::from_secs(3 * 60);
+
+/// Unraid's script or the operator's command, for one container. Unraid's pulls again, in vain or quickly.
+pub const UPDATE_TOOL_DEADLINE: Duration = Duration::from_secs(5 * 60);
+
+/// Replacing one container: such a tool, or a stop, and half a dozen quick calls.
+pub const UPDATE_DEADLINE: Duration = Duration::from_secs(7 * 60);
+
+/// Removing the containers that were replaced; they have been stopped before.
+pub const CLEANUP_DEADLINE: Duration = Duration::from_secs(2 * 60);
+
+/// What waiting for health may take beyond its own bound: a last probe, a log, putting the container before it back.
+pub const HEALTH_MARGIN: Duration = UPDATE_DEADLINE;
+
+/// The whole preflight: a few looks at each container.
+pub const PREFLIGHT_DEADLINE: Duration = Duration::from_secs(2 * 60);
+
+/// Bytes of what `docker inspect` prints of one thing. A health log of five probes of 4 KiB each is the largest part.
+pub const MAX_INSPECT: usize = 1024 * 1024;
+
+/// Bytes of a template or of a container's declaration. Real ones are under 20 KiB.
+pub const MAX_TEMPLATE: u64 = 1024 * 1024;
+
+/// Entries below a template folder. A host has some dozens; a folder with more is not a template folder.
+pub const MAX_TEMPLATE_ENTRIES: usize = 4096;
+
+/// One health probe: an application that takes longer is not healthy yet.
+pub const PROBE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// The wait after the first health probe; it doubles up to the configured interval.
+pub const FIRST_PROBE_PAUSE: Duration = Duration::from_millis(100);
+
+/// While health is waited for, the container is looked at this often: one that has ended will not answer.
+pub const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Restarts that a container may need on its way to health: one that waits for its database by dying needs a few.
+pub const RESTARTS_TOLERATED: u32 = 3;
+
+/// A container without a health check counts as up when it has run this long without a restart.
+pub const STEADY: Duration = Duration::from_secs(5);
+
+/// Lines of a failed container's log that its caller sees.
+pub const FAILED_LOG_LINES: u32 = 20;
+
+/// Bytes of what was last answered that a failure quotes.
+pub const MAX_QUOTE: usize = 200;
+// ---- files of a run ----------------------------------------------------------------------------------------------
+
+/// Bytes of a run's small files, of a ticket and of the journal. They are under 100 KiB; more is not ours.
+pub const MAX_RUN_FILE: u64 = 1024 * 1024;
+
+/// Lines of a tool's output that are kept for the sentence that says why it failed.
+pub const TAIL_LINES: usize = 20;
+
+/// Between two tries for the turn while another process gives it back: the first wait, doubled up to [`RETRY`].
+pub const TURN_RETRY: Duration = Duration::from_millis(2);
+
+/// Between two starts of a recovery for one follower: the first one may have met another that was just ending.
+pub const RECOVER_AGAIN: Duration = Duration::from_secs(2);
+// ---- settings ----------------------------------------------------------------------------------------------------
+
+/// The most that a setting may ask for as a number of connections or followers: each is two processes.
+pub const MOST_SESSIONS: u32 = 4096;
+
+/// The most waiting runs that a setting may ask for: the last of them would wait for days.
+pub const MOST_QUEUED: u32 = 1000;
+
+/// The most run folders that a setting may ask for: listing them is a walk through all.
+pub const MOST_KEPT_RUNS: u32 = 10_000;
+
+/// The longest time that a setting may ask for. Whoever needs a longer deploy has another problem.
+pub const LONGEST_SETTING: Duration = Duration::from_secs(24 * 3600);
+
+/// The shortest time that a setting may ask for; below it a poll interval is a busy loop.
+pub const SHORTEST_SETTING: Duration = Duration::from_millis(10);
+
+/// Entries of one list: sources, pins, values of a pin. Every one is compared with every request.
+pub const MAX_LIST: usize = 256;
+
+/// Containers of one deploy.
+pub const MAX_CONTAINERS: usize = 64;
+
+/// Bytes of one pinned value. GitHub's longest claim, a workflow reference, is far below.
+pub const MAX_PIN: usize = 1024;

@@ -1,1 +1,68 @@
-fn main() {}
+//! `engram-deployer`: argv -> role or command; joins the parts.
+
+use std::io;
+use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+
+use engram_deployer::config::{Config, Settings};
+use engram_deployer::os::{descriptor, logging, settings};
+use engram_deployer::session::{self, Arrival};
+use engram_deployer::{fetch, front};
+
+fn main() -> ExitCode {
+    match std::env::args().nth(1).as_deref() {
+        Some("session") => role("session", session_role),
+        Some("front") => front_role().unwrap_or(ExitCode::FAILURE),
+        Some("fetch") => role("fetch", fetch_role),
+        _ => ExitCode::from(2),
+    }
+}
+
+/// A role's end: its error is logged, by those that have a log.
+fn role(name: &'static str, body: impl FnOnce() -> io::Result<()>) -> ExitCode {
+    match body() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::error!("{name}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Settings on standard input, the listener as 3, the line to `serve` as 4.
+fn session_role() -> io::Result<()> {
+    descriptor::close_inherited(&[descriptor::FIRST, descriptor::FIRST + 1])?;
+    let listener = TcpListener::from(descriptor::adopt(descriptor::FIRST)?);
+    let serve = UnixStream::from(descriptor::adopt(descriptor::FIRST + 1)?);
+    let (settings, config) = received("session")?;
+    session::session(Arrival::Shared { listener, serve }, &settings, &config)
+}
+
+/// The link as 3; it has no settings but those that come over it, and no log of its own.
+fn front_role() -> io::Result<ExitCode> {
+    descriptor::close_inherited(&[descriptor::FIRST])?;
+    Ok(front::main(descriptor::adopt(descriptor::FIRST)?))
+}
+
+/// Its order is on standard input, its answer goes to standard output.
+fn fetch_role() -> io::Result<()> {
+    descriptor::close_inherited(&[])?;
+    fetch::role()
+}
+
+/// The settings that our starter put on standard input. It has checked them, so a complaint is its mistake.
+fn received(role: &'static str) -> io::Result<(Settings, Config)> {
+    let settings = settings::receive()?;
+    let config = Config::from_settings(&settings).map_err(|complaints| {
+        io::Error::other(
+            complaints
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join("; "),
+        )
+    })?;
+    logging::start(role, &config.log);
+    Ok((settings, config))
+}

@@ -17,6 +17,25 @@ pub struct Endpoint {
     pub job: Job,
 }
 
+impl Endpoint {
+    /// `/deploy`. `pins` is what `pins::deploy` found to be enough.
+    pub(super) fn deploy(audience: String, pins: Vec<Pin>) -> Endpoint {
+        Endpoint {
+            name: "deploy",
+            path: "/deploy",
+            audience,
+            pins,
+            body: BodyRule::Deploy,
+            job: Job::Deploy,
+        }
+    }
+
+    /// All pins of `claim`; every one of them must hold.
+    pub fn pins_of<'a>(&'a self, claim: &'a str) -> impl Iterator<Item = &'a Pin> {
+        self.pins.iter().filter(move |pin| pin.claim == claim)
+    }
+}
+
 /// One claim and what it must be. A missing claim refuses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pin {
@@ -35,6 +54,30 @@ pub enum Expected {
     PullRequestOf(String),
 }
 
+impl Expected {
+    /// Whether a claim that is `value` holds. Whole, byte for byte: no case folding, no patterns.
+    pub fn admits(&self, value: &str) -> bool {
+        match self {
+            Expected::AnyOf(values) => values.iter().any(|one| one == value),
+            Expected::PullRequestOf(prefix) => {
+                value.strip_prefix(prefix.as_str()).is_some_and(is_pull_request)
+            }
+        }
+    }
+}
+
+/// `refs/pull/<number>/merge`; the number as GitHub writes it, so that one pull request has one spelling.
+fn is_pull_request(reference: &str) -> bool {
+    let number = reference
+        .strip_prefix("refs/pull/")
+        .and_then(|rest| rest.strip_suffix("/merge"));
+    number.is_some_and(|digits| {
+        (1..=10).contains(&digits.len())
+            && !digits.starts_with('0')
+            && digits.bytes().all(|b| b.is_ascii_digit())
+    })
+}
+
 /// The shape of a request's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyRule {
@@ -48,4 +91,50 @@ pub enum BodyRule {
 pub enum Job {
     /// The steps of [`crate::deploy`].
     Deploy,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_holds_only_whole_and_byte_for_byte() {
+        let expected = Expected::AnyOf(vec!["push".into(), "workflow_dispatch".into()]);
+        for (value, holds) in [
+            ("push", true),
+            ("workflow_dispatch", true),
+            ("Push", false),
+            ("push ", false),
+            ("pus", false),
+            ("pushx", false),
+            ("", false),
+            ("push,workflow_dispatch", false),
+        ] {
+            assert_eq!(expected.admits(value), holds, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn the_one_prefix_pin_ends_in_exactly_a_pull_request() {
+        let expected = Expected::PullRequestOf("a/b/.github/workflows/plan.yml@".into());
+        for (rest, holds) in [
+            ("refs/pull/7/merge", true),
+            ("refs/pull/1234567890/merge", true),
+            ("refs/pull//merge", false),
+            ("refs/pull/07/merge", false),
+            ("refs/pull/7/head", false),
+            ("refs/pull/7/merge/merge", false),
+            ("refs/pull/x/merge", false),
+            ("refs/pull/-7/merge", false),
+            ("refs/heads/main", false),
+            ("", false),
+            ("refs/pull/7/merge ", false),
+            ("refs/pull/\u{0667}/merge", false),
+            ("refs/pull/12345678901/merge", false),
+        ] {
+            let value = format!("a/b/.github/workflows/plan.yml@{rest}");
+            assert_eq!(expected.admits(&value), holds, "{rest:?}");
+        }
+        assert!(!expected.admits("x/b/.github/workflows/plan.yml@refs/pull/7/merge"));
+    }
 }

@@ -4,15 +4,29 @@
 //! all of it or returns every complaint at once. No I/O but reading the environment file: whether a file exists or a
 //! program runs is for `check` and for the role that needs it.
 
+mod advice;
+mod duration;
 mod endpoint;
+mod envfile;
+mod image;
 mod parse;
+mod pins;
+mod reader;
 mod settings;
 mod source;
+mod table;
+mod table_terraform;
+mod url;
+mod value;
+mod warnings;
 
 pub use endpoint::{BodyRule, Endpoint, Expected, Job, Pin};
-pub use parse::Complaint;
+pub use reader::Complaint;
 pub use settings::{Settings, SettingsError};
-pub use source::{Cidr, Sources};
+pub use source::{Cidr, SlotKey, Sources, slot_key};
+pub use table::{Preset, Reads, Variable, Visibility, variable, variables};
+pub use url::may_be_fetched;
+pub use warnings::{nearest, unknown, warnings};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -114,6 +128,23 @@ pub struct Places {
     pub runs: PathBuf,
     /// Locks, slots and the public folder (`DEPLOYER_RUNTIME_DIR`).
     pub runtime: PathBuf,
+}
+
+impl Places {
+    /// What front may read: its root folder.
+    pub fn public(&self) -> PathBuf {
+        self.runtime.join("public")
+    }
+
+    /// Held connections.
+    pub fn slots(&self) -> PathBuf {
+        self.runtime.join("slots")
+    }
+
+    /// Tickets of runs.
+    pub fn queue(&self) -> PathBuf {
+        self.runtime.join("queue")
+    }
 }
 
 /// What `/deploy` does.

@@ -1,1 +1,5 @@
-//! (to come)
+//! How a connection reaches us, and `serve`: the role that keeps one warm session waiting.
+
+mod reload;
+pub mod serve;
+mod warm;

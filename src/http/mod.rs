@@ -1,1 +1,38 @@
-//! (to come)
+//! HTTP/1.1, the server's side of it: bytes in, facts out; facts in, bytes out.
+//!
+//! For the front, which feeds it what TLS gave and writes what it makes. It never reads a socket, a clock or a file, and
+//! it trusts nothing: what it does not know to be harmless it refuses, because every leniency of RFC 9112 has been
+//! somebody's request smuggling. One request a connection, so nothing here is ever used twice.
+//!
+//! ```text
+//! bytes -> HeadReader -> Head -> Routes::find -> BodyReader -> body
+//!              '-----------'-----------'-------------'-> Refusal -> Answer -> bytes
+//! ```
+
+mod answer;
+mod body;
+mod chunk;
+mod fields;
+mod head;
+mod refusal;
+mod request_line;
+mod route;
+
+pub use answer::{Answer, CONTINUE, StreamHead};
+pub use body::{Body, BodyReader};
+pub use chunk::StreamFraming;
+pub use head::{Expectation, Framing, Head, HeadReader, Method, Version};
+pub use refusal::Refusal;
+pub use route::{OpenPath, Route, Routes};
+
+#[cfg(test)]
+mod mutation_tests;
+
+/// What came of feeding some bytes to a reader.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Progress<T> {
+    /// All bytes were used, and more are needed.
+    More,
+    /// The thing is complete; bytes past it were left alone.
+    Done(T),
+}

@@ -1,1 +1,42 @@
-//! (to come)
+//! A run: its place in the queue, its turn, its steps, its record.
+//!
+//! What a run does is a list of [`Step`]s that somebody else writes; this folder knows when they may begin, how their
+//! tools are ended, and that every admitted run ends in a recorded result. A run writes to its log and to nothing
+//! else; whoever wants to see it follows that file, so no caller can stall a run. It trusts what lies in the state,
+//! run and runtime folders, since only root writes there; it trusts nothing that a tool prints.
+
+pub mod cancel;
+mod carry;
+pub mod dead;
+mod folder;
+pub mod follow;
+pub mod id;
+mod interrupts;
+mod journal;
+mod leftover;
+mod log;
+pub mod order;
+mod output;
+pub mod queue;
+pub mod record;
+pub mod runner;
+pub mod stage;
+pub mod step;
+mod ticket;
+pub mod tool;
+mod turn;
+
+pub use crate::gate::Ask;
+pub use cancel::{CancelError, cancel};
+pub use carry::OnLine;
+pub use dead::{ensure_recovered, recover};
+pub use folder::RunFolder;
+pub use follow::{Followed, Follower};
+pub use id::RunId;
+pub use order::{Order, Origin};
+pub use queue::{Reservation, ReserveError, reserve};
+pub use record::ensure_published;
+pub use runner::carry_out;
+pub use stage::Stage;
+pub use step::{Effect, Failure, Plan, Step};
+pub use tool::{AtWork, Captured, Ended, Ending, Tool, ToolEnd};

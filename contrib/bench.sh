@@ -1,0 +1,167 @@
+#!/bin/sh
+# Measures the daemon side by side with Debian's `webhook` doing the same job: over TLS, with the same certificate, a
+# request that shows its right to it runs /bin/true and gets what came of it. Ours checks a signature and records a run;
+# the peer compares a secret. Prints a row a figure; exits with 0 only when no row is short of its goal.
+#
+# usage: contrib/bench.sh [PAIRS]        200 pairs of requests, one of ours and one of the peer's, in turn
+#
+# Times are curl's `time_total`, HTTP/1.1 on both sides, a connection a request. Memory is the sum of PSS of all
+# processes, idle, after the first requests. It needs root, and takes away everything it made but what it installed.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+. tests/support/parts.sh
+
+case ${1:-200} in
+-h | --help) sed -n 's/^# \{0,1\}//; 2,9p' "$0" && exit 0 ;;
+*[!0-9]* | 0) die "the number of pairs is a whole number (--help tells more)" ;;
+esac
+pairs=${1:-200}
+[ "$(id -u)" -eq 0 ] || die "run this as root"
+
+build() { # the static release build; sets $program
+    target=$(uname -m)-unknown-linux-musl
+    if [ ! -d "$(rustc --print target-libdir --target "$target" 2>/dev/null)" ] || ! command -v musl-gcc >/dev/null; then
+        target=$(uname -m)-unknown-linux-gnu
+    fi
+    RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --target "$target" --bin engram-deployer ||
+        die "cargo could not build the daemon"
+    cargo build --example issuer || die "cargo could not build the issuer"
+    program=${CARGO_TARGET_DIR:-target}/$target/release/engram-deployer
+}
+
+start_ours() {
+    ours_port=$(free_port 18443)
+    cat >"$folder/env" <<END
+DEPLOYER_ADDR=127.0.0.1:$ours_port
+DEPLOYER_CERT_FILE=$folder/tls.pem
+DEPLOYER_KEY_FILE=$folder/tls.key
+DEPLOYER_ISSUER=$ISSUER
+DEPLOYER_JWKS_URL=$JWKS_URL
+DEPLOYER_REPOSITORY=engram-app/engram
+DEPLOYER_WORKFLOW_REF=engram-app/engram/.github/workflows/deploy.yml@refs/heads/main
+DEPLOYER_ALLOWED_IPS=127.0.0.1
+DEPLOYER_STATE_DIR=$folder/state
+DEPLOYER_RUNTIME_DIR=$folder/runtime
+DEPLOYER_CONTAINERS=engram
+DEPLOYER_BACKEND=command
+DEPLOYER_COMMAND_PATH=/bin/true
+DEPLOYER_PULL=off
+END
+    background "$folder/deployer.log" "$program" serve --env-file "$folder/env"
+    ours_pid=$pid
+    wait_for 10 "the daemon answers" curl -sf --cacert "$folder/tls.pem" "https://127.0.0.1:$ours_port/healthz"
+}
+
+start_peer() {
+    peer_port=$(free_port 19443)
+    cat >"$folder/hooks.json" <<'END'
+[{
+  "id": "deploy",
+  "execute-command": "/bin/true",
+  "include-command-output-in-response": true,
+  "trigger-rule": {"match": {"type": "value", "value": "secret", "parameter": {"source": "header", "name": "X-Secret"}}},
+  "trigger-rule-mismatch-http-response-code": 401
+}]
+END
+    background "$folder/webhook.log" webhook -hooks "$folder/hooks.json" -ip 127.0.0.1 -port "$peer_port" \
+        -secure -cert "$folder/tls.pem" -key "$folder/tls.key"
+    peer_pid=$pid
+    wait_for 10 "webhook answers" curl -sf --cacert "$folder/tls.pem" "https://127.0.0.1:$peer_port/"
+}
+
+mint() { # AUDIENCE: a header with a fresh token, in the form of curl's -H @file
+    curl -sS -H "Authorization: bearer $ACTIONS_ID_TOKEN_REQUEST_TOKEN" "$ACTIONS_ID_TOKEN_REQUEST_URL&audience=$1" |
+        sed 's/.*"value":"\([^"]*\)".*/Authorization: Bearer \1/'
+}
+
+# request FILE URL STATUS HEADER: appends curl's time to FILE; the answer is in $folder/answer.
+request() {
+    measured=$(curl -sS --http1.1 --cacert "$folder/tls.pem" -o "$folder/answer" -w '%{time_total} %{http_code}' \
+        -X POST -H "$4" -H 'Content-Type: application/json' -d '{"version":"1.0.0"}' "$2")
+    [ "${measured#* }" = "$3" ] || die "$2 answered ${measured#* } instead of $3: $(cat "$folder/answer")"
+    echo "${measured% *}" >>"$1"
+}
+
+ours() { # FILE HEADER-FILE
+    request "$1" "https://127.0.0.1:$ours_port/deploy" 200 "@$2"
+    case $(tail -n 1 "$folder/answer") in *'"status":"ok"'*) ;; *) die "a run of ours failed: $(cat "$folder/answer")" ;; esac
+}
+
+peer() { request "$1" "https://127.0.0.1:$peer_port/hooks/deploy" 200 'X-Secret: secret'; }
+
+ours_refusal() { request "$1" "https://127.0.0.1:$ours_port/deploy" 401 "@$folder/other-audience"; }
+
+peer_refusal() { request "$1" "https://127.0.0.1:$peer_port/hooks/deploy" 401 'X-Secret: wrong'; }
+
+memory() { # PID: the PSS in bytes of it and all below it
+    awk -v root="$1" '
+        FNR == 1 { sub(/^.*\) /, ""); split(FILENAME, path, "/"); parent[path[3]] = $2 }
+        END {
+            for (pid in parent) {
+                above = pid
+                while (above > 1 && above != root) above = parent[above]
+                if (above == root) print "/proc/" pid "/smaps_rollup"
+            }
+        }' /proc/[0-9]*/stat 2>/dev/null | xargs cat 2>/dev/null | awk '/^Pss:/ { sum += $2 } END { print sum * 1024 }'
+}
+
+quantile() { # FILE PERCENT: in milliseconds
+    sort -n "$1" | awk -v percent="$2" '{ t[NR] = $1 } END { i = NR * percent / 100; i = i > int(i) ? int(i) + 1 : i; printf "%.2f", t[i] * 1000 }'
+}
+
+short=0
+# row NAME OURS PEER UNIT LIMIT-OF-RATIO LIMIT-OF-OURS: a dash for no limit.
+row() {
+    awk -v name="$1" -v ours="$2" -v peer="$3" -v unit="$4" -v of_ratio="$5" -v of_ours="$6" 'BEGIN {
+        ratio = ours / peer
+        goal = of_ratio != "-" ? "<= " of_ratio "x" : of_ours != "-" ? "<= " of_ours " " unit : "-"
+        is_short = (of_ratio != "-" && ratio > of_ratio) || (of_ours != "-" && ours > of_ours)
+        printf "%-30s %10.2f %-2s %10.2f %-2s %6.2fx   %-11s %s\n", name, ours, unit, peer, unit, ratio, goal, is_short ? "short" : "ok"
+        exit is_short
+    }' || short=1
+}
+
+begin
+need_cargo
+need install cc=build-essential curl=curl openssl=openssl webhook=webhook
+say "building"
+build
+make_certificate
+start_issuer "${CARGO_TARGET_DIR:-target}/debug/examples/issuer"
+start_ours
+start_peer
+
+say "$pairs pairs"
+mint other-audience >"$folder/other-audience"
+mkdir "$folder/tokens"
+n=-3
+while [ "$n" -lt "$pairs" ]; do
+    n=$((n + 1))
+    mint engram-deploy >"$folder/tokens/$n"
+done
+for warm_up in -2 -1 0; do
+    ours /dev/null "$folder/tokens/$warm_up"
+    peer /dev/null
+done
+sleep 1
+ours_memory=$(memory "$ours_pid")
+peer_memory=$(memory "$peer_pid")
+n=0
+while [ "$n" -lt "$pairs" ]; do
+    n=$((n + 1))
+    ours "$folder/ours" "$folder/tokens/$n"
+    peer "$folder/peer"
+    ours_refusal "$folder/ours-refused"
+    peer_refusal "$folder/peer-refused"
+done
+
+say "engram-deployer and $(webhook -version)"
+printf '%-30s %13s %13s %7s   %-11s\n' figure ours peer ratio goal
+megabytes() { awk -v bytes="$1" 'BEGIN { printf "%.3f", bytes / 1000000 }'; }
+row 'deploy, median' "$(quantile "$folder/ours" 50)" "$(quantile "$folder/peer" 50)" ms 1.0 -
+row 'deploy, p99' "$(quantile "$folder/ours" 99)" "$(quantile "$folder/peer" 99)" ms - -
+row 'refused request, median' "$(quantile "$folder/ours-refused" 50)" "$(quantile "$folder/peer-refused" 50)" ms 0.7 -
+row 'refused request, p99' "$(quantile "$folder/ours-refused" 99)" "$(quantile "$folder/peer-refused" 99)" ms - -
+row 'idle memory, all processes' "$(megabytes "$ours_memory")" "$(megabytes "$peer_memory")" MB 0.4 -
+row 'binary' "$(megabytes "$(stat -c %s "$program")")" "$(megabytes "$(stat -Lc %s "$(command -v webhook)")")" MB - 3.5
+exit "$short"

@@ -1,0 +1,280 @@
+//! `pin`: the certificate's SHA-256, and that of its public key, in the forms that clients take.
+//!
+//! Reads what the operator's own certificate file holds; checks no signature, no date and no name. The public key is
+//! cut out of the certificate by its place (RFC 5280, section 4.1), whatever kind of key it is.
+
+use std::fmt;
+
+use ring::digest::{SHA256, digest};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+/// What a client can pin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pins {
+    certificate: [u8; 32],
+    key: [u8; 32],
+}
+
+/// Why there are no pins, to be shown behind the file's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PinError {
+    /// No `BEGIN CERTIFICATE` block, or its base64 is broken.
+    NoCertificate,
+    /// Not the structure of RFC 5280.
+    NotX509,
+}
+
+impl fmt::Display for PinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PinError::NoCertificate => "holds no readable PEM certificate",
+            PinError::NotX509 => "holds a certificate block that is no X.509 certificate",
+        })
+    }
+}
+
+impl std::error::Error for PinError {}
+
+impl Pins {
+    /// The pins of the first certificate in `pem`: the server's own, as TLS has it.
+    pub fn of_pem(pem: &[u8]) -> Result<Pins, PinError> {
+        let certificate = CertificateDer::from_pem_slice(pem).map_err(|_| PinError::NoCertificate)?;
+        Pins::of_der(&certificate)
+    }
+
+    /// The pins of a certificate in DER.
+    pub fn of_der(certificate: &[u8]) -> Result<Pins, PinError> {
+        let key = public_key(certificate).ok_or(PinError::NotX509)?;
+        Ok(Pins {
+            certificate: sha256(certificate),
+            key: sha256(key),
+        })
+    }
+
+    /// `AB:CD:...`, as `openssl x509 -fingerprint -sha256` prints it.
+    pub fn fingerprint(&self) -> String {
+        let pairs: Vec<String> = self
+            .certificate
+            .iter()
+            .map(|byte| format!("{byte:02X}"))
+            .collect();
+        pairs.join(":")
+    }
+
+    /// `abcd...`, the same without colons.
+    pub fn fingerprint_plain(&self) -> String {
+        self.certificate
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+
+    /// `sha256//...`, as curl takes it for `--pinnedpubkey`. It outlives the certificate when the key is kept.
+    pub fn public_key(&self) -> String {
+        format!("sha256//{}", base64(&self.key))
+    }
+}
+
+/// What the command prints.
+impl fmt::Display for Pins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "certificate, SHA-256:  {}", self.fingerprint())?;
+        writeln!(f, "the same, plain:       {}", self.fingerprint_plain())?;
+        writeln!(f, "public key, for curl:  {}", self.public_key())
+    }
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut sum = [0; 32];
+    // Both are 32 bytes, whatever comes in.
+    sum.iter_mut()
+        .zip(digest(&SHA256, bytes).as_ref())
+        .for_each(|(to, from)| *to = *from);
+    sum
+}
+
+const SEQUENCE: u8 = 0x30;
+const INTEGER: u8 = 0x02;
+const VERSION: u8 = 0xa0;
+
+/// The SubjectPublicKeyInfo of a certificate, header and all.
+///
+/// Certificate = { TBSCertificate, ... }; TBSCertificate = { [0] version?, serial, signature, issuer, validity,
+/// subject, subjectPublicKeyInfo, ... }.
+fn public_key(certificate: &[u8]) -> Option<&[u8]> {
+    let outer = element(certificate)
+        .filter(|outer| outer.rest.is_empty())?
+        .of(SEQUENCE)?;
+    let mut rest = element(outer.content)?.of(SEQUENCE)?.content;
+    if let Some(version) = element(rest)?.of(VERSION) {
+        rest = version.rest;
+    }
+    rest = element(rest)?.of(INTEGER)?.rest;
+    for _ in ["signature", "issuer", "validity", "subject"] {
+        rest = element(rest)?.of(SEQUENCE)?.rest;
+    }
+    Some(element(rest)?.of(SEQUENCE)?.whole)
+}
+
+/// One DER element and what follows it.
+#[derive(Clone, Copy)]
+struct Element<'a> {
+    tag: u8,
+    whole: &'a [u8],
+    content: &'a [u8],
+    rest: &'a [u8],
+}
+
+impl<'a> Element<'a> {
+    fn of(self, tag: u8) -> Option<Element<'a>> {
+        (self.tag == tag).then_some(self)
+    }
+}
+
+/// Splits off the first element: one-byte tags and definite lengths, which is all that a certificate has here.
+fn element(bytes: &[u8]) -> Option<Element<'_>> {
+    let (tag, first) = (*bytes.first()?, *bytes.get(1)?);
+    let (start, length) = match first {
+        0..=0x7f => (2, usize::from(first)),
+        0x81..=0x83 => {
+            let start = 2 + usize::from(first & 0x7f);
+            let digits = bytes.get(2..start)?;
+            (
+                start,
+                digits.iter().fold(0, |sum, digit| sum << 8 | usize::from(*digit)),
+            )
+        }
+        _ => return None,
+    };
+    let (whole, rest) = bytes.split_at_checked(start.checked_add(length)?)?;
+    Some(Element {
+        tag,
+        whole,
+        content: whole.get(start..)?,
+        rest,
+    })
+}
+
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// Standard base64 with padding (RFC 4648, section 4).
+fn base64(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let bits = (0..3).fold(0u32, |bits, at| {
+            bits << 8 | group.get(at).map_or(0, |byte| u32::from(*byte))
+        });
+        for at in 0..4 {
+            let letter = ALPHABET.get((bits >> (18 - 6 * at)) as usize & 63).copied();
+            text.push(letter.filter(|_| at <= group.len()).map_or('=', char::from));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ::base64::Engine;
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
+    /// What `openssl` with `arguments` makes of `input`.
+    fn openssl(arguments: &str, input: &[u8]) -> Vec<u8> {
+        let mut child = Command::new("openssl")
+            .args(arguments.split_whitespace())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("openssl is installed");
+        child
+            .stdin
+            .take()
+            .expect("a pipe")
+            .write_all(input)
+            .expect("openssl reads");
+        let output = child.wait_with_output().expect("openssl ends");
+        assert!(output.status.success(), "openssl {arguments}");
+        output.stdout
+    }
+
+    /// A key of its own and a certificate for it, both in one PEM.
+    fn certificate(kind: &str) -> Vec<u8> {
+        openssl(
+            &format!(
+                "req -x509 -newkey {kind} -nodes -keyout /dev/null -out - -days 2 -subj /CN=x -addext subjectAltName=IP:127.0.0.1"
+            ),
+            b"",
+        )
+    }
+
+    #[test]
+    fn the_pins_are_those_that_openssl_computes_for_every_kind_of_key() {
+        for kind in ["rsa:2048", "ec -pkeyopt ec_paramgen_curve:P-256", "ed25519"] {
+            let pem = certificate(kind);
+            let pins = Pins::of_pem(&pem).expect(kind);
+            let printed = String::from_utf8(openssl("x509 -noout -fingerprint -sha256", &pem)).expect("text");
+            assert_eq!(
+                printed.trim().split_once('=').expect("NAME=HEX").1,
+                pins.fingerprint(),
+                "{kind}"
+            );
+            assert_eq!(
+                pins.fingerprint_plain(),
+                pins.fingerprint().replace(':', "").to_lowercase()
+            );
+            let key = openssl("pkey -pubin -outform der", &openssl("x509 -noout -pubkey", &pem));
+            let sum = openssl("dgst -sha256 -binary", &key);
+            let expected = ::base64::engine::general_purpose::STANDARD.encode(sum);
+            assert_eq!(pins.public_key(), format!("sha256//{expected}"), "{kind}");
+            let shown = pins.to_string();
+            assert!(
+                shown.contains(&pins.fingerprint()) && shown.contains(&pins.public_key()),
+                "{shown}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_first_certificate_of_a_chain_is_the_one_that_is_pinned() {
+        let (own, other) = (certificate("ed25519"), certificate("ed25519"));
+        let chain = [&b"# our own first\n"[..], &own, &other].concat();
+        assert_eq!(Pins::of_pem(&chain), Pins::of_pem(&own));
+        assert_ne!(Pins::of_pem(&own), Pins::of_pem(&other));
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_refused_wherever_it_breaks() {
+        assert_eq!(Pins::of_pem(b""), Err(PinError::NoCertificate));
+        assert_eq!(
+            Pins::of_pem(b"-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n"),
+            Err(PinError::NoCertificate)
+        );
+        let key = b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+        assert_eq!(Pins::of_pem(key), Err(PinError::NoCertificate));
+        let der = openssl("x509 -outform der", &certificate("ed25519"));
+        assert!(Pins::of_der(&der).is_ok());
+        for cut in 0..der.len() {
+            assert_eq!(Pins::of_der(&der[..cut]), Err(PinError::NotX509), "cut at {cut}");
+        }
+        assert_eq!(Pins::of_der(&[&der[..], &[0]].concat()), Err(PinError::NotX509));
+        for at in 0..der.len() {
+            let mut broken = der.clone();
+            broken[at] ^= 0xff;
+            let _ = Pins::of_der(&broken);
+        }
+    }
+
+    #[test]
+    fn base64_is_what_everybody_elses_is() {
+        for length in 0..40u8 {
+            let bytes: Vec<u8> = (0..length).map(|at| at.wrapping_mul(37)).collect();
+            assert_eq!(
+                base64(&bytes),
+                ::base64::engine::general_purpose::STANDARD.encode(&bytes)
+            );
+        }
+    }
+}

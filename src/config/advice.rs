@@ -1,0 +1,312 @@
+//! What `check` advises though nothing is wrong: pins that are not set and would close a known way in.
+//!
+//! Each line says what could happen without it and what to write. The rules and their sources are those of trusted
+//! publishing elsewhere: names can change hands, ids cannot; a workflow is one file on one branch; events are allowed,
+//! not denied.
+
+use super::pins::{self, GITHUB};
+use super::{Account, Config, Endpoint, Expected, parse};
+
+/// Events that run with the repository's rights on what a stranger has sent.
+const RISKY_EVENTS: [&str; 4] = [
+    "pull_request_target",
+    "workflow_run",
+    "issue_comment",
+    "pull_request",
+];
+
+impl Config {
+    /// Advice on a configuration that is right but could be tighter; a line each, the weightiest first.
+    pub fn advice(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for endpoint in &self.endpoints {
+            let about = if pins::is_github(&self.issuer.name) {
+                github(endpoint)
+            } else {
+                elsewhere(endpoint)
+            };
+            let both = about.into_iter().chain(subject(endpoint)).chain(events(endpoint));
+            lines.extend(both.map(|line| format!("{}: {line}", endpoint.path)));
+        }
+        lines.extend(self.around());
+        lines
+    }
+
+    /// Everything but the pins.
+    fn around(&self) -> impl Iterator<Item = String> {
+        let keys = (self.issuer.name == GITHUB && !self.issuer.jwks_url.starts_with(&format!("{GITHUB}/")))
+            .then(|| {
+                format!(
+                    "keys for GitHub's tokens come from {}; whoever runs that can deploy",
+                    self.issuer.jwks_url
+                )
+            });
+        let open = self
+            .allowed
+            .is_open()
+            .then(|| "DEPLOYER_ALLOWED_IPS lets every address in; the source gate stops nobody".to_owned());
+        let shared = [
+            ("DEPLOYER_USER", &self.front_user),
+            ("DEPLOYER_FETCH_USER", &self.fetch_user),
+        ]
+        .into_iter()
+        .filter(|(_, user)| is_shared(user))
+        .map(|(name, _)| format!("{name} is a user that other programs share; give it one of its own"));
+        let short = parse::shortest_run(self).map(|probing| {
+            format!(
+                "DEPLOYER_RUN_MAX ends a run before all containers had DEPLOYER_HEALTH_MAX_WAIT ({} s in all)",
+                probing.as_secs()
+            )
+        });
+        keys.into_iter().chain(open).chain(shared).chain(short)
+    }
+}
+
+/// `nobody` of Debian and of Unraid, by number and by name.
+fn is_shared(user: &Account) -> bool {
+    match user {
+        Account::Id(id) => matches!(id, 65534 | 99),
+        Account::Name(name) => matches!(name.as_str(), "nobody" | "nogroup"),
+    }
+}
+
+fn github(endpoint: &Endpoint) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (claim, what) in [("repository_id", "repository"), ("repository_owner_id", "owner")] {
+        if !is_pinned(endpoint, claim) {
+            lines.push(format!(
+                "`{claim}` is not pinned: a deleted or renamed {what}'s name can be taken by another; add \
+                 {claim}=NUMBER to DEPLOYER_CLAIMS"
+            ));
+        }
+    }
+    if !is_pinned(endpoint, "environment") {
+        lines.push(
+            "`environment` is not pinned: a protected environment, pinned as environment=NAME in DEPLOYER_CLAIMS, asks \
+             for more than the right to push"
+                .into(),
+        );
+    }
+    lines.extend(workflow(endpoint));
+    lines
+}
+
+/// A workflow on a branch, and the branch pinned beside it, should be the same branch.
+fn workflow(endpoint: &Endpoint) -> Vec<String> {
+    let at = |value: &str| value.split_once("@refs/").map(|(_, rest)| format!("refs/{rest}"));
+    let mut lines = Vec::new();
+    for value in values(endpoint, "workflow_ref") {
+        match at(value) {
+            None => lines.push(format!("`workflow_ref` {value} has no `@refs/...`: name the branch it is on, whole")),
+            Some(branch) if !values(endpoint, "ref").any(|pinned| pinned == branch) => lines.push(format!(
+                "`workflow_ref` {value} is on {branch}, which DEPLOYER_REF does not name; both must hold, and for most \
+                 events they are the same"
+            )),
+            Some(_) => {}
+        }
+    }
+    lines
+}
+
+fn elsewhere(endpoint: &Endpoint) -> Vec<String> {
+    let mut lines = Vec::new();
+    if !["project_id", "repository_id"]
+        .iter()
+        .any(|claim| is_pinned(endpoint, claim))
+    {
+        lines.push(
+            "the project is pinned by name alone, and names can change hands: pin project_id or repository_id".into(),
+        );
+    }
+    let short = values(endpoint, "ref").any(|value| !value.starts_with("refs/"));
+    if short
+        && !["ref_type", "ref_path"]
+            .iter()
+            .any(|claim| is_pinned(endpoint, claim))
+    {
+        lines.push(
+            "`ref` is a short name, so a tag of that name passes too: pin ref_type=branch as well".into(),
+        );
+    }
+    lines
+}
+
+fn events(endpoint: &Endpoint) -> Vec<String> {
+    let risky: Vec<&str> = values(endpoint, "event_name")
+        .filter(|one| RISKY_EVENTS.contains(one))
+        .collect();
+    if !risky.is_empty() {
+        return vec![format!(
+            "`event_name` allows {}: such runs work on what a stranger sent",
+            risky.join(", ")
+        )];
+    }
+    // Forgejo has the claim as well; GitLab's is called pipeline_source.
+    if is_pinned(endpoint, "event_name") || is_pinned(endpoint, "pipeline_source") {
+        return Vec::new();
+    }
+    vec![
+        "no event is pinned: add event_name=push,event_name=workflow_dispatch (GitLab: pipeline_source=push) to \
+         DEPLOYER_CLAIMS, so that no other event deploys"
+            .into(),
+    ]
+}
+
+/// `sub` can be given another form by whoever runs the project; in its immutable form it holds ids, which must agree.
+fn subject(endpoint: &Endpoint) -> Vec<String> {
+    let mut lines = Vec::new();
+    for value in values(endpoint, "sub") {
+        let Some((owner, repository)) = ids(value) else {
+            lines.push(format!(
+                "`sub` {value} has no ids in it, and its form can be changed by API: pin claims, not `sub`"
+            ));
+            continue;
+        };
+        for (claim, id) in [("repository_owner_id", owner), ("repository_id", repository)] {
+            if is_pinned(endpoint, claim) && !values(endpoint, claim).any(|pinned| pinned == id) {
+                lines.push(format!(
+                    "`sub` {value} has {id} where `{claim}` is pinned to another: both can never hold"
+                ));
+            }
+        }
+    }
+    lines
+}
+
+/// Owner's and repository's id in `repo:OWNER@OWNERID/REPO@REPOID:...`; names cannot hold an `@`.
+fn ids(subject: &str) -> Option<(&str, &str)> {
+    let (owner, rest) = subject.strip_prefix("repo:")?.split_once('/')?;
+    let (_, owner_id) = owner.split_once('@')?;
+    let (_, repository_id) = rest.split(':').next()?.split_once('@')?;
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    (number(owner_id) && number(repository_id)).then_some((owner_id, repository_id))
+}
+
+fn is_pinned(endpoint: &Endpoint, claim: &str) -> bool {
+    endpoint.pins_of(claim).next().is_some()
+}
+
+/// The values that pins on `claim` list.
+fn values<'a>(endpoint: &'a Endpoint, claim: &'a str) -> impl Iterator<Item = &'a str> {
+    endpoint.pins_of(claim).flat_map(|pin| match &pin.expected {
+        Expected::AnyOf(values) => values.iter().map(String::as_str).collect::<Vec<_>>(),
+        Expected::PullRequestOf(_) => Vec::new(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Settings;
+    use super::super::parse::tests::drop_in;
+    use super::*;
+
+    fn advice(changes: &[(&str, &str)]) -> Vec<String> {
+        let settings = changes
+            .iter()
+            .fold(drop_in(), |settings: Settings, (name, value)| {
+                settings.with(name, value)
+            });
+        Config::from_settings(&settings)
+            .expect("a good configuration")
+            .advice()
+    }
+
+    const TIGHT: &str = "repository_id=1,repository_owner_id=2,environment=production,event_name=push";
+
+    fn gitlab(claims: &str) -> Vec<String> {
+        advice(&[
+            ("DEPLOYER_ISSUER", "https://gitlab.example"),
+            ("DEPLOYER_JWKS_URL", "https://gitlab.example/oauth/discovery/keys"),
+            ("DEPLOYER_REPOSITORY", ""),
+            ("DEPLOYER_WORKFLOW_REF", ""),
+            ("DEPLOYER_CLAIMS", claims),
+        ])
+    }
+
+    #[test]
+    fn a_tight_configuration_needs_no_advice() {
+        assert_eq!(advice(&[("DEPLOYER_CLAIMS", TIGHT)]), [""; 0]);
+        assert_eq!(
+            gitlab("project_id=7,ref=main,ref_type=branch,pipeline_source=push"),
+            [""; 0]
+        );
+    }
+
+    #[test]
+    fn what_is_not_pinned_is_advised() {
+        let bare = advice(&[]).join("\n");
+        for claim in [
+            "`repository_id`",
+            "`repository_owner_id`",
+            "`environment`",
+            "event_name=push",
+        ] {
+            assert!(bare.contains(claim), "{claim}: {bare}");
+        }
+        for (claims, word) in [
+            (
+                "project_path=g/p,ref_path=refs/heads/main,pipeline_source=push",
+                "by name alone",
+            ),
+            ("project_id=7,ref=main,pipeline_source=push", "ref_type=branch"),
+            ("project_id=7,ref_path=refs/heads/main", "no event"),
+        ] {
+            let lines = gitlab(claims);
+            assert!(lines.len() == 1 && lines[0].contains(word), "{claims}: {lines:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_pinned_loosely_or_contrarily_is_advised() {
+        let workflow = "acme/app/.github/workflows/deploy.yml";
+        let with = |more: &str| format!("{TIGHT},{more}");
+        let next = format!("{workflow}@refs/heads/next");
+        let sha = format!("{workflow}@0123abc");
+        for (name, value, word) in [
+            (
+                "DEPLOYER_CLAIMS",
+                with("event_name=pull_request_target").as_str(),
+                "pull_request_target",
+            ),
+            (
+                "DEPLOYER_CLAIMS",
+                with("sub=repo:acme/app:ref:refs/heads/main").as_str(),
+                "no ids",
+            ),
+            (
+                "DEPLOYER_CLAIMS",
+                with("sub=repo:acme@2/app@9:environment:production").as_str(),
+                "never hold",
+            ),
+            (
+                "DEPLOYER_CLAIMS",
+                with("sub=repo:acme@9/app@1:environment:production").as_str(),
+                "never hold",
+            ),
+            ("DEPLOYER_WORKFLOW_REF", &next, "does not name"),
+            ("DEPLOYER_WORKFLOW_REF", &sha, "no `@refs/"),
+            ("DEPLOYER_ALLOWED_IPS", "10.0.0.1,0.0.0.0/0", "stops nobody"),
+            ("DEPLOYER_USER", "nobody", "share"),
+            ("DEPLOYER_FETCH_USER", "65534", "share"),
+            ("DEPLOYER_HEALTH_MAX_WAIT", "8m", "DEPLOYER_RUN_MAX"),
+            (
+                "DEPLOYER_JWKS_URL",
+                "https://mirror.example/jwks",
+                "mirror.example",
+            ),
+        ] {
+            let lines = advice(&[("DEPLOYER_CLAIMS", TIGHT), (name, value)]);
+            assert!(
+                lines.len() == 1 && lines[0].contains(word),
+                "{name}={value}: {lines:?}"
+            );
+        }
+        assert_eq!(
+            advice(&[(
+                "DEPLOYER_CLAIMS",
+                &with("sub=repo:acme@2/app@1:environment:production")
+            )]),
+            [""; 0]
+        );
+    }
+}

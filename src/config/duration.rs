@@ -1,0 +1,138 @@
+//! Go's duration syntax (`2s`, `1m30s`, `1.5h`, `500ms`), as `time.ParseDuration` documents it, within bounds.
+
+use std::time::Duration;
+
+use crate::limits::{LONGEST_SETTING, SHORTEST_SETTING};
+
+/// Reads a duration between [`SHORTEST_SETTING`] and [`LONGEST_SETTING`]; the error says what it should be.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    nanoseconds(text)
+        .map(Duration::from_nanos)
+        .filter(|time| (SHORTEST_SETTING..=LONGEST_SETTING).contains(time))
+        .ok_or_else(|| {
+            format!(
+                "a time such as `2s`, `1m30s` or `500ms`, from {} ms to {} h",
+                SHORTEST_SETTING.as_millis(),
+                LONGEST_SETTING.as_secs() / 3600
+            )
+        })
+}
+
+/// A sum of numbers with units. Go's sign is left out: no setting of ours is negative.
+fn nanoseconds(text: &str) -> Option<u64> {
+    let mut rest = text;
+    let mut sum: u64 = 0;
+    loop {
+        let (part, after) = part(rest)?;
+        sum = sum.checked_add(part)?;
+        if after.is_empty() {
+            return Some(sum);
+        }
+        rest = after;
+    }
+}
+
+/// One number with its unit, and what comes after it.
+fn part(text: &str) -> Option<(u64, &str)> {
+    let (whole, rest) = digits(text);
+    let (fraction, rest) = match rest.strip_prefix('.') {
+        Some(rest) => digits(rest),
+        None => ("", rest),
+    };
+    if whole.is_empty() && fraction.is_empty() {
+        return None;
+    }
+    let end = rest
+        .find(|c: char| c.is_ascii_digit() || c == '.')
+        .unwrap_or(rest.len());
+    let (name, rest) = rest.split_at(end);
+    let unit = unit(name)?;
+    let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let total = whole.checked_mul(unit)?.checked_add(share(fraction, unit)?)?;
+    Some((total, rest))
+}
+
+fn digits(text: &str) -> (&str, &str) {
+    text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
+}
+
+/// `0.fraction` of `unit`, rounded down; digits past the ninth are below a nanosecond of any sensible setting.
+fn share(fraction: &str, unit: u64) -> Option<u64> {
+    let kept = fraction.get(..fraction.len().min(9))?;
+    let scale = 10u64.checked_pow(u32::try_from(kept.len()).ok()?)?;
+    let part: u64 = if kept.is_empty() { 0 } else { kept.parse().ok()? };
+    u64::try_from(u128::from(unit) * u128::from(part) / u128::from(scale)).ok()
+}
+
+fn unit(name: &str) -> Option<u64> {
+    Some(match name {
+        "ns" => 1,
+        // Both letters that Go takes for micro: U+00B5 and U+03BC.
+        "us" | "\u{b5}s" | "\u{3bc}s" => 1_000,
+        "ms" => 1_000_000,
+        "s" => 1_000_000_000,
+        "m" => 60_000_000_000,
+        "h" => 3_600_000_000_000,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_what_go_takes_it_for() {
+        for (text, nanos) in [
+            ("2s", 2_000_000_000),
+            ("60s", 60_000_000_000),
+            ("1m30s", 90_000_000_000),
+            ("500ms", 500_000_000),
+            ("1.5h", 5_400_000_000_000),
+            ("1.s", 1_000_000_000),
+            (".5s", 500_000_000),
+            ("0.1s", 100_000_000),
+            ("1h2m3s4ms5us6ns", 3_723_004_005_006),
+            ("30s1m", 90_000_000_000),
+            ("20000\u{b5}s", 20_000_000),
+            ("20000\u{3bc}s", 20_000_000),
+            ("0.0123456789999s", 12_345_678),
+            ("24h", 86_400_000_000_000),
+            ("010s", 10_000_000_000),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_nanos(nanos)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_duration_or_out_of_bounds_is_refused() {
+        for bad in [
+            "",
+            "2",
+            "s",
+            ".s",
+            "2 s",
+            " 2s",
+            "2S",
+            "2d",
+            "-2s",
+            "+2s",
+            "1e3s",
+            "2sm",
+            "2s3",
+            "1..5s",
+            "0",
+            "0s",
+            "9ms",
+            "24h1ns",
+            "99999999999999999999s",
+            "18446744073709551615ns",
+            "5124095576030431h15m",
+            "\u{662}s",
+            "1,5s",
+        ] {
+            assert!(duration(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(duration("10ms"), Ok(SHORTEST_SETTING));
+    }
+}

@@ -1,0 +1,466 @@
+//! What a token must say for an endpoint: the pins, and whether they are enough.
+//!
+//! Values are exact; there are no patterns, and what looks like one is refused, because it would never match. A claim
+//! pinned twice, by its own variable and in a list, has two pins, and both must hold. No endpoint is made without pins
+//! that name the project and the branch (or the workflow on a branch).
+
+use super::reader::Reader;
+use super::{Endpoint, Expected, Pin};
+use crate::limits::{MAX_LIST, MAX_PIN};
+
+/// `iss` of github.com; an enterprise may have a path after it.
+pub(super) const GITHUB: &str = "https://token.actions.githubusercontent.com";
+
+/// Claims that say which project, for issuers other than GitHub's.
+const PROJECT: [&str; 4] = ["project_id", "project_path", "repository_id", "repository"];
+
+/// Claims that say which branch or environment. `workflow_ref` ends in the branch.
+const BRANCH: [&str; 4] = ["ref", "ref_path", "environment", "workflow_ref"];
+
+/// Claims that have checks of their own; a pin on one of them is a mistake.
+const NOT_PINNED: [&str; 6] = ["aud", "iss", "exp", "iat", "nbf", "jti"];
+
+const REPOSITORY: &str = "DEPLOYER_REPOSITORY";
+const WORKFLOW_REF: &str = "DEPLOYER_WORKFLOW_REF";
+const REF: &str = "DEPLOYER_REF";
+const CLAIMS: &str = "DEPLOYER_CLAIMS";
+
+/// Whether `issuer` mints GitHub's tokens, so that GitHub's claims can be asked for.
+pub(super) fn is_github(issuer: &str) -> bool {
+    issuer
+        .strip_prefix(GITHUB)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The `/deploy` endpoint. `None` only after a complaint.
+pub(super) fn deploy(reader: &mut Reader, issuer: Issued) -> Option<Endpoint> {
+    let audience = reader.read("DEPLOYER_AUDIENCE", exact);
+    let own = own_pins(reader, issuer);
+    let listed = reader.optional(CLAIMS, claims);
+    let (own, listed) = (own?, listed?.unwrap_or_default());
+    if issuer == Issued::Elsewhere {
+        names_enough(reader, &own, &listed)?;
+    }
+    can_hold(reader, &own, &listed)?;
+    Some(Endpoint::deploy(
+        audience?,
+        own.into_iter().chain(listed).collect(),
+    ))
+}
+
+/// Whose tokens they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Issued {
+    ByGithub,
+    Elsewhere,
+}
+
+/// The pins that have variables of their own.
+///
+/// From GitHub all three are needed. Elsewhere they may be left out; but where the repository or the workflow is
+/// pinned, the tokens are like GitHub's, and the default of the reference holds as well.
+fn own_pins(reader: &mut Reader, issuer: Issued) -> Option<Vec<Pin>> {
+    let like_github =
+        issuer == Issued::ByGithub || reader.set(REPOSITORY).is_some() || reader.set(WORKFLOW_REF).is_some();
+    let (repository, workflow) = match issuer {
+        Issued::ByGithub => (
+            reader.read(REPOSITORY, repository).map(Some),
+            reader.read(WORKFLOW_REF, workflow_refs).map(Some),
+        ),
+        Issued::Elsewhere => (
+            reader.optional(REPOSITORY, exact),
+            reader.optional(WORKFLOW_REF, exact_list),
+        ),
+    };
+    let reference = match (issuer, like_github) {
+        (Issued::ByGithub, _) => reader.read(REF, full_ref).map(Some),
+        (Issued::Elsewhere, true) => reader.read(REF, exact).map(Some),
+        (Issued::Elsewhere, false) => reader.optional(REF, exact),
+    };
+    let (repository, workflow, reference) = (repository?, workflow?, reference?);
+    if issuer == Issued::ByGithub {
+        of_this_repository(reader, repository.as_deref(), workflow.as_deref())?;
+    }
+    let pins = [
+        ("repository", repository.map(|one| vec![one])),
+        ("workflow_ref", workflow),
+        ("ref", reference.map(|one| vec![one])),
+    ];
+    Some(
+        pins.into_iter()
+            .filter_map(|(claim, values)| Some(pin(claim, values?)))
+            .collect(),
+    )
+}
+
+fn pin(claim: &str, values: Vec<String>) -> Pin {
+    Pin {
+        claim: claim.to_owned(),
+        expected: Expected::AnyOf(values),
+    }
+}
+
+/// GitHub's `workflow_ref` is always of the repository that runs: anything else could never match.
+fn of_this_repository(
+    reader: &mut Reader,
+    repository: Option<&str>,
+    workflows: Option<&[String]>,
+) -> Option<()> {
+    let (Some(repository), Some(workflows)) = (repository, workflows) else {
+        return Some(());
+    };
+    let prefix = format!("{repository}/");
+    if workflows.iter().all(|one| one.starts_with(&prefix)) {
+        return Some(());
+    }
+    reader.complain(
+        WORKFLOW_REF,
+        format!("of DEPLOYER_REPOSITORY, so each value begins with `{prefix}`, case included"),
+    );
+    None
+}
+
+/// The least that other issuers' tokens are held to.
+fn names_enough(reader: &mut Reader, own: &[Pin], listed: &[Pin]) -> Option<()> {
+    // No name is in both lists, so one of each is two claims.
+    let one_of = |wanted: &[&str]| {
+        own.iter()
+            .chain(listed)
+            .any(|pin| wanted.contains(&pin.claim.as_str()))
+    };
+    if one_of(&PROJECT) && one_of(&BRANCH) {
+        return Some(());
+    }
+    reader.complain(
+        CLAIMS,
+        format!(
+            "pins of at least two claims with an issuer other than GitHub: one names the project ({}) and one the \
+             branch or environment ({})",
+            PROJECT.join(", "),
+            BRANCH.join(", ")
+        ),
+    );
+    None
+}
+
+/// Two pins on one claim that share no value could never both hold.
+fn can_hold(reader: &mut Reader, own: &[Pin], listed: &[Pin]) -> Option<()> {
+    let contrary = |pin: &&Pin| {
+        own.iter()
+            .filter(|other| other.claim == pin.claim)
+            .any(|other| match &pin.expected {
+                Expected::AnyOf(values) => !values.iter().any(|value| other.expected.admits(value)),
+                Expected::PullRequestOf(_) => false,
+            })
+    };
+    let Some(pin) = listed.iter().find(contrary) else {
+        return Some(());
+    };
+    let text = format!(
+        "in agreement with the variable that pins `{}` too: both must hold, and no value would do",
+        pin.claim
+    );
+    reader.complain(CLAIMS, text);
+    None
+}
+
+/// `name=value,name=value`; a repeated name adds to what it may be.
+fn claims(text: &str) -> Result<Vec<Pin>, String> {
+    let mut pins: Vec<Pin> = Vec::new();
+    for entry in exact_entries(text)? {
+        let (name, value) = entry.split_once('=').ok_or_else(|| {
+            format!("NAME=VALUE,NAME=VALUE (`{entry}` has no `=`; to allow several values repeat the name)")
+        })?;
+        let (name, value) = (claim_name(name)?, exact(value)?);
+        match pins.iter_mut().find(|pin| pin.claim == name) {
+            Some(Pin {
+                expected: Expected::AnyOf(values),
+                ..
+            }) => values.push(value),
+            _ => pins.push(pin(name, vec![value])),
+        }
+    }
+    Ok(pins)
+}
+
+fn claim_name(name: &str) -> Result<&str, String> {
+    if NOT_PINNED.contains(&name) {
+        return Err(format!("without `{name}`: it has a check of its own"));
+    }
+    let good = !name.is_empty() && name.len() <= 128 && name.bytes().all(|b| b.is_ascii_graphic());
+    if good {
+        Ok(name)
+    } else {
+        Err(format!("NAME=VALUE,NAME=VALUE (`{name}` is no claim's name)"))
+    }
+}
+
+/// One value, compared byte for byte.
+fn exact(text: &str) -> Result<String, String> {
+    if text.contains('*') {
+        return Err("exact: there are no patterns, and `*` would never match; list each value".into());
+    }
+    if text.is_empty() || text.len() > MAX_PIN || text.trim() != text {
+        return Err(format!(
+            "a value of 1 to {MAX_PIN} bytes without blanks at its ends"
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// Exact values, separated by commas.
+fn exact_list(text: &str) -> Result<Vec<String>, String> {
+    exact_entries(text)?.into_iter().map(exact).collect()
+}
+
+fn exact_entries(text: &str) -> Result<Vec<&str>, String> {
+    let entries: Vec<&str> = text
+        .split(',')
+        .map(str::trim)
+        .filter(|entry| !entry.is_empty())
+        .collect();
+    if entries.is_empty() || entries.len() > MAX_LIST {
+        return Err(format!("1 to {MAX_LIST} values, separated by commas"));
+    }
+    Ok(entries)
+}
+
+/// `OWNER/NAME`, in the letters that GitHub allows.
+fn repository(text: &str) -> Result<String, String> {
+    let word = |part: &str| {
+        !part.is_empty()
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+    };
+    match exact(text)?.split_once('/') {
+        Some((owner, name)) if word(owner) && word(name) => Ok(text.to_owned()),
+        _ => Err("a repository as OWNER/NAME, exactly, case included".into()),
+    }
+}
+
+/// Whole values of `workflow_ref`: without `@` and what follows it none could match.
+fn workflow_refs(text: &str) -> Result<Vec<String>, String> {
+    let values = exact_list(text)?;
+    let whole = |value: &String| {
+        value
+            .split_once('@')
+            .is_some_and(|(file, at)| file.contains('/') && !at.is_empty())
+    };
+    match values.iter().find(|value| !whole(value)) {
+        None => Ok(values),
+        Some(bad) => Err(format!(
+            "OWNER/NAME/.github/workflows/FILE@refs/heads/BRANCH, whole (`{bad}` is not), or a comma-separated list of such"
+        )),
+    }
+}
+
+/// A full git reference, which is what GitHub's `ref` holds. One: no list.
+fn full_ref(text: &str) -> Result<String, String> {
+    let value = exact(text)?;
+    let good =
+        value.strip_prefix("refs/").is_some_and(|rest| !rest.is_empty()) && !value.contains([',', ' ']);
+    if good {
+        Ok(value)
+    } else {
+        Err("one full git reference such as `refs/heads/main`".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Settings;
+    use super::*;
+
+    fn settings(changes: &[(&str, &str)]) -> Settings {
+        let base = Settings::default().with(REPOSITORY, "acme/app").with(
+            WORKFLOW_REF,
+            "acme/app/.github/workflows/deploy.yml@refs/heads/main",
+        );
+        changes
+            .iter()
+            .fold(base, |settings, (name, value)| settings.with(name, value))
+    }
+
+    fn endpoint(issuer: Issued, changes: &[(&str, &str)]) -> Result<Endpoint, Vec<String>> {
+        let settings = settings(changes);
+        let mut reader = Reader::new(&settings);
+        let made = deploy(&mut reader, issuer);
+        reader
+            .finish(made)
+            .map_err(|all| all.iter().map(ToString::to_string).collect())
+    }
+
+    fn pinned(endpoint: &Endpoint) -> Vec<(&str, Vec<&str>)> {
+        endpoint
+            .pins
+            .iter()
+            .map(|pin| match &pin.expected {
+                Expected::AnyOf(values) => (pin.claim.as_str(), values.iter().map(String::as_str).collect()),
+                Expected::PullRequestOf(prefix) => (pin.claim.as_str(), vec![prefix.as_str()]),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_three_variables_pin_repository_workflow_and_reference() {
+        let endpoint = endpoint(Issued::ByGithub, &[]).expect("enough pins");
+        assert_eq!(
+            (endpoint.name, endpoint.path, endpoint.audience.as_str()),
+            ("deploy", "/deploy", "engram-deploy")
+        );
+        assert_eq!(
+            pinned(&endpoint),
+            [
+                ("repository", vec!["acme/app"]),
+                (
+                    "workflow_ref",
+                    vec!["acme/app/.github/workflows/deploy.yml@refs/heads/main"]
+                ),
+                ("ref", vec!["refs/heads/main"]),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_list_pins_further_claims_and_a_repeated_name_means_any_of_these() {
+        let list = "event_name=push, repository_id=42,event_name=workflow_dispatch,environment=a=b c,";
+        let endpoint = endpoint(Issued::ByGithub, &[(CLAIMS, list)]).expect("enough pins");
+        assert_eq!(
+            pinned(&endpoint)[3..],
+            [
+                ("event_name", vec!["push", "workflow_dispatch"]),
+                ("repository_id", vec!["42"]),
+                ("environment", vec!["a=b c"]),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_claim_pinned_twice_must_hold_twice_and_must_be_able_to() {
+        let both = [(CLAIMS, "ref=refs/heads/main,ref=refs/heads/next")];
+        assert_eq!(
+            endpoint(Issued::ByGithub, &both)
+                .expect("one value does for both")
+                .pins_of("ref")
+                .count(),
+            2
+        );
+        let contrary =
+            endpoint(Issued::ByGithub, &[(CLAIMS, "ref=refs/heads/next")]).expect_err("no value would do");
+        assert!(contrary[0].contains("both must hold"), "{contrary:?}");
+    }
+
+    #[test]
+    fn github_needs_all_three_and_complains_about_all_at_once() {
+        let missing = endpoint(
+            Issued::ByGithub,
+            &[(REPOSITORY, ""), (WORKFLOW_REF, ""), (REF, "main"), (CLAIMS, "x")],
+        );
+        let complaints = missing.expect_err("nothing is right");
+        for (complaint, name) in complaints.iter().zip([REPOSITORY, WORKFLOW_REF, REF, CLAIMS]) {
+            assert!(complaint.starts_with(name), "{complaints:?}");
+        }
+        assert_eq!(complaints.len(), 4);
+    }
+
+    #[test]
+    fn a_pin_that_could_never_match_is_refused() {
+        let workflow = "acme/app/.github/workflows/d.yml";
+        for (name, value) in [
+            (REPOSITORY, "acme"),
+            (REPOSITORY, "acme/app/x"),
+            (REPOSITORY, "acme/*"),
+            (REPOSITORY, "https://github.com/acme/app"),
+            (REPOSITORY, "Acme/app"),
+            (WORKFLOW_REF, workflow),
+            (WORKFLOW_REF, "acme/app/.github/workflows/d.yml@"),
+            (WORKFLOW_REF, "acme/app/.github/workflows/*@refs/heads/main"),
+            (WORKFLOW_REF, "acme/apple/.github/workflows/d.yml@refs/heads/main"),
+            (
+                WORKFLOW_REF,
+                "acme/app/.github/workflows/d.yml@refs/heads/main,deploy.yml",
+            ),
+            (WORKFLOW_REF, ","),
+            (REF, "main"),
+            (REF, "refs/"),
+            (REF, "refs/heads/*"),
+            (REF, "refs/heads/a,refs/heads/b"),
+            (CLAIMS, "event_name"),
+            (CLAIMS, "event_name=push,workflow_dispatch"),
+            (CLAIMS, "event_name="),
+            (CLAIMS, "=push"),
+            (CLAIMS, "event name=push"),
+            (CLAIMS, "environment=prod*"),
+            (CLAIMS, "aud=engram-deploy"),
+            (CLAIMS, "jti=1"),
+            (CLAIMS, ","),
+            ("DEPLOYER_AUDIENCE", "*"),
+            ("DEPLOYER_AUDIENCE", " a"),
+        ] {
+            assert!(
+                endpoint(Issued::ByGithub, &[(name, value)]).is_err(),
+                "{name}={value}"
+            );
+        }
+        let long = format!("environment={}", "x".repeat(MAX_PIN + 1));
+        assert!(endpoint(Issued::ByGithub, &[(CLAIMS, &long)]).is_err());
+    }
+
+    #[test]
+    fn another_issuer_is_held_to_a_project_and_a_branch() {
+        let bare = |list: &'static str| [(REPOSITORY, ""), (WORKFLOW_REF, ""), (CLAIMS, list)];
+        for enough in [
+            "project_id=7,ref_path=refs/heads/main",
+            "project_path=g/p,environment=production",
+            "repository_id=7,ref=main,ref_type=branch",
+            "repository_id=7,workflow_ref=a/b/.forgejo/workflows/d.yml@refs/heads/main",
+        ] {
+            let endpoint = endpoint(Issued::Elsewhere, &bare(enough)).expect(enough);
+            assert_eq!(
+                endpoint.pins.len(),
+                enough.split(',').count(),
+                "the reference has no default here"
+            );
+        }
+        for short in [
+            "",
+            "project_id=7",
+            "ref=main",
+            "project_id=7,project_path=g/p",
+            "ref=main,environment=x",
+            "sub=x,actor=y",
+            "project_id=7,project_id=8",
+            "ref=main,ref_type=branch",
+            "namespace_id=7,ref=main",
+        ] {
+            assert!(endpoint(Issued::Elsewhere, &bare(short)).is_err(), "{short}");
+        }
+        let with_ref = [
+            (REPOSITORY, ""),
+            (WORKFLOW_REF, ""),
+            (REF, "main"),
+            (CLAIMS, "project_id=7"),
+        ];
+        assert!(endpoint(Issued::Elsewhere, &with_ref).is_ok());
+    }
+
+    #[test]
+    fn tokens_like_githubs_from_elsewhere_keep_the_default_reference() {
+        let forgejo = endpoint(Issued::Elsewhere, &[]).expect("enough pins");
+        assert_eq!(forgejo.pins_of("ref").count(), 1);
+        assert_eq!(forgejo.pins.len(), 3);
+    }
+
+    #[test]
+    fn an_enterprise_of_github_is_github_and_a_look_alike_is_not() {
+        for (issuer, github) in [
+            (GITHUB, true),
+            ("https://token.actions.githubusercontent.com/acme", true),
+            ("https://token.actions.githubusercontent.com.evil.example", false),
+            ("https://gitlab.example", false),
+        ] {
+            assert_eq!(is_github(issuer), github, "{issuer}");
+        }
+    }
+}

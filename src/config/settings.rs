@@ -1,0 +1,329 @@
+//! Settings as they were given: names and texts, not yet made sense of.
+//!
+//! Keeps what is ours (`DEPLOYER_*`) and a short list of variables that the tools we start need; everything else in the
+//! environment stays behind, here, once. Never prints the value of a secret, whatever prints it.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+
+use super::{envfile, table};
+use crate::limits::MAX_SETTINGS;
+
+/// What docker and the operator's command find in their environment, when it was set: how to find programs and the
+/// home folder, how to speak, and which dockerd to talk to. Leaving out one of docker's own would talk to another one.
+pub const FOR_CHILDREN: [&str; 9] = [
+    "PATH",
+    "HOME",
+    "LANG",
+    "TZ",
+    "DOCKER_HOST",
+    "DOCKER_CONTEXT",
+    "DOCKER_CONFIG",
+    "DOCKER_CERT_PATH",
+    "DOCKER_TLS_VERIFY",
+];
+
+/// Names and values. An empty value is the same as none: forms and templates write `KEY=""` for "not set".
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    values: BTreeMap<String, String>,
+    /// Names that an environment file sets and nobody reads.
+    ignored: Vec<String>,
+}
+
+/// Why settings could not be taken in, every reason at once; no value is quoted, since any may be a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingsError {
+    /// One line each, with the line number where there is one.
+    pub faults: Vec<String>,
+}
+
+impl Settings {
+    /// Takes ours out of an environment (`std::env::vars_os()`).
+    ///
+    /// Refuses a value of ours that is not UTF-8, and more than [`MAX_SETTINGS`] in all.
+    pub fn from_environment(
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Settings, SettingsError> {
+        let (mut settings, mut faults) = (Settings::default(), Vec::new());
+        for (name, value) in variables {
+            let Some(name) = name.to_str().filter(|name| is_ours(name)) else {
+                continue;
+            };
+            match value.into_string() {
+                Ok(value) => {
+                    settings.values.insert(name.to_owned(), value);
+                }
+                Err(_) => faults.push(format!("{name} in the environment is not UTF-8")),
+            }
+        }
+        settings.bounded(faults)
+    }
+
+    /// Reads the text of an environment file: `KEY=value` or `KEY="value"` lines, never expanded, never sourced.
+    ///
+    /// The caller need not read more than [`MAX_SETTINGS`] and one byte: longer is refused.
+    pub fn from_env_file(text: &[u8]) -> Result<Settings, SettingsError> {
+        let (mut settings, mut faults) = (Settings::default(), Vec::new());
+        let (lines, wrong) = envfile::lines(text);
+        faults.extend(wrong);
+        for line in lines {
+            if is_ours(&line.name) {
+                settings.values.insert(line.name, line.value);
+            } else {
+                settings.ignored.push(line.name);
+            }
+        }
+        settings.bounded(faults)
+    }
+
+    /// These settings, and `beneath` for what they do not mention: a file goes over the environment.
+    ///
+    /// A name that the file sets to nothing is mentioned: it means the default, not the environment's.
+    pub fn over(mut self, beneath: Settings) -> Settings {
+        for (name, value) in beneath.values {
+            self.values.entry(name).or_insert(value);
+        }
+        self.ignored.extend(beneath.ignored);
+        self
+    }
+
+    /// These settings with one more, replacing what it was.
+    pub fn with(mut self, name: &str, value: &str) -> Settings {
+        self.values.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// The value of `name`; `None` when it is not set or empty.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.values
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
+    }
+
+    /// Names that are set to something, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.values
+            .iter()
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(name, _)| name.as_str())
+    }
+
+    /// Names in an environment file that are neither ours nor for our children.
+    pub fn ignored(&self) -> &[String] {
+        &self.ignored
+    }
+
+    /// The value of `name` as it may be shown to the operator: a secret's is not.
+    pub fn shown(&self, name: &str) -> Option<&str> {
+        self.get(name).map(|value| {
+            if table::is_secret(name) {
+                "(a secret)"
+            } else {
+                value
+            }
+        })
+    }
+
+    /// As one JSON object of at most [`MAX_SETTINGS`] bytes, for a role's pipe. Secrets are in it: never log it.
+    pub fn to_json(&self) -> Result<Vec<u8>, SettingsError> {
+        // A map of strings: serialising it cannot fail.
+        let json = serde_json::to_vec(&self.values).unwrap_or_default();
+        if json.len() > MAX_SETTINGS {
+            return Err(too_long());
+        }
+        Ok(json)
+    }
+
+    /// Reads back what [`Settings::to_json`] wrote.
+    pub fn from_json(json: &[u8]) -> Result<Settings, SettingsError> {
+        if json.len() > MAX_SETTINGS {
+            return Err(too_long());
+        }
+        let values: BTreeMap<String, String> = serde_json::from_slice(json).map_err(|e| {
+            one(format!(
+                "the settings handed over are no JSON object of texts (column {})",
+                e.column()
+            ))
+        })?;
+        match values.keys().find(|name| !is_ours(name)) {
+            Some(_) => Err(one("the settings handed over have a name that is not ours".into())),
+            None => Ok(Settings {
+                values,
+                ignored: Vec::new(),
+            }),
+        }
+    }
+
+    fn bounded(self, mut faults: Vec<String>) -> Result<Settings, SettingsError> {
+        if let Err(error) = self.to_json() {
+            faults.extend(error.faults);
+        }
+        if faults.is_empty() {
+            Ok(self)
+        } else {
+            Err(SettingsError { faults })
+        }
+    }
+}
+
+fn is_ours(name: &str) -> bool {
+    name.starts_with("DEPLOYER_") || FOR_CHILDREN.contains(&name)
+}
+
+fn too_long() -> SettingsError {
+    one(format!(
+        "the settings are longer than {MAX_SETTINGS} bytes in all"
+    ))
+}
+
+fn one(fault: String) -> SettingsError {
+    SettingsError { faults: vec![fault] }
+}
+
+/// `NAME=value` lines, secrets hidden.
+impl fmt::Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for name in self.names() {
+            writeln!(f, "{name}={}", self.shown(name).unwrap_or_default())?;
+        }
+        Ok(())
+    }
+}
+
+/// As [`fmt::Display`]: a `{:?}` left in a log line must not give a secret away.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map()
+            .entries(
+                self.names()
+                    .map(|name| (name, self.shown(name).unwrap_or_default())),
+            )
+            .finish()
+    }
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.faults.join("\n"))
+    }
+}
+
+impl std::error::Error for SettingsError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStringExt;
+
+    fn environment(pairs: &[(&str, &str)]) -> Settings {
+        Settings::from_environment(pairs.iter().map(|(n, v)| (n.into(), v.into()))).expect("good settings")
+    }
+
+    fn faults(text: &[u8]) -> Vec<String> {
+        Settings::from_env_file(text).expect_err("bad settings").faults
+    }
+
+    #[test]
+    fn only_ours_and_what_our_tools_need_is_kept() {
+        let settings = environment(&[
+            ("DEPLOYER_ADDR", ":1"),
+            ("PATH", "/bin"),
+            ("DOCKER_HOST", "tcp://x"),
+            ("AWS_SECRET_ACCESS_KEY", "s"),
+            ("LD_PRELOAD", "/evil.so"),
+            ("XDEPLOYER_ADDR", "x"),
+        ]);
+        assert_eq!(
+            settings.names().collect::<Vec<_>>(),
+            ["DEPLOYER_ADDR", "DOCKER_HOST", "PATH"]
+        );
+    }
+
+    #[test]
+    fn a_value_of_ours_that_is_not_utf8_is_refused_and_anothers_is_not_looked_at() {
+        let bad = || OsString::from_vec(vec![0xff]);
+        assert!(Settings::from_environment([("OTHER".into(), bad()), (bad(), bad())]).is_ok());
+        let error = Settings::from_environment([("DEPLOYER_IMAGE".into(), bad())]).expect_err("not UTF-8");
+        assert_eq!(
+            error.to_string(),
+            "DEPLOYER_IMAGE in the environment is not UTF-8"
+        );
+    }
+
+    #[test]
+    fn what_a_file_sets_wins_even_when_it_sets_nothing() {
+        let file =
+            Settings::from_env_file(b"DEPLOYER_REF=\"\"\nDEPLOYER_ADDR=:2\nFOO=bar\n").expect("a good file");
+        let beneath = [
+            ("DEPLOYER_REF", "refs/heads/x"),
+            ("DEPLOYER_ADDR", ":1"),
+            ("PATH", "/bin"),
+            ("DEPLOYER_LOG", "debug"),
+        ];
+        let settings = file.over(environment(&beneath));
+        assert_eq!(settings.get("DEPLOYER_REF"), None);
+        assert_eq!(settings.get("DEPLOYER_ADDR"), Some(":2"));
+        assert_eq!(settings.get("PATH"), Some("/bin"));
+        assert_eq!(settings.get("DEPLOYER_LOG"), Some("debug"));
+        assert_eq!(settings.ignored(), ["FOO"]);
+    }
+
+    #[test]
+    fn a_secret_is_printed_by_nothing() {
+        let text =
+            b"DEPLOYER_TF_AWS_SECRET_ACCESS_KEY=hunter2\nDEPLOYER_NEW_PASSWORD=hunter2\nDEPLOYER_ADDR=:1\n";
+        let settings = Settings::from_env_file(text).expect("a good file");
+        for printed in [
+            format!("{settings}"),
+            format!("{settings:?}"),
+            format!("{settings:#?}"),
+        ] {
+            assert!(
+                !printed.contains("hunter2") && printed.contains(":1"),
+                "{printed}"
+            );
+            assert!(printed.contains("DEPLOYER_TF_AWS_SECRET_ACCESS_KEY"), "{printed}");
+        }
+        assert_eq!(settings.get("DEPLOYER_NEW_PASSWORD"), Some("hunter2"));
+        let error =
+            faults(b"DEPLOYER_TF_AWS_SECRET_ACCESS_KEY=hunter2 # x\nhunter2\n\"hunter2\"=1\n").join("\n");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn settings_survive_the_pipe_and_only_within_their_bound() {
+        let settings = environment(&[("DEPLOYER_IMAGE", "a\"b\\c\u{fc}\n"), ("PATH", "/bin")]);
+        let json = settings.to_json().expect("short enough");
+        assert_eq!(Settings::from_json(&json).expect("our own"), settings);
+        assert!(Settings::from_json(&vec![b' '; MAX_SETTINGS + 1]).is_err());
+        for bad in [
+            &b"[]"[..],
+            b"{\"DEPLOYER_ADDR\":1}",
+            b"{\"LD_PRELOAD\":\"x\"}",
+            b"{}x",
+            b"",
+            b"\xff",
+        ] {
+            assert!(
+                Settings::from_json(bad).is_err(),
+                "{}",
+                String::from_utf8_lossy(bad)
+            );
+        }
+        let long = [("DEPLOYER_CLAIMS".into(), "x".repeat(MAX_SETTINGS).into())];
+        assert!(Settings::from_environment(long).is_err());
+    }
+
+    #[test]
+    fn all_faults_of_a_file_are_reported_at_once() {
+        let found = faults(b"DEPLOYER_ADDR=:1\nnonsense\nDEPLOYER_ADDR=:2\n");
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(
+            found[0].starts_with("line 2: ") && found[1].starts_with("line 3: "),
+            "{found:?}"
+        );
+    }
+}

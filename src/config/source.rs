@@ -1,0 +1,305 @@
+//! Source addresses: who may come in, and who counts as one caller for the caps.
+//!
+//! Pure arithmetic on addresses that the kernel gave; never looks at a header, a name or a resolver. An IPv4 address
+//! that arrives as `::ffff:a.b.c.d` (a dual-stack socket does that) is that IPv4 address, in the lists and in the peer.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::limits::MAX_LIST;
+
+/// A range of addresses of one family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cidr {
+    network: IpAddr,
+    prefix: u8,
+}
+
+/// A list of ranges, or everyone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sources(Rule);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Rule {
+    Everyone,
+    Listed(Vec<Cidr>),
+}
+
+/// One caller, for the caps: an IPv4 address or an IPv6 /64, which is the least that one customer is given
+/// (RFC 6177). Its text is safe as a file name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SlotKey(Slot);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Slot {
+    V4(Ipv4Addr),
+    V6(u64),
+}
+
+impl Cidr {
+    /// Reads `ADDRESS` or `ADDRESS/PREFIX`; the error says what is wrong with it.
+    ///
+    /// Bits beyond the prefix are refused: in `10.0.0.5/8` either the address or the prefix is not what was meant.
+    pub fn parse(text: &str) -> Result<Cidr, String> {
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix)),
+            None => (text, None),
+        };
+        let written: IpAddr = address
+            .parse()
+            .map_err(|_| format!("`{text}` is no address and no ADDRESS/PREFIX"))?;
+        let width = width(written);
+        let prefix = match prefix {
+            None => width,
+            Some(digits) => read_prefix(digits, width)
+                .ok_or_else(|| format!("the prefix of `{text}` is no number from 0 to {width}"))?,
+        };
+        let first = first_of(written, prefix);
+        if first != written {
+            return Err(format!(
+                "`{text}` has bits set beyond its prefix (`{first}/{prefix}` has not)"
+            ));
+        }
+        Ok(unmap(Cidr {
+            network: written,
+            prefix,
+        }))
+    }
+
+    /// Whether `peer` is in the range.
+    pub fn contains(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        peer.is_ipv4() == self.network.is_ipv4() && first_of(peer, self.prefix) == self.network
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.network, self.prefix)
+    }
+}
+
+impl Sources {
+    /// Every address of both families.
+    pub fn everyone() -> Sources {
+        Sources(Rule::Everyone)
+    }
+
+    /// Reads a comma-separated list with at least one entry and at most [`MAX_LIST`]; the error names every bad entry.
+    pub fn parse(text: &str) -> Result<Sources, String> {
+        let entries: Vec<&str> = text
+            .split(',')
+            .map(str::trim)
+            .filter(|entry| !entry.is_empty())
+            .collect();
+        if entries.is_empty() || entries.len() > MAX_LIST {
+            return Err(format!(
+                "1 to {MAX_LIST} addresses or CIDR ranges, separated by commas"
+            ));
+        }
+        let (good, bad): (Vec<_>, Vec<_>) = entries.into_iter().map(Cidr::parse).partition(Result::is_ok);
+        if !bad.is_empty() {
+            let bad: Vec<String> = bad.into_iter().filter_map(Result::err).collect();
+            return Err(format!(
+                "addresses or CIDR ranges, separated by commas ({})",
+                bad.join("; ")
+            ));
+        }
+        Ok(Sources(Rule::Listed(
+            good.into_iter().filter_map(Result::ok).collect(),
+        )))
+    }
+
+    /// Whether `peer` may come.
+    pub fn contains(&self, peer: IpAddr) -> bool {
+        match &self.0 {
+            Rule::Everyone => true,
+            Rule::Listed(ranges) => ranges.iter().any(|range| range.contains(peer)),
+        }
+    }
+
+    /// Whether the list lets in all of a family, so that it is no gate.
+    pub fn is_open(&self) -> bool {
+        match &self.0 {
+            Rule::Everyone => true,
+            Rule::Listed(ranges) => ranges.iter().any(|range| range.prefix == 0),
+        }
+    }
+}
+
+/// The caller that `peer` counts as.
+pub fn slot_key(peer: IpAddr) -> SlotKey {
+    SlotKey(match peer.to_canonical() {
+        IpAddr::V4(address) => Slot::V4(address),
+        IpAddr::V6(address) => Slot::V6((address.to_bits() >> 64) as u64),
+    })
+}
+
+impl fmt::Display for SlotKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Slot::V4(address) => write!(f, "{address}"),
+            Slot::V6(network) => write!(f, "{network:016x}"),
+        }
+    }
+}
+
+fn width(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+
+/// Plain digits only: `parse` alone would take `+8` and `08`.
+fn read_prefix(digits: &str, width: u8) -> Option<u8> {
+    let plain = digits.bytes().all(|b| b.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'));
+    digits.parse().ok().filter(|prefix| plain && *prefix <= width)
+}
+
+/// `address` with everything beyond `prefix` cleared.
+fn first_of(address: IpAddr, prefix: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(a) => {
+            let mask = u32::MAX
+                .checked_shl(32u32.saturating_sub(prefix.into()))
+                .unwrap_or(0);
+            Ipv4Addr::from_bits(a.to_bits() & mask).into()
+        }
+        IpAddr::V6(a) => {
+            let mask = u128::MAX
+                .checked_shl(128u32.saturating_sub(prefix.into()))
+                .unwrap_or(0);
+            Ipv6Addr::from_bits(a.to_bits() & mask).into()
+        }
+    }
+}
+
+/// `::ffff:10.0.0.0/104` is `10.0.0.0/8`. A mapped address with a shorter prefix than 96 has bits beyond it.
+fn unmap(range: Cidr) -> Cidr {
+    let network = range.network.to_canonical();
+    if network.is_ipv4() == range.network.is_ipv4() {
+        return range;
+    }
+    Cidr {
+        network,
+        prefix: range.prefix.saturating_sub(96),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sources(text: &str) -> Sources {
+        Sources::parse(text).expect(text)
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect(text)
+    }
+
+    #[test]
+    fn a_source_is_let_in_only_by_a_range_that_holds_it() {
+        for (list, peer, held) in [
+            ("10.0.0.5", "10.0.0.5", true),
+            ("10.0.0.5", "10.0.0.6", false),
+            ("10.0.0.0/8", "10.255.255.255", true),
+            ("10.0.0.0/8", "11.0.0.0", false),
+            ("192.0.2.128/25", "192.0.2.127", false),
+            ("192.0.2.128/25", "192.0.2.128", true),
+            ("192.0.2.0/31,198.51.100.7", "198.51.100.7", true),
+            ("0.0.0.0/0", "203.0.113.9", true),
+            ("0.0.0.0/0", "2001:db8::1", false),
+            ("::/0", "2001:db8::1", true),
+            ("::/0", "203.0.113.9", false),
+            ("::/0", "::ffff:203.0.113.9", false),
+            ("2001:db8::/32", "2001:db8:ffff::1", true),
+            ("2001:db8::/32", "2001:db9::", false),
+            ("2001:db8::1", "2001:db8::1", true),
+            ("2001:db8::1/128", "2001:db8::2", false),
+            (" 10.0.0.1 , ::1, ", "::1", true),
+        ] {
+            assert_eq!(sources(list).contains(ip(peer)), held, "{list} {peer}");
+        }
+    }
+
+    #[test]
+    fn a_mapped_address_is_its_v4_address_on_both_sides() {
+        assert!(sources("10.0.0.0/8").contains(ip("::ffff:10.1.2.3")));
+        assert!(sources("::ffff:10.1.2.3").contains(ip("10.1.2.3")));
+        assert!(sources("::ffff:10.0.0.0/104").contains(ip("10.1.2.3")));
+        assert!(!sources("::ffff:10.0.0.0/104").contains(ip("11.1.2.3")));
+        assert!(sources("::ffff:0:0/96").contains(ip("203.0.113.1")));
+        assert!(
+            !sources("10.0.0.0/8").contains(ip("::10.1.2.3")),
+            "compatible is not mapped"
+        );
+    }
+
+    #[test]
+    fn a_range_that_cannot_be_meant_is_refused_with_its_text() {
+        for bad in [
+            "10.0.0.5/8",
+            "10.0.0.0/33",
+            "10.0.0.0/",
+            "10.0.0.0/+8",
+            "10.0.0.0/08",
+            "10.0.0.0/-1",
+            "10.0.0.0/256",
+            "::1/129",
+            "2001:db8::1/64",
+            "::ffff:10.0.0.0/8",
+            "::ffff:0:0/95",
+            "010.0.0.1",
+            "10.0.0",
+            "10.0.0.1:443",
+            "[::1]",
+            "fe80::1%eth0",
+            "localhost",
+            "10.0.0.1 10.0.0.2",
+            "10.0.0.0/8/8",
+            "*",
+        ] {
+            let error = Cidr::parse(bad).expect_err(bad);
+            assert!(error.contains(&format!("`{bad}`")), "{bad}: {error}");
+            assert!(Sources::parse(&format!("192.0.2.1,{bad}")).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_bad_entry_of_a_list_is_named_and_an_empty_list_is_refused() {
+        let error = Sources::parse("10.0.0.0/99,192.0.2.1,nonsense").expect_err("two bad entries");
+        assert!(error.contains("10.0.0.0/99") && error.contains("nonsense") && !error.contains("192.0.2.1"));
+        for empty in ["", ",", " , "] {
+            assert!(Sources::parse(empty).is_err(), "{empty:?}");
+        }
+        assert!(Sources::parse(&"192.0.2.1,".repeat(MAX_LIST)).is_ok());
+        assert!(Sources::parse(&"192.0.2.1,".repeat(MAX_LIST + 1)).is_err());
+    }
+
+    #[test]
+    fn everyone_is_everyone_and_an_open_list_is_known_as_such() {
+        assert!(
+            Sources::everyone().contains(ip("203.0.113.9"))
+                && Sources::everyone().contains(ip("2001:db8::1"))
+        );
+        assert!(Sources::everyone().is_open() && sources("192.0.2.1,0.0.0.0/0").is_open());
+        assert!(!sources("10.0.0.0/8,::1").is_open());
+    }
+
+    #[test]
+    fn one_caller_is_a_v4_address_or_a_v6_slash_64() {
+        for (one, other, same) in [
+            ("192.0.2.1", "192.0.2.1", true),
+            ("192.0.2.1", "192.0.2.2", false),
+            ("192.0.2.1", "::ffff:192.0.2.1", true),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::", true),
+            ("2001:db8:1:2::", "2001:db8:1:3::", false),
+        ] {
+            assert_eq!(slot_key(ip(one)) == slot_key(ip(other)), same, "{one} {other}");
+        }
+        assert_eq!(slot_key(ip("::ffff:192.0.2.1")).to_string(), "192.0.2.1");
+        assert_eq!(
+            slot_key(ip("2001:db8:1:2:3:4:5:6")).to_string(),
+            "20010db800010002"
+        );
+    }
+}

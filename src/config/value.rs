@@ -1,0 +1,241 @@
+//! One text -> one checked value: numbers, addresses, paths, users. An error is the sentence of what it should be.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::{Component, Path, PathBuf};
+
+use super::{Account, HealthExpect, Listen, url};
+
+/// The kernel's PATH_MAX, with its NUL.
+const LONGEST_PATH: usize = 4095;
+
+/// A user's name longer than this no tool makes (useradd(8)).
+const LONGEST_USER: usize = 32;
+
+/// `:PORT` or `ADDRESS:PORT`. `localhost` is 127.0.0.1, as Go's listener has it first; other names are not looked up.
+/// Port 0 lets the kernel choose.
+pub(super) fn listen(text: &str) -> Result<Listen, String> {
+    let should = || {
+        "`:PORT`, `ADDRESS:PORT` or `[V6-ADDRESS]:PORT`, such as `:8443`, with a literal address".to_owned()
+    };
+    let port = |digits: &str| if digits == "0" { Some(0) } else { url::port(digits) };
+    let (host, digits) = text.rsplit_once(':').ok_or_else(should)?;
+    let port = port(digits).ok_or_else(should)?;
+    match host {
+        "" => Ok(Listen::Everywhere(port)),
+        "localhost" => Ok(Listen::At(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port))),
+        _ => text.parse().map(Listen::At).map_err(|_| should()),
+    }
+}
+
+/// An absolute path without `.` and `..`: whoever reads the setting sees where it leads.
+pub(super) fn path(text: &str) -> Result<PathBuf, String> {
+    let path = Path::new(text);
+    let straight = path
+        .components()
+        .all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+    if !path.is_absolute() || !straight || path.parent().is_none() || text.len() > LONGEST_PATH {
+        return Err("an absolute path below `/`, without `..`".into());
+    }
+    Ok(path.components().collect())
+}
+
+/// A program: an absolute path, or a bare name that is looked up in PATH when it is needed.
+pub(super) fn program(text: &str) -> Result<PathBuf, String> {
+    let bare =
+        !text.is_empty() && !text.contains('/') && !text.starts_with(['-', '.']) && !text.contains(' ');
+    if bare && text.len() <= 255 {
+        return Ok(PathBuf::from(text));
+    }
+    path(text).map_err(|_| "an absolute path, or a program's bare name to look up in PATH".into())
+}
+
+/// A whole number within `bounds`.
+pub(super) fn count(bounds: RangeInclusive<u32>) -> impl Fn(&str) -> Result<u32, String> {
+    move |text| {
+        let plain = text.bytes().all(|b| b.is_ascii_digit());
+        text.parse()
+            .ok()
+            .filter(|number| plain && bounds.contains(number))
+            .ok_or_else(|| format!("a whole number from {} to {}", bounds.start(), bounds.end()))
+    }
+}
+
+/// A user that is not root. 4294967295 is no uid: setresuid(2) takes it for "leave it".
+pub(super) fn account(text: &str) -> Result<Account, String> {
+    let should = || {
+        format!(
+            "the name of a user other than root, or a number from 1 to {} that is uid and gid",
+            u32::MAX - 1
+        )
+    };
+    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        return count(1..=u32::MAX - 1)(text)
+            .map(Account::Id)
+            .map_err(|_| should());
+    }
+    let name = text.len() <= LONGEST_USER
+        && text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
+    if name && text != "root" {
+        Ok(Account::Name(text.to_owned()))
+    } else {
+        Err(should())
+    }
+}
+
+/// `on` or `off`.
+pub(super) fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("`on` or `off`".into()),
+    }
+}
+
+/// `DEPLOYER_HEALTH_EXPECT`.
+pub(super) fn health_expect(text: &str) -> Result<HealthExpect, String> {
+    match text {
+        "version" => Ok(HealthExpect::Version),
+        "status" => Ok(HealthExpect::Status),
+        "container" => Ok(HealthExpect::Container),
+        _ => Err("`version`, `status` or `container`".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_to_listen_on_is_a_port_or_a_literal_address_with_one() {
+        for (text, address) in [
+            ("127.0.0.1:8443", "127.0.0.1:8443"),
+            ("0.0.0.0:443", "0.0.0.0:443"),
+            ("[::1]:8443", "[::1]:8443"),
+            ("[::]:8443", "[::]:8443"),
+            ("localhost:0", "127.0.0.1:0"),
+        ] {
+            assert_eq!(
+                listen(text),
+                Ok(Listen::At(address.parse().expect(address))),
+                "{text}"
+            );
+        }
+        assert_eq!(listen(":8443"), Ok(Listen::Everywhere(8443)));
+        assert_eq!(listen(":0"), Ok(Listen::Everywhere(0)));
+        for bad in [
+            "",
+            ":",
+            "8443",
+            ":65536",
+            ":-1",
+            ":+1",
+            ":https",
+            "::1:8443",
+            "[::1]",
+            "host:8443",
+            "[localhost]:1",
+            "127.0.0.1",
+            "127.0.0.1:",
+            " :8443",
+            ":8443 ",
+            "*:8443",
+            "010.0.0.1:80",
+            "[::1]:8443:1",
+        ] {
+            assert!(listen(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_absolute_and_leads_where_it_seems_to() {
+        for (good, plain) in [
+            ("/etc/x.pem", "/etc/x.pem"),
+            ("/a//b/", "/a/b"),
+            ("/a b/\u{e9}", "/a b/\u{e9}"),
+            ("/a/./b", "/a/b"),
+        ] {
+            assert_eq!(path(good), Ok(PathBuf::from(plain)), "{good}");
+        }
+        for bad in [
+            "",
+            "x.pem",
+            "./x",
+            "../x",
+            "/etc/../x",
+            "/",
+            "//",
+            "~/x",
+            &format!("/{}", "x".repeat(4095)),
+        ] {
+            assert!(path(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_program_is_an_absolute_path_or_a_bare_name() {
+        for good in ["docker", "/usr/bin/docker", "podman-docker", "docker.io"] {
+            assert_eq!(program(good), Ok(PathBuf::from(good)));
+        }
+        for bad in [
+            "bin/docker",
+            "./docker",
+            ".",
+            "..",
+            "-x",
+            "docker run",
+            "/usr/../docker",
+            "",
+        ] {
+            assert!(program(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_number_is_plain_digits_within_its_bounds() {
+        for (text, number) in [
+            ("1", Some(1)),
+            ("64", Some(64)),
+            ("007", Some(7)),
+            ("65", None),
+            ("0", None),
+            ("", None),
+            ("+5", None),
+            ("-5", None),
+            ("5.0", None),
+            ("5k", None),
+            (" 5", None),
+            ("99999999999", None),
+        ] {
+            assert_eq!(count(1..=64)(text).ok(), number, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_told_to_become_root() {
+        assert_eq!(account("65521"), Ok(Account::Id(65521)));
+        assert_eq!(account("4294967294"), Ok(Account::Id(u32::MAX - 1)));
+        assert_eq!(account("deploy-front"), Ok(Account::Name("deploy-front".into())));
+        for bad in [
+            "0",
+            "00",
+            "4294967295",
+            "4294967296",
+            "root",
+            "",
+            "-1",
+            "+5",
+            "a b",
+            "a:b",
+            "1a",
+            "-x",
+            "\u{e9}",
+            "abcdefghijklmnopqrstuvwxyz0123456",
+        ] {
+            assert!(account(bad).is_err(), "{bad:?}");
+        }
+    }
+}

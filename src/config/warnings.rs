@@ -1,0 +1,147 @@
+//! What the operator should know though nothing refuses to start: names that nobody reads, and settings that this build
+//! or this choice of backend does not.
+
+use super::{Settings, table};
+use crate::event::harmless;
+
+/// Names further apart are no slip of each other.
+const SLIP: usize = 4;
+
+/// What the operator should know about `settings` though nothing refuses to start: unknown names with the nearest known
+/// one, and settings that this build or this choice of backend does not read.
+pub fn warnings(settings: &Settings) -> Vec<String> {
+    let terraform: Vec<&str> = settings
+        .names()
+        .filter(|name| table::is_for_terraform(name))
+        .collect();
+    let mut found = unknown(settings);
+    if !terraform.is_empty() {
+        found.push(format!(
+            "{} set, but this build has no terraform endpoints; /tf-apply and /tf-plan answer 404",
+            match terraform.as_slice() {
+                [one] => format!("{one} is"),
+                many => format!("{} are", many.join(", ")),
+            }
+        ));
+    }
+    let command = settings.get("DEPLOYER_BACKEND") == Some("command");
+    if !command && settings.get("DEPLOYER_PULL") == Some("off") {
+        found.push(
+            "DEPLOYER_PULL=off is read only with DEPLOYER_BACKEND=command; the image will be pulled".into(),
+        );
+    }
+    found
+}
+
+/// A line for each name that nobody reads, with the known name it may be a slip of.
+pub fn unknown(settings: &Settings) -> Vec<String> {
+    let ours = settings
+        .names()
+        .filter(|name| name.starts_with("DEPLOYER_") && table::variable(name).is_none());
+    let others = settings.ignored().iter().map(String::as_str);
+    ours.chain(others).map(unknown_name).collect()
+}
+
+fn unknown_name(name: &str) -> String {
+    let name = harmless(name);
+    match nearest(&name, table::variables().map(|variable| variable.name), SLIP) {
+        Some(known) => format!("{name} is not known and not read; did you mean {known}?"),
+        None => format!("{name} is not known and not read"),
+    }
+}
+
+/// The one of `known` that `name` is most likely a slip of: at most `slip` letters away.
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>, slip: usize) -> Option<&'a str> {
+    let (steps, nearest) = known.map(|one| (distance(name, one), one)).min()?;
+    (steps <= slip).then_some(nearest)
+}
+
+/// How many letters to add, drop or change on the way from one name to the other (Levenshtein).
+fn distance(one: &str, other: &str) -> usize {
+    // A name that long is nobody's slip, and the table below would grow with it.
+    let (one, other) = (one.get(..one.len().min(128)).unwrap_or(""), other.as_bytes());
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (i, a) in one.bytes().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (cell, b) in row.iter_mut().skip(1).zip(other) {
+            let best = (diagonal + usize::from(a != *b)).min(*cell + 1).min(left + 1);
+            diagonal = std::mem::replace(cell, best);
+            left = best;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Config;
+    use super::super::parse::tests::drop_in;
+    use super::*;
+
+    fn with(changes: &[(&str, &str)]) -> Settings {
+        changes
+            .iter()
+            .fold(drop_in(), |settings, (name, value)| settings.with(name, value))
+    }
+
+    #[test]
+    fn a_slip_in_a_name_is_pointed_out_and_does_not_refuse() {
+        let settings = with(&[
+            ("DEPLOYER_ALOWED_IPS", "x"),
+            ("DEPLOYER_COMPLETELY_ELSE_WHERE", "y"),
+            ("PATH", "/bin"),
+        ]);
+        assert!(Config::from_settings(&settings).is_ok());
+        assert_eq!(
+            unknown(&settings),
+            [
+                "DEPLOYER_ALOWED_IPS is not known and not read; did you mean DEPLOYER_ALLOWED_IPS?",
+                "DEPLOYER_COMPLETELY_ELSE_WHERE is not known and not read",
+            ]
+        );
+        let file = Settings::from_env_file(b"DEPLOY_IMAGE=x\n").expect("a good file");
+        assert_eq!(
+            unknown(&file),
+            ["DEPLOY_IMAGE is not known and not read; did you mean DEPLOYER_IMAGE?"]
+        );
+        let long = with(&[(&format!("DEPLOYER_{}", "\u{e9}".repeat(5000)), "x")]);
+        assert_eq!(unknown(&long).len(), 1);
+    }
+
+    #[test]
+    fn terraform_settings_are_known_and_said_to_be_unused() {
+        let settings = with(&[
+            ("DEPLOYER_TF_APPLY_ROOT_DIR", "infra"),
+            ("DEPLOYER_TF_AWS_SECRET_ACCESS_KEY", "hunter2"),
+        ]);
+        assert!(Config::from_settings(&settings).is_ok());
+        let found = warnings(&settings);
+        assert_eq!(found.len(), 1);
+        assert!(
+            found[0].contains("DEPLOYER_TF_APPLY_ROOT_DIR") && found[0].contains("no terraform"),
+            "{found:?}"
+        );
+        assert!(!found[0].contains("hunter2"));
+        let pull = warnings(&with(&[("DEPLOYER_PULL", "off")]));
+        assert!(pull.len() == 1 && pull[0].contains("will be pulled"), "{pull:?}");
+    }
+
+    #[test]
+    fn names_differ_by_the_letters_to_change() {
+        for (one, other, steps) in [
+            ("", "", 0),
+            ("abc", "abc", 0),
+            ("abc", "abd", 1),
+            ("abc", "ab", 1),
+            ("", "ab", 2),
+            ("kitten", "sitting", 3),
+        ] {
+            assert_eq!(distance(one, other), steps, "{one} {other}");
+            assert_eq!(distance(other, one), steps, "{other} {one}");
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! Docker, through its client as a child process.
+//!
+//! The client speaks to every dockerd from 20.10 on and knows the host's contexts and credentials, so we parse no
+//! protocol of Docker's. It gets the configured environment and nothing else. No secret is ever in its argv. An exit
+//! status is trusted only where it was measured to mean something; a change is proved by looking afterwards.
+
+pub mod pull;
+pub mod seen;
+
+use std::time::{Duration, Instant};
+
+use crate::config::DeployConfig;
+use crate::event::Phase;
+use crate::limits::{DOCKER_QUICK, FAILED_LOG_LINES, MAX_INSPECT, PULL_AGAIN, PULL_DEADLINE, STOP_DEADLINE};
+use crate::run::{Captured, Ending, Failure, Stage, Tool, ToolEnd};
+use pull::Again;
+use seen::{Container, Image, ImageId};
+
+/// The docker client of this host.
+#[derive(Clone, Copy, Debug)]
+pub struct Docker<'a> {
+    config: &'a DeployConfig,
+}
+
+/// What `docker create` is told. No `Debug`: two of its parts may be secret.
+#[derive(Clone)]
+pub struct Creation {
+    /// After `create`.
+    pub arguments: Vec<String>,
+    /// For the client's own environment, where `--env NAME` finds it.
+    pub environment: Vec<(String, String)>,
+    /// For `--env-file /dev/stdin`.
+    pub env_file: String,
+}
+
+impl<'a> Docker<'a> {
+    /// The client that `config` names.
+    pub fn new(config: &'a DeployConfig) -> Self {
+        Self { config }
+    }
+
+    /// The version of the dockerd that answers.
+    pub fn server_version(&self, stage: &mut Stage) -> Result<String, Failure> {
+        self.quiet(
+            stage,
+            "ask docker for its version",
+            &["version", "--format", "{{.Server.Version}}"],
+        )
+    }
+
+    /// Pulls `reference`; its progress is said line by line. The digest that the registry named, if it named one.
+    ///
+    /// # Errors
+    /// With the kind of failure first, then the client's last words. One that may pass by itself was tried again.
+    pub fn pull(&self, stage: &mut Stage, reference: &str) -> Result<Option<String>, Failure> {
+        let mut waits = PULL_AGAIN.iter();
+        loop {
+            let (kind, said) = match self.pull_once(stage, reference)? {
+                Ok(digest) => return Ok(digest),
+                Err(said) => (pull::kind(&said), said),
+            };
+            let failure = format!("pull failed: {}: {said}", kind.says);
+            match (kind.again, waits.next()) {
+                (Again::Soon, Some(wait)) => {
+                    stage.say(
+                        Phase::Pull,
+                        &format!("{failure}; trying again in {} s", wait.as_secs()),
+                    );
+                    stage.pause(*wait)?;
+                }
+                _ => return Err(Failure::Failed(failure)),
+            }
+        }
+    }
+
+    fn pull_once(
+        &self,
+        stage: &mut Stage,
+        reference: &str,
+    ) -> Result<Result<Option<String>, String>, Failure> {
+        let mut digest = None;
+        let tool = self.tool(&["pull", reference], PULL_DEADLINE);
+        let end = stage.tool(&tool, &mut |line| {
+            digest = line.strip_prefix("Digest: ").map(str::to_owned).or(digest.take());
+            // Its last line only repeats the reference.
+            (line != reference).then(|| line.to_owned())
+        })?;
+        match end {
+            ToolEnd::Ended(ended) if ended.exit.is_success() => Ok(Ok(digest)),
+            ToolEnd::Ended(ended) => Ok(Err(last_words(&ended.tail, &ended.exit.to_string()))),
+            ToolEnd::AtWork(at_work) => {
+                stage.kill(at_work)?;
+                Ok(Err("docker pull did not end".into()))
+            }
+        }
+    }
+
+    /// The image `name` (a reference or an id); `None` when it is not on this host.
+    pub fn image(&self, stage: &mut Stage, name: &str) -> Result<Option<Image>, Failure> {
+        self.look(stage, "image", name)
+    }
+
+    /// The container `name`; `None` when there is none.
+    pub fn container(&self, stage: &mut Stage, name: &str) -> Result<Option<Container>, Failure> {
+        let found: Option<Container> = self.look(stage, "container", name)?;
+        Ok(found.filter(|container| container.is_named(name)))
+    }
+
+    fn look<T: serde::de::DeserializeOwned>(
+        &self,
+        stage: &mut Stage,
+        kind: &str,
+        name: &str,
+    ) -> Result<Option<T>, Failure> {
+        let doing = format!("inspect the {kind} {name}");
+        let captured = self.run(stage, &[kind, "inspect", "--format", "{{json .}}", name])?;
+        if captured.exit.is_success() {
+            let found = serde_json::from_slice(&captured.stdout);
+            return found
+                .map(Some)
+                .map_err(|error| Failure::Failed(format!("{doing}: {error}")));
+        }
+        let said = last_words(&captured.stderr_tail, &captured.exit.to_string());
+        match said.to_ascii_lowercase().contains(&format!("no such {kind}")) {
+            true => Ok(None),
+            false => Err(Failure::Failed(format!("{doing}: {said}"))),
+        }
+    }
+
+    /// Gives the image `id` the name `reference` too.
+    pub fn tag(&self, stage: &mut Stage, id: &ImageId, reference: &str) -> Result<(), Failure> {
+        self.change(
+            stage,
+            &format!("tag {reference}"),
+            &["tag", id.as_str(), reference],
+        )
+    }
+
+    /// Makes a container and does not start it.
+    pub fn create(&self, stage: &mut Stage, name: &str, creation: &Creation) -> Result<(), Failure> {
+        let arguments: Vec<&str> = creation.arguments.iter().map(String::as_str).collect();
+        let mut tool = self.tool(&arguments, DOCKER_QUICK);
+        tool.environment.extend(creation.environment.iter().cloned());
+        tool.stdin = Some(creation.env_file.clone().into_bytes());
+        let captured = stage.capture(&tool, MAX_INSPECT)?;
+        succeeded(&captured, &format!("create {name}")).map(drop)
+    }
+
+    /// Starts a container.
+    pub fn start(&self, stage: &mut Stage, name: &str) -> Result<(), Failure> {
+        self.change(stage, &format!("start {name}"), &["start", name])
+    }
+
+    /// Stops a container, within the time it was made with.
+    pub fn stop(&self, stage: &mut Stage, name: &str) -> Result<(), Failure> {
+        let captured = stage.capture(&self.tool(&["stop", name], STOP_DEADLINE), MAX_INSPECT)?;
+        succeeded(&captured, &format!("stop {name}")).map(drop)
+    }
+
+    /// Gives a container another name.
+    pub fn rename(&self, stage: &mut Stage, from: &str, to: &str) -> Result<(), Failure> {
+        self.change(stage, &format!("rename {from} to {to}"), &["rename", from, to])
+    }
+
+    /// Removes a container, running or not; its volumes stay.
+    pub fn remove(&self, stage: &mut Stage, name: &str) -> Result<(), Failure> {
+        self.change(stage, &format!("remove {name}"), &["rm", "--force", name])
+    }
+
+    /// Sets what Docker does when a container ends.
+    pub fn set_restart(&self, stage: &mut Stage, name: &str, policy: &str) -> Result<(), Failure> {
+        let arguments = ["update", "--restart", policy, name];
+        self.change(
+            stage,
+            &format!("set the restart policy of {name} to {policy}"),
+            &arguments,
+        )
+    }
+
+    /// Puts a container into a network as well.
+    pub fn connect(&self, stage: &mut Stage, network: &str, name: &str) -> Result<(), Failure> {
+        let doing = format!("connect {name} to the network {network}");
+        self.change(stage, &doing, &["network", "connect", network, name])
+    }
+
+    /// Says the last lines of a container's log: why it failed stands there. That they cannot be had is no failure.
+    pub fn say_log(&self, stage: &mut Stage, name: &str) {
+        let most = FAILED_LOG_LINES.to_string();
+        let mut lines = Vec::new();
+        let tool = self.tool(&["logs", "--tail", &most, name], DOCKER_QUICK);
+        let _ = stage.tool(&tool, &mut |line| {
+            lines.push(line.to_owned());
+            None
+        });
+        for line in lines {
+            stage.say(Phase::Logs, &format!("{name}: {line}"));
+        }
+    }
+
+    fn change(&self, stage: &mut Stage, doing: &str, arguments: &[&str]) -> Result<(), Failure> {
+        self.quiet(stage, doing, arguments).map(drop)
+    }
+
+    fn quiet(&self, stage: &mut Stage, doing: &str, arguments: &[&str]) -> Result<String, Failure> {
+        let captured = self.run(stage, arguments)?;
+        succeeded(&captured, doing)
+    }
+
+    fn run(&self, stage: &mut Stage, arguments: &[&str]) -> Result<Captured, Failure> {
+        stage.capture(&self.tool(arguments, DOCKER_QUICK), MAX_INSPECT)
+    }
+
+    fn tool(&self, arguments: &[&str], deadline: Duration) -> Tool {
+        Tool {
+            program: self.config.docker.clone(),
+            arguments: arguments.iter().map(Into::into).collect(),
+            environment: self.config.environment.clone(),
+            deadline,
+            ending: Ending::Terminate,
+            stdin: None,
+        }
+    }
+}
+
+fn succeeded(captured: &Captured, doing: &str) -> Result<String, Failure> {
+    match captured.exit.is_success() {
+        true => Ok(String::from_utf8_lossy(&captured.stdout).trim().to_owned()),
+        false => {
+            let said = last_words(&captured.stderr_tail, &captured.exit.to_string());
+            Err(Failure::Failed(format!("{doing}: {said}")))
+        }
+    }
+}
+
+/// The line that says what went wrong, without the words that every such line begins with; `or` when there is none.
+fn last_words(tail: &[String], or: &str) -> String {
+    // Newer clients end with a hint: "Run 'docker create --help' for more information".
+    let telling = |line: &&str| !line.is_empty() && !line.starts_with("Run '") && !line.starts_with("See '");
+    let line = tail
+        .iter()
+        .rev()
+        .map(|line| line.trim())
+        .find(telling)
+        .unwrap_or(or);
+    let line = line.strip_prefix("docker: ").unwrap_or(line);
+    line.strip_prefix("Error response from daemon: ")
+        .unwrap_or(line)
+        .to_owned()
+}
+
+/// How long ago, for a person: `1.2s`.
+pub fn since(start: Instant) -> String {
+    format!("{:.1}s", start.elapsed().as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_words_are_the_ones_that_tell() {
+        let tail = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
+        for (lines, words) in [
+            (&["a", "Error response from daemon: b", ""][..], "b"),
+            (
+                &[
+                    "docker: invalid reference format",
+                    "",
+                    "Run 'docker create --help' for more information",
+                ],
+                "invalid reference format",
+            ),
+            (
+                &["docker: 'x' is bad.", "See 'docker create --help'."],
+                "'x' is bad.",
+            ),
+            (&[], "exit status 1"),
+        ] {
+            assert_eq!(last_words(&tail(lines), "exit status 1"), words);
+        }
+    }
+}

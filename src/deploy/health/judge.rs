@@ -1,0 +1,223 @@
+//! Whether what was seen means healthy. Pure: an answer or a state in, a [`Verdict`] out.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::config::HealthExpect;
+use crate::deploy::docker::seen::{Container, HealthStatus, Standing};
+use crate::limits::{MAX_QUOTE, RESTARTS_TOLERATED, STEADY};
+
+/// What one look says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is as it should be; how it is.
+    Healthy(String),
+    /// It is not, and may become so; what was seen.
+    NotYet(String),
+    /// It will not become so; what was seen.
+    Hopeless(String),
+}
+
+/// What one HTTP probe brought: status and body, or why there was none.
+pub type Answer = Result<(u16, Vec<u8>), String>;
+
+/// Judges an answer of the health URL.
+pub fn answer(answer: &Answer, expect: HealthExpect, version: &str) -> Verdict {
+    let (status, body) = match answer {
+        Ok((status, body)) => (*status, body),
+        Err(why) => return Verdict::NotYet(format!("no answer: {}", quote(why))),
+    };
+    if status != 200 {
+        return Verdict::NotYet(format!("last answer: {status}"));
+    }
+    if expect != HealthExpect::Version {
+        return Verdict::Healthy("healthy".into());
+    }
+    let document: Result<Value, _> = serde_json::from_slice(body);
+    match document.as_ref().map(|document| &document["version"]) {
+        Ok(Value::String(said)) if said == version => Verdict::Healthy(format!("healthy at {version}")),
+        Ok(Value::String(said)) => Verdict::NotYet(format!("last version: {}", quote(said))),
+        Ok(_) => Verdict::NotYet("last answer: 200 with JSON that has no version".into()),
+        Err(_) => Verdict::NotYet("last answer: 200 without JSON".into()),
+    }
+}
+
+/// Judges a container by itself: Docker's own health state; without one, that it has run for a while without a
+/// restart. `steady` is how long that has been seen so far.
+pub fn container(seen: &Container, steady: Duration) -> Verdict {
+    if let Verdict::Hopeless(why) = alive(seen) {
+        return Verdict::Hopeless(why);
+    }
+    if !seen.is_running() {
+        return Verdict::NotYet(seen.describe());
+    }
+    match &seen.state.health {
+        None => without_check(steady),
+        Some(health) => match health.status {
+            HealthStatus::Healthy => Verdict::Healthy("healthy, says Docker".into()),
+            HealthStatus::None => without_check(steady),
+            HealthStatus::Unhealthy => {
+                Verdict::Hopeless(told("unhealthy, says Docker", &health.last_output()))
+            }
+            _ => Verdict::NotYet(told("starting, says Docker", &health.last_output())),
+        },
+    }
+}
+
+fn without_check(steady: Duration) -> Verdict {
+    match steady >= STEADY {
+        true => Verdict::Healthy(format!("running for {} s without a restart", STEADY.as_secs())),
+        false => Verdict::NotYet("running, for too short a time".into()),
+    }
+}
+
+/// Whether a container may still answer one day: [`Verdict::Hopeless`] when it has ended or ends again and again.
+pub fn alive(seen: &Container) -> Verdict {
+    match seen.state.status {
+        Standing::Exited | Standing::Dead | Standing::Removing | Standing::Created => {
+            Verdict::Hopeless(seen.describe())
+        }
+        _ if seen.restart_count > RESTARTS_TOLERATED => Verdict::Hopeless(seen.describe()),
+        _ => Verdict::NotYet(seen.describe()),
+    }
+}
+
+fn told(what: &str, output: &str) -> String {
+    match output {
+        "" => what.into(),
+        output => format!("{what}: {}", quote(output)),
+    }
+}
+
+/// The beginning of a text that somebody else wrote.
+fn quote(text: &str) -> String {
+    match text.char_indices().nth(MAX_QUOTE) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Verdict::{Healthy, Hopeless, NotYet};
+    use super::*;
+    use serde_json::json;
+
+    fn ok(body: &str) -> Answer {
+        Ok((200, body.as_bytes().to_vec()))
+    }
+
+    #[test]
+    fn only_200_with_the_deployed_version_is_healthy() {
+        for (body, verdict) in [
+            (
+                r#"{"status":"ok","version":"0.5.61"}"#,
+                Healthy("healthy at 0.5.61".into()),
+            ),
+            (r#"{"version":"0.5.60"}"#, NotYet("last version: 0.5.60".into())),
+            (r#"{"version":"0.5.610"}"#, NotYet("last version: 0.5.610".into())),
+            (
+                r#"{"version":0.5}"#,
+                NotYet("last answer: 200 with JSON that has no version".into()),
+            ),
+            (
+                r#"["0.5.61"]"#,
+                NotYet("last answer: 200 with JSON that has no version".into()),
+            ),
+            ("0.5.61", NotYet("last answer: 200 without JSON".into())),
+            ("", NotYet("last answer: 200 without JSON".into())),
+        ] {
+            assert_eq!(
+                answer(&ok(body), HealthExpect::Version, "0.5.61"),
+                verdict,
+                "{body}"
+            );
+        }
+        let right = br#"{"version":"0.5.61"}"#.to_vec();
+        for status in [201, 204, 302, 404, 502] {
+            let judged = answer(&Ok((status, right.clone())), HealthExpect::Version, "0.5.61");
+            assert_eq!(judged, NotYet(format!("last answer: {status}")));
+        }
+    }
+
+    #[test]
+    fn with_status_any_200_is_healthy_and_nothing_else() {
+        let judge = |given: Answer| answer(&given, HealthExpect::Status, "0.5.61");
+        assert_eq!(judge(ok("anything")), Healthy("healthy".into()));
+        assert_eq!(judge(Ok((503, Vec::new()))), NotYet("last answer: 503".into()));
+        assert_eq!(
+            judge(Err("connection refused".into())),
+            NotYet("no answer: connection refused".into())
+        );
+    }
+
+    #[test]
+    fn a_long_version_is_cut() {
+        let body = json!({"version": "\u{e9}".repeat(5000)}).to_string();
+        let NotYet(said) = answer(&ok(&body), HealthExpect::Version, "1.0.0") else {
+            panic!()
+        };
+        assert_eq!(said.chars().count(), "last version: ".len() + MAX_QUOTE + 3);
+    }
+
+    fn seen(status: &str, restarts: u32, health: Option<&str>) -> Container {
+        let mut state = json!({"Status": status, "ExitCode": 3});
+        if let Some(word) = health {
+            state["Health"] = json!({"Status": word, "Log": [{"Output": "curl: (7)\n"}]});
+        }
+        let id = format!("sha256:{}", "ab".repeat(32));
+        serde_json::from_value(
+            json!({"Id": "3f2a", "Name": "/app", "Image": id, "RestartCount": restarts,
+            "State": state, "Config": {"Image": "x"}, "HostConfig": {}}),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn dockers_word_counts_where_there_is_a_health_check() {
+        let judge = |word| container(&seen("running", 0, Some(word)), Duration::ZERO);
+        assert_eq!(judge("healthy"), Healthy("healthy, says Docker".into()));
+        assert_eq!(
+            judge("unhealthy"),
+            Hopeless("unhealthy, says Docker: curl: (7)".into())
+        );
+        assert!(matches!(judge("starting"), NotYet(_)) && matches!(judge("splendid"), NotYet(_)));
+    }
+
+    #[test]
+    fn without_a_health_check_it_must_run_for_a_while() {
+        for health in [None, Some("none")] {
+            let judge = |steady| container(&seen("running", 0, health), steady);
+            assert!(matches!(judge(STEADY - Duration::from_millis(1)), NotYet(_)));
+            assert!(matches!(judge(STEADY), Healthy(_)));
+        }
+    }
+
+    #[test]
+    fn what_has_ended_or_ends_again_and_again_is_hopeless() {
+        for (status, restarts, hopeless) in [
+            ("exited", 0, true),
+            ("dead", 0, true),
+            ("created", 0, true),
+            ("running", 0, false),
+            ("paused", 0, false),
+            ("restarting", RESTARTS_TOLERATED, false),
+            ("running", RESTARTS_TOLERATED, false),
+            ("running", RESTARTS_TOLERATED + 1, true),
+            ("restarting", RESTARTS_TOLERATED + 1, true),
+        ] {
+            let container_is = container(&seen(status, restarts, Some("healthy")), STEADY);
+            assert_eq!(
+                matches!(container_is, Hopeless(_)),
+                hopeless,
+                "{status} {restarts}"
+            );
+            assert_eq!(
+                matches!(alive(&seen(status, restarts, None)), Hopeless(_)),
+                hopeless,
+                "{status} {restarts}"
+            );
+        }
+    }
+}

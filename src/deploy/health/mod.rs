@@ -1,0 +1,185 @@
+//! Waiting until a container answers as it should.
+//!
+//! The first probe goes out at once, the next after 100 ms, and the waits double up to the configured interval. Every
+//! probe is made by the fetch role: no byte of an answer is parsed as HTTP here. Between probes the container is looked
+//! at, because one that has ended will never answer. What was seen last is in the failure.
+
+pub mod judge;
+
+use std::time::{Duration, Instant};
+
+use crate::config::{Config, Container, HealthExpect};
+use crate::deploy::docker::{Docker, since};
+use crate::event::Phase;
+use crate::fetch;
+use crate::limits::{FIRST_PROBE_PAUSE, LOOK_INTERVAL, MAX_FETCH, PROBE_DEADLINE};
+use crate::os::privilege;
+use crate::run::{Failure, Stage};
+use judge::Verdict;
+
+/// What is asked, container or URL.
+#[derive(Clone, Copy, Debug)]
+pub enum Subject<'a> {
+    /// This URL answers; the container's end is noticed where Docker may be asked.
+    Url(&'a str, Option<Docker<'a>>),
+    /// Docker's own word, or a steady run.
+    Container(Docker<'a>),
+}
+
+/// One container's wait for health.
+#[derive(Clone, Copy, Debug)]
+pub struct Health<'a> {
+    /// All settings: how health is judged, who fetches.
+    pub config: &'a Config,
+    /// Whose health.
+    pub container: &'a Container,
+    /// What is asked.
+    pub subject: Subject<'a>,
+    /// The version that it must say.
+    pub version: &'a str,
+}
+
+/// The state of the wait.
+struct Wait {
+    start: Instant,
+    until: Instant,
+    pause: Duration,
+    /// Since when the container runs without a restart, and how many it had then.
+    steady: Option<(Instant, u32)>,
+    looked: Option<Instant>,
+    said: String,
+}
+
+impl<'a> Health<'a> {
+    /// What to ask of `container`; `None` where there is nothing to ask: the command's word counts.
+    pub fn of(
+        config: &'a Config,
+        container: &'a Container,
+        docker: Option<Docker<'a>>,
+        version: &'a str,
+    ) -> Option<Self> {
+        let expects_container = config.deploy.health.expect == HealthExpect::Container;
+        let subject = match (&container.health_url, docker) {
+            (_, None) if expects_container => Subject::Container(Docker::new(&config.deploy)),
+            (Some(url), docker) if !expects_container => Subject::Url(url, docker),
+            (_, Some(docker)) => Subject::Container(docker),
+            (_, None) => return None,
+        };
+        Some(Self {
+            config,
+            container,
+            subject,
+            version,
+        })
+    }
+
+    /// Waits until the container is healthy.
+    ///
+    /// # Errors
+    /// With the last thing that was seen, when its time is up or it has ended.
+    pub fn wait(&self, stage: &mut Stage) -> Result<(), Failure> {
+        let start = Instant::now();
+        let mut wait = Wait {
+            start,
+            until: start + self.config.deploy.health.max_wait,
+            pause: FIRST_PROBE_PAUSE.min(self.config.deploy.health.poll_interval),
+            steady: None,
+            looked: None,
+            said: String::new(),
+        };
+        loop {
+            match self.look(stage, &mut wait)? {
+                Verdict::Healthy(how) => {
+                    self.say(stage, &format!("{how} after {}", since(wait.start)));
+                    return Ok(());
+                }
+                Verdict::Hopeless(seen) => return Err(self.failed(stage, &format!("not healthy: {seen}"))),
+                Verdict::NotYet(seen) => self.wait_on(stage, &mut wait, seen)?,
+            }
+        }
+    }
+
+    /// Waits for the next look; what was seen is said when it is news.
+    fn wait_on(&self, stage: &mut Stage, wait: &mut Wait, seen: String) -> Result<(), Failure> {
+        let left = wait.until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            let given = crate::run::step::Spoken(self.config.deploy.health.max_wait);
+            return Err(self.failed(stage, &format!("not healthy after {given}: {seen}")));
+        }
+        if wait.said != seen {
+            self.say(stage, &format!("not healthy yet: {seen}"));
+            wait.said = seen;
+        }
+        stage.pause(wait.pause.min(left))?;
+        wait.pause = (wait.pause * 2).min(self.config.deploy.health.poll_interval);
+        Ok(())
+    }
+
+    fn look(&self, stage: &mut Stage, wait: &mut Wait) -> Result<Verdict, Failure> {
+        let (url, docker) = match self.subject {
+            Subject::Container(docker) => return self.look_at_container(stage, docker, wait),
+            Subject::Url(url, docker) => (url, docker),
+        };
+        let verdict = judge::answer(
+            &self.probe(url, wait),
+            self.config.deploy.health.expect,
+            self.version,
+        );
+        let due = wait.looked.is_none_or(|last| last.elapsed() >= LOOK_INTERVAL);
+        let (Verdict::NotYet(_), Some(docker), true) = (&verdict, docker, due) else {
+            return Ok(verdict);
+        };
+        wait.looked = Some(Instant::now());
+        match docker
+            .container(stage, &self.container.name)?
+            .map(|seen| judge::alive(&seen))
+        {
+            None => Ok(Verdict::Hopeless("the container is gone".into())),
+            Some(Verdict::Hopeless(seen)) => Ok(Verdict::Hopeless(seen)),
+            Some(_) => Ok(verdict),
+        }
+    }
+
+    fn look_at_container(
+        &self,
+        stage: &mut Stage,
+        docker: Docker<'_>,
+        wait: &mut Wait,
+    ) -> Result<Verdict, Failure> {
+        let Some(seen) = docker.container(stage, &self.container.name)? else {
+            return Ok(Verdict::Hopeless("there is no such container".into()));
+        };
+        wait.steady = match wait.steady {
+            _ if !seen.is_running() => None,
+            Some((start, restarts)) if restarts == seen.restart_count => Some((start, restarts)),
+            _ => Some((Instant::now(), seen.restart_count)),
+        };
+        let steady = wait.steady.map_or(Duration::ZERO, |(start, _)| start.elapsed());
+        Ok(judge::container(&seen, steady))
+    }
+
+    fn probe(&self, url: &str, wait: &Wait) -> judge::Answer {
+        let left = wait.until.saturating_duration_since(Instant::now());
+        let identity = privilege::identity(&self.config.fetch_user).map_err(|error| error.to_string())?;
+        let order = fetch::Order::new(url, identity, left.min(PROBE_DEADLINE), MAX_FETCH)
+            .trusting(self.config.issuer.ca_file.as_deref())?;
+        match fetch::get(&order) {
+            Ok(answer) => Ok((answer.status, answer.body)),
+            Err(why) => Err(why
+                .strip_prefix(&format!("get {url}: "))
+                .unwrap_or(&why)
+                .to_owned()),
+        }
+    }
+
+    fn say(&self, stage: &mut Stage, message: &str) {
+        stage.say(Phase::Health, &format!("{}: {message}", self.container.name));
+    }
+
+    fn failed(&self, stage: &mut Stage, why: &str) -> Failure {
+        if let Subject::Url(_, Some(docker)) | Subject::Container(docker) = self.subject {
+            docker.say_log(stage, &self.container.name);
+        }
+        Failure::Failed(format!("{}: {why}", self.container.name))
+    }
+}

@@ -1,0 +1,75 @@
+//! What can be checked without changing anything: the first step of each deploy, all of a dry run, and part of `check`.
+//!
+//! A fault that is found here costs nothing; the same one found after the old container was stopped costs an outage.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::{Deploy, Way, swap};
+use crate::config::{Backend, Config, Container};
+use crate::event::Phase;
+use crate::run::{Failure, Stage};
+
+/// What is wrong with the files that deploys need, without asking docker: a sentence each. For the start of the daemon
+/// and for `check`.
+pub fn complaints(config: &Config) -> Vec<String> {
+    match &config.deploy.backend {
+        Backend::Unraid { update_container, .. } => executable(update_container).err().into_iter().collect(),
+        Backend::Docker { declarations } => swap::mistakes(declarations, &config.deploy.containers),
+        Backend::Command { program, .. } => executable(program).err().into_iter().collect(),
+    }
+}
+
+impl Deploy<'_> {
+    /// Everything that can be checked, for every container; all that is wrong is said, the first of it is the failure.
+    pub(super) fn preflight(&self, stage: &mut Stage) -> Result<(), Failure> {
+        let complaints = complaints(self.config);
+        if !complaints.is_empty() {
+            return Err(Failure::Failed(complaints.join("; ")));
+        }
+        if self.way.pulls() {
+            let version = self.docker.server_version(stage)?;
+            stage.say(Phase::Preflight, &format!("docker {version} answers"));
+        }
+        let mut first = None;
+        for container in &self.config.deploy.containers {
+            match self.look_at(stage, container) {
+                Ok(()) => {}
+                Err(Failure::Failed(sentence)) => {
+                    stage.say(Phase::Preflight, &sentence);
+                    first.get_or_insert(Failure::Failed(sentence));
+                }
+                Err(ended) => return Err(ended),
+            }
+        }
+        first.map_or(Ok(()), Err)
+    }
+
+    fn look_at(&self, stage: &mut Stage, container: &Container) -> Result<(), Failure> {
+        let name = &container.name;
+        if let Way::Command(command) = self.way {
+            let program = command.program.display();
+            stage.say(Phase::Preflight, &format!("{name}: {program} can be executed"));
+            return Ok(());
+        }
+        let now = self.docker.container(stage, name)?;
+        let runs = now.as_ref().map_or("is not there yet".to_owned(), |now| {
+            format!("is {}, image {} ({})", now.describe(), now.image, now.reference())
+        });
+        stage.say(Phase::Preflight, &format!("{name}: {runs}"));
+        match self.way {
+            Way::Unraid(unraid) => unraid.check_template(stage, name, &self.config.deploy.image),
+            Way::Swap(swap) => swap.check(stage, name, now.as_ref()),
+            Way::Command(_) => Ok(()),
+        }
+    }
+}
+
+fn executable(path: &Path) -> Result<(), String> {
+    let described = |why: &str| format!("{} cannot be executed: {why}", path.display());
+    let file = path.metadata().map_err(|error| described(&error.to_string()))?;
+    match file.is_file() && file.permissions().mode() & 0o111 != 0 {
+        true => Ok(()),
+        false => Err(described("it is no file with the right to execute; chmod +x it")),
+    }
+}

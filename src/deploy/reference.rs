@@ -1,0 +1,83 @@
+//! References of images: which part of one names the image, and which the version.
+//!
+//! Pure. A `:` may belong to a registry's port, and one image has several names at Docker Hub; whoever compares
+//! references as text gets one of these wrong.
+
+/// `reference` without its tag and its digest.
+pub fn without_version(reference: &str) -> &str {
+    let tagged = reference.split_once('@').map_or(reference, |(tagged, _)| tagged);
+    match tagged.rsplit_once(':') {
+        // A `/` after the last `:` says that the `:` was a registry's port.
+        Some((name, tag)) if !tag.contains('/') => name,
+        _ => tagged,
+    }
+}
+
+/// Whether both name the same image, whatever their tags and digests: `redis` is `docker.io/library/redis`.
+pub fn same_image(one: &str, other: &str) -> bool {
+    canonical(one) == canonical(other)
+}
+
+fn canonical(reference: &str) -> String {
+    let name = without_version(reference);
+    let (registry, path) = match name.split_once('/') {
+        Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => (first, rest),
+        _ => ("docker.io", name),
+    };
+    let hub = matches!(registry, "docker.io" | "index.docker.io");
+    match (hub, path.contains('/')) {
+        (true, false) => format!("docker.io/library/{path}"),
+        (true, true) => format!("docker.io/{path}"),
+        (false, _) => format!("{registry}/{path}"),
+    }
+}
+
+/// An id as Docker gives it (`sha256:` and 64 digits, or the digits alone), short enough for a person.
+pub fn short_id(id: &str) -> &str {
+    let digits = id.find(':').map_or(0, |colon| colon + 1);
+    id.get(..digits + 12).unwrap_or(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_no_tag() {
+        for (reference, name) in [
+            ("redis", "redis"),
+            ("redis:7", "redis"),
+            ("host:5000/redis", "host:5000/redis"),
+            ("host:5000/redis:7", "host:5000/redis"),
+            ("host:5000/a/redis:7@sha256:ab", "host:5000/a/redis"),
+            ("ghcr.io/x/y@sha256:ab", "ghcr.io/x/y"),
+            ("", ""),
+        ] {
+            assert_eq!(without_version(reference), name, "{reference}");
+        }
+    }
+
+    #[test]
+    fn one_image_is_known_under_all_its_names() {
+        for (one, other, same) in [
+            ("redis:7", "docker.io/library/redis", true),
+            ("engram/app:1", "index.docker.io/engram/app:2", true),
+            ("ghcr.io/x/y:1", "ghcr.io/x/y@sha256:ab", true),
+            ("host:5000/x:1", "host:5000/x:2", true),
+            ("host:5000/x", "host:5001/x", false),
+            ("ghcr.io/x/y", "x/y", false),
+            ("ghcr.io/x/y", "ghcr.io/x/yy", false),
+            ("ghcr.io/x/y", "ghcr.io/x/Y", false),
+            ("localhost/x", "x", false),
+        ] {
+            assert_eq!(same_image(one, other), same, "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn ids_are_cut_for_people() {
+        assert_eq!(short_id("sha256:0123456789abcdef"), "sha256:0123456789ab");
+        assert_eq!(short_id("0123456789abcdef"), "0123456789ab");
+        assert_eq!(short_id("sha256:01"), "sha256:01");
+    }
+}

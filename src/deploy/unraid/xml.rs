@@ -1,0 +1,424 @@
+//! As much of XML as a template needs: text in, pieces with their places out.
+//!
+//! It never changes, unescapes or allocates what it reads, so that an edit can keep every byte it does not mean. It is
+//! stricter than XML where strictness is safe: no entities of a document's own, UTF-8 alone. What libxml (Unraid's
+//! reader) would refuse must be refused here as well, or we would edit a file that `update_container` then skips.
+
+use std::ops::Range;
+
+/// Deepest nesting. Templates have three levels.
+const MAX_DEPTH: usize = 64;
+
+/// One piece of a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// An element of this name begins.
+    Open(&'a str),
+    /// The innermost open element ends.
+    Close,
+    /// Text as written, its references not resolved.
+    Text(&'a str),
+    /// The inside of a CDATA section.
+    Verbatim(&'a str),
+    /// A comment, a processing instruction or a document type.
+    Aside,
+}
+
+/// Why a text is not XML that we read, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// Counted from 1.
+    pub line: usize,
+    /// What is wrong there.
+    pub what: &'static str,
+}
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "line {}: {}", self.line, self.what)
+    }
+}
+
+/// Reads a document piece by piece; its end is `Ok(None)`.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+    last: usize,
+    open: Vec<&'a str>,
+    close_pending: bool,
+    rooted: bool,
+}
+
+impl<'a> Reader<'a> {
+    /// A reader of `text`, at its beginning.
+    ///
+    /// # Errors
+    /// Control characters that XML does not have, anywhere in it.
+    pub fn new(text: &'a str) -> Result<Self, Broken> {
+        let start = if text.starts_with('\u{feff}') { 3 } else { 0 };
+        let reader = Self {
+            text,
+            at: start,
+            last: start,
+            open: Vec::new(),
+            close_pending: false,
+            rooted: false,
+        };
+        match text.find(|c: char| {
+            (c < ' ' && !matches!(c, '\t' | '\n' | '\r')) || c > '\u{fffd}' && c < '\u{10000}'
+        }) {
+            Some(place) => Err(reader.broken(place, "a control character")),
+            None => Ok(reader),
+        }
+    }
+
+    /// How many elements are open. Right after `Open` of the root it is 1.
+    pub fn depth(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Where the last piece stands in the text.
+    pub fn place(&self) -> Range<usize> {
+        self.last..self.at
+    }
+
+    /// The next piece.
+    ///
+    /// # Errors
+    /// Anything that is not well-formed, and a document type that defines things.
+    pub fn piece(&mut self) -> Result<Option<Piece<'a>>, Broken> {
+        self.last = self.at;
+        if std::mem::take(&mut self.close_pending) {
+            self.open.pop();
+            return Ok(Some(Piece::Close));
+        }
+        let rest = &self.text[self.at..];
+        if rest.is_empty() {
+            return self.end().map(|()| None);
+        }
+        let piece = match rest.strip_prefix('<') {
+            None => self.words(rest),
+            Some(inside) if inside.starts_with('?') => self.aside(rest, "<?", "?>"),
+            Some(inside) if inside.starts_with("!--") => self.comment(rest),
+            Some(inside) if inside.starts_with("![CDATA[") => self.verbatim(rest),
+            Some(inside) if inside.starts_with("!DOCTYPE") => self.document_type(rest),
+            Some(inside) if inside.starts_with('/') => self.close(&inside[1..]),
+            Some(inside) => self.open(inside),
+        };
+        piece.map(Some)
+    }
+
+    fn end(&self) -> Result<(), Broken> {
+        if !self.open.is_empty() {
+            return Err(self.broken(self.at, "it ends within an element"));
+        }
+        if !self.rooted {
+            return Err(self.broken(self.at, "it has no element"));
+        }
+        Ok(())
+    }
+
+    fn words(&mut self, rest: &'a str) -> Result<Piece<'a>, Broken> {
+        let words = &rest[..rest.find('<').unwrap_or(rest.len())];
+        if self.open.is_empty() && !words.chars().all(is_blank) {
+            return Err(self.broken(self.at, "text outside of the root element"));
+        }
+        self.check_words(words)?;
+        self.at += words.len();
+        Ok(Piece::Text(words))
+    }
+
+    fn check_words(&self, words: &str) -> Result<(), Broken> {
+        if words.contains("]]>") {
+            return Err(self.broken(self.at, "`]]>` outside of a CDATA section"));
+        }
+        match resolve(words) {
+            Some(_) => Ok(()),
+            None => Err(self.broken(self.at, "a `&` that begins no known reference")),
+        }
+    }
+
+    fn aside(&mut self, rest: &str, begin: &str, end: &'static str) -> Result<Piece<'a>, Broken> {
+        match rest[begin.len()..].find(end) {
+            Some(length) => {
+                self.at += begin.len() + length + end.len();
+                Ok(Piece::Aside)
+            }
+            None => Err(self.broken(self.at, "something begins here that does not end")),
+        }
+    }
+
+    fn comment(&mut self, rest: &str) -> Result<Piece<'a>, Broken> {
+        let start = self.at;
+        self.aside(rest, "<!--", "-->")?;
+        // XML forbids `--` within; libxml refuses the document for it.
+        let inside = &self.text[start + 4..self.at - 3];
+        if inside.contains("--") || inside.ends_with('-') {
+            return Err(self.broken(start, "`--` within a comment"));
+        }
+        Ok(Piece::Aside)
+    }
+
+    fn verbatim(&mut self, rest: &'a str) -> Result<Piece<'a>, Broken> {
+        const BEGIN: usize = "<![CDATA[".len();
+        if self.open.is_empty() {
+            return Err(self.broken(self.at, "text outside of the root element"));
+        }
+        let start = self.at;
+        self.aside(rest, "<![CDATA[", "]]>")?;
+        Ok(Piece::Verbatim(&self.text[start + BEGIN..self.at - 3]))
+    }
+
+    fn document_type(&mut self, rest: &str) -> Result<Piece<'a>, Broken> {
+        let end = rest.find('>').unwrap_or(rest.len());
+        if self.rooted || rest[..end].contains('[') {
+            return Err(self.broken(
+                self.at,
+                "a document type that defines things, or stands in the wrong place",
+            ));
+        }
+        self.aside(rest, "<!DOCTYPE", ">")
+    }
+
+    fn close(&mut self, inside: &str) -> Result<Piece<'a>, Broken> {
+        let name = name_of(inside);
+        let after = inside[name.len()..].trim_start_matches(is_blank);
+        if self.open.last() != Some(&name) || !after.starts_with('>') {
+            return Err(self.broken(self.at, "an end tag that does not fit"));
+        }
+        self.open.pop();
+        self.at += 2 + inside.len() - after.len() + 1;
+        Ok(Piece::Close)
+    }
+
+    fn open(&mut self, inside: &'a str) -> Result<Piece<'a>, Broken> {
+        let name = name_of(inside);
+        if name.is_empty() {
+            return Err(self.broken(self.at, "a `<` that begins nothing"));
+        }
+        if self.open.is_empty() && std::mem::replace(&mut self.rooted, true) {
+            return Err(self.broken(self.at, "a second root element"));
+        }
+        if self.open.len() == MAX_DEPTH {
+            return Err(self.broken(self.at, "elements nested too deeply"));
+        }
+        let after = self.attributes(&inside[name.len()..])?;
+        let (length, empty) = match after.strip_prefix('/') {
+            Some(end) => (end.starts_with('>').then_some(2), true),
+            None => (after.starts_with('>').then_some(1), false),
+        };
+        let length = length.ok_or_else(|| self.broken(self.at, "a tag that does not end"))?;
+        self.at += 1 + inside.len() - after.len() + length;
+        self.open.push(name);
+        self.close_pending = empty;
+        Ok(Piece::Open(name))
+    }
+
+    /// What follows the attributes in `rest`.
+    fn attributes(&self, mut rest: &'a str) -> Result<&'a str, Broken> {
+        let mut names: Vec<&str> = Vec::new();
+        loop {
+            let next = rest.trim_start_matches(is_blank);
+            if next.starts_with(['>', '/']) || next.is_empty() {
+                return Ok(next);
+            }
+            let name = name_of(next);
+            if name.is_empty()
+                || next.len() == rest.len()
+                || names.contains(&name)
+                || names.len() == MAX_DEPTH
+            {
+                return Err(self.broken(self.at, "an attribute that cannot be read, or stands there twice"));
+            }
+            names.push(name);
+            rest = self.value(&next[name.len()..])?;
+        }
+    }
+
+    /// What follows `="value"` at the beginning of `rest`.
+    fn value(&self, rest: &'a str) -> Result<&'a str, Broken> {
+        let broken = || self.broken(self.at, "an attribute without a quoted value");
+        let rest = rest
+            .trim_start_matches(is_blank)
+            .strip_prefix('=')
+            .ok_or_else(broken)?;
+        let rest = rest.trim_start_matches(is_blank);
+        let quote = rest
+            .chars()
+            .next()
+            .filter(|c| matches!(c, '"' | '\''))
+            .ok_or_else(broken)?;
+        let (value, after) = rest[1..].split_once(quote).ok_or_else(broken)?;
+        if value.contains('<') || resolve(value).is_none() {
+            return Err(self.broken(self.at, "an attribute's value with a bare `<` or `&`"));
+        }
+        Ok(after)
+    }
+
+    fn broken(&self, place: usize, what: &'static str) -> Broken {
+        let before = &self.text.as_bytes()[..place];
+        Broken {
+            line: 1 + before.iter().filter(|byte| **byte == b'\n').count(),
+            what,
+        }
+    }
+}
+
+/// `text` with its references resolved; `None` when one is unknown or is no character.
+pub fn resolve(text: &str) -> Option<String> {
+    let mut resolved = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(place) = rest.find('&') {
+        resolved.push_str(&rest[..place]);
+        let (name, after) = rest[place + 1..].split_once(';')?;
+        resolved.push(character(name)?);
+        rest = after;
+    }
+    resolved.push_str(rest);
+    Some(resolved)
+}
+
+fn character(name: &str) -> Option<char> {
+    match name {
+        "amp" => Some('&'),
+        "lt" => Some('<'),
+        "gt" => Some('>'),
+        "quot" => Some('"'),
+        "apos" => Some('\''),
+        _ => {
+            let digits = name.strip_prefix('#')?;
+            let (digits, radix) = digits.strip_prefix('x').map_or((digits, 10), |hex| (hex, 16));
+            // from_str_radix would take a sign.
+            let plain = digits.chars().all(|c| c.is_digit(radix));
+            let number = u32::from_str_radix(digits, radix).ok().filter(|_| plain)?;
+            char::from_u32(number).filter(|c| *c >= ' ' || is_blank(*c))
+        }
+    }
+}
+
+fn name_of(text: &str) -> &str {
+    let starts = |c: char| c.is_ascii_alphabetic() || matches!(c, '_' | ':') || !c.is_ascii();
+    if !text.starts_with(starts) {
+        return "";
+    }
+    let goes_on = |c: char| starts(c) || c.is_ascii_digit() || matches!(c, '-' | '.');
+    &text[..text.find(|c| !goes_on(c)).unwrap_or(text.len())]
+}
+
+fn is_blank(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\r' | '\n')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pieces(text: &str) -> Result<Vec<String>, Broken> {
+        let mut reader = Reader::new(text)?;
+        let mut found = Vec::new();
+        while let Some(piece) = reader.piece()? {
+            found.push(format!("{piece:?} {}", &text[reader.place()]));
+        }
+        Ok(found)
+    }
+
+    fn refused(text: &str) -> &'static str {
+        pieces(text).expect_err(text).what
+    }
+
+    #[test]
+    fn pieces_stand_where_they_say() {
+        let text = "\u{feff}<?xml version=\"1.0\"?>\r\n<!-- a - b --><a x='1' y = \"&lt;2\"\n><b/>t&amp;u<![CDATA[<c>]]></a >\n";
+        let found = pieces(text).unwrap();
+        assert_eq!(
+            found,
+            [
+                "Aside <?xml version=\"1.0\"?>",
+                "Text(\"\\r\\n\") \r\n",
+                "Aside <!-- a - b -->",
+                "Open(\"a\") <a x='1' y = \"&lt;2\"\n>",
+                "Open(\"b\") <b/>",
+                "Close ",
+                "Text(\"t&amp;u\") t&amp;u",
+                "Verbatim(\"<c>\") <![CDATA[<c>]]>",
+                "Close </a >",
+                "Text(\"\\n\") \n",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_libxml_refuses_is_refused() {
+        for (text, what) in [
+            ("", "no element"),
+            ("  ", "no element"),
+            ("<a>", "within an element"),
+            ("<a></b>", "does not fit"),
+            ("<a><b></a></b>", "does not fit"),
+            ("<a></a><b/>", "second root"),
+            ("<a/>x", "outside of the root"),
+            ("x<a/>", "outside of the root"),
+            ("<![CDATA[x]]><a/>", "outside of the root"),
+            ("<a>]]></a>", "`]]>`"),
+            ("<a>&</a>", "`&`"),
+            ("<a>&nbsp;</a>", "`&`"),
+            ("<a>&#0;</a>", "`&`"),
+            ("<a>&#x+41;</a>", "`&`"),
+            ("<a>&#xD800;</a>", "`&`"),
+            ("<a>\u{1}</a>", "control"),
+            ("<a>\u{fffe}</a>", "control"),
+            ("<a b></a>", "without a quoted value"),
+            ("<a b=c></a>", "without a quoted value"),
+            ("<a b='c></a>", "without a quoted value"),
+            ("<a b='<'></a>", "bare"),
+            ("<a b='&'></a>", "bare"),
+            ("<a b='1' b='2'/>", "twice"),
+            ("<a b='1'c='2'/>", "cannot be read"),
+            ("<a", "does not end"),
+            ("<a/", "does not end"),
+            ("<a / >", "does not end"),
+            ("< a/>", "begins nothing"),
+            ("<1/>", "begins nothing"),
+            ("<!-- a -- b --><a/>", "comment"),
+            ("<!-- a ---><a/>", "comment"),
+            ("<!--", "does not end"),
+            ("<a><![CDATA[</a>", "does not end"),
+            ("<!DOCTYPE a [<!ENTITY b 'c'>]><a/>", "document type"),
+            ("<a/><!DOCTYPE a>", "document type"),
+        ] {
+            assert!(refused(text).contains(what), "{text}: {}", refused(text));
+        }
+    }
+
+    #[test]
+    fn the_line_of_a_fault_is_told() {
+        assert_eq!(pieces("<a>\n\n<b>&</b></a>").unwrap_err().line, 3);
+    }
+
+    #[test]
+    fn nesting_is_bounded() {
+        let nested = |depth: usize| format!("{}{}", "<a>".repeat(depth), "</a>".repeat(depth));
+        assert!(pieces(&nested(MAX_DEPTH)).is_ok());
+        assert_eq!(refused(&nested(MAX_DEPTH + 1)), "elements nested too deeply");
+    }
+
+    #[test]
+    fn references_are_resolved() {
+        assert_eq!(resolve("a&lt;&#66;&#x43;&amp;amp;").unwrap(), "a<BC&amp;");
+        assert_eq!(resolve("&"), None);
+        assert_eq!(resolve("&;"), None);
+    }
+
+    #[test]
+    fn no_cut_of_a_document_panics() {
+        let text =
+            "\u{feff}<?x?><!DOCTYPE a><a b='\u{e9}&amp;'><!-- \u{e9} --><c/><![CDATA[\u{e9}]]>\u{e9}</a>";
+        for (end, _) in text.char_indices() {
+            assert!(pieces(&text[..end]).is_err(), "{end}");
+        }
+        for (start, _) in text.char_indices() {
+            let _ = pieces(&text[start..]);
+        }
+    }
+}

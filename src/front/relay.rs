@@ -1,0 +1,108 @@
+//! The session's answer: frames in, a stream out, a chunk and a flush a line.
+//!
+//! Knows nothing of what is said. Between two frames it watches the caller, so that the session learns at once when nobody
+//! is left to hear; how it learns is the end of the link when this process exits.
+
+use std::os::fd::AsFd;
+
+use crate::front::Caller;
+use crate::front::connection::{Connection, Lost};
+use crate::front::link::{Link, LinkEnded};
+use crate::front::request::Fault;
+use crate::http::{Answer, Head, Refusal, StreamFraming, StreamHead};
+use crate::link::{FromFront, Head as AnswerHead, Request, ToFront};
+use crate::os::poll::{self, For};
+
+/// Sends the request to the session and its answer to the caller.
+///
+/// # Errors
+/// [`Refusal::NoAnswer`] when the session ends before it answered. Once a stream has begun, a session that ends is
+/// [`Lost::SessionEnded`]: the stream is cut, not ended, and the caller can tell.
+pub fn relay(
+    link: &mut Link,
+    connection: &mut Connection,
+    caller: &Caller<'_>,
+    head: Head,
+    body: String,
+) -> Result<(), Fault> {
+    let request = Request {
+        method: head.method.as_str().to_string(),
+        path: head.path,
+        authorization: head.authorization,
+        body,
+    };
+    link.say(&FromFront::Request(request))
+        .map_err(|_| Refusal::NoAnswer)?;
+    let answer = match next_frame(link, connection) {
+        Ok(ToFront::Head(answer)) => answer,
+        Ok(_) | Err(Lost::SessionEnded) => return Err(Refusal::NoAnswer.into()),
+        Err(lost) => return Err(lost.into()),
+    };
+    match &answer.sentence {
+        Some(sentence) => {
+            let refusal = with_headers(Answer::sentence(answer.status, sentence), &answer.headers);
+            Ok(connection.write(&caller.identify(refusal).bytes(head.method))?)
+        }
+        None => {
+            let (bytes, framing) = stream_head(answer, caller).bytes(head.version);
+            connection.write(&bytes)?;
+            Ok(stream(link, connection, framing)?)
+        }
+    }
+}
+
+fn with_headers(answer: Answer, headers: &[(String, String)]) -> Answer {
+    headers
+        .iter()
+        .fold(answer, |answer, (name, value)| answer.with(name, value))
+}
+
+fn stream_head(answer: AnswerHead, caller: &Caller<'_>) -> StreamHead {
+    let mut headers = answer.headers;
+    headers.push(("Request-Id".into(), caller.request_id.into()));
+    headers.push(("Cache-Control".into(), "no-store".into()));
+    // A reverse proxy in between that gathers lines would take the promptness away; nginx asks this header.
+    headers.push(("X-Accel-Buffering".into(), "no".into()));
+    StreamHead {
+        status: answer.status,
+        content_type: "application/x-ndjson".into(),
+        headers,
+    }
+}
+
+/// Lines until the end.
+fn stream(link: &mut Link, connection: &mut Connection, framing: StreamFraming) -> Result<(), Lost> {
+    loop {
+        match next_frame(link, connection)? {
+            ToFront::Line { line } => connection.write(&framing.line(&line))?,
+            ToFront::End => return connection.write(framing.end()),
+            ToFront::Settings(_) | ToFront::Connection { .. } | ToFront::Head(_) => {
+                return Err(Lost::SessionEnded);
+            }
+        }
+    }
+}
+
+/// The next frame, as long as the caller is there.
+fn next_frame(link: &mut Link, connection: &mut Connection) -> Result<ToFront, Lost> {
+    loop {
+        if let Some(frame) = link.decoded().map_err(ended)? {
+            return Ok(frame);
+        }
+        let sources = [
+            (link.as_fd(), For::Reading),
+            (connection.as_fd(), connection.watch()),
+        ];
+        let [from_link, from_caller] = poll::wait(sources, None)?;
+        if from_caller.any() {
+            connection.still_there()?;
+        }
+        if from_link.any() {
+            link.receive().map_err(ended)?;
+        }
+    }
+}
+
+fn ended(_: LinkEnded) -> Lost {
+    Lost::SessionEnded
+}

@@ -1,0 +1,63 @@
+//! The second gate: one token, offered in the one way.
+//!
+//! With two headers, two readers could pick two tokens; so there is one header, or none.
+
+use crate::gate::Refusal;
+
+/// Case-sensitive, as the daemon before us had it.
+const SCHEME: &str = "Bearer ";
+
+/// The token in exactly one `Authorization: Bearer <token>`.
+pub fn token(authorization: &[String]) -> Result<&str, Refusal> {
+    let [value] = authorization else {
+        return Err(malformed(format!(
+            "{} Authorization headers",
+            authorization.len()
+        )));
+    };
+    match value.strip_prefix(SCHEME) {
+        Some(token) if !token.is_empty() && !token.contains(char::is_whitespace) => Ok(token),
+        Some(_) => Err(malformed("no token, or blanks in it")),
+        None => Err(malformed("another scheme than Bearer")),
+    }
+}
+
+fn malformed(detail: impl Into<String>) -> Refusal {
+    Refusal::Authorization {
+        detail: detail.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offered(headers: &[&str]) -> Option<String> {
+        let headers: Vec<String> = headers.iter().map(|header| header.to_string()).collect();
+        token(&headers).ok().map(String::from)
+    }
+
+    #[test]
+    fn exactly_one_bearer_token_is_taken() {
+        assert_eq!(offered(&["Bearer a.b.c"]), Some("a.b.c".into()));
+        for headers in [
+            &[][..],
+            &["Bearer a.b.c", "Bearer a.b.c"],
+            &["Bearer a.b.c", ""],
+            &[""],
+            &["Bearer"],
+            &["Bearer "],
+            &["Bearer  a.b.c"],
+            &["Bearer a.b.c "],
+            &["Bearer a.b.c d"],
+            &["Bearer\ta.b.c"],
+            &["bearer a.b.c"],
+            &["BEARER a.b.c"],
+            &["Basic a.b.c"],
+            &["a.b.c"],
+            &[" Bearer a.b.c"],
+        ] {
+            assert_eq!(offered(headers), None, "{headers:?}");
+        }
+    }
+}

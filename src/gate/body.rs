@@ -1,0 +1,293 @@
+//! The fifth gate: what is asked for.
+//!
+//! A body becomes an [`Ask`] here, once and for all: whatever works with a version or a commit later gets a type that
+//! cannot hold anything else. Members that nobody knows are ignored, since clients may be newer than we are.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::config::BodyRule;
+use crate::gate::Refusal;
+use crate::jwt::json;
+
+const NOT_AN_OBJECT: &str = "body must be a JSON object with each name once";
+const BAD_VERSION: &str = "version must match X.Y.Z semver";
+const BAD_SHA: &str = "sha must be 7 to 40 lowercase hex characters";
+const BAD_DRY_RUN: &str = "dry_run must be true or false";
+
+/// What a request asks for, as one of the things that can be asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case")]
+pub enum Ask {
+    /// Deploy a version.
+    Deploy {
+        /// Of the image.
+        version: Version,
+        /// The commit it was built from, for the record.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sha: Option<Sha>,
+        /// Check everything, change nothing.
+        #[serde(default)]
+        dry_run: bool,
+    },
+}
+
+/// `X.Y.Z`: three numbers below 2^64 without leading zeros (semver.org, items 2 and 3; no pre-release, no build).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Version(String);
+
+/// A commit: 7 to 40 lower-case hex digits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Sha(String);
+
+/// Reads a body by the endpoint's rule.
+pub fn read(rule: BodyRule, body: &[u8]) -> Result<Ask, Refusal> {
+    let members = json::object(body).map_err(|fault| refuse(NOT_AN_OBJECT, fault))?;
+    match rule {
+        BodyRule::Deploy => deploy(&members),
+    }
+}
+
+fn deploy(members: &BTreeMap<String, Value>) -> Result<Ask, Refusal> {
+    Ok(Ask::Deploy {
+        version: text(members, "version", BAD_VERSION)?.ok_or_else(|| refuse(BAD_VERSION, "no version"))?,
+        sha: text(members, "sha", BAD_SHA)?,
+        dry_run: match members.get("dry_run") {
+            None => false,
+            Some(Value::Bool(dry_run)) => *dry_run,
+            Some(other) => return Err(refuse(BAD_DRY_RUN, other)),
+        },
+    })
+}
+
+/// The member `name` as a `T`, when it is there.
+fn text<T: TryFrom<String>>(
+    members: &BTreeMap<String, Value>,
+    name: &str,
+    sentence: &'static str,
+) -> Result<Option<T>, Refusal> {
+    match members.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => match T::try_from(text.clone()) {
+            Ok(value) => Ok(Some(value)),
+            Err(_) => Err(refuse(sentence, format_args!("{name} is {text:?}"))),
+        },
+        Some(other) => Err(refuse(sentence, format_args!("{name} is {other}"))),
+    }
+}
+
+fn refuse(sentence: &'static str, detail: impl fmt::Display) -> Refusal {
+    Refusal::Body {
+        sentence,
+        detail: detail.to_string(),
+    }
+}
+
+fn is_version(text: &str) -> bool {
+    let numbers: Vec<&str> = text.splitn(4, '.').collect();
+    numbers.len() == 3 && numbers.into_iter().all(is_version_number)
+}
+
+fn is_version_number(text: &str) -> bool {
+    let leading_zero = text.len() > 1 && text.starts_with('0');
+    !leading_zero && text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u64>().is_ok()
+}
+
+fn is_sha(text: &str) -> bool {
+    (7..=40).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// The rule that a text did not keep; fit for a caller.
+type Rule = &'static str;
+
+impl TryFrom<String> for Version {
+    type Error = Rule;
+
+    fn try_from(text: String) -> Result<Self, Rule> {
+        if is_version(&text) {
+            Ok(Self(text))
+        } else {
+            Err(BAD_VERSION)
+        }
+    }
+}
+
+impl TryFrom<String> for Sha {
+    type Error = Rule;
+
+    fn try_from(text: String) -> Result<Self, Rule> {
+        if is_sha(&text) {
+            Ok(Self(text))
+        } else {
+            Err(BAD_SHA)
+        }
+    }
+}
+
+impl From<Version> for String {
+    fn from(version: Version) -> String {
+        version.0
+    }
+}
+
+impl From<Sha> for String {
+    fn from(sha: Sha) -> String {
+        sha.0
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Sha {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sentence(body: &str) -> Option<String> {
+        read(BodyRule::Deploy, body.as_bytes()).err().map(|refusal| {
+            assert_eq!(refusal.status(), 400);
+            refusal.sentence().into_owned()
+        })
+    }
+
+    #[test]
+    fn a_good_body_is_what_it_says() {
+        let body = br#"{"version":"0.5.61","sha":"abc1234","dry_run":true,"unknown":{"x":[1]}}"#;
+        let Ask::Deploy {
+            version,
+            sha,
+            dry_run,
+        } = read(BodyRule::Deploy, body).unwrap();
+        assert_eq!(
+            (version.to_string(), sha.unwrap().to_string(), dry_run),
+            ("0.5.61".into(), "abc1234".into(), true)
+        );
+        let Ask::Deploy { sha, dry_run, .. } = read(BodyRule::Deploy, br#"{"version":"1.0.0"}"#).unwrap();
+        assert_eq!((sha, dry_run), (None, false));
+    }
+
+    #[test]
+    fn a_version_is_three_plain_numbers() {
+        for good in ["0.0.0", "0.5.61", "10.20.30", "20260102.1.18446744073709551615"] {
+            assert_eq!(sentence(&format!(r#"{{"version":"{good}"}}"#)), None, "{good}");
+        }
+        for bad in [
+            "",
+            "1",
+            "1.2",
+            "1.2.3.4",
+            "1.2.",
+            ".1.2",
+            "1..2",
+            "v1.2.3",
+            "1.2.3-rc1",
+            "1.2.3+b",
+            "01.2.3",
+            "1.02.3",
+            "1.2.00",
+            " 1.2.3",
+            "1.2.3 ",
+            "1.2.3\\n",
+            "1.2.x",
+            "-1.2.3",
+            "+1.2.3",
+            "1.2.3/../x",
+            "1.2.18446744073709551616",
+            "\u{661}.2.3",
+            "latest",
+        ] {
+            assert_eq!(
+                sentence(&format!(r#"{{"version":"{bad}"}}"#)),
+                Some(BAD_VERSION.into()),
+                "{bad:?}"
+            );
+        }
+        for bad in [
+            "{}",
+            r#"{"version":1}"#,
+            r#"{"version":null}"#,
+            r#"{"version":["1.2.3"]}"#,
+            r#"{"Version":"1.2.3"}"#,
+        ] {
+            assert_eq!(sentence(bad), Some(BAD_VERSION.into()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_commit_is_lower_case_hex() {
+        for good in ["abc1234", &"0123456789abcdef".repeat(3)[..40]] {
+            assert_eq!(
+                sentence(&format!(r#"{{"version":"1.2.3","sha":"{good}"}}"#)),
+                None,
+                "{good}"
+            );
+        }
+        for bad in [
+            "\"\"",
+            "\"abc123\"",
+            "\"ABC1234\"",
+            "\"abc123g\"",
+            "\"abc1234 \"",
+            "null",
+            "7",
+            "[]",
+        ] {
+            assert_eq!(
+                sentence(&format!(r#"{{"version":"1.2.3","sha":{bad}}}"#)),
+                Some(BAD_SHA.into()),
+                "{bad}"
+            );
+        }
+        assert_eq!(
+            sentence(&format!(r#"{{"version":"1.2.3","sha":"{}"}}"#, "a".repeat(41))),
+            Some(BAD_SHA.into())
+        );
+    }
+
+    #[test]
+    fn a_mistyped_member_does_not_count_as_absent() {
+        for bad in ["\"true\"", "1", "0", "null", "[]"] {
+            let body = format!(r#"{{"version":"1.2.3","dry_run":{bad}}}"#);
+            assert_eq!(sentence(&body), Some(BAD_DRY_RUN.into()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_body_is_one_object_with_each_name_once() {
+        for bad in [
+            "",
+            "version=1.2.3",
+            "\"1.2.3\"",
+            r#"["1.2.3"]"#,
+            r#"{"version":"1.2.3","version":"1.2.4"}"#,
+            r#"{"version":"1.2.3","\u0076ersion":"1.2.4"}"#,
+            r#"{"version":"1.2.3","dry_run":true,"dry_run":false}"#,
+            r#"{"version":"1.2.3"} {"version":"1.2.3"}"#,
+        ] {
+            assert_eq!(sentence(bad), Some(NOT_AN_OBJECT.into()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_record_cannot_bring_back_what_no_body_could_hold() {
+        assert!(serde_json::from_str::<Version>("\"1.2.3/../x\"").is_err());
+        assert!(serde_json::from_str::<Sha>("\"$(id)\"").is_err());
+        let ask = read(BodyRule::Deploy, br#"{"version":"1.2.3","sha":"abc1234"}"#).unwrap();
+        let text = serde_json::to_string(&ask).unwrap();
+        assert_eq!(serde_json::from_str::<Ask>(&text).unwrap(), ask);
+    }
+}

@@ -1,0 +1,463 @@
+use super::support::{AUDIENCE, Folder, ISSUER, NOW, at, good_claims};
+use super::*;
+use crate::config::{BodyRule, Expected, Pin};
+use crate::jwt::mint::Key;
+use serde_json::json;
+use std::cell::Cell;
+
+const RUN: &str = "20260102T030405Z-0123abcd";
+const OTHER_RUN: &str = "20260102T030406Z-89abcdef";
+const WORKFLOW: &str = "engram-app/engram/.github/workflows/deploy.yml@refs/heads/main";
+
+/// A world in which everything is right; a test spoils one thing.
+struct World {
+    folder: Folder,
+    memory: Memory,
+    allowed: Sources,
+    endpoint: Endpoint,
+    request: Request,
+    now: u64,
+    issuer_answers: bool,
+    room: bool,
+    given_back: Cell<u32>,
+}
+
+type Spoil = fn(&mut World);
+
+#[derive(Debug)]
+struct Place<'w> {
+    run_id: &'static str,
+    given_back: Option<&'w Cell<u32>>,
+}
+
+impl Reservation for Place<'_> {
+    fn run_id(&self) -> &str {
+        self.run_id
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.given_back.inspect(|count| count.set(count.get() + 1));
+    }
+}
+
+fn pin(claim: &str, values: &[&str]) -> Pin {
+    Pin {
+        claim: claim.into(),
+        expected: Expected::AnyOf(values.iter().map(|value| value.to_string()).collect()),
+    }
+}
+
+fn endpoint() -> Endpoint {
+    Endpoint {
+        name: "deploy",
+        path: "/deploy",
+        audience: AUDIENCE.into(),
+        pins: vec![
+            pin("repository", &["engram-app/engram"]),
+            pin("workflow_ref", &["other", WORKFLOW]),
+            pin("ref", &["refs/heads/main"]),
+        ],
+        body: BodyRule::Deploy,
+        job: Job::Deploy,
+    }
+}
+
+impl World {
+    fn new() -> World {
+        let folder = Folder::new();
+        let memory = Memory::of(folder.path());
+        memory.create(Past::Unused, at(NOW)).unwrap();
+        let request = Request {
+            peer: "192.0.2.7".parse().unwrap(),
+            method: "POST".into(),
+            path: "/deploy".into(),
+            authorization: vec![format!("Bearer {}", Key::shared().sign(&good_claims("id-1")))],
+            body: br#"{"version":"1.2.3"}"#.to_vec(),
+        };
+        World {
+            folder,
+            memory,
+            allowed: Sources::parse("192.0.2.0/24").unwrap(),
+            endpoint: endpoint(),
+            request,
+            now: NOW,
+            issuer_answers: true,
+            room: true,
+            given_back: Cell::new(0),
+        }
+    }
+
+    fn with_claim(mut self, name: &str, value: Value) -> World {
+        let mut claims = good_claims("id-1");
+        claims.insert(name.into(), value);
+        self.request.authorization = vec![format!("Bearer {}", Key::shared().sign(&claims))];
+        self
+    }
+
+    fn token(&self) -> &str {
+        self.request.authorization[0].strip_prefix("Bearer ").unwrap()
+    }
+
+    /// Another signature of the same length.
+    fn forge(&mut self) {
+        let header = &mut self.request.authorization[0];
+        let first = header.rfind('.').unwrap() + 1;
+        let other = if header[first..].starts_with('A') {
+            "B"
+        } else {
+            "A"
+        };
+        header.replace_range(first..=first, other);
+    }
+
+    fn with_gates<T>(&self, act: impl FnOnce(&Gates<'_>) -> T) -> T {
+        let fetch = || {
+            if self.issuer_answers {
+                Ok(Key::shared().jwks())
+            } else {
+                Err("no route to host".to_owned())
+            }
+        };
+        let keys = Keys::new(
+            self.folder.path(),
+            self.folder.path(),
+            "https://issuer.example/jwks",
+            &fetch,
+        );
+        act(&Gates {
+            allowed: &self.allowed,
+            issuer: ISSUER,
+            keys,
+            memory: &self.memory,
+        })
+    }
+
+    fn admit(&self) -> Result<(Grant, Place<'_>), Refusal> {
+        let reserve = |_: &Permitted| match self.room {
+            true => Ok(Place {
+                run_id: RUN,
+                given_back: Some(&self.given_back),
+            }),
+            false => Err(Refusal::QueueFull {
+                retry_after: std::time::Duration::from_secs(30),
+            }),
+        };
+        self.with_gates(|gates| admit(&self.request, &self.endpoint, gates, at(self.now), reserve))
+    }
+
+    fn read(&self, run_id: &str) -> Result<Reader, Refusal> {
+        self.with_gates(|gates| admit_reader(&self.request, &self.endpoint, gates, at(self.now), run_id))
+    }
+
+    fn explain(&self) -> Vec<Finding> {
+        self.with_gates(|gates| explain(self.token().as_bytes(), &self.endpoint, gates, at(self.now)))
+    }
+
+    fn refused(&self) -> (u16, String) {
+        let refusal = self.admit().map(|_| ()).unwrap_err();
+        (refusal.status(), refusal.sentence().into_owned())
+    }
+}
+
+#[test]
+fn a_good_request_is_granted_with_what_it_asked_for_and_who_asked() {
+    let world = World::new();
+    let (grant, place) = world.admit().unwrap();
+    let permitted = grant.permitted();
+    assert_eq!((permitted.endpoint(), permitted.job()), ("deploy", Job::Deploy));
+    let Ask::Deploy { version, .. } = permitted.ask();
+    assert_eq!(version.to_string(), "1.2.3");
+    assert_eq!(permitted.claims()["actor"], "octocat");
+    assert_eq!(permitted.token(), TokenHash::of("id-1"));
+    assert_eq!(
+        world.memory.run_of(&permitted.token()).unwrap().as_deref(),
+        Some(place.run_id())
+    );
+    assert!(
+        !format!("{grant:?}").contains(world.token()),
+        "the token is not in what is kept"
+    );
+}
+
+#[test]
+fn every_gate_refuses_in_its_own_words() {
+    let cases: [(&str, Spoil, u16, &str); 9] = [
+        (
+            "source",
+            |w| w.request.peer = "198.51.100.1".parse().unwrap(),
+            403,
+            "source IP not permitted",
+        ),
+        (
+            "header",
+            |w| w.request.authorization.clear(),
+            401,
+            "missing or malformed Authorization header",
+        ),
+        (
+            "shape",
+            |w| w.request.authorization[0] = "Bearer a.b".into(),
+            401,
+            "token rejected: three parts",
+        ),
+        ("signature", World::forge, 401, "token rejected: signature"),
+        (
+            "keys",
+            |w| w.issuer_answers = false,
+            503,
+            "the issuer's keys cannot be had",
+        ),
+        ("time", |w| w.now = NOW + 330, 401, "token rejected: expiry (exp)"),
+        (
+            "audience",
+            |w| w.endpoint.audience = "engram-tf-apply".into(),
+            401,
+            "token rejected: audience (aud)",
+        ),
+        (
+            "body",
+            |w| w.request.body = br#"{"version":"latest"}"#.to_vec(),
+            400,
+            "version must match X.Y.Z semver",
+        ),
+        ("room", |w| w.room = false, 503, "the queue is full"),
+    ];
+    for (gate, spoil, status, sentence) in cases {
+        let mut world = World::new();
+        spoil(&mut world);
+        assert_eq!(world.refused(), (status, sentence.to_owned()), "{gate}");
+        assert_eq!(world.memory.inspect(), Ok(0), "{gate} burned the token");
+    }
+}
+
+#[test]
+fn a_gate_is_not_asked_before_the_one_in_front_of_it() {
+    // Everything is wrong; what is mended first, from the outside in, is what stops complaining.
+    let mut world = World::new().with_claim("repository", json!("evil/engram"));
+    world.request.peer = "198.51.100.1".parse().unwrap();
+    let token = world.request.authorization.remove(0);
+    world.issuer_answers = false;
+    world.request.body = b"nonsense".to_vec();
+    world.room = false;
+    let mut told = vec![world.refused().1];
+    world.request.peer = "192.0.2.1".parse().unwrap();
+    told.push(world.refused().1);
+    world.request.authorization = vec![token];
+    told.push(world.refused().1);
+    world.issuer_answers = true;
+    world.now += 60;
+    told.push(world.refused().1);
+    let mut world = World {
+        request: World::new().request,
+        ..world
+    };
+    world.request.body = b"nonsense".to_vec();
+    told.push(world.refused().1);
+    world.request.body = br#"{"version":"1.2.3"}"#.to_vec();
+    told.push(world.refused().1);
+    world.room = true;
+    drop(world.admit().unwrap());
+    told.push(world.refused().1);
+    assert_eq!(
+        told,
+        [
+            "source IP not permitted",
+            "missing or malformed Authorization header",
+            "the issuer's keys cannot be had",
+            "token rejected: claim repository",
+            "body must be a JSON object with each name once",
+            "the queue is full",
+            "token replay detected",
+        ]
+    );
+}
+
+#[test]
+fn every_pin_is_compared_whole() {
+    for (claim, value) in [
+        ("repository", json!("Engram-App/engram")),
+        ("repository", json!("engram-app/engram2")),
+        ("repository", json!(["engram-app/engram"])),
+        ("repository", json!(null)),
+        (
+            "workflow_ref",
+            json!("engram-app/engram/.github/workflows/deploy.yml@refs/heads/evil"),
+        ),
+        ("workflow_ref", json!(format!("{WORKFLOW}2"))),
+        ("workflow_ref", json!(format!("x{WORKFLOW}"))),
+        ("ref", json!("refs/heads/main\u{0}")),
+        ("ref", json!("")),
+    ] {
+        let world = World::new().with_claim(claim, value.clone());
+        assert_eq!(
+            world.refused(),
+            (401, format!("token rejected: claim {claim}")),
+            "{value}"
+        );
+        let detail = world.admit().unwrap_err().detail();
+        assert!(!detail.contains('\0'), "{detail}");
+    }
+    let mut world = World::new();
+    world.endpoint.pins.push(pin("environment", &["production"]));
+    assert_eq!(
+        world.refused().1,
+        "token rejected: claim environment",
+        "a claim that is missing refuses"
+    );
+}
+
+#[test]
+fn an_endpoint_without_pins_lets_nobody_in() {
+    let mut world = World::new();
+    world.endpoint.pins.clear();
+    assert_eq!(world.refused().0, 401);
+}
+
+#[test]
+fn a_caller_never_learns_what_was_expected() {
+    for world in [
+        World::new().with_claim("repository", json!("evil/engram")),
+        World::new().with_claim("iss", json!("https://evil.example")),
+        World::new().with_claim("aud", json!("something")),
+    ] {
+        let refusal = world.admit().unwrap_err();
+        for secret in ["engram", "issuer.example", "evil", "something"] {
+            assert!(!refusal.sentence().contains(secret), "{}", refusal.sentence());
+        }
+        assert!(refusal.detail().contains("must be"), "{}", refusal.detail());
+        assert!(!refusal.detail().contains(world.token()));
+    }
+}
+
+#[test]
+fn a_place_taken_for_a_used_token_is_given_back() {
+    let world = World::new();
+    drop(world.admit().unwrap());
+    assert_eq!(world.given_back.get(), 1);
+    assert_eq!(world.refused(), (401, "token replay detected".into()));
+    assert_eq!(world.given_back.get(), 2);
+    assert_eq!(world.admit().unwrap_err(), Refusal::Replay { run_id: RUN.into() });
+}
+
+#[test]
+fn one_memory_serves_all_endpoints() {
+    let mut world = World::new();
+    drop(world.admit().unwrap());
+    world.endpoint.name = "other";
+    world.endpoint.path = "/other";
+    assert_eq!(world.refused().1, "token replay detected");
+}
+
+#[test]
+fn a_damaged_memory_lets_nobody_in() {
+    let world = World::new();
+    std::fs::remove_file(world.folder.path().join("jti")).unwrap();
+    assert_eq!(world.refused(), (503, "the replay memory cannot be used".into()));
+    assert_eq!(world.read(RUN).unwrap_err().status(), 503);
+}
+
+#[test]
+fn a_reader_needs_no_first_use_and_spends_none() {
+    let mut world = World::new();
+    world.request.body.clear();
+    assert_eq!(world.read(OTHER_RUN).unwrap().claims()["actor"], "octocat");
+    assert_eq!(world.memory.inspect(), Ok(0));
+    world.request.body = br#"{"version":"1.2.3"}"#.to_vec();
+    drop(world.admit().unwrap());
+    assert!(world.read(RUN).is_ok(), "the run that it started");
+    assert_eq!(
+        world.read(OTHER_RUN).unwrap_err().sentence(),
+        "token replay detected"
+    );
+}
+
+#[test]
+fn a_reader_passes_the_gates_of_the_endpoint() {
+    let mut stranger = World::new();
+    stranger.request.peer = "198.51.100.1".parse().unwrap();
+    assert_eq!(stranger.read(RUN).unwrap_err().status(), 403);
+    let fork = World::new().with_claim("repository", json!("evil/engram"));
+    assert_eq!(
+        fork.read(RUN).unwrap_err().sentence(),
+        "token rejected: claim repository"
+    );
+    let late = World {
+        now: NOW + 330,
+        ..World::new()
+    };
+    assert_eq!(
+        late.read(RUN).unwrap_err().sentence(),
+        "token rejected: expiry (exp)"
+    );
+}
+
+fn verdict<'f>(findings: &'f [Finding], rule: &str) -> &'f Verdict {
+    &findings
+        .iter()
+        .find(|finding| finding.rule == rule)
+        .unwrap_or_else(|| panic!("no rule {rule:?}"))
+        .verdict
+}
+
+#[test]
+fn explaining_a_good_token_passes_every_rule_and_spends_nothing() {
+    let world = World::new();
+    let findings = world.explain();
+    assert!(
+        findings.iter().all(|finding| finding.verdict == Verdict::Pass),
+        "{findings:#?}"
+    );
+    assert_eq!(findings.len(), 7 + 3 + 9 + 3 + 1);
+    assert_eq!(world.memory.inspect(), Ok(0));
+    drop(world.admit().unwrap());
+    assert_eq!(
+        *verdict(&world.explain(), "first use"),
+        Verdict::Fail(format!("it started run {RUN}"))
+    );
+}
+
+#[test]
+fn explaining_goes_on_after_a_claim_that_fails() {
+    let mut world = World::new().with_claim("repository", json!("evil/engram"));
+    world.now = NOW + 500;
+    let findings = world.explain();
+    for (rule, fails) in [
+        ("signature", false),
+        ("issuer (iss)", false),
+        ("expiry (exp)", true),
+        ("claim repository", true),
+        ("claim workflow_ref", false),
+        ("claim ref", false),
+    ] {
+        assert_eq!(
+            matches!(verdict(&findings, rule), Verdict::Fail(_)),
+            fails,
+            "{rule}"
+        );
+        assert_eq!(*verdict(&findings, rule) == Verdict::Pass, !fails, "{rule}");
+    }
+    assert_eq!(*verdict(&findings, "first use"), Verdict::NotReached);
+}
+
+#[test]
+fn explaining_does_not_read_claims_that_nobody_signed() {
+    let mut world = World::new();
+    world.forge();
+    let findings = world.explain();
+    assert!(matches!(verdict(&findings, "signature"), Verdict::Fail(_)));
+    let after = findings.iter().skip_while(|finding| finding.rule != "payload");
+    assert!(after.clone().count() > 10);
+    assert!(
+        after
+            .into_iter()
+            .all(|finding| finding.verdict == Verdict::NotReached),
+        "{findings:#?}"
+    );
+    world.request.authorization[0] = "Bearer a.b.c.d".into();
+    let findings = world.explain();
+    assert_eq!(*verdict(&findings, "length"), Verdict::Pass);
+    assert!(matches!(verdict(&findings, "three parts"), Verdict::Fail(_)));
+    assert_eq!(*verdict(&findings, "base64url"), Verdict::NotReached);
+}

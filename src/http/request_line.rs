@@ -1,0 +1,89 @@
+//! The request line: a line -> method, path, version.
+
+use super::fields::is_token;
+use super::{Method, Refusal, Version};
+use crate::limits::MAX_TARGET;
+
+/// A request line that has been checked.
+#[derive(Debug)]
+pub(super) struct RequestLine {
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) version: Version,
+}
+
+impl RequestLine {
+    /// Takes the line without its CR and LF.
+    pub(super) fn parse(line: &[u8]) -> Result<RequestLine, Refusal> {
+        let mut parts = line.split(|b| *b == b' ');
+        let (Some(method), Some(target), Some(version), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(Refusal::RequestLine);
+        };
+        let method = parse_method(method)?;
+        // Before the target: the preface of HTTP/2 is `PRI * HTTP/2.0`, and its version is what is wrong with it.
+        let version = parse_version(version)?;
+        Ok(RequestLine {
+            method,
+            path: parse_target(target)?,
+            version,
+        })
+    }
+}
+
+fn parse_method(method: &[u8]) -> Result<Method, Refusal> {
+    match method {
+        b"GET" => Ok(Method::Get),
+        b"HEAD" => Ok(Method::Head),
+        b"POST" => Ok(Method::Post),
+        other if is_token(other) => Ok(Method::Other),
+        _ => Err(Refusal::RequestLine),
+    }
+}
+
+fn parse_version(version: &[u8]) -> Result<Version, Refusal> {
+    match version {
+        b"HTTP/1.1" => Ok(Version::Http11),
+        b"HTTP/1.0" => Ok(Version::Http10),
+        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+            if major.is_ascii_digit() && minor.is_ascii_digit() =>
+        {
+            Err(Refusal::Version)
+        }
+        _ => Err(Refusal::RequestLine),
+    }
+}
+
+/// The path of an origin-form target (RFC 9112, 3.2.1). No path of ours needs an escape, so none is decoded, and no
+/// endpoint reads a query, so it ends here.
+fn parse_target(target: &[u8]) -> Result<String, Refusal> {
+    if target.len() > MAX_TARGET {
+        return Err(Refusal::TargetTooLong);
+    }
+    if target.first() != Some(&b'/') {
+        return Err(Refusal::TargetForm);
+    }
+    let (path, query) = match target.iter().position(|b| *b == b'?') {
+        Some(at) => (&target[..at], &target[at..]),
+        None => (target, &target[..0]),
+    };
+    if path.contains(&b'%') {
+        return Err(Refusal::TargetEncoded);
+    }
+    if !path.iter().all(|b| is_path_byte(*b)) || !query.iter().all(|b| b.is_ascii_graphic() && *b != b'#') {
+        return Err(Refusal::TargetBytes);
+    }
+    if path
+        .split(|b| *b == b'/')
+        .any(|segment| segment == b"." || segment == b"..")
+    {
+        return Err(Refusal::TargetDots);
+    }
+    String::from_utf8(path.to_vec()).map_err(|_| Refusal::TargetBytes)
+}
+
+/// `pchar` of RFC 3986 without the escape, and the slash.
+fn is_path_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(&byte)
+}

@@ -1,0 +1,299 @@
+//! A token as text: `header.payload.signature`, the compact form of RFC 7515 and no other.
+//!
+//! Runs on whatever a stranger sends, so it looks at little and bounds it first. It reads the header, because that
+//! names the key; the payload stays a string of bytes until the signature holds.
+
+use std::collections::BTreeMap;
+
+use crate::jwt::check::{Check, Rejected};
+use crate::jwt::{base64url, json};
+use crate::limits::{MAX_KID, MAX_TOKEN};
+
+/// Members a header may have. Any other one could bring a key along (`jwk`, `jku`, `x5c`, `x5u`) or change the meaning
+/// of the rest (`crit`, `b64`, `zip`). `x5t` is GitHub's and is not looked at.
+const MEMBERS: [&str; 4] = ["alg", "typ", "kid", "x5t"];
+
+/// A well-formed token of which nothing is known to be true.
+#[derive(Debug)]
+pub struct Unverified<'t> {
+    /// Header, dot, payload: exactly the bytes that came, which are what is signed.
+    pub(super) signed_text: &'t [u8],
+    pub(super) payload: Vec<u8>,
+    pub(super) signature: Vec<u8>,
+    kid: String,
+}
+
+impl<'t> Unverified<'t> {
+    /// Takes the text apart.
+    ///
+    /// # Errors
+    /// The first of [`Check::SHAPE`] that does not hold.
+    pub fn parse(token: &'t [u8]) -> Result<Self, Rejected> {
+        bounded(token)?;
+        let [header, payload, signature] = parts_of(token)?;
+        let signed_text = &token[..header.len() + 1 + payload.len()];
+        let [header, payload, signature] = [decoded(header)?, decoded(payload)?, decoded(signature)?];
+        let header = header_of(&header)?;
+        check_algorithm(&header)?;
+        check_type(&header)?;
+        let kid = kid_of(&header)?;
+        Ok(Self {
+            signed_text,
+            payload,
+            signature,
+            kid,
+        })
+    }
+
+    /// What the token says its key is called: good for looking up that key and for nothing else.
+    pub fn kid(&self) -> &str {
+        &self.kid
+    }
+}
+
+fn bounded(token: &[u8]) -> Result<(), Rejected> {
+    if token.len() > MAX_TOKEN {
+        return Err(Check::Length.rejects(format_args!(
+            "{} bytes, at most {MAX_TOKEN} are read",
+            token.len()
+        )));
+    }
+    Ok(())
+}
+
+fn parts_of(token: &[u8]) -> Result<[&[u8]; 3], Rejected> {
+    // Four at most: a text of nothing but dots costs no more than any other.
+    let parts: Vec<&[u8]> = token.splitn(4, |byte| *byte == b'.').collect();
+    match parts[..] {
+        [header, payload, signature] if parts.iter().all(|part| !part.is_empty()) => {
+            Ok([header, payload, signature])
+        }
+        [_, _, _] => Err(Check::Parts.rejects("an empty part")),
+        _ => Err(Check::Parts.rejects("not three parts with dots between them")),
+    }
+}
+
+fn decoded(part: &[u8]) -> Result<Vec<u8>, Rejected> {
+    base64url::decode(part).map_err(|fault| Check::Encoding.rejects(fault))
+}
+
+fn header_of(text: &[u8]) -> Result<BTreeMap<String, String>, Rejected> {
+    let header = json::flat_object(text).map_err(|fault| Check::Header.rejects(fault))?;
+    match header.keys().find(|name| !MEMBERS.contains(&name.as_str())) {
+        Some(name) => Err(Check::Header.rejects(format_args!("member {name:?} is not one of {MEMBERS:?}"))),
+        None => Ok(header),
+    }
+}
+
+fn check_algorithm(header: &BTreeMap<String, String>) -> Result<(), Rejected> {
+    match header.get("alg").map(String::as_str) {
+        Some("RS256") => Ok(()),
+        other => Err(Check::Algorithm.rejects(format_args!("alg is {other:?}, must be RS256"))),
+    }
+}
+
+fn check_type(header: &BTreeMap<String, String>) -> Result<(), Rejected> {
+    match header.get("typ").map(String::as_str) {
+        None | Some("JWT") => Ok(()),
+        other => Err(Check::Type.rejects(format_args!("typ is {other:?}, must be JWT"))),
+    }
+}
+
+fn kid_of(header: &BTreeMap<String, String>) -> Result<String, Rejected> {
+    match header.get("kid") {
+        Some(kid) if is_key_id(kid) => Ok(kid.clone()),
+        Some(kid) => Err(Check::KeyId.rejects(format_args!(
+            "kid of {} bytes, must be 1 to {MAX_KID} printable",
+            kid.len()
+        ))),
+        None => Err(Check::KeyId.rejects("no kid")),
+    }
+}
+
+/// True for what can name a key: printable ASCII without blanks, bounded.
+pub(super) fn is_key_id(kid: &str) -> bool {
+    (1..=MAX_KID).contains(&kid.len()) && kid.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jwt::mint::base64url as spell;
+
+    /// A token with this header; payload and signature are what they like.
+    fn with_header(header: &str) -> String {
+        format!("{}.{}.c2ln", spell(header.as_bytes()), spell(b"{}"))
+    }
+
+    fn refused_by(token: &str) -> Option<Check> {
+        Unverified::parse(token.as_bytes())
+            .err()
+            .map(|rejected| rejected.check)
+    }
+
+    const GOOD: &str = r#"{"alg":"RS256","typ":"JWT","kid":"k1","x5t":"t"}"#;
+
+    #[test]
+    fn a_well_formed_token_is_taken_apart_at_its_dots() {
+        let token = with_header(GOOD);
+        let parsed = Unverified::parse(token.as_bytes()).unwrap();
+        assert_eq!(parsed.kid(), "k1");
+        assert_eq!(parsed.payload, b"{}");
+        assert_eq!(parsed.signature, b"sig");
+        assert_eq!(parsed.signed_text, token.rsplit_once('.').unwrap().0.as_bytes());
+    }
+
+    #[test]
+    fn a_token_over_the_bound_is_refused_before_anything_is_looked_at() {
+        let longest = format!("{:A<MAX_TOKEN$}", with_header(GOOD));
+        assert_ne!(refused_by(&longest), Some(Check::Length));
+        assert_eq!(refused_by(&format!("{longest}A")), Some(Check::Length));
+        assert_eq!(refused_by(&".".repeat(MAX_TOKEN + 1)), Some(Check::Length));
+        assert_eq!(refused_by(&".".repeat(MAX_TOKEN)), Some(Check::Parts));
+    }
+
+    #[test]
+    fn there_are_exactly_three_parts_and_none_is_empty() {
+        let good = with_header(GOOD);
+        let (header, rest) = good.split_once('.').unwrap();
+        let (payload, signature) = rest.split_once('.').unwrap();
+        for token in [
+            String::new(),
+            "a".into(),
+            "a.b".into(),
+            format!("{header}..{signature}"),
+            format!("{header}.{payload}."),
+            format!(".{payload}.{signature}"),
+            format!("{good}."),
+            format!(".{good}"),
+            format!("{good}.{signature}"),
+            format!("{good}.a.b"),
+            "..".into(),
+        ] {
+            assert_eq!(refused_by(&token), Some(Check::Parts), "{token:?}");
+        }
+        assert_eq!(
+            refused_by(r#"{"payload":"e30","signatures":[]}"#),
+            Some(Check::Parts)
+        );
+    }
+
+    #[test]
+    fn every_part_has_one_spelling() {
+        let good = with_header(GOOD);
+        for part in 0..3 {
+            for foreign in ["=", "+", "/", " ", "?", "%2E", "\n", "\u{e9}"] {
+                let mut parts: Vec<String> = good.split('.').map(String::from).collect();
+                parts[part].push_str(foreign);
+                assert_eq!(
+                    refused_by(&parts.join(".")),
+                    Some(Check::Encoding),
+                    "part {part} {foreign:?}"
+                );
+            }
+        }
+        // `{}` is e30; 1 as its last character would decode to the same bytes.
+        assert_eq!(refused_by(&good.replace(".e30.", ".e31.")), Some(Check::Encoding));
+    }
+
+    #[test]
+    fn a_header_brings_nothing_of_its_own() {
+        for member in [
+            "jwk", "jku", "x5u", "x5c", "crit", "b64", "zip", "enc", "cty", "x5t#S256", "ALG", "Kid", "",
+        ] {
+            let header = GOOD.replace("\"x5t\"", &format!("{member:?}"));
+            assert_eq!(
+                refused_by(&with_header(&header)),
+                Some(Check::Header),
+                "{member:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_header_is_one_flat_object_with_each_name_once() {
+        for header in [
+            "",
+            "[]",
+            "null",
+            r#"["RS256","JWT","k1"]"#,
+            r#"{"alg":"RS256","alg":"RS256","kid":"k1"}"#,
+            r#"{"alg":"none","\u0061lg":"RS256","kid":"k1"}"#,
+            r#"{"alg":"RS256","kid":"k1","\u006bid":"k2"}"#,
+            r#"{"alg":["RS256"],"kid":"k1"}"#,
+            r#"{"alg":"RS256","kid":1}"#,
+            r#"{"alg":"RS256","kid":null}"#,
+            r#"{"alg":"RS256","kid":"k1","x5t":{}}"#,
+            r#"{"alg":"RS256","kid":"k1","typ":true}"#,
+            r#"{"alg":"RS256","kid":"k1"}{}"#,
+            r#"{"alg":"RS256","kid":"k1""#,
+        ] {
+            let expected = if header.is_empty() {
+                Check::Parts
+            } else {
+                Check::Header
+            };
+            assert_eq!(refused_by(&with_header(header)), Some(expected), "{header}");
+        }
+    }
+
+    #[test]
+    fn rs256_is_the_only_algorithm() {
+        for alg in [
+            "none", "None", "NONE", "", "rs256", "RS256 ", "HS256", "RS384", "RS512", "PS256", "ES256",
+            "EdDSA",
+        ] {
+            let header = GOOD.replace("RS256", alg);
+            assert_eq!(
+                refused_by(&with_header(&header)),
+                Some(Check::Algorithm),
+                "{alg:?}"
+            );
+        }
+        assert_eq!(
+            refused_by(&with_header(r#"{"kid":"k1"}"#)),
+            Some(Check::Algorithm)
+        );
+    }
+
+    #[test]
+    fn a_type_is_jwt_or_not_said() {
+        assert_eq!(refused_by(&with_header(r#"{"alg":"RS256","kid":"k1"}"#)), None);
+        for typ in ["at+jwt", "JWS", "jwt", ""] {
+            assert_eq!(
+                refused_by(&with_header(&GOOD.replace("JWT", typ))),
+                Some(Check::Type),
+                "{typ:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_key_id_is_there_and_printable_and_bounded() {
+        assert_eq!(refused_by(&with_header(r#"{"alg":"RS256"}"#)), Some(Check::KeyId));
+        for kid in ["", "a b", "\\u0000", "\\n", "\u{e9}", &"k".repeat(MAX_KID + 1)] {
+            let header = GOOD.replace("k1", kid);
+            assert_eq!(refused_by(&with_header(&header)), Some(Check::KeyId), "{kid:?}");
+        }
+        // A key id is a name and nothing else: these name keys that do not exist.
+        for kid in [
+            "../../etc/passwd",
+            "'--",
+            "https://evil.example/jwks",
+            &"k".repeat(MAX_KID),
+        ] {
+            assert_eq!(
+                refused_by(&with_header(&GOOD.replace("k1", kid))),
+                None,
+                "{kid:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_shape_checks_are_listed_in_the_order_they_are_made() {
+        assert!(Check::SHAPE.is_sorted());
+        assert_eq!(Check::SHAPE.last(), Some(&Check::KeyId));
+        assert!(Check::KeyId < Check::Key);
+    }
+}

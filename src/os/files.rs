@@ -1,0 +1,122 @@
+//! Files that survive a power cut, and folders with the right modes.
+//!
+//! Durable means: written under another name, fsynced, renamed, and the folder fsynced. Modes are set on the
+//! descriptor, whatever the umask.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// Whether a replaced file must survive a power cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// On disk when the call returns: state.
+    Durable,
+    /// Seen by every reader at once, but free to be lost with the power: the runtime folder.
+    Volatile,
+}
+
+/// Puts `bytes` in the place of `path`, so that a reader sees the old content or the new one and nothing between.
+pub fn replace(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> io::Result<()> {
+    let temporary = temporary_name(path);
+    let written = write_new(&temporary, bytes, mode, durability).and_then(|()| fs::rename(&temporary, path));
+    if let Err(error) = written {
+        let _ = fs::remove_file(&temporary);
+        return Err(error);
+    }
+    if durability == Durability::Durable {
+        sync_folder(path)?;
+    }
+    Ok(())
+}
+
+fn write_new(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(bytes)?;
+    set_mode(&file, mode)?;
+    if durability == Durability::Durable {
+        file.sync_all()?;
+    }
+    Ok(())
+}
+
+/// Beside `path`, hidden, and not ending like it: Unraid reads every `*.xml` of a folder.
+fn temporary_name(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.{}.tmp", std::process::id()))
+}
+
+/// vfat cannot hold every mode and says so for some; its mount options are what protects the files there.
+fn set_mode(file: &File, mode: u32) -> io::Result<()> {
+    match file.set_permissions(Permissions::from_mode(mode)) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        other => other,
+    }
+}
+
+/// Makes a rename or a new entry beside `path` survive a power cut.
+pub fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+}
+
+/// Makes the folder `path`, and those above it, unless they exist. A new one gets `mode`, whatever the umask; one that
+/// exists keeps what it has.
+pub fn ensure_folder(path: &Path, mode: u32) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(path.parent().unwrap_or(Path::new("/")))?;
+    match DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => set_mode(&File::open(path)?, mode),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Puts `bytes` after the first `kept` bytes of the file `path`, on disk when the call returns. What stood there goes:
+/// the torn end of a write that a power cut interrupted.
+///
+/// # Errors
+/// Those of open(2), write(2) and fsync(2); the file then ends at `kept`, as far as it can still be made to.
+pub fn append_durably(path: &Path, kept: u64, bytes: &[u8]) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).open(path)?;
+    file.set_len(kept)?;
+    let written = file.write_all_at(bytes, kept).and_then(|()| file.sync_all());
+    written.inspect_err(|_| drop(file.set_len(kept)))
+}
+
+/// The content of `path`; an error when it is larger than `most` bytes.
+pub fn read_bounded(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    File::open(path)?.take(most + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > most {
+        return Err(io::Error::other(format!(
+            "{} is larger than {most} bytes",
+            path.display()
+        )));
+    }
+    Ok(content)
+}
+
+/// `Ok(None)` where a missing file is an answer and not a failure.
+pub fn optional<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// `error` with what was being done to which file.
+pub fn describe(error: &io::Error, doing: &str, path: &Path) -> String {
+    format!("{doing} {}: {error}", path.display())
+}

@@ -1,0 +1,128 @@
+//! Locks: flock(2) through fs2, on files that are never renamed and never unlocked explicitly.
+//!
+//! A lock belongs to the open file description: it ends when the last copy of the descriptor closes, which the kernel
+//! does for a dead holder. So a lock's file must not reach a child (ours are close-on-exec) unless the child is meant
+//! to hold it. Whether a holder lives is asked with a *shared* lock: an exclusive probe would make a dead ticket look
+//! alive to a second prober.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use fs2::FileExt;
+
+use crate::os::watch::Watch;
+
+/// Opens (and creates, mode 0600) `path` and locks it, unless somebody else holds it: then `None`.
+pub fn try_exclusive(path: &Path) -> io::Result<Option<File>> {
+    let file = open(path)?;
+    try_exclusive_on(&file).map(|locked| locked.then_some(file))
+}
+
+/// Locks an open file, unless somebody else holds it: then `false`.
+pub fn try_exclusive_on(file: &File) -> io::Result<bool> {
+    match FileExt::try_lock_exclusive(file) {
+        Ok(()) => Ok(true),
+        Err(error) if is_contended(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Like [`try_exclusive`], but waits up to `patience` for the holder to let go.
+///
+/// # Errors
+/// [`io::ErrorKind::TimedOut`] when the holder did not, naming the file; else those of open(2) and flock(2).
+pub fn exclusive_within(path: &Path, patience: Duration) -> io::Result<File> {
+    let until = Instant::now() + patience;
+    let file = open(path)?;
+    if try_exclusive_on(&file)? {
+        return Ok(file);
+    }
+    // A lock that waits cannot time out, so it is tried again whenever somebody closed the file. Two ears, because
+    // our own closing of a descriptor never wakes us: we keep this one open.
+    let watch = Watch::closed_after_writing(path);
+    while !try_exclusive_on(&file)? {
+        if Instant::now() >= until {
+            let text = format!(
+                "{} is locked by another process for over {patience:?}",
+                path.display()
+            );
+            return Err(io::Error::new(io::ErrorKind::TimedOut, text));
+        }
+        watch.wait(until)?;
+    }
+    Ok(file)
+}
+
+/// True when a living process holds an exclusive lock on `path`; a file that does not exist is held by nobody.
+pub fn is_held(path: &Path) -> io::Result<bool> {
+    // Read-only: closing a descriptor that was open for writing would wake every waiter, ourselves included.
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    match FileExt::try_lock_shared(&file) {
+        Ok(()) => Ok(false),
+        Err(error) if is_contended(&error) => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    // Never truncated: a lock's file may hold what its holder wrote.
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+}
+
+fn is_contended(error: &io::Error) -> bool {
+    error.raw_os_error() == fs2::lock_contended_error().raw_os_error()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_sees_a_holder_and_does_not_look_like_one() {
+        let path = std::env::temp_dir().join(format!("lock-probe-{}", std::process::id()));
+        assert!(!is_held(&path).unwrap());
+        let held = try_exclusive(&path).unwrap().unwrap();
+        assert!(is_held(&path).unwrap());
+        assert!(try_exclusive(&path).unwrap().is_none());
+        drop(held);
+        assert!(!is_held(&path).unwrap());
+        // Two probers at once.
+        let first = File::open(&path).unwrap();
+        FileExt::try_lock_shared(&first).unwrap();
+        assert!(!is_held(&path).unwrap());
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn waiting_for_a_lock_ends_with_the_time_or_with_the_holder() {
+        let path = std::env::temp_dir().join(format!("lock-wait-{}", std::process::id()));
+        let held = try_exclusive(&path).unwrap().unwrap();
+        let error = exclusive_within(&path, Duration::from_millis(30)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let started = Instant::now();
+        let releaser = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(20));
+            drop(held);
+        });
+        exclusive_within(&path, Duration::from_secs(5)).unwrap();
+        assert!(
+            started.elapsed() < Duration::from_millis(200),
+            "the close is seen at once, not by the retry alone"
+        );
+        releaser.join().unwrap();
+        std::fs::remove_file(&path).unwrap();
+    }
+}

@@ -1,0 +1,83 @@
+//! Waiting: every wait of every role is one poll(2).
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// What to wait for on a descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum For {
+    /// Bytes, a connection, end of file.
+    Reading,
+    /// Room to write, or an error that a write would show.
+    Writing,
+    /// Either.
+    Both,
+    /// Only that the other end is gone.
+    HangUp,
+}
+
+/// What a wait found out about one descriptor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ready {
+    /// A read will not wait.
+    pub reading: bool,
+    /// A write will not wait.
+    pub writing: bool,
+    /// The other end is gone, or the descriptor is in error.
+    pub hung_up: bool,
+}
+
+impl Ready {
+    /// Anything at all.
+    pub fn any(self) -> bool {
+        self.reading || self.writing || self.hung_up
+    }
+}
+
+/// Waits until one of `sources` is ready or `until` has come; `None` waits without end. The answer has one entry for
+/// each source, in order; all are false when the time came first.
+pub fn wait<const N: usize>(
+    sources: [(BorrowedFd<'_>, For); N],
+    until: Option<Instant>,
+) -> io::Result<[Ready; N]> {
+    let mut polled = sources.map(|(descriptor, what)| PollFd::new(descriptor, flags(what)));
+    loop {
+        match poll(&mut polled, timeout(until)) {
+            Ok(_) => return Ok(polled.map(|one| found(one.revents().unwrap_or(PollFlags::empty())))),
+            Err(Errno::EINTR) => continue,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn flags(what: For) -> PollFlags {
+    match what {
+        For::Reading => PollFlags::POLLIN,
+        For::Writing => PollFlags::POLLOUT,
+        For::Both => PollFlags::POLLIN | PollFlags::POLLOUT,
+        For::HangUp => PollFlags::empty(),
+    }
+}
+
+fn found(events: PollFlags) -> Ready {
+    let gone = events.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL);
+    Ready {
+        // A read after a hang-up does not wait either: it returns what is left, then end of file.
+        reading: gone || events.contains(PollFlags::POLLIN),
+        writing: events.contains(PollFlags::POLLOUT),
+        hung_up: gone,
+    }
+}
+
+fn timeout(until: Option<Instant>) -> PollTimeout {
+    let Some(until) = until else {
+        return PollTimeout::NONE;
+    };
+    // Rounded up, so that a wait never ends a fraction before its time and spins.
+    let left = until.saturating_duration_since(Instant::now()) + Duration::from_micros(999);
+    PollTimeout::try_from(left.as_millis()).unwrap_or(PollTimeout::MAX)
+}

@@ -1,0 +1,119 @@
+//! Giving privileges up, for good.
+//!
+//! A role calls [`Confinement::enter`] once, before it touches the network. Where we are not root (a laptop) nothing
+//! can be given up; the role goes on and says so.
+
+use std::io;
+use std::path::Path;
+
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::unistd::{Gid, Uid, User, chdir, chroot, setgroups, setresgid, setresuid};
+
+use crate::config::Account;
+use crate::os::process::is_root;
+
+/// Who to become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// User.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// Whether a role could be confined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confined {
+    /// All of it.
+    Yes,
+    /// We are not root: limits only, the user and the root folder stay.
+    NotRoot,
+}
+
+/// What a role keeps.
+#[derive(Clone, Copy, Debug)]
+pub struct Confinement<'a> {
+    /// The folder that becomes its root, if any.
+    pub root: Option<&'a Path>,
+    /// Who it becomes.
+    pub identity: Identity,
+    /// Descriptors it may have open.
+    pub descriptors: u64,
+    /// Bytes of address space; a parser that runs wild ends here.
+    pub address_space: u64,
+    /// Seconds of processor time.
+    pub processor_seconds: u64,
+}
+
+/// Looks `account` up in the host's user database, unless it is a number.
+///
+/// # Errors
+/// When there is no such user, or when it is root.
+pub fn identity(account: &Account) -> io::Result<Identity> {
+    let identity = match account {
+        Account::Id(id) => Identity { uid: *id, gid: *id },
+        Account::Name(name) => {
+            let user =
+                User::from_name(name)?.ok_or_else(|| io::Error::other(format!("no user named {name}")))?;
+            Identity {
+                uid: user.uid.as_raw(),
+                gid: user.gid.as_raw(),
+            }
+        }
+    };
+    if identity.uid == 0 || identity.gid == 0 {
+        return Err(io::Error::other("a role without privileges cannot run as root"));
+    }
+    Ok(identity)
+}
+
+impl Confinement<'_> {
+    /// Enters it: root folder, groups, gid, uid, no-new-privs, not dumpable, limits; then proves that there is no way
+    /// back. On an error the caller must exit: it may hold half of its privileges.
+    pub fn enter(&self) -> io::Result<Confined> {
+        let confined = if is_root() {
+            self.change_user()?;
+            Confined::Yes
+        } else {
+            Confined::NotRoot
+        };
+        prctl::set_no_new_privs()?;
+        prctl::set_dumpable(false)?;
+        self.limit()?;
+        Ok(confined)
+    }
+
+    fn change_user(&self) -> io::Result<()> {
+        if let Some(root) = self.root {
+            chroot(root)?;
+            chdir("/")?;
+        }
+        let (uid, gid) = (Uid::from_raw(self.identity.uid), Gid::from_raw(self.identity.gid));
+        setgroups(&[])?;
+        setresgid(gid, gid, gid)?;
+        setresuid(uid, uid, uid)?;
+        let root = Uid::from_raw(0);
+        if setresuid(root, root, root).is_ok() {
+            return Err(io::Error::other(
+                "privileges could be taken back after they were given up",
+            ));
+        }
+        Ok(())
+    }
+
+    /// No new process, no file may grow, no core: what a taken-over role would try first.
+    fn limit(&self) -> io::Result<()> {
+        for (resource, most) in [
+            (Resource::RLIMIT_NPROC, 0),
+            (Resource::RLIMIT_FSIZE, 0),
+            (Resource::RLIMIT_CORE, 0),
+            (Resource::RLIMIT_NOFILE, self.descriptors),
+            (Resource::RLIMIT_AS, self.address_space),
+            (Resource::RLIMIT_CPU, self.processor_seconds),
+        ] {
+            setrlimit(resource, most, most)?;
+        }
+        Ok(())
+    }
+}

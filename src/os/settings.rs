@@ -1,0 +1,56 @@
+//! Settings on their way: from the environment or a file into a process, and from a process into a role.
+//!
+//! A role gets them as JSON on standard input: complete in the pipe before it starts, in no argument, in no environment.
+
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use crate::config::{Settings, SettingsError};
+use crate::limits::MAX_SETTINGS;
+use crate::os::{descriptor, files};
+
+/// The environment's settings, under those of `env_file` when one is named.
+///
+/// # Errors
+/// Every fault at once, one line each, naming the file.
+pub fn load(env_file: Option<&Path>) -> Result<Settings, SettingsError> {
+    let environment = Settings::from_environment(std::env::vars_os())?;
+    let Some(path) = env_file else {
+        return Ok(environment);
+    };
+    let text = files::read_bounded(path, MAX_SETTINGS as u64).map_err(|error| SettingsError {
+        faults: vec![files::describe(&error, "read the settings in", path)],
+    })?;
+    match Settings::from_env_file(&text) {
+        Ok(settings) => Ok(settings.over(environment)),
+        Err(error) => {
+            let faults = error
+                .faults
+                .iter()
+                .map(|fault| format!("{}: {fault}", path.display()))
+                .collect();
+            Err(SettingsError { faults })
+        }
+    }
+}
+
+/// A role's standard input: a pipe that holds `settings`, whole, and then ends.
+pub fn hand_over(settings: &Settings) -> io::Result<OwnedFd> {
+    let json = settings.to_json().map_err(told)?;
+    let (reader, writer) = descriptor::pipe()?;
+    std::fs::File::from(writer).write_all(&json)?;
+    Ok(reader)
+}
+
+/// What [`hand_over`] put on standard input; `/dev/null` takes its place, so that no child reads on.
+pub fn receive() -> io::Result<Settings> {
+    let mut json = Vec::new();
+    io::stdin().take(MAX_SETTINGS as u64 + 1).read_to_end(&mut json)?;
+    nix::unistd::dup2_stdin(&std::fs::File::open("/dev/null")?)?;
+    Settings::from_json(&json).map_err(told)
+}
+
+fn told(error: SettingsError) -> io::Error {
+    io::Error::other(error.faults.join("; "))
+}

@@ -1,0 +1,71 @@
+//! Waiting for a change of a file or folder: inotify(7), and a timer in any case.
+//!
+//! All of root shares 128 inotify instances (`fs.inotify.max_user_instances`); where none is to be had the timer alone
+//! does it, a little later.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::time::Instant;
+
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+
+use crate::limits::RETRY;
+use crate::os::poll::{self, For};
+
+/// A watch on one path.
+#[derive(Debug)]
+pub struct Watch(Option<Inotify>);
+
+impl Watch {
+    /// Wakes when a descriptor that could write to `path` (or to a file in that folder) is closed, as a dead lock
+    /// holder's is, and when a file appears in it or goes.
+    pub fn closed_after_writing(path: &Path) -> Self {
+        Self::on(
+            path,
+            AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_DELETE,
+        )
+    }
+
+    /// Wakes when `path` (or a file in that folder) is written to, too.
+    pub fn written(path: &Path) -> Self {
+        let closed = AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_DELETE;
+        Self::on(path, closed | AddWatchFlags::IN_MODIFY)
+    }
+
+    fn on(path: &Path, flags: AddWatchFlags) -> Self {
+        let watching = || {
+            let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
+            inotify.add_watch(path, flags)?;
+            nix::Result::Ok(inotify)
+        };
+        Self(watching().ok())
+    }
+
+    /// Returns after a change, at `until`, or after [`RETRY`], whichever is first.
+    pub fn wait(&self, until: Instant) -> io::Result<()> {
+        let until = until.min(Instant::now() + RETRY);
+        match &self.0 {
+            Some(inotify) => {
+                poll::wait([(inotify.as_fd(), For::Reading)], Some(until))?;
+                self.drain();
+            }
+            None => {
+                poll::wait([], Some(until))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What to poll for reading, when there is something; call [`Watch::drain`] when it was ready.
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.0.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Forgets the changes seen so far.
+    pub fn drain(&self) {
+        if let Some(inotify) = &self.0 {
+            while inotify.read_events().is_ok_and(|events| !events.is_empty()) {}
+        }
+    }
+}

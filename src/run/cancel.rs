@@ -1,0 +1,80 @@
+//! Asking a run to end: TERM to the process that its ticket names, if that is still the one.
+
+use std::fmt;
+
+use crate::config::Places;
+use crate::os::process;
+use crate::os::signal::Signal;
+use crate::run::{RunId, ticket};
+
+/// Why a run could not be asked.
+#[derive(Debug)]
+pub enum CancelError {
+    /// It has ended, or never was.
+    NotAtWork,
+    /// Its process has not written itself down yet; asking again in a moment helps.
+    JustStarting,
+    /// The queue folder or the ticket could not be read.
+    Failed(std::io::Error),
+}
+
+impl fmt::Display for CancelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CancelError::NotAtWork => f.write_str("no such run is waiting or at work"),
+            CancelError::JustStarting => f.write_str("the run is just starting; try again in a moment"),
+            CancelError::Failed(error) => write!(f, "read the run's ticket: {error}"),
+        }
+    }
+}
+
+/// Asks the run to end. What that means depends on where it is: a waiting run ends; one that has changed nothing stops;
+/// any other finishes its step first. This does not wait for it.
+///
+/// # Errors
+/// [`CancelError`].
+pub fn cancel(places: &Places, id: &RunId) -> Result<(), CancelError> {
+    let seen = ticket::of(places, id)
+        .map_err(CancelError::Failed)?
+        .ok_or(CancelError::NotAtWork)?;
+    if !seen.is_live().map_err(CancelError::Failed)? {
+        return Err(CancelError::NotAtWork);
+    }
+    let holder = seen
+        .notes()
+        .map_err(CancelError::Failed)?
+        .holder
+        .ok_or(CancelError::JustStarting)?;
+    if !holder.lives() {
+        return Err(CancelError::NotAtWork);
+    }
+    process::signal(holder.pid, Signal::SIGTERM);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::folder::testing::Scratch;
+    use crate::run::ticket::Ticket;
+    use std::time::SystemTime;
+
+    #[test]
+    fn only_a_living_holder_that_is_still_the_same_is_signalled() {
+        let scratch = Scratch::new("cancel");
+        let id = RunId::new(SystemTime::now()).unwrap();
+        assert!(matches!(cancel(&scratch.0, &id), Err(CancelError::NotAtWork)));
+        let ticket = Ticket::make(&scratch.0, &id).unwrap();
+        assert!(matches!(cancel(&scratch.0, &id), Err(CancelError::JustStarting)));
+        // Our own process id with another's start time: were it signalled, this test would end here.
+        let path = scratch.0.queue().join(ticket.seen().file_name());
+        let line = format!(
+            "{{\"holder\":{{\"pid\":{},\"start_time\":1}}}}\n",
+            process::own_pid()
+        );
+        std::fs::write(path, line).unwrap();
+        assert!(matches!(cancel(&scratch.0, &id), Err(CancelError::NotAtWork)));
+        drop(ticket);
+        assert!(matches!(cancel(&scratch.0, &id), Err(CancelError::NotAtWork)));
+    }
+}

@@ -1,0 +1,289 @@
+//! Running a tool from its start to its end: reading what it prints, and ending it when its time is up.
+//!
+//! Every tool stands in the ticket before it is started and until its group is gone, so that whoever completes this run
+//! after a crash knows what may still be at work.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::limits::{KILL_AFTER, RETRY};
+use crate::os::child::Exit;
+use crate::os::poll::{self, For};
+use crate::os::process::{self, Kin};
+use crate::os::signal::Signal;
+use crate::run::Stage;
+use crate::run::log::Voice;
+use crate::run::stage::{Bound, Heed, machine};
+use crate::run::step::Failure;
+use crate::run::ticket::Work;
+use crate::run::tool::{AtWork, Captured, Ended, Ending, Running, Streams, Tool, ToolEnd};
+
+/// Receives each line of a tool and returns what to say of it, if anything.
+pub type OnLine<'a> = dyn FnMut(&str) -> Option<String> + 'a;
+
+/// Why waiting for a tool ended.
+enum Attended {
+    Ended(Exit),
+    TimeIsUp,
+    Cancelled,
+}
+
+impl Stage {
+    /// Runs `tool` to its end. Each line it prints, on either stream and in the order of arrival, is offered to
+    /// `on_line`; what that returns is said in the step's phase. Lines come made harmless and bounded; a carriage
+    /// return ends a line too, as progress bars use it.
+    ///
+    /// # Errors
+    /// [`Failure::Failed`] when it could not be started, [`Failure::Cancelled`] and [`Failure::Deadline`] when it was
+    /// ended; an exit status is never an error here.
+    pub fn tool(&mut self, tool: &Tool, on_line: &mut OnLine<'_>) -> Result<ToolEnd, Failure> {
+        let running = self.start(tool, Streams::Merged)?;
+        let bound = self.sooner(Bound::new(tool.name(), tool.deadline));
+        let heed = match tool.ending {
+            Ending::NeverMidway => Heed::Nothing,
+            Ending::Terminate | Ending::Interrupt => self.heed(),
+        };
+        self.carry(running, tool.ending, &bound, heed, on_line)
+    }
+
+    /// Runs a quiet tool and returns its standard output, at most `most` bytes of it.
+    ///
+    /// # Errors
+    /// As [`Stage::tool`]; and [`Failure::Failed`] when it prints more. It is always ended as
+    /// [`Ending::Terminate`] says, whatever the tool names: what only looks is never in the middle of anything.
+    pub fn capture(&mut self, tool: &Tool, most: usize) -> Result<Captured, Failure> {
+        let mut running = self.start(tool, Streams::Captured { most })?;
+        let bound = self.sooner(Bound::new(tool.name(), tool.deadline));
+        let heed = self.heed();
+        let exit = match self.attend(&mut running, bound.until, heed, &mut |_| None)? {
+            Attended::Ended(exit) => exit,
+            Attended::TimeIsUp => {
+                return Err(self.end(running, Ending::Terminate, bound.passed(), &mut |_| None));
+            }
+            Attended::Cancelled => {
+                return Err(self.end(running, Ending::Terminate, Failure::Cancelled, &mut |_| None));
+            }
+        };
+        self.forget(running.child.pid());
+        running.captured(exit)
+    }
+
+    /// Waits on for a tool that is past its deadline, whatever the deadlines of step and run say.
+    ///
+    /// # Errors
+    /// None but those of the machine: a cancellation does not end it.
+    pub fn await_longer(
+        &mut self,
+        at_work: AtWork,
+        patience: Duration,
+        on_line: &mut OnLine<'_>,
+    ) -> Result<ToolEnd, Failure> {
+        let bound = Bound::new(at_work.0.name.clone(), patience);
+        self.carry(at_work.0, Ending::NeverMidway, &bound, Heed::Nothing, on_line)
+    }
+
+    /// Ends a tool that is past its deadline: KILL to its group, then waits until the group is empty. Only after a
+    /// look at what it was doing: it may be in the middle.
+    pub fn kill(&mut self, at_work: AtWork) -> Result<(), Failure> {
+        let mut running = at_work.0;
+        running.child.signal_group(Signal::SIGKILL);
+        match self.empty_group(&mut running, Instant::now() + KILL_AFTER, &mut |_| None)? {
+            GroupIs::Empty => Ok(()),
+            GroupIs::Alive => Err(Failure::Failed(format!(
+                "{} does not end, although killed",
+                running.name
+            ))),
+        }
+    }
+}
+
+impl Stage {
+    fn start(&mut self, tool: &Tool, streams: Streams) -> Result<Running, Failure> {
+        self.check()?;
+        let until = SystemTime::now() + tool.deadline;
+        let work = Work {
+            program: tool
+                .program
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
+            ending: tool.ending,
+            until: until.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+        };
+        let noted = |error| Failure::Failed(format!("write the ticket: {error}"));
+        self.ticket.starting(work).map_err(noted)?;
+        match tool.start(streams) {
+            Ok(running) => {
+                self.groups.push(running.child.pid());
+                self.ticket.started(running.child.pid()).map_err(noted)?;
+                Ok(running)
+            }
+            Err(failure) => {
+                self.ticket.not_started().map_err(noted)?;
+                Err(failure)
+            }
+        }
+    }
+
+    /// Follows a tool to the end of its time.
+    fn carry(
+        &mut self,
+        mut running: Running,
+        ending: Ending,
+        bound: &Bound,
+        heed: Heed,
+        on_line: &mut OnLine<'_>,
+    ) -> Result<ToolEnd, Failure> {
+        match self.attend(&mut running, bound.until, heed, on_line)? {
+            Attended::Ended(exit) => {
+                self.forget(running.child.pid());
+                let tail = running.tail();
+                Ok(ToolEnd::Ended(Ended { exit, tail }))
+            }
+            Attended::TimeIsUp if ending == Ending::NeverMidway => Ok(ToolEnd::AtWork(AtWork(running))),
+            Attended::TimeIsUp => Err(self.end(running, ending, bound.passed(), on_line)),
+            Attended::Cancelled => Err(self.end(running, ending, Failure::Cancelled, on_line)),
+        }
+    }
+
+    /// Reads and waits until the tool ends, the time comes, or the run is cancelled.
+    fn attend(
+        &mut self,
+        running: &mut Running,
+        until: Instant,
+        heed: Heed,
+        on_line: &mut OnLine<'_>,
+    ) -> Result<Attended, Failure> {
+        loop {
+            // Asked before the pipes are read: what it printed before its end is in them then.
+            let exit = running.child.try_wait().map_err(machine)?;
+            let (log, phase) = (&mut self.log, self.phase);
+            let mut each = |line: &str| {
+                if let Some(text) = on_line(line) {
+                    log.say(phase, &text, Voice::Tool, SystemTime::now());
+                }
+            };
+            if let Some(exit) = exit {
+                running.read_rest(&mut each);
+                return Ok(Attended::Ended(exit));
+            }
+            running.read(&mut each);
+            if self.interrupts.asked() && heed == Heed::Cancellation {
+                return Ok(Attended::Cancelled);
+            }
+            let now = Instant::now();
+            if now >= until {
+                return Ok(Attended::TimeIsUp);
+            }
+            self.doze(running, now, until)?;
+        }
+    }
+
+    /// Waits for output, a signal or the time. A child's end is a signal; where that is not heard, the timer sees it:
+    /// soon after its streams were closed, since that is what an end begins with.
+    fn doze(&mut self, running: &mut Running, now: Instant, until: Instant) -> Result<(), Failure> {
+        let retry = running.silent_since(now).map_or(RETRY, |since| {
+            (now - since).clamp(Duration::from_millis(1), RETRY)
+        });
+        let idle = self.interrupts_descriptor();
+        let [output, errors] = running.descriptors(idle);
+        let sources = [
+            (idle, For::Reading),
+            (output, For::Reading),
+            (errors, For::Reading),
+        ];
+        poll::wait(sources, Some(until.min(now + retry))).map_err(machine)?;
+        Ok(())
+    }
+
+    /// Ends a tool as `ending` says; `why` comes back, or a worse failure.
+    fn end(
+        &mut self,
+        mut running: Running,
+        ending: Ending,
+        why: Failure,
+        on_line: &mut OnLine<'_>,
+    ) -> Failure {
+        let ended = match ending {
+            Ending::Interrupt => self.interrupt(&mut running, on_line),
+            Ending::Terminate | Ending::NeverMidway => self.terminate(&mut running, on_line),
+        };
+        match ended {
+            Ok(()) => why,
+            Err(worse) => worse,
+        }
+    }
+
+    fn terminate(&mut self, running: &mut Running, on_line: &mut OnLine<'_>) -> Result<(), Failure> {
+        for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+            running.child.signal_group(signal);
+            if self.empty_group(running, Instant::now() + KILL_AFTER, on_line)? == GroupIs::Empty {
+                return Ok(());
+            }
+        }
+        Err(Failure::Failed(format!(
+            "{} does not end, although killed",
+            running.name
+        )))
+    }
+
+    /// One INT, and then as long as it takes: a second one makes terraform drop its state.
+    fn interrupt(&mut self, running: &mut Running, on_line: &mut OnLine<'_>) -> Result<(), Failure> {
+        running.child.signal(Signal::SIGINT);
+        loop {
+            let later = Instant::now() + Duration::from_secs(3600);
+            if let Attended::Ended(_) = self.attend(running, later, Heed::Nothing, on_line)? {
+                self.forget(running.child.pid());
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits until the tool and all of its group are gone.
+    fn empty_group(
+        &mut self,
+        running: &mut Running,
+        until: Instant,
+        on_line: &mut OnLine<'_>,
+    ) -> Result<GroupIs, Failure> {
+        let group = running.child.pid();
+        if !matches!(
+            self.attend(running, until, Heed::Nothing, on_line)?,
+            Attended::Ended(_)
+        ) {
+            return Ok(GroupIs::Alive);
+        }
+        while group_is(group) == GroupIs::Alive {
+            if Instant::now() >= until {
+                return Ok(GroupIs::Alive);
+            }
+            let soon = until.min(Instant::now() + Duration::from_millis(10));
+            poll::wait([(self.interrupts_descriptor(), For::HangUp)], Some(soon)).map_err(machine)?;
+        }
+        self.forget(group);
+        Ok(GroupIs::Empty)
+    }
+
+    fn sooner(&self, tool: Bound) -> Bound {
+        let bounds = [tool, self.step.clone(), self.run.clone()];
+        let [first, rest @ ..] = bounds;
+        rest.into_iter().fold(
+            first,
+            |best, other| if other.until < best.until { other } else { best },
+        )
+    }
+}
+
+/// Whether any process of a group lives, zombies not counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum GroupIs {
+    Empty,
+    Alive,
+}
+
+pub(super) fn group_is(group: i32) -> GroupIs {
+    match process::living(Kin::Group(group)) {
+        Ok(living) if living.is_empty() => GroupIs::Empty,
+        _ => GroupIs::Alive,
+    }
+}

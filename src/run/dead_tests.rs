@@ -1,0 +1,339 @@
+use super::*;
+
+use std::fs;
+use std::path::Path;
+
+use crate::event::{Phase, Status};
+use crate::gate::TokenHash;
+use crate::run::folder::testing::{Scratch, order};
+use crate::run::folder::{journal_path, turn_path};
+use crate::run::log::Voice;
+use crate::run::ticket::{Ticket, Work};
+use crate::run::tool::Ending;
+
+/// How far a run came before it died.
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
+enum Came {
+    Reserved,
+    Waited,
+    HadItsTurn,
+    Changed,
+    Recorded,
+}
+
+fn die(scratch: &Scratch, came: Came) -> RunId {
+    die_with(scratch, came, order)
+}
+
+fn die_with(scratch: &Scratch, came: Came, order: impl FnOnce(&RunId) -> Order) -> RunId {
+    let id = RunId::new(SystemTime::now()).unwrap();
+    let (order, places) = (order(&id), &scratch.0);
+    let _ticket = Ticket::make(places, &id).unwrap();
+    let folder = RunFolder::of(places, &id);
+    folder.create(&order).unwrap();
+    if came >= Came::Waited {
+        let mut log = Log::open(&folder.log(), &id);
+        log.say(Phase::Queued, "starting", Voice::Run, SystemTime::now());
+    }
+    if came >= Came::HadItsTurn {
+        folder.write_started(SystemTime::now()).unwrap();
+    }
+    if came >= Came::Changed {
+        journal::Journal::new(places, &id, "then".into()).begin().unwrap();
+    }
+    if came >= Came::Recorded {
+        let now = SystemTime::now();
+        let end = End {
+            error: None,
+            more: Map::new(),
+            started: now,
+            finished: now,
+            shown: Shown::Status,
+        };
+        folder.write_record(&Record::new(&order, end)).unwrap();
+    }
+    id
+}
+
+fn complete(places: &Places) -> Result<(), Failure> {
+    let mut interrupts = Interrupts::deaf();
+    Completer {
+        places,
+        keep: 50,
+        interrupts: &mut interrupts,
+        say: &mut |_| {},
+    }
+    .complete_all()
+}
+
+fn everything(folder: &Path, found: &mut Vec<(String, Vec<u8>)>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => everything(&path, found),
+            false => found.push((path.display().to_string(), fs::read(&path).unwrap())),
+        }
+    }
+    found.sort();
+}
+
+#[test]
+fn a_dead_run_is_recorded_as_interrupted_wherever_it_died() {
+    for (came, sentence, in_status) in [
+        (Came::Waited, "before its turn came", false),
+        (Came::HadItsTurn, "before it changed anything", true),
+        (Came::Changed, "while it was changing something", true),
+    ] {
+        let scratch = Scratch::new("dead-interrupted");
+        let id = die(&scratch, came);
+        complete(&scratch.0).unwrap();
+        let record = RunFolder::of(&scratch.0, &id).record().unwrap().unwrap();
+        assert_eq!(record.outcome.status, Status::Fail);
+        assert!(
+            record.outcome.error.as_ref().unwrap().contains(sentence),
+            "{record:?}"
+        );
+        assert_eq!(record.outcome.more["interrupted"], json!(true));
+        assert_eq!(scratch.0.public().join("deploy.json").exists(), in_status);
+        let log = Log::open(&RunFolder::of(&scratch.0, &id).log(), &id);
+        assert_eq!(log.outcome(), Some(record.outcome));
+        assert!(!journal_path(&scratch.0).exists());
+        assert!(ticket::list(&scratch.0).unwrap().is_empty());
+    }
+}
+
+#[test]
+fn completing_twice_changes_nothing_more() {
+    let scratch = Scratch::new("dead-twice");
+    for came in [Came::Waited, Came::HadItsTurn, Came::Changed] {
+        die(&scratch, came);
+        complete(&scratch.0).unwrap();
+    }
+    let (mut once, mut twice) = (Vec::new(), Vec::new());
+    everything(scratch.0.state.parent().unwrap(), &mut once);
+    complete(&scratch.0).unwrap();
+    everything(scratch.0.state.parent().unwrap(), &mut twice);
+    assert_eq!(once, twice);
+}
+
+#[test]
+fn a_run_that_died_after_its_result_keeps_it() {
+    let scratch = Scratch::new("dead-recorded");
+    let id = die(&scratch, Came::Recorded);
+    complete(&scratch.0).unwrap();
+    let record = RunFolder::of(&scratch.0, &id).record().unwrap().unwrap();
+    assert_eq!(record.outcome.status, Status::Ok);
+    let status = fs::read_to_string(scratch.0.public().join("deploy.json")).unwrap();
+    assert_eq!(status.trim_end(), record.outcome.line());
+    let log = fs::read_to_string(RunFolder::of(&scratch.0, &id).log()).unwrap();
+    assert_eq!(log.lines().last(), Some(record.outcome.line().as_str()));
+}
+
+#[test]
+fn a_run_whose_result_could_not_be_written_is_recorded_as_its_log_says() {
+    let scratch = Scratch::new("dead-loglast");
+    let id = die(&scratch, Came::Recorded);
+    let folder = RunFolder::of(&scratch.0, &id);
+    let record = folder.record().unwrap().unwrap();
+    Log::open(&folder.log(), &id).end_once(&record.outcome);
+    fs::remove_file(folder.path().join("result.json")).unwrap();
+    complete(&scratch.0).unwrap();
+    assert_eq!(folder.record().unwrap().unwrap().outcome, record.outcome);
+}
+
+#[test]
+fn after_a_restart_of_the_host_a_run_without_a_ticket_is_completed_too() {
+    let scratch = Scratch::new("dead-restart");
+    let id = die(&scratch, Came::Changed);
+    fs::remove_dir_all(&scratch.0.runtime).unwrap();
+    crate::os::places::prepare(&scratch.0).unwrap();
+    assert_eq!(find(&scratch.0).unwrap().len(), 1);
+    complete(&scratch.0).unwrap();
+    let record = RunFolder::of(&scratch.0, &id).record().unwrap().unwrap();
+    assert_eq!(record.outcome.more["interrupted"], json!(true));
+    assert!(find(&scratch.0).unwrap().is_empty());
+}
+
+#[test]
+fn a_place_whose_token_was_never_spent_is_given_back_and_a_spent_one_is_recorded() {
+    let scratch = Scratch::new("dead-reserved");
+    let token = |jti: &'static str| {
+        move |id: &RunId| {
+            let origin = Origin::Token {
+                jti: TokenHash::of(jti),
+                claims: Map::new(),
+            };
+            Order { origin, ..order(id) }
+        }
+    };
+    let memory = Memory::of(&scratch.0.state);
+    memory
+        .create(crate::gate::Past::Unused, SystemTime::now())
+        .unwrap();
+    let unspent = die_with(&scratch, Came::Reserved, token("unspent"));
+    let local = die(&scratch, Came::Reserved);
+    let spent = die_with(&scratch, Came::Reserved, token("spent"));
+    append_to_memory(&scratch.0, "spent", &spent);
+    complete(&scratch.0).unwrap();
+    assert_eq!(RunFolder::all(&scratch.0).unwrap(), vec![spent.clone()]);
+    assert!(RunFolder::of(&scratch.0, &spent).has_record());
+    assert!(
+        ![unspent, local]
+            .iter()
+            .any(|id| RunFolder::of(&scratch.0, id).exists())
+    );
+    assert!(ticket::list(&scratch.0).unwrap().is_empty());
+}
+
+/// A line of the replay memory, whose writer needs a whole signed token.
+fn append_to_memory(places: &Places, jti: &str, id: &RunId) {
+    let path = places.state.join("jti");
+    let mut text = fs::read_to_string(&path).unwrap();
+    let width = text.len();
+    let line = format!("{} {:0>16} {id}", String::from(TokenHash::of(jti)), u32::MAX);
+    text.push_str(&format!("{line:<fill$}\n", fill = width - 1));
+    fs::write(&path, text).unwrap();
+    assert_eq!(
+        Memory::of(&places.state)
+            .run_of(&TokenHash::of(jti))
+            .unwrap()
+            .as_deref(),
+        Some(id.as_str())
+    );
+}
+
+#[test]
+fn a_live_run_is_left_alone() {
+    let scratch = Scratch::new("dead-live");
+    let id = RunId::new(SystemTime::now()).unwrap();
+    let _ticket = Ticket::make(&scratch.0, &id).unwrap();
+    RunFolder::of(&scratch.0, &id).create(&order(&id)).unwrap();
+    complete(&scratch.0).unwrap();
+    assert!(RunFolder::of(&scratch.0, &id).exists());
+    assert_eq!(ticket::list(&scratch.0).unwrap().len(), 1);
+}
+
+#[test]
+fn a_journal_that_cannot_be_read_lets_nothing_begin() {
+    let scratch = Scratch::new("dead-journal");
+    fs::write(journal_path(&scratch.0), b"half a jour").unwrap();
+    let error = complete(&scratch.0).unwrap_err().to_string();
+    assert!(error.contains("cannot be read"), "{error}");
+}
+
+/// A tool of a run in a session of its own, as a killed run leaves it: the shell is the run.
+fn leave_at_work(
+    scratch: &Scratch,
+    ending: Ending,
+    script: &str,
+    until: u64,
+) -> (RunId, i32, crate::os::child::Child) {
+    let marker = scratch.0.state.join("pids");
+    // `setsid` makes the session; `set -m` gives the background job a process group of its own, as tools have.
+    let run = format!(
+        "set -m; sh -c '{script}' & echo $$ $! > {0}.new; mv {0}.new {0}; wait",
+        marker.display()
+    );
+    let command = Command::tool(Path::new("/usr/bin/setsid")).arguments(["--fork", "/bin/bash", "-c", &run]);
+    let child = command.variable("PATH", "/usr/bin:/bin").spawn().unwrap();
+    while !marker.exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let pids = fs::read_to_string(&marker).unwrap();
+    let pids: Vec<i32> = pids.split_whitespace().map(|pid| pid.parse().unwrap()).collect();
+    let id = RunId::new(SystemTime::now()).unwrap();
+    let mut ticket = Ticket::make(&scratch.0, &id).unwrap();
+    let folder = RunFolder::of(&scratch.0, &id);
+    folder.create(&order(&id)).unwrap();
+    Log::open(&folder.log(), &id).say(Phase::Update, "begin", Voice::Run, SystemTime::now());
+    ticket.write_holder_as(pids[0]).unwrap();
+    ticket
+        .starting(Work {
+            program: "sh".into(),
+            ending,
+            until,
+        })
+        .unwrap();
+    ticket.started(pids[1]).unwrap();
+    process::signal(pids[0], crate::os::signal::Signal::SIGKILL);
+    (id, pids[1], child)
+}
+
+fn soon(seconds: u64) -> u64 {
+    crate::os::clock::unix_seconds(SystemTime::now()) + seconds
+}
+
+fn lives(pid: i32) -> bool {
+    process::living(process::Kin::Group(pid)).unwrap().contains(&pid)
+}
+
+#[test]
+fn a_gentle_tool_of_a_dead_run_is_ended_before_anything_else_begins() {
+    let scratch = Scratch::new("dead-terminate");
+    let (id, tool, _child) = leave_at_work(&scratch, Ending::Terminate, "sleep 60; sleep 60", soon(60));
+    assert!(lives(tool));
+    complete(&scratch.0).unwrap();
+    assert!(!lives(tool));
+    assert!(RunFolder::of(&scratch.0, &id).has_record());
+}
+
+#[test]
+fn a_tool_that_must_not_be_cut_is_waited_for_and_killed_only_past_its_deadline() {
+    let scratch = Scratch::new("dead-midway");
+    let done = scratch.0.state.join("done");
+    let script = format!("sleep 0.4; touch {}", done.display());
+    let (_, tool, _child) = leave_at_work(&scratch, Ending::NeverMidway, &script, soon(60));
+    complete(&scratch.0).unwrap();
+    assert!(done.exists() && !lives(tool));
+    fs::remove_file(scratch.0.state.join("pids")).unwrap();
+    let (_, tool, _child) = leave_at_work(&scratch, Ending::NeverMidway, "sleep 60; sleep 60", soon(0));
+    complete(&scratch.0).unwrap();
+    assert!(!lives(tool));
+}
+
+#[test]
+fn a_waiting_run_that_is_cancelled_stops_waiting_for_a_dead_ones_tool() {
+    let scratch = Scratch::new("dead-cancel");
+    let (id, tool, _child) = leave_at_work(&scratch, Ending::NeverMidway, "sleep 60; sleep 60", soon(60));
+    let mut interrupts = Interrupts::deaf();
+    interrupts.ask();
+    let mut said = Vec::new();
+    let mut say = |what: &str| said.push(what.to_owned());
+    let mut completer = Completer {
+        places: &scratch.0,
+        keep: 50,
+        interrupts: &mut interrupts,
+        say: &mut say,
+    };
+    assert_eq!(completer.complete_all(), Err(Failure::Cancelled));
+    assert_eq!(said, ["waiting for `sh`, which an interrupted run left at work"]);
+    assert!(lives(tool) && !RunFolder::of(&scratch.0, &id).has_record());
+    process::signal_group(tool, crate::os::signal::Signal::SIGKILL);
+}
+
+#[test]
+fn a_process_that_only_bears_the_number_is_not_touched() {
+    let scratch = Scratch::new("dead-number");
+    let id = die(&scratch, Came::HadItsTurn);
+    let seen = ticket::of(&scratch.0, &id).unwrap().unwrap();
+    let mut child = Command::tool(Path::new("/bin/sleep"))
+        .argument("60")
+        .spawn()
+        .unwrap();
+    // The holder is gone, its tool's number was given to another process since.
+    let notes = format!(
+        "{{\"holder\":{{\"pid\":{0},\"start_time\":1}}}}\n\
+         {{\"starting\":{{\"program\":\"sh\",\"ending\":\"terminate\",\"until\":0}}}}\n\
+         {{\"started\":{{\"pid\":{0},\"start_time\":1}}}}\n",
+        child.pid()
+    );
+    fs::write(scratch.0.queue().join(seen.file_name()), notes).unwrap();
+    complete(&scratch.0).unwrap();
+    assert_eq!(child.try_wait().unwrap(), None);
+    child.signal(crate::os::signal::Signal::SIGKILL);
+    child.wait().unwrap();
+    assert!(
+        !turn_path(&scratch.0).exists(),
+        "the caller holds the turn, not the completer"
+    );
+}

@@ -1,0 +1,55 @@
+//! Being asked to end: TERM, INT and HUP, from `cancel` or from the host.
+//!
+//! What it means depends on where the run is; this only remembers that it was asked, and wakes whoever waits.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use crate::os::signal::{Signal, Signals};
+
+/// The signals of a run, and whether it was asked to end.
+#[derive(Debug)]
+pub struct Interrupts {
+    signals: Signals,
+    asked: bool,
+}
+
+impl Interrupts {
+    /// Blocks the signals of a run. CHLD is one of them so that a child's end wakes a wait; it asks nothing.
+    pub fn block() -> io::Result<Self> {
+        Self::on(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD])
+    }
+
+    fn on(signals: &[Signal]) -> io::Result<Self> {
+        Ok(Self {
+            signals: Signals::block(signals)?,
+            asked: false,
+        })
+    }
+
+    /// Whether the run was asked to end, by now or before.
+    pub fn asked(&mut self) -> bool {
+        while let Ok(Some(signal)) = self.signals.next() {
+            self.asked |= signal != Signal::SIGCHLD;
+        }
+        self.asked
+    }
+
+    /// Hears no signal; for unit tests, whose threads share theirs.
+    #[cfg(test)]
+    pub(crate) fn deaf() -> Self {
+        Self::on(&[]).unwrap()
+    }
+
+    /// As if a signal had come.
+    #[cfg(test)]
+    pub(crate) fn ask(&mut self) {
+        self.asked = true;
+    }
+}
+
+impl AsFd for Interrupts {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.signals.as_fd()
+    }
+}

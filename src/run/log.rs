@@ -1,0 +1,236 @@
+//! A run's log: the only thing that it writes its events to, and what every follower reads.
+//!
+//! A line is one write(2) of an append, so a reader sees whole lines and at most one torn tail, where a writer died. A
+//! log that cannot be written is said once in the daemon's log; the run goes on and is recorded all the same.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::SystemTime;
+
+use crate::event::{Event, Outcome, Phase, harmless, outcome_of};
+use crate::limits::{MAX_LINE, MAX_LOG};
+use crate::os::{clock, files};
+use crate::run::RunId;
+
+/// Who speaks. Past [`MAX_LOG`] the tools are silent, and past it and this much more everybody is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Voice {
+    /// The run itself.
+    Run,
+    /// A tool that prints.
+    Tool,
+}
+
+/// What the run's own lines may add to a full log.
+const OWN_LINES: u64 = MAX_LOG / 8;
+
+/// The end of a log, in bytes, in which its last line is looked for. A line of ours is far shorter.
+const TAIL: u64 = 32 * MAX_LINE as u64;
+
+/// An open log.
+#[derive(Debug)]
+pub struct Log {
+    file: Option<File>,
+    run_id: RunId,
+    length: u64,
+    most: u64,
+    full_was_said: bool,
+}
+
+impl Log {
+    /// Opens the log at `path`, making it if need be. A torn tail, which a writer left that died, goes.
+    pub fn open(path: &Path, run_id: &RunId) -> Self {
+        let opened = open(path);
+        if let Err(error) = &opened {
+            log::error!(
+                "run {run_id} has no log: {}",
+                files::describe(error, "open", path)
+            );
+        }
+        let (file, length) = match opened {
+            Ok((file, length)) => (Some(file), length),
+            Err(_) => (None, 0),
+        };
+        Self {
+            file,
+            run_id: run_id.clone(),
+            length,
+            most: MAX_LOG,
+            full_was_said: false,
+        }
+    }
+
+    /// Adds an event. The message is made harmless and cut at [`MAX_LINE`] bytes; the first line of a log names the run.
+    pub fn say(&mut self, phase: Phase, message: &str, voice: Voice, now: SystemTime) {
+        if self.length >= self.most && !self.full_was_said {
+            self.full_was_said = true;
+            let text = format!(
+                "the log has reached {} bytes: tools are not shown any more",
+                self.most
+            );
+            self.write(phase, &text, now);
+        }
+        let room = match voice {
+            Voice::Tool => self.most,
+            Voice::Run => self.most + OWN_LINES,
+        };
+        if self.length < room {
+            self.write(phase, message, now);
+        }
+    }
+
+    /// Adds the last line, whatever the length, unless it is there.
+    pub fn end_once(&mut self, outcome: &Outcome) {
+        let line = outcome.line();
+        if !self.ends_with(&line) {
+            self.append(line);
+        }
+    }
+
+    /// The outcome in the last line, if it is one.
+    pub fn outcome(&self) -> Option<Outcome> {
+        outcome_of(self.tail().ok()?.lines().last()?)
+    }
+
+    fn ends_with(&self, line: &str) -> bool {
+        self.tail().is_ok_and(|tail| tail.lines().last() == Some(line))
+    }
+
+    fn tail(&self) -> io::Result<String> {
+        let Some(file) = &self.file else {
+            return Ok(String::new());
+        };
+        let length = TAIL.min(self.length);
+        let mut tail = vec![0; length as usize];
+        file.read_exact_at(&mut tail, self.length - length)?;
+        Ok(String::from_utf8_lossy(&tail).into_owned())
+    }
+
+    fn write(&mut self, phase: Phase, message: &str, now: SystemTime) {
+        let event = Event {
+            phase,
+            message: bounded(&harmless(message)),
+            time: clock::rfc3339(now),
+            run_id: (self.length == 0).then(|| self.run_id.to_string()),
+        };
+        self.append(event.line());
+    }
+
+    fn append(&mut self, mut line: String) {
+        line.push('\n');
+        let Some(file) = &mut self.file else { return };
+        match file.write_all(line.as_bytes()) {
+            Ok(()) => self.length += line.len() as u64,
+            Err(error) => {
+                log::error!("run {} loses its log from here on: {error}", self.run_id);
+                self.file = None;
+            }
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<(File, u64)> {
+    let file = OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)?;
+    let length = whole_lines(&file)?;
+    if length < file.metadata()?.len() {
+        file.set_len(length)?;
+    }
+    Ok((file, length))
+}
+
+/// Where the last newline ends.
+fn whole_lines(file: &File) -> io::Result<u64> {
+    let end = file.metadata()?.len();
+    let from = end.saturating_sub(TAIL);
+    let mut tail = vec![0; (end - from) as usize];
+    file.read_exact_at(&mut tail, from)?;
+    let newline = tail.iter().rposition(|byte| *byte == b'\n');
+    Ok(newline.map_or(from, |at| from + at as u64 + 1))
+}
+
+/// `text`, cut at [`MAX_LINE`] bytes, and saying so.
+pub fn bounded(text: &str) -> String {
+    if text.len() <= MAX_LINE {
+        return text.to_owned();
+    }
+    let end = (0..=MAX_LINE)
+        .rev()
+        .find(|at| text.is_char_boundary(*at))
+        .unwrap_or(0);
+    format!("{} ... (cut)", &text[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::folder::testing::Scratch;
+
+    fn id() -> RunId {
+        RunId::parse("20260102T030405Z-01234567").unwrap()
+    }
+
+    fn lines(path: &Path) -> Vec<Event> {
+        let text = std::fs::read_to_string(path).unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn the_first_line_names_the_run_and_no_other_does() {
+        let scratch = Scratch::new("log-first");
+        let path = scratch.0.runs.join("log");
+        for message in ["one", "two\n\u{1b}[31mred"] {
+            Log::open(&path, &id()).say(Phase::Pull, message, Voice::Run, SystemTime::UNIX_EPOCH);
+        }
+        let lines = lines(&path);
+        assert_eq!(lines[0].run_id.as_deref(), Some(id().as_str()));
+        assert_eq!(lines[1].run_id, None);
+        assert_eq!(lines[1].message, "two\u{fffd}\u{fffd}[31mred");
+    }
+
+    #[test]
+    fn a_full_log_keeps_the_runs_own_lines_and_says_once_that_it_is_full() {
+        let scratch = Scratch::new("log-full");
+        let path = scratch.0.runs.join("log");
+        let mut log = Log::open(&path, &id());
+        log.most = 500;
+        for _ in 0..100 {
+            log.say(Phase::Pull, "from a tool", Voice::Tool, SystemTime::UNIX_EPOCH);
+        }
+        log.say(Phase::Pull, "from the run", Voice::Run, SystemTime::UNIX_EPOCH);
+        let messages: Vec<String> = lines(&path).into_iter().map(|event| event.message).collect();
+        assert!(messages.len() < 20);
+        assert_eq!(messages.last().unwrap(), "from the run");
+        let full = messages
+            .iter()
+            .filter(|message| message.contains("has reached"))
+            .count();
+        assert_eq!(full, 1);
+    }
+
+    #[test]
+    fn a_line_torn_by_a_dead_writer_goes_when_the_log_is_opened_again() {
+        let scratch = Scratch::new("log-torn");
+        let path = scratch.0.runs.join("log");
+        Log::open(&path, &id()).say(Phase::Pull, "whole", Voice::Run, SystemTime::UNIX_EPOCH);
+        let mut text = std::fs::read(&path).unwrap();
+        text.extend_from_slice(b"{\"phase\":\"pu");
+        std::fs::write(&path, text).unwrap();
+        Log::open(&path, &id()).say(Phase::Pull, "next", Voice::Run, SystemTime::UNIX_EPOCH);
+        assert_eq!(lines(&path).len(), 2);
+    }
+
+    #[test]
+    fn a_long_line_is_cut_between_characters() {
+        let text = "\u{e9}".repeat(MAX_LINE);
+        assert!(bounded(&text).len() < MAX_LINE + 20);
+    }
+}

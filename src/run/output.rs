@@ -1,0 +1,192 @@
+//! What a tool prints: bytes in, harmless bounded lines out; and a stream that is read without waiting.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use crate::event::harmless;
+use crate::limits::{MAX_LINE, TAIL_LINES};
+use crate::os::descriptor;
+
+/// Cuts bytes into lines. A newline or a carriage return ends one, since progress bars use the latter; empty lines are
+/// left out; what is not UTF-8, and control characters, are replaced; a line over [`MAX_LINE`] loses its rest.
+#[derive(Debug, Default)]
+pub struct Lines {
+    pending: Vec<u8>,
+    cut: bool,
+    tail: VecDeque<String>,
+}
+
+impl Lines {
+    /// Takes bytes in and hands every line that they complete to `each`.
+    pub fn push(&mut self, bytes: &[u8], each: &mut dyn FnMut(&str)) {
+        for part in bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
+            let ends = matches!(part.last(), Some(b'\n' | b'\r'));
+            self.add(&part[..part.len() - usize::from(ends)]);
+            if ends {
+                self.finish(each);
+            }
+        }
+    }
+
+    /// Hands over what has no newline behind it.
+    pub fn finish(&mut self, each: &mut dyn FnMut(&str)) {
+        let mut line = harmless(&String::from_utf8_lossy(&self.pending));
+        self.pending.clear();
+        if std::mem::take(&mut self.cut) {
+            line.push_str(" ... (cut)");
+        }
+        if line.trim().is_empty() {
+            return;
+        }
+        each(&line);
+        if self.tail.len() == TAIL_LINES {
+            self.tail.pop_front();
+        }
+        self.tail.push_back(line);
+    }
+
+    /// The last [`TAIL_LINES`] lines, oldest first.
+    pub fn tail(&self) -> Vec<String> {
+        self.tail.iter().cloned().collect()
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        let room = MAX_LINE - self.pending.len();
+        self.cut |= bytes.len() > room;
+        self.pending.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+}
+
+/// What becomes of a stream's bytes.
+#[derive(Debug)]
+pub enum Sink {
+    /// Lines.
+    Lines(Lines),
+    /// All of it, up to a bound; past it the stream is read and forgotten, and that is an error in the end.
+    Whole {
+        /// What has come.
+        bytes: Vec<u8>,
+        /// How much may.
+        most: usize,
+        /// More came.
+        over: bool,
+    },
+}
+
+/// One stream of a tool.
+#[derive(Debug)]
+pub struct Stream {
+    reader: File,
+    open: bool,
+    /// What has been read so far.
+    pub sink: Sink,
+}
+
+/// Bytes that one pass reads at most, so that a tool that prints without end cannot keep us from its deadline.
+const PASS: usize = 256 * 1024;
+
+impl Stream {
+    /// A stream, and the writing end for the tool.
+    pub fn new(sink: Sink) -> io::Result<(Self, OwnedFd)> {
+        let (reader, writer) = descriptor::pipe()?;
+        descriptor::set_nonblocking(&reader)?;
+        let stream = Self {
+            reader: reader.into(),
+            open: true,
+            sink,
+        };
+        Ok((stream, writer))
+    }
+
+    /// What to wait for; `None` once every writer is gone.
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.open.then(|| self.reader.as_fd())
+    }
+
+    /// Reads what is there.
+    pub fn read(&mut self, each: &mut dyn FnMut(&str)) {
+        let mut buffer = [0u8; 16 * 1024];
+        let mut taken = 0;
+        while self.open && taken < PASS {
+            match self.reader.read(&mut buffer) {
+                Ok(0) => self.close(each),
+                Ok(count) => {
+                    taken += count;
+                    self.take(&buffer[..count], each);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => self.close(each),
+            }
+        }
+    }
+
+    /// No more is expected: the last line counts even without its newline.
+    pub fn close(&mut self, each: &mut dyn FnMut(&str)) {
+        self.open = false;
+        if let Sink::Lines(lines) = &mut self.sink {
+            lines.finish(each);
+        }
+    }
+
+    fn take(&mut self, part: &[u8], each: &mut dyn FnMut(&str)) {
+        match &mut self.sink {
+            Sink::Lines(lines) => lines.push(part, each),
+            Sink::Whole { bytes, most, over } => {
+                let room = *most - bytes.len();
+                *over |= part.len() > room;
+                bytes.extend_from_slice(&part[..part.len().min(room)]);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(parts: &[&[u8]]) -> Vec<String> {
+        let (mut lines, mut seen) = (Lines::default(), Vec::new());
+        let mut each = |line: &str| seen.push(line.to_owned());
+        for part in parts {
+            lines.push(part, &mut each);
+        }
+        lines.finish(&mut each);
+        seen
+    }
+
+    #[test]
+    fn lines_come_out_the_same_however_the_bytes_are_cut() {
+        let bytes = b"one\r\ntwo 10%\rtwo 20%\n\n\nthree";
+        let expected = ["one", "two 10%", "two 20%", "three"];
+        assert_eq!(lines(&[bytes]), expected);
+        let single: Vec<&[u8]> = bytes.chunks(1).collect();
+        assert_eq!(lines(&single), expected);
+    }
+
+    #[test]
+    fn a_tools_escape_sequences_and_broken_utf8_are_made_harmless() {
+        assert_eq!(lines(&[b"\x1b[2Jgone\xff\n"]), ["\u{fffd}[2Jgone\u{fffd}"]);
+    }
+
+    #[test]
+    fn a_line_without_end_takes_no_more_room_than_a_long_one() {
+        let endless = vec![b'x'; 10 * MAX_LINE];
+        let seen = lines(&[&endless, &endless, b"\nnext"]);
+        assert_eq!(seen.len(), 2);
+        assert!(seen[0].len() < MAX_LINE + 20 && seen[0].ends_with("(cut)"));
+        assert_eq!(seen[1], "next");
+    }
+
+    #[test]
+    fn the_tail_keeps_the_last_lines() {
+        let mut lines = Lines::default();
+        for number in 0..100 {
+            lines.push(format!("{number}\n").as_bytes(), &mut |_| {});
+        }
+        assert_eq!(lines.tail().len(), TAIL_LINES);
+        assert_eq!(lines.tail().last().unwrap(), "99");
+    }
+}

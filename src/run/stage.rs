@@ -1,0 +1,245 @@
+//! Everything that a step may do: say something, start a tool, wait, add to the outcome.
+//!
+//! A step sees the run through this and nothing else, so that a cancellation, a deadline and the ending of tools are
+//! met here, once, and not in every step.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant, SystemTime};
+
+use serde_json::{Map, Value};
+
+use crate::event::Phase;
+use crate::limits::KILL_AFTER;
+use crate::os::poll::{self, For};
+use crate::os::process;
+use crate::os::signal::Signal;
+use crate::run::carry::{GroupIs, group_is};
+use crate::run::interrupts::Interrupts;
+use crate::run::journal::Journal;
+use crate::run::log::{Log, Voice};
+use crate::run::step::{Effect, Failure, Step};
+use crate::run::ticket::Ticket;
+
+/// The world as a step sees it.
+#[derive(Debug)]
+pub struct Stage {
+    pub(super) log: Log,
+    pub(super) interrupts: Interrupts,
+    pub(super) ticket: Ticket,
+    journal: Journal,
+    members: Map<String, Value>,
+    pub(super) phase: Phase,
+    pub(super) run: Bound,
+    pub(super) step: Bound,
+    changed: Changed,
+    /// Process groups of tools that are not known to be gone.
+    pub(super) groups: Vec<i32>,
+}
+
+/// A deadline, and what it is the deadline of.
+#[derive(Clone, Debug)]
+pub(super) struct Bound {
+    pub(super) what: String,
+    pub(super) given: Duration,
+    pub(super) until: Instant,
+}
+
+/// Whether a step that changes something has begun: from then on a cancellation ends no step in its middle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Changed {
+    NotYet,
+    Begun,
+}
+
+/// What may end waiting for a tool, besides its own end and the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heed {
+    Cancellation,
+    Nothing,
+}
+
+impl Bound {
+    pub(super) fn new(what: impl Into<String>, given: Duration) -> Self {
+        let until = Instant::now() + given;
+        Self {
+            what: what.into(),
+            given,
+            until,
+        }
+    }
+
+    pub(super) fn passed(&self) -> Failure {
+        Failure::Deadline {
+            what: self.what.clone(),
+            given: self.given,
+        }
+    }
+}
+
+impl Stage {
+    /// The stage of a run whose turn has come: it may take `run_max` from now on.
+    pub(super) fn new(
+        log: Log,
+        interrupts: Interrupts,
+        ticket: Ticket,
+        journal: Journal,
+        run_max: Duration,
+    ) -> Self {
+        let run = Bound::new("the run", run_max);
+        Self {
+            log,
+            interrupts,
+            ticket,
+            journal,
+            members: Map::new(),
+            phase: Phase::Preflight,
+            step: run.clone(),
+            run,
+            changed: Changed::NotYet,
+            groups: Vec::new(),
+        }
+    }
+
+    /// Puts one line into the log, and so before every follower. Control characters are made harmless, the length is
+    /// bounded.
+    pub fn say(&mut self, phase: Phase, message: &str) {
+        self.log.say(phase, message, Voice::Run, SystemTime::now());
+    }
+
+    /// Waits.
+    ///
+    /// # Errors
+    /// Ends early with [`Failure::Cancelled`] or, at the step's deadline, [`Failure::Deadline`].
+    pub fn pause(&mut self, duration: Duration) -> Result<(), Failure> {
+        let until = Instant::now() + duration;
+        loop {
+            self.check()?;
+            let now = Instant::now();
+            if now >= until {
+                return Ok(());
+            }
+            let until = until.min(self.deadline());
+            poll::wait([(self.interrupts_descriptor(), For::Reading)], Some(until)).map_err(machine)?;
+        }
+    }
+
+    /// Whether the step should go on: for steps that loop without pausing.
+    ///
+    /// # Errors
+    /// [`Failure::Cancelled`], [`Failure::Deadline`].
+    pub fn check(&mut self) -> Result<(), Failure> {
+        // Asked in any case: a signal that is not read would wake every wait.
+        if self.interrupts.asked() && self.heed() == Heed::Cancellation {
+            return Err(Failure::Cancelled);
+        }
+        let now = Instant::now();
+        match [&self.step, &self.run]
+            .into_iter()
+            .find(|bound| now >= bound.until)
+        {
+            Some(bound) => Err(bound.passed()),
+            None => Ok(()),
+        }
+    }
+
+    /// Adds a member to the outcome, beyond the fixed ones. A later one of the same name replaces it.
+    pub fn outcome_member(&mut self, name: &str, value: Value) {
+        self.members.insert(name.to_owned(), value);
+    }
+
+    /// Writes down what is about to be changed and what it was before; on disk when this returns.
+    ///
+    /// # Errors
+    /// When it could not be written: then it must not be changed.
+    pub fn note(&mut self, entry: Value) -> Result<(), Failure> {
+        self.journal.note(entry).map_err(no_journal)
+    }
+
+    /// When the step must have ended: its own deadline or the run's.
+    pub fn deadline(&self) -> Instant {
+        self.step.until.min(self.run.until)
+    }
+}
+
+/// What the runner does with a stage; steps cannot.
+impl Stage {
+    /// Begins a step: whether it may, its deadline, and the journal when it is the first that changes something.
+    pub(super) fn enter(&mut self, step: &Step<'_>) -> Result<(), Failure> {
+        if self.interrupts.asked() {
+            return Err(Failure::Cancelled);
+        }
+        if Instant::now() >= self.run.until {
+            return Err(self.run.passed());
+        }
+        if step.effect == Effect::Changes {
+            self.journal.begin().map_err(no_journal)?;
+            self.changed = Changed::Begun;
+        }
+        self.phase = step.phase;
+        self.step = Bound::new(format!("the step `{}`", phase_name(step.phase)), step.deadline);
+        Ok(())
+    }
+
+    /// Whether anything may have been changed.
+    pub(super) fn has_changed(&self) -> bool {
+        self.changed == Changed::Begun
+    }
+
+    /// Ends what a step has left at work, so that the turn never passes while a tool of ours lives; then gives back
+    /// what the record needs.
+    pub(super) fn leave(mut self) -> (Log, Ticket, Map<String, Value>) {
+        for group in std::mem::take(&mut self.groups) {
+            log::warn!(
+                "run {} kills the process group {group}, which a step left",
+                self.ticket.seen().id
+            );
+            process::signal_group(group, Signal::SIGKILL);
+            let until = Instant::now() + KILL_AFTER;
+            while group_is(group) == GroupIs::Alive && Instant::now() < until {
+                let soon = Instant::now() + Duration::from_millis(10);
+                let _ = poll::wait([(self.interrupts_descriptor(), For::HangUp)], Some(soon));
+            }
+        }
+        (self.log, self.ticket, self.members)
+    }
+
+    pub(super) fn forget(&mut self, group: i32) {
+        self.groups.retain(|known| *known != group);
+        if let Err(error) = self.ticket.ended(group) {
+            log::warn!("run {}: write the ticket: {error}", self.ticket.seen().id);
+        }
+    }
+
+    pub(super) fn heed(&self) -> Heed {
+        match self.changed {
+            Changed::NotYet => Heed::Cancellation,
+            Changed::Begun => Heed::Nothing,
+        }
+    }
+
+    pub(super) fn interrupts_descriptor(&self) -> BorrowedFd<'_> {
+        self.interrupts.as_fd()
+    }
+}
+
+pub(super) fn machine(error: std::io::Error) -> Failure {
+    Failure::Failed(format!("wait: {error}"))
+}
+
+fn no_journal(error: std::io::Error) -> Failure {
+    Failure::Failed(format!(
+        "nothing was changed, because the journal could not be written: {error}"
+    ))
+}
+
+/// A phase as the wire names it.
+pub(super) fn phase_name(phase: Phase) -> String {
+    serde_json::to_value(phase)
+        .ok()
+        .and_then(|name| name.as_str().map(str::to_owned))
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+#[path = "stage_tests.rs"]
+pub(crate) mod tests;

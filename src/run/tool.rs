@@ -1,0 +1,226 @@
+//! Tools: other programs that a step starts, how they are ended, and what they said.
+//!
+//! A tool gets a process group of its own, the environment that was named and nothing else of ours.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::limits::MAX_SETTINGS;
+use crate::os::child::{self, Child, Command, Exit};
+use crate::os::descriptor;
+use crate::run::output::{Lines, Sink, Stream};
+use crate::run::step::Failure;
+
+/// Another program, as a step wants it started. It gets nothing but what stands here.
+#[derive(Clone, Debug)]
+pub struct Tool {
+    /// With a slash, or looked for on the `PATH` of `environment`.
+    pub program: PathBuf,
+    /// After the program's own name. No secret belongs here: argv is readable by everyone on the host.
+    pub arguments: Vec<OsString>,
+    /// All of its environment.
+    pub environment: Vec<(String, String)>,
+    /// How long it may take; the step's deadline shortens it.
+    pub deadline: Duration,
+    /// How it is ended when its time is up or the run is cancelled.
+    pub ending: Ending,
+    /// Its whole standard input, at most [`crate::limits::MAX_SETTINGS`] bytes; `None` is `/dev/null`.
+    pub stdin: Option<Vec<u8>>,
+}
+
+/// How a tool is ended before it ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// TERM to its process group, KILL after [`crate::limits::KILL_AFTER`]: docker, git.
+    Terminate,
+    /// One INT to its pid, then it is waited for, however long that takes: `terraform apply`.
+    Interrupt,
+    /// Not at all: it is past its deadline, [`ToolEnd::AtWork`] says so, and the step decides: `update_container`.
+    NeverMidway,
+}
+
+/// How a tool's time ended.
+#[derive(Debug)]
+pub enum ToolEnd {
+    /// It ended by itself.
+    Ended(Ended),
+    /// Past its deadline and still at work; only with [`Ending::NeverMidway`].
+    AtWork(AtWork),
+}
+
+/// A tool that ended by itself.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// How.
+    pub exit: Exit,
+    /// Its last lines, oldest first, whether or not they were said.
+    pub tail: Vec<String>,
+}
+
+/// A tool past its deadline. The run does not end while it is at work: what a step has left is killed at the end.
+#[derive(Debug)]
+pub struct AtWork(pub(super) Running);
+
+/// What a quiet tool printed.
+#[derive(Clone, Debug)]
+pub struct Captured {
+    /// How it ended.
+    pub exit: Exit,
+    /// Its standard output, as it came.
+    pub stdout: Vec<u8>,
+    /// The last lines of its standard error.
+    pub stderr_tail: Vec<String>,
+}
+
+/// Where programs are looked for when a tool's environment names no `PATH`.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+impl Tool {
+    /// As a sentence names it: the program's file name and its first argument, when that is a word and not an option.
+    pub fn name(&self) -> String {
+        let program = self.program.file_name().unwrap_or_default().to_string_lossy();
+        match self.arguments.first().map(|first| first.to_string_lossy()) {
+            Some(word) if !word.starts_with('-') => format!("`{program} {word}`"),
+            _ => format!("`{program}`"),
+        }
+    }
+
+    /// Starts it. `both` streams go to one pipe, in the order of arrival, or each to its own.
+    pub(super) fn start(&self, streams: Streams) -> Result<Running, Failure> {
+        let path = self.environment.iter().find(|(name, _)| name == "PATH");
+        let path = path.map_or(DEFAULT_PATH, |(_, value)| value.as_str());
+        let program = child::find_program(&self.program, path)
+            .ok_or_else(|| Failure::Failed(format!("{} is on none of {path}", self.program.display())))?;
+        let mut command = Command::tool(&program).arguments(&self.arguments);
+        for (name, value) in &self.environment {
+            command = command.variable(name, value);
+        }
+        let started = self.connect(command, streams).and_then(|(command, streams)| {
+            let child = command.spawn()?;
+            Ok(Running {
+                child,
+                streams,
+                name: self.name(),
+                silent_since: None,
+            })
+        });
+        started.map_err(|error| Failure::Failed(format!("start {}: {error}", program.display())))
+    }
+
+    fn connect(&self, mut command: Command, streams: Streams) -> io::Result<(Command, Vec<Stream>)> {
+        if let Some(input) = &self.stdin {
+            command = command.descriptor(0, filled_pipe(input)?);
+        }
+        let (output, writer) = Stream::new(match streams {
+            Streams::Merged => Sink::Lines(Lines::default()),
+            Streams::Captured { most } => Sink::Whole {
+                bytes: Vec::new(),
+                most,
+                over: false,
+            },
+        })?;
+        if let Streams::Captured { .. } = streams {
+            let (errors, errors_writer) = Stream::new(Sink::Lines(Lines::default()))?;
+            let command = command.descriptor(1, writer).descriptor(2, errors_writer);
+            return Ok((command, vec![output, errors]));
+        }
+        let command = command.descriptor(2, writer.try_clone()?).descriptor(1, writer);
+        Ok((command, vec![output]))
+    }
+}
+
+/// A pipe that holds all of `input` before anybody reads: what fits into its buffer never waits.
+fn filled_pipe(input: &[u8]) -> io::Result<OwnedFd> {
+    if input.len() > MAX_SETTINGS {
+        return Err(io::Error::other(format!(
+            "its standard input is over {MAX_SETTINGS} bytes"
+        )));
+    }
+    let (reader, writer) = descriptor::pipe()?;
+    std::fs::File::from(writer).write_all(input)?;
+    Ok(reader)
+}
+
+/// Where a tool's output goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Streams {
+    /// Both into one, as lines.
+    Merged,
+    /// Standard output whole, up to so many bytes; standard error as lines.
+    Captured { most: usize },
+}
+
+/// A tool that was started.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) child: Child,
+    streams: Vec<Stream>,
+    pub(super) name: String,
+    silent_since: Option<Instant>,
+}
+
+impl Running {
+    /// Reads what is there; each line goes to `each`.
+    pub(super) fn read(&mut self, each: &mut dyn FnMut(&str)) {
+        for stream in &mut self.streams {
+            stream.read(each);
+        }
+    }
+
+    /// After its end: what it printed is in the pipes, so nothing more is waited for. A process that it left behind may
+    /// hold them open.
+    pub(super) fn read_rest(&mut self, each: &mut dyn FnMut(&str)) {
+        for stream in &mut self.streams {
+            stream.read(each);
+            stream.close(each);
+        }
+    }
+
+    /// The streams to wait for; `idle` stands in for one that is closed.
+    pub(super) fn descriptors<'a>(&'a self, idle: BorrowedFd<'a>) -> [BorrowedFd<'a>; 2] {
+        let of = |index: usize| {
+            self.streams
+                .get(index)
+                .and_then(Stream::descriptor)
+                .unwrap_or(idle)
+        };
+        [of(0), of(1)]
+    }
+
+    /// Since when all of its streams are closed: its end is near, whether or not a signal will say so.
+    pub(super) fn silent_since(&mut self, now: Instant) -> Option<Instant> {
+        if self.silent_since.is_none() && self.streams.iter().all(|stream| stream.descriptor().is_none()) {
+            self.silent_since = Some(now);
+        }
+        self.silent_since
+    }
+
+    /// Its last lines.
+    pub(super) fn tail(&self) -> Vec<String> {
+        match self.streams.last().map(|stream| &stream.sink) {
+            Some(Sink::Lines(lines)) => lines.tail(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// What a captured tool printed.
+    pub(super) fn captured(self, exit: Exit) -> Result<Captured, Failure> {
+        let stderr_tail = self.tail();
+        match self.streams.into_iter().next().map(|stream| stream.sink) {
+            Some(Sink::Whole { over: true, most, .. }) => Err(Failure::Failed(format!(
+                "{} printed more than {most} bytes",
+                self.name
+            ))),
+            Some(Sink::Whole { bytes, .. }) => Ok(Captured {
+                exit,
+                stdout: bytes,
+                stderr_tail,
+            }),
+            _ => Err(Failure::Failed(format!("{} was not captured", self.name))),
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! From a request to a run that can be followed: routing, the gates, room in the queue, the start.
+
+use std::time::SystemTime;
+
+use crate::config::{Config, Endpoint, Settings};
+use crate::fetch;
+use crate::gate::{self, Gates, Keys, Memory, Permitted, Refusal, Request};
+use crate::limits::{FETCH_DEADLINE, MAX_JWKS, QUEUE_RETRY_AFTER};
+use crate::os::privilege;
+use crate::run::{self, Follower, Order, Reservation, ReserveError, RunId};
+use crate::session::slots::{self, Slot};
+
+/// What an admission needs to know.
+pub struct Admission<'a> {
+    /// All of it.
+    pub config: &'a Config,
+    /// For the run, which makes its own sense of them.
+    pub settings: &'a Settings,
+    /// Recorded with the run.
+    pub request_id: &'a str,
+}
+
+/// A caller that may follow a run.
+pub struct Admitted {
+    /// The run's log, from its start.
+    pub follower: Follower,
+    /// Its place among the followers.
+    pub slot: Slot,
+}
+
+/// Room for the run and for its caller, both given back when the token turns out to be spent.
+struct Room {
+    reservation: Reservation,
+    slot: Slot,
+}
+
+impl gate::Reservation for Room {
+    fn run_id(&self) -> &str {
+        self.reservation.id().as_str()
+    }
+}
+
+impl Admission<'_> {
+    /// What `request` asks for, if it may have it.
+    ///
+    /// # Errors
+    /// The first gate that is shut.
+    pub fn of(&self, request: &Request) -> Result<Admitted, Refusal> {
+        let memory = Memory::of(&self.config.places.state);
+        let fetch = || self.fetch_keys();
+        let gates = self.gates(&memory, &fetch);
+        match (request.method.as_str(), log_path(&request.path)) {
+            ("GET", Some(id)) => self.read(request, &gates, id),
+            ("POST", _) => self.start(request, &gates),
+            _ => Err(Refusal::UnknownRun),
+        }
+    }
+
+    /// `POST` to an endpoint: a new run.
+    fn start(&self, request: &Request, gates: &Gates<'_>) -> Result<Admitted, Refusal> {
+        // Front knows the endpoints' names; one that relays another path has been taken over.
+        let endpoint = self.config.endpoint_at(&request.path).ok_or(Refusal::UnknownRun)?;
+        let now = SystemTime::now();
+        let (grant, room) = gate::admit(request, endpoint, gates, now, |permitted| self.reserve(permitted, now))?;
+        let id = room.reservation.id().clone();
+        log::info!(
+            "request {} of {}: {} admitted as run {id}",
+            self.request_id,
+            request.peer,
+            grant.permitted().endpoint()
+        );
+        // Opened first: a run that could not be started is a dead run, and its follower has it recorded.
+        let follower = self.follow(&id)?;
+        if let Err(error) = room.reservation.start(self.settings) {
+            log::error!("start run {id}: {error}");
+        }
+        Ok(Admitted { follower, slot: room.slot })
+    }
+
+    /// `GET /runs/<id>/log`: a run that is there.
+    fn read(&self, request: &Request, gates: &Gates<'_>, id: &str) -> Result<Admitted, Refusal> {
+        let now = SystemTime::now();
+        let run = RunId::parse(id).and_then(|id| Some((self.endpoint_of(&id)?, id)));
+        // An unknown id is judged by the first endpoint's pins: only who may read logs learns that there is none.
+        let endpoint = run.as_ref().map_or(self.config.endpoints.first(), |(endpoint, _)| Some(*endpoint));
+        let endpoint = endpoint.ok_or(Refusal::UnknownRun)?;
+        gate::admit_reader(request, endpoint, gates, now, id)?;
+        let (_, id) = run.ok_or(Refusal::UnknownRun)?;
+        let slot = self.place_for_a_follower()?;
+        Ok(Admitted { follower: self.follow(&id)?, slot })
+    }
+
+    fn endpoint_of(&self, id: &RunId) -> Option<&Endpoint> {
+        let order = run::RunFolder::of(&self.config.places, id).order().ok()??;
+        self.config.endpoint_named(&order.endpoint)
+    }
+
+    /// The gate of the queue.
+    fn reserve(&self, permitted: &Permitted, now: SystemTime) -> Result<Room, Refusal> {
+        let slot = self.place_for_a_follower()?;
+        let order = |id: &RunId| Order::of_token(permitted, id, self.request_id, now);
+        match run::reserve(&self.config.places, self.config.runs.queue_max, now, order) {
+            Ok(reservation) => Ok(Room { reservation, slot }),
+            Err(ReserveError::Full) => Err(Refusal::QueueFull { retry_after: QUEUE_RETRY_AFTER }),
+            Err(ReserveError::Failed(detail)) => Err(Refusal::Run { detail }),
+        }
+    }
+
+    fn place_for_a_follower(&self) -> Result<Slot, Refusal> {
+        let config = self.config;
+        match slots::for_follower(&config.places.slots(), config.caps) {
+            Ok(slot) => slot.ok_or(Refusal::TooManyFollowers),
+            Err(error) => Err(Refusal::Run { detail: format!("take a place among the followers: {error}") }),
+        }
+    }
+
+    fn follow(&self, id: &RunId) -> Result<Follower, Refusal> {
+        Follower::open(&self.config.places, id, self.settings).ok_or(Refusal::UnknownRun)
+    }
+
+    fn gates<'g>(&'g self, memory: &'g Memory, fetch: gate::Fetch<'g>) -> Gates<'g> {
+        let Config { places, issuer, allowed, .. } = self.config;
+        let keys = Keys::new(&places.state, &places.runtime, &issuer.jwks_url, fetch);
+        Gates { allowed, issuer: &issuer.name, keys, memory }
+    }
+
+    fn fetch_keys(&self) -> Result<Vec<u8>, String> {
+        let issuer = &self.config.issuer;
+        let identity = privilege::identity(&self.config.fetch_user).map_err(|error| error.to_string())?;
+        let order = fetch::Order::new(&issuer.jwks_url, identity, FETCH_DEADLINE, MAX_JWKS);
+        let answer = fetch::get(&order.trusting(issuer.ca_file.as_deref())?)?;
+        if answer.status == 200 { Ok(answer.body) } else { Err(format!("the answer was {}", answer.status)) }
+    }
+}
+
+/// The id in `/runs/<id>/log`.
+fn log_path(path: &str) -> Option<&str> {
+    path.strip_prefix("/runs/")?.strip_suffix("/log")
+}

@@ -1,0 +1,77 @@
+//! `session`: one connection, first byte to last. Root, but it parses neither TLS nor HTTP.
+//!
+//! It holds the gates between a request and a run. Front, which reads the network, is another process and may have been
+//! taken over: what it relays is a claim, not a fact. A run is another process too and does not know who is listening.
+
+mod admission;
+mod arrival;
+mod front_link;
+mod slots;
+mod stream;
+
+pub use arrival::Arrival;
+
+use std::io;
+use std::time::Instant;
+
+use crate::config::{Config, Settings};
+use crate::gate::{Refusal, Request};
+use crate::limits::{REQUEST_DEADLINE, STALLED_CALLER, WARM_DEADLINE};
+use crate::link;
+use crate::os::{places, random};
+use admission::{Admission, Admitted};
+use front_link::FrontLink;
+
+/// The story of one connection.
+///
+/// # Errors
+/// Whatever ended it before its answer was complete, for the log; the peer has been let go.
+pub fn session(arrival: Arrival, settings: &Settings, config: &Config) -> io::Result<()> {
+    places::prepare(&config.places).map_err(io::Error::other)?;
+    let mut front = FrontLink::start(config)?;
+    front.await_ready(Instant::now() + WARM_DEADLINE).map_err(io::Error::other)?;
+    let Some(visitor) = arrival.wait(config, front.descriptor())? else { return Ok(()) };
+    let request_id = random::hex::<8>()?;
+    front.hand_over(visitor.stream, &request_id, visitor.open_paths)?;
+    // Front has the deadlines, and answers what comes too late itself; this is for one that keeps none.
+    let patience = REQUEST_DEADLINE + STALLED_CALLER;
+    let Ok(relayed) = front.request(Instant::now() + patience)? else { return Ok(()) };
+    let request = request_of(relayed, visitor.peer);
+    let admission = Admission { config, settings, request_id: &request_id };
+    match admission.of(&request) {
+        Err(refusal) => {
+            log_refusal(&request, &request_id, &refusal);
+            front.refuse(head_of(&refusal))
+        }
+        Ok(Admitted { follower, slot }) => {
+            // Caps count connections that are not yet admitted; this one is a follower now.
+            drop(visitor.slot);
+            stream::stream(&mut front, follower, slot)
+        }
+    }
+}
+
+fn request_of(relayed: link::Request, peer: std::net::IpAddr) -> Request {
+    let link::Request { method, path, authorization, body } = relayed;
+    Request { peer, method, path, authorization, body: body.into_bytes() }
+}
+
+fn head_of(refusal: &Refusal) -> link::Head {
+    let retry_after = refusal.retry_after().map(|seconds| ("Retry-After".to_owned(), seconds.to_string()));
+    link::Head {
+        status: refusal.status(),
+        headers: retry_after.into_iter().collect(),
+        sentence: Some(refusal.sentence().into_owned()),
+    }
+}
+
+/// What the caller is not told goes here, under the id that the caller was given.
+fn log_refusal(request: &Request, request_id: &str, refusal: &Refusal) {
+    let (peer, status, sentence) = (request.peer, refusal.status(), refusal.sentence());
+    log::warn!(
+        "request {request_id} of {peer}: {} {}: {status} {sentence}: {}",
+        request.method,
+        request.path,
+        refusal.detail()
+    );
+}

@@ -1,0 +1,161 @@
+//! Caps on connections: a slot is a flocked file, so a dead holder's is free at once, whatever door it came through.
+//!
+//! Who may have one is decided under a lock of its own: the files that are held are counted, and each says whose it
+//! is. There are never more files than slots.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::net::IpAddr;
+use std::path::Path;
+
+use crate::config::{Caps, slot_key};
+use crate::limits::STATE_LOCK_WAIT;
+use crate::os::{files, lock};
+
+/// A place among the connections that are not yet admitted, or among the followers; free when dropped.
+#[derive(Debug)]
+#[must_use = "a slot is held only as long as it lives"]
+pub struct Slot {
+    _locked: File,
+}
+
+/// Whether a source may POST.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// In `DEPLOYER_ALLOWED_IPS`.
+    Allowed,
+    /// Everybody else who may connect.
+    Stranger,
+}
+
+/// Takes a slot for a connection from `peer`; `None` when it, the strangers or all together have as many as they may.
+///
+/// Strangers share three eighths: with one allowed source at its own cap of one half there is still an eighth left for
+/// another allowed one.
+pub fn for_connection(
+    folder: &Path,
+    caps: Caps,
+    peer: IpAddr,
+    standing: Standing,
+) -> io::Result<Option<Slot>> {
+    let mark = format!("{} {}", word(standing), slot_key(peer));
+    take(folder, "session", caps.sessions, &mark, |holders| {
+        let same = holders.iter().filter(|holder| **holder == mark).count();
+        let strangers = holders
+            .iter()
+            .filter(|holder| holder.starts_with(word(Standing::Stranger)))
+            .count();
+        let room_for_strangers = (caps.sessions as usize * 3 / 8).max(1);
+        same < caps.sessions_per_source as usize
+            && (standing == Standing::Allowed || strangers < room_for_strangers)
+    })
+}
+
+/// Takes a slot for following a run.
+pub fn for_follower(folder: &Path, caps: Caps) -> io::Result<Option<Slot>> {
+    take(folder, "follower", caps.followers, "", |_| true)
+}
+
+fn word(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Allowed => "allowed",
+        Standing::Stranger => "stranger",
+    }
+}
+
+fn take(
+    folder: &Path,
+    kind: &str,
+    most: u32,
+    mark: &str,
+    may_have: impl FnOnce(&[String]) -> bool,
+) -> io::Result<Option<Slot>> {
+    files::ensure_folder(folder, 0o700)?;
+    let _counting = lock::exclusive_within(&folder.join(format!("{kind}.lock")), STATE_LOCK_WAIT)?;
+    let (mut free, mut holders) = (None, Vec::new());
+    for number in 0..most {
+        let path = folder.join(format!("{kind}-{number}"));
+        // Slots are given out lowest first, so behind the first that never existed there is none.
+        let fresh = !path.exists();
+        match lock::try_exclusive(&path)? {
+            Some(file) => free = free.or(Some(file)),
+            None => holders.push(mark_of(&path)?),
+        }
+        if fresh {
+            break;
+        }
+    }
+    let Some(mut file) = free.filter(|_| may_have(&holders)) else {
+        return Ok(None);
+    };
+    file.set_len(0)?;
+    file.rewind()?;
+    file.write_all(mark.as_bytes())?;
+    Ok(Some(Slot { _locked: file }))
+}
+
+fn mark_of(path: &Path) -> io::Result<String> {
+    let mut mark = String::new();
+    File::open(path)?.take(256).read_to_string(&mut mark)?;
+    Ok(mark)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    fn scratch(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("slots-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        folder
+    }
+
+    const CAPS: Caps = Caps {
+        sessions: 16,
+        sessions_per_source: 8,
+        followers: 2,
+    };
+
+    fn fill(folder: &Path, peer: &str, standing: Standing) -> Vec<Slot> {
+        let peer = peer.parse().unwrap();
+        std::iter::from_fn(|| for_connection(folder, CAPS, peer, standing).unwrap())
+            .take(100)
+            .collect()
+    }
+
+    #[test]
+    fn one_hungry_allowed_source_and_many_strangers_leave_room_for_another_allowed_one() {
+        let folder = scratch("room");
+        let hog = fill(&folder, "192.0.2.1", Standing::Allowed);
+        let strangers: Vec<Slot> = (1..5)
+            .flat_map(|last| fill(&folder, &format!("203.0.113.{last}"), Standing::Stranger))
+            .collect();
+        assert_eq!((hog.len(), strangers.len()), (8, 6));
+        assert_eq!(fill(&folder, "192.0.2.2", Standing::Allowed).len(), 2);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_dropped_slot_is_free_at_once() {
+        let folder = scratch("drop");
+        drop(fill(&folder, "192.0.2.1", Standing::Allowed));
+        assert_eq!(fill(&folder, "192.0.2.1", Standing::Allowed).len(), 8);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn followers_have_a_cap_of_their_own() {
+        let folder = scratch("followers");
+        let held: Vec<Slot> = std::iter::from_fn(|| for_follower(&folder, CAPS).unwrap())
+            .take(9)
+            .collect();
+        assert_eq!(held.len(), 2);
+        assert!(
+            for_connection(&folder, CAPS, "192.0.2.1".parse().unwrap(), Standing::Allowed)
+                .unwrap()
+                .is_some()
+        );
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}

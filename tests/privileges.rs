@@ -1,0 +1,178 @@
+//! [privileges] What the roles that touch the network are, as the kernel sees them while they are at work.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::TcpStream;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::support::deployer::{AUDIENCE, Deployer, Setup};
+use crate::support::oidc::Issuer;
+use crate::support::wait_until;
+
+/// A process of ours, as `/proc` shows it.
+struct Role {
+    pid: i32,
+    status: BTreeMap<String, String>,
+}
+
+impl Role {
+    fn read(pid: i32) -> Option<Role> {
+        let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let fields = text.lines().filter_map(|line| line.split_once(':'));
+        let status = fields
+            .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+            .collect();
+        Some(Role { pid, status })
+    }
+
+    fn field(&self, name: &str) -> &str {
+        self.status.get(name).map_or("", String::as_str)
+    }
+
+    fn place(&self, name: &str) -> PathBuf {
+        Path::new("/proc").join(self.pid.to_string()).join(name)
+    }
+
+    fn limit(&self, name: &str) -> String {
+        let text = fs::read_to_string(self.place("limits")).unwrap();
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+        // Soft and hard stand behind the name, and nobody may raise the hard one again.
+        let words: Vec<&str> = line[name.len()..].split_whitespace().collect();
+        assert_eq!(words[0], words[1], "{name}: the soft limit is below the hard one");
+        words[0].to_owned()
+    }
+
+    fn descriptors(&self) -> BTreeMap<i32, String> {
+        let entries = fs::read_dir(self.place("fd")).unwrap();
+        entries
+            .map(|entry| {
+                let entry = entry.unwrap();
+                let target = fs::read_link(entry.path()).unwrap().display().to_string();
+                (entry.file_name().to_str().unwrap().parse().unwrap(), target)
+            })
+            .collect()
+    }
+}
+
+/// Every process of `role` below the process `ancestor`.
+fn roles_below(ancestor: i32, role: &str) -> Vec<Role> {
+    let pids = fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let processes: Vec<Role> = pids.filter_map(Role::read).collect();
+    let parent_of = |pid: i32| -> Option<i32> {
+        processes
+            .iter()
+            .find(|process| process.pid == pid)?
+            .field("PPid")
+            .parse()
+            .ok()
+    };
+    let is_below = |pid: i32| {
+        std::iter::successors(Some(pid), |pid| parent_of(*pid).filter(|parent| *parent > 1))
+            .any(|pid| pid == ancestor)
+    };
+    let wanted = format!("engram-deployer\0{role}\0");
+    let found = processes.iter().filter(|process| is_below(process.pid));
+    found
+        .filter(|process| fs::read(process.place("cmdline")).is_ok_and(|line| line == wanted.as_bytes()))
+        .filter_map(|process| Role::read(process.pid))
+        .collect()
+}
+
+fn wait_for_roles(deployer: &Deployer, role: &str, count: usize) -> Vec<Role> {
+    let mut found = Vec::new();
+    wait_until(
+        &format!("{count} processes of the role {role}"),
+        Duration::from_secs(10),
+        || {
+            found = roles_below(deployer.pid(), role);
+            // Confined is the last thing that a role becomes before its work.
+            found.len() == count && found.iter().all(|role| role.field("NoNewPrivs") == "1")
+        },
+    );
+    found
+}
+
+fn assert_without_privileges(role: &Role, id: &str) {
+    let four = [id; 4].join("\t");
+    assert_eq!(
+        (role.field("Uid"), role.field("Gid")),
+        (four.as_str(), four.as_str())
+    );
+    assert_eq!(role.field("Groups"), "");
+    assert_eq!(role.field("NoNewPrivs"), "1");
+    for set in ["CapPrm", "CapEff", "CapInh", "CapAmb"] {
+        assert_eq!(role.field(set), "0000000000000000", "{set}");
+    }
+    assert_eq!(role.limit("Max processes"), "0");
+    assert_eq!(role.limit("Max file size"), "0");
+    assert_eq!(role.limit("Max core file size"), "0");
+    assert_eq!(role.field("Threads"), "1");
+    // Not dumpable: its files in /proc are root's, so another process of its uid cannot look in or attach.
+    assert_eq!(fs::metadata(role.place("environ")).unwrap().uid(), 0);
+    assert_eq!(fs::read(role.place("environ")).unwrap(), b"");
+}
+
+#[test]
+fn a_live_front_holds_nothing_but_its_link_and_its_connection() {
+    let deployer = Setup::new(&Issuer::start()).start();
+    let _half_open = TcpStream::connect(("127.0.0.1", deployer.port())).unwrap();
+    // One has the connection, one is warm.
+    let fronts = wait_for_roles(&deployer, "front", 2);
+    wait_until("a front with the connection", Duration::from_secs(10), || {
+        fronts.iter().any(|front| front.descriptors().len() == 5)
+    });
+    for front in &fronts {
+        assert_without_privileges(front, "65521");
+        assert_eq!(fs::read_link(front.place("root")).unwrap(), deployer.public());
+        assert_eq!(fs::read_link(front.place("cwd")).unwrap(), deployer.public());
+        assert_eq!(front.limit("Max open files"), "16");
+        for (number, target) in front.descriptors() {
+            match number {
+                0..=2 => assert_eq!(target, "/dev/null"),
+                _ => assert!(target.starts_with("socket:"), "{number}: {target}"),
+            }
+        }
+        assert!(front.descriptors().len() <= 5, "{:?}", front.descriptors());
+    }
+}
+
+#[test]
+fn a_live_fetch_holds_nothing_but_its_pipes_and_its_connection() {
+    let issuer = Issuer::start();
+    issuer.hang(1);
+    let deployer = Setup::new(&issuer).start();
+    let _call = deployer
+        .client()
+        .start_post("/deploy", &issuer.mint(AUDIENCE), r#"{"version":"1.2.3"}"#);
+    let fetches = wait_for_roles(&deployer, "fetch", 1);
+    let fetch = &fetches[0];
+    wait_until("its connection", Duration::from_secs(10), || {
+        fetch.descriptors().len() == 4
+    });
+    assert_without_privileges(fetch, "65522");
+    let descriptors: Vec<String> = fetch.descriptors().into_values().collect();
+    let kinds: Vec<&str> = descriptors
+        .iter()
+        .map(|target| target.split(':').next().unwrap())
+        .collect();
+    assert_eq!(kinds, ["pipe", "pipe", "/dev/null", "socket"]);
+}
+
+#[test]
+fn sessions_and_fronts_end_with_serve_unless_they_have_a_connection() {
+    let mut deployer = Setup::new(&Issuer::start()).start();
+    wait_for_roles(&deployer, "front", 1);
+    let sessions = roles_below(deployer.pid(), "session");
+    assert_eq!(sessions.len(), 1);
+    deployer.kill();
+    wait_until("the warm session ends by itself", Duration::from_secs(5), || {
+        fs::read(sessions[0].place("cmdline")).map_or(true, |line| line.is_empty())
+    });
+    // And so nobody keeps the port.
+    deployer.start_again();
+    assert_eq!(deployer.client().get("/healthz").status, 200);
+}

@@ -1,0 +1,33 @@
+#!/bin/sh
+# Runs the tests, against real parts: installs what is missing, starts dockerd when none runs, and stops it afterwards.
+#
+# usage: tests/run.sh [--all] [WORD...]
+#   --all    the long tests too
+#   WORD     only tests with one of these words in their names; it is an error when there is none
+set -u
+cd "$(dirname "$0")/.." || exit 1
+. tests/support/parts.sh
+
+case ${1:-} in
+-h | --help) sed -n 's/^# \{0,1\}//; 2,6p' "$0" && exit 0 ;;
+--all) ENGRAM_TESTS=all && export ENGRAM_TESTS && shift ;;
+esac
+
+begin
+need_cargo
+need install cc=build-essential curl=curl openssl=openssl docker=docker.io dockerd=docker.io docker-registry=docker-registry
+start_dockerd
+
+# The status of cargo, not of tee.
+{
+    cargo test -- "$@"
+    echo $? >"$folder/status"
+} 2>&1 | tee "$folder/output"
+status=$(cat "$folder/status")
+
+say "cargo test ended with status $status"
+grep -E '^(test result|error|failures:|    [a-z_]+::)' "$folder/output" | sort | uniq -c | sed 's/^ *1 //'
+if [ "$status" -eq 0 ] && [ $# -gt 0 ] && ! grep -q '^test .* \.\.\. ' "$folder/output"; then
+    die "no test has any of these words in its name: $*"
+fi
+exit "$status"

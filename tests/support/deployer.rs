@@ -1,0 +1,289 @@
+//! The daemon itself, as an operator would start it, in folders of its own.
+
+use super::certificate::Certificate;
+use super::curl::Client;
+use super::folder::Folder;
+use super::oidc::Issuer;
+use super::process::{self, Running, output_of, text};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+/// The audience of `/deploy`.
+pub const AUDIENCE: &str = "engram-deploy";
+
+/// The settings of one deployer, and its folders: everything but the running daemon.
+pub struct Setup {
+    folder: Folder,
+    settings: BTreeMap<String, String>,
+    port: u16,
+    port_is_ours: bool,
+    certificate: Certificate,
+}
+
+impl Setup {
+    /// Settings that work: this issuer, GitHub's pins, callers on loopback, and a deploy that runs `/bin/true`.
+    pub fn new(issuer: &Issuer) -> Setup {
+        let folder = Folder::new("deployer");
+        let certificate = Certificate::create(&folder, "tls");
+        let mut setup = Setup {
+            folder,
+            settings: BTreeMap::new(),
+            port: 0,
+            port_is_ours: true,
+            certificate,
+        };
+        let path = |name: &str| setup.folder.join(name).display().to_string();
+        let settings = [
+            ("DEPLOYER_CERT_FILE", setup.certificate.cert.display().to_string()),
+            ("DEPLOYER_KEY_FILE", setup.certificate.key.display().to_string()),
+            ("DEPLOYER_STATE_DIR", path("state")),
+            ("DEPLOYER_RUNS_DIR", path("runs")),
+            ("DEPLOYER_RUNTIME_DIR", path("runtime")),
+            ("DEPLOYER_JWKS_URL", issuer.jwks_url()),
+            ("DEPLOYER_ISSUER", issuer.name().to_string()),
+            ("DEPLOYER_REPOSITORY", "engram-app/engram".into()),
+            (
+                "DEPLOYER_WORKFLOW_REF",
+                "engram-app/engram/.github/workflows/deploy.yml@refs/heads/main".into(),
+            ),
+            ("DEPLOYER_ALLOWED_IPS", "127.0.0.1,::1".into()),
+            ("DEPLOYER_LOG", "debug".into()),
+            ("DEPLOYER_BACKEND", "command".into()),
+            ("DEPLOYER_COMMAND_PATH", "/bin/true".into()),
+            ("DEPLOYER_PULL", "off".into()),
+            ("DEPLOYER_CONTAINERS", "engram".into()),
+            ("DEPLOYER_HEALTH_POLL_INTERVAL", "200ms".into()),
+            ("DEPLOYER_HEALTH_MAX_WAIT", "10s".into()),
+        ];
+        setup.settings = settings.map(|(name, value)| (name.to_string(), value)).into();
+        setup.choose_port();
+        setup
+    }
+
+    /// Sets a variable.
+    pub fn set(&mut self, name: &str, value: impl AsRef<Path>) -> &mut Setup {
+        self.port_is_ours &= name != "DEPLOYER_ADDR";
+        self.settings
+            .insert(name.into(), value.as_ref().display().to_string());
+        self
+    }
+
+    /// Takes a variable away.
+    pub fn unset(&mut self, name: &str) -> &mut Setup {
+        self.settings.remove(name);
+        self
+    }
+
+    /// The deploy runs this shell text (backend `command`), with what the contract gives it.
+    pub fn command_script(&mut self, script: &str) -> &mut Setup {
+        let path = self.executable("command", script);
+        self.set("DEPLOYER_BACKEND", "command")
+            .set("DEPLOYER_COMMAND_PATH", path)
+    }
+
+    /// Writes a shell script into the folder; where it is.
+    pub fn executable(&self, name: &str, script: &str) -> PathBuf {
+        use std::os::unix::fs::PermissionsExt;
+        // Written under another name first: a program that is open for writing cannot be started (ETXTBSY).
+        let path = self
+            .folder
+            .write(&format!("{name}.new"), format!("#!/bin/sh\n{script}\n"));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("making a script executable");
+        let place = self.folder.join(name);
+        fs::rename(&path, &place).expect("putting a script in its place");
+        place
+    }
+
+    /// The folder that holds everything of this deployer.
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// The state folder.
+    pub fn state(&self) -> PathBuf {
+        self.place("DEPLOYER_STATE_DIR")
+    }
+
+    /// The run folders.
+    pub fn runs(&self) -> PathBuf {
+        self.place("DEPLOYER_RUNS_DIR")
+    }
+
+    /// The runtime folder.
+    pub fn runtime(&self) -> PathBuf {
+        self.place("DEPLOYER_RUNTIME_DIR")
+    }
+
+    /// The files that everyone may read.
+    pub fn public(&self) -> PathBuf {
+        self.runtime().join("public")
+    }
+
+    /// Its certificate and key.
+    pub fn certificate(&self) -> &Certificate {
+        &self.certificate
+    }
+
+    /// What it listens on, unless `DEPLOYER_ADDR` was set.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// curl for it.
+    pub fn client(&self) -> Client {
+        Client {
+            url: format!("https://127.0.0.1:{}", self.port),
+            ca: self.certificate.cert.clone(),
+        }
+    }
+
+    /// A command of `engram-deployer` with these settings and nothing else in its environment but `PATH`.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_engram-deployer"));
+        command.args(arguments).env_clear().envs(&self.settings);
+        let kept = ["PATH", "DOCKER_HOST"]
+            .into_iter()
+            .filter_map(|name| Some((name, std::env::var_os(name)?)));
+        command.envs(kept);
+        command
+    }
+
+    /// Runs a command of `engram-deployer` to its end.
+    #[track_caller]
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        output_of(&mut self.command(arguments), b"")
+    }
+
+    /// What the daemon logged so far.
+    pub fn log(&self) -> String {
+        text(&fs::read(self.log_file()).unwrap_or_default())
+    }
+
+    /// Starts `engram-deployer serve` and waits until it listens.
+    #[track_caller]
+    pub fn start(mut self) -> Deployer {
+        for _ in 0..5 {
+            if let Some(daemon) = self.try_start() {
+                return Deployer {
+                    daemon: Some(daemon),
+                    setup: self,
+                };
+            }
+            assert!(
+                self.port_is_ours && self.log().contains("in use"),
+                "serve ended at once: {}",
+                self.log()
+            );
+            self.choose_port();
+        }
+        panic!("no free port in five attempts: {}", self.log());
+    }
+
+    /// `None` when it ended before it listened.
+    #[track_caller]
+    fn try_start(&self) -> Option<Running> {
+        let mut daemon = Running::start(&mut self.command(&["serve"]), &self.log_file());
+        let up = super::came_true(Duration::from_secs(10), || daemon.ended() || listens(self.port));
+        assert!(up, "serve does not listen within 10 s: {}", self.log());
+        (!daemon.ended()).then_some(daemon)
+    }
+
+    fn choose_port(&mut self) {
+        self.port = super::free_port();
+        self.settings
+            .insert("DEPLOYER_ADDR".into(), format!("127.0.0.1:{}", self.port));
+    }
+
+    fn place(&self, name: &str) -> PathBuf {
+        PathBuf::from(&self.settings[name])
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.folder.join("deployer.log")
+    }
+}
+
+impl Drop for Setup {
+    /// Sessions and runs outlive `serve` on purpose, so they are found by the folder that they work in.
+    fn drop(&mut self) {
+        process::clear(self.folder.path());
+        if std::thread::panicking() {
+            eprintln!("---- log of the deployer\n{}", self.log());
+        }
+    }
+}
+
+/// A running daemon. It is also its [`Setup`].
+pub struct Deployer {
+    daemon: Option<Running>,
+    setup: Setup,
+}
+
+impl Deref for Deployer {
+    type Target = Setup;
+
+    fn deref(&self) -> &Setup {
+        &self.setup
+    }
+}
+
+impl Deployer {
+    /// The process id of `serve`.
+    #[track_caller]
+    pub fn pid(&self) -> i32 {
+        self.daemon.as_ref().expect("serve was ended by the test").pid()
+    }
+
+    /// Sends `serve` a signal.
+    #[track_caller]
+    pub fn signal(&self, signal: Signal) {
+        self.daemon
+            .as_ref()
+            .expect("serve was ended by the test")
+            .signal(signal);
+    }
+
+    /// Ends `serve` as its operator would.
+    #[track_caller]
+    pub fn stop(&mut self) {
+        self.daemon.take().expect("serve was ended by the test").stop();
+    }
+
+    /// Ends `serve` as a power failure would.
+    pub fn kill(&mut self) {
+        self.daemon = None;
+    }
+
+    /// Starts `serve` again, after [`Deployer::stop`] or [`Deployer::kill`], at the same port.
+    #[track_caller]
+    pub fn start_again(&mut self) {
+        self.daemon = self.setup.try_start();
+        assert!(self.daemon.is_some(), "serve ended at once: {}", self.log());
+    }
+
+    /// The last finished deploy, as everyone may read it.
+    #[track_caller]
+    pub fn status(&self) -> Option<Value> {
+        let answer = self.client().get("/status");
+        (answer.status == 200).then(|| answer.events().remove(0))
+    }
+}
+
+/// Whether some process listens on this port, without connecting: a connection would use up a warm session.
+fn listens(port: u16) -> bool {
+    const LISTEN: &str = "0A";
+    let address = format!(":{port:04X}");
+    ["/proc/net/tcp", "/proc/net/tcp6"].iter().any(|table| {
+        let text = fs::read_to_string(table).unwrap_or_default();
+        text.lines().skip(1).any(|line| {
+            let mut words = line.split_whitespace().skip(1);
+            words.next().is_some_and(|local| local.ends_with(&address)) && words.nth(1) == Some(LISTEN)
+        })
+    })
+}

@@ -1,0 +1,49 @@
+//! A folder of one test.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+/// A new folder, removed with everything in it when dropped. A test that fails leaves it, and says where it is.
+pub struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    /// A folder whose name has `word` in it.
+    pub fn new(word: &str) -> Folder {
+        let path = std::env::temp_dir().join(super::unique(word));
+        fs::create_dir_all(&path).unwrap_or_else(|error| panic!("making {}: {error}", path.display()));
+        Folder { path }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A path in it.
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Writes a file in it, with the folders above it, and says where.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.join(name);
+        let parent = path.parent().expect("a file in a folder");
+        fs::create_dir_all(parent)
+            .and_then(|()| fs::write(&path, content))
+            .unwrap_or_else(|error| panic!("writing {}: {error}", path.display()));
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("left for you to read: {}", self.path.display());
+        } else {
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! A host with everything that one deploy needs: version 1.0.0 runs, version 2.0.0 is in the registry.
+
+use super::curl::Answer;
+use super::deployer::{AUDIENCE, Deployer, Setup};
+use super::docker::{Containers, docker};
+use super::images::Image;
+use super::oidc::Issuer;
+use super::registry::Registry;
+use super::template::Unraid;
+use serde_json::{Value, json};
+use std::process::Command;
+
+/// The parts, in the order in which they go: the daemon before what it works on.
+pub struct Host {
+    /// The daemon.
+    pub deployer: Deployer,
+    /// The container's name.
+    pub name: String,
+    /// The port of loopback that it publishes.
+    pub port: u16,
+    /// Unraid's part, where the backend is `unraid`.
+    pub unraid: Option<Unraid>,
+    /// Who signs.
+    pub issuer: Issuer,
+    /// Containers with its name, or one derived from it.
+    pub containers: Containers,
+    /// Where images come from.
+    pub registry: Registry,
+}
+
+impl Host {
+    /// With backend `docker`.
+    pub fn docker() -> Host {
+        Host::docker_with(|_| ())
+    }
+
+    /// With backend `docker`, and settings of the test's own.
+    pub fn docker_with(change: impl FnOnce(&mut Setup)) -> Host {
+        Host::build(|setup, name, port, _| {
+            let file = format!("containers/{name}.json");
+            let declared = setup.folder().write(&file, declaration(port).to_string());
+            setup.set("DEPLOYER_BACKEND", "docker");
+            setup.set(
+                "DEPLOYER_CONTAINER_DIR",
+                declared.parent().expect("a file in a folder"),
+            );
+            change(setup);
+            None
+        })
+    }
+
+    /// With backend `unraid`.
+    pub fn unraid() -> Host {
+        Host::unraid_with(|_| ())
+    }
+
+    /// With backend `unraid`, and settings of the test's own.
+    pub fn unraid_with(change: impl FnOnce(&mut Setup)) -> Host {
+        Host::build(|setup, name, port, image| {
+            let unraid = Unraid::new();
+            unraid.template(name, &format!("{image}:1.0.0"), port);
+            setup.set("DEPLOYER_BACKEND", "unraid");
+            setup.set("DEPLOYER_TEMPLATE_DIR", unraid.templates());
+            setup.set("DEPLOYER_UPDATE_CONTAINER_PATH", unraid.update_container());
+            change(setup);
+            Some(unraid)
+        })
+    }
+
+    fn build(backend: impl FnOnce(&mut Setup, &str, u16, &str) -> Option<Unraid>) -> Host {
+        let registry = Registry::start();
+        let image = registry.image();
+        Image::of("1.0.0").import(&image);
+        Image::of("2.0.0").push(&image);
+        let (name, port) = (super::unique("app"), super::free_port());
+        let containers = Containers::named(&name);
+        let first = format!("{image}:1.0.0");
+        docker(&[
+            "run",
+            "-d",
+            "--name",
+            &name,
+            "-p",
+            &format!("127.0.0.1:{port}:8000"),
+            &first,
+        ]);
+        let issuer = Issuer::start();
+        let mut setup = Setup::new(&issuer);
+        setup.set("DEPLOYER_PULL", "on").set("DEPLOYER_IMAGE", &image);
+        setup.set("DEPLOYER_CONTAINERS", format!("{name}={}", health_url(port)));
+        let unraid = backend(&mut setup, &name, port, &image);
+        Host {
+            deployer: setup.start(),
+            name,
+            port,
+            unraid,
+            issuer,
+            containers,
+            registry,
+        }
+    }
+
+    /// Sends a signed request for this version, and follows it to its end.
+    #[track_caller]
+    pub fn deploy(&self, version: &str) -> Answer {
+        let token = self.issuer.mint(AUDIENCE);
+        self.deployer
+            .client()
+            .post("/deploy", &token, &json!({ "version": version }).to_string())
+    }
+
+    /// What the container's health URL says its version is.
+    pub fn live_version(&self) -> Option<String> {
+        let output = Command::new("curl")
+            .args(["-s", "--max-time", "5", &health_url(self.port)])
+            .output()
+            .ok()?;
+        let health: Value = serde_json::from_slice(&output.stdout).ok()?;
+        health["version"].as_str().map(str::to_string)
+    }
+
+    /// Pushes a version that misbehaves in the words of `app.rs`.
+    pub fn push(&self, version: &str, words: &str) {
+        Image::of(version).behaving(words).push(&self.registry.image());
+    }
+}
+
+fn health_url(port: u16) -> String {
+    format!("http://127.0.0.1:{port}/api/health")
+}
+
+fn declaration(port: u16) -> Value {
+    json!({ "ports": [format!("127.0.0.1:{port}:8000")] })
+}

@@ -1,0 +1,156 @@
+# shellcheck shell=sh
+# For the scripts that start real parts (tests/run.sh, contrib/demo.sh, contrib/bench.sh): sourced, not run.
+# What `background` starts is ended at the script's exit, however that comes, by its process id; nothing else is ended.
+
+PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin:/usr/sbin:/sbin
+started=''
+
+say() { printf '\n==> %s\n' "$*"; }
+
+# die SENTENCE: with the ends of the logs, which are gone afterwards.
+die() {
+    for log in "${folder:-/nonexistent}"/*.log; do
+        [ ! -s "$log" ] || { printf '\n---- end of %s\n' "${log##*/}" && tail -n 20 "$log"; } >&2
+    done
+    printf '\n%s: %s\n' "${0##*/}" "$*" >&2
+    exit 1
+}
+
+# begin: a folder for this script in $folder, and an orderly end.
+begin() {
+    folder=$(mktemp -d) || exit 1
+    trap finish EXIT
+    trap 'exit 129' HUP
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+}
+
+# clean_up: what a script has to undo itself; it defines its own.
+clean_up() { :; }
+
+# shellcheck disable=SC2317
+finish() {
+    status=$?
+    trap - EXIT
+    trap '' HUP INT TERM
+    clean_up
+    end_parts
+    rm -rf "$folder"
+    exit "$status"
+}
+
+# need ask|install PROGRAM=PACKAGE...: installs Debian's packages of the programs that are missing.
+need() {
+    how=$1 missing=''
+    shift
+    for pair; do
+        case " $missing " in *" ${pair#*=} "*) continue ;; esac
+        command -v "${pair%%=*}" >/dev/null || missing="$missing ${pair#*=}"
+    done
+    [ -n "$missing" ] || return 0
+    say "missing on this machine:$missing"
+    command -v apt-get >/dev/null || die "there is no apt-get here: install them by other means"
+    [ "$(id -u)" -eq 0 ] || die "run this as root, or run first: apt-get install$missing"
+    if [ "$how" = ask ]; then
+        printf 'Install with apt-get? [y/N] '
+        read -r reply || reply=''
+        case $reply in y | Y | yes) ;; *) die "nothing was installed" ;; esac
+    fi
+    # shellcheck disable=SC2086
+    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing; } ||
+        die "apt-get could not install:$missing"
+}
+
+need_cargo() {
+    command -v cargo >/dev/null || die "there is no cargo here: install a Rust toolchain (https://rustup.rs)"
+}
+
+# wait_for SECONDS WHAT COMMAND...: until the command succeeds, or dies saying what did not happen.
+wait_for() {
+    tries=$(($1 * 10)) what=$2
+    shift 2
+    until "$@" >/dev/null 2>&1; do
+        tries=$((tries - 1))
+        [ "$tries" -gt 0 ] || die "not in time: $what"
+        sleep 0.1
+    done
+}
+
+# background LOG COMMAND...: starts it with its output in LOG; its process id is in $pid.
+background() {
+    log=$1
+    shift
+    "$@" </dev/null >"$log" 2>&1 &
+    pid=$!
+    started="$pid $started"
+}
+
+# end_part PID, end_parts: ends what `background` started; the latest first.
+end_part() {
+    kill "$1" 2>/dev/null
+    wait "$1" 2>/dev/null
+}
+
+# shellcheck disable=SC2317
+end_parts() {
+    for part in $started; do end_part "$part"; done
+}
+
+# start_dockerd: when none answers.
+start_dockerd() {
+    docker version >/dev/null 2>&1 && return
+    say "no dockerd runs: starting one for as long as this takes"
+    background "$folder/dockerd.log" dockerd
+    wait_for 30 "dockerd answers" docker version
+}
+
+# free_port FROM: the first port at or above it that nobody listens on.
+free_port() {
+    port=$1
+    while grep -qi ":$(printf %04X "$port") [0-9A-F:]* 0A" /proc/net/tcp /proc/net/tcp6 2>/dev/null; do
+        port=$((port + 1))
+    done
+    echo "$port"
+}
+
+# make_certificate: tls.pem and tls.key for localhost, in the folder.
+make_certificate() {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost \
+        -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE \
+        -out "$folder/tls.pem" -keyout "$folder/tls.key" 2>/dev/null || die "openssl could not make a certificate"
+}
+
+# start_issuer PROGRAM: sets ISSUER, JWKS_URL, ACTIONS_ID_TOKEN_REQUEST_URL and ACTIONS_ID_TOKEN_REQUEST_TOKEN.
+start_issuer() {
+    background "$folder/issuer.env" "$1"
+    wait_for 10 "the issuer listens" grep -q REQUEST_TOKEN "$folder/issuer.env"
+    # shellcheck source=/dev/null
+    . "$folder/issuer.env"
+}
+
+# start_registry: docker-registry at 127.0.0.1:$registry_port, with a storage of its own.
+start_registry() {
+    registry_port=$(free_port 5555)
+    cat >"$folder/registry.yml" <<END
+version: 0.1
+log: {level: error, accesslog: {disabled: true}}
+storage: {filesystem: {rootdirectory: $folder/registry}}
+http: {addr: '127.0.0.1:$registry_port'}
+END
+    background "$folder/registry.log" docker-registry serve "$folder/registry.yml"
+    wait_for 10 "docker-registry answers" curl -sf "http://127.0.0.1:$registry_port/v2/"
+}
+
+# build_app: the application of the tests, as a tar with nothing else in it.
+build_app() {
+    rustc --edition 2024 -O -C target-feature=+crt-static -C strip=symbols --target "$(uname -m)-unknown-linux-gnu" \
+        -o "$folder/app" tests/support/app.rs || die "rustc could not build the application"
+    tar -C "$folder" -cf "$folder/app.tar" app
+}
+
+# import_image REFERENCE VERSION
+import_image() {
+    docker import --change 'ENTRYPOINT ["/app"]' --change "ENV VERSION=$2" \
+        --change 'LABEL org.opencontainers.image.revision=abc1234' - "$1:$2" <"$folder/app.tar" >/dev/null ||
+        die "docker could not import version $2"
+}
