@@ -294,3 +294,14 @@ pub const MAX_CONTAINERS: usize = 64;
 
 /// Bytes of one pinned value. GitHub's longest claim, a workflow reference, is far below.
 pub const MAX_PIN: usize = 1024;
+
+// ---- check -------------------------------------------------------------------------------------------------------
+
+/// A certificate that ends within this time is pointed out: CI's pinned copy of it has to be changed as well.
+pub const CERTIFICATE_NOTICE: Duration = Duration::from_secs(21 * 24 * 3600);
+
+/// How long `check` waits for docker to say its version. A daemon that is starting takes a few seconds.
+pub const DOCKER_VERSION_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Bytes that are read of what docker says to that.
+pub const MAX_DOCKER_VERSION: usize = 4096;

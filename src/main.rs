@@ -1,21 +1,25 @@
 //! `engram-deployer`: argv -> role or command; joins the parts.
 
+use std::ffi::OsStr;
 use std::io;
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
 use engram_deployer::config::{Config, Settings};
-use engram_deployer::os::{descriptor, logging, settings};
+use engram_deployer::os::{descriptor, logging, process, settings};
 use engram_deployer::session::{self, Arrival};
-use engram_deployer::{fetch, front};
+use engram_deployer::{cli, deploy, fetch, front, run};
 
 fn main() -> ExitCode {
-    match std::env::args().nth(1).as_deref() {
+    process::set_usual_umask();
+    let arguments = || std::env::args_os().skip(1);
+    match arguments().next().as_deref().and_then(OsStr::to_str) {
         Some("session") => role("session", session_role),
         Some("front") => front_role().unwrap_or(ExitCode::FAILURE),
         Some("fetch") => role("fetch", fetch_role),
-        _ => ExitCode::from(2),
+        Some("run") => role("run", run_role),
+        _ => cli::main(arguments()),
     }
 }
 
@@ -49,6 +53,20 @@ fn front_role() -> io::Result<ExitCode> {
 fn fetch_role() -> io::Result<()> {
     descriptor::close_inherited(&[])?;
     fetch::role()
+}
+
+/// Settings on standard input; the ticket as 3 and its name as the argument, or the word for completing dead runs.
+fn run_role() -> io::Result<()> {
+    descriptor::close_inherited(&[descriptor::FIRST])?;
+    let argument = std::env::args().nth(2).unwrap_or_default();
+    if argument == run::RECOVER {
+        return run::recover(&received("run")?.1);
+    }
+    let ticket = descriptor::adopt(descriptor::FIRST)?;
+    let (_, config) = received("run")?;
+    run::carry_out(ticket, &argument, &config, |order, config| {
+        deploy::plan(&order.ask, config)
+    })
 }
 
 /// The settings that our starter put on standard input. It has checked them, so a complaint is its mistake.

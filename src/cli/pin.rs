@@ -1,13 +1,36 @@
 //! `pin`: the certificate's SHA-256, and that of its public key, in the forms that clients take.
 //!
-//! Reads what the operator's own certificate file holds; checks no signature, no date and no name. The public key is
-//! cut out of the certificate by its place (RFC 5280, section 4.1), whatever kind of key it is.
+//! Reads what the operator's own certificate file holds; checks no signature, no date and no name.
 
 use std::fmt;
+use std::path::Path;
 
 use ring::digest::{SHA256, digest};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+
+use crate::cli::help::Exit;
+use crate::cli::out::{self, Trouble};
+use crate::cli::{given, x509};
+use crate::limits::MAX_PEM;
+use crate::os::files::{describe, read_bounded};
+
+const CERTIFICATE: &str = "DEPLOYER_CERT_FILE";
+
+/// Prints the pins of the certificate that is served. Needs that one setting, so that a CI job can be prepared before
+/// the rest is known.
+pub(super) fn print(env_file: Option<&Path>) -> Result<Exit, Trouble> {
+    let found = given::settings(env_file)?;
+    let path = found.settings.get(CERTIFICATE).map(Path::new).ok_or_else(|| {
+        format!(
+            "{CERTIFICATE} is not set in {}; name the file with --env-file",
+            found.origin()
+        )
+    })?;
+    let pem = read_bounded(path, MAX_PEM).map_err(|error| describe(&error, "read the certificate", path))?;
+    let pins = Pins::of_pem(&pem).map_err(|error| format!("{} {error}", path.display()))?;
+    out::print(&pins.to_string())
+}
 
 /// What a client can pin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +68,7 @@ impl Pins {
 
     /// The pins of a certificate in DER.
     pub fn of_der(certificate: &[u8]) -> Result<Pins, PinError> {
-        let key = public_key(certificate).ok_or(PinError::NotX509)?;
+        let key = x509::public_key(certificate).ok_or(PinError::NotX509)?;
         Ok(Pins {
             certificate: sha256(certificate),
             key: sha256(key),
@@ -92,68 +115,6 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
         .zip(digest(&SHA256, bytes).as_ref())
         .for_each(|(to, from)| *to = *from);
     sum
-}
-
-const SEQUENCE: u8 = 0x30;
-const INTEGER: u8 = 0x02;
-const VERSION: u8 = 0xa0;
-
-/// The SubjectPublicKeyInfo of a certificate, header and all.
-///
-/// Certificate = { TBSCertificate, ... }; TBSCertificate = { [0] version?, serial, signature, issuer, validity,
-/// subject, subjectPublicKeyInfo, ... }.
-fn public_key(certificate: &[u8]) -> Option<&[u8]> {
-    let outer = element(certificate)
-        .filter(|outer| outer.rest.is_empty())?
-        .of(SEQUENCE)?;
-    let mut rest = element(outer.content)?.of(SEQUENCE)?.content;
-    if let Some(version) = element(rest)?.of(VERSION) {
-        rest = version.rest;
-    }
-    rest = element(rest)?.of(INTEGER)?.rest;
-    for _ in ["signature", "issuer", "validity", "subject"] {
-        rest = element(rest)?.of(SEQUENCE)?.rest;
-    }
-    Some(element(rest)?.of(SEQUENCE)?.whole)
-}
-
-/// One DER element and what follows it.
-#[derive(Clone, Copy)]
-struct Element<'a> {
-    tag: u8,
-    whole: &'a [u8],
-    content: &'a [u8],
-    rest: &'a [u8],
-}
-
-impl<'a> Element<'a> {
-    fn of(self, tag: u8) -> Option<Element<'a>> {
-        (self.tag == tag).then_some(self)
-    }
-}
-
-/// Splits off the first element: one-byte tags and definite lengths, which is all that a certificate has here.
-fn element(bytes: &[u8]) -> Option<Element<'_>> {
-    let (tag, first) = (*bytes.first()?, *bytes.get(1)?);
-    let (start, length) = match first {
-        0..=0x7f => (2, usize::from(first)),
-        0x81..=0x83 => {
-            let start = 2 + usize::from(first & 0x7f);
-            let digits = bytes.get(2..start)?;
-            (
-                start,
-                digits.iter().fold(0, |sum, digit| sum << 8 | usize::from(*digit)),
-            )
-        }
-        _ => return None,
-    };
-    let (whole, rest) = bytes.split_at_checked(start.checked_add(length)?)?;
-    Some(Element {
-        tag,
-        whole,
-        content: whole.get(start..)?,
-        rest,
-    })
 }
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

@@ -75,6 +75,16 @@ pub enum Listen {
     At(SocketAddr),
 }
 
+/// As `DEPLOYER_ADDR` writes it.
+impl std::fmt::Display for Listen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Listen::Everywhere(port) => write!(f, ":{port}"),
+            Listen::At(address) => write!(f, "{address}"),
+        }
+    }
+}
+
 /// The token issuer.
 #[derive(Clone, Debug)]
 pub struct Issuer {

@@ -12,6 +12,8 @@ mod request;
 mod serve_open;
 mod tls;
 
+pub use tls::faults as certificate_faults;
+
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -38,6 +38,19 @@ pub fn configure(cert_file: &Path, key_file: &Path) -> Result<Arc<ServerConfig>,
     Ok(Arc::new(config))
 }
 
+/// Everything that would keep [`configure`] from its work, a sentence each; none when it would do.
+pub fn faults(cert_file: &Path, key_file: &Path) -> Vec<String> {
+    let unread: Vec<String> = [chain(cert_file).err(), key(key_file).err()]
+        .into_iter()
+        .flatten()
+        .collect();
+    if unread.is_empty() {
+        configure(cert_file, key_file).err().into_iter().collect()
+    } else {
+        unread
+    }
+}
+
 fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let pem = read(path, "the certificate")?;
     let chain: Result<Vec<_>, _> = rustls_pemfile::certs(&mut pem.as_slice()).collect();

@@ -8,6 +8,7 @@ mod bearer;
 mod body;
 mod claims;
 mod explain;
+mod fetch_keys;
 mod keys;
 mod refusal;
 mod replay;
@@ -17,6 +18,7 @@ mod source;
 
 pub use body::{Ask, Sha, Version};
 pub use explain::{Finding, Verdict, explain};
+pub use fetch_keys::fetch_keys;
 pub use keys::{Fetch, Keys, NoKey};
 pub use refusal::Refusal;
 pub use replay::{Creation, Memory, Past, TokenHash};

@@ -96,8 +96,13 @@ pub fn append_durably(path: &Path, kept: u64, bytes: &[u8]) -> io::Result<()> {
 
 /// The content of `path`; an error when it is larger than `most` bytes.
 pub fn read_bounded(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    read_bounded_from(File::open(path)?, path, most)
+}
+
+/// What is left to read of `file`, which was opened as `path`; an error when it is more than `most` bytes.
+pub fn read_bounded_from(file: File, path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
-    File::open(path)?.take(most + 1).read_to_end(&mut content)?;
+    file.take(most + 1).read_to_end(&mut content)?;
     if content.len() as u64 > most {
         return Err(io::Error::other(format!(
             "{} is larger than {most} bytes",

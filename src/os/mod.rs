@@ -17,4 +17,5 @@ pub mod process;
 pub mod random;
 pub mod settings;
 pub mod signal;
+pub mod trusted;
 pub mod watch;

@@ -5,7 +5,8 @@ use std::io;
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::unistd::{Pid, setsid};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{Pid, User, getuid, setsid};
 
 /// When the process `pid` started, in clock ticks since boot (proc(5), field 22 of `stat`); `None` when there is none.
 /// A process id alone may have been given to another one since.
@@ -81,4 +82,17 @@ fn belongs(pid: i32, kin: Kin) -> Option<bool> {
         Kin::Session(session) => number(3)? == session,
     };
     Some(same && !matches!(fields.first(), Some(&("Z" | "X"))))
+}
+
+/// Sets the umask that programs expect, whatever our starter had: Unraid's shells have 000, hardened units 077. Our own
+/// files get their modes on their descriptors; this is for what docker and the operator's command make.
+pub fn set_usual_umask() {
+    umask(Mode::S_IWGRP | Mode::S_IWOTH);
+}
+
+/// The real uid of whoever started us, and its name, or the number where it has none.
+pub fn own_user() -> (u32, String) {
+    let uid = getuid();
+    let name = User::from_uid(uid).ok().flatten().map(|user| user.name);
+    (uid.as_raw(), name.unwrap_or_else(|| uid.to_string()))
 }

@@ -8,31 +8,42 @@ use std::path::Path;
 
 use crate::config::{Settings, SettingsError};
 use crate::limits::MAX_SETTINGS;
-use crate::os::{descriptor, files};
+use crate::os::{descriptor, trusted};
 
 /// The environment's settings, under those of `env_file` when one is named.
 ///
 /// # Errors
 /// Every fault at once, one line each, naming the file.
 pub fn load(env_file: Option<&Path>) -> Result<Settings, SettingsError> {
-    let environment = Settings::from_environment(std::env::vars_os())?;
-    let Some(path) = env_file else {
-        return Ok(environment);
-    };
-    let text = files::read_bounded(path, MAX_SETTINGS as u64).map_err(|error| SettingsError {
-        faults: vec![files::describe(&error, "read the settings in", path)],
-    })?;
-    match Settings::from_env_file(&text) {
-        Ok(settings) => Ok(settings.over(environment)),
-        Err(error) => {
-            let faults = error
-                .faults
-                .iter()
-                .map(|fault| format!("{}: {fault}", path.display()))
-                .collect();
-            Err(SettingsError { faults })
-        }
+    let environment = environment()?;
+    match env_file {
+        Some(path) => Ok(read(path)?.over(environment)),
+        None => Ok(environment),
     }
+}
+
+/// The environment's settings.
+///
+/// # Errors
+/// Every fault at once, one line each.
+pub fn environment() -> Result<Settings, SettingsError> {
+    Settings::from_environment(std::env::vars_os())
+}
+
+/// The settings in a file. Whoever may write to it decides what root runs, so it must be root's alone to write.
+///
+/// # Errors
+/// Every fault at once, one line each, naming the file.
+pub fn read(path: &Path) -> Result<Settings, SettingsError> {
+    let text = trusted::read(path, MAX_SETTINGS as u64).map_err(|fault| SettingsError {
+        faults: vec![format!("take settings: {fault}")],
+    })?;
+    Settings::from_env_file(&text).map_err(|error| {
+        let named = |fault: &String| format!("{}: {fault}", path.display());
+        SettingsError {
+            faults: error.faults.iter().map(named).collect(),
+        }
+    })
 }
 
 /// A role's standard input: a pipe that holds `settings`, whole, and then ends.

@@ -71,6 +71,11 @@ impl Follower {
         })
     }
 
+    /// The run that is followed.
+    pub fn run_id(&self) -> &RunId {
+        &self.id
+    }
+
     /// What to poll for reading, where there is something; [`Follower::next_line`] is to be called every [`RETRY`] in
     /// any case.
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {

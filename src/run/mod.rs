@@ -29,7 +29,7 @@ mod turn;
 pub use crate::gate::Ask;
 pub use cancel::{CancelError, cancel};
 pub use carry::OnLine;
-pub use dead::{ensure_recovered, recover};
+pub use dead::{RECOVER, ensure_recovered, recover};
 pub use folder::RunFolder;
 pub use follow::{Followed, Follower};
 pub use id::RunId;

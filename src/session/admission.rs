@@ -3,10 +3,8 @@
 use std::time::SystemTime;
 
 use crate::config::{Config, Endpoint, Settings};
-use crate::fetch;
 use crate::gate::{self, Gates, Keys, Memory, Permitted, Refusal, Request};
-use crate::limits::{FETCH_DEADLINE, MAX_JWKS, QUEUE_RETRY_AFTER};
-use crate::os::privilege;
+use crate::limits::QUEUE_RETRY_AFTER;
 use crate::run::{self, Follower, Order, Reservation, ReserveError, RunId};
 use crate::session::slots::{self, Slot};
 
@@ -47,7 +45,7 @@ impl Admission<'_> {
     /// The first gate that is shut.
     pub fn of(&self, request: &Request) -> Result<Admitted, Refusal> {
         let memory = Memory::of(&self.config.places.state);
-        let fetch = || self.fetch_keys();
+        let fetch = || gate::fetch_keys(self.config);
         let gates = self.gates(&memory, &fetch);
         match (request.method.as_str(), log_path(&request.path)) {
             ("GET", Some(id)) => self.read(request, &gates, id),
@@ -59,9 +57,14 @@ impl Admission<'_> {
     /// `POST` to an endpoint: a new run.
     fn start(&self, request: &Request, gates: &Gates<'_>) -> Result<Admitted, Refusal> {
         // Front knows the endpoints' names; one that relays another path has been taken over.
-        let endpoint = self.config.endpoint_at(&request.path).ok_or(Refusal::UnknownRun)?;
+        let endpoint = self
+            .config
+            .endpoint_at(&request.path)
+            .ok_or(Refusal::UnknownRun)?;
         let now = SystemTime::now();
-        let (grant, room) = gate::admit(request, endpoint, gates, now, |permitted| self.reserve(permitted, now))?;
+        let (grant, room) = gate::admit(request, endpoint, gates, now, |permitted| {
+            self.reserve(permitted, now)
+        })?;
         let id = room.reservation.id().clone();
         log::info!(
             "request {} of {}: {} admitted as run {id}",
@@ -74,7 +77,10 @@ impl Admission<'_> {
         if let Err(error) = room.reservation.start(self.settings) {
             log::error!("start run {id}: {error}");
         }
-        Ok(Admitted { follower, slot: room.slot })
+        Ok(Admitted {
+            follower,
+            slot: room.slot,
+        })
     }
 
     /// `GET /runs/<id>/log`: a run that is there.
@@ -82,12 +88,17 @@ impl Admission<'_> {
         let now = SystemTime::now();
         let run = RunId::parse(id).and_then(|id| Some((self.endpoint_of(&id)?, id)));
         // An unknown id is judged by the first endpoint's pins: only who may read logs learns that there is none.
-        let endpoint = run.as_ref().map_or(self.config.endpoints.first(), |(endpoint, _)| Some(*endpoint));
+        let endpoint = run
+            .as_ref()
+            .map_or(self.config.endpoints.first(), |(endpoint, _)| Some(*endpoint));
         let endpoint = endpoint.ok_or(Refusal::UnknownRun)?;
         gate::admit_reader(request, endpoint, gates, now, id)?;
         let (_, id) = run.ok_or(Refusal::UnknownRun)?;
         let slot = self.place_for_a_follower()?;
-        Ok(Admitted { follower: self.follow(&id)?, slot })
+        Ok(Admitted {
+            follower: self.follow(&id)?,
+            slot,
+        })
     }
 
     fn endpoint_of(&self, id: &RunId) -> Option<&Endpoint> {
@@ -101,7 +112,9 @@ impl Admission<'_> {
         let order = |id: &RunId| Order::of_token(permitted, id, self.request_id, now);
         match run::reserve(&self.config.places, self.config.runs.queue_max, now, order) {
             Ok(reservation) => Ok(Room { reservation, slot }),
-            Err(ReserveError::Full) => Err(Refusal::QueueFull { retry_after: QUEUE_RETRY_AFTER }),
+            Err(ReserveError::Full) => Err(Refusal::QueueFull {
+                retry_after: QUEUE_RETRY_AFTER,
+            }),
             Err(ReserveError::Failed(detail)) => Err(Refusal::Run { detail }),
         }
     }
@@ -110,7 +123,9 @@ impl Admission<'_> {
         let config = self.config;
         match slots::for_follower(&config.places.slots(), config.caps) {
             Ok(slot) => slot.ok_or(Refusal::TooManyFollowers),
-            Err(error) => Err(Refusal::Run { detail: format!("take a place among the followers: {error}") }),
+            Err(error) => Err(Refusal::Run {
+                detail: format!("take a place among the followers: {error}"),
+            }),
         }
     }
 
@@ -119,17 +134,19 @@ impl Admission<'_> {
     }
 
     fn gates<'g>(&'g self, memory: &'g Memory, fetch: gate::Fetch<'g>) -> Gates<'g> {
-        let Config { places, issuer, allowed, .. } = self.config;
+        let Config {
+            places,
+            issuer,
+            allowed,
+            ..
+        } = self.config;
         let keys = Keys::new(&places.state, &places.runtime, &issuer.jwks_url, fetch);
-        Gates { allowed, issuer: &issuer.name, keys, memory }
-    }
-
-    fn fetch_keys(&self) -> Result<Vec<u8>, String> {
-        let issuer = &self.config.issuer;
-        let identity = privilege::identity(&self.config.fetch_user).map_err(|error| error.to_string())?;
-        let order = fetch::Order::new(&issuer.jwks_url, identity, FETCH_DEADLINE, MAX_JWKS);
-        let answer = fetch::get(&order.trusting(issuer.ca_file.as_deref())?)?;
-        if answer.status == 200 { Ok(answer.body) } else { Err(format!("the answer was {}", answer.status)) }
+        Gates {
+            allowed,
+            issuer: &issuer.name,
+            keys,
+            memory,
+        }
     }
 }
 

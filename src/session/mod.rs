@@ -29,15 +29,25 @@ use front_link::FrontLink;
 pub fn session(arrival: Arrival, settings: &Settings, config: &Config) -> io::Result<()> {
     places::prepare(&config.places).map_err(io::Error::other)?;
     let mut front = FrontLink::start(config)?;
-    front.await_ready(Instant::now() + WARM_DEADLINE).map_err(io::Error::other)?;
-    let Some(visitor) = arrival.wait(config, front.descriptor())? else { return Ok(()) };
+    front
+        .await_ready(Instant::now() + WARM_DEADLINE)
+        .map_err(io::Error::other)?;
+    let Some(visitor) = arrival.wait(config, front.descriptor())? else {
+        return Ok(());
+    };
     let request_id = random::hex::<8>()?;
     front.hand_over(visitor.stream, &request_id, visitor.open_paths)?;
     // Front has the deadlines, and answers what comes too late itself; this is for one that keeps none.
     let patience = REQUEST_DEADLINE + STALLED_CALLER;
-    let Ok(relayed) = front.request(Instant::now() + patience)? else { return Ok(()) };
+    let Ok(relayed) = front.request(Instant::now() + patience)? else {
+        return Ok(());
+    };
     let request = request_of(relayed, visitor.peer);
-    let admission = Admission { config, settings, request_id: &request_id };
+    let admission = Admission {
+        config,
+        settings,
+        request_id: &request_id,
+    };
     match admission.of(&request) {
         Err(refusal) => {
             log_refusal(&request, &request_id, &refusal);
@@ -52,12 +62,25 @@ pub fn session(arrival: Arrival, settings: &Settings, config: &Config) -> io::Re
 }
 
 fn request_of(relayed: link::Request, peer: std::net::IpAddr) -> Request {
-    let link::Request { method, path, authorization, body } = relayed;
-    Request { peer, method, path, authorization, body: body.into_bytes() }
+    let link::Request {
+        method,
+        path,
+        authorization,
+        body,
+    } = relayed;
+    Request {
+        peer,
+        method,
+        path,
+        authorization,
+        body: body.into_bytes(),
+    }
 }
 
 fn head_of(refusal: &Refusal) -> link::Head {
-    let retry_after = refusal.retry_after().map(|seconds| ("Retry-After".to_owned(), seconds.to_string()));
+    let retry_after = refusal
+        .retry_after()
+        .map(|seconds| ("Retry-After".to_owned(), seconds.to_string()));
     link::Head {
         status: refusal.status(),
         headers: retry_after.into_iter().collect(),

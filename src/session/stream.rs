@@ -38,7 +38,11 @@ pub fn stream(front: &mut FrontLink, mut follower: Follower, _held: Slot) -> io:
 fn wait(front: &mut FrontLink, follower: &Follower, until: Instant) -> io::Result<()> {
     // A change is seen at once; the retry is for what inotify did not say, a dead run among it.
     let until = until.min(Instant::now() + RETRY);
-    let changes = follower.descriptor().map_or((front.descriptor(), For::HangUp), |changes| (changes, For::Reading));
+    let changes = follower
+        .descriptor()
+        .map_or((front.descriptor(), For::HangUp), |changes| {
+            (changes, For::Reading)
+        });
     let [caller, _] = poll::wait([(front.descriptor(), For::Reading), changes], Some(until))?;
     if caller.any() { front.check_quiet() } else { Ok(()) }
 }

@@ -165,9 +165,18 @@ impl Setup {
         text(&fs::read(self.log_file()).unwrap_or_default())
     }
 
-    /// Starts `engram-deployer serve` and waits until it listens.
+    /// Starts `engram-deployer serve` and waits until it listens. It is a first installation: tokens from before the
+    /// start are good, as `init` says.
     #[track_caller]
-    pub fn start(mut self) -> Deployer {
+    pub fn start(self) -> Deployer {
+        let init = self.run(&["init"]);
+        assert!(init.status.success(), "init: {}", text(&init.stderr));
+        self.start_without_init()
+    }
+
+    /// Starts `engram-deployer serve`, which makes a replay memory of its own where there is none.
+    #[track_caller]
+    pub fn start_without_init(mut self) -> Deployer {
         for _ in 0..5 {
             if let Some(daemon) = self.try_start() {
                 return Deployer {

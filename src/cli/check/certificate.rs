@@ -1,0 +1,86 @@
+//! Certificate and key: whether front could serve with them, for how long, and who else can read the key.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::SystemTime;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use crate::cli::check::report::Report;
+use crate::cli::x509::{self, Moment};
+use crate::config::Config;
+use crate::front;
+use crate::limits::{CERTIFICATE_NOTICE, MAX_PEM};
+use crate::os::{clock, files, trusted};
+
+/// Looks at both files.
+pub fn check(config: &Config, now: SystemTime, report: &mut Report) {
+    let (cert, key) = (&config.cert_file, &config.key_file);
+    let faults = front::certificate_faults(cert, key);
+    if faults.is_empty() {
+        report.ok(
+            "certificate",
+            format_args!("{} and its key {} fit together", cert.display(), key.display()),
+        );
+    }
+    faults.iter().for_each(|fault| report.fault("certificate", fault));
+    validity(cert, now, report);
+    key_is_private(key, report);
+}
+
+/// A file that cannot be read was reported already.
+fn validity(path: &Path, now: SystemTime, report: &mut Report) {
+    let Some(certificate) = files::read_bounded(path, MAX_PEM)
+        .ok()
+        .and_then(|pem| CertificateDer::from_pem_slice(&pem).ok())
+    else {
+        return;
+    };
+    let Some(validity) = x509::validity(&certificate) else {
+        return report.warn(
+            "certificate",
+            format_args!("{}: no validity was found", path.display()),
+        );
+    };
+    let at = |time| Moment::of_compact(clock::compact(time));
+    let (from, until) = (&validity.from, &validity.until);
+    if at(now) > *until {
+        report.fault("certificate", format_args!("expired on {until}: renew it"));
+    } else if at(now) < *from {
+        report.fault(
+            "certificate",
+            format_args!("not valid before {from}: see to the clock, or renew it"),
+        );
+    } else if at(now + CERTIFICATE_NOTICE) > *until {
+        report.warn("certificate", format_args!("valid until {until} only: renew it"));
+    } else {
+        report.ok("certificate", format_args!("valid until {until}"));
+    }
+}
+
+fn key_is_private(path: &Path, report: &mut Report) {
+    let Ok(facts) = fs::metadata(path) else {
+        return;
+    };
+    if let Some(fault) = trusted::fault(&facts) {
+        report.fault("key", format_args!("{}: {fault}", path.display()));
+    } else if facts.mode() & 0o004 != 0 {
+        report.fault(
+            "key",
+            format_args!(
+                "everyone can read {} (mode {:04o}): chmod 600",
+                path.display(),
+                facts.mode() & 0o7777
+            ),
+        );
+    } else if facts.mode() & 0o040 != 0 {
+        report.warn(
+            "key",
+            format_args!("{} can be read by group {}", path.display(), facts.gid()),
+        );
+    } else {
+        report.ok("key", format_args!("{} is its owner's alone", path.display()));
+    }
+}

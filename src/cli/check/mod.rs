@@ -1,0 +1,80 @@
+//! `check`: everything that can be known to be wrong before a request comes, at once.
+//!
+//! Changes nothing but what `serve` would make as well: folders that are missing, and a replay memory that refuses the
+//! tokens of before. A port that is in use is no fault, since the daemon may be running.
+
+mod certificate;
+mod keys;
+mod places;
+mod report;
+mod tools;
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use crate::cli::given::{self, Found};
+use crate::cli::help::Exit;
+use crate::cli::out::Trouble;
+use crate::config::{Config, warnings};
+use crate::os::{logging, process};
+use report::Report;
+
+/// Prints a line for each finding; [`Exit::Failed`] when there is a fault among them.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub fn check(env_file: Option<&Path>) -> Result<Exit, Trouble> {
+    let mut report = Report::default();
+    if let Some((found, config)) = settings(env_file, &mut report) {
+        logging::start("check", "error");
+        about_the_settings(&found, &config, &mut report);
+        let now = SystemTime::now();
+        certificate::check(&config, now, &mut report);
+        places::check(&config, now, &mut report);
+        keys::check(&config, &mut report);
+        tools::check(&config.deploy, &mut report);
+    }
+    report.end()
+}
+
+/// Without settings that make sense there is nothing else to look at.
+fn settings(env_file: Option<&Path>, report: &mut Report) -> Option<(Found, Config)> {
+    let found = match given::settings(env_file) {
+        Ok(found) => found,
+        Err(Trouble::Unable(faults)) => {
+            faults.iter().for_each(|fault| report.fault("settings", fault));
+            return None;
+        }
+        Err(Trouble::Unread) => return None,
+    };
+    match Config::from_settings(&found.settings) {
+        Ok(config) => Some((found, config)),
+        Err(complaints) => {
+            complaints
+                .iter()
+                .for_each(|complaint| report.fault("settings", complaint));
+            warnings(&found.settings)
+                .iter()
+                .for_each(|line| report.warn("settings", line));
+            report.warn("host", "not looked at until the settings are mended");
+            None
+        }
+    }
+}
+
+fn about_the_settings(found: &Found, config: &Config, report: &mut Report) {
+    report.ok("settings", format_args!("from {}", found.origin()));
+    warnings(&found.settings)
+        .iter()
+        .for_each(|line| report.warn("settings", line));
+    config
+        .advice()
+        .iter()
+        .for_each(|line| report.warn("advice", line));
+    if !process::is_root() {
+        report.warn(
+            "user",
+            "not root: front and fetch keep our user, and docker must let it in",
+        );
+    }
+}

@@ -1,0 +1,88 @@
+//! The users of the roles, the folders, and the replay memory.
+
+use std::fs;
+use std::path::Path;
+use std::time::SystemTime;
+
+use crate::cli::check::report::Report;
+use crate::config::{Account, Config};
+use crate::gate::{Creation, Memory, Past};
+use crate::os::files::{self, Durability};
+use crate::os::privilege::{self, Identity};
+use crate::os::{places, trusted};
+
+/// Looks at all of them; makes what `serve` would make.
+pub fn check(config: &Config, now: SystemTime, report: &mut Report) {
+    users(config, report);
+    match places::prepare(&config.places) {
+        Ok(()) => {
+            let (places, public) = (&config.places, config.places.public());
+            for folder in [&places.state, &places.runs, &places.runtime, &public] {
+                self::folder(folder, report);
+            }
+            memory(&config.places.state, now, report);
+        }
+        Err(fault) => report.fault("folders", fault),
+    }
+}
+
+/// Two names may be one user: either role could then end or trace the other.
+fn users(config: &Config, report: &mut Report) {
+    let front = user("DEPLOYER_USER", &config.front_user, report);
+    let fetch = user("DEPLOYER_FETCH_USER", &config.fetch_user, report);
+    if let (Some(front), Some(fetch)) = (front, fetch)
+        && front.uid == fetch.uid
+    {
+        report.fault(
+            "users",
+            format_args!("DEPLOYER_USER and DEPLOYER_FETCH_USER are both uid {}", front.uid),
+        );
+    }
+}
+
+fn user(name: &str, account: &Account, report: &mut Report) -> Option<Identity> {
+    let identity = privilege::identity(account);
+    let said = identity
+        .as_ref()
+        .map(|Identity { uid, gid }| format!("{name} is uid {uid}, gid {gid}"));
+    report.found("users", said.map_err(|error| format!("{name}: {error}")));
+    identity.ok()
+}
+
+/// Whether it can be written to, and by nobody else.
+fn folder(path: &Path, report: &mut Report) {
+    if let Ok(facts) = fs::metadata(path)
+        && let Some(fault) = trusted::fault(&facts)
+    {
+        return report.fault("folders", format_args!("{}: {fault}", path.display()));
+    }
+    let probe = path.join(".check");
+    let written = files::replace(&probe, b"", 0o600, Durability::Volatile);
+    let removed = written.and_then(|()| fs::remove_file(&probe));
+    report.found(
+        "folders",
+        removed
+            .map(|()| format!("{} can be written to", path.display()))
+            .map_err(|error| files::describe(&error, "write to", path)),
+    );
+}
+
+/// As `serve` does, it makes one that refuses what may have been used before.
+fn memory(state: &Path, now: SystemTime, report: &mut Report) {
+    const WHAT: &str = "replay memory";
+    let memory = Memory::of(state);
+    match memory.create(Past::Unknown, now) {
+        Ok(Creation::New) => {
+            return report.warn(
+                WHAT,
+                "was not there and is new: tokens issued before now are refused",
+            );
+        }
+        Ok(Creation::Exists) => {}
+        Err(fault) => return report.fault(WHAT, fault),
+    }
+    report.found(
+        WHAT,
+        memory.inspect().map(|known| format!("remembers {known} tokens")),
+    );
+}

@@ -1,0 +1,62 @@
+//! Findings, a line each, printed as they are found: some take seconds.
+
+use std::fmt::Display;
+
+use crate::cli::help::Exit;
+use crate::cli::out::{self, Trouble};
+use crate::event::harmless;
+
+/// What was found so far.
+#[derive(Default)]
+pub struct Report {
+    faults: usize,
+    warnings: usize,
+    /// A line could not be printed.
+    unread: Option<Trouble>,
+}
+
+impl Report {
+    /// Something that is as it should be.
+    pub fn ok(&mut self, what: &str, detail: impl Display) {
+        self.line("ok", what, detail);
+    }
+
+    /// Something that works, and could be better.
+    pub fn warn(&mut self, what: &str, detail: impl Display) {
+        self.warnings += 1;
+        self.line("warn", what, detail);
+    }
+
+    /// Something that will not work, or is not safe.
+    pub fn fault(&mut self, what: &str, detail: impl Display) {
+        self.faults += 1;
+        self.line("FAULT", what, detail);
+    }
+
+    /// What came of a look at something.
+    pub fn found(&mut self, what: &str, result: Result<impl Display, impl Display>) {
+        match result {
+            Ok(detail) => self.ok(what, detail),
+            Err(detail) => self.fault(what, detail),
+        }
+    }
+
+    /// The sum of it.
+    pub fn end(self) -> Result<Exit, Trouble> {
+        if let Some(trouble) = self.unread {
+            return Err(trouble);
+        }
+        match (self.faults, self.warnings) {
+            (0, 0) => out::print("all is well\n"),
+            (0, warnings) => out::print(&format!("no fault; {warnings} to think about\n")),
+            (faults, _) => out::print(&format!("{faults} to mend\n")).map(|_| Exit::Failed),
+        }
+    }
+
+    fn line(&mut self, level: &str, what: &str, detail: impl Display) {
+        let text = harmless(&format!("{level:<5}  {what}: {detail}"));
+        if let Err(trouble) = out::print(&format!("{text}\n")) {
+            self.unread = Some(trouble);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What a command is given: the environment, and the file that was named or is looked for.
+//!
+//! A file that was named goes over the environment. One that was only looked for lies beneath it: what the operator
+//! typed in front of a command was meant.
+
+use std::path::{Path, PathBuf};
+
+use crate::cli::help::ENV_FILES;
+use crate::cli::out::Trouble;
+use crate::config::{Complaint, Config, Settings, SettingsError};
+use crate::os::{logging, settings};
+
+/// Settings as they were found, and where.
+pub struct Found {
+    /// Not yet made sense of.
+    pub settings: Settings,
+    /// The file among their sources.
+    pub file: Option<PathBuf>,
+}
+
+/// The settings of a command.
+///
+/// # Errors
+/// Every fault of the file at once.
+pub fn settings(env_file: Option<&Path>) -> Result<Found, Trouble> {
+    let named = env_file.map(Path::to_owned);
+    let file = named.or_else(usual_file);
+    let settings = match (env_file, &file) {
+        (None, Some(usual)) => beneath(usual),
+        _ => settings::load(env_file),
+    };
+    let settings = settings.map_err(|error| Trouble::Unable(error.faults))?;
+    Ok(Found { settings, file })
+}
+
+/// The settings of a command, made sense of; it logs warnings from here on.
+///
+/// # Errors
+/// Every complaint at once, and what to do about them.
+pub fn config(env_file: Option<&Path>) -> Result<Config, Trouble> {
+    let found = settings(env_file)?;
+    let config = found.config()?;
+    logging::start("cli", "warn");
+    Ok(config)
+}
+
+impl Found {
+    /// Makes sense of them.
+    ///
+    /// # Errors
+    /// Every complaint at once, and what to do about them.
+    pub fn config(&self) -> Result<Config, Trouble> {
+        Config::from_settings(&self.settings).map_err(|complaints| self.trouble(&complaints))
+    }
+
+    /// Where they are from, for a sentence.
+    pub fn origin(&self) -> String {
+        match &self.file {
+            Some(file) => format!("the environment and {}", file.display()),
+            None => "the environment".into(),
+        }
+    }
+
+    fn trouble(&self, complaints: &[Complaint]) -> Trouble {
+        let faults = match complaints.len() {
+            1 => "1 fault".to_owned(),
+            many => format!("{many} faults"),
+        };
+        let advice = match &self.file {
+            Some(_) => "mend them",
+            None => "set them there, or name a file of KEY=value lines with --env-file",
+        };
+        let last = format!("{faults} in the settings from {}; {advice}", self.origin());
+        let lines = complaints.iter().map(ToString::to_string).chain([last]);
+        Trouble::Unable(lines.collect())
+    }
+}
+
+/// The first file that exists, or of which that cannot be known: reading it will say why.
+fn usual_file() -> Option<PathBuf> {
+    ENV_FILES
+        .into_iter()
+        .map(PathBuf::from)
+        .find(|file| !matches!(file.try_exists(), Ok(false)))
+}
+
+fn beneath(file: &Path) -> Result<Settings, SettingsError> {
+    Ok(settings::environment()?.over(settings::read(file)?))
+}

@@ -1,0 +1,42 @@
+//! `init`: the state of a first installation, on the operator's word that no token was ever used here.
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use crate::cli::given;
+use crate::cli::help::Exit;
+use crate::cli::out::{self, Trouble};
+use crate::gate::{Creation, Memory, Past};
+use crate::os::places;
+
+/// Makes the folders, and a replay memory that trusts every token.
+///
+/// # Errors
+/// When a memory is there that remembers something, or cannot be read: that is no first installation.
+pub fn init(env_file: Option<&Path>) -> Result<Exit, Trouble> {
+    let config = given::config(env_file)?;
+    let state = &config.places.state;
+    let memory = Memory::of(state);
+    places::prepare(&config.places)?;
+    let made = memory.create(Past::Unused, SystemTime::now())?;
+    let said = match (made, memory.inspect()?) {
+        (Creation::New, _) => "made, and knows no token",
+        (Creation::Exists, 0) => "already there, and knows no token; nothing was changed",
+        (Creation::Exists, known) => return Err(Trouble::unable(in_use(state, known))),
+    };
+    let places = &config.places;
+    out::print(&format!(
+        "state folder:    {}\nrun folders:     {}\nruntime folder:  {}\nreplay memory:   {said}\n",
+        state.display(),
+        places.runs.display(),
+        places.runtime.display(),
+    ))
+}
+
+fn in_use(state: &Path, known: usize) -> String {
+    format!(
+        "the replay memory in {} remembers {known} tokens, so this is no first installation; nothing was changed \
+         (`serve` and `check` make a lost memory anew)",
+        state.display()
+    )
+}

@@ -1,0 +1,49 @@
+//! Saying something, and why nothing more can be said. A closed pipe is no reason to panic.
+
+use std::io::{self, Write};
+
+use crate::cli::help::Exit;
+use crate::event::harmless;
+
+/// Why a command ended before it was done.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// It could not be tried, for these reasons, a line each.
+    Unable(Vec<String>),
+    /// Whoever read standard output is gone, or it cannot be written; there is nobody to tell.
+    Unread,
+}
+
+impl Trouble {
+    /// One reason.
+    pub fn unable(why: impl Into<String>) -> Self {
+        Trouble::Unable(vec![why.into()])
+    }
+}
+
+impl From<String> for Trouble {
+    fn from(why: String) -> Self {
+        Trouble::unable(why)
+    }
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Trouble::unable(error.to_string())
+    }
+}
+
+/// Writes `text` to standard output, all of it, at once.
+///
+/// # Errors
+/// [`Trouble::Unread`].
+pub fn print(text: &str) -> Result<Exit, Trouble> {
+    let mut out = io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.map(|()| Exit::Done).map_err(|_| Trouble::Unread)
+}
+
+/// Writes a line to standard error, if anybody can read it.
+pub fn complain(line: &str) {
+    let _ = writeln!(io::stderr(), "engram-deployer: {}", harmless(line));
+}
