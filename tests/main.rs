@@ -1,12 +1,11 @@
-//! One binary for all promises.
-
-mod ci_client;
 //! One binary for all promises: it links once, and `cargo test WORD` finds a promise by its module or its name.
 
 mod support;
 
 mod architecture;
 mod caps;
+mod ci_client;
+mod documents;
 mod front;
 mod gates;
 mod parts;
