@@ -3,6 +3,7 @@
 //! The server side is a scripted one, so that it can misbehave; that the client gets on with the daemon is shown by the
 //! tests that deploy.
 
+mod daemon;
 mod job;
 mod safety;
 mod scripted;
