@@ -6,6 +6,7 @@ mod architecture;
 mod caps;
 mod ci_client;
 mod documents;
+mod door;
 mod front;
 mod gates;
 mod parts;
