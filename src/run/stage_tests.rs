@@ -17,7 +17,14 @@ impl Stage {
         ticket.write_holder().unwrap();
         let journal = Journal::new(places, &id, "2026-01-02T03:04:05.678Z".into());
         let log = Log::open(&folder.log(), &id);
-        Self::new(log, Interrupts::deaf(), ticket, journal, Duration::from_secs(60))
+        Self::new(
+            folder,
+            log,
+            Interrupts::deaf(),
+            ticket,
+            journal,
+            Duration::from_secs(60),
+        )
     }
 
     /// As if the run had been asked to end.
@@ -276,4 +283,25 @@ fn the_sooner_of_the_deadlines_counts_and_is_named() {
     stage.run.until = Instant::now();
     let error = stage.enter(&step(Effect::Looks)).unwrap_err();
     assert_eq!(error.to_string(), "the run was not done within 1m");
+}
+
+#[test]
+fn a_tool_that_must_not_be_cut_can_print_on_after_its_run_has_died() {
+    let scratch = Scratch::new("stage-printson");
+    let mut stage = Stage::scratch(&scratch.0);
+    let done = scratch.0.state.join("done");
+    let script = format!("echo first; sleep 0.4; echo more && touch {}", done.display());
+    let mut seen = Vec::new();
+    let end = stage.tool(&briefly(&script, Ending::NeverMidway), &mut |line| {
+        seen.push(line.to_owned());
+        None
+    });
+    assert_eq!(seen, ["first"]);
+    // Nobody reads any more: a pipe would be broken now.
+    drop((end, stage));
+    let until = Instant::now() + Duration::from_secs(5);
+    while !done.exists() {
+        assert!(Instant::now() < until, "the tool died of its output");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
