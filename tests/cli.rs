@@ -13,6 +13,7 @@ use crate::support::certificate::Certificate;
 use crate::support::deployer::{AUDIENCE, Setup};
 use crate::support::oidc::Issuer;
 use crate::support::process::{Running, installed, output_of, run, text};
+use crate::support::template::Unraid;
 use crate::support::{free_port, wait_until};
 use engram_deployer::cli::commands::COMMANDS;
 
@@ -197,6 +198,35 @@ fn check_asks_the_docker_that_a_deploy_would_ask() {
     setup.set("DEPLOYER_PULL", "on");
     let said = said(&setup.run(&["check"]));
     assert!(said.contains("answers with version "), "{said}");
+}
+
+#[test]
+fn check_reads_templates_and_declarations_as_a_deploy_would() {
+    let (mut setup, unraid) = (Setup::new(&Issuer::start()), Unraid::new());
+    unraid.template("good", "ghcr.io/engram-app/engram:1.0.0", 8000);
+    unraid.template("other", "docker.io/somebody/else:1.0.0", 8001);
+    setup
+        .set("DEPLOYER_BACKEND", "unraid")
+        .set("DEPLOYER_CONTAINERS", "good,other,absent")
+        .set("DEPLOYER_TEMPLATE_DIR", unraid.templates())
+        .set("DEPLOYER_UPDATE_CONTAINER_PATH", unraid.update_container());
+    let said = said(&setup.run(&["check"]));
+    for (level, word) in [
+        ("ok     templates: good: ", "engram:1.0.0"),
+        ("FAULT  templates: ", "my-other.xml"),
+        ("FAULT  templates: ", "absent"),
+    ] {
+        let named = |line: &str| line.starts_with(level) && line.contains(word);
+        assert!(said.lines().any(named), "{level}{word}:\n{said}");
+    }
+    let declared = setup.folder().write("containers/good.json", "{\"portz\":[]}");
+    setup
+        .set("DEPLOYER_BACKEND", "docker")
+        .set("DEPLOYER_CONTAINERS", "good")
+        .set("DEPLOYER_CONTAINER_DIR", declared.parent().expect("a folder"));
+    let said = self::said(&setup.run(&["check"]));
+    let named = |line: &str| line.starts_with("FAULT  deploy: ") && line.contains("portz");
+    assert!(said.lines().any(named), "{said}");
 }
 
 #[test]
