@@ -325,6 +325,26 @@ fn init_prepares_a_first_installation_and_no_other() {
 }
 
 #[test]
+fn a_memory_that_no_operator_vouches_for_refuses_the_tokens_of_before() {
+    let issuer = Issuer::start();
+    for maker in ["check", "serve"] {
+        let setup = Setup::new(&issuer);
+        let token = issuer.mint(AUDIENCE);
+        let making = Running::start(&mut setup.command(&[maker]), &setup.folder().join("maker"));
+        let memory = setup.state().join("jti");
+        wait_until("a memory", Duration::from_secs(10), || memory.exists());
+        drop(making);
+        let output = output_of(&mut setup.command(&["check-token"]), token.as_bytes());
+        let table = text(&output.stdout);
+        let first_use = table.lines().find(|line| line.starts_with("first use"));
+        assert!(
+            first_use.is_some_and(|row| row.contains("fail: the replay memory is new")),
+            "{maker}: {table}"
+        );
+    }
+}
+
+#[test]
 fn a_deploy_from_the_host_shows_its_lines_and_ends_as_its_run() {
     let mut setup = Setup::new(&Issuer::start());
     setup.command_script("echo \"version $DEPLOYER_VERSION for $1\"");
