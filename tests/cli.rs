@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::support::certificate::Certificate;
@@ -489,17 +490,19 @@ fn a_dead_run_is_completed_by_hand() {
     let (mut deploy, id) = started(&setup, "1.2.3", "dead");
     deploy.signal(Signal::SIGKILL);
     wait_until("the command ends", Duration::from_secs(5), || deploy.ended());
-    let queue = setup.runtime().join("queue");
-    let ticket = || {
-        fs::read_dir(&queue)
-            .ok()?
-            .flatten()
-            .find(|entry| entry.path().display().to_string().ends_with(&id))
-    };
-    let notes = fs::read_to_string(ticket().expect("a ticket").path()).expect("its notes");
+    let queue = fs::read_dir(setup.runtime().join("queue")).expect("the queue folder");
+    let ticket = queue.flatten().map(|entry| entry.path());
+    let ticket = ticket.filter(|path| path.display().to_string().ends_with(&id));
+    let ticket = ticket.last().expect("a ticket");
+    let notes = fs::read_to_string(&ticket).expect("its notes");
     let holder: Value = serde_json::from_str(notes.lines().next().expect("a holder")).expect("JSON");
     let pid = holder["holder"]["pid"].as_i64().expect("a process id") as i32;
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL).expect("it lives");
+    kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it lives");
+    let ticket = fs::File::open(ticket).expect("its ticket");
+    wait_until("its ticket is free", Duration::from_secs(5), || {
+        fs2::FileExt::try_lock_shared(&ticket).is_ok()
+    });
+    drop(ticket);
     let_go(&setup);
     let output = setup.run(&["recover"]);
     assert_eq!(code(&output), 0, "{}", said(&output));
