@@ -186,13 +186,19 @@ mod tests {
     fn a_length_over_the_limit_is_refused_before_its_bytes_come() {
         let mut decoder = Decoder::default();
         decoder.push(&(MAX_FRAME as u32 + 1).to_be_bytes());
-        assert_eq!(decoder.frame::<FromFront>(), Err(BadFrame::TooLong(MAX_FRAME + 1)));
+        assert_eq!(
+            decoder.frame::<FromFront>(),
+            Err(BadFrame::TooLong(MAX_FRAME + 1))
+        );
     }
 
     #[test]
     fn a_frame_of_the_other_direction_is_refused() {
         let mut decoder = Decoder::default();
         decoder.push(&encode(&ToFront::End).unwrap());
-        assert!(matches!(decoder.frame::<FromFront>(), Err(BadFrame::Malformed(_))));
+        assert!(matches!(
+            decoder.frame::<FromFront>(),
+            Err(BadFrame::Malformed(_))
+        ));
     }
 }
