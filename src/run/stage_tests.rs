@@ -235,8 +235,10 @@ fn a_cancellation_ends_a_step_only_while_nothing_has_been_changed() {
     let mut stage = Stage::scratch(&scratch.0);
     stage.enter(&step(Effect::Looks)).unwrap();
     stage.cancel();
-    let error = stage.tool(&shell("sleep 20"), &mut |_| None).unwrap_err();
-    assert_eq!(error, Failure::Cancelled);
+    assert_eq!(
+        stage.tool(&shell("sleep 20"), &mut |_| None).unwrap_err(),
+        Failure::Cancelled
+    );
     assert_eq!(stage.pause(Duration::from_secs(20)), Err(Failure::Cancelled));
 
     let mut stage = Stage::scratch(&scratch.0);
@@ -248,6 +250,26 @@ fn a_cancellation_ends_a_step_only_while_nothing_has_been_changed() {
     );
     stage.pause(Duration::from_millis(10)).unwrap();
     assert_eq!(stage.enter(&step(Effect::Looks)), Err(Failure::Cancelled));
+}
+
+#[test]
+fn a_cancellation_ends_a_tool_in_its_middle_only_while_nothing_has_been_changed() {
+    let scratch = Scratch::new("stage-cancel-tool");
+    let mut stage = Stage::scratch(&scratch.0);
+    stage.enter(&step(Effect::Looks)).unwrap();
+    stage.interrupts.ask_in(Duration::from_millis(100));
+    let tool = shell("echo begun; sleep 20");
+    let mut say = |line: &str| Some(line.to_owned());
+    let error = stage.tool(&tool, &mut say).unwrap_err();
+    assert_eq!(error, Failure::Cancelled);
+    assert_eq!(messages(&stage, &scratch.0), ["begun"]);
+
+    let mut stage = Stage::scratch(&scratch.0);
+    stage.enter(&step(Effect::Changes)).unwrap();
+    stage.interrupts.ask_in(Duration::from_millis(100));
+    let end = stage.tool(&shell("echo begun; sleep 0.5; echo done"), &mut say);
+    assert_eq!(exited(end), Exit::Code(0));
+    assert_eq!(messages(&stage, &scratch.0), ["begun", "done"]);
 }
 
 #[test]
