@@ -272,14 +272,24 @@ pub const FAILED_LOG_LINES: u32 = 20;
 pub const MAX_QUOTE: usize = 200;
 // ---- files of a run ----------------------------------------------------------------------------------------------
 
-/// Bytes of a run's small files, of a ticket and of the journal. They are under 100 KiB; more is not ours.
+/// Bytes of a run's small files and of a ticket. They are under 100 KiB; more is not ours.
 pub const MAX_RUN_FILE: u64 = 1024 * 1024;
+
+/// Bytes of the journal. It holds every template of a deploy, under 20 KiB each; what would make it larger is not begun.
+pub const MAX_JOURNAL: u64 = 16 * 1024 * 1024;
 
 /// Lines of a tool's output that are kept for the sentence that says why it failed.
 pub const TAIL_LINES: usize = 20;
 
 /// Between two tries for the turn while another process gives it back: the first wait, doubled up to [`RETRY`].
 pub const TURN_RETRY: Duration = Duration::from_millis(2);
+
+/// How long a failed run waits for a docker that does not answer, before it goes back: one that is restarted, or started
+/// again by its supervisor, is up within seconds. After that whoever completes the run does it.
+pub const BACK_PATIENCE: Duration = Duration::from_secs(2 * 60);
+
+/// Between two such attempts.
+pub const BACK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Between two starts of a recovery for one follower: the first one may have met another that was just ending.
 pub const RECOVER_AGAIN: Duration = Duration::from_secs(2);

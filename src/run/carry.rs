@@ -36,7 +36,7 @@ impl Stage {
     /// [`Failure::Failed`] when it could not be started, [`Failure::Cancelled`] and [`Failure::Deadline`] when it was
     /// ended; an exit status is never an error here.
     pub fn tool(&mut self, tool: &Tool, on_line: &mut OnLine<'_>) -> Result<ToolEnd, Failure> {
-        let kept = self.folder.path().join(".output");
+        let kept = self.folder.output();
         let streams = match tool.ending {
             Ending::NeverMidway | Ending::Interrupt => Streams::Kept(&kept),
             Ending::Terminate => Streams::Merged,

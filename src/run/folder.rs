@@ -111,6 +111,17 @@ impl RunFolder {
         read(&self.0.join("result.json"))
     }
 
+    /// Removes the file that a tool prints to, which has a name only while the tool is started: a run that was killed just
+    /// then left it.
+    pub fn clear_output(&self) -> io::Result<()> {
+        optional(fs::remove_file(self.output())).map(|_| ())
+    }
+
+    /// See [`RunFolder::clear_output`].
+    pub fn output(&self) -> PathBuf {
+        self.0.join(".output")
+    }
+
     /// Whether it has been recorded.
     pub fn has_record(&self) -> bool {
         self.0.join("result.json").exists()

@@ -5,6 +5,7 @@
 //! else; whoever wants to see it follows that file, so no caller can stall a run. It trusts what lies in the state,
 //! run and runtime folders, since only root writes there; it trusts nothing that a tool prints.
 
+mod back;
 pub mod cancel;
 mod carry;
 pub mod dead;
@@ -12,6 +13,7 @@ mod folder;
 pub mod follow;
 pub mod id;
 mod interrupts;
+pub mod jobs;
 mod journal;
 mod leftover;
 mod log;
@@ -33,6 +35,7 @@ pub use dead::{RECOVER, ensure_recovered, recover};
 pub use folder::RunFolder;
 pub use follow::{Followed, Follower};
 pub use id::RunId;
+pub use jobs::{Aftermath, Jobs, Undone};
 pub use order::{Order, Origin};
 pub use queue::{Complaints, Reservation, ReserveError, reserve};
 pub use record::ensure_published;
