@@ -9,6 +9,7 @@ mod cli;
 mod documents;
 mod door;
 mod front;
+mod full_disk;
 mod gates;
 mod parts;
 mod privileges;
