@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::support::deployer::{AUDIENCE, Deployer, Setup};
 use crate::support::oidc::Issuer;
 use crate::support::process::run;
+use crate::support::wait_until;
 
 const BODY: &str = r#"{"version":"1.2.3"}"#;
 
