@@ -47,6 +47,7 @@ DEPLOYER_BACKEND=command
 DEPLOYER_COMMAND_PATH=/bin/true
 DEPLOYER_PULL=off
 END
+    "$program" init --env-file "$folder/env" >/dev/null || die "init failed"
     background "$folder/deployer.log" "$program" serve --env-file "$folder/env"
     ours_pid=$pid
     wait_for 10 "the daemon answers" curl -sf --cacert "$folder/tls.pem" "https://127.0.0.1:$ours_port/healthz"
