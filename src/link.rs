@@ -145,7 +145,7 @@ impl Decoder {
     }
 
     /// The next whole frame, if there is one.
-    pub fn next<F: DeserializeOwned>(&mut self) -> Result<Option<F>, BadFrame> {
+    pub fn frame<F: DeserializeOwned>(&mut self) -> Result<Option<F>, BadFrame> {
         let Some((length, rest)) = self.pending.split_first_chunk::<4>() else {
             return Ok(None);
         };
@@ -174,7 +174,7 @@ mod tests {
             let (mut decoder, mut seen) = (Decoder::default(), Vec::new());
             for part in bytes.chunks(size) {
                 decoder.push(part);
-                while let Some(frame) = decoder.next::<ToFront>().unwrap() {
+                while let Some(frame) = decoder.frame::<ToFront>().unwrap() {
                     seen.push(frame);
                 }
             }
@@ -186,13 +186,19 @@ mod tests {
     fn a_length_over_the_limit_is_refused_before_its_bytes_come() {
         let mut decoder = Decoder::default();
         decoder.push(&(MAX_FRAME as u32 + 1).to_be_bytes());
-        assert_eq!(decoder.next::<FromFront>(), Err(BadFrame::TooLong(MAX_FRAME + 1)));
+        assert_eq!(
+            decoder.frame::<FromFront>(),
+            Err(BadFrame::TooLong(MAX_FRAME + 1))
+        );
     }
 
     #[test]
     fn a_frame_of_the_other_direction_is_refused() {
         let mut decoder = Decoder::default();
         decoder.push(&encode(&ToFront::End).unwrap());
-        assert!(matches!(decoder.next::<FromFront>(), Err(BadFrame::Malformed(_))));
+        assert!(matches!(
+            decoder.frame::<FromFront>(),
+            Err(BadFrame::Malformed(_))
+        ));
     }
 }

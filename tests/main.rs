@@ -4,6 +4,10 @@ mod support;
 
 mod architecture;
 mod caps;
+mod ci_client;
+mod documents;
+mod door;
+mod cli;
 mod front;
 mod gates;
 mod parts;

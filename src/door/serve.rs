@@ -125,7 +125,7 @@ impl Serve {
     }
 
     fn take_signals(&mut self) -> io::Result<Go> {
-        while let Some(signal) = self.signals.next()? {
+        while let Some(signal) = self.signals.take()? {
             match signal {
                 Signal::SIGHUP => self.replace("SIGHUP"),
                 Signal::SIGCHLD => drop(child::reap_all()),

@@ -118,7 +118,7 @@ impl Link {
 
     /// A frame that is here already.
     pub fn decoded(&mut self) -> Result<Option<ToFront>, LinkEnded> {
-        Ok(self.decoder.next()?)
+        Ok(self.decoder.frame()?)
     }
 
     /// Takes what has come, waiting when nothing has.

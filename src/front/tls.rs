@@ -38,7 +38,7 @@ pub fn configure(cert_file: &Path, key_file: &Path) -> Result<Arc<ServerConfig>,
     Ok(Arc::new(config))
 }
 
-/// Everything that would keep [`configure`] from its work, a sentence each; none when it would do.
+/// Everything that would keep `configure` from its work, a sentence each; none when it would do.
 pub fn faults(cert_file: &Path, key_file: &Path) -> Vec<String> {
     let unread: Vec<String> = [chain(cert_file).err(), key(key_file).err()]
         .into_iter()

@@ -155,7 +155,9 @@ impl Stage {
         on_line: &mut OnLine<'_>,
     ) -> Result<Attended, Failure> {
         loop {
-            // Asked before the pipes are read: what it printed before its end is in them then.
+            // In this order. Its end may be the signal that is read here, so it is asked for after that; and what it
+            // printed before its end is in the pipes by the time they are read.
+            let asked = self.interrupts.asked();
             let exit = running.child.try_wait().map_err(machine)?;
             let (log, phase) = (&mut self.log, self.phase);
             let mut each = |line: &str| {
@@ -168,7 +170,7 @@ impl Stage {
                 return Ok(Attended::Ended(exit));
             }
             running.read(&mut each);
-            if self.interrupts.asked() && heed == Heed::Cancellation {
+            if asked && heed == Heed::Cancellation {
                 return Ok(Attended::Cancelled);
             }
             let now = Instant::now();

@@ -97,7 +97,7 @@ fn a_dead_run_is_recorded_as_interrupted_wherever_it_died() {
         assert_eq!(scratch.0.public().join("deploy.json").exists(), in_status);
         let log = Log::open(&RunFolder::of(&scratch.0, &id).log(), &id);
         assert_eq!(log.outcome(), Some(record.outcome));
-        assert!(!journal_path(&scratch.0).exists());
+        assert_eq!(journal::read(&scratch.0).unwrap(), None);
         assert!(ticket::list(&scratch.0).unwrap().is_empty());
     }
 }
@@ -216,7 +216,7 @@ fn a_live_run_is_left_alone() {
 #[test]
 fn a_journal_that_cannot_be_read_lets_nothing_begin() {
     let scratch = Scratch::new("dead-journal");
-    fs::write(journal_path(&scratch.0), b"half a jour").unwrap();
+    fs::write(journal_path(&scratch.0), b"half a jour\n").unwrap();
     let error = complete(&scratch.0).unwrap_err().to_string();
     assert!(error.contains("cannot be read"), "{error}");
 }

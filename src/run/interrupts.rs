@@ -29,7 +29,7 @@ impl Interrupts {
 
     /// Whether the run was asked to end, by now or before.
     pub fn asked(&mut self) -> bool {
-        while let Ok(Some(signal)) = self.signals.next() {
+        while let Ok(Some(signal)) = self.signals.take() {
             self.asked |= signal != Signal::SIGCHLD;
         }
         self.asked

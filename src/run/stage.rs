@@ -152,7 +152,7 @@ impl Stage {
     /// # Errors
     /// When it could not be written: then it must not be changed.
     pub fn note(&mut self, entry: Value) -> Result<(), Failure> {
-        self.journal.note(entry).map_err(no_journal)
+        self.journal.note(&entry).map_err(no_journal)
     }
 
     /// When the step must have ended: its own deadline or the run's.

@@ -251,7 +251,11 @@ fn nothing_is_changed_before_the_journal_is_on_disk() {
     assert!(crate::run::journal::read(&scratch.0).unwrap().is_none());
     stage.enter(&step(Effect::Changes)).unwrap();
     assert_eq!(
-        crate::run::journal::read(&scratch.0).unwrap().unwrap().run_id,
+        crate::run::journal::read(&scratch.0)
+            .unwrap()
+            .unwrap()
+            .head
+            .run_id,
         stage.ticket.seen().id
     );
     let mut stage = Stage::scratch(&scratch.0);

@@ -159,7 +159,7 @@ impl FrontLink {
     fn frame(&mut self, until: Instant) -> io::Result<Result<FromFront, Silence>> {
         let mut buffer = [0u8; 16 * 1024];
         loop {
-            match self.frames.next().map_err(bad)? {
+            match self.frames.frame().map_err(bad)? {
                 Some(FromFront::Log { message }) => self.log(&message)?,
                 Some(frame) => return Ok(Ok(frame)),
                 None => {

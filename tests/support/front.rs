@@ -143,7 +143,7 @@ impl Front {
     pub fn hear(&mut self) -> Option<FromFront> {
         let mut buffer = [0; 4096];
         loop {
-            if let Some(frame) = self.decoder.next().expect("a frame of a front") {
+            if let Some(frame) = self.decoder.frame().expect("a frame of a front") {
                 return Some(frame);
             }
             match self.link.as_mut().expect("a link").read(&mut buffer) {
