@@ -215,6 +215,20 @@ pub const STOP_DEADLINE: Duration = Duration::from_secs(3 * 60);
 /// Unraid's script or the operator's command, for one container. Unraid's pulls again, in vain or quickly.
 pub const UPDATE_TOOL_DEADLINE: Duration = Duration::from_secs(5 * 60);
 
+/// What a tool that must not be ended in its middle has at least, however little the run has left. Between removing a
+/// container and starting the next it stops one (10 s on Unraid) and asks a registry, perhaps in vain.
+pub const MIDWAY_LEAST: Duration = Duration::from_secs(30);
+
+/// The proof after such a tool, whatever the run has left: some looks, a network, a start, each a quick call.
+pub const PROOF_DEADLINE: Duration = Duration::from_secs(2 * 60);
+
+/// From stopping a container to starting the next, whatever the run has left: half-way is the one place where a deploy
+/// must not end.
+pub const SWAP_DEADLINE: Duration = Duration::from_secs(5 * 60);
+
+/// Putting one container back, whatever the run has left: a handful of quick calls.
+pub const PUT_BACK_DEADLINE: Duration = Duration::from_secs(3 * 60);
+
 /// Replacing one container: such a tool, or a stop, and half a dozen quick calls.
 pub const UPDATE_DEADLINE: Duration = Duration::from_secs(7 * 60);
 

@@ -6,13 +6,15 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::support::certificate::Certificate;
 use crate::support::deployer::{AUDIENCE, Setup};
 use crate::support::oidc::Issuer;
 use crate::support::process::{Running, installed, output_of, run, text};
+use crate::support::template::Unraid;
 use crate::support::{free_port, wait_until};
 use engram_deployer::cli::commands::COMMANDS;
 
@@ -200,6 +202,35 @@ fn check_asks_the_docker_that_a_deploy_would_ask() {
 }
 
 #[test]
+fn check_reads_templates_and_declarations_as_a_deploy_would() {
+    let (mut setup, unraid) = (Setup::new(&Issuer::start()), Unraid::new());
+    unraid.template("good", "ghcr.io/engram-app/engram:1.0.0", 8000);
+    unraid.template("other", "docker.io/somebody/else:1.0.0", 8001);
+    setup
+        .set("DEPLOYER_BACKEND", "unraid")
+        .set("DEPLOYER_CONTAINERS", "good,other,absent")
+        .set("DEPLOYER_TEMPLATE_DIR", unraid.templates())
+        .set("DEPLOYER_UPDATE_CONTAINER_PATH", unraid.update_container());
+    let said = said(&setup.run(&["check"]));
+    for (level, word) in [
+        ("ok     templates: good: ", "engram:1.0.0"),
+        ("FAULT  templates: ", "my-other.xml"),
+        ("FAULT  templates: ", "absent"),
+    ] {
+        let named = |line: &str| line.starts_with(level) && line.contains(word);
+        assert!(said.lines().any(named), "{level}{word}:\n{said}");
+    }
+    let declared = setup.folder().write("containers/good.json", "{\"portz\":[]}");
+    setup
+        .set("DEPLOYER_BACKEND", "docker")
+        .set("DEPLOYER_CONTAINERS", "good")
+        .set("DEPLOYER_CONTAINER_DIR", declared.parent().expect("a folder"));
+    let said = self::said(&setup.run(&["check"]));
+    let named = |line: &str| line.starts_with("FAULT  deploy: ") && line.contains("portz");
+    assert!(said.lines().any(named), "{said}");
+}
+
+#[test]
 fn check_names_every_fault_of_the_host_in_one_go() {
     let mut setup = Setup::new(&Issuer::start());
     let other = Certificate::create(setup.folder(), "other");
@@ -292,6 +323,26 @@ fn init_prepares_a_first_installation_and_no_other() {
     let again = deployer.run(&["init"]);
     assert_eq!(code(&again), 3);
     assert!(said(&again).contains("remembers 1 tokens"), "{}", said(&again));
+}
+
+#[test]
+fn a_memory_that_no_operator_vouches_for_refuses_the_tokens_of_before() {
+    let issuer = Issuer::start();
+    for maker in ["check", "serve"] {
+        let setup = Setup::new(&issuer);
+        let token = issuer.mint(AUDIENCE);
+        let making = Running::start(&mut setup.command(&[maker]), &setup.folder().join("maker"));
+        let memory = setup.state().join("jti");
+        wait_until("a memory", Duration::from_secs(10), || memory.exists());
+        drop(making);
+        let output = output_of(&mut setup.command(&["check-token"]), token.as_bytes());
+        let table = text(&output.stdout);
+        let first_use = table.lines().find(|line| line.starts_with("first use"));
+        assert!(
+            first_use.is_some_and(|row| row.contains("fail: the replay memory is new")),
+            "{maker}: {table}"
+        );
+    }
 }
 
 #[test]
@@ -439,17 +490,19 @@ fn a_dead_run_is_completed_by_hand() {
     let (mut deploy, id) = started(&setup, "1.2.3", "dead");
     deploy.signal(Signal::SIGKILL);
     wait_until("the command ends", Duration::from_secs(5), || deploy.ended());
-    let queue = setup.runtime().join("queue");
-    let ticket = || {
-        fs::read_dir(&queue)
-            .ok()?
-            .flatten()
-            .find(|entry| entry.path().display().to_string().ends_with(&id))
-    };
-    let notes = fs::read_to_string(ticket().expect("a ticket").path()).expect("its notes");
+    let queue = fs::read_dir(setup.runtime().join("queue")).expect("the queue folder");
+    let ticket = queue.flatten().map(|entry| entry.path());
+    let ticket = ticket.filter(|path| path.display().to_string().ends_with(&id));
+    let ticket = ticket.last().expect("a ticket");
+    let notes = fs::read_to_string(&ticket).expect("its notes");
     let holder: Value = serde_json::from_str(notes.lines().next().expect("a holder")).expect("JSON");
     let pid = holder["holder"]["pid"].as_i64().expect("a process id") as i32;
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL).expect("it lives");
+    kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it lives");
+    let ticket = fs::File::open(ticket).expect("its ticket");
+    wait_until("its ticket is free", Duration::from_secs(5), || {
+        fs2::FileExt::try_lock_shared(&ticket).is_ok()
+    });
+    drop(ticket);
     let_go(&setup);
     let output = setup.run(&["recover"]);
     assert_eq!(code(&output), 0, "{}", said(&output));

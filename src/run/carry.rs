@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::limits::{KILL_AFTER, RETRY};
+use crate::limits::{KILL_AFTER, MIDWAY_LEAST, RETRY};
 use crate::os::child::Exit;
 use crate::os::poll::{self, For};
 use crate::os::process::{self, Kin};
@@ -38,9 +38,12 @@ impl Stage {
     pub fn tool(&mut self, tool: &Tool, on_line: &mut OnLine<'_>) -> Result<ToolEnd, Failure> {
         let running = self.start(tool, Streams::Merged)?;
         let bound = self.sooner(Bound::new(tool.name(), tool.deadline));
-        let heed = match tool.ending {
-            Ending::NeverMidway => Heed::Nothing,
-            Ending::Terminate | Ending::Interrupt => self.heed(),
+        let (bound, heed) = match tool.ending {
+            Ending::NeverMidway => {
+                let least = Bound::new(tool.name(), tool.deadline.min(MIDWAY_LEAST));
+                (later(bound, least), Heed::Nothing)
+            }
+            Ending::Terminate | Ending::Interrupt => (bound, self.heed()),
         };
         self.carry(running, tool.ending, &bound, heed, on_line)
     }
@@ -77,14 +80,20 @@ impl Stage {
         patience: Duration,
         on_line: &mut OnLine<'_>,
     ) -> Result<ToolEnd, Failure> {
-        let bound = Bound::new(at_work.0.name.clone(), patience);
-        self.carry(at_work.0, Ending::NeverMidway, &bound, Heed::Nothing, on_line)
+        let AtWork { running, why } = at_work;
+        let bound = Bound::new(running.name.clone(), patience);
+        let end = self.carry(running, Ending::NeverMidway, &bound, Heed::Nothing, on_line)?;
+        Ok(match end {
+            // The deadline that it missed is still the first one.
+            ToolEnd::AtWork(AtWork { running, .. }) => ToolEnd::AtWork(AtWork { running, why }),
+            ended => ended,
+        })
     }
 
     /// Ends a tool that is past its deadline: KILL to its group, then waits until the group is empty. Only after a
     /// look at what it was doing: it may be in the middle.
     pub fn kill(&mut self, at_work: AtWork) -> Result<(), Failure> {
-        let mut running = at_work.0;
+        let mut running = at_work.running;
         running.child.signal_group(Signal::SIGKILL);
         match self.empty_group(&mut running, Instant::now() + KILL_AFTER, &mut |_| None)? {
             GroupIs::Empty => Ok(()),
@@ -140,7 +149,10 @@ impl Stage {
                 let tail = running.tail();
                 Ok(ToolEnd::Ended(Ended { exit, tail }))
             }
-            Attended::TimeIsUp if ending == Ending::NeverMidway => Ok(ToolEnd::AtWork(AtWork(running))),
+            Attended::TimeIsUp if ending == Ending::NeverMidway => {
+                let why = bound.passed();
+                Ok(ToolEnd::AtWork(AtWork { running, why }))
+            }
             Attended::TimeIsUp => Err(self.end(running, ending, bound.passed(), on_line)),
             Attended::Cancelled => Err(self.end(running, ending, Failure::Cancelled, on_line)),
         }
@@ -274,6 +286,10 @@ impl Stage {
             |best, other| if other.until < best.until { other } else { best },
         )
     }
+}
+
+fn later(one: Bound, other: Bound) -> Bound {
+    if other.until > one.until { other } else { one }
 }
 
 /// Whether any process of a group lives, zombies not counted.

@@ -155,6 +155,17 @@ impl Stage {
         self.journal.note(&entry).map_err(no_journal)
     }
 
+    /// Takes what must be done whatever the deadlines of step and run say: the look after a change, the way back. `act`
+    /// has `given` for it; afterwards the other deadlines count again.
+    pub fn in_any_case<T>(&mut self, given: Duration, act: impl FnOnce(&mut Self) -> T) -> T {
+        let own = Bound::new(format!("the end of the step `{}`", phase_name(self.phase)), given);
+        let step = std::mem::replace(&mut self.step, own.clone());
+        let run = std::mem::replace(&mut self.run, own);
+        let result = act(self);
+        (self.step, self.run) = (step, run);
+        result
+    }
+
     /// When the step must have ended: its own deadline or the run's.
     pub fn deadline(&self) -> Instant {
         self.step.until.min(self.run.until)

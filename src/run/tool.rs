@@ -23,7 +23,8 @@ pub struct Tool {
     pub arguments: Vec<OsString>,
     /// All of its environment.
     pub environment: Vec<(String, String)>,
-    /// How long it may take; the step's deadline shortens it.
+    /// How long it may take; the deadlines of step and run shorten it, but for [`Ending::NeverMidway`] not below
+    /// [`crate::limits::MIDWAY_LEAST`].
     pub deadline: Duration,
     /// How it is ended when its time is up or the run is cancelled.
     pub ending: Ending,
@@ -63,7 +64,11 @@ pub struct Ended {
 
 /// A tool past its deadline. The run does not end while it is at work: what a step has left is killed at the end.
 #[derive(Debug)]
-pub struct AtWork(pub(super) Running);
+pub struct AtWork {
+    pub(super) running: Running,
+    /// Which deadline it was.
+    pub why: Failure,
+}
 
 /// What a quiet tool printed.
 #[derive(Clone, Debug)]

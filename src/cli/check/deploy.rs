@@ -53,12 +53,9 @@ fn root_alone(what: &str, path: &Path, report: &mut Report) {
 fn templates(config: &Config, folder: &Path, report: &mut Report) {
     for container in &config.deploy.containers {
         let name = &container.name;
-        let found = folder::find(folder, name).map(|found| {
-            found
-                .warnings
-                .iter()
-                .for_each(|line| report.warn("templates", line));
-            found
+        let found = folder::find(folder, name).inspect(|found| {
+            let warnings = found.warnings.iter();
+            warnings.for_each(|line| report.warn("templates", line));
         });
         let reference = found.and_then(|found| {
             let path = found.path.display();

@@ -12,7 +12,7 @@ use crate::config::{Config, Container, HealthExpect};
 use crate::deploy::docker::{Docker, since};
 use crate::event::Phase;
 use crate::fetch;
-use crate::limits::{FIRST_PROBE_PAUSE, LOOK_INTERVAL, MAX_FETCH, PROBE_DEADLINE};
+use crate::limits::{DOCKER_QUICK, FIRST_PROBE_PAUSE, LOOK_INTERVAL, MAX_FETCH, PROBE_DEADLINE};
 use crate::os::privilege;
 use crate::run::{Failure, Stage};
 use judge::Verdict;
@@ -108,9 +108,14 @@ impl<'a> Health<'a> {
         }
         if wait.said != seen {
             self.say(stage, &format!("not healthy yet: {seen}"));
-            wait.said = seen;
+            wait.said.clone_from(&seen);
         }
-        stage.pause(wait.pause.min(left))?;
+        match stage.pause(wait.pause.min(left)) {
+            Err(late @ Failure::Deadline { .. }) => {
+                return Err(self.failed(stage, &format!("not healthy yet: {seen}; {late}")));
+            }
+            paused => paused?,
+        }
         wait.pause = (wait.pause * 2).min(self.config.deploy.health.poll_interval);
         Ok(())
     }
@@ -178,7 +183,7 @@ impl<'a> Health<'a> {
 
     fn failed(&self, stage: &mut Stage, why: &str) -> Failure {
         if let Subject::Url(_, Some(docker)) | Subject::Container(docker) = self.subject {
-            docker.say_log(stage, &self.container.name);
+            stage.in_any_case(DOCKER_QUICK, |stage| docker.say_log(stage, &self.container.name));
         }
         Failure::Failed(format!("{}: {why}", self.container.name))
     }

@@ -16,7 +16,7 @@ use crate::deploy::docker::Docker;
 use crate::deploy::docker::seen::{AtItsEnd, Container as Seen, ImageId};
 use crate::deploy::reference::short_id;
 use crate::event::Phase;
-use crate::limits::MAX_TEMPLATE;
+use crate::limits::{DOCKER_QUICK, MAX_TEMPLATE, PUT_BACK_DEADLINE, SWAP_DEADLINE};
 use crate::os::files;
 use crate::run::{Failure, Stage};
 use creation::{Making, SPEC_LABEL};
@@ -117,11 +117,12 @@ impl Swap<'_> {
             Ok(id) => id,
             Err(failure) => {
                 // Nothing serves from it yet; the next deploy would remove it as well.
-                let _ = self.docker.remove(stage, &next(new.name));
+                let _ = stage.in_any_case(DOCKER_QUICK, |stage| self.docker.remove(stage, &next(new.name)));
                 return Err(failure);
             }
         };
-        if let Err(failure) = self.swap(stage, new.name, old.as_ref()) {
+        let swapped = stage.in_any_case(SWAP_DEADLINE, |stage| self.swap(stage, new.name, old.as_ref()));
+        if let Err(failure) = swapped {
             return Err(self.put_back(stage, new.name, failure));
         }
         let message = format!("{}: started {}, image {}", new.name, short_id(&id), new.image);
@@ -215,7 +216,7 @@ impl Swap<'_> {
     ///
     /// Where there is nothing to put back the failed container stays: it may hold what explains the failure.
     pub fn put_back(&self, stage: &mut Stage, name: &str, failure: Failure) -> Failure {
-        let back = match self.put_back_if_any(stage, name) {
+        let back = match stage.in_any_case(PUT_BACK_DEADLINE, |stage| self.put_back_if_any(stage, name)) {
             Ok(Back::Nothing) => return failure,
             Ok(Back::Runs) => format!("{name} runs as before"),
             Err(error) => format!(

@@ -14,7 +14,7 @@ use crate::deploy::docker::Docker;
 use crate::deploy::docker::seen::{Container, ImageId};
 use crate::deploy::reference::short_id;
 use crate::event::Phase;
-use crate::limits::{KILL_AFTER, UPDATE_TOOL_DEADLINE};
+use crate::limits::{KILL_AFTER, PROOF_DEADLINE, UPDATE_TOOL_DEADLINE};
 use crate::run::{AtWork, Ending, Failure, Stage, Tool, ToolEnd};
 use template::Template;
 
@@ -84,14 +84,14 @@ impl Unraid<'_> {
             Phase::Update,
             &format!("{name}: {} is at work", self.script.display()),
         );
-        match stage.tool(&self.tool(name), &mut |line| Some(line.to_owned()))? {
-            ToolEnd::Ended(_) => {}
-            ToolEnd::AtWork(at_work) => self.decide(stage, name, image, before.as_ref(), at_work)?,
-        }
-        let after = self.docker.container(stage, name)?;
-        let after = replaced(name, image, before.as_ref(), after).map_err(Failure::Failed)?;
-        self.keep_networks(stage, name, before.as_ref(), &after)?;
-        let after = self.started(stage, name, before.as_ref(), after)?;
+        let end = stage.tool(&self.tool(name), &mut |line| Some(line.to_owned()))?;
+        let after = stage.in_any_case(PROOF_DEADLINE, |stage| {
+            let how = match end {
+                ToolEnd::Ended(_) => Ended::ByItself,
+                ToolEnd::AtWork(at_work) => self.decide(stage, name, image, before.as_ref(), at_work)?,
+            };
+            self.prove(stage, name, image, before.as_ref(), &how)
+        })?;
         stage.say(
             Phase::Update,
             &format!("{name}: started {}, image {image}", short_id(&after.id)),
@@ -108,25 +108,40 @@ impl Unraid<'_> {
         image: &ImageId,
         before: Option<&Container>,
         at_work: AtWork,
-    ) -> Result<(), Failure> {
+    ) -> Result<Ended, Failure> {
         let now = self.docker.container(stage, name)?;
-        let right = replaced(name, image, before, now).is_ok_and(|container| container.is_running());
-        let at_work = match right {
-            false => at_work,
-            true => match stage.await_longer(at_work, KILL_AFTER, &mut |line| Some(line.to_owned()))? {
-                ToolEnd::Ended(_) => return Ok(()),
-                ToolEnd::AtWork(at_work) => at_work,
-            },
+        let at_work = match replaced(image, before, now) {
+            Ok(now) if now.is_running() || !before.is_some_and(Container::is_running) => {
+                match stage.await_longer(at_work, KILL_AFTER, &mut |line| Some(line.to_owned()))? {
+                    ToolEnd::Ended(_) => return Ok(Ended::ByItself),
+                    ToolEnd::AtWork(at_work) => at_work,
+                }
+            }
+            _ => at_work,
         };
+        let why = at_work.why.clone();
+        stage.kill(at_work)?;
         stage.say(
             Phase::Update,
-            &format!(
-                "{name}: {} did not end within {} s and was killed",
-                self.script.display(),
-                UPDATE_TOOL_DEADLINE.as_secs()
-            ),
+            &format!("{name}: {why}; {} was killed", self.script.display()),
         );
-        stage.kill(at_work)
+        Ok(Ended::Killed(why))
+    }
+
+    /// The container, when it was replaced as it should be and runs.
+    fn prove(
+        &self,
+        stage: &mut Stage,
+        name: &str,
+        image: &ImageId,
+        before: Option<&Container>,
+        how: &Ended,
+    ) -> Result<Container, Failure> {
+        let after = self.docker.container(stage, name)?;
+        let after =
+            replaced(image, before, after).map_err(|what| Failure::Failed(what.sentence(name, how)))?;
+        self.keep_networks(stage, name, before, &after)?;
+        self.started(stage, name, before, after)
     }
 
     /// The script does not connect a container to all the networks that Unraid's page gave it, and puts it into none
@@ -203,33 +218,68 @@ fn read<T>(
     use_it(&template).map_err(described)
 }
 
+/// How the script ended.
+enum Ended {
+    /// As it does.
+    ByItself,
+    /// By us, after this deadline.
+    Killed(Failure),
+}
+
+/// What is not as it should be after the script.
+#[derive(Debug, PartialEq, Eq)]
+enum Wrong {
+    /// There was a container and is none.
+    Removed,
+    /// There was none and is none.
+    NotMade,
+    /// It is the same as before.
+    Same(String),
+    /// It runs another image.
+    Other(String),
+}
+
+impl Wrong {
+    fn sentence(&self, name: &str, how: &Ended) -> String {
+        let (what, hint) = match self {
+            Wrong::Removed => (
+                "removed it and made no new one".into(),
+                ": its template's settings were refused by docker, see Unraid's Docker page",
+            ),
+            Wrong::NotMade => ("made no container".into(), ": see Unraid's Docker page"),
+            Wrong::Same(id) => (format!("did not replace it: it still is {id}"), ""),
+            Wrong::Other(what) => (format!("started {what}"), ""),
+        };
+        match how {
+            Ended::ByItself => format!("{name}: update_container {what}{hint}"),
+            Ended::Killed(why) => {
+                format!("{name}: update_container was killed, because {why}; it {what}")
+            }
+        }
+    }
+}
+
 /// The container, if it was replaced by one that runs `image`.
 fn replaced(
-    name: &str,
     image: &ImageId,
     before: Option<&Container>,
     after: Option<Container>,
-) -> Result<Container, String> {
+) -> Result<Container, Wrong> {
     let Some(after) = after else {
         return Err(match before {
-            Some(_) => format!(
-                "{name}: update_container removed it and made no new one: its template's settings were refused by docker, see Unraid's Docker page"
-            ),
-            None => format!("{name}: update_container made no container: see Unraid's Docker page"),
+            Some(_) => Wrong::Removed,
+            None => Wrong::NotMade,
         });
     };
     if before.is_some_and(|before| before.id == after.id) {
-        return Err(format!(
-            "{name}: update_container did not replace it: it still is {}",
-            short_id(&after.id)
-        ));
+        return Err(Wrong::Same(short_id(&after.id).to_owned()));
     }
     if after.image != *image {
-        return Err(format!(
-            "{name}: update_container started {} ({}) instead of the pulled {image}",
+        return Err(Wrong::Other(format!(
+            "{} ({}) instead of the pulled {image}",
             after.image,
             after.reference()
-        ));
+        )));
     }
     Ok(after)
 }
