@@ -4,6 +4,7 @@ mod support;
 
 mod architecture;
 mod caps;
+mod deploy;
 mod front;
 mod gates;
 mod parts;
