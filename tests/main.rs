@@ -6,6 +6,7 @@ mod architecture;
 mod caps;
 mod ci_client;
 mod cli;
+mod deploy;
 mod documents;
 mod door;
 mod follow;
