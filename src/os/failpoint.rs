@@ -4,8 +4,8 @@
 //! not there, and the setting `DEPLOYER_FAILPOINT` is unknown. A place dies by KILL, which nobody can catch: like a power cut, but for the
 //! host's own memory. The list is data, so that a test can say which place it never came to.
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// What a place is on the way to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,8 +69,13 @@ pub fn choose(setting: &str) {
 
 /// Dies here, if this is the place and the visit.
 pub fn visit(name: &'static str) {
-    debug_assert!(PLACES.iter().any(|(place, _, _)| *place == name), "{name} is not listed");
-    let Some((chosen, visit)) = CHOSEN.get() else { return };
+    debug_assert!(
+        PLACES.iter().any(|(place, _, _)| *place == name),
+        "{name} is not listed"
+    );
+    let Some((chosen, visit)) = CHOSEN.get() else {
+        return;
+    };
     if chosen == name && VISITS.fetch_add(1, Ordering::Relaxed) + 1 == *visit {
         crate::os::process::signal(crate::os::process::own_pid(), crate::os::signal::Signal::SIGKILL);
         loop {

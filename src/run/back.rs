@@ -11,9 +11,9 @@ use crate::config::{Config, Rollback};
 use crate::event::Phase;
 use crate::failpoint;
 use crate::limits::{BACK_AGAIN, BACK_PATIENCE};
+use crate::run::Stage;
 use crate::run::jobs::{Aftermath, Jobs, Undone};
 use crate::run::step::Failure;
-use crate::run::Stage;
 
 /// What became of what was changed.
 #[derive(Debug)]
@@ -42,7 +42,10 @@ pub fn patiently(
         match once(stage, entries, Aftermath::Failed, jobs, config) {
             Err(failure) if Instant::now() < until => {
                 if !std::mem::replace(&mut said, true) {
-                    stage.say(Phase::Rollback, &format!("cannot go back yet: {failure}; trying on"));
+                    stage.say(
+                        Phase::Rollback,
+                        &format!("cannot go back yet: {failure}; trying on"),
+                    );
                 }
                 stage.in_any_case(BACK_PATIENCE + Duration::from_secs(60), |stage| {
                     stage.pause(BACK_AGAIN)

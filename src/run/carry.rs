@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::failpoint;
 use crate::limits::{KILL_AFTER, MIDWAY_LEAST, RETRY};
 use crate::os::child::Exit;
 use crate::os::poll::{self, For};
@@ -130,6 +131,9 @@ impl Stage {
             Ok(running) => {
                 self.groups.push(running.child.pid());
                 self.ticket.started(running.child.pid()).map_err(noted)?;
+                if let Streams::Kept(_) = streams {
+                    failpoint!("script-at-work");
+                }
                 Ok(running)
             }
             Err(failure) => {

@@ -195,9 +195,7 @@ impl Completer<'_> {
     /// Waits for or ends what a dead run has left at work.
     fn finish_tools(&mut self, dead: &Dead) -> Result<(), Failure> {
         let Some(seen) = &dead.ticket else { return Ok(()) };
-        let notes = seen
-            .notes()
-            .map_err(|error| broken("read its ticket", &error))?;
+        let notes = seen.notes().map_err(|error| broken("read its ticket", &error))?;
         leftover::finish(&notes, self.interrupts, self.say)
     }
 

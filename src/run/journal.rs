@@ -101,7 +101,9 @@ impl Journal {
         json.push(b'\n');
         if self.length + json.len() as u64 > MAX_JOURNAL {
             // Nobody would read it afterwards.
-            return Err(io::Error::other(format!("it would be larger than {MAX_JOURNAL} bytes")));
+            return Err(io::Error::other(format!(
+                "it would be larger than {MAX_JOURNAL} bytes"
+            )));
         }
         files::append_durably(&journal_path(&self.places), self.length, &json)?;
         self.length += json.len() as u64;

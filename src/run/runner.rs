@@ -27,7 +27,6 @@ use crate::run::ticket::{Seen, Ticket};
 use crate::run::turn::{self, Ahead, Turn, Waited};
 use crate::run::{Jobs, Order, RunFolder, Stage};
 
-
 /// A run from its start to the moment that its turn comes.
 struct Run<'a> {
     config: &'a Config,
