@@ -207,7 +207,8 @@ fn containers_are_replaced_one_after_another_up_to_the_first_that_fails() {
     host.push("2.0.1", "status=500");
     let answer = host.deploy("2.0.1");
     let error = answer.assert_failed();
-    let expected = format!("{one}: not healthy after 1.500s: last answer: 500; {one} runs as before");
+    let expected =
+        format!("{one}: not healthy after 1.500s: last answer: 500; what was changed is back as it was");
     assert_eq!(error, expected);
     assert_eq!(id_of(two), untouched);
     let touched = about(&answer, two);

@@ -78,6 +78,9 @@ impl Host {
         docker(&[
             "run",
             "-d",
+            // Neither the default nor what a declaration means by none.
+            "--restart",
+            "on-failure:7",
             "--name",
             &name,
             "-p",
