@@ -13,7 +13,11 @@ mod follow;
 mod front;
 mod full_disk;
 mod gates;
+#[cfg(feature = "failpoints")]
+mod kill_matrix;
 mod parts;
 mod privileges;
 mod queue;
 mod replay;
+mod rollback;
+mod stuck_update;
