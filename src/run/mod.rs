@@ -33,6 +33,8 @@ pub use dead::{RECOVER, ensure_recovered, recover};
 pub use folder::RunFolder;
 pub use follow::{Followed, Follower};
 pub use id::RunId;
+#[doc(hidden)] // For fuzz/, which is a crate of its own.
+pub use journal::parse as parse_journal;
 pub use order::{Order, Origin};
 pub use queue::{Reservation, ReserveError, reserve};
 pub use record::ensure_published;
