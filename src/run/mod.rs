@@ -36,7 +36,7 @@ pub use id::RunId;
 #[doc(hidden)] // For fuzz/, which is a crate of its own.
 pub use journal::parse as parse_journal;
 pub use order::{Order, Origin};
-pub use queue::{Reservation, ReserveError, reserve};
+pub use queue::{Complaints, Reservation, ReserveError, reserve};
 pub use record::ensure_published;
 pub use runner::carry_out;
 pub use stage::Stage;
