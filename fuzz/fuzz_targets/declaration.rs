@@ -27,28 +27,61 @@ fn harmless(declared: &Declaration) {
         &declared.arguments,
         &declared.command,
     ];
-    let pairs = declared.env.iter().chain(&declared.labels).flat_map(|(name, value)| [name, value]);
-    let single = [&declared.env_file, &declared.user, &declared.hostname].into_iter().flatten();
+    let pairs = declared
+        .env
+        .iter()
+        .chain(&declared.labels)
+        .flat_map(|(name, value)| [name, value]);
+    let single = [&declared.env_file, &declared.user, &declared.hostname]
+        .into_iter()
+        .flatten();
     for text in lists.into_iter().flatten().chain(pairs).chain(single) {
         assert!(!text.contains('\0'));
     }
     // Each of these is the word after its flag, and none may look like a flag or be empty.
-    for word in declared.ports.iter().chain(&declared.volumes).chain(&declared.networks) {
+    for word in declared
+        .ports
+        .iter()
+        .chain(&declared.volumes)
+        .chain(&declared.networks)
+    {
         assert!(!word.is_empty() && !word.starts_with('-'), "{word:?}");
     }
     assert!(!declared.restart.is_empty());
-    let refused = ["--name", "--rm", "--env", "--network", "--net", "--volume", "--label", "--detach"];
+    let refused = [
+        "--name",
+        "--rm",
+        "--env",
+        "--network",
+        "--net",
+        "--volume",
+        "--label",
+        "--detach",
+    ];
     for argument in &declared.arguments {
         assert!(argument.starts_with("--") && argument.len() > 2);
         assert!(!refused.contains(&argument.split('=').next().unwrap_or_default()));
     }
-    assert!(declared.env.iter().all(|(name, _)| !name.is_empty() && !name.contains('=')));
-    assert!(declared.labels.iter().all(|(name, _)| !name.starts_with("engram.")));
+    assert!(
+        declared
+            .env
+            .iter()
+            .all(|(name, _)| !name.is_empty() && !name.contains('='))
+    );
+    assert!(
+        declared
+            .labels
+            .iter()
+            .all(|(name, _)| !name.starts_with("engram."))
+    );
 }
 
 fn plainly(declared: &Declaration) -> Value {
     let map = |pairs: &[(String, String)]| -> Map<String, Value> {
-        pairs.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (name.clone(), value.as_str().into()))
+            .collect()
     };
     let mut plain = json!({
         "ports": declared.ports,

@@ -32,7 +32,11 @@ fuzz_target!(|bytes: &[u8]| {
         Ok(config) => drop(config.advice()),
         Err(complaints) => {
             assert!(!complaints.is_empty());
-            assert!(complaints.iter().all(|complaint| !complaint.to_string().is_empty()));
+            assert!(
+                complaints
+                    .iter()
+                    .all(|complaint| !complaint.to_string().is_empty())
+            );
         }
     }
 });

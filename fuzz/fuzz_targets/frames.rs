@@ -9,9 +9,7 @@ use engram_deployer_fuzz::pieces;
 use libfuzzer_sys::fuzz_target;
 use serde::{Serialize, de::DeserializeOwned};
 
-fn decoded<'a, F: DeserializeOwned>(
-    pieces: impl Iterator<Item = &'a [u8]>,
-) -> (Vec<F>, Option<BadFrame>) {
+fn decoded<'a, F: DeserializeOwned>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<F>, Option<BadFrame>) {
     let (mut decoder, mut frames) = (Decoder::default(), Vec::new());
     for piece in pieces {
         decoder.push(piece);

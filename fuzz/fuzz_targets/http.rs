@@ -87,7 +87,12 @@ fn bounded(head: &Head, length: usize, rest: &Rest) {
     assert!(length <= MAX_HEAD && head.authorization.len() <= MAX_HEADERS);
     assert!(head.path.starts_with('/') && head.path.len() <= MAX_TARGET);
     assert!(!head.path.contains(['%', '?', '#', ' ', '\\']));
-    assert!(!head.path.split('/').any(|segment| segment == "." || segment == ".."));
+    assert!(
+        !head
+            .path
+            .split('/')
+            .any(|segment| segment == "." || segment == "..")
+    );
     if let Rest::Body(Body(body), _) = rest {
         assert!(body.len() <= MAX_BODY);
         match head.framing {
@@ -112,13 +117,18 @@ fn agrees_with_httparse(text: &[u8], head: &Head) {
     assert_eq!(request.version, Some((head.version == Version::Http11).into()));
 
     let values = |name: &str| -> Vec<String> {
-        let named = request.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name));
+        let named = request
+            .headers
+            .iter()
+            .filter(|header| header.name.eq_ignore_ascii_case(name));
         let text = |header: &httparse::Header| String::from_utf8_lossy(header.value).into_owned();
         named.map(text).collect()
     };
     let trimmed = |name| -> Vec<String> {
         let values = values(name).into_iter();
-        values.map(|value| value.trim_matches([' ', '\t']).to_owned()).collect()
+        values
+            .map(|value| value.trim_matches([' ', '\t']).to_owned())
+            .collect()
     };
     assert_eq!(trimmed("authorization"), head.authorization);
     let lengths = trimmed("content-length");

@@ -18,7 +18,10 @@ fuzz_target!(|bytes: &[u8]| {
     let torn = [bytes, b"\n{\"torn"].concat();
     let ended = [bytes, b"\n"].concat();
     if let Ok(ended) = parse_journal(&ended) {
-        assert_eq!(parse_journal(&torn).expect("only the torn line is passed over"), ended);
+        assert_eq!(
+            parse_journal(&torn).expect("only the torn line is passed over"),
+            ended
+        );
     }
 
     // serde_json's reading of a fraction is not exact; no entry of ours has one.

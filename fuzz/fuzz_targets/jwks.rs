@@ -11,7 +11,10 @@ use serde_json::Value;
 fuzz_target!(|bytes: &[u8]| {
     let plain = serde_json::from_slice::<Value>(bytes);
     match json::object(bytes) {
-        Ok(strict) => assert_eq!(Value::Object(strict.into_iter().collect()), *plain.as_ref().expect("JSON")),
+        Ok(strict) => assert_eq!(
+            Value::Object(strict.into_iter().collect()),
+            *plain.as_ref().expect("JSON")
+        ),
         Err(why) => assert!(!plain.as_ref().is_ok_and(Value::is_object) || why.contains("duplicate member")),
     }
     let Ok(set) = KeySet::parse(bytes) else { return };
@@ -41,6 +44,8 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 fn number(value: &Value) -> Vec<u8> {
-    let bytes = URL_SAFE_NO_PAD.decode(value.as_str().expect("a text")).expect("base64url");
+    let bytes = URL_SAFE_NO_PAD
+        .decode(value.as_str().expect("a text"))
+        .expect("base64url");
     bytes.into_iter().skip_while(|byte| *byte == 0).collect()
 }

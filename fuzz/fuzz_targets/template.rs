@@ -7,7 +7,9 @@ use libfuzzer_sys::fuzz_target;
 const IMAGE: &str = "ghcr.io/x/y";
 
 fuzz_target!(|bytes: &[u8]| {
-    let Ok(template) = Template::read(bytes) else { return };
+    let Ok(template) = Template::read(bytes) else {
+        return;
+    };
     let Ok(once) = template.with_version(IMAGE, "0.5.61") else {
         assert!(template.reference(IMAGE).is_err(), "named, but not to be changed");
         return;

@@ -22,7 +22,10 @@ fn check(token: &[u8]) {
     assert!(token.len() <= MAX_TOKEN);
     let parts: Vec<&[u8]> = token.split(|byte| *byte == b'.').collect();
     assert_eq!(parts.len(), 3);
-    let again: Vec<String> = parts.iter().map(|part| canonical(part).expect("one spelling")).collect();
+    let again: Vec<String> = parts
+        .iter()
+        .map(|part| canonical(part).expect("one spelling"))
+        .collect();
     assert_eq!(again.join(".").as_bytes(), token);
 
     let header = URL_SAFE_NO_PAD.decode(parts[0]).expect("the header");
@@ -33,7 +36,11 @@ fn check(token: &[u8]) {
     assert_eq!(header["kid"], accepted.kid());
     assert!((1..=MAX_KID).contains(&accepted.kid().len()));
     assert!(header.get("typ").is_none_or(|typ| typ == "JWT"));
-    assert!(header.keys().all(|name| ["alg", "typ", "kid", "x5t"].contains(&name.as_str())));
+    assert!(
+        header
+            .keys()
+            .all(|name| ["alg", "typ", "kid", "x5t"].contains(&name.as_str()))
+    );
 }
 
 /// Decoded and encoded again; the same as a known library does and refuses.
