@@ -18,18 +18,18 @@ esac
 pairs=${1:-200}
 [ "$(id -u)" -eq 0 ] || die "run this as root"
 
-build() { # the static release build; sets $program
-    target=$(uname -m)-unknown-linux-musl
-    if [ ! -d "$(rustc --print target-libdir --target "$target" 2>/dev/null)" ] || ! command -v musl-gcc >/dev/null; then
-        target=$(uname -m)-unknown-linux-gnu
-    fi
-    RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --target "$target" --bin engram-deployer ||
-        die "cargo could not build the daemon"
-    cargo build --example issuer || die "cargo could not build the issuer"
-    program=${CARGO_TARGET_DIR:-target}/$target/release/engram-deployer
+# shellcheck disable=SC2317
+clean_up() { rm -rf "${runtime:-$folder/runtime}"; }
+
+build() { # sets $program
+    program=$(contrib/build.sh) || die "the daemon could not be built"
+    cargo build --locked --example issuer || die "cargo could not build the issuer"
 }
 
 start_ours() {
+    # As on a host: the state on a disk, the runtime folder in memory (/run).
+    runtime=$folder/runtime
+    if [ "$(stat -f -c %T /dev/shm 2>/dev/null)" = tmpfs ]; then runtime=$(mktemp -d /dev/shm/engram-bench.XXXXXX) || exit 1; fi
     ours_port=$(free_port 18443)
     cat >"$folder/env" <<END
 DEPLOYER_ADDR=127.0.0.1:$ours_port
@@ -41,12 +41,13 @@ DEPLOYER_REPOSITORY=engram-app/engram
 DEPLOYER_WORKFLOW_REF=engram-app/engram/.github/workflows/deploy.yml@refs/heads/main
 DEPLOYER_ALLOWED_IPS=127.0.0.1
 DEPLOYER_STATE_DIR=$folder/state
-DEPLOYER_RUNTIME_DIR=$folder/runtime
+DEPLOYER_RUNTIME_DIR=$runtime
 DEPLOYER_CONTAINERS=engram
 DEPLOYER_BACKEND=command
 DEPLOYER_COMMAND_PATH=/bin/true
 DEPLOYER_PULL=off
 END
+    "$program" init --env-file "$folder/env" >/dev/null || die "init failed"
     background "$folder/deployer.log" "$program" serve --env-file "$folder/env"
     ours_pid=$pid
     wait_for 10 "the daemon answers" curl -sf --cacert "$folder/tls.pem" "https://127.0.0.1:$ours_port/healthz"
@@ -93,16 +94,15 @@ ours_refusal() { request "$1" "https://127.0.0.1:$ours_port/deploy" 401 "@$folde
 
 peer_refusal() { request "$1" "https://127.0.0.1:$peer_port/hooks/deploy" 401 'X-Secret: wrong'; }
 
+# family PID: it and all below it.
+family() {
+    echo "$1"
+    for child in $(cat "/proc/$1/task/$1/children" 2>/dev/null || pgrep -P "$1"); do family "$child"; done
+}
+
 memory() { # PID: the PSS in bytes of it and all below it
-    awk -v root="$1" '
-        FNR == 1 { sub(/^.*\) /, ""); split(FILENAME, path, "/"); parent[path[3]] = $2 }
-        END {
-            for (pid in parent) {
-                above = pid
-                while (above > 1 && above != root) above = parent[above]
-                if (above == root) print "/proc/" pid "/smaps_rollup"
-            }
-        }' /proc/[0-9]*/stat 2>/dev/null | xargs cat 2>/dev/null | awk '/^Pss:/ { sum += $2 } END { print sum * 1024 }'
+    for member in $(family "$1"); do cat "/proc/$member/smaps_rollup"; done |
+        awk '/^Pss:/ { sum += $2 } END { print sum * 1024 }'
 }
 
 quantile() { # FILE PERCENT: in milliseconds

@@ -23,12 +23,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// A role's end: its error is logged, by those that have a log.
+/// A role's end: its error is logged, also one that came before the settings.
 fn role(name: &'static str, body: impl FnOnce() -> io::Result<()>) -> ExitCode {
     match body() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            log::error!("{name}: {error}");
+            logging::start(name, "error");
+            log::error!("{error}");
             ExitCode::FAILURE
         }
     }

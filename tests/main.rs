@@ -4,9 +4,16 @@ mod support;
 
 mod architecture;
 mod caps;
+mod ci_client;
+mod cli;
 mod deploy;
+mod documents;
+mod door;
+mod follow;
 mod front;
+mod full_disk;
 mod gates;
 mod parts;
 mod privileges;
+mod queue;
 mod replay;

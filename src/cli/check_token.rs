@@ -8,7 +8,7 @@ use std::io::{self, IsTerminal, Read};
 use std::path::Path;
 use std::time::SystemTime;
 
-use crate::cli::given;
+use crate::cli::given::{self, Given};
 use crate::cli::help::Exit;
 use crate::cli::out::{self, Trouble};
 use crate::config::{Config, Endpoint};
@@ -20,7 +20,7 @@ use crate::limits::MAX_TOKEN;
 /// # Errors
 /// When there is no such endpoint or no token.
 pub fn check_token(env_file: Option<&Path>, endpoint: Option<&str>) -> Result<Exit, Trouble> {
-    let config = given::config(env_file)?;
+    let Given { config, .. } = given::config(env_file)?;
     let endpoint = named(&config, endpoint.unwrap_or("deploy"))?;
     let token = read_token()?;
     let findings = judge(&config, endpoint, &token);

@@ -172,7 +172,8 @@ pub const COMMANDS: &[Spec] = &[
         options: &[JSON],
         summary: "show how the last deploy ended, and what runs now",
         about: "Shows the result of the last finished deploy and the run that is under way. The\n\
-                exit status is that of the finished one; 3 when there is none yet.",
+                exit status is that of the finished one; 3 when there is none yet. As JSON it is\n\
+                the document of GET /status.",
     },
     Spec {
         verb: Verb::Runs,
@@ -180,7 +181,8 @@ pub const COMMANDS: &[Spec] = &[
         operand: None,
         options: &[JSON],
         summary: "list the last runs, newest first",
-        about: "Lists the run that is under way and the last ones, newest first.",
+        about: "Lists the run that is under way and the last ones, newest first. As JSON it is\n\
+                the document of GET /runs.",
     },
     Spec {
         verb: Verb::Log,

@@ -33,15 +33,26 @@ pub fn settings(env_file: Option<&Path>) -> Result<Found, Trouble> {
     Ok(Found { settings, file })
 }
 
+/// Settings that make sense.
+pub struct Given {
+    /// As they were, for the roles that are started.
+    pub settings: Settings,
+    /// What they mean.
+    pub config: Config,
+}
+
 /// The settings of a command, made sense of; it logs warnings from here on.
 ///
 /// # Errors
 /// Every complaint at once, and what to do about them.
-pub fn config(env_file: Option<&Path>) -> Result<Config, Trouble> {
+pub fn config(env_file: Option<&Path>) -> Result<Given, Trouble> {
     let found = settings(env_file)?;
     let config = found.config()?;
     logging::start("cli", "warn");
-    Ok(config)
+    Ok(Given {
+        settings: found.settings,
+        config,
+    })
 }
 
 impl Found {

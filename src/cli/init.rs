@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use crate::cli::given;
+use crate::cli::given::{self, Given};
 use crate::cli::help::Exit;
 use crate::cli::out::{self, Trouble};
 use crate::gate::{Creation, Memory, Past};
@@ -14,7 +14,7 @@ use crate::os::places;
 /// # Errors
 /// When a memory is there that remembers something, or cannot be read: that is no first installation.
 pub fn init(env_file: Option<&Path>) -> Result<Exit, Trouble> {
-    let config = given::config(env_file)?;
+    let Given { config, .. } = given::config(env_file)?;
     let state = &config.places.state;
     let memory = Memory::of(state);
     places::prepare(&config.places)?;

@@ -5,15 +5,23 @@
 //! roles' own names (`session`, `front`, `fetch`, `run`) are the main program's affair and not known here.
 
 pub mod args;
+mod cancel;
 mod check;
 mod check_token;
 pub mod commands;
+mod deploy;
+mod follow;
 mod given;
 pub mod help;
 mod init;
+mod log;
 mod out;
 pub mod pin;
+mod recover;
+mod runs;
 mod serve;
+mod show;
+mod status;
 mod words;
 mod x509;
 
@@ -28,39 +36,33 @@ use out::Trouble;
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match args::parse(arguments) {
         Ok(invocation) => run(invocation),
-        Err(error) => {
-            out::complain(&error.to_string());
-            ExitCode::from(Exit::Usage.code())
-        }
+        Err(error) => ExitCode::from(out::explain(Trouble::Senseless(error)).code()),
     }
 }
 
 /// Carries out one command; its exit status is one of [`help::Exit`].
 pub fn run(invocation: Invocation) -> ExitCode {
-    let exit = match carry_out(invocation) {
-        Ok(exit) => exit,
-        Err(Trouble::Unable(lines)) => {
-            lines.iter().for_each(|line| out::complain(line));
-            Exit::Unable
-        }
-        Err(Trouble::Unread) => Exit::Unknown,
-    };
+    let exit = carry_out(invocation).unwrap_or_else(out::explain);
     ExitCode::from(exit.code())
 }
 
 fn carry_out(invocation: Invocation) -> Result<Exit, Trouble> {
     let env_file = invocation.env_file;
+    let env_file = env_file.as_deref();
     match invocation.command {
         Command::Serve => serve::serve(env_file),
-        Command::Check => check::check(env_file.as_deref()),
-        Command::Init => init::init(env_file.as_deref()),
-        Command::Pin => pin::print(env_file.as_deref()),
-        Command::CheckToken { endpoint } => {
-            check_token::check_token(env_file.as_deref(), endpoint.as_deref())
-        }
+        Command::Check => check::check(env_file),
+        Command::Init => init::init(env_file),
+        Command::Deploy(asked) => deploy::deploy(env_file, &asked),
+        Command::Status(form) => status::status(env_file, form),
+        Command::Runs(form) => runs::runs(env_file, form),
+        Command::Log { run, follow, form } => log::log(env_file, &run, follow, form),
+        Command::Cancel { run } => cancel::cancel(env_file, &run),
+        Command::Pin => pin::print(env_file),
+        Command::CheckToken { endpoint } => check_token::check_token(env_file, endpoint.as_deref()),
+        Command::Recover => recover::recover(env_file),
         Command::Version => out::print(concat!("engram-deployer ", env!("CARGO_PKG_VERSION"), "\n")),
         Command::Help(None) => out::print(&help::general()),
         Command::Help(Some(verb)) => out::print(&help::of(verb)),
-        _ => Err(Trouble::unable("this build cannot do that yet")),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use crate::cli::args::UsageError;
 use crate::cli::help::Exit;
 use crate::event::harmless;
 
@@ -10,6 +11,8 @@ use crate::event::harmless;
 pub enum Trouble {
     /// It could not be tried, for these reasons, a line each.
     Unable(Vec<String>),
+    /// What was typed makes no sense.
+    Senseless(UsageError),
     /// Whoever read standard output is gone, or it cannot be written; there is nobody to tell.
     Unread,
 }
@@ -18,6 +21,12 @@ impl Trouble {
     /// One reason.
     pub fn unable(why: impl Into<String>) -> Self {
         Trouble::Unable(vec![why.into()])
+    }
+}
+
+impl From<UsageError> for Trouble {
+    fn from(error: UsageError) -> Self {
+        Trouble::Senseless(error)
     }
 }
 
@@ -46,4 +55,19 @@ pub fn print(text: &str) -> Result<Exit, Trouble> {
 /// Writes a line to standard error, if anybody can read it.
 pub fn complain(line: &str) {
     let _ = writeln!(io::stderr(), "engram-deployer: {}", harmless(line));
+}
+
+/// Says why a command ended before it was done; with which exit status it did.
+pub fn explain(trouble: Trouble) -> Exit {
+    match trouble {
+        Trouble::Unable(lines) => {
+            lines.iter().for_each(|line| complain(line));
+            Exit::Unable
+        }
+        Trouble::Senseless(error) => {
+            complain(&error.to_string());
+            Exit::Usage
+        }
+        Trouble::Unread => Exit::Unknown,
+    }
 }

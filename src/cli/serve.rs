@@ -1,6 +1,6 @@
 //! `serve`: everything that is done once, before the first connection; then [`crate::door::serve`].
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::SystemTime;
 
 use crate::cli::given::Found;
@@ -17,7 +17,7 @@ use crate::run;
 ///
 /// # Errors
 /// Everything that is wrong with the settings at once; else the first thing that the host refuses.
-pub fn serve(file: Option<PathBuf>) -> Result<Exit, Trouble> {
+pub fn serve(file: Option<&Path>) -> Result<Exit, Trouble> {
     // No usual file is looked for: whoever starts a daemon says what it reads.
     // Absolute, because its folder is watched.
     let file = file.map(std::path::absolute).transpose()?;

@@ -36,7 +36,12 @@ impl Stage {
     /// [`Failure::Failed`] when it could not be started, [`Failure::Cancelled`] and [`Failure::Deadline`] when it was
     /// ended; an exit status is never an error here.
     pub fn tool(&mut self, tool: &Tool, on_line: &mut OnLine<'_>) -> Result<ToolEnd, Failure> {
-        let running = self.start(tool, Streams::Merged)?;
+        let kept = self.folder.path().join(".output");
+        let streams = match tool.ending {
+            Ending::NeverMidway | Ending::Interrupt => Streams::Kept(&kept),
+            Ending::Terminate => Streams::Merged,
+        };
+        let running = self.start(tool, streams)?;
         let bound = self.sooner(Bound::new(tool.name(), tool.deadline));
         let (bound, heed) = match tool.ending {
             Ending::NeverMidway => {
@@ -106,7 +111,7 @@ impl Stage {
 }
 
 impl Stage {
-    fn start(&mut self, tool: &Tool, streams: Streams) -> Result<Running, Failure> {
+    fn start(&mut self, tool: &Tool, streams: Streams<'_>) -> Result<Running, Failure> {
         self.check()?;
         let until = SystemTime::now() + tool.deadline;
         let work = Work {
@@ -167,7 +172,9 @@ impl Stage {
         on_line: &mut OnLine<'_>,
     ) -> Result<Attended, Failure> {
         loop {
-            // Asked before the pipes are read: what it printed before its end is in them then.
+            // In this order. Its end may be the signal that is read here, so it is asked for after that; and what it
+            // printed before its end is in the pipes by the time they are read.
+            let asked = self.interrupts.asked();
             let exit = running.child.try_wait().map_err(machine)?;
             let (log, phase) = (&mut self.log, self.phase);
             let mut each = |line: &str| {
@@ -180,7 +187,7 @@ impl Stage {
                 return Ok(Attended::Ended(exit));
             }
             running.read(&mut each);
-            if self.interrupts.asked() && heed == Heed::Cancellation {
+            if asked && heed == Heed::Cancellation {
                 return Ok(Attended::Cancelled);
             }
             let now = Instant::now();

@@ -80,7 +80,9 @@ pub fn ensure_recovered(places: &Places, settings: &Settings) -> io::Result<Opti
         return Ok(None);
     }
     let null = std::fs::OpenOptions::new().write(true).open("/dev/null")?;
-    let command = Command::role("run").argument(RECOVER).descriptor(1, null.into());
+    let command = Command::outliving_role("run")
+        .argument(RECOVER)
+        .descriptor(1, null.into());
     command
         .descriptor(0, settings::hand_over(settings)?)
         .spawn()
@@ -148,9 +150,9 @@ impl Completer<'_> {
         let Some(content) = journal::read(self.places)? else {
             return Ok(());
         };
-        let folder = RunFolder::of(self.places, &content.run_id);
+        let folder = RunFolder::of(self.places, &content.head.run_id);
         if folder.has_record() || !folder.exists() {
-            journal::end(self.places, &content.run_id)?;
+            journal::end(self.places, &content.head.run_id)?;
         }
         Ok(())
     }
@@ -197,7 +199,7 @@ fn was_admitted(places: &Places, folder: &RunFolder, order: &Order) -> Result<bo
 
 /// The record of a run that could not write its own.
 fn interrupted(places: &Places, folder: &RunFolder, order: &Order, log: &Log) -> io::Result<Record> {
-    let changed = journal::read(places)?.is_some_and(|content| content.run_id == order.run_id);
+    let changed = journal::read(places)?.is_some_and(|content| content.head.run_id == order.run_id);
     let started = folder.started()?;
     let (shown, sentence) = match (changed, started) {
         (true, _) => (

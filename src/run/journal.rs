@@ -1,10 +1,11 @@
 //! The journal: which run is about to change something, and what that was before.
 //!
-//! It is on disk before the first step that changes anything begins, and goes after the run is recorded. Which
-//! children are at work stands in the ticket instead (see [`crate::run::ticket`]): that matters only as long as the
-//! host is up, so it costs no wait for a disk.
+//! It is on disk before the first step that changes anything begins, and is emptied after the run is recorded. It is a
+//! file of lines that stays, so that an entry costs one wait for the disk. A torn last line speaks of something that was
+//! not begun. Which children are at work stands in the ticket instead (see [`crate::run::ticket`]): that matters only
+//! as long as the host is up.
 
-use std::fs;
+use std::fs::OpenOptions;
 use std::io;
 
 use serde::{Deserialize, Serialize};
@@ -17,57 +18,70 @@ use crate::run::RunId;
 use crate::run::folder::journal_path;
 
 /// What a journal says.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Content {
+    /// The run that changes something.
+    pub head: Head,
+    /// What it was about to change, in order, each with what it was before.
+    pub entries: Vec<Value>,
+}
+
+/// The first line of a journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Head {
     /// The run that changes something.
     pub run_id: RunId,
     /// RFC 3339: when its turn came.
     pub started_at: String,
-    /// What it was about to change, in order, each with what it was before.
-    pub entries: Vec<Value>,
 }
 
 /// The journal of the run that has its turn.
 #[derive(Debug)]
 pub struct Journal {
     places: Places,
-    content: Content,
-    begun: bool,
+    head: Head,
+    /// Bytes that are on disk.
+    length: u64,
 }
 
 impl Journal {
     /// A journal that is not on disk yet.
     pub fn new(places: &Places, run_id: &RunId, started_at: String) -> Self {
-        let content = Content {
+        let head = Head {
             run_id: run_id.clone(),
             started_at,
-            entries: Vec::new(),
         };
         Self {
             places: places.clone(),
-            content,
-            begun: false,
+            head,
+            length: 0,
         }
     }
 
-    /// Writes it, unless it is there already.
+    /// Writes its head, unless it is there already.
     pub fn begin(&mut self) -> io::Result<()> {
-        if !self.begun {
-            self.write()?;
+        if self.length > 0 {
+            return Ok(());
         }
-        Ok(())
+        let path = journal_path(&self.places);
+        if !path.exists() {
+            files::replace(&path, b"", 0o600, Durability::Durable)?;
+        }
+        let head = self.head.clone();
+        self.append(&head)
     }
 
     /// Adds an entry; on disk when this returns.
-    pub fn note(&mut self, entry: Value) -> io::Result<()> {
-        self.content.entries.push(entry);
-        self.write()
+    pub fn note(&mut self, entry: &Value) -> io::Result<()> {
+        self.begin()?;
+        self.append(entry)
     }
 
-    fn write(&mut self) -> io::Result<()> {
-        let json = serde_json::to_vec(&self.content)?;
-        files::replace(&journal_path(&self.places), &json, 0o600, Durability::Durable)?;
-        self.begun = true;
+    fn append(&mut self, line: &impl Serialize) -> io::Result<()> {
+        let mut json = serde_json::to_vec(line)?;
+        json.push(b'\n');
+        files::append_durably(&journal_path(&self.places), self.length, &json)?;
+        self.length += json.len() as u64;
         Ok(())
     }
 }
@@ -81,20 +95,34 @@ pub fn read(places: &Places) -> io::Result<Option<Content>> {
     let Some(bytes) = optional(files::read_bounded(&path, MAX_RUN_FILE))? else {
         return Ok(None);
     };
-    let content = serde_json::from_slice(&bytes).map_err(|error| {
+    let unclear = |error: serde_json::Error| {
         io::Error::other(format!(
             "{} cannot be read ({error}); see what the last run left, then remove it",
             path.display()
         ))
-    })?;
-    Ok(Some(content))
+    };
+    let whole = bytes.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
+    let mut lines = bytes[..whole]
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty());
+    let Some(head) = lines.next() else { return Ok(None) };
+    Ok(Some(Content {
+        head: serde_json::from_slice(head).map_err(unclear)?,
+        entries: lines
+            .map(serde_json::from_slice)
+            .collect::<Result<_, _>>()
+            .map_err(unclear)?,
+    }))
 }
 
-/// Removes the journal if it is that of `run_id`, whose result is on disk. A removal that a power cut undoes is made
-/// again, because the result is looked at first.
+/// Empties the journal if it is that of `run_id`, whose result is on disk. A power cut may undo that; it is done again
+/// then, because the result is looked at first.
 pub fn end(places: &Places, run_id: &RunId) -> io::Result<()> {
-    if read(places)?.is_some_and(|content| content.run_id == *run_id) {
-        optional(fs::remove_file(journal_path(places)))?;
+    if read(places)?.is_some_and(|content| content.head.run_id == *run_id) {
+        OpenOptions::new()
+            .write(true)
+            .open(journal_path(places))?
+            .set_len(0)?;
     }
     Ok(())
 }
@@ -112,7 +140,7 @@ mod tests {
         let mut journal = Journal::new(&scratch.0, &ours, "now".into());
         assert_eq!(read(&scratch.0).unwrap(), None);
         journal.begin().unwrap();
-        journal.note(serde_json::json!({"container": "a"})).unwrap();
+        journal.note(&serde_json::json!({"container": "a"})).unwrap();
         end(&scratch.0, &other).unwrap();
         assert_eq!(read(&scratch.0).unwrap().unwrap().entries.len(), 1);
         end(&scratch.0, &ours).unwrap();
@@ -122,7 +150,37 @@ mod tests {
     #[test]
     fn a_journal_that_cannot_be_understood_is_an_error_and_not_none() {
         let scratch = Scratch::new("journal-broken");
-        fs::write(journal_path(&scratch.0), b"{").unwrap();
+        std::fs::write(journal_path(&scratch.0), b"{\n").unwrap();
         assert!(read(&scratch.0).is_err());
+    }
+
+    #[test]
+    fn what_a_power_cut_left_of_the_last_line_was_not_begun() {
+        let scratch = Scratch::new("journal-torn");
+        let id = RunId::parse("20260102T030405Z-01234567").unwrap();
+        let mut journal = Journal::new(&scratch.0, &id, "now".into());
+        journal.note(&serde_json::json!({"container": "a"})).unwrap();
+        let path = journal_path(&scratch.0);
+        let whole = std::fs::read(&path).unwrap();
+        let head = whole.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+        for length in 0..=whole.len() {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            let entries = read(&scratch.0).unwrap().map(|content| content.entries.len());
+            let expected = (length >= head).then_some(usize::from(length == whole.len()));
+            assert_eq!(entries, expected, "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn a_new_journal_takes_the_place_of_a_stale_one() {
+        let scratch = Scratch::new("journal-stale");
+        let [old, new] = ["20260102T030405Z-01234567", "20260102T030405Z-89abcdef"]
+            .map(|text| RunId::parse(text).unwrap());
+        Journal::new(&scratch.0, &old, "a long time ago".into())
+            .note(&serde_json::json!([1, 2]))
+            .unwrap();
+        Journal::new(&scratch.0, &new, "now".into()).begin().unwrap();
+        let content = read(&scratch.0).unwrap().unwrap();
+        assert_eq!((content.head.run_id, content.entries.len()), (new, 0));
     }
 }

@@ -3,7 +3,6 @@
 //! The record is on disk first; everything else can be made again from it. Publishing happens under the queue lock, so
 //! that two publishers cannot put an older list over a newer one.
 
-use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::time::SystemTime;
@@ -19,8 +18,7 @@ use crate::os::clock;
 use crate::os::files::{self, Durability, optional};
 use crate::run::folder::{self, QueueLock};
 use crate::run::log::{Log, bounded};
-use crate::run::ticket::{self, Seen};
-use crate::run::{Order, RunFolder, RunId, journal};
+use crate::run::{Order, RunFolder, RunId, journal, ticket};
 
 /// Where a run is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,11 +99,11 @@ impl Record {
     }
 
     /// As `/runs` lists it: the outcome, the endpoint, who asked.
-    fn listed(&self) -> Value {
+    fn listed(&self) -> String {
         let mut listed = serde_json::to_value(&self.outcome).unwrap_or_default();
         listed["endpoint"] = json!(self.endpoint);
         listed["origin"] = self.origin.clone();
-        listed
+        listed.to_string()
     }
 }
 
@@ -134,7 +132,8 @@ pub fn conclude(places: &Places, keep: u32, record: &Record, id: &RunId, log: &m
             replace_older(&last, &record.outcome, Durability::Durable),
         );
     }
-    warn(id, "remove the journal of", journal::end(places, id));
+    warn(id, "empty the journal of", journal::end(places, id));
+    warn(id, "remove older runs than", prune(places, keep));
     Ok(())
 }
 
@@ -178,76 +177,77 @@ pub fn ensure_published(places: &Places, keep: u32) -> io::Result<()> {
     publish(places, keep, &lock)
 }
 
-/// Writes `runs.json`, and removes the folders of the oldest runs beyond `keep`.
+/// Writes `runs.json`: the running run, those that wait, and the last ones that ended, newest first, a line each.
 ///
-/// What an earlier list says of a run that has ended is taken over, since a record never changes.
+/// What an earlier list says of a run that has ended is taken over as it stands, since a record never changes.
 pub fn publish(places: &Places, keep: u32, _lock: &QueueLock) -> io::Result<()> {
-    let tickets = ticket::list(places)?;
-    let mut known = listed_before(places);
+    let before = files::read_bounded(&places.public().join("runs.json"), MAX_RUN_FILE).unwrap_or_default();
+    let before = String::from_utf8(before).unwrap_or_default();
     let mut ids = RunFolder::all(places)?;
     ids.reverse();
-    let mut runs = Vec::new();
-    let mut ended = 0;
-    for id in &ids {
-        if ended >= keep {
-            prune(places, id, &tickets);
-        } else if runs.len() < KEEP_RUNS as usize {
-            let listed = known.remove(id.as_str()).or_else(|| listed_now(places, id));
-            ended += u32::from(listed.is_some());
-            runs.extend(listed);
-        } else {
-            ended += 1;
+    let mut runs: Vec<(Key, String)> = Vec::new();
+    for id in ids {
+        if runs.len() == keep.min(KEEP_RUNS) as usize {
+            break;
         }
+        runs.extend(listed_before(&before, &id).or_else(|| listed_now(places, &id)));
     }
-    runs.sort_by(|a, b| when(b).cmp(&when(a)));
-    let (running, queued) = at_work(places, &tickets, &runs);
-    let document = json!({"running": running, "queued": queued, "runs": runs});
-    put(places, "runs.json", &document)
-}
-
-fn put(places: &Places, name: &str, document: &Value) -> io::Result<()> {
-    let mut text = document.to_string();
-    text.push('\n');
+    runs.sort_by(|(a, _), (b, _)| b.cmp(a));
+    let (running, queued) = at_work(places, &runs)?;
+    let lines: Vec<String> = runs.into_iter().map(|(_, line)| line).collect();
+    let text = format!(
+        "{{\"running\":{running},\"queued\":{},\"runs\":[\n{}\n]}}\n",
+        Value::Array(queued),
+        lines.join(",\n")
+    );
     files::replace(
-        &places.public().join(name),
+        &places.public().join("runs.json"),
         text.as_bytes(),
         0o644,
         Durability::Volatile,
     )
 }
 
-fn when(listed: &Value) -> (Option<&str>, Option<&str>) {
-    (listed["finished_at"].as_str(), listed["run_id"].as_str())
+/// What the list is sorted by; the rest of a line is not looked at.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+struct Key {
+    finished_at: String,
+    run_id: String,
 }
 
-fn listed_before(places: &Places) -> HashMap<String, Value> {
-    let before = files::read_bounded(&places.public().join("runs.json"), MAX_RUN_FILE).unwrap_or_default();
-    let mut before: Value = serde_json::from_slice(&before).unwrap_or_default();
-    let Value::Array(runs) = before["runs"].take() else {
-        return HashMap::new();
-    };
-    runs.into_iter()
-        .filter_map(|run| Some((run["run_id"].as_str()?.to_owned(), run)))
-        .collect()
+fn listed_before(before: &str, id: &RunId) -> Option<(Key, String)> {
+    let mut lines = before.lines().map(|line| line.trim_end_matches(','));
+    // A line that is not of this run fails one of the two; a failed run may name another in its error.
+    lines.find_map(|line| {
+        let key: Key = line
+            .contains(id.as_str())
+            .then(|| serde_json::from_str(line).ok())??;
+        (key.run_id == id.as_str()).then(|| (key, line.to_owned()))
+    })
 }
 
-fn listed_now(places: &Places, id: &RunId) -> Option<Value> {
-    match RunFolder::of(places, id).record() {
-        Ok(record) => record.map(|record| record.listed()),
+fn listed_now(places: &Places, id: &RunId) -> Option<(Key, String)> {
+    let record = match RunFolder::of(places, id).record() {
+        Ok(record) => record?,
         Err(error) => {
             log::warn!("run {id} is not listed: {error}");
-            None
+            return None;
         }
-    }
+    };
+    let key = Key {
+        finished_at: record.outcome.finished_at.clone(),
+        run_id: record.outcome.run_id.clone(),
+    };
+    Some((key, record.listed()))
 }
 
-/// The run whose turn it is, and those that wait; those that hold a ticket, but not those that have ended already.
-fn at_work(places: &Places, tickets: &[Seen], ended: &[Value]) -> (Value, Vec<Value>) {
+/// The run whose turn it is, and those that wait: those that hold a ticket, but not those that have ended already.
+fn at_work(places: &Places, ended: &[(Key, String)]) -> io::Result<(Value, Vec<Value>)> {
     let (mut running, mut queued) = (Value::Null, Vec::new());
-    for seen in tickets {
+    for seen in ticket::list(places)? {
         let folder = RunFolder::of(places, &seen.id);
-        let has_ended = ended.iter().any(|run| run["run_id"] == seen.id.as_str());
-        let (Ok(Some(order)), Ok(true)) = (folder.order(), seen.is_live()) else {
+        let has_ended = ended.iter().any(|(key, _)| key.run_id == seen.id.as_str());
+        let (false, Ok(Some(order)), Ok(true)) = (has_ended, folder.order(), seen.is_live()) else {
             continue;
         };
         let mut listed = json!({
@@ -255,7 +255,6 @@ fn at_work(places: &Places, tickets: &[Seen], ended: &[Value]) -> (Value, Vec<Va
             "accepted_at": order.accepted_at,
         });
         match folder.started() {
-            _ if has_ended => {}
             Ok(Some(started)) => {
                 listed["started_at"] = json!(clock::rfc3339(started));
                 running = listed;
@@ -263,16 +262,20 @@ fn at_work(places: &Places, tickets: &[Seen], ended: &[Value]) -> (Value, Vec<Va
             _ => queued.push(listed),
         }
     }
-    (running, queued)
+    Ok((running, queued))
 }
 
-/// Removes a run's folder, if the run has ended and nobody holds its ticket.
-fn prune(places: &Places, id: &RunId, tickets: &[Seen]) {
-    let folder = RunFolder::of(places, id);
-    let ended = folder.record().is_ok_and(|record| record.is_some());
-    if ended && !tickets.iter().any(|seen| seen.id == *id) {
-        warn(id, "remove the folder of", folder.remove());
+/// Removes the folders of the oldest runs beyond `keep`: those that have ended and whose ticket is gone.
+fn prune(places: &Places, keep: u32) -> io::Result<()> {
+    let mut ids = RunFolder::all(places)?;
+    ids.retain(|id| RunFolder::of(places, id).has_record());
+    ids.truncate(ids.len().saturating_sub(keep as usize));
+    for id in ids {
+        if ticket::of(places, &id)?.is_none() {
+            RunFolder::of(places, &id).remove()?;
+        }
     }
+    Ok(())
 }
 
 fn outcome_in(path: &std::path::Path) -> io::Result<Option<Outcome>> {

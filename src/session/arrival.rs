@@ -48,7 +48,11 @@ impl Arrival {
                 let_in(config, stream, peer)
             }
             Arrival::Shared { listener, mut serve } => {
-                serve.write_all(b"ready\n")?;
+                match serve.write_all(b"ready\n") {
+                    // Replaced before it was ready.
+                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(None),
+                    other => other?,
+                }
                 let visitor = accept_one(config, front, &listener, &serve)?;
                 if let Some(visitor) = &visitor {
                     serve.write_all(format!("accepted {}\n", visitor.peer).as_bytes())?;

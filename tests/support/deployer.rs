@@ -4,12 +4,13 @@ use super::certificate::Certificate;
 use super::curl::Client;
 use super::folder::Folder;
 use super::oidc::Issuer;
-use super::process::{self, Running, output_of, text};
+use super::process::{self, Running, output_of, run, text};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::ops::Deref;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -21,6 +22,9 @@ pub const AUDIENCE: &str = "engram-deploy";
 pub struct Setup {
     folder: Folder,
     settings: BTreeMap<String, String>,
+    env_file: Option<PathBuf>,
+    program: PathBuf,
+    user: Option<u32>,
     port: u16,
     port_is_ours: bool,
     certificate: Certificate,
@@ -34,6 +38,9 @@ impl Setup {
         let mut setup = Setup {
             folder,
             settings: BTreeMap::new(),
+            env_file: None,
+            program: env!("CARGO_BIN_EXE_engram-deployer").into(),
+            user: None,
             port: 0,
             port_is_ours: true,
             certificate,
@@ -68,10 +75,41 @@ impl Setup {
 
     /// Sets a variable.
     pub fn set(&mut self, name: &str, value: impl AsRef<Path>) -> &mut Setup {
-        self.port_is_ours &= name != "DEPLOYER_ADDR";
+        if name == "DEPLOYER_ADDR" {
+            let address = value.as_ref().display().to_string();
+            let port = address.rsplit(':').next().and_then(|port| port.parse().ok());
+            self.port = port.expect("an address with a port");
+            self.port_is_ours = false;
+        }
         self.settings
             .insert(name.into(), value.as_ref().display().to_string());
         self
+    }
+
+    /// Puts the settings into a file, which the commands are told of instead; where it is.
+    pub fn use_env_file(&mut self) -> PathBuf {
+        let lines: String = self
+            .settings
+            .iter()
+            .map(|(name, value)| format!("{name}={value}\n"))
+            .collect();
+        let file = self.folder.write("settings.env", lines);
+        self.env_file = Some(file.clone());
+        file
+    }
+
+    /// Runs this executable instead of the one that was built.
+    pub fn use_program(&mut self, program: &Path) {
+        self.program = program.to_owned();
+    }
+
+    /// Runs everything as this user, who gets the folder.
+    pub fn run_as(&mut self, user: u32) {
+        run(Command::new("chown")
+            .arg("-R")
+            .arg(user.to_string())
+            .arg(self.folder.path()));
+        self.user = Some(user);
     }
 
     /// What a variable is set to.
@@ -151,8 +189,15 @@ impl Setup {
 
     /// A command of `engram-deployer` with these settings and nothing else in its environment but `PATH`.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_engram-deployer"));
-        command.args(arguments).env_clear().envs(&self.settings);
+        let mut command = Command::new(&self.program);
+        command.args(arguments).env_clear();
+        match &self.env_file {
+            Some(file) => command.arg("--env-file").arg(file),
+            None => command.envs(&self.settings),
+        };
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
         let kept = ["PATH", "DOCKER_HOST"]
             .into_iter()
             .filter_map(|name| Some((name, std::env::var_os(name)?)));
@@ -287,6 +332,15 @@ impl Deployer {
     pub fn status(&self) -> Option<Value> {
         let answer = self.client().get("/status");
         (answer.status == 200).then(|| answer.events().remove(0))
+    }
+}
+
+impl Deployer {
+    /// What runs, what waits, and what ran.
+    #[track_caller]
+    pub fn runs_document(&self) -> Value {
+        let answer = self.client().get("/runs");
+        serde_json::from_str(&answer.body()).unwrap_or_else(|error| panic!("/runs: {error}: {answer:?}"))
     }
 }
 

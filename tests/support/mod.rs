@@ -18,6 +18,7 @@ pub mod images;
 pub mod oidc;
 pub mod process;
 pub mod registry;
+pub mod roles;
 pub mod template;
 pub mod tls_client;
 pub mod token;

@@ -4,10 +4,11 @@
 //! tokens of before. A port that is in use is no fault, since the daemon may be running.
 
 mod certificate;
+mod deploy;
+mod docker;
 mod keys;
 mod places;
 mod report;
-mod tools;
 
 use std::path::Path;
 use std::time::SystemTime;
@@ -32,7 +33,8 @@ pub fn check(env_file: Option<&Path>) -> Result<Exit, Trouble> {
         certificate::check(&config, now, &mut report);
         places::check(&config, now, &mut report);
         keys::check(&config, &mut report);
-        tools::check(&config.deploy, &mut report);
+        docker::check(&config.deploy, &mut report);
+        deploy::check(&config, &mut report);
     }
     report.end()
 }
@@ -45,7 +47,7 @@ fn settings(env_file: Option<&Path>, report: &mut Report) -> Option<(Found, Conf
             faults.iter().for_each(|fault| report.fault("settings", fault));
             return None;
         }
-        Err(Trouble::Unread) => return None,
+        Err(Trouble::Unread | Trouble::Senseless(_)) => return None,
     };
     match Config::from_settings(&found.settings) {
         Ok(config) => Some((found, config)),

@@ -1,27 +1,20 @@
-//! What a deploy starts: docker, and the program that replaces a container.
+//! Docker: whether it answers, by the client and with the environment that a deploy would use.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::time::Instant;
 
 use crate::cli::check::report::Report;
 use crate::config::{Backend, DeployConfig, HealthExpect};
 use crate::limits::{DOCKER_VERSION_DEADLINE, MAX_DOCKER_VERSION};
 use crate::os::child::{self, Command, Exit};
+use crate::os::descriptor;
 use crate::os::poll::{self, For};
 use crate::os::signal::Signal;
-use crate::os::{descriptor, files, trusted};
 
-/// Looks at all of them.
+/// Asks for its version, if a deploy would ask for anything.
 pub fn check(deploy: &DeployConfig, report: &mut Report) {
-    match &deploy.backend {
-        Backend::Unraid { update_container, .. } => program("update_container", update_container, report),
-        Backend::Docker { .. } => {}
-        Backend::Command { program, .. } => self::program("command", program, report),
-    }
     if needs_docker(deploy) {
         report.found("docker", docker(deploy));
     } else {
@@ -34,21 +27,7 @@ fn needs_docker(deploy: &DeployConfig) -> bool {
     !left_alone || deploy.health.expect == HealthExpect::Container
 }
 
-/// Whether root could start it, and whether anybody else decides what it does.
-fn program(what: &str, path: &Path, report: &mut Report) {
-    let judged = path
-        .metadata()
-        .map_err(|error| files::describe(&error, "look at", path));
-    let judged = judged.and_then(|facts| {
-        if !facts.is_file() || facts.mode() & 0o111 == 0 {
-            return Err(format!("{} is no executable file", path.display()));
-        }
-        trusted::fault(&facts).map_or(Ok(()), |fault| Err(format!("{}: {fault}", path.display())))
-    });
-    report.found(what, judged.map(|()| path.display()));
-}
-
-/// Docker's own words, by the client and with the environment that a deploy would use.
+/// Docker's own words.
 fn docker(deploy: &DeployConfig) -> Result<String, String> {
     let path = deploy
         .environment

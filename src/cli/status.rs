@@ -1,0 +1,63 @@
+//! `status`: how the last deploy ended, and what runs now, from the files that everyone may read.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::cli::args::Form;
+use crate::cli::help::Exit;
+use crate::cli::out::{self, Trouble};
+use crate::cli::show::{Colour, Show, date_and_clock_of, result};
+use crate::cli::{given, runs};
+use crate::config::Config;
+use crate::event::{Outcome, Status, outcome_of};
+use crate::limits::MAX_PUBLIC_FILE;
+use crate::os::files::{describe, optional, read_bounded};
+
+/// Prints it; with [`Form::Json`] the document of `GET /status`.
+///
+/// # Errors
+/// When the files cannot be read.
+pub fn status(env_file: Option<&Path>, form: Form) -> Result<Exit, Trouble> {
+    let given = given::config(env_file)?;
+    let runs = runs::document(&given.config)?;
+    let last = last(&given.config)?;
+    match (Show::on_stdout(form), &last) {
+        (Show::Json, None) => {}
+        (Show::Json, Some(outcome)) => drop(out::print(&format!("{}\n", outcome.line()))?),
+        (Show::Readable(colour), last) => drop(out::print(&readable(last.as_ref(), &runs, colour))?),
+    }
+    Ok(match last.map(|outcome| outcome.status) {
+        None => Exit::Unable,
+        Some(Status::Ok) => Exit::Done,
+        Some(Status::Fail) => Exit::Failed,
+    })
+}
+
+fn last(config: &Config) -> Result<Option<Outcome>, String> {
+    let path = config.places.public().join("deploy.json");
+    let text =
+        optional(read_bounded(&path, MAX_PUBLIC_FILE)).map_err(|error| describe(&error, "read", &path))?;
+    let Some(text) = text else { return Ok(None) };
+    outcome_of(&String::from_utf8_lossy(&text))
+        .map(Some)
+        .ok_or_else(|| {
+            format!(
+                "{} is not what we wrote; remove it, and it is made anew",
+                path.display()
+            )
+        })
+}
+
+fn readable(last: Option<&Outcome>, runs: &Value, colour: Colour) -> String {
+    let last = match last {
+        None => "no deploy has finished yet\n".to_owned(),
+        Some(outcome) => format!(
+            "{}\nfinished   {} UTC, run {}\n",
+            result(outcome, colour),
+            date_and_clock_of(&outcome.finished_at),
+            outcome.run_id
+        ),
+    };
+    last + &runs::at_work(runs)
+}

@@ -1,0 +1,239 @@
+//! A CI job's surroundings: the client in one shell, what it may see, and what came of it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use super::scripted::{Asked, Identity, Reply, Server};
+
+pub const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/contrib/ci/engram-deploy.sh");
+pub const RUN: &str = "20260102T030405Z-0123abcd";
+pub const OTHER_RUN: &str = "20260102T030400Z-99999999";
+pub const TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.eyJqdGkiOiJnaXZlbiJ9.c2lnbmF0dXJl";
+pub const FIRST: &str = r#"{"phase":"queued","message":"its turn","time":"2026-01-02T03:04:05.000Z","run_id":"20260102T030405Z-0123abcd"}"#;
+pub const PULL: &str =
+    r#"{"phase":"pull","message":"pulling ghcr.io/x/y:0.5.61","time":"2026-01-02T03:04:06.000Z"}"#;
+pub const BEAT: &str = r#"{"phase":"heartbeat","message":"at work","time":"2026-01-02T03:04:16.000Z"}"#;
+pub const HEALTH: &str = r#"{"phase":"health","message":"app: healthy","time":"2026-01-02T03:04:17.000Z"}"#;
+pub const OK: &str = r#"{"status":"ok","version":"0.5.61","started_at":"s","finished_at":"f","duration_ms":9,"run_id":"20260102T030405Z-0123abcd"}"#;
+pub const FAIL: &str = r#"{"status":"fail","error":"app: last answer: \"502\"","version":"0.5.61","containers":[{"name":"app","status":"ok"}],"run_id":"20260102T030405Z-0123abcd"}"#;
+
+pub fn whole() -> Reply {
+    Reply::stream(RUN)
+        .line(FIRST)
+        .line(PULL)
+        .line(HEALTH)
+        .line(OK)
+        .end()
+}
+
+pub fn cut() -> Reply {
+    Reply::stream(RUN)
+        .line(FIRST)
+        .line(PULL)
+        .line(BEAT)
+        .torn(r#"{"phase":"hea"#)
+        .cut()
+}
+
+pub fn refusal(status: &str, sentence: &str) -> Reply {
+    Reply::plain(
+        status,
+        "Content-Type: text/plain\r\nRequest-Id: 4f2a\r\n",
+        &format!("{sentence}\n"),
+    )
+}
+
+pub fn busy(retry_after: u32) -> Reply {
+    Reply::plain(
+        "503 Service Unavailable",
+        &format!("Retry-After: {retry_after}\r\n"),
+        "the queue is full\n",
+    )
+}
+
+pub fn minted(token: &str) -> Reply {
+    Reply::plain(
+        "200 OK",
+        "Content-Type: application/json\r\n",
+        &format!("{{\n \"value\": \"{token}\"\n}}"),
+    )
+}
+
+/// A folder of its own for one test, removed at its end.
+pub struct Folder(pub PathBuf);
+
+impl Folder {
+    pub fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!(
+            "engram-ci-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::SeqCst)
+        );
+        let folder = std::env::temp_dir().join(name);
+        fs::create_dir_all(folder.join("bin")).expect("a folder");
+        fs::create_dir_all(folder.join("tmp")).expect("a folder");
+        Self(folder)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+pub fn found(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file())
+}
+
+/// Runs `promise` in each shell that is installed, in all at once: most of the time they only wait.
+pub fn in_each_shell(promise: impl Fn(&Ci) + Sync) {
+    let shells = [&["dash"][..], &["busybox", "sh"], &["bash", "--posix"]];
+    let installed: Vec<_> = shells
+        .into_iter()
+        .filter(|words| found(words[0]).is_some())
+        .collect();
+    assert!(!installed.is_empty(), "one POSIX shell at least");
+    std::thread::scope(|scope| {
+        for words in installed {
+            let promise = &promise;
+            scope.spawn(move || promise(&Ci::new(words)));
+        }
+    });
+}
+
+/// A CI job's surroundings.
+pub struct Ci {
+    pub shell: &'static [&'static str],
+    pub folder: Folder,
+    pub identity: Identity,
+}
+
+/// What came of a job.
+pub struct Done {
+    pub status: i32,
+    pub out: String,
+    pub err: String,
+    pub outputs: String,
+    pub took: Duration,
+}
+
+impl Ci {
+    pub fn new(shell: &'static [&'static str]) -> Self {
+        let folder = Folder::new();
+        let (bin, real) = (folder.0.join("bin"), found("curl").expect("curl"));
+        // busybox brings every tool itself here, so the client is shown to need no other.
+        if shell[0] == "busybox" {
+            let done = Command::new("busybox")
+                .args(["--install", "-s"])
+                .arg(&bin)
+                .status();
+            assert!(done.expect("busybox").success());
+        }
+        // A curl that leaves behind what anyone on the machine could have seen of it.
+        let seen = folder.0.join("seen");
+        let wrapper = format!(
+            "#!/bin/sh\n{{ printf '%s\\n' \"$@\"; tr '\\0' '\\n' </proc/$$/cmdline; /usr/bin/env; }} >>{}\nexec {} \"$@\"\n",
+            seen.display(),
+            real.display()
+        );
+        fs::write(bin.join("curl"), wrapper).expect("a wrapper");
+        fs::set_permissions(bin.join("curl"), fs::Permissions::from_mode(0o755)).expect("its mode");
+        let identity = Identity::new(&folder.0);
+        Self {
+            shell,
+            folder,
+            identity,
+        }
+    }
+
+    pub fn server(&self, script: Vec<Reply>) -> Server {
+        Server::start(Some(&self.identity), script)
+    }
+
+    pub fn job(&self, port: u16) -> Command {
+        let mut path = self.folder.0.join("bin").into_os_string();
+        if self.shell[0] != "busybox" {
+            path.push(":/usr/local/bin:/usr/bin:/bin");
+        }
+        let _ = fs::remove_file(self.folder.0.join("outputs"));
+        let mut job = Command::new(found(self.shell[0]).expect("the shell"));
+        job.args(&self.shell[1..])
+            .arg(SCRIPT)
+            .args(["deploy", "--version", "0.5.61"]);
+        job.env_clear()
+            .env("PATH", path)
+            .env("TMPDIR", self.folder.0.join("tmp"))
+            .stdin(Stdio::null());
+        job.env("DEPLOYER_URL", format!("https://127.0.0.1:{port}"))
+            .env("DEPLOYER_PIN", &self.identity.pin);
+        job.env("DEPLOYER_TOKEN", TOKEN).env("DEPLOYER_PATIENCE", "3");
+        job.env("GITHUB_OUTPUT", self.folder.0.join("outputs"));
+        job
+    }
+
+    /// A job that asks `issuer` for its tokens.
+    pub fn minting_job(&self, server: &Server, issuer: &Server) -> Command {
+        let mut job = self.job(server.port);
+        job.env_remove("DEPLOYER_TOKEN")
+            .env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "runner\"secret");
+        job.env(
+            "ACTIONS_ID_TOKEN_REQUEST_URL",
+            format!("http://127.0.0.1:{}/idtoken?api-version=2.0", issuer.port),
+        );
+        job
+    }
+
+    pub fn run(&self, job: &mut Command) -> Done {
+        let begun = Instant::now();
+        let output = job.output().expect("the shell starts");
+        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+        let (out, err) = (text(output.stdout), text(output.stderr));
+        println!("--- {}\n{out}{err}", self.shell.join(" "));
+        let left: Vec<_> = fs::read_dir(self.folder.0.join("tmp"))
+            .expect("the folder")
+            .collect();
+        assert!(left.is_empty(), "the client leaves nothing behind: {left:?}");
+        let outputs = fs::read_to_string(self.folder.0.join("outputs")).unwrap_or_default();
+        Done {
+            status: output.status.code().expect("an exit status"),
+            out,
+            err,
+            outputs,
+            took: begun.elapsed(),
+        }
+    }
+
+    /// What anyone on the machine could see of curl.
+    pub fn seen(&self) -> String {
+        fs::read_to_string(self.folder.0.join("seen")).unwrap_or_default()
+    }
+}
+
+pub fn bearers(asked: &[Asked]) -> Vec<&str> {
+    asked
+        .iter()
+        .map(|asked| {
+            asked
+                .authorization
+                .strip_prefix("Bearer ")
+                .expect("a bearer token")
+        })
+        .collect()
+}
+
+pub fn paths(asked: &[Asked]) -> Vec<&str> {
+    asked.iter().map(|asked| asked.what.as_str()).collect()
+}
+
+pub fn count(text: &str, part: &str) -> usize {
+    text.matches(part).count()
+}
