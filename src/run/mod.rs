@@ -10,6 +10,7 @@ mod carry;
 pub mod dead;
 mod folder;
 pub mod follow;
+pub mod history;
 pub mod id;
 mod interrupts;
 mod journal;
