@@ -53,7 +53,10 @@ fn the_result_of_each_run_is_given_to_the_operators_command() {
     let mut setup = told_setup(&issuer);
     let bad = setup.folder().join("bad").display().to_string();
     setup.command_script(&format!("test ! -e {bad}"));
-    setup.set("HOME", "/nonexistent/home");
+    // docker is told of it, and nobody else.
+    setup
+        .set("HOME", "/nonexistent/home")
+        .set("DOCKER_CONFIG", "/nonexistent/docker");
     let deployer = setup.start();
     let body = r#"{"version":"1.2.3","sha":"abc1234"}"#;
     let answer = deployer.client().post("/deploy", &issuer.mint(AUDIENCE), body);
@@ -171,9 +174,12 @@ fn a_run_that_was_found_interrupted_is_told_of_once() {
     let pid = holder["holder"]["pid"].as_i64().expect("a process id") as i32;
     drop(deploy);
     kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it lives");
+    // It lives until the kernel has let go of its ticket.
     wait_until("it is completed", SOON, || {
-        text(&setup.run(&["recover"]).stdout).contains("no run is dead")
+        assert!(setup.run(&["recover"]).status.success());
+        listed(&setup).len() == 1
     });
+    assert!(text(&setup.run(&["recover"]).stdout).contains("no run is dead"));
     let notice = &wait_told(&setup, 1)[0];
     assert_eq!(
         (&notice["status"], &notice["interrupted"]),

@@ -203,9 +203,9 @@ pub const COMMANDS: &[Spec] = &[
         operand: None,
         options: &[JSON],
         summary: "show who deployed what, when, and what became of it",
-        about: "Shows every run that is kept, newest first: when it ended and how, what was asked\n\
-                for, how long it took, and who asked: a CI job, by its token, or a user of this\n\
-                host. As JSON it is a line for each run, with all that is known of it.",
+        about: "Shows every run that is kept, newest first: when it ended and how, what was\n\
+                asked for, how long it took, and who asked: a CI job, by its token, or a user\n\
+                of this host. As JSON it is a line for each run, with all that is known of it.",
     },
     Spec {
         verb: Verb::Log,

@@ -181,7 +181,7 @@ mod tests {
         let finished = UNIX_EPOCH + Duration::from_secs(index as u64);
         let order = Order::local(ask, &id, 0, "root", SystemTime::now());
         let end = End {
-            error: (how != "" && how != "dry").then(|| "no luck".to_owned()),
+            error: (!matches!(how, "" | "dry")).then(|| "no luck".to_owned()),
             more: match how {
                 "back" => [("rolled_back".to_owned(), json!([{"container": "a", "to": "1"}]))]
                     .into_iter()

@@ -70,12 +70,6 @@ impl Request {
         })
     }
 
-    /// A header's value, by its name in lower case.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().rfind(|(found, _)| found == name);
-        found.map(|(_, value)| value.as_str())
-    }
-
     /// The target without its query.
     pub fn path(&self) -> &str {
         self.target.split('?').next().unwrap_or_default()
