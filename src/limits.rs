@@ -283,6 +283,10 @@ pub const TURN_RETRY: Duration = Duration::from_millis(2);
 
 /// Between two starts of a recovery for one follower: the first one may have met another that was just ending.
 pub const RECOVER_AGAIN: Duration = Duration::from_secs(2);
+
+/// What the operator's notice command may take: a push service answers within a second, and three tries of ten seconds fit.
+pub const NOTICE_DEADLINE: Duration = Duration::from_secs(30);
+
 // ---- settings ----------------------------------------------------------------------------------------------------
 
 /// The most that a setting may ask for as a number of connections or followers: each is two processes.

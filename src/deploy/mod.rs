@@ -34,7 +34,7 @@ use health::Health;
 use swap::{New, Swap};
 use unraid::Unraid;
 
-pub use preflight::complaints;
+pub use preflight::{complaints, executable};
 
 /// One deploy: what was asked for, and what the steps have found out so far.
 struct Deploy<'a> {
