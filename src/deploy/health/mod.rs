@@ -87,14 +87,25 @@ impl<'a> Health<'a> {
             looked: None,
             said: String::new(),
         };
+        match self.watch(stage, &mut wait) {
+            Err(late @ Failure::Deadline { .. }) => {
+                let seen = Some(wait.said.as_str()).filter(|said| !said.is_empty());
+                let seen = seen.unwrap_or("nothing was seen");
+                Err(self.failed(stage, &format!("not healthy yet: {seen}; {late}")))
+            }
+            watched => watched,
+        }
+    }
+
+    fn watch(&self, stage: &mut Stage, wait: &mut Wait) -> Result<(), Failure> {
         loop {
-            match self.look(stage, &mut wait)? {
+            match self.look(stage, wait)? {
                 Verdict::Healthy(how) => {
                     self.say(stage, &format!("{how} after {}", since(wait.start)));
                     return Ok(());
                 }
                 Verdict::Hopeless(seen) => return Err(self.failed(stage, &format!("not healthy: {seen}"))),
-                Verdict::NotYet(seen) => self.wait_on(stage, &mut wait, seen)?,
+                Verdict::NotYet(seen) => self.wait_on(stage, wait, seen)?,
             }
         }
     }
@@ -108,14 +119,9 @@ impl<'a> Health<'a> {
         }
         if wait.said != seen {
             self.say(stage, &format!("not healthy yet: {seen}"));
-            wait.said.clone_from(&seen);
+            wait.said = seen;
         }
-        match stage.pause(wait.pause.min(left)) {
-            Err(late @ Failure::Deadline { .. }) => {
-                return Err(self.failed(stage, &format!("not healthy yet: {seen}; {late}")));
-            }
-            paused => paused?,
-        }
+        stage.pause(wait.pause.min(left))?;
         wait.pause = (wait.pause * 2).min(self.config.deploy.health.poll_interval);
         Ok(())
     }
