@@ -294,6 +294,9 @@ pub const MOST_QUEUED: u32 = 1000;
 /// The most run folders that a setting may ask for: listing them is a walk through all.
 pub const MOST_KEPT_RUNS: u32 = 10_000;
 
+/// The most versions of an image that a setting may ask to keep: each is hundreds of megabytes.
+pub const MOST_KEPT_IMAGES: u32 = 1000;
+
 /// The longest time that a setting may ask for. Whoever needs a longer deploy has another problem.
 pub const LONGEST_SETTING: Duration = Duration::from_secs(24 * 3600);
 

@@ -158,6 +158,7 @@ pub const COMMANDS: &[Spec] = &[
                 None,
                 "make every check that changes nothing, and stop",
             ),
+            flag("--force", None, "replace containers that run it already, too"),
             JSON,
         ],
         summary: "deploy VERSION from this host, without a token",
