@@ -16,7 +16,7 @@ use crate::cli::show::Show;
 use crate::cli::words;
 use crate::gate::{Sha, Version};
 use crate::os::{places, process};
-use crate::run::{Ask, Order, ReserveError, RunId, reserve};
+use crate::run::{Ask, Complaints, Order, ReserveError, RunId, reserve};
 
 /// Starts the run and follows it to its end.
 ///
@@ -68,7 +68,7 @@ fn start(given: &Given, ask: Ask) -> Result<RunId, Trouble> {
         ReserveError::Full => format!("{most} runs wait already; `engram-deployer runs` lists them"),
         ReserveError::Failed(sentence) => sentence,
     })?;
-    let started = reservation.start(&given.settings);
+    let started = reservation.start(&given.settings, Complaints::ToNobody);
     started.map_err(|error| Trouble::unable(format!("start the run: {error}")))
 }
 

@@ -33,7 +33,12 @@ pub enum Group {
     Ours,
     /// A new one, named after the child: a tool, which may have children that we must be able to end.
     Own,
+    /// A new session as well: a role that outlives us, our terminal and its Ctrl-C, from its first instruction on.
+    Session,
 }
+
+/// glibc's and musl's `POSIX_SPAWN_SETSID`, which nix does not name.
+const SETSID: PosixSpawnFlags = PosixSpawnFlags::from_bits_retain(0x80);
 
 /// A child to be started.
 #[derive(Debug)]
@@ -77,6 +82,14 @@ impl Command {
     /// This executable again, as `role`. Standard streams are ours unless named with [`Command::descriptor`].
     pub fn role(role: &str) -> Self {
         Self::new(Path::new(OURSELVES), "engram-deployer", Group::Ours).argument(role)
+    }
+
+    /// The same for a role that outlives us.
+    pub fn outliving_role(role: &str) -> Self {
+        Self {
+            group: Group::Session,
+            ..Self::role(role)
+        }
     }
 
     /// Another program, in a process group of its own. A standard stream that is not named is `/dev/null`.
@@ -158,9 +171,13 @@ fn attributes(group: Group) -> io::Result<PosixSpawnAttr> {
     let mut flags = PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF;
     attributes.set_sigmask(&SigSet::empty())?;
     attributes.set_sigdefault(&SigSet::all())?;
-    if group == Group::Own {
-        flags |= PosixSpawnFlags::POSIX_SPAWN_SETPGROUP;
-        attributes.set_pgroup(Pid::from_raw(0))?;
+    match group {
+        Group::Ours => {}
+        Group::Own => {
+            flags |= PosixSpawnFlags::POSIX_SPAWN_SETPGROUP;
+            attributes.set_pgroup(Pid::from_raw(0))?;
+        }
+        Group::Session => flags |= SETSID,
     }
     attributes.set_flags(flags)?;
     Ok(attributes)
@@ -307,6 +324,17 @@ mod tests {
         child.signal_group(Signal::SIGTERM);
         assert_eq!(child.wait().unwrap(), Exit::Signal(Signal::SIGTERM as i32));
         blocked.thread_unblock().unwrap();
+    }
+
+    #[test]
+    fn a_role_that_outlives_us_has_a_session_of_its_own() {
+        let own = Command {
+            group: Group::Session,
+            ..Command::tool(Path::new("/bin/sh"))
+        };
+        let text = output(own.arguments(["-c", "cut -d ' ' -f 6 /proc/$$/stat; echo $$"]));
+        let numbers: Vec<&str> = text.lines().collect();
+        assert_eq!(numbers[0], numbers[1], "the session is named after the child");
     }
 
     #[test]

@@ -80,7 +80,9 @@ pub fn ensure_recovered(places: &Places, settings: &Settings) -> io::Result<Opti
         return Ok(None);
     }
     let null = std::fs::OpenOptions::new().write(true).open("/dev/null")?;
-    let command = Command::role("run").argument(RECOVER).descriptor(1, null.into());
+    let command = Command::outliving_role("run")
+        .argument(RECOVER)
+        .descriptor(1, null.into());
     command
         .descriptor(0, settings::hand_over(settings)?)
         .spawn()

@@ -34,7 +34,7 @@ pub use folder::RunFolder;
 pub use follow::{Followed, Follower};
 pub use id::RunId;
 pub use order::{Order, Origin};
-pub use queue::{Reservation, ReserveError, reserve};
+pub use queue::{Complaints, Reservation, ReserveError, reserve};
 pub use record::ensure_published;
 pub use runner::carry_out;
 pub use stage::Stage;

@@ -25,6 +25,15 @@ pub enum ReserveError {
     Failed(String),
 }
 
+/// Where a run's own complaints go. They are about the machine; what the run does stands in its log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Complaints {
+    /// To the log of whoever starts it.
+    ToOurLog,
+    /// The starter's standard error is a terminal or a pipe that must not stay open as long as the run.
+    ToNobody,
+}
+
 /// A place in the queue, with its run folder.
 #[derive(Debug)]
 pub struct Reservation {
@@ -97,17 +106,25 @@ impl Reservation {
     /// # Errors
     /// When no process could be started. The run is admitted all the same: it is dead, and recorded as such by whoever
     /// sees it.
-    pub fn start(mut self, settings: &Settings) -> io::Result<RunId> {
+    pub fn start(mut self, settings: &Settings, complaints: Complaints) -> io::Result<RunId> {
         let Some(ticket) = self.ticket.take() else {
             return Err(io::Error::other("a reservation starts once"));
         };
-        let null = OpenOptions::new().write(true).open("/dev/null")?;
-        Command::role("run")
+        let null = || {
+            OpenOptions::new()
+                .write(true)
+                .open("/dev/null")
+                .map(OwnedFd::from)
+        };
+        let mut run = Command::outliving_role("run")
             .argument(ticket.seen().file_name())
             .descriptor(0, settings::hand_over(settings)?)
-            .descriptor(1, null.into())
-            .descriptor(descriptor::FIRST, OwnedFd::from(ticket))
-            .spawn()?;
+            .descriptor(1, null()?)
+            .descriptor(descriptor::FIRST, OwnedFd::from(ticket));
+        if complaints == Complaints::ToNobody {
+            run = run.descriptor(2, null()?);
+        }
+        run.spawn()?;
         Ok(self.order.run_id.clone())
     }
 }

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use crate::config::{Config, Endpoint, Settings};
 use crate::gate::{self, Gates, Keys, Memory, Permitted, Refusal, Request};
 use crate::limits::QUEUE_RETRY_AFTER;
-use crate::run::{self, Follower, Order, Reservation, ReserveError, RunId};
+use crate::run::{self, Complaints, Follower, Order, Reservation, ReserveError, RunId};
 use crate::session::slots::{self, Slot};
 
 /// What an admission needs to know.
@@ -74,7 +74,7 @@ impl Admission<'_> {
         );
         // Opened first: a run that could not be started is a dead run, and its follower has it recorded.
         let follower = self.follow(&id)?;
-        if let Err(error) = room.reservation.start(self.settings) {
+        if let Err(error) = room.reservation.start(self.settings, Complaints::ToOurLog) {
             log::error!("start run {id}: {error}");
         }
         Ok(Admitted {

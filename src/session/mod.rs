@@ -48,7 +48,7 @@ pub fn session(arrival: Arrival, settings: &Settings, config: &Config) -> io::Re
         settings,
         request_id: &request_id,
     };
-    match admission.of(&request) {
+    let answered = match admission.of(&request) {
         Err(refusal) => {
             log_refusal(&request, &request_id, &refusal);
             front.refuse(head_of(&refusal))
@@ -58,6 +58,14 @@ pub fn session(arrival: Arrival, settings: &Settings, config: &Config) -> io::Re
             drop(visitor.slot);
             stream::stream(&mut front, follower, slot)
         }
+    };
+    match answered {
+        // Callers go as they please, and a run does not notice.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+            log::info!("request {request_id}: the caller went before the end of its answer");
+            Ok(())
+        }
+        answered => answered,
     }
 }
 
