@@ -152,6 +152,11 @@ impl From<Sha> for String {
 }
 
 impl Version {
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Its three numbers: of two versions the lower one has the lower numbers.
     pub fn numbers(&self) -> [u64; 3] {
         let mut numbers = self.0.split('.').map(|number| number.parse().unwrap_or_default());

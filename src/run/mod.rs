@@ -15,6 +15,7 @@ mod interrupts;
 mod journal;
 mod leftover;
 mod log;
+mod mask;
 pub mod order;
 mod output;
 pub mod queue;
