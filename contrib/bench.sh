@@ -18,6 +18,9 @@ esac
 pairs=${1:-200}
 [ "$(id -u)" -eq 0 ] || die "run this as root"
 
+# shellcheck disable=SC2317
+clean_up() { rm -rf "${runtime:-$folder/runtime}"; }
+
 build() { # the static release build; sets $program
     target=$(uname -m)-unknown-linux-musl
     if [ ! -d "$(rustc --print target-libdir --target "$target" 2>/dev/null)" ] || ! command -v musl-gcc >/dev/null; then
@@ -30,6 +33,9 @@ build() { # the static release build; sets $program
 }
 
 start_ours() {
+    # As on a host: the state on a disk, the runtime folder in memory (/run).
+    runtime=$folder/runtime
+    if [ "$(stat -f -c %T /dev/shm 2>/dev/null)" = tmpfs ]; then runtime=$(mktemp -d /dev/shm/engram-bench.XXXXXX) || exit 1; fi
     ours_port=$(free_port 18443)
     cat >"$folder/env" <<END
 DEPLOYER_ADDR=127.0.0.1:$ours_port
@@ -41,12 +47,13 @@ DEPLOYER_REPOSITORY=engram-app/engram
 DEPLOYER_WORKFLOW_REF=engram-app/engram/.github/workflows/deploy.yml@refs/heads/main
 DEPLOYER_ALLOWED_IPS=127.0.0.1
 DEPLOYER_STATE_DIR=$folder/state
-DEPLOYER_RUNTIME_DIR=$folder/runtime
+DEPLOYER_RUNTIME_DIR=$runtime
 DEPLOYER_CONTAINERS=engram
 DEPLOYER_BACKEND=command
 DEPLOYER_COMMAND_PATH=/bin/true
 DEPLOYER_PULL=off
 END
+    "$program" init --env-file "$folder/env" >/dev/null || die "init failed"
     background "$folder/deployer.log" "$program" serve --env-file "$folder/env"
     ours_pid=$pid
     wait_for 10 "the daemon answers" curl -sf --cacert "$folder/tls.pem" "https://127.0.0.1:$ours_port/healthz"

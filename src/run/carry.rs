@@ -36,7 +36,12 @@ impl Stage {
     /// [`Failure::Failed`] when it could not be started, [`Failure::Cancelled`] and [`Failure::Deadline`] when it was
     /// ended; an exit status is never an error here.
     pub fn tool(&mut self, tool: &Tool, on_line: &mut OnLine<'_>) -> Result<ToolEnd, Failure> {
-        let running = self.start(tool, Streams::Merged)?;
+        let kept = self.folder.path().join(".output");
+        let streams = match tool.ending {
+            Ending::NeverMidway | Ending::Interrupt => Streams::Kept(&kept),
+            Ending::Terminate => Streams::Merged,
+        };
+        let running = self.start(tool, streams)?;
         let bound = self.sooner(Bound::new(tool.name(), tool.deadline));
         let (bound, heed) = match tool.ending {
             Ending::NeverMidway => {
@@ -106,7 +111,7 @@ impl Stage {
 }
 
 impl Stage {
-    fn start(&mut self, tool: &Tool, streams: Streams) -> Result<Running, Failure> {
+    fn start(&mut self, tool: &Tool, streams: Streams<'_>) -> Result<Running, Failure> {
         self.check()?;
         let until = SystemTime::now() + tool.deadline;
         let work = Work {

@@ -316,22 +316,29 @@ fn a_process_that_only_bears_the_number_is_not_touched() {
     let scratch = Scratch::new("dead-number");
     let id = die(&scratch, Came::HadItsTurn);
     let seen = ticket::of(&scratch.0, &id).unwrap().unwrap();
-    let mut child = Command::tool(Path::new("/bin/sleep"))
-        .argument("60")
-        .spawn()
-        .unwrap();
-    // The holder is gone, its tool's number was given to another process since.
+    // The leader of a session and of a group, as a run and its tool are.
+    let marker = scratch.0.state.join("pid");
+    let script = format!(
+        "echo $$ > {0}.new; mv {0}.new {0}; exec sleep 60",
+        marker.display()
+    );
+    let command =
+        Command::tool(Path::new("/usr/bin/setsid")).arguments(["--fork", "/bin/bash", "-c", &script]);
+    let _child = command.variable("PATH", "/usr/bin:/bin").spawn().unwrap();
+    while !marker.exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let pid: i32 = fs::read_to_string(&marker).unwrap().trim().parse().unwrap();
+    // The run and its tool are gone; their numbers were given to another process since.
     let notes = format!(
-        "{{\"holder\":{{\"pid\":{0},\"start_time\":1}}}}\n\
+        "{{\"holder\":{{\"pid\":{pid},\"start_time\":1}}}}\n\
          {{\"starting\":{{\"program\":\"sh\",\"ending\":\"terminate\",\"until\":0}}}}\n\
-         {{\"started\":{{\"pid\":{0},\"start_time\":1}}}}\n",
-        child.pid()
+         {{\"started\":{{\"pid\":{pid},\"start_time\":1}}}}\n",
     );
     fs::write(scratch.0.queue().join(seen.file_name()), notes).unwrap();
     complete(&scratch.0).unwrap();
-    assert_eq!(child.try_wait().unwrap(), None);
-    child.signal(crate::os::signal::Signal::SIGKILL);
-    child.wait().unwrap();
+    assert!(lives(pid));
+    process::signal(pid, crate::os::signal::Signal::SIGKILL);
     assert!(
         !turn_path(&scratch.0).exists(),
         "the caller holds the turn, not the completer"

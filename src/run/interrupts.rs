@@ -12,6 +12,8 @@ use crate::os::signal::{Signal, Signals};
 pub struct Interrupts {
     signals: Signals,
     asked: bool,
+    #[cfg(test)]
+    asked_from: Option<std::time::Instant>,
 }
 
 impl Interrupts {
@@ -24,6 +26,8 @@ impl Interrupts {
         Ok(Self {
             signals: Signals::block(signals)?,
             asked: false,
+            #[cfg(test)]
+            asked_from: None,
         })
     }
 
@@ -31,6 +35,13 @@ impl Interrupts {
     pub fn asked(&mut self) -> bool {
         while let Ok(Some(signal)) = self.signals.take() {
             self.asked |= signal != Signal::SIGCHLD;
+        }
+        #[cfg(test)]
+        if self
+            .asked_from
+            .is_some_and(|from| std::time::Instant::now() >= from)
+        {
+            return true;
         }
         self.asked
     }
@@ -44,7 +55,13 @@ impl Interrupts {
     /// As if a signal had come.
     #[cfg(test)]
     pub(crate) fn ask(&mut self) {
-        self.asked = true;
+        self.ask_in(std::time::Duration::ZERO);
+    }
+
+    /// As if a signal came after this time.
+    #[cfg(test)]
+    pub(crate) fn ask_in(&mut self, time: std::time::Duration) {
+        self.asked_from = Some(std::time::Instant::now() + time);
     }
 }
 

@@ -1,13 +1,16 @@
 //! What a tool prints: bytes in, harmless bounded lines out; and a stream that is read without waiting.
 
 use std::collections::VecDeque;
-use std::fs::File;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 use crate::event::harmless;
 use crate::limits::{MAX_LINE, TAIL_LINES};
 use crate::os::descriptor;
+use crate::os::watch::Watch;
 
 /// Cuts bytes into lines. A newline or a carriage return ends one, since progress bars use the latter; empty lines are
 /// left out; what is not UTF-8, and control characters, are replaced; a line over [`MAX_LINE`] loses its rest.
@@ -75,11 +78,21 @@ pub enum Sink {
     },
 }
 
+/// Where a stream's bytes come through.
+#[derive(Debug)]
+enum Source {
+    /// A pipe: breaks when we die, and with it a tool that prints on.
+    Pipe(File),
+    /// A file, so that a tool which must not be cut can print on whatever becomes of us. It has no end.
+    Kept(File, Watch),
+    /// No more will come.
+    Closed,
+}
+
 /// One stream of a tool.
 #[derive(Debug)]
 pub struct Stream {
-    reader: File,
-    open: bool,
+    source: Source,
     /// What has been read so far.
     pub sink: Sink,
 }
@@ -88,44 +101,84 @@ pub struct Stream {
 const PASS: usize = 256 * 1024;
 
 impl Stream {
-    /// A stream, and the writing end for the tool.
+    /// A stream through a pipe, and the writing end for the tool.
     pub fn new(sink: Sink) -> io::Result<(Self, OwnedFd)> {
         let (reader, writer) = descriptor::pipe()?;
         descriptor::set_nonblocking(&reader)?;
-        let stream = Self {
-            reader: reader.into(),
-            open: true,
-            sink,
-        };
-        Ok((stream, writer))
+        let source = Source::Pipe(reader.into());
+        Ok((Self { source, sink }, writer))
     }
 
-    /// What to wait for; `None` once every writer is gone.
+    /// A stream through a file that is made as `path` and has lost that name when this returns: it is there as long as
+    /// anybody has it open, and no longer.
+    pub fn kept(path: &Path, sink: Sink) -> io::Result<(Self, OwnedFd)> {
+        // Appending, because what the tool starts may open its standard streams anew.
+        let writer = OpenOptions::new()
+            .append(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)?;
+        let source = File::open(path).map(|reader| Source::Kept(reader, Watch::written(path)));
+        fs::remove_file(path)?;
+        Ok((
+            Self {
+                source: source?,
+                sink,
+            },
+            writer.into(),
+        ))
+    }
+
+    /// What to wait for; `None` where nothing will come, or only a timer can see it.
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.open.then(|| self.reader.as_fd())
+        match &self.source {
+            Source::Pipe(reader) => Some(reader.as_fd()),
+            Source::Kept(_, watch) => watch.descriptor(),
+            Source::Closed => None,
+        }
+    }
+
+    /// Whether every writer is gone. What is kept in a file never says so.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.source, Source::Closed)
     }
 
     /// Reads what is there.
     pub fn read(&mut self, each: &mut dyn FnMut(&str)) {
         let mut buffer = [0u8; 16 * 1024];
         let mut taken = 0;
-        while self.open && taken < PASS {
-            match self.reader.read(&mut buffer) {
-                Ok(0) => self.close(each),
+        while taken < PASS {
+            match self.read_some(&mut buffer) {
+                Ok(0) => return self.close(each),
                 Ok(count) => {
                     taken += count;
                     self.take(&buffer[..count], each);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(_) => self.close(each),
+                Err(_) => return self.close(each),
             }
+        }
+    }
+
+    /// Like read(2) without waiting; 0 where no more will come.
+    fn read_some(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.source {
+            Source::Pipe(reader) => reader.read(buffer),
+            Source::Kept(reader, watch) => {
+                watch.drain();
+                match reader.read(buffer)? {
+                    0 => Err(io::ErrorKind::WouldBlock.into()),
+                    count => Ok(count),
+                }
+            }
+            Source::Closed => Ok(0),
         }
     }
 
     /// No more is expected: the last line counts even without its newline.
     pub fn close(&mut self, each: &mut dyn FnMut(&str)) {
-        self.open = false;
+        self.source = Source::Closed;
         if let Sink::Lines(lines) = &mut self.sink {
             lines.finish(each);
         }

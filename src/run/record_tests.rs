@@ -168,4 +168,13 @@ fn the_oldest_folders_go_and_a_live_or_unfinished_one_never_does() {
         public(&scratch.0, "runs.json")["running"]["run_id"],
         live.as_str()
     );
+    // One that has ended, but is only just giving its ticket back.
+    let oldest = RunFolder::all(&scratch.0)
+        .unwrap()
+        .into_iter()
+        .find(|id| ended.contains(id))
+        .unwrap();
+    let _held = Ticket::make(&scratch.0, &oldest).unwrap();
+    run(&scratch.0, 3, 11, Shown::Status);
+    assert!(RunFolder::of(&scratch.0, &oldest).exists());
 }

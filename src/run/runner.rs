@@ -152,6 +152,7 @@ impl<'a> Run<'a> {
         let Self {
             config,
             order,
+            folder,
             ticket,
             log,
             interrupts,
@@ -159,7 +160,7 @@ impl<'a> Run<'a> {
         } = self;
         show(&config.places, config.runs.keep);
         let journal = Journal::new(&config.places, &order.run_id, clock::rfc3339(started));
-        let mut stage = Stage::new(log, interrupts, ticket, journal, config.runs.run_max);
+        let mut stage = Stage::new(folder, log, interrupts, ticket, journal, config.runs.run_max);
         let Plan { steps, mut more } = plan(order, config);
         let result = walk(&mut stage, steps);
         let undone = stage.has_changed();

@@ -14,6 +14,7 @@ use crate::os::poll::{self, For};
 use crate::os::process;
 use crate::os::secret::Secret;
 use crate::os::signal::Signal;
+use crate::run::RunFolder;
 use crate::run::carry::{GroupIs, group_is};
 use crate::run::interrupts::Interrupts;
 use crate::run::journal::Journal;
@@ -24,6 +25,7 @@ use crate::run::ticket::Ticket;
 /// The world as a step sees it.
 #[derive(Debug)]
 pub struct Stage {
+    pub(super) folder: RunFolder,
     pub(super) log: Log,
     pub(super) interrupts: Interrupts,
     pub(super) ticket: Ticket,
@@ -81,6 +83,7 @@ impl Bound {
 impl Stage {
     /// The stage of a run whose turn has come: it may take `run_max` from now on.
     pub(super) fn new(
+        folder: RunFolder,
         log: Log,
         interrupts: Interrupts,
         ticket: Ticket,
@@ -89,6 +92,7 @@ impl Stage {
     ) -> Self {
         let run = Bound::new("the run", run_max);
         Self {
+            folder,
             log,
             interrupts,
             ticket,

@@ -17,7 +17,14 @@ impl Stage {
         ticket.write_holder().unwrap();
         let journal = Journal::new(places, &id, "2026-01-02T03:04:05.678Z".into());
         let log = Log::open(&folder.log(), &id);
-        Self::new(log, Interrupts::deaf(), ticket, journal, Duration::from_secs(60))
+        Self::new(
+            folder,
+            log,
+            Interrupts::deaf(),
+            ticket,
+            journal,
+            Duration::from_secs(60),
+        )
     }
 
     /// As if the run had been asked to end.
@@ -228,8 +235,10 @@ fn a_cancellation_ends_a_step_only_while_nothing_has_been_changed() {
     let mut stage = Stage::scratch(&scratch.0);
     stage.enter(&step(Effect::Looks)).unwrap();
     stage.cancel();
-    let error = stage.tool(&shell("sleep 20"), &mut |_| None).unwrap_err();
-    assert_eq!(error, Failure::Cancelled);
+    assert_eq!(
+        stage.tool(&shell("sleep 20"), &mut |_| None).unwrap_err(),
+        Failure::Cancelled
+    );
     assert_eq!(stage.pause(Duration::from_secs(20)), Err(Failure::Cancelled));
 
     let mut stage = Stage::scratch(&scratch.0);
@@ -241,6 +250,26 @@ fn a_cancellation_ends_a_step_only_while_nothing_has_been_changed() {
     );
     stage.pause(Duration::from_millis(10)).unwrap();
     assert_eq!(stage.enter(&step(Effect::Looks)), Err(Failure::Cancelled));
+}
+
+#[test]
+fn a_cancellation_ends_a_tool_in_its_middle_only_while_nothing_has_been_changed() {
+    let scratch = Scratch::new("stage-cancel-tool");
+    let mut stage = Stage::scratch(&scratch.0);
+    stage.enter(&step(Effect::Looks)).unwrap();
+    stage.interrupts.ask_in(Duration::from_millis(100));
+    let tool = shell("echo begun; sleep 20");
+    let mut say = |line: &str| Some(line.to_owned());
+    let error = stage.tool(&tool, &mut say).unwrap_err();
+    assert_eq!(error, Failure::Cancelled);
+    assert_eq!(messages(&stage, &scratch.0), ["begun"]);
+
+    let mut stage = Stage::scratch(&scratch.0);
+    stage.enter(&step(Effect::Changes)).unwrap();
+    stage.interrupts.ask_in(Duration::from_millis(100));
+    let end = stage.tool(&shell("echo begun; sleep 0.5; echo done"), &mut say);
+    assert_eq!(exited(end), Exit::Code(0));
+    assert_eq!(messages(&stage, &scratch.0), ["begun", "done"]);
 }
 
 #[test]
@@ -276,4 +305,25 @@ fn the_sooner_of_the_deadlines_counts_and_is_named() {
     stage.run.until = Instant::now();
     let error = stage.enter(&step(Effect::Looks)).unwrap_err();
     assert_eq!(error.to_string(), "the run was not done within 1m");
+}
+
+#[test]
+fn a_tool_that_must_not_be_cut_can_print_on_after_its_run_has_died() {
+    let scratch = Scratch::new("stage-printson");
+    let mut stage = Stage::scratch(&scratch.0);
+    let done = scratch.0.state.join("done");
+    let script = format!("echo first; sleep 0.4; echo more && touch {}", done.display());
+    let mut seen = Vec::new();
+    let end = stage.tool(&briefly(&script, Ending::NeverMidway), &mut |line| {
+        seen.push(line.to_owned());
+        None
+    });
+    assert_eq!(seen, ["first"]);
+    // Nobody reads any more: a pipe would be broken now.
+    drop((end, stage));
+    let until = Instant::now() + Duration::from_secs(5);
+    while !done.exists() {
+        assert!(Instant::now() < until, "the tool died of its output");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }

@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::limits::MAX_SETTINGS;
@@ -94,8 +94,8 @@ impl Tool {
         }
     }
 
-    /// Starts it. `both` streams go to one pipe, in the order of arrival, or each to its own.
-    pub(super) fn start(&self, streams: Streams) -> Result<Running, Failure> {
+    /// Starts it with its output where `streams` says.
+    pub(super) fn start(&self, streams: Streams<'_>) -> Result<Running, Failure> {
         let path = self.environment.iter().find(|(name, _)| name == "PATH");
         let path = path.map_or(DEFAULT_PATH, |(_, value)| value.as_str());
         let program = child::find_program(&self.program, path)
@@ -116,23 +116,27 @@ impl Tool {
         started.map_err(|error| Failure::Failed(format!("start {}: {error}", program.display())))
     }
 
-    fn connect(&self, mut command: Command, streams: Streams) -> io::Result<(Command, Vec<Stream>)> {
+    fn connect(&self, mut command: Command, streams: Streams<'_>) -> io::Result<(Command, Vec<Stream>)> {
         if let Some(input) = &self.stdin {
             command = command.descriptor(0, filled_pipe(input)?);
         }
-        let (output, writer) = Stream::new(match streams {
-            Streams::Merged => Sink::Lines(Lines::default()),
-            Streams::Captured { most } => Sink::Whole {
-                bytes: Vec::new(),
-                most,
-                over: false,
-            },
-        })?;
-        if let Streams::Captured { .. } = streams {
-            let (errors, errors_writer) = Stream::new(Sink::Lines(Lines::default()))?;
-            let command = command.descriptor(1, writer).descriptor(2, errors_writer);
-            return Ok((command, vec![output, errors]));
-        }
+        let lines = Sink::Lines(Lines::default());
+        let (output, writer) = match streams {
+            Streams::Merged => Stream::new(lines)?,
+            Streams::Kept(path) => Stream::kept(path, lines)?,
+            Streams::Captured { most } => {
+                let (errors, writer) = Stream::new(lines)?;
+                let (output, whole) = Stream::new(Sink::Whole {
+                    bytes: Vec::new(),
+                    most,
+                    over: false,
+                })?;
+                return Ok((
+                    command.descriptor(1, whole).descriptor(2, writer),
+                    vec![output, errors],
+                ));
+            }
+        };
         let command = command.descriptor(2, writer.try_clone()?).descriptor(1, writer);
         Ok((command, vec![output]))
     }
@@ -152,9 +156,11 @@ fn filled_pipe(input: &[u8]) -> io::Result<OwnedFd> {
 
 /// Where a tool's output goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Streams {
-    /// Both into one, as lines.
+pub(super) enum Streams<'a> {
+    /// Both into one pipe, as lines.
     Merged,
+    /// Both into this file, as lines: what must not be cut must not die of a broken pipe either, when we die.
+    Kept(&'a Path),
     /// Standard output whole, up to so many bytes; standard error as lines.
     Captured { most: usize },
 }
@@ -198,7 +204,7 @@ impl Running {
 
     /// Since when all of its streams are closed: its end is near, whether or not a signal will say so.
     pub(super) fn silent_since(&mut self, now: Instant) -> Option<Instant> {
-        if self.silent_since.is_none() && self.streams.iter().all(|stream| stream.descriptor().is_none()) {
+        if self.silent_since.is_none() && self.streams.iter().all(Stream::is_closed) {
             self.silent_since = Some(now);
         }
         self.silent_since

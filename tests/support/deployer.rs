@@ -112,6 +112,12 @@ impl Setup {
         self.user = Some(user);
     }
 
+    /// What a variable is set to.
+    #[track_caller]
+    pub fn setting(&self, name: &str) -> &str {
+        &self.settings[name]
+    }
+
     /// Takes a variable away.
     pub fn unset(&mut self, name: &str) -> &mut Setup {
         self.settings.remove(name);

@@ -1,6 +1,6 @@
 //! A host with everything that one deploy needs: version 1.0.0 runs, version 2.0.0 is in the registry.
 
-use super::curl::Answer;
+use super::curl::{Answer, Call};
 use super::deployer::{AUDIENCE, Deployer, Setup};
 use super::docker::{Containers, docker};
 use super::images::Image;
@@ -103,10 +103,15 @@ impl Host {
     /// Sends a signed request for this version, and follows it to its end.
     #[track_caller]
     pub fn deploy(&self, version: &str) -> Answer {
+        self.start_deploy(json!({ "version": version })).finish()
+    }
+
+    /// Sends a signed request with this body, and does not wait.
+    pub fn start_deploy(&self, body: Value) -> Call {
         let token = self.issuer.mint(AUDIENCE);
         self.deployer
             .client()
-            .post("/deploy", &token, &json!({ "version": version }).to_string())
+            .start_post("/deploy", &token, &body.to_string())
     }
 
     /// What the container's health URL says its version is.
@@ -125,10 +130,12 @@ impl Host {
     }
 }
 
-fn health_url(port: u16) -> String {
+/// Where the application says how it is.
+pub fn health_url(port: u16) -> String {
     format!("http://127.0.0.1:{port}/api/health")
 }
 
-fn declaration(port: u16) -> Value {
+/// What a container of the application is made of, for backend `docker`.
+pub fn declaration(port: u16) -> Value {
     json!({ "ports": [format!("127.0.0.1:{port}:8000")] })
 }

@@ -1,6 +1,6 @@
 # shellcheck shell=sh
 # For the scripts that start real parts (tests/run.sh, contrib/demo.sh, contrib/bench.sh): sourced, not run.
-# What `background` starts is ended at the script's exit, however that comes, by its process id; nothing else is ended.
+# What `background` and `attended` start is ended at the script's exit, however that comes, by its process id; nothing else is ended.
 
 PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin:/usr/sbin:/sbin
 started=''
@@ -22,6 +22,7 @@ begin() {
     trap finish EXIT
     trap 'exit 129' HUP
     trap 'exit 130' INT
+    trap 'exit 141' PIPE
     trap 'exit 143' TERM
 }
 
@@ -32,7 +33,7 @@ clean_up() { :; }
 finish() {
     status=$?
     trap - EXIT
-    trap '' HUP INT TERM
+    trap '' HUP INT PIPE TERM
     clean_up
     end_parts
     rm -rf "$folder"
@@ -76,16 +77,28 @@ wait_for() {
     done
 }
 
-# background LOG COMMAND...: starts it with its output in LOG; its process id is in $pid.
+# background LOG COMMAND...: starts it with its output in LOG; its process id is in $pid. It has a session of its own:
+# a Ctrl-C at the terminal is for the script, which still needs it to clean up.
 background() {
     log=$1
     shift
-    "$@" </dev/null >"$log" 2>&1 &
+    setsid "$@" </dev/null >"$log" 2>&1 &
     pid=$!
     started="$pid $started"
 }
 
-# end_part PID, end_parts: ends what `background` started; the latest first.
+# attended COMMAND...: runs it; the script's own end, by a signal too, ends it.
+attended() {
+    "$@" &
+    pid=$!
+    started="$pid $started"
+    wait "$pid"
+    ended=$?
+    started=${started#"$pid "}
+    return "$ended"
+}
+
+# end_part PID, end_parts: ends what was started; the latest first.
 end_part() {
     kill "$1" 2>/dev/null
     wait "$1" 2>/dev/null
@@ -141,16 +154,16 @@ END
     wait_for 10 "docker-registry answers" curl -sf "http://127.0.0.1:$registry_port/v2/"
 }
 
-# build_app: the application of the tests, as a tar with nothing else in it.
+# build_app: the application of the tests.
 build_app() {
     rustc --edition 2024 -O -C target-feature=+crt-static -C strip=symbols --target "$(uname -m)-unknown-linux-gnu" \
         -o "$folder/app" tests/support/app.rs || die "rustc could not build the application"
-    tar -C "$folder" -cf "$folder/app.tar" app
 }
 
-# import_image REFERENCE VERSION
+# import_image REFERENCE VERSION: the application alone, in a layer that no other version has.
 import_image() {
-    docker import --change 'ENTRYPOINT ["/app"]' --change "ENV VERSION=$2" \
-        --change 'LABEL org.opencontainers.image.revision=abc1234' - "$1:$2" <"$folder/app.tar" >/dev/null ||
+    mkdir -p "$folder/$2" && cp "$folder/app" "$folder/$2/app" && echo "$2" >"$folder/$2/version" || exit 1
+    tar -C "$folder/$2" -c app version | docker import --change 'ENTRYPOINT ["/app"]' --change "ENV VERSION=$2" \
+        --change 'LABEL org.opencontainers.image.revision=abc1234' - "$1:$2" >/dev/null ||
         die "docker could not import version $2"
 }

@@ -34,7 +34,20 @@ impl Unraid {
 
     /// What `update_container` does wrong from now on, in the words of its head: `remove-only`; none for the usual.
     pub fn behave(&self, word: &str) {
-        let settings = format!("TEMPLATE_DIR='{}'\nBEHAVE='{word}'\n", self.templates().display());
+        self.configure(word, 0);
+    }
+
+    /// How long `update_container` has neither the old container nor the new one, from now on.
+    pub fn pause(&self, seconds: u32) {
+        self.configure("", seconds);
+    }
+
+    fn configure(&self, word: &str, pause: u32) {
+        let folder = self.templates();
+        let settings = format!(
+            "TEMPLATE_DIR='{}'\nBEHAVE='{word}'\nPAUSE={pause}\n",
+            folder.display()
+        );
         self.folder.write("update_container.conf", settings);
     }
 

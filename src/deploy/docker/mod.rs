@@ -249,14 +249,17 @@ fn succeeded(captured: &Captured, doing: &str) -> Result<String, Failure> {
 
 /// The line that says what went wrong, without the words that every such line begins with; `or` when there is none.
 pub fn last_words(tail: &[String], or: &str) -> String {
-    // Newer clients end with a hint: "Run 'docker create --help' for more information".
-    let telling = |line: &&str| !line.is_empty() && !line.starts_with("Run '") && !line.starts_with("See '");
-    let line = tail
+    // Clients end with a hint ("Run 'docker create --help' for more information") or with what they were asked to do
+    // ("Error: failed to start containers: app"); what dockerd said of it stands before that.
+    let idle = ["Run '", "See '", "Error: failed to "];
+    let is_idle = |line: &&&str| idle.iter().any(|begin| line.starts_with(begin));
+    let said: Vec<&str> = tail
         .iter()
-        .rev()
         .map(|line| line.trim())
-        .find(telling)
-        .unwrap_or(or);
+        .filter(|line| !line.is_empty())
+        .collect();
+    let telling = said.iter().rfind(|line| !is_idle(line));
+    let line = telling.or(said.last()).copied().unwrap_or(or);
     let line = line.strip_prefix("docker: ").unwrap_or(line);
     line.strip_prefix("Error response from daemon: ")
         .unwrap_or(line)
@@ -288,6 +291,17 @@ mod tests {
             (
                 &["docker: 'x' is bad.", "See 'docker create --help'."],
                 "'x' is bad.",
+            ),
+            (
+                &[
+                    "Error response from daemon: port is already allocated",
+                    "Error: failed to start containers: app",
+                ],
+                "port is already allocated",
+            ),
+            (
+                &["Error: failed to start containers: app"],
+                "Error: failed to start containers: app",
             ),
             (&[], "exit status 1"),
         ] {
