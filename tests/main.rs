@@ -3,6 +3,7 @@
 mod support;
 
 mod architecture;
+mod canary;
 mod caps;
 mod ci_client;
 mod cli;
@@ -17,3 +18,4 @@ mod parts;
 mod privileges;
 mod queue;
 mod replay;
+mod verify;

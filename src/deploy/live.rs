@@ -1,7 +1,6 @@
 //! What is live before a deploy: which version, and whether it is already the one that was asked for.
 
 use super::docker::seen::Container as Seen;
-use super::health::Health;
 use super::reference::{same_image, tag};
 use super::swap::creation::VERSION_LABEL;
 use super::{Deploy, Way};
@@ -9,6 +8,16 @@ use crate::config::{Container, Downgrade};
 use crate::event::Phase;
 use crate::gate::Version;
 use crate::run::{Failure, Stage};
+
+/// Whether a container needs to be replaced at all.
+enum There {
+    /// It does not.
+    Yes,
+    /// It is what it was before this version, or is not there.
+    OtherImage,
+    /// It has the image; how it is not as it should be.
+    Otherwise(String),
+}
 
 impl Deploy<'_> {
     /// Says, or refuses, that a container goes back to a lower version. One whose version cannot be told is no obstacle.
@@ -56,9 +65,14 @@ impl Deploy<'_> {
     /// Ends the run here when every container runs the image already, as it would be made now, and is healthy.
     pub(super) fn already_there(&self, stage: &mut Stage) -> Result<(), Failure> {
         for container in &self.config.deploy.containers {
-            if let Some(why_not) = self.why_not_there(stage, container)? {
-                stage.say(Phase::Verify, &format!("{}: {why_not}", container.name));
-                return Ok(());
+            match self.look_for(stage, container)? {
+                There::Yes => {}
+                There::OtherImage => return Ok(()),
+                There::Otherwise(how) => {
+                    let message = format!("{}: has this image already, but {how}", container.name);
+                    stage.say(Phase::Verify, &message);
+                    return Ok(());
+                }
             }
         }
         let message = format!("every container runs {} already and is healthy", self.reference);
@@ -68,30 +82,26 @@ impl Deploy<'_> {
         Ok(())
     }
 
-    fn why_not_there(&self, stage: &mut Stage, container: &Container) -> Result<Option<String>, Failure> {
+    fn look_for(&self, stage: &mut Stage, container: &Container) -> Result<There, Failure> {
         let name = &container.name;
         let Some(now) = self.docker.container(stage, name)? else {
-            return Ok(Some("is not there yet".into()));
+            return Ok(There::OtherImage);
         };
         if now.image != *self.image()? {
-            return Ok(Some(format!("runs image {}", now.image)));
+            return Ok(There::OtherImage);
         }
         if !now.is_running() {
-            return Ok(Some(format!("is {}", now.describe())));
+            return Ok(There::Otherwise(format!("is {}", now.describe())));
         }
-        if let Some(why_not) = self.made_otherwise(stage, name, &now)? {
-            return Ok(Some(why_not));
+        if let Some(how) = self.made_otherwise(stage, name, &now)? {
+            return Ok(There::Otherwise(how));
         }
-        match self
-            .health(container)
-            .as_ref()
-            .map(|health| Health::now(health, stage))
-        {
-            Some(Ok(None)) => Ok(None),
-            Some(Ok(Some(why_not))) => Ok(Some(why_not)),
-            Some(Err(failure)) => Err(failure),
-            None => Ok(Some("whether it is healthy cannot be told".into())),
-        }
+        let health = self.health(container).map(|health| health.now(stage));
+        Ok(match health.transpose()? {
+            Some(None) => There::Yes,
+            Some(Some(how)) => There::Otherwise(how),
+            None => There::Otherwise("whether it is healthy cannot be told".into()),
+        })
     }
 
     /// Whether the next start would make something else of it.

@@ -27,7 +27,6 @@ impl Deploy<'_> {
                 return Ok(());
             }
         };
-        stage.say(Phase::Preflight, &format!("{} free in {root}", Size(free)));
         match free < floor {
             false => Ok(()),
             true => Err(Failure::Failed(format!(

@@ -28,6 +28,12 @@ pub struct Host {
     pub registry: Registry,
 }
 
+/// A host with settings of the test's own, once for each backend that replaces containers itself.
+pub const BACKENDS: [fn(&dyn Fn(&mut Setup)) -> Host; 2] = [
+    |change| Host::docker_with(|setup| change(setup)),
+    |change| Host::unraid_with(|setup| change(setup)),
+];
+
 impl Host {
     /// With backend `docker`.
     pub fn docker() -> Host {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Docker, succeeded};
 use crate::deploy::docker::seen::ImageId;
 use crate::deploy::retain::Tagged;
-use crate::limits::{DOCKER_QUICK, MAX_INSPECT};
+use crate::limits::{DOCKER_QUICK, MAX_INSPECT, TAIL_LINES};
 use crate::run::{Failure, Stage};
 
 impl Docker<'_> {
@@ -39,9 +39,13 @@ impl Docker<'_> {
         ]
         .concat();
         let captured = stage.capture(&self.tool(&arguments, DOCKER_QUICK), MAX_INSPECT)?;
-        // A container that went meanwhile fails it: then nothing is known to be unused.
-        let said = succeeded(&captured, doing)?;
-        let images = said.lines().map(|line| ImageId::try_from(line.trim().to_owned()));
+        // A container that went meanwhile uses nothing; any other fault leaves it unknown what is in use.
+        let said = match only_went(&captured.stderr_tail) {
+            true => String::from_utf8_lossy(&captured.stdout).into_owned(),
+            false => succeeded(&captured, doing)?,
+        };
+        let lines = said.lines().filter(|line| !line.trim().is_empty());
+        let images = lines.map(|line| ImageId::try_from(line.trim().to_owned()));
         images
             .collect::<Result<_, _>>()
             .map_err(|why| Failure::Failed(format!("{doing}: {why}")))
@@ -55,6 +59,12 @@ impl Docker<'_> {
             &["image", "rm", reference],
         )
     }
+}
+
+/// Whether all that docker complains of is containers that are no more. A longer list than is kept is not understood.
+fn only_went(complaints: &[String]) -> bool {
+    let went = |line: &String| line.to_ascii_lowercase().contains("no such container");
+    !complaints.is_empty() && complaints.len() < TAIL_LINES && complaints.iter().all(went)
 }
 
 /// `ID TAG`; `None` for an image that has lost its tag.
@@ -72,6 +82,18 @@ fn tagged(line: &str) -> Result<Option<Tagged>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_container_that_went_is_no_fault_and_everything_else_is_one() {
+        let only_went =
+            |lines: &[&str]| only_went(&lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>());
+        assert!(only_went(&[
+            "Error: No such container: a",
+            "Error response from daemon: No such container: b"
+        ]));
+        assert!(!only_went(&[]) && !only_went(&["No such container: a", "Cannot connect"]));
+        assert!(!only_went(&["no such container"; TAIL_LINES]));
+    }
 
     #[test]
     fn a_line_of_the_list_is_an_image_or_an_error() {

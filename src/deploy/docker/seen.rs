@@ -251,9 +251,10 @@ impl Container {
         self.state.status == Standing::Running
     }
 
-    /// The image as it was named when the container was made.
+    /// The image as it was named when the container was made, without a digest that fixed it.
     pub fn reference(&self) -> &str {
-        &self.config.image
+        let named = self.config.image.as_str();
+        named.split_once('@').map_or(named, |(name, _)| name)
     }
 
     /// The value of a label; `None` when it has none of that name.

@@ -117,7 +117,7 @@ impl<'a> Health<'a> {
             };
             let may_come = matches!(self.subject, Subject::Container(_)) && wait.steady.is_some();
             if !may_come || Instant::now() >= wait.until {
-                return Ok(Some(format!("is not healthy: {seen}")));
+                return Ok(Some(format!("it is not healthy: {seen}")));
             }
             stage.pause(LOOK_INTERVAL)?;
         }
