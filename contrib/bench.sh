@@ -21,15 +21,9 @@ pairs=${1:-200}
 # shellcheck disable=SC2317
 clean_up() { rm -rf "${runtime:-$folder/runtime}"; }
 
-build() { # the static release build; sets $program
-    target=$(uname -m)-unknown-linux-musl
-    if [ ! -d "$(rustc --print target-libdir --target "$target" 2>/dev/null)" ] || ! command -v musl-gcc >/dev/null; then
-        target=$(uname -m)-unknown-linux-gnu
-    fi
-    RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --target "$target" --bin engram-deployer ||
-        die "cargo could not build the daemon"
-    cargo build --example issuer || die "cargo could not build the issuer"
-    program=${CARGO_TARGET_DIR:-target}/$target/release/engram-deployer
+build() { # sets $program
+    program=$(contrib/build.sh) || die "the daemon could not be built"
+    cargo build --locked --example issuer || die "cargo could not build the issuer"
 }
 
 start_ours() {
@@ -100,16 +94,15 @@ ours_refusal() { request "$1" "https://127.0.0.1:$ours_port/deploy" 401 "@$folde
 
 peer_refusal() { request "$1" "https://127.0.0.1:$peer_port/hooks/deploy" 401 'X-Secret: wrong'; }
 
+# family PID: it and all below it.
+family() {
+    echo "$1"
+    for child in $(cat "/proc/$1/task/$1/children" 2>/dev/null || pgrep -P "$1"); do family "$child"; done
+}
+
 memory() { # PID: the PSS in bytes of it and all below it
-    awk -v root="$1" '
-        FNR == 1 { sub(/^.*\) /, ""); split(FILENAME, path, "/"); parent[path[3]] = $2 }
-        END {
-            for (pid in parent) {
-                above = pid
-                while (above > 1 && above != root) above = parent[above]
-                if (above == root) print "/proc/" pid "/smaps_rollup"
-            }
-        }' /proc/[0-9]*/stat 2>/dev/null | xargs cat 2>/dev/null | awk '/^Pss:/ { sum += $2 } END { print sum * 1024 }'
+    for member in $(family "$1"); do cat "/proc/$member/smaps_rollup"; done |
+        awk '/^Pss:/ { sum += $2 } END { print sum * 1024 }'
 }
 
 quantile() { # FILE PERCENT: in milliseconds

@@ -146,7 +146,7 @@ fn a_run_whose_disk_fills_up_still_ends_recorded_once_there_is_room() {
     );
     // The next run records it before its own work.
     assert_eq!(post(&deployer, &issuer).0, 200);
-    let runs: serde_json::Value = serde_json::from_str(&deployer.client().get("/runs").body()).unwrap();
+    let runs = deployer.runs_document();
     let recorded = runs["runs"]
         .as_array()
         .unwrap()

@@ -89,7 +89,10 @@ pub fn ensure_folder(path: &Path, mode: u32) -> io::Result<()> {
 /// Those of open(2), write(2) and fsync(2); the file then ends at `kept`, as far as it can still be made to.
 pub fn append_durably(path: &Path, kept: u64, bytes: &[u8]) -> io::Result<()> {
     let file = OpenOptions::new().write(true).open(path)?;
-    file.set_len(kept)?;
+    // Only where it is due: many filesystems make a write of it even when nothing is cut.
+    if file.metadata()?.len() != kept {
+        file.set_len(kept)?;
+    }
     let written = file.write_all_at(bytes, kept).and_then(|()| file.sync_all());
     written.inspect_err(|_| drop(file.set_len(kept)))
 }
@@ -101,7 +104,9 @@ pub fn read_bounded(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 
 /// What is left to read of `file`, which was opened as `path`; an error when it is more than `most` bytes.
 pub fn read_bounded_from(file: File, path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let mut content = Vec::new();
+    // Room for all of it, and for the byte that would be too much: one read instead of many small ones.
+    let length = file.metadata()?.len().min(most);
+    let mut content = Vec::with_capacity(length as usize + 1);
     file.take(most + 1).read_to_end(&mut content)?;
     if content.len() as u64 > most {
         return Err(io::Error::other(format!(

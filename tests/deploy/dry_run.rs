@@ -71,7 +71,7 @@ fn a_dry_run_changes_nothing_says_what_it_saw_and_is_in_runs_alone() {
             );
         }
         assert_eq!(host.deployer.status(), None);
-        let runs: Value = host.deployer.client().get("/runs").events().remove(0);
+        let runs = host.deployer.runs_document();
         let listed = &runs["runs"][0];
         assert_eq!(
             (&listed["run_id"], &listed["dry_run"]),

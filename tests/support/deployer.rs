@@ -335,6 +335,15 @@ impl Deployer {
     }
 }
 
+impl Deployer {
+    /// What runs, what waits, and what ran.
+    #[track_caller]
+    pub fn runs_document(&self) -> Value {
+        let answer = self.client().get("/runs");
+        serde_json::from_str(&answer.body()).unwrap_or_else(|error| panic!("/runs: {error}: {answer:?}"))
+    }
+}
+
 /// Whether some process listens on this port, without connecting: a connection would use up a warm session.
 fn listens(port: u16) -> bool {
     const LISTEN: &str = "0A";
