@@ -5,7 +5,6 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::support::curl::Answer;
-use crate::support::deployer::Setup;
 use crate::support::docker::{Containers, docker, inspect};
 use crate::support::host::{BACKENDS, Host, declaration};
 use crate::support::images::Image;
@@ -215,7 +214,13 @@ fn a_downgrade_is_said_to_be_one_and_refused_where_it_is_not_allowed() {
 
 #[test]
 fn a_tag_that_is_moved_after_the_pull_changes_nothing() {
-    for (host, moment) in BACKENDS.into_iter().zip(["create", "tag"]) {
+    let [docker, unraid] = BACKENDS;
+    for (host, moment) in [
+        (docker, "image"),
+        (docker, "create"),
+        (unraid, "image"),
+        (unraid, "tag"),
+    ] {
         let host = host(&|setup| {
             let image = setup.setting("DEPLOYER_IMAGE").to_owned();
             let script = format!(

@@ -8,6 +8,7 @@
 pub mod command;
 pub mod docker;
 pub mod health;
+mod image;
 mod live;
 mod origin;
 mod preflight;
@@ -33,7 +34,6 @@ use crate::limits::{
 use crate::run::{Failure, Order, Origin, Plan, RunId, Stage, Step};
 use command::Command;
 use docker::Docker;
-use docker::login::LoggedIn;
 use docker::seen::ImageId;
 use health::Health;
 use origin::Commits;
@@ -226,58 +226,6 @@ impl<'a> Way<'a> {
 
 /// Taking steps.
 impl Deploy<'_> {
-    fn pull(&self, stage: &mut Stage) -> Result<(), Failure> {
-        let login = self.log_in(stage)?;
-        let pulled = self.docker.pull(stage, &self.reference, login.as_ref());
-        if let Some(Err(error)) = login.as_ref().map(LoggedIn::end) {
-            let message =
-                format!("the registry login could not be removed: {error}; the next run tries again");
-            stage.say(Phase::Pull, &message);
-        }
-        if let Some(digest) = pulled? {
-            let _ = self.digest.set(digest);
-        }
-        Ok(())
-    }
-
-    fn log_in(&self, stage: &mut Stage) -> Result<Option<LoggedIn>, Failure> {
-        let reference = &self.reference;
-        let Some(login) = &self.config.deploy.login else {
-            stage.say(Phase::Pull, &format!("pull {reference}"));
-            return Ok(None);
-        };
-        let folder = (&*self.config.places.logins(), self.run_id.as_str());
-        let environment = &self.config.deploy.environment;
-        let made =
-            LoggedIn::new(login, &self.config.deploy.image, folder, environment).map_err(Failure::Failed)?;
-        made.secrets.iter().for_each(|secret| stage.hide(secret));
-        stage.say(Phase::Pull, &format!("pull {reference} as {}", login.username));
-        Ok(Some(made))
-    }
-
-    /// What is on this host now must be what the registry just named: another pull may have moved the tag meanwhile.
-    fn verify(&self, stage: &mut Stage) -> Result<(), Failure> {
-        let reference = &self.reference;
-        let Some(image) = self.docker.image(stage, reference)? else {
-            let sentence =
-                format!("{reference} was pulled and is not on this host: was it removed just now?");
-            return Err(Failure::Failed(sentence));
-        };
-        if let Some(digest) = self.digest.get().filter(|digest| !image.has_digest(digest)) {
-            return Err(Failure::Failed(format!(
-                "{reference} is another image than the pulled {digest}: something else moved the tag; try again"
-            )));
-        }
-        stage.say(Phase::Verify, &format!("{reference} is image {}", image.id));
-        self.check_revision(stage, image.revision())?;
-        stage.outcome_member("image", image.id.as_str().into());
-        if let Some(digest) = self.digest.get() {
-            stage.outcome_member("digest", digest.as_str().into());
-        }
-        let _ = self.image.set(image.id);
-        Ok(())
-    }
-
     fn tag(&self, stage: &mut Stage) -> Result<(), Failure> {
         let latest = format!("{}:latest", self.config.deploy.image);
         let image = self.image()?;
@@ -318,29 +266,6 @@ impl Deploy<'_> {
         }
     }
 
-    /// Unraid's script knows images by their tags alone: the tag must still be the image that was verified.
-    fn hold_tag(&self, stage: &mut Stage) -> Result<(), Failure> {
-        let (image, reference) = (self.image()?, &self.reference);
-        let now = self.docker.image(stage, reference)?;
-        if now.is_some_and(|now| now.id == *image) {
-            return Ok(());
-        }
-        stage.say(
-            Phase::Update,
-            &format!("{reference} was moved by somebody else; it is image {image} again"),
-        );
-        self.docker.tag(stage, image, reference)
-    }
-
-    /// A name of the verified image that nobody can move; with the version, where there is a digest to fix it.
-    fn fixed_reference(&self) -> Result<String, Failure> {
-        let digest = self
-            .digest
-            .get()
-            .map(|digest| format!("{}@{digest}", self.reference));
-        digest.map_or_else(|| Ok(self.image()?.as_str().to_owned()), Ok)
-    }
-
     fn wait_for_health(&self, stage: &mut Stage, container: &Container) -> Result<(), Failure> {
         let Some(health) = self.health(container) else {
             return Ok(());
@@ -358,12 +283,6 @@ impl Deploy<'_> {
             containers.for_each(|container| swap.clean_up(stage, &container.name));
         }
         self.remove_old_images(stage)
-    }
-
-    /// What was pulled and verified.
-    fn image(&self) -> Result<&ImageId, Failure> {
-        let known = self.image.get();
-        known.ok_or_else(|| Failure::failed("no image was verified: the steps are in the wrong order"))
     }
 
     /// What the operator's command is told.

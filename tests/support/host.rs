@@ -28,8 +28,11 @@ pub struct Host {
     pub registry: Registry,
 }
 
+/// How a host is made: with a change to its settings.
+pub type Made = fn(&dyn Fn(&mut Setup)) -> Host;
+
 /// A host with settings of the test's own, once for each backend that replaces containers itself.
-pub const BACKENDS: [fn(&dyn Fn(&mut Setup)) -> Host; 2] = [
+pub const BACKENDS: [Made; 2] = [
     |change| Host::docker_with(|setup| change(setup)),
     |change| Host::unraid_with(|setup| change(setup)),
 ];

@@ -74,7 +74,7 @@ const KINDS: &[(&[&str], Kind)] = &[
     ),
     (
         &["no basic auth credentials"],
-        never("the registry wants credentials and docker has none, log in on this host"),
+        never("the registry wants credentials and docker has none, set DEPLOYER_REGISTRY_USERNAME"),
     ),
     (
         &["error getting credentials", "docker-credential-"],
