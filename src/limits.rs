@@ -298,6 +298,9 @@ pub const RECOVER_AGAIN: Duration = Duration::from_secs(2);
 /// Bytes of a file with a secret. The longest registry tokens, which are JWTs, have some kilobytes.
 pub const MAX_SECRET: u64 = 16 * 1024;
 
+/// What the operator's notice command may take: a push service answers within a second, and three tries of ten seconds fit.
+pub const NOTICE_DEADLINE: Duration = Duration::from_secs(30);
+
 // ---- settings ----------------------------------------------------------------------------------------------------
 
 /// The most that a setting may ask for as a number of connections or followers: each is two processes.

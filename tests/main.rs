@@ -14,6 +14,8 @@ mod follow;
 mod front;
 mod full_disk;
 mod gates;
+mod history;
+mod notify;
 mod parts;
 mod privileges;
 mod queue;

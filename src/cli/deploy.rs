@@ -26,13 +26,20 @@ pub fn deploy(env_file: Option<&Path>, asked: &args::Deploy) -> Result<Exit, Tro
     let ask = ask(asked)?;
     let given = given::config(env_file)?;
     places::prepare(&given.config.places)?;
-    let id = start(&given, ask)?;
-    let show = Show::on_stdout(asked.form);
+    carry_out(&given, ask, Show::on_stdout(asked.form))
+}
+
+/// Starts the run that `ask` asks for and follows it to its end.
+///
+/// # Errors
+/// As [`deploy`].
+pub fn carry_out(given: &Given, ask: Ask, show: Show) -> Result<Exit, Trouble> {
+    let id = start(given, ask)?;
     let followed = match show {
         Show::Json => Ok(Exit::Done),
         Show::Readable(_) => out::print(&format!("run {id}; times are UTC\n")),
     };
-    let end = followed.and_then(|_| follow::follow(&given, &id, Follow::ToTheEnd, show));
+    let end = followed.and_then(|_| follow::follow(given, &id, Follow::ToTheEnd, show));
     if !matches!(end, Ok(End::Outcome(_))) {
         follow::say_it_goes_on(&id);
     }

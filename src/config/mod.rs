@@ -65,6 +65,8 @@ pub struct Config {
     pub places: Places,
     /// env_logger's filter syntax (`DEPLOYER_LOG`).
     pub log: String,
+    /// Who is told of each run's end, if anybody (`DEPLOYER_NOTIFY_COMMAND`).
+    pub notify: Option<PathBuf>,
     /// What a deploy does.
     pub deploy: DeployConfig,
 }

@@ -47,6 +47,7 @@ fn config(r: &mut Reader, settings: &Settings) -> Option<Config> {
     let runs = run_limits(r);
     let places = places(r);
     let log = r.read("DEPLOYER_LOG", |text| Ok(text.to_owned()));
+    let notify = r.optional("DEPLOYER_NOTIFY_COMMAND", value::path);
     let deploy = deploy(r, settings);
     let (front_user, fetch_user) = users?;
     Some(Config {
@@ -63,6 +64,7 @@ fn config(r: &mut Reader, settings: &Settings) -> Option<Config> {
         runs: runs?,
         places: places?,
         log: log?,
+        notify: notify?,
         deploy: deploy?,
     })
 }

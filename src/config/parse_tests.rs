@@ -65,6 +65,7 @@ fn the_defaults_are_those_of_the_daemon_we_replace() {
     assert_eq!(config.places.runs, PathBuf::from("/var/lib/engram-deployer/runs"));
     assert_eq!(config.places.runtime, PathBuf::from("/run/engram-deployer"));
     assert_eq!(config.log, "info");
+    assert_eq!(config.notify, None);
     assert_eq!(config.deploy.image, "ghcr.io/engram-app/engram");
     let container = |name: &str, port: u16| Container {
         name: name.into(),

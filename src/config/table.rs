@@ -262,6 +262,12 @@ const VARIABLES: &[Variable] = &[
         "what is logged, in env_logger's syntax",
     ),
     plain(
+        "DEPLOYER_NOTIFY_COMMAND",
+        Unset,
+        &[Run],
+        "your executable that is given each run's result on standard input: an absolute path",
+    ),
+    plain(
         "DEPLOYER_IMAGE",
         Text("ghcr.io/engram-app/engram"),
         &[Run],

@@ -40,7 +40,7 @@ use origin::Commits;
 use swap::{New, Swap};
 use unraid::Unraid;
 
-pub use preflight::{complaints, refusal};
+pub use preflight::{complaints, executable, refusal};
 
 /// One deploy: what was asked for, and what the steps have found out so far.
 struct Deploy<'a> {

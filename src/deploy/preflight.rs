@@ -80,7 +80,11 @@ impl Deploy<'_> {
     }
 }
 
-fn executable(path: &Path) -> Result<(), String> {
+/// Whether `path` can be executed by root.
+///
+/// # Errors
+/// A sentence that says why not, and what to do.
+pub fn executable(path: &Path) -> Result<(), String> {
     let described = |why: &str| format!("{} cannot be executed: {why}", path.display());
     let file = path.metadata().map_err(|error| described(&error.to_string()))?;
     match file.is_file() && file.permissions().mode() & 0o111 != 0 {

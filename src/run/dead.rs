@@ -20,7 +20,7 @@ use crate::run::record::{self, End, Record, Shown};
 use crate::run::step::Failure;
 use crate::run::ticket::{self, Seen};
 use crate::run::turn::{self, Waited};
-use crate::run::{Order, RunFolder, RunId, journal, leftover};
+use crate::run::{Order, RunFolder, RunId, journal, leftover, notice};
 
 /// The longest that a recovery waits for a run that is at work; that run or the next one completes what is dead.
 const RECOVERY_WAITS: Duration = Duration::from_secs(3600);
@@ -46,6 +46,8 @@ pub struct Completer<'a> {
     pub interrupts: &'a mut Interrupts,
     /// Hears what is waited for.
     pub say: &'a mut dyn FnMut(&str),
+    /// Is handed what was recorded of a run that was completed.
+    pub tell: &'a mut dyn FnMut(&Record),
 }
 
 fn find(places: &Places) -> io::Result<Vec<Dead>> {
@@ -114,6 +116,7 @@ pub fn recover(config: &Config) -> io::Result<()> {
             keep: config.runs.keep,
             interrupts: &mut interrupts,
             say,
+            tell: &mut |record| notice::tell(config, record),
         };
         completer
             .complete_all()
@@ -186,7 +189,9 @@ impl Completer<'_> {
         };
         log::info!("run {} is dead and is completed", dead.id);
         record::conclude(self.places, self.keep, &record, &dead.id, &mut log)
-            .map_err(|error| broken("its result could not be written", &error))
+            .map_err(|error| broken("its result could not be written", &error))?;
+        (self.tell)(&record);
+        Ok(())
     }
 }
 

@@ -62,6 +62,7 @@ fn complete(places: &Places) -> Result<(), Failure> {
         keep: 50,
         interrupts: &mut interrupts,
         say: &mut |_| {},
+        tell: &mut |_| {},
     }
     .complete_all()
 }
@@ -304,6 +305,7 @@ fn a_waiting_run_that_is_cancelled_stops_waiting_for_a_dead_ones_tool() {
         keep: 50,
         interrupts: &mut interrupts,
         say: &mut say,
+        tell: &mut |_| {},
     };
     assert_eq!(completer.complete_all(), Err(Failure::Cancelled));
     assert_eq!(said, ["waiting for `sh`, which an interrupted run left at work"]);

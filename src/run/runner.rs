@@ -22,7 +22,7 @@ use crate::run::record::{self, End, Record, Shown};
 use crate::run::step::{Effect, Failure, More, Plan, Spoken, Step};
 use crate::run::ticket::{Seen, Ticket};
 use crate::run::turn::{self, Ahead, Turn, Waited};
-use crate::run::{Order, RunFolder, Stage};
+use crate::run::{Order, RunFolder, Stage, notice};
 
 /// A run from its start to the moment that its turn comes.
 struct Run<'a> {
@@ -92,8 +92,10 @@ fn conclude(config: &Config, order: &Order, finished: Finished) -> io::Result<()
     };
     let record = Record::new(order, end);
     record::conclude(&config.places, config.runs.keep, &record, &order.run_id, &mut log)?;
-    // The turn before the ticket: whoever sees the ticket go finds the turn free.
+    // The turn before the ticket: whoever sees the ticket go finds the turn free. The notice between the two: should we
+    // be killed here, whoever finds our ticket sends it, and nobody waits for more than its process to be started.
     drop(turn);
+    notice::tell(config, &record);
     ticket.seen().remove()
 }
 
@@ -183,12 +185,13 @@ impl<'a> Run<'a> {
     }
 
     fn complete_the_dead(&mut self) -> Result<(), Failure> {
-        let log = &mut self.log;
+        let (config, log) = (self.config, &mut self.log);
         let mut completer = Completer {
             places: &self.config.places,
             keep: self.config.runs.keep,
             interrupts: &mut self.interrupts,
             say: &mut |what| log.say(Phase::Queued, what, Voice::Run, SystemTime::now()),
+            tell: &mut |record| notice::tell(config, record),
         };
         completer.complete_all()
     }

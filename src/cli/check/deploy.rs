@@ -1,5 +1,5 @@
-//! The files that a deploy needs: the program that replaces a container, templates, declarations; that they are there,
-//! well-formed, and nobody else's to write.
+//! The files that a run needs: the program that replaces a container, templates, declarations, the notice command; that
+//! they are there, well-formed, and nobody else's to write.
 
 use std::path::Path;
 
@@ -51,6 +51,12 @@ pub fn check(config: &Config, report: &mut Report) {
             }
         }
         Backend::Command { program, .. } => root_alone("command", program, report),
+    }
+    if let Some(command) = &config.notify {
+        match deploy::executable(command) {
+            Ok(()) => root_alone("notices", command, report),
+            Err(fault) => report.fault("notices", fault),
+        }
     }
 }
 

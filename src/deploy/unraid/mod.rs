@@ -5,6 +5,7 @@
 //! there is no container. The image is on the host before it runs, so that its own pull may fail without harm.
 
 pub mod folder;
+mod lexis;
 pub mod template;
 pub mod xml;
 
