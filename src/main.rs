@@ -56,10 +56,14 @@ fn fetch_role() -> io::Result<()> {
     fetch::role()
 }
 
-/// Settings on standard input; the ticket as 3 and its name as the argument, or the word for completing dead runs.
+/// Settings on standard input; the ticket as 3 and its name as the argument, or the word for completing dead runs. With
+/// the word for telling of a run, what to tell is on standard input.
 fn run_role() -> io::Result<()> {
     descriptor::close_inherited(&[descriptor::FIRST])?;
     let argument = std::env::args().nth(2).unwrap_or_default();
+    if argument == run::notice::TELL {
+        return run::notice::role();
+    }
     if argument == run::RECOVER {
         return run::recover(&received("run")?.1, &JOBS);
     }
@@ -70,7 +74,7 @@ fn run_role() -> io::Result<()> {
 
 /// What a run does.
 const JOBS: run::Jobs = run::Jobs {
-    plan: |order, config| deploy::plan(&order.ask, config),
+    plan: deploy::plan,
     undo: deploy::undo,
     tidy: deploy::tidy,
 };

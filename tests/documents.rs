@@ -78,7 +78,13 @@ fn the_readme_has_every_setting_with_its_default() {
 #[test]
 fn no_document_or_sample_names_a_setting_that_does_not_exist() {
     let client = read("contrib/ci/engram-deploy.sh");
-    let commands = ["DEPLOYER_IMAGE_REF", "DEPLOYER_VERSION"];
+    let commands = [
+        "DEPLOYER_IMAGE_REF",
+        "DEPLOYER_VERSION",
+        "DEPLOYER_RUN_ID",
+        "DEPLOYER_STATUS",
+        "DEPLOYER_ENDPOINT",
+    ];
     let known: BTreeSet<_> = variables()
         .map(|variable| variable.name)
         .chain(commands)

@@ -3,6 +3,7 @@
 mod support;
 
 mod architecture;
+mod canary;
 mod caps;
 mod ci_client;
 mod cli;
@@ -13,11 +14,14 @@ mod follow;
 mod front;
 mod full_disk;
 mod gates;
+mod history;
 #[cfg(feature = "failpoints")]
 mod kill_matrix;
+mod notify;
 mod parts;
 mod privileges;
 mod queue;
 mod replay;
 mod rollback;
 mod stuck_update;
+mod verify;

@@ -30,10 +30,19 @@ pub enum Command {
     Init,
     /// Start a run and follow it.
     Deploy(Deploy),
+    /// Deploy the version before.
+    Rollback {
+        /// Whether anything is to be changed.
+        effect: Effect,
+        /// How to print the lines.
+        form: Form,
+    },
     /// The last finished deploy.
     Status(Form),
     /// The last runs.
     Runs(Form),
+    /// All runs that are kept.
+    History(Form),
     /// The log of a run.
     Log {
         /// Its id, as typed.
@@ -72,6 +81,8 @@ pub struct Deploy {
     pub sha: Option<String>,
     /// Whether anything is to be changed.
     pub effect: Effect,
+    /// Whether containers are replaced that run that version already.
+    pub already_there: AlreadyThere,
     /// How to print the lines.
     pub form: Form,
 }
@@ -83,6 +94,15 @@ pub enum Effect {
     Real,
     /// Only checks that change nothing.
     DryRun,
+}
+
+/// What becomes of containers that run the version already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AlreadyThere {
+    /// They are left as they are.
+    Kept,
+    /// They are made anew all the same.
+    Replaced,
 }
 
 /// How to print.
@@ -142,8 +162,13 @@ fn command(spec: &'static Spec, typed: &mut Typed) -> Result<Command, UsageError
         Verb::Check => Command::Check,
         Verb::Init => Command::Init,
         Verb::Deploy => Command::Deploy(deploy(given()?, typed)?),
+        Verb::Rollback => Command::Rollback {
+            effect: effect(typed),
+            form: typed.form(),
+        },
         Verb::Status => Command::Status(typed.form()),
         Verb::Runs => Command::Runs(typed.form()),
+        Verb::History => Command::History(typed.form()),
         Verb::Log => Command::Log {
             run: given()?,
             follow: follow(typed),
@@ -173,17 +198,26 @@ fn extra(spec: &Spec, operand: Option<&str>, typed: &Typed) -> Option<String> {
 }
 
 fn deploy(version: String, typed: &mut Typed) -> Result<Deploy, UsageError> {
-    let effect = if typed.has("--dry-run") {
-        Effect::DryRun
+    let already_there = if typed.has("--force") {
+        AlreadyThere::Replaced
     } else {
-        Effect::Real
+        AlreadyThere::Kept
     };
     Ok(Deploy {
         version,
         sha: typed.text("--sha")?,
-        effect,
+        effect: effect(typed),
+        already_there,
         form: typed.form(),
     })
+}
+
+fn effect(typed: &mut Typed) -> Effect {
+    if typed.has("--dry-run") {
+        Effect::DryRun
+    } else {
+        Effect::Real
+    }
 }
 
 fn follow(typed: &mut Typed) -> Follow {
@@ -217,6 +251,7 @@ mod tests {
                 version: "0.5.61".into(),
                 sha: sha.map(str::to_owned),
                 effect,
+                already_there: AlreadyThere::Kept,
                 form,
             })
         };
@@ -240,6 +275,22 @@ mod tests {
                 deploy(Some("abc1234"), Effect::Real, Form::ByTerminal),
             ),
             ("deploy -- 0.5.61", deploy(None, Effect::Real, Form::ByTerminal)),
+            (
+                "rollback",
+                Command::Rollback {
+                    effect: Effect::Real,
+                    form: Form::ByTerminal,
+                },
+            ),
+            (
+                "rollback --json --dry-run",
+                Command::Rollback {
+                    effect: Effect::DryRun,
+                    form: Form::Json,
+                },
+            ),
+            ("history", Command::History(Form::ByTerminal)),
+            ("history --json", Command::History(Form::Json)),
             ("status", Command::Status(Form::ByTerminal)),
             ("status --json", Command::Status(Form::Json)),
             ("runs --json", Command::Runs(Form::Json)),
@@ -340,6 +391,7 @@ mod tests {
             ("log", "needs a RUN", "help log`"),
             ("cancel", "needs a RUN", "help cancel`"),
             ("serve now", "takes no `now`", "help serve`"),
+            ("rollback 1.2.3", "takes no `1.2.3`", "help rollback`"),
             ("status --follow", "no option `--follow`", "help status`"),
             ("--json", "`serve` has no option `--json`", "help serve`"),
             ("check --env-file", "`--env-file` needs a value", "help check`"),

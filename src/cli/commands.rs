@@ -59,8 +59,10 @@ pub enum Verb {
     Check,
     Init,
     Deploy,
+    Rollback,
     Status,
     Runs,
+    History,
     Log,
     Cancel,
     Pin,
@@ -85,6 +87,11 @@ pub const GLOBAL: &[Opt] = &[
     },
 ];
 
+const DRY_RUN: Opt = flag(
+    "--dry-run",
+    None,
+    "make every check that changes nothing, and stop",
+);
 const JSON: Opt = flag("--json", None, "print JSON, also on a terminal");
 const RUN: Option<Operand> = Some(Operand {
     name: "RUN",
@@ -153,17 +160,24 @@ pub const COMMANDS: &[Spec] = &[
         }),
         options: &[
             valued("--sha", "SHA", "the commit it was built from, for the record"),
-            flag(
-                "--dry-run",
-                None,
-                "make every check that changes nothing, and stop",
-            ),
+            DRY_RUN,
+            flag("--force", None, "replace containers that run it already, too"),
             JSON,
         ],
         summary: "deploy VERSION from this host, without a token",
         about: "Starts the same run as a request to /deploy and shows the same lines. VERSION is\n\
                 X.Y.Z; SHA is 7 to 40 lower-case hex digits. When this command is ended, the run\n\
                 goes on; `cancel` ends it.",
+    },
+    Spec {
+        verb: Verb::Rollback,
+        name: "rollback",
+        operand: None,
+        options: &[DRY_RUN, JSON],
+        summary: "deploy the version that was healthy before this one",
+        about: "Deploys the last version that was healthy before the one that is live, as the\n\
+                kept runs tell; says which and why. It never goes forward again: `deploy` does.\n\
+                Refused while a run is at work.",
     },
     Spec {
         verb: Verb::Status,
@@ -183,6 +197,16 @@ pub const COMMANDS: &[Spec] = &[
         summary: "list the last runs, newest first",
         about: "Lists the run that is under way and the last ones, newest first. As JSON it is\n\
                 the document of GET /runs.",
+    },
+    Spec {
+        verb: Verb::History,
+        name: "history",
+        operand: None,
+        options: &[JSON],
+        summary: "show who deployed what, when, and what became of it",
+        about: "Shows every run that is kept, newest first: when it ended and how, what was\n\
+                asked for, how long it took, and who asked: a CI job, by its token, or a user\n\
+                of this host. As JSON it is a line for each run, with all that is known of it.",
     },
     Spec {
         verb: Verb::Log,

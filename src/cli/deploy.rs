@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use crate::cli::args::{self, Effect, Follow};
+use crate::cli::args::{self, AlreadyThere, Effect, Follow};
 use crate::cli::commands::Verb;
 use crate::cli::follow::{self, End};
 use crate::cli::given::{self, Given};
@@ -26,13 +26,20 @@ pub fn deploy(env_file: Option<&Path>, asked: &args::Deploy) -> Result<Exit, Tro
     let ask = ask(asked)?;
     let given = given::config(env_file)?;
     places::prepare(&given.config.places)?;
-    let id = start(&given, ask)?;
-    let show = Show::on_stdout(asked.form);
+    carry_out(&given, ask, Show::on_stdout(asked.form))
+}
+
+/// Starts the run that `ask` asks for and follows it to its end.
+///
+/// # Errors
+/// As [`deploy`].
+pub fn carry_out(given: &Given, ask: Ask, show: Show) -> Result<Exit, Trouble> {
+    let id = start(given, ask)?;
     let followed = match show {
         Show::Json => Ok(Exit::Done),
         Show::Readable(_) => out::print(&format!("run {id}; times are UTC\n")),
     };
-    let end = followed.and_then(|_| follow::follow(&given, &id, Follow::ToTheEnd, show));
+    let end = followed.and_then(|_| follow::follow(given, &id, Follow::ToTheEnd, show));
     if !matches!(end, Ok(End::Outcome(_))) {
         follow::say_it_goes_on(&id);
     }
@@ -55,6 +62,7 @@ fn ask(asked: &args::Deploy) -> Result<Ask, Trouble> {
         version,
         sha: sha.transpose().map_err(senseless)?,
         dry_run: asked.effect == Effect::DryRun,
+        force: asked.already_there == AlreadyThere::Replaced,
     })
 }
 

@@ -13,11 +13,13 @@ mod deploy;
 mod follow;
 mod given;
 pub mod help;
+mod history;
 mod init;
 mod log;
 mod out;
 pub mod pin;
 mod recover;
+mod rollback;
 mod runs;
 mod serve;
 mod show;
@@ -54,8 +56,10 @@ fn carry_out(invocation: Invocation) -> Result<Exit, Trouble> {
         Command::Check => check::check(env_file),
         Command::Init => init::init(env_file),
         Command::Deploy(asked) => deploy::deploy(env_file, &asked),
+        Command::Rollback { effect, form } => rollback::rollback(env_file, effect, form),
         Command::Status(form) => status::status(env_file, form),
         Command::Runs(form) => runs::runs(env_file, form),
+        Command::History(form) => history::history(env_file, form),
         Command::Log { run, follow, form } => log::log(env_file, &run, follow, form),
         Command::Cancel { run } => cancel::cancel(env_file, &run),
         Command::Pin => pin::print(env_file),

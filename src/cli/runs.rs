@@ -98,7 +98,7 @@ fn what(run: &Value) -> String {
 }
 
 /// Who ordered it: a user of this host, or whoever the token says.
-fn origin(origin: &Value) -> String {
+pub fn origin(origin: &Value) -> String {
     if origin["from"] == "local" {
         return format!("{} on this host", text(origin, "user"));
     }

@@ -30,8 +30,11 @@ pub enum Colour {
 /// Wide enough for the phases of a deploy.
 const PHASE: usize = 10;
 
-const GREEN: &str = "32";
-const RED: &str = "31";
+/// What is well.
+pub const GREEN: &str = "32";
+
+/// What is not.
+pub const RED: &str = "31";
 
 impl Show {
     /// How to print to standard output.
@@ -78,11 +81,7 @@ pub fn result(outcome: &Outcome, colour: Colour) -> String {
         Status::Ok => ("ok", GREEN),
         Status::Fail => ("FAIL", RED),
     };
-    let word = format!("{word:PHASE$}");
-    let word = match colour {
-        Colour::Yes => format!("\u{1b}[{code}m{word}\u{1b}[0m"),
-        Colour::No => word,
-    };
+    let word = coloured(&format!("{word:PHASE$}"), code, colour);
     let what = match (&outcome.version, &outcome.sha) {
         (Some(version), _) => version,
         (None, Some(sha)) => sha,
@@ -100,6 +99,14 @@ pub fn result(outcome: &Outcome, colour: Colour) -> String {
         took(outcome.duration_ms)
     );
     format!("{word} {}", harmless(&rest))
+}
+
+/// `text` in the colour `code`, where one may be used.
+pub fn coloured(text: &str, code: &str, colour: Colour) -> String {
+    match colour {
+        Colour::Yes => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
+        Colour::No => text.to_owned(),
+    }
 }
 
 /// A duration for a person: `0.4 s`, `73.0 s`.

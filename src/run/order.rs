@@ -123,13 +123,22 @@ impl Order {
 impl Origin {
     /// What everyone may know of it.
     pub fn summary(&self) -> Value {
+        self.shown(&PUBLIC_CLAIMS)
+    }
+
+    /// All that the host's operator may want to know of it.
+    pub fn details(&self) -> Value {
+        self.shown(&KEPT_CLAIMS)
+    }
+
+    fn shown(&self, names: &[&str]) -> Value {
         match self {
             Origin::Local { user, .. } => json!({"from": "local", "user": user}),
             Origin::Token { claims, .. } => {
-                let shown = |name: &str| Some((name.to_owned(), claims.get(name)?.clone()));
-                let mut summary: Map<String, Value> = PUBLIC_CLAIMS.into_iter().filter_map(shown).collect();
-                summary.insert("from".to_owned(), json!("token"));
-                Value::Object(summary)
+                let shown = |name: &&str| Some(((*name).to_owned(), claims.get(*name)?.clone()));
+                let mut shown: Map<String, Value> = names.iter().filter_map(shown).collect();
+                shown.insert("from".to_owned(), json!("token"));
+                Value::Object(shown)
             }
         }
     }

@@ -99,13 +99,25 @@ impl Record {
         }
     }
 
-    /// As `/runs` lists it: the outcome, the endpoint, who asked.
-    fn listed(&self) -> String {
-        let mut listed = serde_json::to_value(&self.outcome).unwrap_or_default();
-        listed["endpoint"] = json!(self.endpoint);
-        listed["origin"] = self.origin.clone();
-        listed.to_string()
+    /// As `/runs` lists it, a line: the outcome, the endpoint, who asked.
+    pub fn listed(&self) -> String {
+        let listed = Listed {
+            outcome: &self.outcome,
+            endpoint: &self.endpoint,
+            origin: &self.origin,
+        };
+        // Strings, numbers and maps with string keys: serialising them cannot fail.
+        serde_json::to_string(&listed).unwrap_or_default()
     }
+}
+
+/// The outcome's members first: scripts that read a notice rely on `error` standing right behind `status`.
+#[derive(Serialize)]
+struct Listed<'a> {
+    #[serde(flatten)]
+    outcome: &'a Outcome,
+    endpoint: &'a str,
+    origin: &'a Value,
 }
 
 /// Records the end of a run, in the one order that a crash cannot make a lie of: the result on disk, the public files,

@@ -143,7 +143,7 @@ impl Tool {
 }
 
 /// A pipe that holds all of `input` before anybody reads: what fits into its buffer never waits.
-fn filled_pipe(input: &[u8]) -> io::Result<OwnedFd> {
+pub(super) fn filled_pipe(input: &[u8]) -> io::Result<OwnedFd> {
     if input.len() > MAX_SETTINGS {
         return Err(io::Error::other(format!(
             "its standard input is over {MAX_SETTINGS} bytes"

@@ -8,6 +8,7 @@
 mod oidc;
 #[allow(dead_code, reason = "the tests use the rest")]
 mod token;
+#[allow(dead_code, reason = "the tests use the rest")]
 mod web;
 
 use oidc::{Issuer, REQUEST_TOKEN};

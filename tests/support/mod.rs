@@ -12,6 +12,7 @@ pub mod deployer;
 pub mod docker;
 pub mod folder;
 pub mod front;
+pub mod golden;
 pub mod held;
 pub mod host;
 pub mod images;

@@ -35,24 +35,38 @@ pub struct Request {
     target: String,
     /// The value of its (last) `Authorization` header.
     pub authorization: Option<String>,
+    /// All headers, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body, where its length is given.
+    pub body: String,
 }
 
 impl Request {
     fn read(stream: &TcpStream) -> Option<Request> {
         stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
-        let mut lines = BufReader::new(stream.take(64 * 1024)).lines();
-        let target = lines.next()?.ok()?.split(' ').nth(1)?.to_string();
-        let mut authorization = None;
-        for line in lines.map_while(Result::ok).take_while(|line| !line.is_empty()) {
-            if let Some((name, value)) = line.split_once(':')
-                && name.eq_ignore_ascii_case("authorization")
-            {
-                authorization = Some(value.trim().to_string());
-            }
-        }
+        let mut reader = BufReader::new(stream.take(256 * 1024));
+        let lines = reader.by_ref().lines().map_while(Result::ok);
+        let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+        let target = head.first()?.split(' ').nth(1)?.to_string();
+        let headers = head.iter().skip(1).filter_map(|line| line.split_once(':'));
+        let headers: Vec<(String, String)> = headers
+            .map(|(name, value)| (name.to_lowercase(), value.trim().to_string()))
+            .collect();
+        let of = |name: &str| {
+            let found = headers.iter().rfind(|(found, _)| found == name);
+            found.map(|(_, value)| value.clone())
+        };
+        let length = of("content-length").and_then(|length| length.parse().ok());
+        let mut body = String::new();
+        reader
+            .take(length.unwrap_or_default())
+            .read_to_string(&mut body)
+            .ok()?;
         Some(Request {
             target,
-            authorization,
+            authorization: of("authorization"),
+            headers,
+            body,
         })
     }
 
