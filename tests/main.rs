@@ -15,9 +15,13 @@ mod front;
 mod full_disk;
 mod gates;
 mod history;
+#[cfg(feature = "failpoints")]
+mod kill_matrix;
 mod notify;
 mod parts;
 mod privileges;
 mod queue;
 mod replay;
+mod rollback;
+mod stuck_update;
 mod verify;

@@ -69,6 +69,9 @@ pub struct Config {
     pub notify: Option<PathBuf>,
     /// What a deploy does.
     pub deploy: DeployConfig,
+    /// Where a run is to be killed (`DEPLOYER_FAILPOINT`): for tests alone.
+    #[cfg(feature = "failpoints")]
+    pub failpoint: Option<String>,
 }
 
 /// `DEPLOYER_ADDR`.
@@ -182,6 +185,11 @@ pub struct DeployConfig {
     pub environment: Vec<(String, String)>,
     /// How health is judged.
     pub health: HealthConfig,
+    /// How long `update_container`, or the operator's executable, may take for one container
+    /// (`DEPLOYER_UPDATE_MAX_WAIT`).
+    pub update_max_wait: Duration,
+    /// What becomes of a deploy that fails (`DEPLOYER_ROLLBACK`).
+    pub rollback: Rollback,
     /// What must hold before anything is touched.
     pub checks: Checks,
     /// How docker logs in for the pull, if it does.
@@ -223,6 +231,15 @@ pub enum Backend {
     },
 }
 
+/// `DEPLOYER_ROLLBACK`: what becomes of a deploy that fails, or was interrupted, after it has changed something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rollback {
+    /// Everything goes back to what it was.
+    On,
+    /// It stays as it is; somebody wants to look at it.
+    Off,
+}
+
 /// How a container's health is judged.
 #[derive(Clone, Copy, Debug)]
 pub struct HealthConfig {
@@ -230,6 +247,8 @@ pub struct HealthConfig {
     pub poll_interval: Duration,
     /// How long a container may take to become healthy.
     pub max_wait: Duration,
+    /// How long a container must have run without a restart before the deploy counts (`DEPLOYER_HEALTH_STEADY`).
+    pub steady: Duration,
     /// What counts.
     pub expect: HealthExpect,
 }

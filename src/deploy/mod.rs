@@ -5,20 +5,26 @@
 //! proof. This folder trusts the settings and the shapes of an admitted request; it trusts no tool, no template and no
 //! answer.
 
+pub mod aside;
+pub mod before;
 pub mod command;
 pub mod docker;
 pub mod health;
+mod hold;
 mod image;
 mod live;
+mod note;
 mod origin;
 mod preflight;
 pub mod reference;
 pub mod retain;
 mod room;
 pub mod swap;
+mod undo;
 pub mod unraid;
 
 use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -26,12 +32,14 @@ use serde_json::Value;
 
 use crate::config::{Backend, Config, Container, DeployConfig};
 use crate::event::Phase;
+use crate::failpoint;
 use crate::gate::{Ask, Version};
 use crate::limits::{
     ALREADY_DEADLINE, CLEANUP_DEADLINE, COSIGN_DEADLINE, HEALTH_MARGIN, PREFLIGHT_DEADLINE,
-    PULL_STEP_DEADLINE, TAG_DEADLINE, TEMPLATE_DEADLINE, UPDATE_DEADLINE, VERIFY_DEADLINE,
+    PULL_STEP_DEADLINE, TAG_DEADLINE, TEMPLATE_DEADLINE, UPDATE_MARGIN, VERIFY_DEADLINE,
 };
 use crate::run::{Failure, Order, Origin, Plan, RunId, Stage, Step};
+use before::{Before, Was};
 use command::Command;
 use docker::Docker;
 use docker::seen::ImageId;
@@ -41,6 +49,7 @@ use swap::{New, Swap};
 use unraid::Unraid;
 
 pub use preflight::{complaints, executable, refusal};
+pub use undo::{tidy, undo};
 
 /// One deploy: what was asked for, and what the steps have found out so far.
 struct Deploy<'a> {
@@ -56,6 +65,10 @@ struct Deploy<'a> {
     digest: OnceCell<String>,
     /// What `reference` is on this host, once that is known; from then on only this id counts.
     image: OnceCell<ImageId>,
+    /// What the journal says of each container.
+    noted: RefCell<BTreeMap<String, Rc<Was>>>,
+    /// The containers that are healthy, as they were when they became so.
+    healthy: RefCell<Vec<hold::Healthy>>,
     /// What the containers ran when the run began: an image that may be gone back to.
     before: RefCell<Vec<ImageId>>,
 }
@@ -98,6 +111,7 @@ pub fn plan<'a>(order: &'a Order, config: &'a Config) -> Plan<'a> {
                 .push(deploy.looks(Phase::Verify, ALREADY_DEADLINE, Deploy::already_there));
         }
     }
+    let update = config.deploy.update_max_wait + UPDATE_MARGIN;
     for container in &config.deploy.containers {
         if let Way::Unraid(_) = deploy.way {
             plan.steps.push(deploy.changes_one(
@@ -108,12 +122,17 @@ pub fn plan<'a>(order: &'a Order, config: &'a Config) -> Plan<'a> {
             ));
         }
         plan.steps
-            .push(deploy.changes_one(Phase::Update, UPDATE_DEADLINE, container, Deploy::update));
+            .push(deploy.changes_one(Phase::Update, update, container, Deploy::update));
         if deploy.health(container).is_some() {
             let deadline = config.deploy.health.max_wait + HEALTH_MARGIN;
             plan.steps
                 .push(deploy.changes_one(Phase::Health, deadline, container, Deploy::wait_for_health));
         }
+    }
+    if !matches!(deploy.way, Way::Command(_)) {
+        let deadline = config.deploy.health.steady + HEALTH_MARGIN;
+        plan.steps
+            .push(deploy.changes(Phase::Health, deadline, Deploy::hold));
     }
     if deploy.way.pulls() {
         plan.steps.push(deploy.tidies());
@@ -143,6 +162,8 @@ impl<'a> Deploy<'a> {
             commits,
             digest: OnceCell::new(),
             image: OnceCell::new(),
+            noted: RefCell::default(),
+            healthy: RefCell::default(),
             before: RefCell::default(),
         }
     }
@@ -199,21 +220,13 @@ impl<'a> Deploy<'a> {
 
 impl<'a> Way<'a> {
     fn of(config: &'a DeployConfig, docker: Docker<'a>) -> Self {
-        let environment = &config.environment;
         match &config.backend {
-            Backend::Unraid {
-                templates,
-                update_container,
-            } => Way::Unraid(Unraid {
-                docker,
-                templates,
-                script: update_container,
-                environment,
-            }),
+            Backend::Unraid { .. } => Way::Unraid(Unraid::of(config)),
             Backend::Docker { declarations } => Way::Swap(Swap { docker, declarations }),
             Backend::Command { program, pull } => Way::Command(Command {
                 program,
-                environment,
+                environment: &config.environment,
+                deadline: config.update_max_wait,
                 pull: *pull,
             }),
         }
@@ -229,32 +242,46 @@ impl Deploy<'_> {
     fn tag(&self, stage: &mut Stage) -> Result<(), Failure> {
         let latest = format!("{}:latest", self.config.deploy.image);
         let image = self.image()?;
-        self.docker.tag(stage, image, &latest)?;
+        let was = self.docker.image(stage, &latest)?.map(|image| image.id);
+        if was.as_ref() != Some(image) {
+            let (reference, becomes) = (latest.clone(), image.clone());
+            let tag = before::Tag {
+                reference,
+                was,
+                becomes,
+            };
+            stage.note(Before::Tag(tag).entry().map_err(Failure::Failed)?)?;
+            failpoint!("tag-noted");
+            self.docker.tag(stage, image, &latest)?;
+            failpoint!("tagged");
+        }
         stage.say(Phase::Tag, &format!("{latest} is image {image} now"));
         Ok(())
     }
 
     fn template(&self, stage: &mut Stage, container: &Container) -> Result<(), Failure> {
-        match self.way {
-            Way::Unraid(unraid) => unraid.write_template(
-                stage,
-                &container.name,
-                &self.config.deploy.image,
-                self.version.as_str(),
-            ),
-            Way::Swap(_) | Way::Command(_) => Ok(()),
+        let Way::Unraid(unraid) = self.way else {
+            return Ok(());
+        };
+        let was = self.note(stage, container)?;
+        match &was.template {
+            Some(sheet) => unraid.write_template(stage, &container.name, sheet),
+            None => Ok(()),
         }
     }
 
     fn update(&self, stage: &mut Stage, container: &Container) -> Result<(), Failure> {
         let name = &container.name;
-        match self.way {
-            Way::Unraid(unraid) => {
+        if let Way::Command(command) = self.way {
+            return command.update(stage, name, &self.variables());
+        }
+        let was = self.note(stage, container)?;
+        match (self.way, &was.template) {
+            (Way::Unraid(unraid), Some(template)) => {
                 self.hold_tag(stage)?;
-                unraid.update(stage, name, self.image()?)
+                unraid.update(stage, &was, template)
             }
-            Way::Command(command) => command.update(stage, name, &self.variables()),
-            Way::Swap(swap) => {
+            (Way::Swap(swap), _) => {
                 let new = New {
                     name,
                     reference: &self.fixed_reference()?,
@@ -263,6 +290,7 @@ impl Deploy<'_> {
                 };
                 swap.update(stage, &new)
             }
+            _ => Ok(()),
         }
     }
 
@@ -270,17 +298,15 @@ impl Deploy<'_> {
         let Some(health) = self.health(container) else {
             return Ok(());
         };
-        let waited = health.wait(stage);
-        match (waited, self.way) {
-            (Err(failure), Way::Swap(swap)) => Err(swap.put_back(stage, &container.name, failure)),
-            (waited, _) => waited,
-        }
+        health.wait(stage)?;
+        failpoint!("healthy");
+        self.watch(stage, container)
     }
 
     fn clean_up(&self, stage: &mut Stage) -> Result<(), Failure> {
-        if let Way::Swap(swap) = self.way {
+        if !matches!(self.way, Way::Command(_)) {
             let containers = self.config.deploy.containers.iter();
-            containers.for_each(|container| swap.clean_up(stage, &container.name));
+            containers.for_each(|container| aside::clean_up(self.docker, stage, &container.name));
         }
         self.remove_old_images(stage)
     }

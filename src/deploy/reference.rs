@@ -75,6 +75,16 @@ mod tests {
         ] {
             assert_eq!(without_version(reference), name, "{reference}");
         }
+        for (reference, found) in [
+            ("redis", None),
+            ("redis:7", Some("7")),
+            ("host:5000/redis", None),
+            ("host:5000/redis:7@sha256:ab", Some("7")),
+            ("host:5000/redis@sha256:ab", None),
+            ("", None),
+        ] {
+            assert_eq!(tag(reference), found, "{reference}");
+        }
     }
 
     #[test]

@@ -7,6 +7,8 @@ pub mod child;
 pub mod clock;
 pub mod descriptor;
 pub mod disk;
+#[cfg(feature = "failpoints")]
+pub mod failpoint;
 pub mod files;
 pub mod lock;
 pub mod logging;
@@ -21,3 +23,13 @@ pub mod settings;
 pub mod signal;
 pub mod trusted;
 pub mod watch;
+
+/// A place where a run can be made to die, for the tests of what a crash leaves behind; nothing at all without the cargo
+/// feature `failpoints`.
+#[macro_export]
+macro_rules! failpoint {
+    ($name:literal) => {
+        #[cfg(feature = "failpoints")]
+        $crate::os::failpoint::visit($name);
+    };
+}

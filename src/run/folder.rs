@@ -116,6 +116,17 @@ impl RunFolder {
         read(&self.0.join("result.json"))
     }
 
+    /// Removes the file that a tool prints to, which has a name only while the tool is started: a run that was killed just
+    /// then left it.
+    pub fn clear_output(&self) -> io::Result<()> {
+        optional(fs::remove_file(self.output())).map(|_| ())
+    }
+
+    /// See [`RunFolder::clear_output`].
+    pub fn output(&self) -> PathBuf {
+        self.0.join(".output")
+    }
+
     /// Whether it has been recorded.
     pub fn has_record(&self) -> bool {
         self.0.join("result.json").exists()
@@ -176,7 +187,7 @@ fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 pub(crate) mod testing {
     use super::*;
-    use crate::config::Job;
+    use crate::config::{Config, Job, Settings};
     use crate::gate::Ask;
     use crate::run::order::Origin;
 
@@ -201,6 +212,26 @@ pub(crate) mod testing {
         fn drop(&mut self) {
             let _ = fs::remove_dir_all(self.0.state.parent().unwrap());
         }
+    }
+
+    /// Settings for these folders; everything else as by default.
+    pub(crate) fn config(places: &Places) -> Config {
+        let settings = [
+            ("DEPLOYER_CERT_FILE", "/c.pem"),
+            ("DEPLOYER_KEY_FILE", "/k.pem"),
+            ("DEPLOYER_REPOSITORY", "x/y"),
+            (
+                "DEPLOYER_WORKFLOW_REF",
+                "x/y/.github/workflows/d.yml@refs/heads/main",
+            ),
+            ("DEPLOYER_ALLOWED_IPS", "127.0.0.1"),
+        ];
+        let settings = settings
+            .iter()
+            .fold(Settings::default(), |all, (name, value)| all.with(name, value));
+        let config = Config::from_settings(&settings).unwrap();
+        let places = places.clone();
+        Config { places, ..config }
     }
 
     /// A local order.

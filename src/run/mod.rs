@@ -5,14 +5,17 @@
 //! else; whoever wants to see it follows that file, so no caller can stall a run. It trusts what lies in the state,
 //! run and runtime folders, since only root writes there; it trusts nothing that a tool prints.
 
+mod back;
 pub mod cancel;
 mod carry;
+mod complete;
 pub mod dead;
 mod folder;
 pub mod follow;
 pub mod history;
 pub mod id;
 mod interrupts;
+pub mod jobs;
 mod journal;
 mod leftover;
 mod log;
@@ -36,6 +39,7 @@ pub use dead::{RECOVER, ensure_recovered, recover};
 pub use folder::RunFolder;
 pub use follow::{Followed, Follower};
 pub use id::RunId;
+pub use jobs::{Aftermath, Jobs, Undone};
 #[doc(hidden)] // For fuzz/, which is a crate of its own.
 pub use journal::parse as parse_journal;
 pub use order::{Order, Origin};

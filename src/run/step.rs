@@ -16,10 +16,10 @@ pub enum Effect {
     /// Nothing outside changes. While no other step has changed anything, a cancellation ends it in its middle.
     Looks,
     /// Something that serves people changes. The journal is on disk before it begins; a cancellation waits for its
-    /// end, and so does every one after it.
+    /// end, and then everything goes back, unless it was the last of these.
     Changes,
-    /// What was asked for is live, and only what it no longer needs goes. Neither a cancellation nor the run's own time
-    /// keeps it from beginning, and a failure of it is said and is none of the run's.
+    /// What the run was for is done and stays; this only takes away what is no longer needed. Such steps come last, and
+    /// neither a cancellation nor the run's time keeps them from being taken. One that fails is said and fails nothing.
     Tidies,
 }
 
