@@ -70,7 +70,7 @@ fn run_role() -> io::Result<()> {
     let ticket = descriptor::adopt(descriptor::FIRST)?;
     let (_, config) = received("run")?;
     run::carry_out(ticket, &argument, &config, |order, config| {
-        deploy::plan(&order.ask, config)
+        deploy::plan(order, config)
     })
 }
 

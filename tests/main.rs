@@ -3,6 +3,7 @@
 mod support;
 
 mod architecture;
+mod canary;
 mod caps;
 mod ci_client;
 mod cli;
@@ -19,3 +20,4 @@ mod parts;
 mod privileges;
 mod queue;
 mod replay;
+mod verify;

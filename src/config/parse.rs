@@ -9,7 +9,7 @@ use super::{
     Account, Backend, Caps, Config, DeployConfig, Endpoint, HealthConfig, Issuer, Places, RunLimits,
     Settings, Sources,
 };
-use super::{duration, image, settings, url, value};
+use super::{checks, duration, image, settings, url, value};
 use crate::limits::{MOST_KEPT_RUNS, MOST_QUEUED, MOST_SESSIONS};
 
 /// Where programs are looked up when nobody says (inetd starts us with an empty environment).
@@ -168,6 +168,9 @@ fn deploy(r: &mut Reader, settings: &Settings) -> Option<DeployConfig> {
     let backend = backend(r);
     let docker = r.read("DEPLOYER_DOCKER_PATH", value::program);
     let health = health(r);
+    let checks = checks::checks(r, backend.as_ref());
+    let login = checks::login(r);
+    let keep_images = checks::keep_images(r);
     Some(DeployConfig {
         image: image?,
         containers: containers?,
@@ -175,6 +178,9 @@ fn deploy(r: &mut Reader, settings: &Settings) -> Option<DeployConfig> {
         docker: docker?,
         environment: environment(settings),
         health: health?,
+        checks: checks?,
+        login: login?,
+        keep_images: keep_images?,
     })
 }
 

@@ -8,12 +8,17 @@
 pub mod command;
 pub mod docker;
 pub mod health;
+mod image;
+mod live;
+mod origin;
 mod preflight;
 pub mod reference;
+pub mod retain;
+mod room;
 pub mod swap;
 pub mod unraid;
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -21,34 +26,38 @@ use serde_json::Value;
 
 use crate::config::{Backend, Config, Container, DeployConfig};
 use crate::event::Phase;
-use crate::gate::Ask;
+use crate::gate::{Ask, Version};
 use crate::limits::{
-    CLEANUP_DEADLINE, HEALTH_MARGIN, PREFLIGHT_DEADLINE, PULL_STEP_DEADLINE, TAG_DEADLINE, TEMPLATE_DEADLINE,
-    UPDATE_DEADLINE, VERIFY_DEADLINE,
+    ALREADY_DEADLINE, CLEANUP_DEADLINE, COSIGN_DEADLINE, HEALTH_MARGIN, PREFLIGHT_DEADLINE,
+    PULL_STEP_DEADLINE, TAG_DEADLINE, TEMPLATE_DEADLINE, UPDATE_DEADLINE, VERIFY_DEADLINE,
 };
-use crate::run::{Failure, Plan, Stage, Step};
+use crate::run::{Failure, Order, Origin, Plan, RunId, Stage, Step};
 use command::Command;
 use docker::Docker;
 use docker::seen::ImageId;
 use health::Health;
+use origin::Commits;
 use swap::{New, Swap};
 use unraid::Unraid;
 
-pub use preflight::{complaints, executable};
+pub use preflight::{complaints, executable, refusal};
 
 /// One deploy: what was asked for, and what the steps have found out so far.
 struct Deploy<'a> {
     config: &'a Config,
     docker: Docker<'a>,
     way: Way<'a>,
-    version: String,
-    sha: Option<String>,
+    run_id: &'a RunId,
+    version: Version,
+    commits: Commits,
     /// `image:version`.
     reference: String,
     /// The digest that the registry named.
     digest: OnceCell<String>,
     /// What `reference` is on this host, once that is known; from then on only this id counts.
     image: OnceCell<ImageId>,
+    /// What the containers ran when the run began: an image that may be gone back to.
+    before: RefCell<Vec<ImageId>>,
 }
 
 /// How containers are replaced.
@@ -59,15 +68,10 @@ enum Way<'a> {
     Command(Command<'a>),
 }
 
-/// The steps that carry out `ask`, in order.
-pub fn plan<'a>(ask: &Ask, config: &'a Config) -> Plan<'a> {
-    let Ask::Deploy {
-        version,
-        sha,
-        dry_run,
-    } = ask;
-    let sha = sha.as_ref().map(ToString::to_string);
-    let deploy = Rc::new(Deploy::new(version.to_string(), sha, config));
+/// The steps that carry out `order`, in order.
+pub fn plan<'a>(order: &'a Order, config: &'a Config) -> Plan<'a> {
+    let Ask::Deploy { dry_run, force, .. } = &order.ask;
+    let deploy = Rc::new(Deploy::new(order, config));
     let mut plan = Plan::default();
     plan.steps
         .push(deploy.looks(Phase::Preflight, PREFLIGHT_DEADLINE, Deploy::preflight));
@@ -80,8 +84,19 @@ pub fn plan<'a>(ask: &Ask, config: &'a Config) -> Plan<'a> {
             .push(deploy.looks(Phase::Pull, PULL_STEP_DEADLINE, Deploy::pull));
         plan.steps
             .push(deploy.looks(Phase::Verify, VERIFY_DEADLINE, Deploy::verify));
+        if let Some(cosign) = &config.deploy.checks.cosign {
+            plan.steps.push(
+                deploy.looks(Phase::Verify, COSIGN_DEADLINE, move |deploy, stage| {
+                    deploy.check_signature(stage, cosign)
+                }),
+            );
+        }
         plan.steps
             .push(deploy.changes(Phase::Tag, TAG_DEADLINE, Deploy::tag));
+        if !force && !matches!(deploy.way, Way::Command(_)) {
+            plan.steps
+                .push(deploy.looks(Phase::Verify, ALREADY_DEADLINE, Deploy::already_there));
+        }
     }
     for container in &config.deploy.containers {
         if let Way::Unraid(_) = deploy.way {
@@ -100,26 +115,35 @@ pub fn plan<'a>(ask: &Ask, config: &'a Config) -> Plan<'a> {
                 .push(deploy.changes_one(Phase::Health, deadline, container, Deploy::wait_for_health));
         }
     }
-    if let Way::Swap(_) = deploy.way {
-        plan.steps
-            .push(deploy.changes(Phase::Cleanup, CLEANUP_DEADLINE, Deploy::clean_up));
+    if deploy.way.pulls() {
+        plan.steps.push(deploy.tidies());
     }
     plan
 }
 
 /// Making steps.
 impl<'a> Deploy<'a> {
-    fn new(version: String, sha: Option<String>, config: &'a Config) -> Self {
+    fn new(order: &'a Order, config: &'a Config) -> Self {
         let docker = Docker::new(&config.deploy);
+        let Ask::Deploy { version, sha, .. } = &order.ask;
+        let commits = Commits {
+            asked: sha.as_ref().map(ToString::to_string),
+            token: match &order.origin {
+                Origin::Token { claims, .. } => claims.get("sha").and_then(Value::as_str).map(str::to_owned),
+                Origin::Local { .. } => None,
+            },
+        };
         Self {
             config,
             docker,
             way: Way::of(&config.deploy, docker),
             reference: format!("{}:{version}", config.deploy.image),
-            version,
-            sha,
+            run_id: &order.run_id,
+            version: version.clone(),
+            commits,
             digest: OnceCell::new(),
             image: OnceCell::new(),
+            before: RefCell::default(),
         }
     }
 
@@ -143,6 +167,13 @@ impl<'a> Deploy<'a> {
         Step::changes(phase, deadline, move |stage| act(&deploy, stage))
     }
 
+    fn tidies(self: &Rc<Self>) -> Step<'a> {
+        let deploy = Rc::clone(self);
+        Step::tidies(Phase::Cleanup, CLEANUP_DEADLINE, move |stage| {
+            deploy.clean_up(stage)
+        })
+    }
+
     fn changes_one(
         self: &Rc<Self>,
         phase: Phase,
@@ -151,6 +182,7 @@ impl<'a> Deploy<'a> {
         act: impl Fn(&Self, &mut Stage, &Container) -> Result<(), Failure> + 'a,
     ) -> Step<'a> {
         self.changes(phase, deadline, move |deploy, stage| {
+            stage.outcome_member("changed", true.into());
             act(deploy, stage, container)
         })
     }
@@ -161,7 +193,7 @@ impl<'a> Deploy<'a> {
             Way::Command(_) => None,
             _ => Some(self.docker),
         };
-        Health::of(self.config, container, docker, &self.version)
+        Health::of(self.config, container, docker, self.version.as_str())
     }
 }
 
@@ -194,39 +226,6 @@ impl<'a> Way<'a> {
 
 /// Taking steps.
 impl Deploy<'_> {
-    fn pull(&self, stage: &mut Stage) -> Result<(), Failure> {
-        stage.say(Phase::Pull, &format!("pull {}", self.reference));
-        if let Some(digest) = self.docker.pull(stage, &self.reference)? {
-            let _ = self.digest.set(digest);
-        }
-        Ok(())
-    }
-
-    /// What is on this host now must be what the registry just named: another pull may have moved the tag meanwhile.
-    fn verify(&self, stage: &mut Stage) -> Result<(), Failure> {
-        let reference = &self.reference;
-        let Some(image) = self.docker.image(stage, reference)? else {
-            let sentence =
-                format!("{reference} was pulled and is not on this host: was it removed just now?");
-            return Err(Failure::Failed(sentence));
-        };
-        if let Some(digest) = self.digest.get().filter(|digest| !image.has_digest(digest)) {
-            return Err(Failure::Failed(format!(
-                "{reference} is another image than the pulled {digest}: something else moved the tag; try again"
-            )));
-        }
-        stage.say(Phase::Verify, &format!("{reference} is image {}", image.id));
-        if let Some(warning) = revision_warning(image.revision(), self.sha.as_deref()) {
-            stage.say(Phase::Verify, &warning);
-        }
-        stage.outcome_member("image", image.id.as_str().into());
-        if let Some(digest) = self.digest.get() {
-            stage.outcome_member("digest", digest.as_str().into());
-        }
-        let _ = self.image.set(image.id);
-        Ok(())
-    }
-
     fn tag(&self, stage: &mut Stage) -> Result<(), Failure> {
         let latest = format!("{}:latest", self.config.deploy.image);
         let image = self.image()?;
@@ -237,9 +236,12 @@ impl Deploy<'_> {
 
     fn template(&self, stage: &mut Stage, container: &Container) -> Result<(), Failure> {
         match self.way {
-            Way::Unraid(unraid) => {
-                unraid.write_template(stage, &container.name, &self.config.deploy.image, &self.version)
-            }
+            Way::Unraid(unraid) => unraid.write_template(
+                stage,
+                &container.name,
+                &self.config.deploy.image,
+                self.version.as_str(),
+            ),
             Way::Swap(_) | Way::Command(_) => Ok(()),
         }
     }
@@ -247,14 +249,17 @@ impl Deploy<'_> {
     fn update(&self, stage: &mut Stage, container: &Container) -> Result<(), Failure> {
         let name = &container.name;
         match self.way {
-            Way::Unraid(unraid) => unraid.update(stage, name, self.image()?),
+            Way::Unraid(unraid) => {
+                self.hold_tag(stage)?;
+                unraid.update(stage, name, self.image()?)
+            }
             Way::Command(command) => command.update(stage, name, &self.variables()),
             Way::Swap(swap) => {
                 let new = New {
                     name,
-                    reference: &self.reference,
+                    reference: &self.fixed_reference()?,
                     image: self.image()?,
-                    version: &self.version,
+                    version: self.version.as_str(),
                 };
                 swap.update(stage, &new)
             }
@@ -277,32 +282,19 @@ impl Deploy<'_> {
             let containers = self.config.deploy.containers.iter();
             containers.for_each(|container| swap.clean_up(stage, &container.name));
         }
-        Ok(())
-    }
-
-    /// What was pulled and verified.
-    fn image(&self) -> Result<&ImageId, Failure> {
-        let known = self.image.get();
-        known.ok_or_else(|| Failure::failed("no image was verified: the steps are in the wrong order"))
+        self.remove_old_images(stage)
     }
 
     /// What the operator's command is told.
     fn variables(&self) -> Vec<(String, String)> {
         let mut variables = vec![
             ("DEPLOYER_IMAGE_REF".to_owned(), self.reference.clone()),
-            ("DEPLOYER_VERSION".to_owned(), self.version.clone()),
+            ("DEPLOYER_VERSION".to_owned(), self.version.to_string()),
         ];
-        variables.extend(self.sha.clone().map(|sha| ("DEPLOYER_SHA".to_owned(), sha)));
+        let sha = self.commits.asked.clone();
+        variables.extend(sha.map(|sha| ("DEPLOYER_SHA".to_owned(), sha)));
         variables
     }
-}
-
-/// An image may carry the label of its base image, so another commit is worth a word and no refusal.
-fn revision_warning(label: Option<&str>, asked: Option<&str>) -> Option<String> {
-    let (label, asked) = (label?, asked?);
-    (!label.starts_with(asked) && !asked.starts_with(label)).then(|| {
-        format!("warning: the image's label org.opencontainers.image.revision says {label}, the request says {asked}")
-    })
 }
 
 #[cfg(test)]

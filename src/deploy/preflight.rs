@@ -5,6 +5,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use super::docker::login;
 use super::{Deploy, Way, swap};
 use crate::config::{Backend, Config, Container};
 use crate::event::Phase;
@@ -13,11 +14,20 @@ use crate::run::{Failure, Stage};
 /// What is wrong with the files that deploys need, without asking docker: a sentence each. For the start of the daemon
 /// and for `check`.
 pub fn complaints(config: &Config) -> Vec<String> {
-    match &config.deploy.backend {
+    let mut found: Vec<String> = match &config.deploy.backend {
         Backend::Unraid { update_container, .. } => executable(update_container).err().into_iter().collect(),
         Backend::Docker { declarations } => swap::mistakes(declarations, &config.deploy.containers),
         Backend::Command { program, .. } => executable(program).err().into_iter().collect(),
-    }
+    };
+    let cosign = config.deploy.checks.cosign.as_ref();
+    found.extend(cosign.and_then(|cosign| executable(&cosign.program).err()));
+    found.extend(refusal(config));
+    found
+}
+
+/// What keeps the daemon from starting at all: a secret that others may read has to be taken for known.
+pub fn refusal(config: &Config) -> Option<String> {
+    login::complaint(config.deploy.login.as_ref())
 }
 
 impl Deploy<'_> {
@@ -30,6 +40,7 @@ impl Deploy<'_> {
         if self.way.pulls() {
             let version = self.docker.server_version(stage)?;
             stage.say(Phase::Preflight, &format!("docker {version} answers"));
+            self.room(stage)?;
         }
         let mut first = None;
         for container in &self.config.deploy.containers {
@@ -57,6 +68,10 @@ impl Deploy<'_> {
             format!("is {}, image {} ({})", now.describe(), now.image, now.reference())
         });
         stage.say(Phase::Preflight, &format!("{name}: {runs}"));
+        self.before
+            .borrow_mut()
+            .extend(now.as_ref().map(|now| now.image.clone()));
+        self.check_order(stage, name, now.as_ref())?;
         match self.way {
             Way::Unraid(unraid) => unraid.check_template(stage, name, &self.config.deploy.image),
             Way::Swap(swap) => swap.check(stage, name, now.as_ref()),

@@ -6,6 +6,7 @@
 pub mod child;
 pub mod clock;
 pub mod descriptor;
+pub mod disk;
 pub mod files;
 pub mod lock;
 pub mod logging;
@@ -15,6 +16,7 @@ pub mod poll;
 pub mod privilege;
 pub mod process;
 pub mod random;
+pub mod secret;
 pub mod settings;
 pub mod signal;
 pub mod trusted;

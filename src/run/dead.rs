@@ -11,6 +11,7 @@ use serde_json::{Map, json};
 use crate::config::{Config, Places, Settings};
 use crate::gate::Memory;
 use crate::os::child::{Child, Command};
+use crate::os::files::optional;
 use crate::os::{lock, process, settings};
 use crate::run::interrupts::Interrupts;
 use crate::run::log::Log;
@@ -130,6 +131,8 @@ impl Completer<'_> {
     /// # Errors
     /// When one could not be completed: then nothing else may be changed.
     pub fn complete_all(&mut self) -> Result<(), Failure> {
+        self.sweep_logins()
+            .map_err(|error| broken("remove the login of an interrupted run", &error))?;
         self.check_journal()
             .map_err(|error| broken("read the journal", &error))?;
         for dead in find(self.places).map_err(|error| broken("look for interrupted runs", &error))? {
@@ -145,6 +148,11 @@ impl Completer<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Only the run whose turn it is logs in anywhere, and that is the caller: every login that is there is a dead run's.
+    fn sweep_logins(&self) -> io::Result<()> {
+        optional(std::fs::remove_dir_all(self.places.logins())).map(drop)
     }
 
     /// A journal of a run that is recorded, or whose folder is gone, outlived it by a power cut. One that cannot be read

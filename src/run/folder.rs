@@ -213,6 +213,7 @@ pub(crate) mod testing {
                 version: "1.2.3".to_owned().try_into().unwrap(),
                 sha: None,
                 dry_run: false,
+                force: false,
             },
             origin: Origin::Local {
                 uid: 0,

@@ -16,6 +16,7 @@ mod interrupts;
 mod journal;
 mod leftover;
 mod log;
+mod mask;
 pub mod notice;
 pub mod order;
 mod output;

@@ -19,7 +19,7 @@ use crate::run::interrupts::Interrupts;
 use crate::run::journal::Journal;
 use crate::run::log::{Log, Voice};
 use crate::run::record::{self, End, Record, Shown};
-use crate::run::step::{Failure, Plan, Spoken, Step};
+use crate::run::step::{Effect, Failure, More, Plan, Spoken, Step};
 use crate::run::ticket::{Seen, Ticket};
 use crate::run::turn::{self, Ahead, Turn, Waited};
 use crate::run::{Order, RunFolder, Stage, notice};
@@ -85,6 +85,11 @@ fn conclude(config: &Config, order: &Order, finished: Finished) -> io::Result<()
         turn,
         end,
     } = finished;
+    let end = End {
+        error: end.error.map(|error| log.mask.cover(&error)),
+        more: log.mask.cover_all(end.more),
+        ..end
+    };
     let record = Record::new(order, end);
     record::conclude(&config.places, config.runs.keep, &record, &order.run_id, &mut log)?;
     // The turn before the ticket: whoever sees the ticket go finds the turn free. The notice between the two: should we
@@ -220,9 +225,22 @@ impl<'a> Run<'a> {
 fn walk(stage: &mut Stage, steps: Vec<Step<'_>>) -> Result<(), Failure> {
     for mut step in steps {
         stage.enter(&step)?;
-        (step.act)(stage)?;
+        match step.effect {
+            Effect::Tidies => tidy(stage, &mut step),
+            Effect::Looks | Effect::Changes => (step.act)(stage)?,
+        }
+        if stage.more() == More::Nothing {
+            break;
+        }
     }
     Ok(())
+}
+
+/// Whatever becomes of it, what was asked for is live.
+fn tidy(stage: &mut Stage, step: &mut Step<'_>) {
+    if let Err(failure) = stage.in_any_case(step.deadline, |stage| (step.act)(stage)) {
+        stage.say(step.phase, &format!("warning: {failure}"));
+    }
 }
 
 /// Why a run failed, with what it leaves behind.

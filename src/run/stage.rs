@@ -12,13 +12,14 @@ use crate::event::Phase;
 use crate::limits::KILL_AFTER;
 use crate::os::poll::{self, For};
 use crate::os::process;
+use crate::os::secret::Secret;
 use crate::os::signal::Signal;
 use crate::run::RunFolder;
 use crate::run::carry::{GroupIs, group_is};
 use crate::run::interrupts::Interrupts;
 use crate::run::journal::Journal;
 use crate::run::log::{Log, Voice};
-use crate::run::step::{Effect, Failure, Step};
+use crate::run::step::{Effect, Failure, More, Step};
 use crate::run::ticket::Ticket;
 
 /// The world as a step sees it.
@@ -34,6 +35,7 @@ pub struct Stage {
     pub(super) run: Bound,
     pub(super) step: Bound,
     changed: Changed,
+    more: More,
     /// Process groups of tools that are not known to be gone.
     pub(super) groups: Vec<i32>,
 }
@@ -100,6 +102,7 @@ impl Stage {
             step: run.clone(),
             run,
             changed: Changed::NotYet,
+            more: More::Steps,
             groups: Vec::new(),
         }
     }
@@ -151,6 +154,16 @@ impl Stage {
         self.members.insert(name.to_owned(), value);
     }
 
+    /// Keeps `secret` out of every line from now on, and out of the outcome, whoever says it.
+    pub fn hide(&mut self, secret: &Secret) {
+        self.log.mask.hide(secret);
+    }
+
+    /// Makes this step the last one: what was asked for is there already.
+    pub fn end_here(&mut self) {
+        self.more = More::Nothing;
+    }
+
     /// Writes down what is about to be changed and what it was before; on disk when this returns.
     ///
     /// # Errors
@@ -180,11 +193,8 @@ impl Stage {
 impl Stage {
     /// Begins a step: whether it may, its deadline, and the journal when it is the first that changes something.
     pub(super) fn enter(&mut self, step: &Step<'_>) -> Result<(), Failure> {
-        if self.interrupts.asked() {
-            return Err(Failure::Cancelled);
-        }
-        if Instant::now() >= self.run.until {
-            return Err(self.run.passed());
+        if step.effect != Effect::Tidies {
+            self.may_begin()?;
         }
         if step.effect == Effect::Changes {
             self.journal.begin().map_err(no_journal)?;
@@ -193,6 +203,21 @@ impl Stage {
         self.phase = step.phase;
         self.step = Bound::new(format!("the step `{}`", phase_name(step.phase)), step.deadline);
         Ok(())
+    }
+
+    fn may_begin(&mut self) -> Result<(), Failure> {
+        if self.interrupts.asked() {
+            return Err(Failure::Cancelled);
+        }
+        match Instant::now() >= self.run.until {
+            true => Err(self.run.passed()),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether a step follows.
+    pub(super) fn more(&self) -> More {
+        self.more
     }
 
     /// Whether anything may have been changed.

@@ -18,6 +18,9 @@ pub enum Effect {
     /// Something that serves people changes. The journal is on disk before it begins; a cancellation waits for its
     /// end, and so does every one after it.
     Changes,
+    /// What was asked for is live, and only what it no longer needs goes. Neither a cancellation nor the run's own time
+    /// keeps it from beginning, and a failure of it is said and is none of the run's.
+    Tidies,
 }
 
 /// What a step does, once it is its time.
@@ -61,6 +64,27 @@ impl<'a> Step<'a> {
             ..Self::looks(phase, deadline, act)
         }
     }
+
+    /// A step that tidies up after everything is done.
+    pub fn tidies(
+        phase: Phase,
+        deadline: Duration,
+        act: impl FnMut(&mut Stage) -> Result<(), Failure> + 'a,
+    ) -> Self {
+        Self {
+            effect: Effect::Tidies,
+            ..Self::looks(phase, deadline, act)
+        }
+    }
+}
+
+/// Whether there is more to do for a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum More {
+    /// The next step.
+    Steps,
+    /// Nothing: see [`Stage::end_here`].
+    Nothing,
 }
 
 /// All a run is to do.

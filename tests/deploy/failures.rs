@@ -2,6 +2,8 @@
 //! `docker` can see to it.
 
 use super::{id_of, image_of, messages};
+use serde_json::json;
+
 use crate::support::curl::Answer;
 use crate::support::docker::{docker, inspect};
 use crate::support::host::Host;
@@ -116,7 +118,9 @@ fn on_unraid_nothing_that_update_container_does_wrong_passes_for_a_deploy() {
     let unraid = host.unraid.as_ref().expect("Unraid's part");
     let wrong = |word: &str| {
         unraid.behave(word);
-        let answer = host.deploy("2.0.0");
+        let answer = host
+            .start_deploy(json!({"version": "2.0.0", "force": true}))
+            .finish();
         assert!(
             !answer.phases().contains(&"health".to_owned()),
             "{word}: {answer:#?}"

@@ -44,6 +44,12 @@ impl Unraid<'_> {
         Ok(())
     }
 
+    /// What the template of `name` names now.
+    pub fn named(&self, stage: &mut Stage, phase: Phase, name: &str, image: &str) -> Result<String, Failure> {
+        let found = self.find(stage, phase, name)?;
+        read(&found, |template| template.reference(image).map(str::to_owned))
+    }
+
     /// Writes `image:version` into the template of `name`.
     pub fn write_template(
         &self,
