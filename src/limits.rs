@@ -212,9 +212,6 @@ pub const PULL_AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_se
 /// Stopping a container. It has a stop timeout of its own (10 s unless it was given another) after which docker kills.
 pub const STOP_DEADLINE: Duration = Duration::from_secs(3 * 60);
 
-/// Unraid's script or the operator's command, for one container. Unraid's pulls again, in vain or quickly.
-pub const UPDATE_TOOL_DEADLINE: Duration = Duration::from_secs(5 * 60);
-
 /// What a tool that must not be ended in its middle has at least, however little the run has left. Between removing a
 /// container and starting the next it stops one (10 s on Unraid) and asks a registry, perhaps in vain.
 pub const MIDWAY_LEAST: Duration = Duration::from_secs(30);
@@ -226,17 +223,18 @@ pub const PROOF_DEADLINE: Duration = Duration::from_secs(2 * 60);
 /// must not end.
 pub const SWAP_DEADLINE: Duration = Duration::from_secs(5 * 60);
 
-/// Putting one container back, whatever the run has left: a handful of quick calls.
-pub const PUT_BACK_DEADLINE: Duration = Duration::from_secs(3 * 60);
+/// Putting one container back, whatever the run has left, beyond making it again and waiting for its health: two stops and
+/// a dozen quick calls.
+pub const BACK_DEADLINE: Duration = Duration::from_secs(10 * 60);
 
-/// Replacing one container: such a tool, or a stop, and half a dozen quick calls.
-pub const UPDATE_DEADLINE: Duration = Duration::from_secs(7 * 60);
+/// Replacing one container, beyond what a tool may take for it: a stop, and half a dozen quick calls.
+pub const UPDATE_MARGIN: Duration = Duration::from_secs(5 * 60);
 
 /// Removing the containers that were replaced; they have been stopped before.
 pub const CLEANUP_DEADLINE: Duration = Duration::from_secs(2 * 60);
 
-/// What waiting for health may take beyond its own bound: a last probe, a log, putting the container before it back.
-pub const HEALTH_MARGIN: Duration = UPDATE_DEADLINE;
+/// What waiting for health may take beyond its own bound: a last probe, a log.
+pub const HEALTH_MARGIN: Duration = Duration::from_secs(60);
 
 /// The whole preflight: a few looks at each container.
 pub const PREFLIGHT_DEADLINE: Duration = Duration::from_secs(2 * 60);
@@ -265,21 +263,31 @@ pub const RESTARTS_TOLERATED: u32 = 3;
 /// A container without a health check counts as up when it has run this long without a restart.
 pub const STEADY: Duration = Duration::from_secs(5);
 
-/// Lines of a failed container's log that its caller sees.
-pub const FAILED_LOG_LINES: u32 = 20;
+/// Lines of a failed container's log that its caller sees: enough for a stack trace.
+pub const FAILED_LOG_LINES: u32 = 50;
 
 /// Bytes of what was last answered that a failure quotes.
 pub const MAX_QUOTE: usize = 200;
 // ---- files of a run ----------------------------------------------------------------------------------------------
 
-/// Bytes of a run's small files, of a ticket and of the journal. They are under 100 KiB; more is not ours.
+/// Bytes of a run's small files and of a ticket. They are under 100 KiB; more is not ours.
 pub const MAX_RUN_FILE: u64 = 1024 * 1024;
+
+/// Bytes of the journal. It holds every template of a deploy, under 20 KiB each; what would make it larger is not begun.
+pub const MAX_JOURNAL: u64 = 16 * 1024 * 1024;
 
 /// Lines of a tool's output that are kept for the sentence that says why it failed.
 pub const TAIL_LINES: usize = 20;
 
 /// Between two tries for the turn while another process gives it back: the first wait, doubled up to [`RETRY`].
 pub const TURN_RETRY: Duration = Duration::from_millis(2);
+
+/// How long a failed run waits for a docker that does not answer, before it goes back: one that is restarted, or started
+/// again by its supervisor, is up within seconds. After that whoever completes the run does it.
+pub const BACK_PATIENCE: Duration = Duration::from_secs(2 * 60);
+
+/// Between two such attempts.
+pub const BACK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Between two starts of a recovery for one follower: the first one may have met another that was just ending.
 pub const RECOVER_AGAIN: Duration = Duration::from_secs(2);

@@ -65,14 +65,18 @@ fn run_role() -> io::Result<()> {
         return run::notice::role();
     }
     if argument == run::RECOVER {
-        return run::recover(&received("run")?.1);
+        return run::recover(&received("run")?.1, &JOBS);
     }
     let ticket = descriptor::adopt(descriptor::FIRST)?;
     let (_, config) = received("run")?;
-    run::carry_out(ticket, &argument, &config, |order, config| {
-        deploy::plan(&order.ask, config)
-    })
+    run::carry_out(ticket, &argument, &config, &JOBS)
 }
+
+/// What a run does.
+const JOBS: run::Jobs = run::Jobs {
+    plan: |order, config| deploy::plan(&order.ask, config),
+    undo: deploy::undo,
+};
 
 /// The settings that our starter put on standard input. It has checked them, so a complaint is its mistake.
 fn received(role: &'static str) -> io::Result<(Settings, Config)> {

@@ -56,7 +56,7 @@ pub fn run_id(typed: &str, verb: Verb) -> Result<RunId, Trouble> {
 /// # Errors
 /// When there is no such run, its log cannot be read, or nobody reads standard output any more.
 pub fn follow(given: &Given, id: &RunId, until: Follow, show: Show) -> Result<End, Trouble> {
-    let mut signals = Signals::block(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP])?;
+    let signals = Signals::block(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP])?;
     let mut follower = Follower::open(&given.config.places, id, &given.settings)
         .ok_or_else(|| format!("there is no run {id}; `engram-deployer runs` lists them"))?;
     let mut last = None;

@@ -66,6 +66,9 @@ pub struct Config {
     pub notify: Option<PathBuf>,
     /// What a deploy does.
     pub deploy: DeployConfig,
+    /// Where a run is to be killed (`DEPLOYER_FAILPOINT`): for tests alone.
+    #[cfg(feature = "failpoints")]
+    pub failpoint: Option<String>,
 }
 
 /// `DEPLOYER_ADDR`.
@@ -174,6 +177,11 @@ pub struct DeployConfig {
     pub environment: Vec<(String, String)>,
     /// How health is judged.
     pub health: HealthConfig,
+    /// How long `update_container`, or the operator's executable, may take for one container
+    /// (`DEPLOYER_UPDATE_MAX_WAIT`).
+    pub update_max_wait: Duration,
+    /// What becomes of a deploy that fails (`DEPLOYER_ROLLBACK`).
+    pub rollback: Rollback,
 }
 
 /// One container to deploy.
@@ -209,6 +217,15 @@ pub enum Backend {
     },
 }
 
+/// `DEPLOYER_ROLLBACK`: what becomes of a deploy that fails, or was interrupted, after it has changed something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rollback {
+    /// Everything goes back to what it was.
+    On,
+    /// It stays as it is; somebody wants to look at it.
+    Off,
+}
+
 /// How a container's health is judged.
 #[derive(Clone, Copy, Debug)]
 pub struct HealthConfig {
@@ -216,6 +233,8 @@ pub struct HealthConfig {
     pub poll_interval: Duration,
     /// How long a container may take to become healthy.
     pub max_wait: Duration,
+    /// How long a container must have run without a restart before the deploy counts (`DEPLOYER_HEALTH_STEADY`).
+    pub steady: Duration,
     /// What counts.
     pub expect: HealthExpect,
 }

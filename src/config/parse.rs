@@ -49,8 +49,12 @@ fn config(r: &mut Reader, settings: &Settings) -> Option<Config> {
     let log = r.read("DEPLOYER_LOG", |text| Ok(text.to_owned()));
     let notify = r.optional("DEPLOYER_NOTIFY_COMMAND", value::path);
     let deploy = deploy(r, settings);
+    #[cfg(feature = "failpoints")]
+    let failpoint = r.optional("DEPLOYER_FAILPOINT", |text| Ok(text.to_owned()));
     let (front_user, fetch_user) = users?;
     Some(Config {
+        #[cfg(feature = "failpoints")]
+        failpoint: failpoint?,
         listen: listen?,
         cert_file: cert_file?,
         key_file: key_file?,
@@ -168,6 +172,8 @@ fn deploy(r: &mut Reader, settings: &Settings) -> Option<DeployConfig> {
     let backend = backend(r);
     let docker = r.read("DEPLOYER_DOCKER_PATH", value::program);
     let health = health(r);
+    let update_max_wait = r.read("DEPLOYER_UPDATE_MAX_WAIT", duration::duration);
+    let rollback = r.read("DEPLOYER_ROLLBACK", value::rollback);
     Some(DeployConfig {
         image: image?,
         containers: containers?,
@@ -175,6 +181,8 @@ fn deploy(r: &mut Reader, settings: &Settings) -> Option<DeployConfig> {
         docker: docker?,
         environment: environment(settings),
         health: health?,
+        update_max_wait: update_max_wait?,
+        rollback: rollback?,
     })
 }
 
@@ -213,10 +221,12 @@ fn backend(r: &mut Reader) -> Option<Backend> {
 fn health(r: &mut Reader) -> Option<HealthConfig> {
     let poll_interval = r.read("DEPLOYER_HEALTH_POLL_INTERVAL", duration::duration);
     let max_wait = r.read("DEPLOYER_HEALTH_MAX_WAIT", duration::duration);
+    let steady = r.read("DEPLOYER_HEALTH_STEADY", duration::duration);
     let expect = r.read("DEPLOYER_HEALTH_EXPECT", value::health_expect);
     Some(HealthConfig {
         poll_interval: poll_interval?,
         max_wait: max_wait?,
+        steady: steady?,
         expect: expect?,
     })
 }

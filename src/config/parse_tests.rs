@@ -1,6 +1,6 @@
 use super::*;
 use crate::config::table::{self, Preset};
-use crate::config::{Container, Expected, HealthExpect, Listen, warnings};
+use crate::config::{Container, Expected, HealthExpect, Listen, Rollback, warnings};
 use crate::limits;
 use std::path::PathBuf;
 
@@ -91,7 +91,10 @@ fn the_defaults_are_those_of_the_daemon_we_replace() {
     assert_eq!(config.deploy.docker, PathBuf::from("docker"));
     assert_eq!(config.deploy.health.poll_interval, Duration::from_secs(2));
     assert_eq!(config.deploy.health.max_wait, Duration::from_secs(60));
+    assert_eq!(config.deploy.health.steady, Duration::from_secs(10));
     assert_eq!(config.deploy.health.expect, HealthExpect::Version);
+    assert_eq!(config.deploy.update_max_wait, Duration::from_secs(300));
+    assert_eq!(config.deploy.rollback, Rollback::On);
     assert_eq!(warnings(&drop_in()), [""; 0]);
 }
 
@@ -176,6 +179,9 @@ fn one_wrong_setting_is_one_complaint() {
         ("DEPLOYER_COMMAND_PATH", "deploy.sh"),
         ("DEPLOYER_UPDATE_CONTAINER_PATH", "update_container"),
         ("DEPLOYER_HEALTH_MAX_WAIT", "60"),
+        ("DEPLOYER_HEALTH_STEADY", "0"),
+        ("DEPLOYER_UPDATE_MAX_WAIT", "5 minutes"),
+        ("DEPLOYER_ROLLBACK", "yes"),
     ] {
         assert_eq!(names(&complaints(&with(&[(name, value)]))), [name], "{value}");
     }

@@ -82,8 +82,21 @@ pub fn variables() -> impl Iterator<Item = &'static Variable> {
 
 /// The variable called `name`.
 pub fn variable(name: &str) -> Option<&'static Variable> {
-    variables().find(|variable| variable.name == name)
+    let known = variables();
+    #[cfg(feature = "failpoints")]
+    let known = known.chain([&FAILPOINT]);
+    let mut known = known;
+    known.find(|variable| variable.name == name)
 }
+
+/// Where a run kills itself, for the tests of what a crash leaves behind. No build that anybody installs knows it.
+#[cfg(feature = "failpoints")]
+const FAILPOINT: Variable = plain(
+    "DEPLOYER_FAILPOINT",
+    Unset,
+    &[Run],
+    "where to be killed: a name of a failpoint, and @N for its Nth visit",
+);
 
 /// Whether `name` belongs to the terraform endpoints, which this build does not have.
 pub(super) fn is_for_terraform(name: &str) -> bool {
@@ -321,6 +334,18 @@ const VARIABLES: &[Variable] = &[
         "backend unraid: the host's own script that replaces a container",
     ),
     plain(
+        "DEPLOYER_UPDATE_MAX_WAIT",
+        Text("5m"),
+        &[Run],
+        "how long update_container, or your executable, may take for one container",
+    ),
+    plain(
+        "DEPLOYER_ROLLBACK",
+        Text("on"),
+        &[Run],
+        "whether a deploy that fails, or was interrupted, is put back: on or off",
+    ),
+    plain(
         "DEPLOYER_HEALTH_POLL_INTERVAL",
         Text("2s"),
         &[Run],
@@ -331,6 +356,12 @@ const VARIABLES: &[Variable] = &[
         Text("60s"),
         &[Run],
         "how long a container may take to become healthy",
+    ),
+    plain(
+        "DEPLOYER_HEALTH_STEADY",
+        Text("10s"),
+        &[Run],
+        "how long each container must have run without a restart before a deploy counts",
     ),
     plain(
         "DEPLOYER_HEALTH_EXPECT",

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
 
-use super::{Account, HealthExpect, Listen, url};
+use super::{Account, HealthExpect, Listen, Rollback, url};
 
 /// The kernel's PATH_MAX, with its NUL.
 const LONGEST_PATH: usize = 4095;
@@ -93,6 +93,11 @@ pub(super) fn switch(text: &str) -> Result<bool, String> {
         "off" => Ok(false),
         _ => Err("`on` or `off`".into()),
     }
+}
+
+/// `DEPLOYER_ROLLBACK`.
+pub(super) fn rollback(text: &str) -> Result<Rollback, String> {
+    switch(text).map(|on| if on { Rollback::On } else { Rollback::Off })
 }
 
 /// `DEPLOYER_HEALTH_EXPECT`.

@@ -5,9 +5,9 @@
 //! lines go to the caller. Nothing that a stranger wrote reaches it but the version and the sha, whose shapes are checked.
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::event::Phase;
-use crate::limits::UPDATE_TOOL_DEADLINE;
 use crate::os::child::Exit;
 use crate::run::{Ending, Failure, Stage, Tool, ToolEnd};
 
@@ -18,6 +18,8 @@ pub struct Command<'a> {
     pub program: &'a Path,
     /// The fixed part of its environment.
     pub environment: &'a [(String, String)],
+    /// `DEPLOYER_UPDATE_MAX_WAIT`.
+    pub deadline: Duration,
     /// `DEPLOYER_PULL`: whether the image is pulled and tagged before it is called.
     pub pull: bool,
 }
@@ -36,7 +38,7 @@ impl Command<'_> {
             program: self.program.to_owned(),
             arguments: vec![name.into()],
             environment: [self.environment, variables].concat(),
-            deadline: UPDATE_TOOL_DEADLINE,
+            deadline: self.deadline,
             ending: Ending::Terminate,
             stdin: None,
         };

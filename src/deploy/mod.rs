@@ -5,15 +5,21 @@
 //! proof. This folder trusts the settings and the shapes of an admitted request; it trusts no tool, no template and no
 //! answer.
 
+pub mod aside;
+pub mod before;
 pub mod command;
 pub mod docker;
 pub mod health;
+mod hold;
+mod note;
 mod preflight;
 pub mod reference;
 pub mod swap;
+mod undo;
 pub mod unraid;
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -21,12 +27,14 @@ use serde_json::Value;
 
 use crate::config::{Backend, Config, Container, DeployConfig};
 use crate::event::Phase;
+use crate::failpoint;
 use crate::gate::Ask;
 use crate::limits::{
     CLEANUP_DEADLINE, HEALTH_MARGIN, PREFLIGHT_DEADLINE, PULL_STEP_DEADLINE, TAG_DEADLINE, TEMPLATE_DEADLINE,
-    UPDATE_DEADLINE, VERIFY_DEADLINE,
+    UPDATE_MARGIN, VERIFY_DEADLINE,
 };
 use crate::run::{Failure, Plan, Stage, Step};
+use before::{Before, Was};
 use command::Command;
 use docker::Docker;
 use docker::seen::ImageId;
@@ -35,6 +43,7 @@ use swap::{New, Swap};
 use unraid::Unraid;
 
 pub use preflight::{complaints, executable};
+pub use undo::undo;
 
 /// One deploy: what was asked for, and what the steps have found out so far.
 struct Deploy<'a> {
@@ -49,6 +58,10 @@ struct Deploy<'a> {
     digest: OnceCell<String>,
     /// What `reference` is on this host, once that is known; from then on only this id counts.
     image: OnceCell<ImageId>,
+    /// What the journal says of each container.
+    noted: RefCell<BTreeMap<String, Rc<Was>>>,
+    /// The containers that are healthy, as they were when they became so.
+    healthy: RefCell<Vec<hold::Healthy>>,
 }
 
 /// How containers are replaced.
@@ -83,6 +96,7 @@ pub fn plan<'a>(ask: &Ask, config: &'a Config) -> Plan<'a> {
         plan.steps
             .push(deploy.changes(Phase::Tag, TAG_DEADLINE, Deploy::tag));
     }
+    let update = config.deploy.update_max_wait + UPDATE_MARGIN;
     for container in &config.deploy.containers {
         if let Way::Unraid(_) = deploy.way {
             plan.steps.push(deploy.changes_one(
@@ -93,16 +107,18 @@ pub fn plan<'a>(ask: &Ask, config: &'a Config) -> Plan<'a> {
             ));
         }
         plan.steps
-            .push(deploy.changes_one(Phase::Update, UPDATE_DEADLINE, container, Deploy::update));
+            .push(deploy.changes_one(Phase::Update, update, container, Deploy::update));
         if deploy.health(container).is_some() {
             let deadline = config.deploy.health.max_wait + HEALTH_MARGIN;
             plan.steps
                 .push(deploy.changes_one(Phase::Health, deadline, container, Deploy::wait_for_health));
         }
     }
-    if let Way::Swap(_) = deploy.way {
+    if !matches!(deploy.way, Way::Command(_)) {
+        let deadline = config.deploy.health.steady + HEALTH_MARGIN;
         plan.steps
-            .push(deploy.changes(Phase::Cleanup, CLEANUP_DEADLINE, Deploy::clean_up));
+            .push(deploy.changes(Phase::Health, deadline, Deploy::hold));
+        plan.steps.push(deploy.tidies());
     }
     plan
 }
@@ -120,6 +136,8 @@ impl<'a> Deploy<'a> {
             sha,
             digest: OnceCell::new(),
             image: OnceCell::new(),
+            noted: RefCell::default(),
+            healthy: RefCell::default(),
         }
     }
 
@@ -141,6 +159,13 @@ impl<'a> Deploy<'a> {
     ) -> Step<'a> {
         let deploy = Rc::clone(self);
         Step::changes(phase, deadline, move |stage| act(&deploy, stage))
+    }
+
+    fn tidies(self: &Rc<Self>) -> Step<'a> {
+        let deploy = Rc::clone(self);
+        Step::tidies(Phase::Cleanup, CLEANUP_DEADLINE, move |stage| {
+            deploy.clean_up(stage)
+        })
     }
 
     fn changes_one(
@@ -167,21 +192,13 @@ impl<'a> Deploy<'a> {
 
 impl<'a> Way<'a> {
     fn of(config: &'a DeployConfig, docker: Docker<'a>) -> Self {
-        let environment = &config.environment;
         match &config.backend {
-            Backend::Unraid {
-                templates,
-                update_container,
-            } => Way::Unraid(Unraid {
-                docker,
-                templates,
-                script: update_container,
-                environment,
-            }),
+            Backend::Unraid { .. } => Way::Unraid(Unraid::of(config)),
             Backend::Docker { declarations } => Way::Swap(Swap { docker, declarations }),
             Backend::Command { program, pull } => Way::Command(Command {
                 program,
-                environment,
+                environment: &config.environment,
+                deadline: config.update_max_wait,
                 pull: *pull,
             }),
         }
@@ -230,34 +247,52 @@ impl Deploy<'_> {
     fn tag(&self, stage: &mut Stage) -> Result<(), Failure> {
         let latest = format!("{}:latest", self.config.deploy.image);
         let image = self.image()?;
-        self.docker.tag(stage, image, &latest)?;
+        let was = self.docker.image(stage, &latest)?.map(|image| image.id);
+        if was.as_ref() != Some(image) {
+            let (reference, becomes) = (latest.clone(), image.clone());
+            let tag = before::Tag {
+                reference,
+                was,
+                becomes,
+            };
+            stage.note(Before::Tag(tag).entry().map_err(Failure::Failed)?)?;
+            failpoint!("tag-noted");
+            self.docker.tag(stage, image, &latest)?;
+            failpoint!("tagged");
+        }
         stage.say(Phase::Tag, &format!("{latest} is image {image} now"));
         Ok(())
     }
 
     fn template(&self, stage: &mut Stage, container: &Container) -> Result<(), Failure> {
-        match self.way {
-            Way::Unraid(unraid) => {
-                unraid.write_template(stage, &container.name, &self.config.deploy.image, &self.version)
-            }
-            Way::Swap(_) | Way::Command(_) => Ok(()),
+        let Way::Unraid(unraid) = self.way else {
+            return Ok(());
+        };
+        let was = self.note(stage, container)?;
+        match &was.template {
+            Some(sheet) => unraid.write_template(stage, &container.name, sheet),
+            None => Ok(()),
         }
     }
 
     fn update(&self, stage: &mut Stage, container: &Container) -> Result<(), Failure> {
         let name = &container.name;
-        match self.way {
-            Way::Unraid(unraid) => unraid.update(stage, name, self.image()?),
-            Way::Command(command) => command.update(stage, name, &self.variables()),
-            Way::Swap(swap) => {
+        if let Way::Command(command) = self.way {
+            return command.update(stage, name, &self.variables());
+        }
+        let (was, image) = (self.note(stage, container)?, self.image()?);
+        match (self.way, &was.template) {
+            (Way::Unraid(unraid), Some(template)) => unraid.update(stage, &was, template),
+            (Way::Swap(swap), _) => {
                 let new = New {
                     name,
                     reference: &self.reference,
-                    image: self.image()?,
+                    image,
                     version: &self.version,
                 };
                 swap.update(stage, &new)
             }
+            _ => Ok(()),
         }
     }
 
@@ -265,18 +300,14 @@ impl Deploy<'_> {
         let Some(health) = self.health(container) else {
             return Ok(());
         };
-        let waited = health.wait(stage);
-        match (waited, self.way) {
-            (Err(failure), Way::Swap(swap)) => Err(swap.put_back(stage, &container.name, failure)),
-            (waited, _) => waited,
-        }
+        health.wait(stage)?;
+        failpoint!("healthy");
+        self.watch(stage, container)
     }
 
     fn clean_up(&self, stage: &mut Stage) -> Result<(), Failure> {
-        if let Way::Swap(swap) = self.way {
-            let containers = self.config.deploy.containers.iter();
-            containers.for_each(|container| swap.clean_up(stage, &container.name));
-        }
+        let containers = self.config.deploy.containers.iter();
+        containers.for_each(|container| aside::clean_up(self.docker, stage, &container.name));
         Ok(())
     }
 

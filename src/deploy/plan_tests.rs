@@ -40,7 +40,7 @@ fn on_unraid_each_container_gets_its_template_then_itself_then_health() {
     assert_eq!(
         phases(&[("DEPLOYER_CONTAINERS", "aa=8000,bb")], false),
         [
-            Preflight, Pull, Verify, Tag, Template, Update, Health, Template, Update, Health
+            Preflight, Pull, Verify, Tag, Template, Update, Health, Template, Update, Health, Health, Cleanup
         ]
     );
 }
@@ -57,7 +57,7 @@ fn with_docker_cleaning_up_comes_last() {
             false
         ),
         [
-            Preflight, Pull, Verify, Tag, Update, Health, Update, Health, Cleanup
+            Preflight, Pull, Verify, Tag, Update, Health, Update, Health, Health, Cleanup
         ]
     );
 }
@@ -98,11 +98,14 @@ fn nothing_changes_before_the_tag() {
     let plan = plan(&ask(false), &config);
     let effects: Vec<_> = plan.steps.iter().map(|step| step.effect).collect();
     assert_eq!(effects[..3], [crate::run::Effect::Looks; 3]);
+    let (tidies, changes) = effects[3..].split_last().unwrap();
     assert!(
-        effects[3..]
+        changes
             .iter()
             .all(|effect| *effect == crate::run::Effect::Changes)
     );
+    // What could be gone back to is taken away only when nothing goes back any more.
+    assert_eq!(*tidies, crate::run::Effect::Tidies);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::{Deploy, Way, swap};
+use super::{Deploy, Way, aside, swap};
 use crate::config::{Backend, Config, Container};
 use crate::event::Phase;
 use crate::run::{Failure, Stage};
@@ -13,11 +13,36 @@ use crate::run::{Failure, Stage};
 /// What is wrong with the files that deploys need, without asking docker: a sentence each. For the start of the daemon
 /// and for `check`.
 pub fn complaints(config: &Config) -> Vec<String> {
+    let containers = &config.deploy.containers;
     match &config.deploy.backend {
-        Backend::Unraid { update_container, .. } => executable(update_container).err().into_iter().collect(),
-        Backend::Docker { declarations } => swap::mistakes(declarations, &config.deploy.containers),
+        Backend::Unraid { update_container, .. } => {
+            let mut found: Vec<String> = executable(update_container).err().into_iter().collect();
+            found.extend(names_of_ours(containers, &[aside::previous]));
+            found
+        }
+        Backend::Docker { declarations } => {
+            let mut found = swap::mistakes(declarations, containers);
+            found.extend(names_of_ours(containers, &[swap::next, aside::previous]));
+            found
+        }
         Backend::Command { program, .. } => executable(program).err().into_iter().collect(),
     }
+}
+
+/// Containers that have a name which a deploy gives to a container of its own.
+fn names_of_ours(containers: &[Container], ours: &[fn(&str) -> String]) -> Vec<String> {
+    let mut found = Vec::new();
+    for container in containers {
+        for name in ours.iter().map(|name| name(&container.name)) {
+            if containers.iter().any(|other| other.name == name) {
+                found.push(format!(
+                    "DEPLOYER_CONTAINERS: {name} is the name that a deploy of {} gives to a container of its own",
+                    container.name
+                ));
+            }
+        }
+    }
+    found
 }
 
 impl Deploy<'_> {
@@ -57,6 +82,7 @@ impl Deploy<'_> {
             format!("is {}, image {} ({})", now.describe(), now.image, now.reference())
         });
         stage.say(Phase::Preflight, &format!("{name}: {runs}"));
+        aside::is_free(self.docker, stage, name, &self.config.deploy.image)?;
         match self.way {
             Way::Unraid(unraid) => unraid.check_template(stage, name, &self.config.deploy.image),
             Way::Swap(swap) => swap.check(stage, name, now.as_ref()),

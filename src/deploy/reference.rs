@@ -13,6 +13,12 @@ pub fn without_version(reference: &str) -> &str {
     }
 }
 
+/// The tag of `reference`, if it has one.
+pub fn tag(reference: &str) -> Option<&str> {
+    let tagged = reference.split_once('@').map_or(reference, |(tagged, _)| tagged);
+    tagged.get(without_version(reference).len() + 1..)
+}
+
 /// Whether both name the same image, whatever their tags and digests: `redis` is `docker.io/library/redis`.
 pub fn same_image(one: &str, other: &str) -> bool {
     canonical(one) == canonical(other)
@@ -54,6 +60,16 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(without_version(reference), name, "{reference}");
+        }
+        for (reference, found) in [
+            ("redis", None),
+            ("redis:7", Some("7")),
+            ("host:5000/redis", None),
+            ("host:5000/redis:7@sha256:ab", Some("7")),
+            ("host:5000/redis@sha256:ab", None),
+            ("", None),
+        ] {
+            assert_eq!(tag(reference), found, "{reference}");
         }
     }
 

@@ -6,6 +6,8 @@
 pub mod child;
 pub mod clock;
 pub mod descriptor;
+#[cfg(feature = "failpoints")]
+pub mod failpoint;
 pub mod files;
 pub mod lock;
 pub mod logging;
@@ -19,3 +21,13 @@ pub mod settings;
 pub mod signal;
 pub mod trusted;
 pub mod watch;
+
+/// A place where a run can be made to die, for the tests of what a crash leaves behind; nothing at all without the cargo
+/// feature `failpoints`.
+#[macro_export]
+macro_rules! failpoint {
+    ($name:literal) => {
+        #[cfg(feature = "failpoints")]
+        $crate::os::failpoint::visit($name);
+    };
+}

@@ -25,7 +25,7 @@ impl Signals {
     }
 
     /// The next one that has come, if any. Several of one kind may have become one.
-    pub fn take(&mut self) -> io::Result<Option<Signal>> {
+    pub fn take(&self) -> io::Result<Option<Signal>> {
         match self.0.read_signal()? {
             Some(info) => Ok(Signal::try_from(info.ssi_signo as i32).ok()),
             None => Ok(None),

@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::failpoint;
 use crate::limits::{KILL_AFTER, MIDWAY_LEAST, RETRY};
 use crate::os::child::Exit;
 use crate::os::poll::{self, For};
@@ -36,7 +37,7 @@ impl Stage {
     /// [`Failure::Failed`] when it could not be started, [`Failure::Cancelled`] and [`Failure::Deadline`] when it was
     /// ended; an exit status is never an error here.
     pub fn tool(&mut self, tool: &Tool, on_line: &mut OnLine<'_>) -> Result<ToolEnd, Failure> {
-        let kept = self.folder.path().join(".output");
+        let kept = self.folder.output();
         let streams = match tool.ending {
             Ending::NeverMidway | Ending::Interrupt => Streams::Kept(&kept),
             Ending::Terminate => Streams::Merged,
@@ -130,6 +131,9 @@ impl Stage {
             Ok(running) => {
                 self.groups.push(running.child.pid());
                 self.ticket.started(running.child.pid()).map_err(noted)?;
+                if let Streams::Kept(_) = streams {
+                    failpoint!("script-at-work");
+                }
                 Ok(running)
             }
             Err(failure) => {

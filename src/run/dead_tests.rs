@@ -56,15 +56,143 @@ fn die_with(scratch: &Scratch, came: Came, order: impl FnOnce(&RunId) -> Order) 
 }
 
 fn complete(places: &Places) -> Result<(), Failure> {
-    let mut interrupts = Interrupts::deaf();
-    Completer {
-        places,
-        keep: 50,
-        interrupts: &mut interrupts,
-        say: &mut |_| {},
-        tell: &mut |_| {},
+    complete_by(places, &mut Interrupts::deaf(), &mut |_| {})
+}
+
+fn complete_by(
+    places: &Places,
+    interrupts: &mut Interrupts,
+    say: &mut dyn FnMut(&str),
+) -> Result<(), Failure> {
+    let config = crate::run::folder::testing::config(places);
+    let mut completer = Completer {
+        config: &config,
+        jobs: &JOBS,
+        interrupts,
+        say,
+    };
+    completer.complete_all()
+}
+
+/// A job that notes words. Going back says them; `later` cannot be gone back over now, `lost` not at all.
+const JOBS: Jobs = Jobs {
+    plan: |_, _| unreachable!("nothing is planned for a dead run"),
+    undo: |entries, aftermath, config, stage| {
+        assert_eq!(aftermath, Aftermath::Interrupted);
+        let ticket = ticket::of(&config.places, &stage.ticket.seen().id)
+            .unwrap()
+            .unwrap();
+        assert!(ticket.is_live().unwrap() && ticket.notes().unwrap().holder.unwrap().lives());
+        let mut undone = crate::run::Undone::default();
+        for entry in entries.iter().rev().map(|entry| entry["word"].as_str().unwrap()) {
+            match entry {
+                "later" if !config.places.state.join("now").exists() => {
+                    return Err(Failure::failed("docker does not answer"));
+                }
+                "lost" => undone.faults.push("lost".into()),
+                word => undone.rolled_back.push(word.into()),
+            }
+            stage.say(Phase::Rollback, entry);
+        }
+        Ok(undone)
+    },
+};
+
+/// A run that died after it had written down these words.
+fn die_noted(scratch: &Scratch, words: &[&str], came: journal::Came) -> RunId {
+    let id = die(scratch, Came::HadItsTurn);
+    let mut journal = journal::Journal::new(&scratch.0, &id, "then".into());
+    for word in words {
+        journal.note(&json!({ "word": word })).unwrap();
     }
-    .complete_all()
+    if came == journal::Came::Settled {
+        journal.settle().unwrap();
+    }
+    id
+}
+
+fn record(scratch: &Scratch, id: &RunId) -> Record {
+    RunFolder::of(&scratch.0, id).record().unwrap().unwrap()
+}
+
+#[test]
+fn what_a_dead_run_had_changed_goes_back_in_reverse_and_the_record_says_so() {
+    let scratch = Scratch::new("dead-back");
+    let id = die_noted(&scratch, &["tag", "app"], journal::Came::Midway);
+    complete(&scratch.0).unwrap();
+    let outcome = record(&scratch, &id).outcome;
+    assert_eq!(outcome.status, Status::Fail);
+    assert_eq!(outcome.more["interrupted"], json!(true));
+    assert_eq!(outcome.more["rolled_back"], json!(["app", "tag"]));
+    let error = outcome.error.as_ref().unwrap();
+    assert!(error.starts_with("interrupted while it was changing something; what was changed is back"));
+    let log = fs::read_to_string(RunFolder::of(&scratch.0, &id).log()).unwrap();
+    assert_eq!(log.lines().last(), Some(outcome.line().as_str()));
+    assert!(ticket::list(&scratch.0).unwrap().is_empty());
+    assert_eq!(journal::read(&scratch.0).unwrap(), None);
+    complete(&scratch.0).unwrap();
+    assert_eq!(record(&scratch, &id).outcome, outcome);
+}
+
+#[test]
+fn a_way_back_that_fails_is_said_first() {
+    let scratch = Scratch::new("dead-lost");
+    let id = die_noted(&scratch, &["tag", "lost"], journal::Came::Midway);
+    complete(&scratch.0).unwrap();
+    let error = record(&scratch, &id).outcome.error.unwrap();
+    assert!(error.starts_with("ROLLBACK FAILED: lost; "), "{error}");
+}
+
+#[test]
+fn a_dead_run_that_had_come_to_its_good_end_counts_as_done() {
+    let scratch = Scratch::new("dead-settled");
+    let id = die_noted(&scratch, &["lost"], journal::Came::Settled);
+    complete(&scratch.0).unwrap();
+    let outcome = record(&scratch, &id).outcome;
+    assert_eq!((outcome.status, outcome.error), (Status::Ok, None));
+    assert_eq!(outcome.more["interrupted"], json!(true));
+    assert_eq!(outcome.more.get("rolled_back"), None);
+}
+
+#[test]
+fn while_it_cannot_go_back_a_dead_run_keeps_its_journal_and_nothing_begins() {
+    let scratch = Scratch::new("dead-later");
+    let id = die_noted(&scratch, &["tag", "later"], journal::Came::Midway);
+    for _ in 0..2 {
+        let error = complete(&scratch.0).unwrap_err().to_string();
+        let expected = format!("run {id} was interrupted, and docker does not answer");
+        assert_eq!(error, expected);
+        assert!(!RunFolder::of(&scratch.0, &id).has_record());
+        assert_eq!(journal::read(&scratch.0).unwrap().unwrap().entries.len(), 2);
+    }
+    fs::write(scratch.0.state.join("now"), "").unwrap();
+    complete(&scratch.0).unwrap();
+    let outcome = record(&scratch, &id).outcome;
+    assert_eq!(outcome.more["rolled_back"], json!(["later", "tag"]));
+}
+
+#[test]
+fn after_a_restart_of_the_host_it_goes_back_all_the_same() {
+    let scratch = Scratch::new("dead-restart-back");
+    let id = die_noted(&scratch, &["app"], journal::Came::Midway);
+    ticket::of(&scratch.0, &id).unwrap().unwrap().remove().unwrap();
+    complete(&scratch.0).unwrap();
+    assert_eq!(record(&scratch, &id).outcome.more["rolled_back"], json!(["app"]));
+    assert!(ticket::list(&scratch.0).unwrap().is_empty());
+}
+
+#[test]
+fn a_run_whose_folder_is_lost_goes_back_by_its_journal_alone() {
+    for at_once in [true, false] {
+        let scratch = Scratch::new("dead-folder");
+        let word = if at_once { "app" } else { "later" };
+        let id = die_noted(&scratch, &[word], journal::Came::Midway);
+        RunFolder::of(&scratch.0, &id).remove().unwrap();
+        assert_eq!(complete(&scratch.0).is_ok(), at_once);
+        let left = journal::read(&scratch.0).unwrap();
+        assert_eq!(left.is_none(), at_once, "{left:?}");
+        assert!(!RunFolder::of(&scratch.0, &id).exists());
+    }
 }
 
 fn everything(folder: &Path, found: &mut Vec<(String, Vec<u8>)>) {
@@ -300,14 +428,8 @@ fn a_waiting_run_that_is_cancelled_stops_waiting_for_a_dead_ones_tool() {
     interrupts.ask();
     let mut said = Vec::new();
     let mut say = |what: &str| said.push(what.to_owned());
-    let mut completer = Completer {
-        places: &scratch.0,
-        keep: 50,
-        interrupts: &mut interrupts,
-        say: &mut say,
-        tell: &mut |_| {},
-    };
-    assert_eq!(completer.complete_all(), Err(Failure::Cancelled));
+    let completed = complete_by(&scratch.0, &mut interrupts, &mut say);
+    assert_eq!(completed, Err(Failure::Cancelled));
     assert_eq!(said, ["waiting for `sh`, which an interrupted run left at work"]);
     assert!(lives(tool) && !RunFolder::of(&scratch.0, &id).has_record());
     process::signal_group(tool, crate::os::signal::Signal::SIGKILL);

@@ -111,6 +111,17 @@ impl RunFolder {
         read(&self.0.join("result.json"))
     }
 
+    /// Removes the file that a tool prints to, which has a name only while the tool is started: a run that was killed just
+    /// then left it.
+    pub fn clear_output(&self) -> io::Result<()> {
+        optional(fs::remove_file(self.output())).map(|_| ())
+    }
+
+    /// See [`RunFolder::clear_output`].
+    pub fn output(&self) -> PathBuf {
+        self.0.join(".output")
+    }
+
     /// Whether it has been recorded.
     pub fn has_record(&self) -> bool {
         self.0.join("result.json").exists()
@@ -157,7 +168,7 @@ fn write(path: &Path, value: &impl Serialize, durability: Durability) -> io::Res
 #[cfg(test)]
 pub(crate) mod testing {
     use super::*;
-    use crate::config::Job;
+    use crate::config::{Config, Job, Settings};
     use crate::gate::Ask;
     use crate::run::order::Origin;
 
@@ -182,6 +193,26 @@ pub(crate) mod testing {
         fn drop(&mut self) {
             let _ = fs::remove_dir_all(self.0.state.parent().unwrap());
         }
+    }
+
+    /// Settings for these folders; everything else as by default.
+    pub(crate) fn config(places: &Places) -> Config {
+        let settings = [
+            ("DEPLOYER_CERT_FILE", "/c.pem"),
+            ("DEPLOYER_KEY_FILE", "/k.pem"),
+            ("DEPLOYER_REPOSITORY", "x/y"),
+            (
+                "DEPLOYER_WORKFLOW_REF",
+                "x/y/.github/workflows/d.yml@refs/heads/main",
+            ),
+            ("DEPLOYER_ALLOWED_IPS", "127.0.0.1"),
+        ];
+        let settings = settings
+            .iter()
+            .fold(Settings::default(), |all, (name, value)| all.with(name, value));
+        let config = Config::from_settings(&settings).unwrap();
+        let places = places.clone();
+        Config { places, ..config }
     }
 
     /// A local order.

@@ -2,16 +2,19 @@
 //!
 //! What it means depends on where the run is; this only remembers that it was asked, and wakes whoever waits.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
 
 use crate::os::signal::{Signal, Signals};
 
-/// The signals of a run, and whether it was asked to end.
-#[derive(Debug)]
+/// The signals of a run, and whether it was asked to end. A clone hears the same: a run that completes another one lends
+/// it its ears.
+#[derive(Clone, Debug)]
 pub struct Interrupts {
-    signals: Signals,
-    asked: bool,
+    signals: Rc<Signals>,
+    asked: Rc<Cell<bool>>,
     #[cfg(test)]
     asked_from: Option<std::time::Instant>,
 }
@@ -24,8 +27,8 @@ impl Interrupts {
 
     fn on(signals: &[Signal]) -> io::Result<Self> {
         Ok(Self {
-            signals: Signals::block(signals)?,
-            asked: false,
+            signals: Rc::new(Signals::block(signals)?),
+            asked: Rc::default(),
             #[cfg(test)]
             asked_from: None,
         })
@@ -34,7 +37,7 @@ impl Interrupts {
     /// Whether the run was asked to end, by now or before.
     pub fn asked(&mut self) -> bool {
         while let Ok(Some(signal)) = self.signals.take() {
-            self.asked |= signal != Signal::SIGCHLD;
+            self.asked.set(self.asked.get() || signal != Signal::SIGCHLD);
         }
         #[cfg(test)]
         if self
@@ -43,7 +46,7 @@ impl Interrupts {
         {
             return true;
         }
-        self.asked
+        self.asked.get()
     }
 
     /// Hears no signal; for unit tests, whose threads share theirs.

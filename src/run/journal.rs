@@ -2,7 +2,7 @@
 //!
 //! It is on disk before the first step that changes anything begins, and is emptied after the run is recorded. It is a
 //! file of lines that stays, so that an entry costs one wait for the disk. A torn last line speaks of something that was
-//! not begun. Which children are at work stands in the ticket instead (see [`crate::run::ticket`]): that matters only
+//! not begun. A last line says that the run has come to where nothing goes back any more ([`Came::Settled`]). Which children are at work stands in the ticket instead (see [`crate::run::ticket`]): that matters only
 //! as long as the host is up.
 
 use std::fs::OpenOptions;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::config::Places;
-use crate::limits::MAX_RUN_FILE;
+use crate::limits::MAX_JOURNAL;
 use crate::os::files::{self, Durability, optional};
 use crate::run::RunId;
 use crate::run::folder::journal_path;
@@ -24,7 +24,21 @@ pub struct Content {
     pub head: Head,
     /// What it was about to change, in order, each with what it was before.
     pub entries: Vec<Value>,
+    /// How far it came.
+    pub came: Came,
 }
+
+/// How far a run came that changes something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Came {
+    /// Somewhere on its way: what it has changed goes back.
+    Midway,
+    /// Everything it was for is done and was seen to be good; only tidying was left.
+    Settled,
+}
+
+/// The line that says [`Came::Settled`]. No entry looks like it: those are objects.
+const SETTLED: &str = "settled";
 
 /// The first line of a journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -77,9 +91,20 @@ impl Journal {
         self.append(entry)
     }
 
+    /// Says that nothing goes back any more; on disk when this returns.
+    pub fn settle(&mut self) -> io::Result<()> {
+        self.append(&SETTLED)
+    }
+
     fn append(&mut self, line: &impl Serialize) -> io::Result<()> {
         let mut json = serde_json::to_vec(line)?;
         json.push(b'\n');
+        if self.length + json.len() as u64 > MAX_JOURNAL {
+            // Nobody would read it afterwards.
+            return Err(io::Error::other(format!(
+                "it would be larger than {MAX_JOURNAL} bytes"
+            )));
+        }
         files::append_durably(&journal_path(&self.places), self.length, &json)?;
         self.length += json.len() as u64;
         Ok(())
@@ -92,7 +117,7 @@ impl Journal {
 /// When it cannot be read or is not ours: nobody knows then what is half changed, so no run may begin.
 pub fn read(places: &Places) -> io::Result<Option<Content>> {
     let path = journal_path(places);
-    let Some(bytes) = optional(files::read_bounded(&path, MAX_RUN_FILE))? else {
+    let Some(bytes) = optional(files::read_bounded(&path, MAX_JOURNAL))? else {
         return Ok(None);
     };
     let unclear = |error: serde_json::Error| {
@@ -106,12 +131,21 @@ pub fn read(places: &Places) -> io::Result<Option<Content>> {
         .split(|byte| *byte == b'\n')
         .filter(|line| !line.is_empty());
     let Some(head) = lines.next() else { return Ok(None) };
+    let mut entries: Vec<Value> = lines
+        .map(serde_json::from_slice)
+        .collect::<Result<_, _>>()
+        .map_err(unclear)?;
+    let came = match entries.last() {
+        Some(Value::String(word)) if word == SETTLED => Came::Settled,
+        _ => Came::Midway,
+    };
+    if came == Came::Settled {
+        entries.pop();
+    }
     Ok(Some(Content {
         head: serde_json::from_slice(head).map_err(unclear)?,
-        entries: lines
-            .map(serde_json::from_slice)
-            .collect::<Result<_, _>>()
-            .map_err(unclear)?,
+        entries,
+        came,
     }))
 }
 
@@ -142,7 +176,11 @@ mod tests {
         journal.begin().unwrap();
         journal.note(&serde_json::json!({"container": "a"})).unwrap();
         end(&scratch.0, &other).unwrap();
-        assert_eq!(read(&scratch.0).unwrap().unwrap().entries.len(), 1);
+        let content = read(&scratch.0).unwrap().unwrap();
+        assert_eq!((content.entries.len(), content.came), (1, Came::Midway));
+        journal.settle().unwrap();
+        let content = read(&scratch.0).unwrap().unwrap();
+        assert_eq!((content.entries.len(), content.came), (1, Came::Settled));
         end(&scratch.0, &ours).unwrap();
         assert_eq!(read(&scratch.0).unwrap(), None);
     }
@@ -152,6 +190,17 @@ mod tests {
         let scratch = Scratch::new("journal-broken");
         std::fs::write(journal_path(&scratch.0), b"{\n").unwrap();
         assert!(read(&scratch.0).is_err());
+    }
+
+    #[test]
+    fn what_could_not_be_read_back_is_not_written() {
+        let scratch = Scratch::new("journal-large");
+        let id = RunId::parse("20260102T030405Z-01234567").unwrap();
+        let mut journal = Journal::new(&scratch.0, &id, "now".into());
+        let large = Value::String("x".repeat(MAX_JOURNAL as usize));
+        assert!(journal.note(&large).is_err());
+        journal.note(&serde_json::json!({"container": "a"})).unwrap();
+        assert_eq!(read(&scratch.0).unwrap().unwrap().entries.len(), 1);
     }
 
     #[test]

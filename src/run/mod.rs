@@ -5,6 +5,7 @@
 //! else; whoever wants to see it follows that file, so no caller can stall a run. It trusts what lies in the state,
 //! run and runtime folders, since only root writes there; it trusts nothing that a tool prints.
 
+mod back;
 pub mod cancel;
 mod carry;
 pub mod dead;
@@ -13,6 +14,7 @@ pub mod follow;
 pub mod history;
 pub mod id;
 mod interrupts;
+pub mod jobs;
 mod journal;
 mod leftover;
 mod log;
@@ -35,6 +37,7 @@ pub use dead::{RECOVER, ensure_recovered, recover};
 pub use folder::RunFolder;
 pub use follow::{Followed, Follower};
 pub use id::RunId;
+pub use jobs::{Aftermath, Jobs, Undone};
 pub use order::{Order, Origin};
 pub use queue::{Complaints, Reservation, ReserveError, reserve};
 pub use record::ensure_published;

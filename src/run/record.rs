@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::config::Places;
 use crate::event::{Outcome, Status, harmless};
+use crate::failpoint;
 use crate::gate::Ask;
 use crate::limits::{KEEP_RUNS, MAX_RUN_FILE};
 use crate::os::clock;
@@ -127,13 +128,16 @@ struct Listed<'a> {
 /// fails after that is logged, since it can be made again from the result.
 pub fn conclude(places: &Places, keep: u32, record: &Record, id: &RunId, log: &mut Log) -> io::Result<()> {
     let folder = RunFolder::of(places, id);
+    failpoint!("before-result");
     let written = match folder.record()? {
         Some(_) => Ok(()),
         None => folder.write_record(record),
     };
+    failpoint!("result-written");
     if written.is_ok() {
         warn(id, "publish", publish_with(places, keep, record));
     }
+    failpoint!("published");
     log.end_once(&record.outcome);
     written?;
     if record.shown == Shown::Status {
@@ -145,6 +149,7 @@ pub fn conclude(places: &Places, keep: u32, record: &Record, id: &RunId, log: &m
         );
     }
     warn(id, "empty the journal of", journal::end(places, id));
+    failpoint!("journal-ended");
     warn(id, "remove older runs than", prune(places, keep));
     Ok(())
 }

@@ -12,21 +12,25 @@ use serde_json::{Map, Value, json};
 
 use crate::config::{Config, Places};
 use crate::event::Phase;
+#[cfg(feature = "failpoints")]
+use crate::os::failpoint;
 use crate::os::{clock, process};
+use crate::run::back;
 use crate::run::dead::Completer;
 use crate::run::folder::QueueLock;
 use crate::run::interrupts::Interrupts;
 use crate::run::journal::Journal;
 use crate::run::log::{Log, Voice};
 use crate::run::record::{self, End, Record, Shown};
-use crate::run::step::{Failure, Plan, Spoken, Step};
+use crate::run::step::{Effect, Failure, Plan, Spoken, Step};
 use crate::run::ticket::{Seen, Ticket};
 use crate::run::turn::{self, Ahead, Turn, Waited};
-use crate::run::{Order, RunFolder, Stage, notice};
+use crate::run::{Jobs, Order, RunFolder, Stage, notice};
 
 /// A run from its start to the moment that its turn comes.
 struct Run<'a> {
     config: &'a Config,
+    jobs: &'a Jobs,
     order: &'a Order,
     folder: RunFolder,
     ticket: Ticket,
@@ -45,14 +49,14 @@ struct Finished {
 }
 
 /// Carries out the run whose ticket this process was given as `held`, under the name `ticket` in the queue folder.
-/// `plan` says what its steps are, once its turn has come.
+/// `jobs` says what its steps are, once its turn has come, and how they are undone.
 ///
 /// # Errors
-/// When the run could not even be read, or its result not be written: it is dead then, and completed by another.
-pub fn carry_out<P>(held: OwnedFd, ticket: &str, config: &Config, plan: P) -> io::Result<()>
-where
-    P: for<'p> FnOnce(&'p Order, &'p Config) -> Plan<'p>,
-{
+/// When the run could not even be read, it could not go back, or its result not be written: it is dead then, and completed
+/// by another.
+pub fn carry_out(held: OwnedFd, ticket: &str, config: &Config, jobs: &Jobs) -> io::Result<()> {
+    #[cfg(feature = "failpoints")]
+    config.failpoint.iter().for_each(|place| failpoint::choose(place));
     process::leave_session()?;
     let interrupts = Interrupts::block()?;
     let places = &config.places;
@@ -67,6 +71,7 @@ where
     ticket.write_holder()?;
     let run = Run {
         config,
+        jobs,
         order: &order,
         folder,
         ticket,
@@ -74,7 +79,7 @@ where
         interrupts,
         began: SystemTime::now(),
     };
-    let finished = run.carry_through(plan);
+    let finished = run.carry_through()?;
     conclude(config, &order, finished)
 }
 
@@ -95,21 +100,19 @@ fn conclude(config: &Config, order: &Order, finished: Finished) -> io::Result<()
 }
 
 impl<'a> Run<'a> {
-    fn carry_through<P>(mut self, plan: P) -> Finished
-    where
-        P: for<'p> FnOnce(&'p Order, &'p Config) -> Plan<'p>,
-    {
+    fn carry_through(mut self) -> io::Result<Finished> {
         match self.wait() {
-            Ok(Waited::Turn(turn)) => self.take_turn(turn, plan),
-            Ok(Waited::Cancelled) => self.end_early(None, &Failure::Cancelled),
+            Ok(Waited::Turn(turn)) => self.take_turn(turn),
+            Ok(Waited::Cancelled) => Ok(self.end_early(None, &Failure::Cancelled)),
             Ok(Waited::TooLong(ahead)) => {
                 let waited = Spoken(self.config.runs.queue_max_wait);
-                self.end_early(
-                    None,
-                    &Failure::Failed(format!("waited {waited} for its turn behind {ahead}")),
-                )
+                let failure = Failure::Failed(format!("waited {waited} for its turn behind {ahead}"));
+                Ok(self.end_early(None, &failure))
             }
-            Err(error) => self.end_early(None, &Failure::Failed(format!("wait for its turn: {error}"))),
+            Err(error) => {
+                let failure = Failure::Failed(format!("wait for its turn: {error}"));
+                Ok(self.end_early(None, &failure))
+            }
         }
     }
 
@@ -135,12 +138,9 @@ impl<'a> Run<'a> {
         turn::wait(&config.places, ticket.seen().number, interrupts, until, &mut said)
     }
 
-    fn take_turn<P>(mut self, turn: Turn, plan: P) -> Finished
-    where
-        P: for<'p> FnOnce(&'p Order, &'p Config) -> Plan<'p>,
-    {
+    fn take_turn(mut self, turn: Turn) -> io::Result<Finished> {
         if let Err(failure) = self.complete_the_dead() {
-            return self.end_early(Some(turn), &failure);
+            return Ok(self.end_early(Some(turn), &failure));
         }
         let started = SystemTime::now();
         if let Err(error) = self.folder.write_started(started) {
@@ -148,6 +148,7 @@ impl<'a> Run<'a> {
         }
         let Self {
             config,
+            jobs,
             order,
             folder,
             ticket,
@@ -158,12 +159,13 @@ impl<'a> Run<'a> {
         show(&config.places, config.runs.keep);
         let journal = Journal::new(&config.places, &order.run_id, clock::rfc3339(started));
         let mut stage = Stage::new(folder, log, interrupts, ticket, journal, config.runs.run_max);
-        let Plan { steps, mut more } = plan(order, config);
-        let result = walk(&mut stage, steps);
-        let undone = stage.has_changed();
+        let Plan { steps, mut more } = (jobs.plan)(order, config);
+        let error = match walk(&mut stage, steps) {
+            Ok(()) => None,
+            Err(failure) => Some(fail(&mut stage, &failure, jobs, config, &mut more)?),
+        };
         let (log, ticket, members) = stage.leave();
         more.extend(members);
-        let error = result.err().map(|failure| sentence(&failure, undone, &mut more));
         let end = End {
             error,
             more,
@@ -171,22 +173,21 @@ impl<'a> Run<'a> {
             finished: SystemTime::now(),
             shown: Shown::Status,
         };
-        Finished {
+        Ok(Finished {
             log,
             ticket,
             turn: Some(turn),
             end,
-        }
+        })
     }
 
     fn complete_the_dead(&mut self) -> Result<(), Failure> {
-        let (config, log) = (self.config, &mut self.log);
+        let log = &mut self.log;
         let mut completer = Completer {
-            places: &self.config.places,
-            keep: self.config.runs.keep,
+            config: self.config,
+            jobs: self.jobs,
             interrupts: &mut self.interrupts,
             say: &mut |what| log.say(Phase::Queued, what, Voice::Run, SystemTime::now()),
-            tell: &mut |record| notice::tell(config, record),
         };
         completer.complete_all()
     }
@@ -216,23 +217,48 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Takes the steps in order, up to the first failure.
+/// Takes the steps in order, up to the first failure. Where those that change something are done, nothing goes back any
+/// more: that is on disk before the first one that tidies up, because tidying takes away what could be gone back to.
 fn walk(stage: &mut Stage, steps: Vec<Step<'_>>) -> Result<(), Failure> {
+    let (tidying, steps): (Vec<_>, Vec<_>) =
+        steps.into_iter().partition(|step| step.effect == Effect::Tidies);
     for mut step in steps {
         stage.enter(&step)?;
         (step.act)(stage)?;
     }
+    match stage.settle() {
+        Ok(()) => tidying.into_iter().for_each(|mut step| stage.tidy(&mut step)),
+        Err(error) => log::warn!("nothing is tidied up, because the journal could not be written: {error}"),
+    }
     Ok(())
 }
 
-/// Why a run failed, with what it leaves behind.
-fn sentence(failure: &Failure, changed: bool, more: &mut Map<String, Value>) -> String {
-    mark(failure, more);
-    match (failure, changed) {
-        (Failure::Cancelled, false) => "cancelled before anything was changed".to_owned(),
-        (Failure::Cancelled, true) => "cancelled; what was changed before stays".to_owned(),
-        (other, _) => other.to_string(),
+/// Goes back after a failure; why the run failed, with what became of what it had changed.
+fn fail(
+    stage: &mut Stage,
+    failure: &Failure,
+    jobs: &Jobs,
+    config: &Config,
+    more: &mut Map<String, Value>,
+) -> io::Result<String> {
+    let entries = stage.noted();
+    if !entries.is_empty() {
+        stage.say(Phase::Rollback, &format!("going back: {failure}"));
     }
+    let back = back::patiently(stage, &entries, jobs, config).map_err(|why| {
+        let sentence = format!("going back has to wait for whoever completes this run: {why}");
+        stage.say(Phase::Rollback, &sentence);
+        io::Error::other(sentence)
+    })?;
+    mark(failure, more);
+    let why = match (failure, stage.has_changed()) {
+        (Failure::Cancelled, false) => "cancelled before anything was changed".to_owned(),
+        (Failure::Cancelled, true) if entries.is_empty() => {
+            "cancelled; what was changed before stays".to_owned()
+        }
+        (other, _) => other.to_string(),
+    };
+    Ok(back.tell(&why, more))
 }
 
 fn mark(failure: &Failure, more: &mut Map<String, Value>) {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::{Map, Value};
 
 use crate::event::Phase;
+use crate::failpoint;
 use crate::limits::KILL_AFTER;
 use crate::os::poll::{self, For};
 use crate::os::process;
@@ -34,6 +35,8 @@ pub struct Stage {
     pub(super) run: Bound,
     pub(super) step: Bound,
     changed: Changed,
+    /// What the journal holds.
+    noted: Vec<Value>,
     /// Process groups of tools that are not known to be gone.
     pub(super) groups: Vec<i32>,
 }
@@ -100,6 +103,7 @@ impl Stage {
             step: run.clone(),
             run,
             changed: Changed::NotYet,
+            noted: Vec::new(),
             groups: Vec::new(),
         }
     }
@@ -156,7 +160,9 @@ impl Stage {
     /// # Errors
     /// When it could not be written: then it must not be changed.
     pub fn note(&mut self, entry: Value) -> Result<(), Failure> {
-        self.journal.note(&entry).map_err(no_journal)
+        self.journal.note(&entry).map_err(no_journal)?;
+        self.noted.push(entry);
+        Ok(())
     }
 
     /// Takes what must be done whatever the deadlines of step and run say: the look after a change, the way back. `act`
@@ -189,10 +195,35 @@ impl Stage {
         if step.effect == Effect::Changes {
             self.journal.begin().map_err(no_journal)?;
             self.changed = Changed::Begun;
+            failpoint!("journal-begun");
         }
         self.phase = step.phase;
         self.step = Bound::new(format!("the step `{}`", phase_name(step.phase)), step.deadline);
         Ok(())
+    }
+
+    /// Takes a step that tidies up, whatever the time and whoever asked the run to end; its failure is said.
+    pub(super) fn tidy(&mut self, step: &mut Step<'_>) {
+        self.phase = step.phase;
+        if let Err(failure) = self.in_any_case(step.deadline, |stage| (step.act)(stage)) {
+            self.say(step.phase, &failure.to_string());
+        }
+    }
+
+    /// Writes down that nothing goes back any more, where something could; on disk when this returns.
+    pub(super) fn settle(&mut self) -> std::io::Result<()> {
+        if self.noted.is_empty() {
+            return Ok(());
+        }
+        failpoint!("before-settled");
+        self.journal.settle()?;
+        failpoint!("settled");
+        Ok(())
+    }
+
+    /// What is to be put back, in the order in which it was written down.
+    pub(super) fn noted(&self) -> Vec<Value> {
+        self.noted.clone()
     }
 
     /// Whether anything may have been changed.
@@ -200,9 +231,21 @@ impl Stage {
         self.changed == Changed::Begun
     }
 
+    /// From now on a cancellation ends nothing, and nothing of the way forward is at work any more.
+    pub(super) fn goes_back(&mut self) {
+        self.changed = Changed::Begun;
+        self.phase = Phase::Rollback;
+        self.end_what_is_left();
+    }
+
     /// Ends what a step has left at work, so that the turn never passes while a tool of ours lives; then gives back
     /// what the record needs.
     pub(super) fn leave(mut self) -> (Log, Ticket, Map<String, Value>) {
+        self.end_what_is_left();
+        (self.log, self.ticket, self.members)
+    }
+
+    fn end_what_is_left(&mut self) {
         for group in std::mem::take(&mut self.groups) {
             log::warn!(
                 "run {} kills the process group {group}, which a step left",
@@ -215,7 +258,6 @@ impl Stage {
                 let _ = poll::wait([(self.interrupts_descriptor(), For::HangUp)], Some(soon));
             }
         }
-        (self.log, self.ticket, self.members)
     }
 
     pub(super) fn forget(&mut self, group: i32) {

@@ -16,8 +16,11 @@ pub enum Effect {
     /// Nothing outside changes. While no other step has changed anything, a cancellation ends it in its middle.
     Looks,
     /// Something that serves people changes. The journal is on disk before it begins; a cancellation waits for its
-    /// end, and so does every one after it.
+    /// end, and then everything goes back, unless it was the last of these.
     Changes,
+    /// What the run was for is done and stays; this only takes away what is no longer needed. Such steps come last, and
+    /// neither a cancellation nor the run's time keeps them from being taken. One that fails is said and fails nothing.
+    Tidies,
 }
 
 /// What a step does, once it is its time.
@@ -58,6 +61,18 @@ impl<'a> Step<'a> {
     ) -> Self {
         Self {
             effect: Effect::Changes,
+            ..Self::looks(phase, deadline, act)
+        }
+    }
+
+    /// A step that tidies up.
+    pub fn tidies(
+        phase: Phase,
+        deadline: Duration,
+        act: impl FnMut(&mut Stage) -> Result<(), Failure> + 'a,
+    ) -> Self {
+        Self {
+            effect: Effect::Tidies,
             ..Self::looks(phase, deadline, act)
         }
     }

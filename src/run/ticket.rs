@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Places;
-use crate::limits::MAX_RUN_FILE;
+use crate::limits::{MAX_RUN_FILE, STATE_LOCK_WAIT};
 use crate::os::{files, lock, process};
 use crate::run::RunId;
 use crate::run::tool::Ending;
@@ -199,6 +199,24 @@ impl Ticket {
     /// The one that our starter handed down.
     pub fn inherited(file: File, seen: Seen) -> Self {
         Self::new(file, seen)
+    }
+
+    /// Takes over the ticket of a dead run, whose tools have ended: from now on it says which tools of ours are at work
+    /// for it, and the run counts as alive. The caller holds the turn. `None` is a run without one, from before a restart
+    /// of the host; it gets the lowest number, because it came before all others.
+    pub fn of_the_dead(places: &Places, id: &RunId, seen: Option<&Seen>) -> io::Result<Self> {
+        let first = || Seen {
+            number: 0,
+            id: id.clone(),
+            path: places.queue().join(name(0, id)),
+        };
+        let seen = seen.cloned().unwrap_or_else(first);
+        // Whoever probes whether its holder lives has it for a moment.
+        let file = lock::exclusive_within(&seen.path, STATE_LOCK_WAIT)?;
+        file.set_len(0)?;
+        let mut ticket = Self::new(file, seen);
+        ticket.write_holder()?;
+        Ok(ticket)
     }
 
     fn new(file: File, seen: Seen) -> Self {

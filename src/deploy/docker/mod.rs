@@ -106,6 +106,12 @@ impl<'a> Docker<'a> {
         Ok(found.filter(|container| container.is_named(name)))
     }
 
+    /// The container with this id, whatever it is called; `None` when there is none.
+    pub fn container_with_id(&self, stage: &mut Stage, id: &str) -> Result<Option<Container>, Failure> {
+        let found: Option<Container> = self.look(stage, "container", id)?;
+        Ok(found.filter(|container| container.id == id))
+    }
+
     fn look<T: serde::de::DeserializeOwned>(
         &self,
         stage: &mut Stage,
@@ -136,10 +142,16 @@ impl<'a> Docker<'a> {
         )
     }
 
+    /// Takes the name `reference` from its image. The image stays while it has another name or a container.
+    pub fn untag(&self, stage: &mut Stage, reference: &str) -> Result<(), Failure> {
+        let arguments = ["image", "rm", "--no-prune", reference];
+        self.change(stage, &format!("remove the tag {reference}"), &arguments)
+    }
+
     /// Makes a container and does not start it.
     pub fn create(&self, stage: &mut Stage, name: &str, creation: &Creation) -> Result<(), Failure> {
         let arguments: Vec<&str> = creation.arguments.iter().map(String::as_str).collect();
-        let mut tool = self.tool(&arguments, DOCKER_QUICK);
+        let mut tool = self.changing(&arguments, DOCKER_QUICK);
         tool.environment.extend(creation.environment.iter().cloned());
         tool.stdin = Some(creation.env_file.clone().into_bytes());
         let captured = stage.capture(&tool, MAX_INSPECT)?;
@@ -153,8 +165,13 @@ impl<'a> Docker<'a> {
 
     /// Stops a container, within the time it was made with.
     pub fn stop(&self, stage: &mut Stage, name: &str) -> Result<(), Failure> {
-        let captured = stage.capture(&self.tool(&["stop", name], STOP_DEADLINE), MAX_INSPECT)?;
+        let captured = stage.capture(&self.changing(&["stop", name], STOP_DEADLINE), MAX_INSPECT)?;
         succeeded(&captured, &format!("stop {name}")).map(drop)
+    }
+
+    /// Ends a container at once.
+    pub fn kill(&self, stage: &mut Stage, name: &str) -> Result<(), Failure> {
+        self.change(stage, &format!("kill {name}"), &["kill", name])
     }
 
     /// Gives a container another name.
@@ -198,7 +215,8 @@ impl<'a> Docker<'a> {
     }
 
     fn change(&self, stage: &mut Stage, doing: &str, arguments: &[&str]) -> Result<(), Failure> {
-        self.quiet(stage, doing, arguments).map(drop)
+        let captured = stage.capture(&self.changing(arguments, DOCKER_QUICK), MAX_INSPECT)?;
+        succeeded(&captured, doing).map(drop)
     }
 
     fn quiet(&self, stage: &mut Stage, doing: &str, arguments: &[&str]) -> Result<String, Failure> {
@@ -208,6 +226,15 @@ impl<'a> Docker<'a> {
 
     fn run(&self, stage: &mut Stage, arguments: &[&str]) -> Result<Captured, Failure> {
         stage.capture(&self.tool(arguments, DOCKER_QUICK), MAX_INSPECT)
+    }
+
+    /// A client that has something changed. Ending it would not end what dockerd does for it, so whoever completes a dead
+    /// run waits for it instead, and finds the change made or not made.
+    fn changing(&self, arguments: &[&str], deadline: Duration) -> Tool {
+        Tool {
+            ending: Ending::NeverMidway,
+            ..self.tool(arguments, deadline)
+        }
     }
 
     fn tool(&self, arguments: &[&str], deadline: Duration) -> Tool {

@@ -5,12 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 
 /// An image's id: `sha256:` and 64 hex digits.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct ImageId(String);
 
 impl ImageId {
@@ -29,6 +29,12 @@ impl TryFrom<String> for ImageId {
             true => Ok(Self(text)),
             false => Err(format!("{text:?} is no image id")),
         }
+    }
+}
+
+impl From<ImageId> for String {
+    fn from(id: ImageId) -> Self {
+        id.0
     }
 }
 
@@ -244,6 +250,11 @@ impl Container {
     /// Whether it has this name. Docker also finds a container by the first digits of its id.
     pub fn is_named(&self, name: &str) -> bool {
         self.name.strip_prefix('/') == Some(name)
+    }
+
+    /// Its name, without the `/` that Docker puts before it.
+    pub fn name(&self) -> &str {
+        self.name.strip_prefix('/').unwrap_or(&self.name)
     }
 
     /// Its process lives and serves: not frozen, not between two starts.

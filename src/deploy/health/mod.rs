@@ -9,10 +9,11 @@ pub mod judge;
 use std::time::{Duration, Instant};
 
 use crate::config::{Config, Container, HealthExpect};
+use crate::deploy::docker::seen::Container as Seen;
 use crate::deploy::docker::{Docker, since};
 use crate::event::Phase;
 use crate::fetch;
-use crate::limits::{DOCKER_QUICK, FIRST_PROBE_PAUSE, LOOK_INTERVAL, MAX_FETCH, PROBE_DEADLINE};
+use crate::limits::{DOCKER_QUICK, FIRST_PROBE_PAUSE, LOOK_INTERVAL, MAX_FETCH, PROBE_DEADLINE, STEADY};
 use crate::os::privilege;
 use crate::run::{Failure, Stage};
 use judge::Verdict;
@@ -35,6 +36,8 @@ pub struct Health<'a> {
     pub container: &'a Container,
     /// What is asked.
     pub subject: Subject<'a>,
+    /// What counts.
+    pub expect: HealthExpect,
     /// The version that it must say.
     pub version: &'a str,
 }
@@ -69,8 +72,33 @@ impl<'a> Health<'a> {
             config,
             container,
             subject,
+            expect: config.deploy.health.expect,
             version,
         })
+    }
+
+    /// Any version will do: one that was there before need not say which it is.
+    pub fn of_any_version(self) -> Self {
+        let expect = match self.expect {
+            HealthExpect::Version => HealthExpect::Status,
+            other => other,
+        };
+        Self { expect, ..self }
+    }
+
+    /// Whether it is healthy at this moment, as far as one look can tell; a container without a health check is when it
+    /// runs. `now` is the container.
+    pub fn at_a_glance(&self, now: &Seen) -> bool {
+        match self.subject {
+            Subject::Url(url, _) => {
+                let answer = self.probe(url, PROBE_DEADLINE);
+                matches!(
+                    judge::answer(&answer, self.expect, self.version),
+                    Verdict::Healthy(_)
+                )
+            }
+            Subject::Container(_) => matches!(judge::container(now, STEADY), Verdict::Healthy(_)),
+        }
     }
 
     /// Waits until the container is healthy.
@@ -125,11 +153,9 @@ impl<'a> Health<'a> {
             Subject::Container(docker) => return self.look_at_container(stage, docker, wait),
             Subject::Url(url, docker) => (url, docker),
         };
-        let verdict = judge::answer(
-            &self.probe(url, wait),
-            self.config.deploy.health.expect,
-            self.version,
-        );
+        let left = wait.until.saturating_duration_since(Instant::now());
+        let answer = self.probe(url, left.min(PROBE_DEADLINE));
+        let verdict = judge::answer(&answer, self.expect, self.version);
         let due = wait.looked.is_none_or(|last| last.elapsed() >= LOOK_INTERVAL);
         let (Verdict::NotYet(_), Some(docker), true) = (&verdict, docker, due) else {
             return Ok(verdict);
@@ -163,10 +189,9 @@ impl<'a> Health<'a> {
         Ok(judge::container(&seen, steady))
     }
 
-    fn probe(&self, url: &str, wait: &Wait) -> judge::Answer {
-        let left = wait.until.saturating_duration_since(Instant::now());
+    fn probe(&self, url: &str, given: Duration) -> judge::Answer {
         let identity = privilege::identity(&self.config.fetch_user).map_err(|error| error.to_string())?;
-        let order = fetch::Order::new(url, identity, left.min(PROBE_DEADLINE), MAX_FETCH)
+        let order = fetch::Order::new(url, identity, given, MAX_FETCH)
             .trusting(self.config.issuer.ca_file.as_deref())?;
         match fetch::get(&order) {
             Ok(answer) => Ok((answer.status, answer.body)),

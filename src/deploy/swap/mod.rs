@@ -1,9 +1,7 @@
 //! Backend `docker`: a container is made beside the old one, and the names are swapped.
 //!
-//! `NAME-next` is created (docker checks flags and image then, and binds no port), `NAME` is stopped and becomes
-//! `NAME-prev`, `NAME-next` becomes `NAME` and starts; once everything is healthy, `NAME-prev` goes. The names are the
-//! state: whatever an earlier deploy left behind can be told from them alone. A container that serves is never removed,
-//! and volumes never are.
+//! `NAME-next` is created (docker checks flags and image then, and binds no port), `NAME` is set aside as `NAME-prev` and
+//! serves on, `NAME-next` becomes `NAME`, and [`aside::hand_over`] stops the one and starts the other.
 
 pub mod creation;
 pub mod declaration;
@@ -12,11 +10,14 @@ mod values;
 use std::path::{Path, PathBuf};
 
 use crate::config::Container;
+use crate::deploy::aside;
+use crate::deploy::before::{Life, Stood};
 use crate::deploy::docker::Docker;
 use crate::deploy::docker::seen::{AtItsEnd, Container as Seen, ImageId};
 use crate::deploy::reference::short_id;
 use crate::event::Phase;
-use crate::limits::{DOCKER_QUICK, MAX_TEMPLATE, PUT_BACK_DEADLINE, SWAP_DEADLINE};
+use crate::failpoint;
+use crate::limits::{MAX_TEMPLATE, SWAP_DEADLINE};
 use crate::os::files;
 use crate::run::{Failure, Stage};
 use creation::{Making, SPEC_LABEL};
@@ -51,14 +52,6 @@ pub fn mistakes(declarations: &Path, containers: &[Container]) -> Vec<String> {
         if let Err(mut more) = declared(declarations, &container.name) {
             found.append(&mut more);
         }
-        for ours in [next(&container.name), previous(&container.name)] {
-            if containers.iter().any(|other| other.name == ours) {
-                found.push(format!(
-                    "DEPLOYER_CONTAINERS: {ours} is the name that a deploy of {} gives to a container of its own",
-                    container.name
-                ));
-            }
-        }
     }
     found
 }
@@ -75,12 +68,18 @@ fn declared(declarations: &Path, name: &str) -> Result<Declaration, Vec<String>>
     })
 }
 
-fn next(name: &str) -> String {
+/// What a container is called until it takes the place of the one before.
+pub fn next(name: &str) -> String {
     format!("{name}-next")
 }
 
-fn previous(name: &str) -> String {
-    format!("{name}-prev")
+/// Removes `NAME-next`, if a deploy of ours made it: nothing ever serves from it.
+pub fn remove_next(docker: Docker<'_>, stage: &mut Stage, name: &str) -> Result<(), Failure> {
+    let left = docker.container(stage, &next(name))?;
+    match left.filter(|left| left.label(SPEC_LABEL).is_some()) {
+        Some(left) => docker.remove(stage, &left.id),
+        None => Ok(()),
+    }
 }
 
 impl Swap<'_> {
@@ -88,81 +87,43 @@ impl Swap<'_> {
     pub fn check(&self, stage: &mut Stage, name: &str, now: Option<&Seen>) -> Result<(), Failure> {
         self.declared(name)?;
         can_be_kept(name, now)?;
-        self.leftover(stage, name).map(drop)
-    }
-
-    /// `NAME-next`, which only an earlier deploy can have left.
-    fn leftover(&self, stage: &mut Stage, name: &str) -> Result<Option<Seen>, Failure> {
         let left = self.docker.container(stage, &next(name))?;
-        if left.as_ref().is_some_and(|left| left.label(SPEC_LABEL).is_none()) {
-            return Err(Failure::Failed(format!(
+        match left.is_some_and(|left| left.label(SPEC_LABEL).is_none()) {
+            true => Err(Failure::Failed(format!(
                 "a container {} stands in the way that no deploy made: rename or remove it",
                 next(name)
-            )));
+            ))),
+            false => Ok(()),
         }
-        Ok(left)
+    }
+
+    /// The restart policy that is declared for `name`.
+    pub fn restart(&self, name: &str) -> Result<String, Failure> {
+        self.declared(name).map(|declared| declared.restart)
     }
 
     fn declared(&self, name: &str) -> Result<Declaration, Failure> {
         declared(self.declarations, name).map_err(|mistakes| Failure::Failed(mistakes.join("; ")))
     }
 
-    /// Replaces a container. When that fails half way, the one before it is put back.
+    /// Replaces a container. What it leaves when it fails half way is put back by whoever has the journal.
     pub fn update(&self, stage: &mut Stage, new: &New<'_>) -> Result<(), Failure> {
         let declared = self.declared(new.name)?;
-        self.tidy(stage, new.name, &declared.restart)?;
         let old = self.docker.container(stage, new.name)?;
         can_be_kept(new.name, old.as_ref())?;
-        let id = match self.create(stage, new, &declared) {
-            Ok(id) => id,
-            Err(failure) => {
-                // Nothing serves from it yet; the next deploy would remove it as well.
-                let _ = stage.in_any_case(DOCKER_QUICK, |stage| self.docker.remove(stage, &next(new.name)));
-                return Err(failure);
+        remove_next(self.docker, stage, new.name)?;
+        let id = self.create(stage, new, &declared)?;
+        failpoint!("created");
+        stage.in_any_case(SWAP_DEADLINE, |stage| {
+            if let Some(old) = &old {
+                aside::set_aside(self.docker, stage, new.name, &old.id)?;
             }
-        };
-        let swapped = stage.in_any_case(SWAP_DEADLINE, |stage| self.swap(stage, new.name, old.as_ref()));
-        if let Err(failure) = swapped {
-            return Err(self.put_back(stage, new.name, failure));
-        }
+            self.docker.rename(stage, &next(new.name), new.name)?;
+            failpoint!("next-renamed");
+            aside::hand_over(self.docker, stage, new.name, old.as_ref())
+        })?;
         let message = format!("{}: started {}, image {}", new.name, short_id(&id), new.image);
         stage.say(Phase::Update, &message);
-        Ok(())
-    }
-
-    /// Deals with what a dead or failed deploy left behind, so that `NAME` is the one to fall back on.
-    fn tidy(&self, stage: &mut Stage, name: &str, restart: &str) -> Result<(), Failure> {
-        if self.leftover(stage, name)?.is_some() {
-            self.docker.remove(stage, &next(name))?;
-            stage.say(
-                Phase::Update,
-                &format!("{name}: removed {}, left by an earlier deploy", next(name)),
-            );
-        }
-        if self.docker.container(stage, &previous(name))?.is_none() {
-            return Ok(());
-        }
-        match self.docker.container(stage, name)? {
-            // It serves; the one before it goes when the names are swapped.
-            Some(now) if now.is_running() => return Ok(()),
-            Some(failed) => {
-                stage.say(
-                    Phase::Update,
-                    &format!("{name}: left {} by an earlier deploy", failed.describe()),
-                );
-                self.docker.remove(stage, name)?;
-            }
-            None => {}
-        }
-        self.restore(stage, name, restart)
-    }
-
-    /// `NAME-prev` becomes `NAME` again and runs.
-    fn restore(&self, stage: &mut Stage, name: &str, restart: &str) -> Result<(), Failure> {
-        self.docker.rename(stage, &previous(name), name)?;
-        self.docker.set_restart(stage, name, restart)?;
-        self.docker.start(stage, name)?;
-        stage.say(Phase::Rollback, &format!("{name}: the one before is back"));
         Ok(())
     }
 
@@ -187,97 +148,29 @@ impl Swap<'_> {
         match made.image == *new.image {
             true => Ok(made.id),
             false => Err(Failure::Failed(format!(
-                "created {name} from {}, and it is {} instead of the pulled {}: was the tag moved?",
+                "created {name} from {}, and it is {} instead of {}: was the tag moved?",
                 new.reference, made.image, new.image
             ))),
         }
     }
 
-    fn swap(&self, stage: &mut Stage, name: &str, old: Option<&Seen>) -> Result<(), Failure> {
-        if self.docker.container(stage, &previous(name))?.is_some() {
-            self.docker.remove(stage, &previous(name))?;
-            stage.say(
-                Phase::Update,
-                &format!("{name}: removed {}, left by an earlier deploy", previous(name)),
-            );
-        }
-        if let Some(old) = old {
-            stage.say(Phase::Update, &format!("{name}: stopping {}", short_id(&old.id)));
-            self.docker.stop(stage, name)?;
-            self.docker.rename(stage, name, &previous(name))?;
-            // Else it would come back beside the new one when the host starts again.
-            self.docker.set_restart(stage, &previous(name), "no")?;
-        }
+    /// Makes the container `name` as it stood, from its declaration. Nothing has the name.
+    pub fn make_again(&self, stage: &mut Stage, name: &str, stood: &Stood) -> Result<(), Failure> {
+        let declared = self.declared(name)?;
+        let new = New {
+            name,
+            // The tag may have moved since, the image has not.
+            reference: stood.image.as_str(),
+            image: &stood.image,
+            version: stood.to(),
+        };
+        self.create(stage, &new, &declared)?;
         self.docker.rename(stage, &next(name), name)?;
-        self.docker.start(stage, name)
-    }
-
-    /// Puts `NAME-prev` back into its place, as far as a failed swap has come; `failure` with what became of that.
-    ///
-    /// Where there is nothing to put back the failed container stays: it may hold what explains the failure.
-    pub fn put_back(&self, stage: &mut Stage, name: &str, failure: Failure) -> Failure {
-        let back = match stage.in_any_case(PUT_BACK_DEADLINE, |stage| self.put_back_if_any(stage, name)) {
-            Ok(Back::Nothing) => return failure,
-            Ok(Back::Runs) => format!("{name} runs as before"),
-            Err(error) => format!(
-                "putting the container before it back failed too: {error}; look at {} and {name}",
-                previous(name)
-            ),
-        };
-        Failure::Failed(format!("{failure}; {back}"))
-    }
-
-    fn put_back_if_any(&self, stage: &mut Stage, name: &str) -> Result<Back, Failure> {
-        let restart = self.declared(name)?.restart;
-        if self.docker.container(stage, &previous(name))?.is_some() {
-            if self.docker.container(stage, name)?.is_some() {
-                self.docker.remove(stage, name)?;
-            }
-            self.restore(stage, name, &restart)?;
-        } else {
-            // Not renamed yet: `NAME` is still the old one, if there is one; and only then is there a `NAME-next`.
-            let unswapped = self.docker.container(stage, &next(name))?.is_some();
-            let old = self.docker.container(stage, name)?;
-            if !unswapped || old.is_none() {
-                return Ok(Back::Nothing);
-            }
-            self.docker.start(stage, name)?;
+        match stood.life {
+            Life::Stopped => Ok(()),
+            Life::Running | Life::Healthy => self.docker.start(stage, name),
         }
-        if self.docker.container(stage, &next(name))?.is_some() {
-            self.docker.remove(stage, &next(name))?;
-        }
-        Ok(Back::Runs)
     }
-
-    /// Removes `NAME-prev`: everything is healthy without it. That it cannot be removed fails no deploy.
-    pub fn clean_up(&self, stage: &mut Stage, name: &str) {
-        let message = match self.remove_previous(stage, name) {
-            Ok(None) => return,
-            Ok(Some(old)) => format!(
-                "{name}: removed the one before, {} of {}",
-                short_id(&old.id),
-                old.reference()
-            ),
-            Err(error) => format!("{name}: {error}; the next deploy will try again"),
-        };
-        stage.say(Phase::Cleanup, &message);
-    }
-
-    fn remove_previous(&self, stage: &mut Stage, name: &str) -> Result<Option<Seen>, Failure> {
-        let old = self.docker.container(stage, &previous(name))?;
-        if old.is_some() {
-            self.docker.remove(stage, &previous(name))?;
-        }
-        Ok(old)
-    }
-}
-
-/// What came of putting back.
-enum Back {
-    /// There was nothing to put back: a first deploy.
-    Nothing,
-    /// The one before runs.
-    Runs,
 }
 
 fn can_be_kept(name: &str, now: Option<&Seen>) -> Result<(), Failure> {

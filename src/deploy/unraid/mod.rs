@@ -1,8 +1,9 @@
-//! Backend `unraid`: the template is edited, Unraid's own script replaces the container, inspection proves it.
+//! Backend `unraid`: the template is edited, Unraid's own script makes the container, inspection proves it.
 //!
-//! `update_container` removes the old container first, says nothing, and exits with 0 whatever happened (it was measured);
-//! so its exit status and its output are not looked at. It is never ended in its middle: between removing and starting
-//! there is no container. The image is on the host before it runs, so that its own pull may fail without harm.
+//! `update_container` removes the container first, says nothing, and exits with 0 whatever happened (it was measured); so
+//! its exit status and its output are not looked at, and it never gets to see the container that serves: that is set aside
+//! under another name, the script makes a new one and does not start it (as it does where there is none), and only then
+//! is the old one stopped. The image is on the host before it runs, so that its own pull may fail without harm.
 
 pub mod folder;
 pub mod template;
@@ -10,28 +11,47 @@ pub mod xml;
 
 use std::path::Path;
 
+use crate::config::{Backend, DeployConfig};
+use crate::deploy::aside;
+use crate::deploy::before::{Life, Sheet, Stood, Was};
 use crate::deploy::docker::Docker;
 use crate::deploy::docker::seen::{Container, ImageId};
 use crate::deploy::reference::short_id;
 use crate::event::Phase;
-use crate::limits::{KILL_AFTER, PROOF_DEADLINE, UPDATE_TOOL_DEADLINE};
+use crate::failpoint;
+use crate::limits::{KILL_AFTER, PROOF_DEADLINE};
+use crate::os::files::{self, Durability};
 use crate::run::{AtWork, Ending, Failure, Stage, Tool, ToolEnd};
 use template::Template;
 
 /// What the steps of this backend work with.
 #[derive(Clone, Copy, Debug)]
 pub struct Unraid<'a> {
-    /// The docker client, for the proof.
-    pub docker: Docker<'a>,
-    /// `DEPLOYER_TEMPLATE_DIR`.
-    pub templates: &'a Path,
-    /// `DEPLOYER_UPDATE_CONTAINER_PATH`.
-    pub script: &'a Path,
-    /// What the script finds in its environment.
-    pub environment: &'a [(String, String)],
+    config: &'a DeployConfig,
+    docker: Docker<'a>,
 }
 
-impl Unraid<'_> {
+/// Starts the container that the script makes, whatever ran before (from Unraid 6.12.8 on).
+const START_IT: &str = "ca_docker_run_override";
+
+impl<'a> Unraid<'a> {
+    /// As `config` has it.
+    pub fn of(config: &'a DeployConfig) -> Self {
+        let docker = Docker::new(config);
+        Self { config, docker }
+    }
+
+    /// `DEPLOYER_TEMPLATE_DIR` and `DEPLOYER_UPDATE_CONTAINER_PATH`.
+    fn paths(&self) -> Result<(&'a Path, &'a Path), Failure> {
+        match &self.config.backend {
+            Backend::Unraid {
+                templates,
+                update_container,
+            } => Ok((templates, update_container)),
+            _ => Err(Failure::failed("DEPLOYER_BACKEND is not unraid any more")),
+        }
+    }
+
     /// Looks at the template of `name` and at what it names now; changes nothing.
     pub fn check_template(&self, stage: &mut Stage, name: &str, image: &str) -> Result<(), Failure> {
         let found = self.find(stage, Phase::Preflight, name)?;
@@ -43,105 +63,145 @@ impl Unraid<'_> {
         Ok(())
     }
 
-    /// Writes `image:version` into the template of `name`.
-    pub fn write_template(
-        &self,
-        stage: &mut Stage,
-        name: &str,
-        image: &str,
-        version: &str,
-    ) -> Result<(), Failure> {
+    /// The template of `name` as it is, for the journal.
+    pub fn sheet(&self, stage: &mut Stage, name: &str, image: &str, version: &str) -> Result<Sheet, Failure> {
         let found = self.find(stage, Phase::Template, name)?;
-        let path = found.path.display();
-        let bytes = read(&found, |template| template.with_version(image, version))?;
-        if bytes == found.bytes {
-            stage.say(
-                Phase::Template,
-                &format!("{name}: {path} names {image}:{version} already"),
-            );
-            return Ok(());
-        }
-        folder::write(&found.path, &found.bytes, &bytes).map_err(Failure::Failed)?;
+        read(&found, |template| template.with_version(image, version).map(drop))?;
+        let text = String::from_utf8(found.bytes).map_err(|error| Failure::Failed(error.to_string()))?;
+        Ok(Sheet {
+            path: found.path,
+            text,
+            image: image.to_owned(),
+            version: version.to_owned(),
+        })
+    }
+
+    /// Writes the new version into a template, which must be as `sheet` has it.
+    pub fn write_template(&self, stage: &mut Stage, name: &str, sheet: &Sheet) -> Result<(), Failure> {
+        let (path, reference) = (sheet.path.display(), format!("{}:{}", sheet.image, sheet.version));
+        let bytes = written(sheet).map_err(Failure::Failed)?;
+        let now = match bytes == sheet.text.as_bytes() {
+            true => "already",
+            false => {
+                folder::write(&sheet.path, sheet.text.as_bytes(), &bytes).map_err(Failure::Failed)?;
+                "now"
+            }
+        };
+        failpoint!("template-written");
         stage.say(
             Phase::Template,
-            &format!("{name}: {path} names {image}:{version} now"),
+            &format!("{name}: {path} names {reference} {now}"),
         );
         Ok(())
     }
 
     fn find(&self, stage: &mut Stage, phase: Phase, name: &str) -> Result<folder::Found, Failure> {
-        let found = folder::find(self.templates, name).map_err(Failure::Failed)?;
+        let found = folder::find(self.paths()?.0, name).map_err(Failure::Failed)?;
         for warning in &found.warnings {
             stage.say(phase, warning);
         }
         Ok(found)
     }
 
-    /// Runs the script for `name` and proves that it now runs `image`.
-    pub fn update(&self, stage: &mut Stage, name: &str, image: &ImageId) -> Result<(), Failure> {
+    /// Has the script make a container `name` of `image`, and starts it in the place of the one before. `template` is what
+    /// that is made from: the script must read what we wrote.
+    pub fn update(&self, stage: &mut Stage, was: &Was, template: &Sheet) -> Result<(), Failure> {
+        let (name, image) = (&was.name, &was.becomes);
         let before = self.docker.container(stage, name)?;
+        if before.as_ref().map(|before| &before.id) != was.stood.as_ref().map(|stood| &stood.id) {
+            let sentence = format!("{name} was replaced by somebody else just now; try again");
+            return Err(Failure::Failed(sentence));
+        }
+        still_ours(template)?;
         stage.say(
             Phase::Update,
-            &format!("{name}: {} is at work", self.script.display()),
+            &format!("{name}: {} is at work", self.paths()?.1.display()),
         );
-        let end = stage.tool(&self.tool(name), &mut |line| Some(line.to_owned()))?;
-        let after = stage.in_any_case(PROOF_DEADLINE, |stage| {
-            let how = match end {
-                ToolEnd::Ended(_) => Ended::ByItself,
-                ToolEnd::AtWork(at_work) => self.decide(stage, name, image, before.as_ref(), at_work)?,
-            };
-            self.prove(stage, name, image, before.as_ref(), &how)
+        if let Some(before) = &before {
+            aside::set_aside(self.docker, stage, name, &before.id)?;
+        }
+        let how = self.run_script(stage, name, &[], image)?;
+        failpoint!("script-ended");
+        stage.in_any_case(PROOF_DEADLINE, |stage| {
+            self.made(stage, name, image, before.as_ref(), &how)
         })?;
+        let now = aside::hand_over(self.docker, stage, name, before.as_ref())?;
+        if !now.is_running() {
+            self.docker.say_log(stage, name);
+            let sentence = format!("{name}: replaced, but it is {}", now.describe());
+            return Err(Failure::Failed(sentence));
+        }
         stage.say(
             Phase::Update,
-            &format!("{name}: started {}, image {image}", short_id(&after.id)),
+            &format!("{name}: started {}, image {image}", short_id(&now.id)),
         );
         Ok(())
     }
 
-    /// The script is past its deadline. Where the container is as it should be, it may go on with its housekeeping for
-    /// a moment; where it is not, the script hangs, and only then is it ended.
+    /// Runs the script, and ends it where it hangs.
+    fn run_script(
+        &self,
+        stage: &mut Stage,
+        name: &str,
+        more: &[&str],
+        image: &ImageId,
+    ) -> Result<Ended, Failure> {
+        let tool = self.tool(name, more)?;
+        match stage.tool(&tool, &mut |line| Some(line.to_owned()))? {
+            ToolEnd::Ended(_) => Ok(Ended::ByItself),
+            ToolEnd::AtWork(at_work) => {
+                stage.in_any_case(PROOF_DEADLINE, |stage| self.decide(stage, name, image, at_work))
+            }
+        }
+    }
+
+    /// The script is past its deadline. Where it has made the container, it may go on with its housekeeping for a moment;
+    /// where it has not, it hangs, and only then is it ended.
     fn decide(
         &self,
         stage: &mut Stage,
         name: &str,
         image: &ImageId,
-        before: Option<&Container>,
         at_work: AtWork,
     ) -> Result<Ended, Failure> {
         let now = self.docker.container(stage, name)?;
-        let at_work = match replaced(image, before, now) {
-            Ok(now) if now.is_running() || !before.is_some_and(Container::is_running) => {
-                match stage.await_longer(at_work, KILL_AFTER, &mut |line| Some(line.to_owned()))? {
-                    ToolEnd::Ended(_) => return Ok(Ended::ByItself),
-                    ToolEnd::AtWork(at_work) => at_work,
-                }
-            }
-            _ => at_work,
+        let at_work = match now.is_some_and(|now| now.image == *image) {
+            true => match stage.await_longer(at_work, KILL_AFTER, &mut |line| Some(line.to_owned()))? {
+                ToolEnd::Ended(_) => return Ok(Ended::ByItself),
+                ToolEnd::AtWork(at_work) => at_work,
+            },
+            false => at_work,
         };
         let why = at_work.why.clone();
         stage.kill(at_work)?;
-        stage.say(
-            Phase::Update,
-            &format!("{name}: {why}; {} was killed", self.script.display()),
-        );
+        let script = self.paths()?.1.display();
+        stage.say(Phase::Update, &format!("{name}: {why}; {script} was killed"));
         Ok(Ended::Killed(why))
     }
 
-    /// The container, when it was replaced as it should be and runs.
-    fn prove(
+    /// The script has made what it should, in the networks that the one before is in.
+    fn made(
         &self,
         stage: &mut Stage,
         name: &str,
         image: &ImageId,
         before: Option<&Container>,
         how: &Ended,
-    ) -> Result<Container, Failure> {
-        let after = self.docker.container(stage, name)?;
-        let after =
-            replaced(image, before, after).map_err(|what| Failure::Failed(what.sentence(name, how)))?;
-        self.keep_networks(stage, name, before, &after)?;
-        self.started(stage, name, before, after)
+    ) -> Result<(), Failure> {
+        let wrong = |what: Wrong| Failure::Failed(what.sentence(name, how));
+        let new = self
+            .docker
+            .container(stage, name)?
+            .ok_or_else(|| wrong(Wrong::Nothing))?;
+        if new.image != *image {
+            let what = format!(
+                "{} ({}) instead of the pulled {image}",
+                new.image,
+                new.reference()
+            );
+            return Err(wrong(Wrong::Other(what)));
+        }
+        self.keep_networks(stage, name, before, &new)
     }
 
     /// The script does not connect a container to all the networks that Unraid's page gave it, and puts it into none
@@ -151,17 +211,17 @@ impl Unraid<'_> {
         stage: &mut Stage,
         name: &str,
         before: Option<&Container>,
-        after: &Container,
+        new: &Container,
     ) -> Result<(), Failure> {
         let Some(before) = before else { return Ok(()) };
-        if after.network_mode() != before.network_mode() {
+        if new.network_mode() != before.network_mode() {
             return Err(Failure::Failed(format!(
                 "{name}: its network was {} and is {} now: see <Network> in its template",
                 before.network_mode(),
-                after.network_mode()
+                new.network_mode()
             )));
         }
-        for network in before.networks().difference(&after.networks()) {
+        for network in before.networks().difference(&new.networks()) {
             self.docker.connect(stage, network, name)?;
             stage.say(
                 Phase::Update,
@@ -171,41 +231,105 @@ impl Unraid<'_> {
         Ok(())
     }
 
-    /// The script starts only what was running; a deploy is to have it live.
-    fn started(
-        &self,
-        stage: &mut Stage,
-        name: &str,
-        before: Option<&Container>,
-        after: Container,
-    ) -> Result<Container, Failure> {
-        if after.is_running() {
-            return Ok(after);
+    /// Has the script make the container `name` as it stood, from its restored template.
+    pub fn make_again(&self, stage: &mut Stage, name: &str, stood: &Stood) -> Result<(), Failure> {
+        let more: &[&str] = match stood.life {
+            Life::Stopped => &[],
+            Life::Running | Life::Healthy => &[START_IT],
+        };
+        let how = self.run_script(stage, name, more, &stood.image)?;
+        match self.docker.container(stage, name)? {
+            Some(made) if made.image == stood.image => Ok(()),
+            Some(other) => {
+                let what = format!(
+                    "{} ({}) instead of {}",
+                    other.image,
+                    other.reference(),
+                    stood.image
+                );
+                Err(Failure::Failed(Wrong::Other(what).sentence(name, &how)))
+            }
+            None => Err(Failure::Failed(Wrong::Nothing.sentence(name, &how))),
         }
-        if before.is_some_and(Container::is_running) || !after.state.error.is_empty() {
-            self.docker.say_log(stage, name);
-            return Err(Failure::Failed(format!(
-                "{name}: replaced, but it is {}",
-                after.describe()
-            )));
-        }
-        stage.say(
-            Phase::Update,
-            &format!("{name}: was not running before; starting it"),
-        );
-        self.docker.start(stage, name)?;
-        Ok(after)
     }
 
-    fn tool(&self, name: &str) -> Tool {
-        Tool {
-            program: self.script.to_owned(),
-            arguments: vec![name.into()],
-            environment: self.environment.to_vec(),
-            deadline: UPDATE_TOOL_DEADLINE,
+    fn tool(&self, name: &str, more: &[&str]) -> Result<Tool, Failure> {
+        Ok(Tool {
+            program: self.paths()?.1.to_owned(),
+            arguments: [&[name], more].concat().iter().map(Into::into).collect(),
+            environment: self.config.environment.clone(),
+            deadline: self.config.update_max_wait,
             ending: Ending::NeverMidway,
             stdin: None,
-        }
+        })
+    }
+}
+
+/// Puts a template back. Where it holds exactly what we wrote, every byte of before comes back; where somebody else has
+/// edited it since, only the image it names; where it cannot be read at all, or is gone, all of it.
+pub fn restore(stage: &mut Stage, name: &str, sheet: &Sheet) -> Result<(), Failure> {
+    let path = sheet.path.display();
+    let there = files::optional(files::read_bounded(&sheet.path, crate::limits::MAX_TEMPLATE));
+    let there =
+        there.map_err(|error| Failure::Failed(files::describe(&error, "read the template", &sheet.path)))?;
+    let ours = written(sheet).map_err(Failure::Failed)?;
+    let before = sheet.text.as_bytes();
+    let (bytes, said) = match &there {
+        Some(there) if there == before => return Ok(()),
+        Some(there) if *there == ours => (before.to_vec(), "is as it was"),
+        Some(there) => match renamed_back(there, sheet) {
+            Some(Ok(bytes)) if bytes == *there => return Ok(()),
+            Some(Ok(bytes)) => (
+                bytes,
+                "was edited by somebody else since: only its image is as it was",
+            ),
+            Some(Err(why)) => {
+                let sentence =
+                    format!("{name}: {path} was edited by somebody else since, and is left alone: {why}");
+                return Err(Failure::Failed(sentence));
+            }
+            None => (before.to_vec(), "could not be read any more: it is as it was"),
+        },
+        None => (before.to_vec(), "was gone: it is as it was"),
+    };
+    match there {
+        Some(there) => folder::write(&sheet.path, &there, &bytes).map_err(Failure::Failed)?,
+        None => files::replace(&sheet.path, &bytes, 0o600, Durability::Durable)
+            .map_err(|error| Failure::Failed(files::describe(&error, "write the template", &sheet.path)))?,
+    }
+    failpoint!("template-restored");
+    stage.say(Phase::Rollback, &format!("{name}: {path} {said}"));
+    Ok(())
+}
+
+/// What somebody else has made of a template, with the image that it named before; `None` where it is no template.
+fn renamed_back(there: &[u8], sheet: &Sheet) -> Option<Result<Vec<u8>, String>> {
+    let now = Template::read(there).ok()?;
+    let before = Template::read(sheet.text.as_bytes()).ok()?;
+    Some(now.with_repository_of(&before, &sheet.image))
+}
+
+/// The bytes that we write into a template.
+fn written(sheet: &Sheet) -> Result<Vec<u8>, String> {
+    let template = Template::read(sheet.text.as_bytes()).map_err(|broken| broken.to_string())?;
+    template.with_version(&sheet.image, &sheet.version)
+}
+
+/// The script reads the template by itself: what it reads must name what was pulled.
+fn still_ours(sheet: &Sheet) -> Result<(), Failure> {
+    let described = |why: String| {
+        let path = sheet.path.display();
+        Failure::Failed(format!(
+            "the template {path} was changed by somebody else just now: {why}; try again"
+        ))
+    };
+    let now = files::read_bounded(&sheet.path, crate::limits::MAX_TEMPLATE)
+        .map_err(|error| described(error.to_string()))?;
+    let template = Template::read(&now).map_err(|broken| described(broken.to_string()))?;
+    let expected = format!("{}:{}", sheet.image, sheet.version);
+    match template.reference(&sheet.image).map_err(described)? {
+        now if now == expected => Ok(()),
+        other => Err(described(format!("it names {other}"))),
     }
 }
 
@@ -229,26 +353,20 @@ enum Ended {
 /// What is not as it should be after the script.
 #[derive(Debug, PartialEq, Eq)]
 enum Wrong {
-    /// There was a container and is none.
-    Removed,
-    /// There was none and is none.
-    NotMade,
-    /// It is the same as before.
-    Same(String),
-    /// It runs another image.
+    /// There is no container.
+    Nothing,
+    /// There is one of another image.
     Other(String),
 }
 
 impl Wrong {
     fn sentence(&self, name: &str, how: &Ended) -> String {
         let (what, hint) = match self {
-            Wrong::Removed => (
-                "removed it and made no new one".into(),
-                ": its template's settings were refused by docker, see Unraid's Docker page",
+            Wrong::Nothing => (
+                "made no container".to_owned(),
+                ": were its template's settings refused by docker? see Unraid's Docker page",
             ),
-            Wrong::NotMade => ("made no container".into(), ": see Unraid's Docker page"),
-            Wrong::Same(id) => (format!("did not replace it: it still is {id}"), ""),
-            Wrong::Other(what) => (format!("started {what}"), ""),
+            Wrong::Other(what) => (format!("made {what}"), ""),
         };
         match how {
             Ended::ByItself => format!("{name}: update_container {what}{hint}"),
@@ -257,29 +375,4 @@ impl Wrong {
             }
         }
     }
-}
-
-/// The container, if it was replaced by one that runs `image`.
-fn replaced(
-    image: &ImageId,
-    before: Option<&Container>,
-    after: Option<Container>,
-) -> Result<Container, Wrong> {
-    let Some(after) = after else {
-        return Err(match before {
-            Some(_) => Wrong::Removed,
-            None => Wrong::NotMade,
-        });
-    };
-    if before.is_some_and(|before| before.id == after.id) {
-        return Err(Wrong::Same(short_id(&after.id).to_owned()));
-    }
-    if after.image != *image {
-        return Err(Wrong::Other(format!(
-            "{} ({}) instead of the pulled {image}",
-            after.image,
-            after.reference()
-        )));
-    }
-    Ok(after)
 }

@@ -82,9 +82,22 @@ impl<'a> Template<'a> {
     /// # Errors
     /// Those of [`Template::reference`].
     pub fn with_version(&self, image: &str, version: &str) -> Result<Vec<u8>, String> {
+        self.with_inside(image, &format!("{image}:{version}"))
+    }
+
+    /// The template with the text of its `<Repository>` as `other` has it, byte for byte.
+    ///
+    /// # Errors
+    /// Those of [`Template::reference`], for either.
+    pub fn with_repository_of(&self, other: &Template<'_>, image: &str) -> Result<Vec<u8>, String> {
+        let inside = other.repository(image)?.inside.clone();
+        self.with_inside(image, &other.text[inside])
+    }
+
+    fn with_inside(&self, image: &str, text: &str) -> Result<Vec<u8>, String> {
         let inside = &self.repository(image)?.inside;
         let (before, after) = (&self.text[..inside.start], &self.text[inside.end..]);
-        Ok(format!("{before}{image}:{version}{after}").into_bytes())
+        Ok(format!("{before}{text}{after}").into_bytes())
     }
 
     fn repository(&self, image: &str) -> Result<&Repository, String> {

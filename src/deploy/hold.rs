@@ -1,0 +1,76 @@
+//! After all containers are healthy: each must have run for a while without a restart before the deploy counts.
+//!
+//! A version that answers once and dies a few seconds later would pass every probe. The time counts from when each became
+//! healthy, so that with several containers most of it has passed already.
+
+use std::time::{Duration, Instant};
+
+use super::{Deploy, Way};
+use crate::config::Container;
+use crate::deploy::docker::since;
+use crate::event::Phase;
+use crate::limits::{DOCKER_QUICK, LOOK_INTERVAL};
+use crate::run::{Failure, Stage};
+
+/// A container when it had just become healthy.
+pub(super) struct Healthy {
+    name: String,
+    id: String,
+    restarts: u32,
+    at: Instant,
+}
+
+impl Deploy<'_> {
+    /// Writes down how a container is that has become healthy.
+    pub(super) fn watch(&self, stage: &mut Stage, container: &Container) -> Result<(), Failure> {
+        if let Way::Command(_) = self.way {
+            return Ok(());
+        }
+        let name = &container.name;
+        let now = self.docker.container(stage, name)?;
+        let now = now.ok_or_else(|| Failure::Failed(format!("{name}: was healthy and is gone")))?;
+        self.healthy.borrow_mut().push(Healthy {
+            name: name.clone(),
+            id: now.id,
+            restarts: now.restart_count,
+            at: Instant::now(),
+        });
+        Ok(())
+    }
+
+    /// Waits until every container has been up for long enough.
+    pub(super) fn hold(&self, stage: &mut Stage) -> Result<(), Failure> {
+        let start = Instant::now();
+        loop {
+            let mut left = Duration::ZERO;
+            for healthy in self.healthy.borrow().iter() {
+                self.is_steady(stage, healthy)?;
+                let until = healthy.at + self.config.deploy.health.steady;
+                left = left.max(until.saturating_duration_since(Instant::now()));
+            }
+            if left.is_zero() {
+                break;
+            }
+            stage.pause(left.min(LOOK_INTERVAL))?;
+        }
+        stage.say(Phase::Health, &format!("steady after {}", since(start)));
+        Ok(())
+    }
+
+    fn is_steady(&self, stage: &mut Stage, healthy: &Healthy) -> Result<(), Failure> {
+        let name = &healthy.name;
+        let what = match self.docker.container(stage, name)? {
+            None => "it is gone".to_owned(),
+            Some(now) if now.id != healthy.id => "somebody has replaced it".to_owned(),
+            Some(now) if !now.is_running() || now.restart_count != healthy.restarts => {
+                format!("it is {}", now.describe())
+            }
+            Some(_) => return Ok(()),
+        };
+        stage.in_any_case(DOCKER_QUICK, |stage| self.docker.say_log(stage, name));
+        let after = since(healthy.at);
+        Err(Failure::Failed(format!(
+            "{name}: was healthy, and after {after} {what}"
+        )))
+    }
+}

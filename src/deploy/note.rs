@@ -1,0 +1,56 @@
+//! What is about to be changed is written down, with what it is now.
+
+use std::rc::Rc;
+
+use super::before::{Before, Life, Stood, Was};
+use super::docker::seen::Container as Seen;
+use super::{Deploy, Way, aside};
+use crate::config::Container;
+use crate::failpoint;
+use crate::run::{Failure, Stage};
+
+impl Deploy<'_> {
+    /// What `container` is, with what it is made from; on disk when this returns. The first time what an earlier deploy has
+    /// left is dealt with, so that it is the one to go back to.
+    pub(super) fn note(&self, stage: &mut Stage, container: &Container) -> Result<Rc<Was>, Failure> {
+        let name = &container.name;
+        if let Some(was) = self.noted.borrow().get(name) {
+            return Ok(Rc::clone(was));
+        }
+        let image = &self.config.deploy.image;
+        let restart = match self.way {
+            Way::Swap(swap) => Some(swap.restart(name)?),
+            Way::Unraid(_) | Way::Command(_) => None,
+        };
+        aside::tidy(self.docker, stage, name, image, restart.as_deref())?;
+        let template = match self.way {
+            Way::Unraid(unraid) => Some(unraid.sheet(stage, name, image, &self.version)?),
+            Way::Swap(_) | Way::Command(_) => None,
+        };
+        let now = self.docker.container(stage, name)?;
+        let was = Was {
+            name: name.clone(),
+            stood: now.map(|now| Stood::of(&now, self.life(container, &now))),
+            becomes: self.image()?.clone(),
+            template,
+        };
+        let entry = Before::Container(was.clone()).entry().map_err(Failure::Failed)?;
+        stage.note(entry)?;
+        failpoint!("container-noted");
+        let was = Rc::new(was);
+        self.noted.borrow_mut().insert(name.clone(), Rc::clone(&was));
+        Ok(was)
+    }
+
+    /// Whether it runs, and whether it is healthy now: what was not cannot be expected to be afterwards.
+    fn life(&self, container: &Container, now: &Seen) -> Life {
+        if !now.is_running() {
+            return Life::Stopped;
+        }
+        let health = self.health(container);
+        match health.is_some_and(|health| health.of_any_version().at_a_glance(now)) {
+            true => Life::Healthy,
+            false => Life::Running,
+        }
+    }
+}

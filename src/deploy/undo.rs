@@ -1,0 +1,268 @@
+//! Going back: [`undo`] puts everything that the journal names back to what it was, the last first.
+//!
+//! The one function for a deploy that fails and for one that died. It believes no entry to be done or not done: it looks
+//! at what is there, by ids, names and bytes, and does what is missing; so it may be killed anywhere and be called again.
+//! What it has put back is proved as a deploy is. What somebody else has changed meanwhile is left to them, and said.
+
+use serde_json::{Value, json};
+
+use crate::config::{Backend, Config};
+use crate::deploy::aside;
+use crate::deploy::before::{Before, Life, Stood, Tag, Was};
+use crate::deploy::docker::Docker;
+use crate::deploy::docker::seen::Container;
+use crate::deploy::health::Health;
+use crate::deploy::reference::short_id;
+use crate::deploy::swap::{self, Swap};
+use crate::deploy::unraid::{self, Unraid};
+use crate::event::Phase;
+use crate::failpoint;
+use crate::limits::{BACK_DEADLINE, DOCKER_QUICK, HEALTH_MARGIN, TAG_DEADLINE};
+use crate::run::{Aftermath, Failure, Stage, Undone};
+
+/// Puts back what `entries` name.
+///
+/// # Errors
+/// When docker does not answer: nothing can be said of anything then, and it must be tried again.
+pub fn undo(
+    entries: &[Value],
+    aftermath: Aftermath,
+    config: &Config,
+    stage: &mut Stage,
+) -> Result<Undone, Failure> {
+    let docker = Docker::new(&config.deploy);
+    let back = Back {
+        config,
+        docker,
+        aftermath,
+    };
+    let mut undone = Undone::default();
+    back.docker_answers(stage)?;
+    for entry in entries.iter().rev() {
+        let done = match serde_json::from_value(entry.clone()) {
+            Ok(Before::Tag(tag)) => {
+                stage.in_any_case(TAG_DEADLINE, |stage| back.tag(stage, &tag).map(|()| None))
+            }
+            Ok(Before::Container(was)) => back.container(stage, &was),
+            Err(error) => Err(Failure::Failed(format!(
+                "an entry of the journal cannot be read: {error}"
+            ))),
+        };
+        match done {
+            Ok(rolled_back) => undone.rolled_back.extend(rolled_back),
+            Err(failure) => {
+                // Not its fault, then.
+                back.docker_answers(stage)?;
+                undone.faults.push(failure.to_string());
+            }
+        }
+    }
+    Ok(undone)
+}
+
+/// Who goes back, and after what.
+#[derive(Clone, Copy)]
+struct Back<'a> {
+    config: &'a Config,
+    docker: Docker<'a>,
+    aftermath: Aftermath,
+}
+
+impl Back<'_> {
+    fn docker_answers(&self, stage: &mut Stage) -> Result<(), Failure> {
+        let version = stage.in_any_case(DOCKER_QUICK, |stage| self.docker.server_version(stage));
+        version
+            .map(drop)
+            .map_err(|failure| Failure::Failed(format!("docker does not answer: {failure}")))
+    }
+
+    fn tag(&self, stage: &mut Stage, tag: &Tag) -> Result<(), Failure> {
+        let reference = &tag.reference;
+        let now = self.docker.image(stage, reference)?.map(|image| image.id);
+        if now == tag.was {
+            return Ok(());
+        }
+        if now.as_ref().is_some_and(|now| *now != tag.becomes) {
+            stage.say(
+                Phase::Rollback,
+                &format!("{reference} was moved by somebody else since, and stays"),
+            );
+            return Ok(());
+        }
+        match &tag.was {
+            Some(was) => self.docker.tag(stage, was, reference)?,
+            None => self.docker.untag(stage, reference)?,
+        }
+        failpoint!("tag-back");
+        let is = tag
+            .was
+            .as_ref()
+            .map_or("no tag".to_owned(), |was| format!("image {was}"));
+        stage.say(Phase::Rollback, &format!("{reference} is {is} again"));
+        Ok(())
+    }
+
+    /// A container, and its template first: that is what it would be made from.
+    fn container(&self, stage: &mut Stage, was: &Was) -> Result<Option<Value>, Failure> {
+        let health = self.config.deploy.health.max_wait + HEALTH_MARGIN;
+        let given = BACK_DEADLINE + self.config.deploy.update_max_wait + health;
+        let template = match &was.template {
+            Some(sheet) => unraid::restore(stage, &was.name, sheet),
+            None => Ok(()),
+        };
+        failpoint!("template-restored");
+        let back = stage.in_any_case(given, |stage| self.container_itself(stage, was));
+        failpoint!("container-back");
+        // The container counts for more; both are told.
+        match (back, template) {
+            (Err(back), Err(template)) => Err(Failure::Failed(format!("{back}; {template}"))),
+            (back, Ok(())) => back,
+            (Ok(_), Err(template)) => Err(template),
+        }
+    }
+
+    fn container_itself(&self, stage: &mut Stage, was: &Was) -> Result<Option<Value>, Failure> {
+        let name = &was.name;
+        swap::remove_next(self.docker, stage, name)?;
+        let Some(stood) = &was.stood else {
+            stage.say(
+                Phase::Rollback,
+                &format!("{name}: there was none before; what was made, if anything, stays"),
+            );
+            return Ok(None);
+        };
+        match self.docker.container_with_id(stage, &stood.id)? {
+            Some(old) => self.bring_back(stage, was, stood, &old)?,
+            None => self.make_again(stage, was, stood)?,
+        }
+        self.prove(stage, name, stood)?;
+        stage.say(Phase::Rollback, &format!("{name}: back at {}", stood.to()));
+        Ok(Some(json!({"container": name, "to": stood.to()})))
+    }
+
+    /// The old one is there: it gets its name, its restart policy and its life back.
+    fn bring_back(
+        &self,
+        stage: &mut Stage,
+        was: &Was,
+        stood: &Stood,
+        old: &Container,
+    ) -> Result<(), Failure> {
+        let mut running = old.is_running();
+        if !old.is_named(&was.name) {
+            if running && self.aftermath == Aftermath::Interrupted {
+                // The dead run may have had it stopped just now, and dockerd may still be about to.
+                self.docker.stop(stage, &old.id)?;
+                running = false;
+            }
+            self.clear(stage, was)?;
+            self.docker.rename(stage, &old.id, &was.name)?;
+            failpoint!("old-renamed-back");
+        }
+        if old.restart_policy() != stood.restart {
+            self.docker.set_restart(stage, &old.id, &stood.restart)?;
+        }
+        failpoint!("old-policy-back");
+        match (stood.life, running) {
+            (Life::Stopped, true) => self.docker.stop(stage, &old.id)?,
+            (Life::Running | Life::Healthy, false) => self.docker.start(stage, &old.id)?,
+            _ => {}
+        }
+        failpoint!("old-started-again");
+        Ok(())
+    }
+
+    /// Removes what stands under the name, if it is what the deploy has made.
+    fn clear(&self, stage: &mut Stage, was: &Was) -> Result<(), Failure> {
+        let Some(new) = self.docker.container(stage, &was.name)? else {
+            return Ok(());
+        };
+        if new.image != was.becomes {
+            return Err(Failure::Failed(format!(
+                "{0} is {1} of {2} now, which the deploy has not made: it was left alone, and {3} is the one before",
+                was.name,
+                short_id(&new.id),
+                new.reference(),
+                aside::previous(&was.name)
+            )));
+        }
+        self.docker.remove(stage, &new.id)?;
+        failpoint!("new-removed");
+        Ok(())
+    }
+
+    /// The old one is gone, which no deploy does: a new one of the old image is made the way this host makes them.
+    fn make_again(&self, stage: &mut Stage, was: &Was, stood: &Stood) -> Result<(), Failure> {
+        let name = &was.name;
+        let now = self.docker.container(stage, name)?;
+        if now.as_ref().is_none_or(|now| now.image != stood.image) {
+            stage.say(
+                Phase::Rollback,
+                &format!("{name}: the one before was removed; making it again"),
+            );
+            match &self.config.deploy.backend {
+                Backend::Unraid { .. } => Unraid::of(&self.config.deploy).make_again(stage, name, stood)?,
+                Backend::Docker { declarations } => {
+                    let swap = Swap {
+                        docker: self.docker,
+                        declarations,
+                    };
+                    self.clear(stage, was)?;
+                    swap.make_again(stage, name, stood)?;
+                }
+                Backend::Command { .. } => {
+                    let sentence = format!("{name} was removed, and backend command cannot make it again");
+                    return Err(Failure::Failed(sentence));
+                }
+            }
+        }
+        let Some(made) = self.docker.container(stage, name)? else {
+            return Err(Failure::Failed(format!(
+                "{name} was removed and could not be made again"
+            )));
+        };
+        for network in stood
+            .networks
+            .iter()
+            .filter(|known| !made.networks().contains(known.as_str()))
+        {
+            self.docker.connect(stage, network, name)?;
+        }
+        match (stood.life, made.is_running()) {
+            (Life::Running | Life::Healthy, false) => self.docker.start(stage, name),
+            _ => Ok(()),
+        }
+    }
+
+    /// It is what it was, as far as anybody can tell.
+    fn prove(&self, stage: &mut Stage, name: &str, stood: &Stood) -> Result<(), Failure> {
+        let wrong = |what: String| Err(Failure::Failed(format!("{name} {what}")));
+        let Some(now) = self.docker.container(stage, name)? else {
+            return wrong("is gone".into());
+        };
+        if now.image != stood.image {
+            return wrong(format!("runs image {} instead of {}", now.image, stood.image));
+        }
+        if let Some(network) = stood
+            .networks
+            .iter()
+            .find(|one| !now.networks().contains(one.as_str()))
+        {
+            return wrong(format!("is not in the network {network} any more"));
+        }
+        if stood.life == Life::Stopped {
+            return Ok(());
+        }
+        if !now.is_running() {
+            self.docker.say_log(stage, name);
+            return wrong(format!("is back and does not run: it is {}", now.describe()));
+        }
+        let containers = &self.config.deploy.containers;
+        let known = containers.iter().find(|container| container.name == *name);
+        let health = known.and_then(|known| Health::of(self.config, known, Some(self.docker), ""));
+        match (stood.life, health) {
+            (Life::Healthy, Some(health)) => health.of_any_version().wait(stage),
+            _ => Ok(()),
+        }
+    }
+}
