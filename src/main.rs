@@ -76,6 +76,7 @@ fn run_role() -> io::Result<()> {
 const JOBS: run::Jobs = run::Jobs {
     plan: |order, config| deploy::plan(&order.ask, config),
     undo: deploy::undo,
+    tidy: deploy::tidy,
 };
 
 /// The settings that our starter put on standard input. It has checked them, so a complaint is its mistake.

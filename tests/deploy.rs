@@ -13,13 +13,11 @@ mod wire;
 use serde_json::{Value, json};
 
 use crate::support::curl::Answer;
-use crate::support::deployer::Setup;
-use crate::support::docker::{Containers, docker, inspect, try_docker};
+use crate::support::docker::{docker, inspect, try_docker};
 use crate::support::held::Held;
-use crate::support::host::{Host, declaration, health_url};
+use crate::support::host::{Host, Second};
 use crate::support::images::Image;
 use crate::support::process::text;
-use crate::support::{free_port, unique};
 
 /// A container's id; fails when there is none of that name.
 #[track_caller]
@@ -65,37 +63,6 @@ fn about(answer: &Answer, name: &str) -> Vec<(String, String)> {
         .filter_map(|event| Some((word(&event, "phase")?, word(&event, "message")?)))
         .filter(|(_, message)| message.contains(name))
         .collect()
-}
-
-/// One more container of a host, after the first in the order of the deploy; it runs version 1.0.0.
-struct Second {
-    name: String,
-    port: u16,
-    _gone: Containers,
-}
-
-impl Second {
-    /// Adds it to the settings, and declares it for backend `docker`.
-    fn add(setup: &mut Setup) -> Second {
-        let (name, port) = (unique("second"), free_port());
-        let gone = Containers::named(&name);
-        let first = format!("{}:1.0.0", setup.setting("DEPLOYER_IMAGE"));
-        let published = format!("127.0.0.1:{port}:8000");
-        docker(&["run", "-d", "--name", &name, "-p", &published, &first]);
-        let all = format!(
-            "{},{name}={}",
-            setup.setting("DEPLOYER_CONTAINERS"),
-            health_url(port)
-        );
-        setup.set("DEPLOYER_CONTAINERS", all);
-        let declared = declaration(port).to_string();
-        setup.folder().write(&format!("containers/{name}.json"), declared);
-        Second {
-            name,
-            port,
-            _gone: gone,
-        }
-    }
 }
 
 /// What holds after a deploy of `version` that ended with `ok`, on every backend that pulls.
@@ -207,7 +174,8 @@ fn containers_are_replaced_one_after_another_up_to_the_first_that_fails() {
     host.push("2.0.1", "status=500");
     let answer = host.deploy("2.0.1");
     let error = answer.assert_failed();
-    let expected = format!("{one}: not healthy after 1.500s: last answer: 500; {one} runs as before");
+    let expected =
+        format!("{one}: not healthy after 1.500s: last answer: 500; what was changed is back as it was");
     assert_eq!(error, expected);
     assert_eq!(id_of(two), untouched);
     let touched = about(&answer, two);

@@ -16,7 +16,11 @@ mod full_disk;
 mod gates;
 mod history;
 mod notify;
+#[cfg(feature = "failpoints")]
+mod kill_matrix;
 mod parts;
 mod privileges;
 mod queue;
 mod replay;
+mod rollback;
+mod stuck_update;

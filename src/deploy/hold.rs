@@ -10,6 +10,7 @@ use crate::config::Container;
 use crate::deploy::docker::since;
 use crate::event::Phase;
 use crate::limits::{DOCKER_QUICK, LOOK_INTERVAL};
+use crate::run::step::Spoken;
 use crate::run::{Failure, Stage};
 
 /// A container when it had just become healthy.
@@ -40,20 +41,27 @@ impl Deploy<'_> {
 
     /// Waits until every container has been up for long enough.
     pub(super) fn hold(&self, stage: &mut Stage) -> Result<(), Failure> {
-        let start = Instant::now();
+        let steady = self.config.deploy.health.steady;
+        let mut waited = false;
         loop {
             let mut left = Duration::ZERO;
             for healthy in self.healthy.borrow().iter() {
                 self.is_steady(stage, healthy)?;
-                let until = healthy.at + self.config.deploy.health.steady;
+                let until = healthy.at + steady;
                 left = left.max(until.saturating_duration_since(Instant::now()));
             }
             if left.is_zero() {
                 break;
             }
+            if !std::mem::replace(&mut waited, true) {
+                let message = format!(
+                    "waiting until each has run for {} without a restart",
+                    Spoken(steady)
+                );
+                stage.say(Phase::Health, &message);
+            }
             stage.pause(left.min(LOOK_INTERVAL))?;
         }
-        stage.say(Phase::Health, &format!("steady after {}", since(start)));
         Ok(())
     }
 

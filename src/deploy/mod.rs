@@ -43,7 +43,7 @@ use swap::{New, Swap};
 use unraid::Unraid;
 
 pub use preflight::{complaints, executable};
-pub use undo::undo;
+pub use undo::{tidy, undo};
 
 /// One deploy: what was asked for, and what the steps have found out so far.
 struct Deploy<'a> {

@@ -48,7 +48,7 @@ impl Deploy<'_> {
             return Life::Stopped;
         }
         let health = self.health(container);
-        match health.is_some_and(|health| health.of_any_version().at_a_glance(now)) {
+        match health.is_some_and(|health| health.on_the_way_back().at_a_glance(now)) {
             true => Life::Healthy,
             false => Life::Running,
         }

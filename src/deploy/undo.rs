@@ -17,7 +17,7 @@ use crate::deploy::swap::{self, Swap};
 use crate::deploy::unraid::{self, Unraid};
 use crate::event::Phase;
 use crate::failpoint;
-use crate::limits::{BACK_DEADLINE, DOCKER_QUICK, HEALTH_MARGIN, TAG_DEADLINE};
+use crate::limits::{BACK_DEADLINE, CLEANUP_DEADLINE, DOCKER_QUICK, HEALTH_MARGIN, TAG_DEADLINE};
 use crate::run::{Aftermath, Failure, Stage, Undone};
 
 /// Puts back what `entries` name.
@@ -58,6 +58,18 @@ pub fn undo(
         }
     }
     Ok(undone)
+}
+
+/// Removes the containers that were kept by a deploy which was done.
+pub fn tidy(entries: &[Value], config: &Config, stage: &mut Stage) {
+    let docker = Docker::new(&config.deploy);
+    for entry in entries {
+        if let Ok(Before::Container(was)) = serde_json::from_value(entry.clone()) {
+            stage.in_any_case(CLEANUP_DEADLINE, |stage| {
+                aside::clean_up(docker, stage, &was.name)
+            });
+        }
+    }
 }
 
 /// Who goes back, and after what.
@@ -261,7 +273,7 @@ impl Back<'_> {
         let known = containers.iter().find(|container| container.name == *name);
         let health = known.and_then(|known| Health::of(self.config, known, Some(self.docker), ""));
         match (stood.life, health) {
-            (Life::Healthy, Some(health)) => health.of_any_version().wait(stage),
+            (Life::Healthy, Some(health)) => health.on_the_way_back().wait(stage),
             _ => Ok(()),
         }
     }

@@ -245,26 +245,48 @@ impl Completer<'_> {
         }
         let journal = journal::read(self.places()).map_err(|error| broken("read the journal", &error))?;
         let journal = journal.filter(|content| content.head.run_id == dead.id);
-        let started = folder.started().map_err(unread)?;
-        let (shown, sentence) = match (&journal, started) {
-            (Some(content), _) if content.came == Came::Settled => (Shown::Status, None),
-            (Some(content), _) if !content.entries.is_empty() => {
+        match &journal {
+            Some(content) if content.came == Came::Settled => {
+                return self.tidy(dead, folder, order, log, &content.entries);
+            }
+            Some(content) if !content.entries.is_empty() => {
                 return self.put_back(dead, folder, order, log, &content.entries);
             }
+            _ => {}
+        }
+        let started = folder.started().map_err(unread)?;
+        let (shown, sentence) = match (journal, started) {
             (Some(_), _) => (
                 Shown::Status,
-                Some("interrupted while it was changing something; its log says what came last"),
+                "interrupted while it was changing something; its log says what came last",
             ),
-            (None, Some(_)) => (Shown::Status, Some("interrupted before it changed anything")),
+            (None, Some(_)) => (Shown::Status, "interrupted before it changed anything"),
             (None, None) => (
                 Shown::RunsAlone,
-                Some("interrupted before its turn came; nothing was changed"),
+                "interrupted before its turn came; nothing was changed",
             ),
         };
-        let end = died(folder, shown, sentence.map(str::to_owned)).map_err(unread)?;
+        let end = died(folder, shown, Some(sentence.to_owned())).map_err(unread)?;
         Ok((Record::new(order, end), log, None))
     }
 
+    /// Tidies up after a run that was done; it is recorded as such.
+    fn tidy(
+        &mut self,
+        dead: &Dead,
+        folder: &RunFolder,
+        order: &Order,
+        log: Log,
+        entries: &[Value],
+    ) -> Result<(Record, Log, Option<Ticket>), Failure> {
+        let (tidy, config) = (self.jobs.tidy, self.config);
+        let ((), log, ticket) = self.on_stage(dead, folder, log, |stage| tidy(entries, config, stage))?;
+        let end = died(folder, Shown::Status, None);
+        let end = end.map_err(|error| broken("its folder cannot be read", &error))?;
+        Ok((Record::new(order, end), log, Some(ticket)))
+    }
+
+    /// Puts back what a dead run has changed.
     fn put_back(
         &mut self,
         dead: &Dead,
@@ -280,8 +302,6 @@ impl Completer<'_> {
         Ok((Record::new(order, end), log, Some(ticket)))
     }
 
-    /// Puts back what a dead run has changed. From here on its ticket is ours, so that our own tools are waited for should
-    /// we die as well.
     fn go_back(
         &mut self,
         dead: &Dead,
@@ -290,6 +310,21 @@ impl Completer<'_> {
         entries: &[Value],
     ) -> Result<(Back, Log, Ticket), Failure> {
         (self.say)(&format!("going back for run {}, which was interrupted", dead.id));
+        let (jobs, config) = (self.jobs, self.config);
+        let (back, log, ticket) = self.on_stage(dead, folder, log, |stage| {
+            back::once(stage, entries, Aftermath::Interrupted, jobs, config)
+        })?;
+        Ok((back?, log, ticket))
+    }
+
+    /// Acts for a dead run. From here on its ticket is ours, so that our own tools are waited for should we die as well.
+    fn on_stage<T>(
+        &mut self,
+        dead: &Dead,
+        folder: &RunFolder,
+        log: Log,
+        act: impl FnOnce(&mut Stage) -> T,
+    ) -> Result<(T, Log, Ticket), Failure> {
         let places = self.places();
         let ticket = Ticket::of_the_dead(places, &dead.id, dead.ticket.as_ref())
             .map_err(|error| broken("take over its ticket", &error))?;
@@ -299,15 +334,9 @@ impl Completer<'_> {
         let journal = Journal::new(places, &dead.id, String::new());
         let (ears, given) = (self.interrupts.clone(), self.config.runs.run_max);
         let mut stage = Stage::new(folder.clone(), log, ears, ticket, journal, given);
-        let back = back::once(
-            &mut stage,
-            entries,
-            Aftermath::Interrupted,
-            self.jobs,
-            self.config,
-        );
+        let result = act(&mut stage);
         let (log, ticket, _) = stage.leave();
-        back.map(|back| (back, log, ticket))
+        Ok((result, log, ticket))
     }
 }
 

@@ -96,6 +96,7 @@ const JOBS: Jobs = Jobs {
         }
         Ok(undone)
     },
+    tidy: |_, _, stage| stage.say(Phase::Cleanup, "tidied"),
 };
 
 /// A run that died after it had written down these words.

@@ -20,6 +20,8 @@ pub struct Jobs {
     /// An error is one of the whole: that it cannot be done now and may be later. What goes wrong with a part stands in
     /// [`Undone::faults`].
     pub undo: fn(&[Value], Aftermath, &Config, &mut Stage) -> Result<Undone, Failure>,
+    /// Tidies up after a run that was done, and died before it could do that itself. Nothing depends on it.
+    pub tidy: fn(&[Value], &Config, &mut Stage),
 }
 
 /// After what something is put back.

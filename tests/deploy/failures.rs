@@ -5,6 +5,7 @@ use super::{id_of, image_of, messages};
 use crate::support::curl::Answer;
 use crate::support::docker::{docker, inspect};
 use crate::support::host::Host;
+use serde_json::json;
 
 /// Deploys a version that misbehaves in these words; what was said, and the error without the name of its container.
 #[track_caller]
@@ -20,16 +21,18 @@ fn fail(host: &Host, version: &str, words: &str) -> (Answer, String) {
 /// With backend `docker` the one before is the same container as ever, and nothing else is left.
 #[track_caller]
 fn assert_back(host: &Host, before: &str, error: &str) {
-    assert!(
-        error.ends_with(&format!("; {} runs as before", host.name)),
-        "{error}"
-    );
+    assert!(error.ends_with("; what was changed is back as it was"), "{error}");
     assert_eq!(id_of(&host.name), before);
     assert_eq!(host.live_version().as_deref(), Some("1.0.0"));
     assert_eq!(host.containers.names(), [host.name.as_str()]);
     let policy = &inspect(&host.name).expect("a container")["HostConfig"]["RestartPolicy"]["Name"];
-    assert_eq!(policy, "unless-stopped", "it comes back when the host does");
-    assert_eq!(host.deployer.status().expect("a status")["status"], "fail");
+    assert_eq!(policy, "on-failure", "as before, and not as a kept one's");
+    let status = host.deployer.status().expect("a status");
+    assert_eq!(status["status"], "fail");
+    assert_eq!(
+        status["rolled_back"],
+        json!([{"container": host.name, "to": "1.0.0"}])
+    );
 }
 
 #[test]
@@ -63,7 +66,7 @@ fn with_docker_a_version_that_ends_at_once_is_not_waited_for() {
     let before = id_of(&host.name);
     let (answer, error) = fail(&host, "2.0.1", "exit=3");
     assert!(
-        error.starts_with("not healthy: ") && error.contains("exit status 3, restarted "),
+        error.starts_with("not healthy: ") && error.contains("restarted "),
         "{error}"
     );
     assert_back(&host, &before, &error);
@@ -96,72 +99,63 @@ fn with_docker_a_version_that_cannot_start_is_told_in_dockers_words() {
 }
 
 #[test]
-fn on_unraid_an_unhealthy_version_is_told_with_what_it_last_said() {
+fn on_unraid_an_unhealthy_version_is_told_and_the_one_before_is_put_back() {
     let host = Host::unraid_with(|setup| {
         setup.set("DEPLOYER_HEALTH_MAX_WAIT", "1200ms");
     });
+    let before = id_of(&host.name);
     let (_, error) = fail(&host, "2.0.1", "status=500");
-    assert_eq!(error, "not healthy after 1.200s: last answer: 500");
+    assert!(
+        error.starts_with("not healthy after 1.200s: last answer: 500; "),
+        "{error}"
+    );
+    assert_back(&host, &before, &error);
     // Without a restart policy it stays down, so nobody waits for it; who sees it first, the proof after the script or
     // the wait for health, is a matter of luck.
     let (answer, error) = fail(&host, "2.0.2", "exit=3");
     assert!(error.contains("exited with status 3"), "{error}");
+    assert_back(&host, &before, &error);
     let log = format!("{}: engram 2.0.2: cannot start, exit 3", host.name);
     assert!(messages(&answer, "logs").contains(&log), "{answer:#?}");
 }
 
 #[test]
-fn on_unraid_nothing_that_update_container_does_wrong_passes_for_a_deploy() {
+fn on_unraid_nothing_that_update_container_does_wrong_costs_the_one_before() {
     let host = Host::unraid();
     let unraid = host.unraid.as_ref().expect("Unraid's part");
-    let wrong = |word: &str| {
+    let (before, template) = (id_of(&host.name), unraid.read(&host.name));
+    let first = image_of(&host.name);
+    let other = format!("update_container made {} ", &first[..19]);
+    for (word, expected) in [
+        ("nothing", "update_container made no container: "),
+        ("remove-only", "update_container made no container: "),
+        ("wrong-image", other.as_str()),
+    ] {
         unraid.behave(word);
+        let started = started_at(&host.name);
         let answer = host.deploy("2.0.0");
         assert!(
             !answer.phases().contains(&"health".to_owned()),
             "{word}: {answer:#?}"
         );
         let error = answer.assert_failed();
-        let why = error
-            .strip_prefix(&format!("{}: ", host.name))
-            .expect("the name first")
-            .to_owned();
-        (why, error)
-    };
-    let before = id_of(&host.name);
-    let expected = format!(
-        "update_container did not replace it: it still is {}",
-        &before[..12]
-    );
-    assert_eq!(wrong("nothing").0, expected);
-    assert_eq!(id_of(&host.name), before);
-
-    let first = image_of(&host.name);
-    let (error, _) = wrong("wrong-image");
-    let expected = format!("update_container started {} ", &first[..19]);
-    assert!(
-        error.starts_with(&expected) && error.contains(" instead of the pulled sha256:"),
-        "{error}"
-    );
-
-    assert_eq!(wrong("not-started").0, "replaced, but it is created");
-    docker(&["start", &host.name]);
-    let (error, _) = wrong("remove-only");
-    assert!(
-        error.starts_with("update_container removed it and made no new one: "),
-        "{error}"
-    );
-    assert!(inspect(&host.name).is_none());
-
-    // The next deploy mends it: the script makes a container and, because none ran before, does not start it.
+        let expected = format!("{}: {expected}", host.name);
+        assert!(error.starts_with(&expected), "{word}: {error}");
+        assert_back(&host, &before, &error);
+        assert_eq!(unraid.read(&host.name), template);
+        assert_eq!(
+            started_at(&host.name),
+            started,
+            "{word}: it was never even stopped"
+        );
+    }
+    // The next deploy is none the worse for it, and starts a container that did not run before.
     unraid.behave("");
-    let answer = host.deploy("2.0.0");
-    answer.assert_ok();
-    let said = messages(&answer, "update");
-    assert!(
-        said.iter()
-            .any(|line| line.ends_with("was not running before; starting it")),
-        "{said:?}"
-    );
+    docker(&["stop", &host.name]);
+    host.deploy("2.0.0").assert_ok();
     assert_eq!(host.live_version().as_deref(), Some("2.0.0"));
+}
+
+fn started_at(name: &str) -> String {
+    inspect(name).expect("a container")["State"]["StartedAt"].to_string()
 }

@@ -67,7 +67,7 @@ impl Setup {
             ("DEPLOYER_CONTAINERS", "engram".into()),
             ("DEPLOYER_HEALTH_POLL_INTERVAL", "200ms".into()),
             ("DEPLOYER_HEALTH_MAX_WAIT", "10s".into()),
-            ("DEPLOYER_HEALTH_STEADY", "20ms".into()),
+            ("DEPLOYER_HEALTH_STEADY", "10ms".into()),
         ];
         setup.settings = settings.map(|(name, value)| (name.to_string(), value)).into();
         setup.choose_port();

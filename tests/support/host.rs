@@ -6,7 +6,7 @@ use super::docker::{Containers, docker};
 use super::images::Image;
 use super::oidc::Issuer;
 use super::registry::Registry;
-use super::template::Unraid;
+use super::template::{Unraid, template_text};
 use serde_json::{Value, json};
 use std::process::Command;
 
@@ -75,15 +75,7 @@ impl Host {
         let (name, port) = (super::unique("app"), super::free_port());
         let containers = Containers::named(&name);
         let first = format!("{image}:1.0.0");
-        docker(&[
-            "run",
-            "-d",
-            "--name",
-            &name,
-            "-p",
-            &format!("127.0.0.1:{port}:8000"),
-            &first,
-        ]);
+        run_first(&name, port, &first);
         let issuer = Issuer::start();
         let mut setup = Setup::new(&issuer);
         setup.set("DEPLOYER_PULL", "on").set("DEPLOYER_IMAGE", &image);
@@ -116,18 +108,78 @@ impl Host {
 
     /// What the container's health URL says its version is.
     pub fn live_version(&self) -> Option<String> {
-        let output = Command::new("curl")
-            .args(["-s", "--max-time", "5", &health_url(self.port)])
-            .output()
-            .ok()?;
-        let health: Value = serde_json::from_slice(&output.stdout).ok()?;
-        health["version"].as_str().map(str::to_string)
+        version_at(self.port)
     }
 
     /// Pushes a version that misbehaves in the words of `app.rs`.
     pub fn push(&self, version: &str, words: &str) {
         Image::of(version).behaving(words).push(&self.registry.image());
     }
+}
+
+/// One more container of a host, after the first in the order of the deploy; it runs version 1.0.0.
+pub struct Second {
+    /// Its name.
+    pub name: String,
+    /// The port of loopback that it publishes.
+    pub port: u16,
+    /// Containers with its name, or one derived from it.
+    pub containers: Containers,
+}
+
+impl Second {
+    /// Adds it to the settings, with a declaration or a template, as the backend wants it.
+    pub fn add(setup: &mut Setup) -> Second {
+        let (name, port) = (super::unique("second"), super::free_port());
+        let containers = Containers::named(&name);
+        let first = format!("{}:1.0.0", setup.setting("DEPLOYER_IMAGE"));
+        run_first(&name, port, &first);
+        let all = format!(
+            "{},{name}={}",
+            setup.setting("DEPLOYER_CONTAINERS"),
+            health_url(port)
+        );
+        setup.set("DEPLOYER_CONTAINERS", all);
+        if setup.setting("DEPLOYER_BACKEND") == "unraid" {
+            let folder = std::path::PathBuf::from(setup.setting("DEPLOYER_TEMPLATE_DIR"));
+            let text = template_text(&name, &first, port);
+            std::fs::write(folder.join(format!("my-{name}.xml")), text).expect("writing a template");
+        } else {
+            let declared = declaration(port).to_string();
+            setup.folder().write(&format!("containers/{name}.json"), declared);
+        }
+        Second {
+            name,
+            port,
+            containers,
+        }
+    }
+}
+
+/// Runs a container, with a restart policy that is neither the default nor what a declaration means by none.
+fn run_first(name: &str, port: u16, image: &str) {
+    let published = format!("127.0.0.1:{port}:8000");
+    docker(&[
+        "run",
+        "-d",
+        "--restart",
+        "on-failure:7",
+        "--name",
+        name,
+        "-p",
+        &published,
+        image,
+    ]);
+}
+
+/// What the health URL at this port says its version is.
+pub fn version_at(port: u16) -> Option<String> {
+    let output = Command::new("curl")
+        .args(["-s", "--max-time", "5", &health_url(port)])
+        .output()
+        .ok()?;
+    let health: Value = serde_json::from_slice(&output.stdout).ok()?;
+    health["version"].as_str().map(str::to_string)
 }
 
 /// Where the application says how it is.

@@ -82,8 +82,8 @@ impl Unraid {
     }
 }
 
-/// A template with what a careless rewrite would spoil: entities, CRLF inside a text, an empty element, two spaces.
-fn template_text(name: &str, reference: &str, port: u16) -> String {
+/// The text of a template, with what a careless rewrite would spoil: entities, CRLF inside a text, an empty element, two spaces.
+pub fn template_text(name: &str, reference: &str, port: u16) -> String {
     let config = |kind: &str, target: &str, mode: &str, value: &str| {
         format!(
             "  <Config Name=\"{target}\" Target=\"{target}\" Default=\"\" Mode=\"{mode}\" Description=\"\" Type=\"{kind}\" Display=\"always\" Required=\"false\" Mask=\"false\">{value}</Config>\n"

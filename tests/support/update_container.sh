@@ -73,7 +73,7 @@ file=$(template)
 
 repository=$(first "$file" Repository)
 old_image=$(image_id "$repository")
-[ "$BEHAVE" = wrong-image ] && repository=$(docker inspect -f '{{.Config.Image}}' "$name")
+[ "$BEHAVE" = wrong-image ] && repository=$(docker inspect -f '{{.Config.Image}}' "$name-prev")
 
 # Only an error inside the stream stops it; an answer other than 200 (no such tag, registry down) does not.
 if api POST "/images/create?fromImage=$repository" | grep -q '"error":'; then

@@ -38,6 +38,8 @@ pub struct Health<'a> {
     pub subject: Subject<'a>,
     /// What counts.
     pub expect: HealthExpect,
+    /// What its lines bear.
+    pub phase: Phase,
     /// The version that it must say.
     pub version: &'a str,
 }
@@ -73,17 +75,23 @@ impl<'a> Health<'a> {
             container,
             subject,
             expect: config.deploy.health.expect,
+            phase: Phase::Health,
             version,
         })
     }
 
-    /// Any version will do: one that was there before need not say which it is.
-    pub fn of_any_version(self) -> Self {
+    /// As it is judged on the way back: any version will do, since one that was there before need not say which it is.
+    pub fn on_the_way_back(self) -> Self {
         let expect = match self.expect {
             HealthExpect::Version => HealthExpect::Status,
             other => other,
         };
-        Self { expect, ..self }
+        let phase = Phase::Rollback;
+        Self {
+            expect,
+            phase,
+            ..self
+        }
     }
 
     /// Whether it is healthy at this moment, as far as one look can tell; a container without a health check is when it
@@ -203,7 +211,7 @@ impl<'a> Health<'a> {
     }
 
     fn say(&self, stage: &mut Stage, message: &str) {
-        stage.say(Phase::Health, &format!("{}: {message}", self.container.name));
+        stage.say(self.phase, &format!("{}: {message}", self.container.name));
     }
 
     fn failed(&self, stage: &mut Stage, why: &str) -> Failure {

@@ -113,13 +113,13 @@ impl<'a> Unraid<'a> {
             return Err(Failure::Failed(sentence));
         }
         still_ours(template)?;
+        if let Some(before) = &before {
+            aside::set_aside(self.docker, stage, name, &before.id)?;
+        }
         stage.say(
             Phase::Update,
             &format!("{name}: {} is at work", self.paths()?.1.display()),
         );
-        if let Some(before) = &before {
-            aside::set_aside(self.docker, stage, name, &before.id)?;
-        }
         let how = self.run_script(stage, name, &[], image)?;
         failpoint!("script-ended");
         stage.in_any_case(PROOF_DEADLINE, |stage| {
