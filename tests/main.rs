@@ -15,9 +15,9 @@ mod front;
 mod full_disk;
 mod gates;
 mod history;
-mod notify;
 #[cfg(feature = "failpoints")]
 mod kill_matrix;
+mod notify;
 mod parts;
 mod privileges;
 mod queue;

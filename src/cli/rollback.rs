@@ -5,8 +5,6 @@
 
 use std::path::Path;
 
-use serde_json::Value;
-
 use crate::cli::args::{Effect, Form};
 use crate::cli::deploy;
 use crate::cli::given;
@@ -149,9 +147,10 @@ fn what(record: &Record) -> String {
     )
 }
 
+/// All that the run had changed was put back; that may be nothing but a tag.
 fn was_put_back(record: &Record) -> bool {
-    let list = record.outcome.more.get("rolled_back").and_then(Value::as_array);
-    list.is_some_and(|list| !list.is_empty())
+    let more = &record.outcome.more;
+    more.contains_key("rolled_back") && !more.contains_key("rollback_failed")
 }
 
 #[cfg(test)]
@@ -183,11 +182,15 @@ mod tests {
         let end = End {
             error: (!matches!(how, "" | "dry")).then(|| "no luck".to_owned()),
             more: match how {
-                "back" => [("rolled_back".to_owned(), json!([{"container": "a", "to": "1"}]))]
-                    .into_iter()
-                    .collect(),
-                _ => Default::default(),
-            },
+                "back" => json!({"rolled_back": []}),
+                "stuckhalf" => {
+                    json!({"rolled_back": [{"container": "a", "to": "1"}], "rollback_failed": true})
+                }
+                _ => json!({}),
+            }
+            .as_object()
+            .cloned()
+            .unwrap_or_default(),
             started: finished,
             finished,
             shown: match how {
@@ -227,6 +230,7 @@ mod tests {
             // What is live is neither old nor new.
             ("1 2 3half", "2"),
             ("1 2 3half 4early", "2"),
+            ("1 2 3stuckhalf", "2"),
             ("1 2 3half 4back", "2"),
             ("1 2 3half 2", "1"),
             ("1 2 3half 3", "2"),
