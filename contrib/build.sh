@@ -10,8 +10,11 @@ machine=$(uname -m)
 flags='-C target-feature=+crt-static'
 if [ "$machine" = x86_64 ]; then
     # What the toolchain's own linker, LLD, can do for a smaller file, of which every process keeps less in memory:
-    # relocations in their short form (glibc 2.36 or newer applies them), and one copy of functions that are equal.
-    flags="$flags -C link-arg=-Wl,-z,pack-relative-relocs -C link-arg=-Wl,--icf=all"
+    # relocations in their short form (glibc 2.36 or newer applies them), one copy of functions that are equal, and no
+    # tables for unwinding.
+    for option in -z,pack-relative-relocs --icf=all --no-eh-frame-hdr -T,contrib/no-unwinding.ld; do
+        flags="$flags -C link-arg=-Wl,$option"
+    done
 fi
 RUSTFLAGS=$flags cargo build --locked --release --target "$machine-unknown-linux-gnu" --bin engram-deployer >&2
 program=${CARGO_TARGET_DIR:-target}/$machine-unknown-linux-gnu/release/engram-deployer

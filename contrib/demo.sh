@@ -91,7 +91,7 @@ need "$how" cc=build-essential curl=curl openssl=openssl flock=util-linux docker
     docker-registry=docker-registry
 
 say "Building the daemon, the issuer, and an application to deploy"
-note "A debug build, as the tests use it: about a minute the first time."
+note "A debug build, as the tests use it: a minute or two the first time."
 attended cargo build --locked --bin engram-deployer --example issuer || die "cargo could not build"
 program=${CARGO_TARGET_DIR:-target}/debug/engram-deployer
 build_app

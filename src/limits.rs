@@ -207,7 +207,17 @@ pub const TEMPLATE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Waits before a pull is tried again whose failure may pass by itself. A registry that restarts takes seconds; an
 /// outage is for CI to try again.
-pub const PULL_AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
+pub const PULL_AGAIN: [Duration; 3] = [
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+    Duration::from_secs(6),
+];
+
+/// cosign: a few requests to the registry and to the transparency log.
+pub const COSIGN_DEADLINE: Duration = Duration::from_secs(2 * 60);
+
+/// Whether every container is there already: some looks at each, of which one may wait for [`STEADY`].
+pub const ALREADY_DEADLINE: Duration = Duration::from_secs(2 * 60);
 
 /// Stopping a container. It has a stop timeout of its own (10 s unless it was given another) after which docker kills.
 pub const STOP_DEADLINE: Duration = Duration::from_secs(3 * 60);
@@ -291,6 +301,10 @@ pub const BACK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Between two starts of a recovery for one follower: the first one may have met another that was just ending.
 pub const RECOVER_AGAIN: Duration = Duration::from_secs(2);
+// ---- secrets ----------------------------------------------------------------------------------------------------
+
+/// Bytes of a file with a secret. The longest registry tokens, which are JWTs, have some kilobytes.
+pub const MAX_SECRET: u64 = 16 * 1024;
 
 /// What the operator's notice command may take: a push service answers within a second, and three tries of ten seconds fit.
 pub const NOTICE_DEADLINE: Duration = Duration::from_secs(30);
@@ -305,6 +319,9 @@ pub const MOST_QUEUED: u32 = 1000;
 
 /// The most run folders that a setting may ask for: listing them is a walk through all.
 pub const MOST_KEPT_RUNS: u32 = 10_000;
+
+/// The most versions of an image that a setting may ask to keep: each is hundreds of megabytes.
+pub const MOST_KEPT_IMAGES: u32 = 1000;
 
 /// The longest time that a setting may ask for. Whoever needs a longer deploy has another problem.
 pub const LONGEST_SETTING: Duration = Duration::from_secs(24 * 3600);

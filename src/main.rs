@@ -74,7 +74,7 @@ fn run_role() -> io::Result<()> {
 
 /// What a run does.
 const JOBS: run::Jobs = run::Jobs {
-    plan: |order, config| deploy::plan(&order.ask, config),
+    plan: deploy::plan,
     undo: deploy::undo,
     tidy: deploy::tidy,
 };

@@ -196,7 +196,7 @@ fn lines_of_a_pull_reach_the_caller_while_it_happens() {
         setup.set("DEPLOYER_IMAGE", way.image());
         held = Some(way);
     });
-    let held = held.expect("a way to the registry");
+    let held = held.as_ref().expect("a way to the registry");
     let mut call = host.start_deploy(json!({"version": "2.0.0"}));
     call.wait_for("Pulling from engram");
     // Nothing can have been pulled yet, and yet the caller knows that it has begun.

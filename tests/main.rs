@@ -3,6 +3,7 @@
 mod support;
 
 mod architecture;
+mod canary;
 mod caps;
 mod ci_client;
 mod cli;
@@ -24,3 +25,4 @@ mod queue;
 mod replay;
 mod rollback;
 mod stuck_update;
+mod verify;

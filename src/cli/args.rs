@@ -81,6 +81,8 @@ pub struct Deploy {
     pub sha: Option<String>,
     /// Whether anything is to be changed.
     pub effect: Effect,
+    /// Whether containers are replaced that run that version already.
+    pub already_there: AlreadyThere,
     /// How to print the lines.
     pub form: Form,
 }
@@ -92,6 +94,15 @@ pub enum Effect {
     Real,
     /// Only checks that change nothing.
     DryRun,
+}
+
+/// What becomes of containers that run the version already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AlreadyThere {
+    /// They are left as they are.
+    Kept,
+    /// They are made anew all the same.
+    Replaced,
 }
 
 /// How to print.
@@ -187,10 +198,16 @@ fn extra(spec: &Spec, operand: Option<&str>, typed: &Typed) -> Option<String> {
 }
 
 fn deploy(version: String, typed: &mut Typed) -> Result<Deploy, UsageError> {
+    let already_there = if typed.has("--force") {
+        AlreadyThere::Replaced
+    } else {
+        AlreadyThere::Kept
+    };
     Ok(Deploy {
         version,
         sha: typed.text("--sha")?,
         effect: effect(typed),
+        already_there,
         form: typed.form(),
     })
 }
@@ -234,6 +251,7 @@ mod tests {
                 version: "0.5.61".into(),
                 sha: sha.map(str::to_owned),
                 effect,
+                already_there: AlreadyThere::Kept,
                 form,
             })
         };

@@ -161,6 +161,7 @@ pub const COMMANDS: &[Spec] = &[
         options: &[
             valued("--sha", "SHA", "the commit it was built from, for the record"),
             DRY_RUN,
+            flag("--force", None, "replace containers that run it already, too"),
             JSON,
         ],
         summary: "deploy VERSION from this host, without a token",

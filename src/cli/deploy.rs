@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use crate::cli::args::{self, Effect, Follow};
+use crate::cli::args::{self, AlreadyThere, Effect, Follow};
 use crate::cli::commands::Verb;
 use crate::cli::follow::{self, End};
 use crate::cli::given::{self, Given};
@@ -62,6 +62,7 @@ fn ask(asked: &args::Deploy) -> Result<Ask, Trouble> {
         version,
         sha: sha.transpose().map_err(senseless)?,
         dry_run: asked.effect == Effect::DryRun,
+        force: asked.already_there == AlreadyThere::Replaced,
     })
 }
 

@@ -74,6 +74,7 @@ fn line(entry: &Entry) -> String {
         version,
         sha,
         dry_run,
+        ..
     } = &order.ask;
     let not_ended = |state, started_at| Course::NotEnded {
         state,
@@ -153,6 +154,7 @@ fn row(entry: &Entry) -> Row {
         version,
         sha,
         dry_run,
+        ..
     } = &order.ask;
     let (when, mut outcome, took) = match &entry.state {
         State::Ended(record) => {
@@ -236,6 +238,7 @@ mod tests {
             version: "1.2.3".to_owned().try_into().unwrap(),
             sha: sha.map(|sha| sha.to_owned().try_into().unwrap()),
             dry_run: false,
+            force: false,
         };
         let id = RunId::parse("20260102T030405Z-0123abcd").unwrap();
         let order = Order::local(ask, &id, 0, "root", UNIX_EPOCH);

@@ -37,6 +37,7 @@ pub fn rollback(env_file: Option<&Path>, effect: Effect, form: Form) -> Result<E
         version: target.version,
         sha: target.sha,
         dry_run: effect == Effect::DryRun,
+        force: false,
     };
     deploy::carry_out(&given, ask, show)
 }
@@ -176,6 +177,7 @@ mod tests {
             version: format!("{version}.0.0").try_into().unwrap(),
             sha: None,
             dry_run: how == "dry",
+            force: false,
         };
         let finished = UNIX_EPOCH + Duration::from_secs(index as u64);
         let order = Order::local(ask, &id, 0, "root", SystemTime::now());

@@ -25,6 +25,7 @@ pub fn serve(file: Option<&Path>) -> Result<Exit, Trouble> {
     let found = Found { settings, file };
     let config = found.config()?;
     logging::start("serve", &config.log);
+    deploy::refusal(&config).map_or(Ok(()), Err)?;
     say_what_may_surprise(&found);
     places::prepare(&config.places)?;
     ensure_memory(&config)?;

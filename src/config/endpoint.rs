@@ -81,7 +81,7 @@ fn is_pull_request(reference: &str) -> bool {
 /// The shape of a request's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyRule {
-    /// `{"version":"X.Y.Z","sha":"<7-40 hex, optional>","dry_run":bool}`.
+    /// `{"version":"X.Y.Z","sha":"<7-40 hex, optional>","dry_run":bool,"force":bool}`.
     Deploy,
 }
 

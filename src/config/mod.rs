@@ -5,6 +5,7 @@
 //! program runs is for `check` and for the role that needs it.
 
 mod advice;
+mod checks;
 mod duration;
 mod endpoint;
 mod envfile;
@@ -15,11 +16,13 @@ mod reader;
 mod settings;
 mod source;
 mod table;
+mod table_checks;
 mod table_terraform;
 mod url;
 mod value;
 mod warnings;
 
+pub use checks::{Checks, Cosign, Downgrade, Login, Revision};
 pub use endpoint::{BodyRule, Endpoint, Expected, Job, Pin};
 pub use reader::Complaint;
 pub use settings::{Settings, SettingsError};
@@ -156,6 +159,11 @@ impl Places {
         self.runtime.join("slots")
     }
 
+    /// Logins of pulls that are under way: a folder for each, gone with the pull.
+    pub fn logins(&self) -> PathBuf {
+        self.runtime.join("login")
+    }
+
     /// Tickets of runs.
     pub fn queue(&self) -> PathBuf {
         self.runtime.join("queue")
@@ -182,6 +190,12 @@ pub struct DeployConfig {
     pub update_max_wait: Duration,
     /// What becomes of a deploy that fails (`DEPLOYER_ROLLBACK`).
     pub rollback: Rollback,
+    /// What must hold before anything is touched.
+    pub checks: Checks,
+    /// How docker logs in for the pull, if it does.
+    pub login: Option<Login>,
+    /// Versions of the image that stay on the host (`DEPLOYER_KEEP_IMAGES`).
+    pub keep_images: u32,
 }
 
 /// One container to deploy.

@@ -9,7 +9,7 @@ use super::{
     Account, Backend, Caps, Config, DeployConfig, Endpoint, HealthConfig, Issuer, Places, RunLimits,
     Settings, Sources,
 };
-use super::{duration, image, settings, url, value};
+use super::{checks, duration, image, settings, url, value};
 use crate::limits::{MOST_KEPT_RUNS, MOST_QUEUED, MOST_SESSIONS};
 
 /// Where programs are looked up when nobody says (inetd starts us with an empty environment).
@@ -174,6 +174,9 @@ fn deploy(r: &mut Reader, settings: &Settings) -> Option<DeployConfig> {
     let health = health(r);
     let update_max_wait = r.read("DEPLOYER_UPDATE_MAX_WAIT", duration::duration);
     let rollback = r.read("DEPLOYER_ROLLBACK", value::rollback);
+    let checks = checks::checks(r, backend.as_ref());
+    let login = checks::login(r);
+    let keep_images = checks::keep_images(r);
     Some(DeployConfig {
         image: image?,
         containers: containers?,
@@ -183,6 +186,9 @@ fn deploy(r: &mut Reader, settings: &Settings) -> Option<DeployConfig> {
         health: health?,
         update_max_wait: update_max_wait?,
         rollback: rollback?,
+        checks: checks?,
+        login: login?,
+        keep_images: keep_images?,
     })
 }
 

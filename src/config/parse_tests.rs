@@ -1,6 +1,6 @@
 use super::*;
 use crate::config::table::{self, Preset};
-use crate::config::{Container, Expected, HealthExpect, Listen, Rollback, warnings};
+use crate::config::{Container, Downgrade, Expected, HealthExpect, Listen, Revision, Rollback, warnings};
 use crate::limits;
 use std::path::PathBuf;
 
@@ -308,4 +308,61 @@ fn the_sample_file_is_a_good_configuration_once_the_required_lines_are_uncomment
         format!("{required:?}"),
         "the sample file's values are the defaults"
     );
+}
+
+#[test]
+fn what_is_checked_before_anything_is_touched_has_careful_defaults() {
+    let deploy = good(&[]).deploy;
+    assert_eq!(deploy.checks.min_free, 1 << 30);
+    assert_eq!(deploy.checks.revision, Revision::Warn);
+    assert_eq!(deploy.checks.downgrade, Downgrade::Allowed);
+    assert_eq!((deploy.checks.cosign, deploy.login), (None, None));
+    assert_eq!(deploy.keep_images, 3);
+}
+
+#[test]
+fn half_a_check_is_no_check_and_is_complained_of() {
+    for (set, missing) in [
+        (
+            &["DEPLOYER_COSIGN_PATH"][..],
+            &["DEPLOYER_COSIGN_IDENTITY", "DEPLOYER_COSIGN_ISSUER"][..],
+        ),
+        (
+            &["DEPLOYER_COSIGN_IDENTITY", "DEPLOYER_COSIGN_ISSUER"],
+            &["DEPLOYER_COSIGN_PATH"],
+        ),
+        (
+            &["DEPLOYER_REGISTRY_USERNAME"],
+            &["DEPLOYER_REGISTRY_PASSWORD_FILE"],
+        ),
+        (
+            &["DEPLOYER_REGISTRY_PASSWORD_FILE"],
+            &["DEPLOYER_REGISTRY_USERNAME"],
+        ),
+    ] {
+        let set: Vec<(&str, &str)> = set.iter().map(|name| (*name, "/x")).collect();
+        assert_eq!(names(&complaints(&with(&set))), missing);
+    }
+    let colon = with(&[
+        ("DEPLOYER_REGISTRY_USERNAME", "a:b"),
+        ("DEPLOYER_REGISTRY_PASSWORD_FILE", "/x"),
+    ]);
+    assert_eq!(names(&complaints(&colon)), ["DEPLOYER_REGISTRY_USERNAME"]);
+}
+
+#[test]
+fn an_image_that_is_never_seen_cannot_be_asked_for_its_origin() {
+    let command = [
+        ("DEPLOYER_BACKEND", "command"),
+        ("DEPLOYER_COMMAND_PATH", "/bin/true"),
+        ("DEPLOYER_COSIGN_PATH", "/x"),
+        ("DEPLOYER_COSIGN_IDENTITY", "i"),
+        ("DEPLOYER_COSIGN_ISSUER", "i"),
+        ("DEPLOYER_REQUIRE_REVISION", "on"),
+    ];
+    assert_eq!(
+        names(&complaints(&with(&command))),
+        ["DEPLOYER_REQUIRE_REVISION", "DEPLOYER_COSIGN_PATH"]
+    );
+    assert!(Config::from_settings(&with(&[&command[..], &[("DEPLOYER_PULL", "on")]].concat())).is_ok());
 }

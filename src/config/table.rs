@@ -3,6 +3,7 @@
 //! The parser takes names and defaults from here and from nowhere else; `check`, the sample environment file and the
 //! documents are compared with it by tests. A name that is not here is a typo until somebody adds it.
 
+use super::table_checks::CHECKS;
 use super::table_terraform::TERRAFORM;
 
 /// One variable.
@@ -77,7 +78,7 @@ const fn plain(
 
 /// All variables, in the order of the documents.
 pub fn variables() -> impl Iterator<Item = &'static Variable> {
-    VARIABLES.iter().chain(TERRAFORM)
+    VARIABLES.iter().chain(CHECKS).chain(TERRAFORM)
 }
 
 /// The variable called `name`.

@@ -61,6 +61,25 @@ pub(super) fn count(bounds: RangeInclusive<u32>) -> impl Fn(&str) -> Result<u32,
     }
 }
 
+/// A number of bytes: `0`, `1048576`, `500MiB`, `2GiB`. Powers of two alone, so that nobody has to ask.
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(end);
+    let factor: Option<u64> = match unit {
+        "" => Some(1),
+        "KiB" => Some(1 << 10),
+        "MiB" => Some(1 << 20),
+        "GiB" => Some(1 << 30),
+        "TiB" => Some(1 << 40),
+        _ => None,
+    };
+    let number: Option<u64> = digits.parse().ok();
+    factor
+        .zip(number)
+        .and_then(|(factor, number)| number.checked_mul(factor))
+        .ok_or_else(|| "a number of bytes such as `500MiB` or `2GiB` (KiB, MiB, GiB, TiB), or `0`".into())
+}
+
 /// A user that is not root. 4294967295 is no uid: setresuid(2) takes it for "leave it".
 pub(super) fn account(text: &str) -> Result<Account, String> {
     let should = || {
@@ -241,6 +260,34 @@ mod tests {
             "abcdefghijklmnopqrstuvwxyz0123456",
         ] {
             assert!(account(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_are_counted_in_powers_of_two() {
+        for (text, number) in [
+            ("0", 0),
+            ("7", 7),
+            ("1KiB", 1024),
+            ("500MiB", 500 << 20),
+            ("2GiB", 2 << 30),
+            ("1TiB", 1 << 40),
+        ] {
+            assert_eq!(bytes(text), Ok(number), "{text}");
+        }
+        for bad in [
+            "",
+            "GiB",
+            "1GB",
+            "1.5GiB",
+            "-1",
+            "+1",
+            "1 GiB",
+            "1gib",
+            "99999999999TiB",
+            "1GiB1",
+        ] {
+            assert!(bytes(bad).is_err(), "{bad:?}");
         }
     }
 }

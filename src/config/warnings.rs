@@ -30,6 +30,14 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
             "DEPLOYER_PULL=off is read only with DEPLOYER_BACKEND=command; the image will be pulled".into(),
         );
     }
+    if command
+        && settings.get("DEPLOYER_PULL") != Some("on")
+        && settings.get("DEPLOYER_REGISTRY_USERNAME").is_some()
+    {
+        found.push(
+            "DEPLOYER_REGISTRY_USERNAME is not read, because your command pulls by itself (DEPLOYER_PULL=off)".into(),
+        );
+    }
     found
 }
 

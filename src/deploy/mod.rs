@@ -11,9 +11,14 @@ pub mod command;
 pub mod docker;
 pub mod health;
 mod hold;
+mod image;
+mod live;
 mod note;
+mod origin;
 mod preflight;
 pub mod reference;
+pub mod retain;
+mod room;
 pub mod swap;
 mod undo;
 pub mod unraid;
@@ -28,21 +33,22 @@ use serde_json::Value;
 use crate::config::{Backend, Config, Container, DeployConfig};
 use crate::event::Phase;
 use crate::failpoint;
-use crate::gate::Ask;
+use crate::gate::{Ask, Version};
 use crate::limits::{
-    CLEANUP_DEADLINE, HEALTH_MARGIN, PREFLIGHT_DEADLINE, PULL_STEP_DEADLINE, TAG_DEADLINE, TEMPLATE_DEADLINE,
-    UPDATE_MARGIN, VERIFY_DEADLINE,
+    ALREADY_DEADLINE, CLEANUP_DEADLINE, COSIGN_DEADLINE, HEALTH_MARGIN, PREFLIGHT_DEADLINE,
+    PULL_STEP_DEADLINE, TAG_DEADLINE, TEMPLATE_DEADLINE, UPDATE_MARGIN, VERIFY_DEADLINE,
 };
-use crate::run::{Failure, Plan, Stage, Step};
+use crate::run::{Failure, Order, Origin, Plan, RunId, Stage, Step};
 use before::{Before, Was};
 use command::Command;
 use docker::Docker;
 use docker::seen::ImageId;
 use health::Health;
+use origin::Commits;
 use swap::{New, Swap};
 use unraid::Unraid;
 
-pub use preflight::{complaints, executable};
+pub use preflight::{complaints, executable, refusal};
 pub use undo::{tidy, undo};
 
 /// One deploy: what was asked for, and what the steps have found out so far.
@@ -50,8 +56,9 @@ struct Deploy<'a> {
     config: &'a Config,
     docker: Docker<'a>,
     way: Way<'a>,
-    version: String,
-    sha: Option<String>,
+    run_id: &'a RunId,
+    version: Version,
+    commits: Commits,
     /// `image:version`.
     reference: String,
     /// The digest that the registry named.
@@ -62,6 +69,8 @@ struct Deploy<'a> {
     noted: RefCell<BTreeMap<String, Rc<Was>>>,
     /// The containers that are healthy, as they were when they became so.
     healthy: RefCell<Vec<hold::Healthy>>,
+    /// What the containers ran when the run began: an image that may be gone back to.
+    before: RefCell<Vec<ImageId>>,
 }
 
 /// How containers are replaced.
@@ -72,15 +81,10 @@ enum Way<'a> {
     Command(Command<'a>),
 }
 
-/// The steps that carry out `ask`, in order.
-pub fn plan<'a>(ask: &Ask, config: &'a Config) -> Plan<'a> {
-    let Ask::Deploy {
-        version,
-        sha,
-        dry_run,
-    } = ask;
-    let sha = sha.as_ref().map(ToString::to_string);
-    let deploy = Rc::new(Deploy::new(version.to_string(), sha, config));
+/// The steps that carry out `order`, in order.
+pub fn plan<'a>(order: &'a Order, config: &'a Config) -> Plan<'a> {
+    let Ask::Deploy { dry_run, force, .. } = &order.ask;
+    let deploy = Rc::new(Deploy::new(order, config));
     let mut plan = Plan::default();
     plan.steps
         .push(deploy.looks(Phase::Preflight, PREFLIGHT_DEADLINE, Deploy::preflight));
@@ -93,8 +97,19 @@ pub fn plan<'a>(ask: &Ask, config: &'a Config) -> Plan<'a> {
             .push(deploy.looks(Phase::Pull, PULL_STEP_DEADLINE, Deploy::pull));
         plan.steps
             .push(deploy.looks(Phase::Verify, VERIFY_DEADLINE, Deploy::verify));
+        if let Some(cosign) = &config.deploy.checks.cosign {
+            plan.steps.push(
+                deploy.looks(Phase::Verify, COSIGN_DEADLINE, move |deploy, stage| {
+                    deploy.check_signature(stage, cosign)
+                }),
+            );
+        }
         plan.steps
             .push(deploy.changes(Phase::Tag, TAG_DEADLINE, Deploy::tag));
+        if !force && !matches!(deploy.way, Way::Command(_)) {
+            plan.steps
+                .push(deploy.looks(Phase::Verify, ALREADY_DEADLINE, Deploy::already_there));
+        }
     }
     let update = config.deploy.update_max_wait + UPDATE_MARGIN;
     for container in &config.deploy.containers {
@@ -118,6 +133,8 @@ pub fn plan<'a>(ask: &Ask, config: &'a Config) -> Plan<'a> {
         let deadline = config.deploy.health.steady + HEALTH_MARGIN;
         plan.steps
             .push(deploy.changes(Phase::Health, deadline, Deploy::hold));
+    }
+    if deploy.way.pulls() {
         plan.steps.push(deploy.tidies());
     }
     plan
@@ -125,19 +142,29 @@ pub fn plan<'a>(ask: &Ask, config: &'a Config) -> Plan<'a> {
 
 /// Making steps.
 impl<'a> Deploy<'a> {
-    fn new(version: String, sha: Option<String>, config: &'a Config) -> Self {
+    fn new(order: &'a Order, config: &'a Config) -> Self {
         let docker = Docker::new(&config.deploy);
+        let Ask::Deploy { version, sha, .. } = &order.ask;
+        let commits = Commits {
+            asked: sha.as_ref().map(ToString::to_string),
+            token: match &order.origin {
+                Origin::Token { claims, .. } => claims.get("sha").and_then(Value::as_str).map(str::to_owned),
+                Origin::Local { .. } => None,
+            },
+        };
         Self {
             config,
             docker,
             way: Way::of(&config.deploy, docker),
             reference: format!("{}:{version}", config.deploy.image),
-            version,
-            sha,
+            run_id: &order.run_id,
+            version: version.clone(),
+            commits,
             digest: OnceCell::new(),
             image: OnceCell::new(),
             noted: RefCell::default(),
             healthy: RefCell::default(),
+            before: RefCell::default(),
         }
     }
 
@@ -176,6 +203,7 @@ impl<'a> Deploy<'a> {
         act: impl Fn(&Self, &mut Stage, &Container) -> Result<(), Failure> + 'a,
     ) -> Step<'a> {
         self.changes(phase, deadline, move |deploy, stage| {
+            stage.outcome_member("changed", true.into());
             act(deploy, stage, container)
         })
     }
@@ -186,7 +214,7 @@ impl<'a> Deploy<'a> {
             Way::Command(_) => None,
             _ => Some(self.docker),
         };
-        Health::of(self.config, container, docker, &self.version)
+        Health::of(self.config, container, docker, self.version.as_str())
     }
 }
 
@@ -211,39 +239,6 @@ impl<'a> Way<'a> {
 
 /// Taking steps.
 impl Deploy<'_> {
-    fn pull(&self, stage: &mut Stage) -> Result<(), Failure> {
-        stage.say(Phase::Pull, &format!("pull {}", self.reference));
-        if let Some(digest) = self.docker.pull(stage, &self.reference)? {
-            let _ = self.digest.set(digest);
-        }
-        Ok(())
-    }
-
-    /// What is on this host now must be what the registry just named: another pull may have moved the tag meanwhile.
-    fn verify(&self, stage: &mut Stage) -> Result<(), Failure> {
-        let reference = &self.reference;
-        let Some(image) = self.docker.image(stage, reference)? else {
-            let sentence =
-                format!("{reference} was pulled and is not on this host: was it removed just now?");
-            return Err(Failure::Failed(sentence));
-        };
-        if let Some(digest) = self.digest.get().filter(|digest| !image.has_digest(digest)) {
-            return Err(Failure::Failed(format!(
-                "{reference} is another image than the pulled {digest}: something else moved the tag; try again"
-            )));
-        }
-        stage.say(Phase::Verify, &format!("{reference} is image {}", image.id));
-        if let Some(warning) = revision_warning(image.revision(), self.sha.as_deref()) {
-            stage.say(Phase::Verify, &warning);
-        }
-        stage.outcome_member("image", image.id.as_str().into());
-        if let Some(digest) = self.digest.get() {
-            stage.outcome_member("digest", digest.as_str().into());
-        }
-        let _ = self.image.set(image.id);
-        Ok(())
-    }
-
     fn tag(&self, stage: &mut Stage) -> Result<(), Failure> {
         let latest = format!("{}:latest", self.config.deploy.image);
         let image = self.image()?;
@@ -280,15 +275,18 @@ impl Deploy<'_> {
         if let Way::Command(command) = self.way {
             return command.update(stage, name, &self.variables());
         }
-        let (was, image) = (self.note(stage, container)?, self.image()?);
+        let was = self.note(stage, container)?;
         match (self.way, &was.template) {
-            (Way::Unraid(unraid), Some(template)) => unraid.update(stage, &was, template),
+            (Way::Unraid(unraid), Some(template)) => {
+                self.hold_tag(stage)?;
+                unraid.update(stage, &was, template)
+            }
             (Way::Swap(swap), _) => {
                 let new = New {
                     name,
-                    reference: &self.reference,
-                    image,
-                    version: &self.version,
+                    reference: &self.fixed_reference()?,
+                    image: self.image()?,
+                    version: self.version.as_str(),
                 };
                 swap.update(stage, &new)
             }
@@ -306,34 +304,23 @@ impl Deploy<'_> {
     }
 
     fn clean_up(&self, stage: &mut Stage) -> Result<(), Failure> {
-        let containers = self.config.deploy.containers.iter();
-        containers.for_each(|container| aside::clean_up(self.docker, stage, &container.name));
-        Ok(())
-    }
-
-    /// What was pulled and verified.
-    fn image(&self) -> Result<&ImageId, Failure> {
-        let known = self.image.get();
-        known.ok_or_else(|| Failure::failed("no image was verified: the steps are in the wrong order"))
+        if !matches!(self.way, Way::Command(_)) {
+            let containers = self.config.deploy.containers.iter();
+            containers.for_each(|container| aside::clean_up(self.docker, stage, &container.name));
+        }
+        self.remove_old_images(stage)
     }
 
     /// What the operator's command is told.
     fn variables(&self) -> Vec<(String, String)> {
         let mut variables = vec![
             ("DEPLOYER_IMAGE_REF".to_owned(), self.reference.clone()),
-            ("DEPLOYER_VERSION".to_owned(), self.version.clone()),
+            ("DEPLOYER_VERSION".to_owned(), self.version.to_string()),
         ];
-        variables.extend(self.sha.clone().map(|sha| ("DEPLOYER_SHA".to_owned(), sha)));
+        let sha = self.commits.asked.clone();
+        variables.extend(sha.map(|sha| ("DEPLOYER_SHA".to_owned(), sha)));
         variables
     }
-}
-
-/// An image may carry the label of its base image, so another commit is worth a word and no refusal.
-fn revision_warning(label: Option<&str>, asked: Option<&str>) -> Option<String> {
-    let (label, asked) = (label?, asked?);
-    (!label.starts_with(asked) && !asked.starts_with(label)).then(|| {
-        format!("warning: the image's label org.opencontainers.image.revision says {label}, the request says {asked}")
-    })
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ impl Deploy<'_> {
         };
         aside::tidy(self.docker, stage, name, image, restart.as_deref())?;
         let template = match self.way {
-            Way::Unraid(unraid) => Some(unraid.sheet(stage, name, image, &self.version)?),
+            Way::Unraid(unraid) => Some(unraid.sheet(stage, name, image, self.version.as_str())?),
             Way::Swap(_) | Way::Command(_) => None,
         };
         let now = self.docker.container(stage, name)?;

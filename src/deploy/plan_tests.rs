@@ -20,14 +20,19 @@ fn config(more: &[(&str, &str)]) -> Config {
     Config::from_settings(&settings).unwrap()
 }
 
-fn ask(dry_run: bool) -> Ask {
-    serde_json::from_value(serde_json::json!({"ask": "deploy", "version": "0.5.61", "dry_run": dry_run}))
+fn order(more: serde_json::Value) -> Order {
+    let mut ask = serde_json::json!({"ask": "deploy", "version": "0.5.61"});
+    ask.as_object_mut()
         .unwrap()
+        .extend(more.as_object().unwrap().clone());
+    let id = RunId::parse("20260102T030405Z-01234567").unwrap();
+    let now = std::time::SystemTime::UNIX_EPOCH;
+    Order::local(serde_json::from_value(ask).unwrap(), &id, 0, "root", now)
 }
 
 fn phases(more: &[(&str, &str)], dry_run: bool) -> Vec<Phase> {
     let config = config(more);
-    plan(&ask(dry_run), &config)
+    plan(&order(serde_json::json!({"dry_run": dry_run})), &config)
         .steps
         .iter()
         .map(|step| step.phase)
@@ -40,13 +45,14 @@ fn on_unraid_each_container_gets_its_template_then_itself_then_health() {
     assert_eq!(
         phases(&[("DEPLOYER_CONTAINERS", "aa=8000,bb")], false),
         [
-            Preflight, Pull, Verify, Tag, Template, Update, Health, Template, Update, Health, Health, Cleanup
+            Preflight, Pull, Verify, Tag, Verify, Template, Update, Health, Template, Update, Health, Health,
+            Cleanup
         ]
     );
 }
 
 #[test]
-fn with_docker_cleaning_up_comes_last() {
+fn with_docker_no_template_is_written() {
     use Phase::*;
     assert_eq!(
         phases(
@@ -57,7 +63,7 @@ fn with_docker_cleaning_up_comes_last() {
             false
         ),
         [
-            Preflight, Pull, Verify, Tag, Update, Health, Update, Health, Health, Cleanup
+            Preflight, Pull, Verify, Tag, Verify, Update, Health, Update, Health, Health, Cleanup
         ]
     );
 }
@@ -74,7 +80,7 @@ fn a_command_pulls_only_when_told_and_is_taken_at_its_word() {
     let pull = [&command[..], &[("DEPLOYER_PULL", "on")]].concat();
     assert_eq!(
         phases(&pull, false),
-        [Preflight, Pull, Verify, Tag, Update, Update, Health]
+        [Preflight, Pull, Verify, Tag, Update, Update, Health, Cleanup]
     );
     let expecting = [&command[..], &[("DEPLOYER_HEALTH_EXPECT", "container")]].concat();
     assert_eq!(
@@ -86,36 +92,50 @@ fn a_command_pulls_only_when_told_and_is_taken_at_its_word() {
 #[test]
 fn a_dry_run_only_looks_and_says_that_it_was_one() {
     let config = config(&[]);
-    let plan = plan(&ask(true), &config);
+    let order = order(serde_json::json!({"dry_run": true}));
+    let plan = plan(&order, &config);
     let phases: Vec<_> = plan.steps.iter().map(|step| (step.phase, step.effect)).collect();
     assert_eq!(phases, [(Phase::Preflight, crate::run::Effect::Looks)]);
     assert_eq!(plan.more["dry_run"], Value::Bool(true));
 }
 
 #[test]
-fn nothing_changes_before_the_tag() {
-    let config = config(&[]);
-    let plan = plan(&ask(false), &config);
+fn nothing_changes_before_the_tag_and_cleaning_up_fails_nothing() {
+    use crate::run::Effect::*;
+    let config = config(&[("DEPLOYER_CONTAINERS", "aa")]);
+    let order = order(serde_json::json!({}));
+    let plan = plan(&order, &config);
     let effects: Vec<_> = plan.steps.iter().map(|step| step.effect).collect();
-    assert_eq!(effects[..3], [crate::run::Effect::Looks; 3]);
-    let (tidies, changes) = effects[3..].split_last().unwrap();
-    assert!(
-        changes
-            .iter()
-            .all(|effect| *effect == crate::run::Effect::Changes)
+    assert_eq!(
+        effects,
+        [
+            // What could be gone back to is taken away only when nothing goes back any more.
+            Looks, Looks, Looks, Changes, Looks, Changes, Changes, Changes, Changes, Tidies
+        ]
     );
-    // What could be gone back to is taken away only when nothing goes back any more.
-    assert_eq!(*tidies, crate::run::Effect::Tidies);
 }
 
 #[test]
-fn another_commit_in_the_image_is_worth_a_warning() {
-    assert!(revision_warning(Some("abc1234def"), Some("abc1234")).is_none());
-    assert!(revision_warning(Some("abc1234"), Some("abc1234def")).is_none());
-    assert!(revision_warning(None, Some("abc1234")).is_none() && revision_warning(Some("x"), None).is_none());
-    assert!(
-        revision_warning(Some("fff"), Some("abc1234"))
-            .unwrap()
-            .contains("says fff")
-    );
+fn a_signature_is_checked_before_anything_is_touched() {
+    use crate::run::Effect::*;
+    let config = config(&[
+        ("DEPLOYER_COSIGN_PATH", "/usr/bin/cosign"),
+        ("DEPLOYER_COSIGN_IDENTITY", "https://example.org/x"),
+        ("DEPLOYER_COSIGN_ISSUER", "https://example.org"),
+    ]);
+    let order = order(serde_json::json!({}));
+    let plan = plan(&order, &config);
+    let first: Vec<_> = plan.steps.iter().take(5).map(|step| step.effect).collect();
+    assert_eq!(first, [Looks, Looks, Looks, Looks, Changes]);
+    assert_eq!(plan.steps[3].phase, Phase::Verify);
+}
+
+#[test]
+fn force_asks_not_whether_the_version_is_there_already() {
+    let config = config(&[]);
+    let [plain, forced] = [false, true].map(|force| {
+        let order = order(serde_json::json!({"force": force}));
+        plan(&order, &config).steps.len()
+    });
+    assert_eq!(plain, forced + 1);
 }

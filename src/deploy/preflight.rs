@@ -5,6 +5,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use super::docker::login;
 use super::{Deploy, Way, aside, swap};
 use crate::config::{Backend, Config, Container};
 use crate::event::Phase;
@@ -14,7 +15,7 @@ use crate::run::{Failure, Stage};
 /// and for `check`.
 pub fn complaints(config: &Config) -> Vec<String> {
     let containers = &config.deploy.containers;
-    match &config.deploy.backend {
+    let mut found: Vec<String> = match &config.deploy.backend {
         Backend::Unraid { update_container, .. } => {
             let mut found: Vec<String> = executable(update_container).err().into_iter().collect();
             found.extend(names_of_ours(containers, &[aside::previous]));
@@ -26,7 +27,16 @@ pub fn complaints(config: &Config) -> Vec<String> {
             found
         }
         Backend::Command { program, .. } => executable(program).err().into_iter().collect(),
-    }
+    };
+    let cosign = config.deploy.checks.cosign.as_ref();
+    found.extend(cosign.and_then(|cosign| executable(&cosign.program).err()));
+    found.extend(refusal(config));
+    found
+}
+
+/// What keeps the daemon from starting at all: a secret that others may read has to be taken for known.
+pub fn refusal(config: &Config) -> Option<String> {
+    login::complaint(config.deploy.login.as_ref())
 }
 
 /// Containers that have a name which a deploy gives to a container of its own.
@@ -55,6 +65,7 @@ impl Deploy<'_> {
         if self.way.pulls() {
             let version = self.docker.server_version(stage)?;
             stage.say(Phase::Preflight, &format!("docker {version} answers"));
+            self.room(stage)?;
         }
         let mut first = None;
         for container in &self.config.deploy.containers {
@@ -83,6 +94,10 @@ impl Deploy<'_> {
         });
         stage.say(Phase::Preflight, &format!("{name}: {runs}"));
         aside::is_free(self.docker, stage, name, &self.config.deploy.image)?;
+        self.before
+            .borrow_mut()
+            .extend(now.as_ref().map(|now| now.image.clone()));
+        self.check_order(stage, name, now.as_ref())?;
         match self.way {
             Way::Unraid(unraid) => unraid.check_template(stage, name, &self.config.deploy.image),
             Way::Swap(swap) => swap.check(stage, name, now.as_ref()),

@@ -15,8 +15,17 @@ pub fn without_version(reference: &str) -> &str {
 
 /// The tag of `reference`, if it has one.
 pub fn tag(reference: &str) -> Option<&str> {
+    let name = without_version(reference);
     let tagged = reference.split_once('@').map_or(reference, |(tagged, _)| tagged);
-    tagged.get(without_version(reference).len() + 1..)
+    tagged.get(name.len()..)?.strip_prefix(':')
+}
+
+/// The registry of an image, as docker's `config.json` names it: `host:port`, and a URL for Docker Hub.
+pub fn registry(image: &str) -> &str {
+    match parts(without_version(image)) {
+        (HUB, _) => "https://index.docker.io/v1/",
+        (registry, _) => registry,
+    }
 }
 
 /// Whether both name the same image, whatever their tags and digests: `redis` is `docker.io/library/redis`.
@@ -24,17 +33,22 @@ pub fn same_image(one: &str, other: &str) -> bool {
     canonical(one) == canonical(other)
 }
 
+const HUB: &str = "docker.io";
+
 fn canonical(reference: &str) -> String {
-    let name = without_version(reference);
-    let (registry, path) = match name.split_once('/') {
+    let (registry, path) = parts(without_version(reference));
+    match (registry, path.contains('/')) {
+        (HUB, false) => format!("{HUB}/library/{path}"),
+        (registry, _) => format!("{registry}/{path}"),
+    }
+}
+
+/// Registry and path of a name.
+fn parts(name: &str) -> (&str, &str) {
+    match name.split_once('/') {
+        Some(("index.docker.io", rest)) => (HUB, rest),
         Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => (first, rest),
-        _ => ("docker.io", name),
-    };
-    let hub = matches!(registry, "docker.io" | "index.docker.io");
-    match (hub, path.contains('/')) {
-        (true, false) => format!("docker.io/library/{path}"),
-        (true, true) => format!("docker.io/{path}"),
-        (false, _) => format!("{registry}/{path}"),
+        _ => (HUB, name),
     }
 }
 
@@ -70,6 +84,24 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(tag(reference), found, "{reference}");
+        }
+    }
+
+    #[test]
+    fn the_tag_and_the_registry_are_what_docker_takes_them_for() {
+        for (reference, its_tag, its_registry) in [
+            ("redis", None, "https://index.docker.io/v1/"),
+            ("docker.io/a/b:7", Some("7"), "https://index.docker.io/v1/"),
+            ("host:5000/redis", None, "host:5000"),
+            ("host:5000/redis:7@sha256:ab", Some("7"), "host:5000"),
+            ("ghcr.io/x/y@sha256:ab", None, "ghcr.io"),
+            ("sha256:ab", Some("ab"), "https://index.docker.io/v1/"),
+        ] {
+            assert_eq!(
+                (tag(reference), registry(reference)),
+                (its_tag, its_registry),
+                "{reference}"
+            );
         }
     }
 

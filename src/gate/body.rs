@@ -17,6 +17,7 @@ const NOT_AN_OBJECT: &str = "body must be a JSON object with each name once";
 const BAD_VERSION: &str = "version must match X.Y.Z semver";
 const BAD_SHA: &str = "sha must be 7 to 40 lowercase hex characters";
 const BAD_DRY_RUN: &str = "dry_run must be true or false";
+const BAD_FORCE: &str = "force must be true or false";
 
 /// What a request asks for, as one of the things that can be asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +33,9 @@ pub enum Ask {
         /// Check everything, change nothing.
         #[serde(default)]
         dry_run: bool,
+        /// Replace the containers even where that version runs already.
+        #[serde(default)]
+        force: bool,
     },
 }
 
@@ -57,12 +61,18 @@ fn deploy(members: &BTreeMap<String, Value>) -> Result<Ask, Refusal> {
     Ok(Ask::Deploy {
         version: text(members, "version", BAD_VERSION)?.ok_or_else(|| refuse(BAD_VERSION, "no version"))?,
         sha: text(members, "sha", BAD_SHA)?,
-        dry_run: match members.get("dry_run") {
-            None => false,
-            Some(Value::Bool(dry_run)) => *dry_run,
-            Some(other) => return Err(refuse(BAD_DRY_RUN, other)),
-        },
+        dry_run: switch(members, "dry_run", BAD_DRY_RUN)?,
+        force: switch(members, "force", BAD_FORCE)?,
     })
+}
+
+/// The member `name`, which is false when it is not there.
+fn switch(members: &BTreeMap<String, Value>, name: &str, sentence: &'static str) -> Result<bool, Refusal> {
+    match members.get(name) {
+        None => Ok(false),
+        Some(Value::Bool(switch)) => Ok(*switch),
+        Some(other) => Err(refuse(sentence, other)),
+    }
 }
 
 /// The member `name` as a `T`, when it is there.
@@ -141,6 +151,19 @@ impl From<Sha> for String {
     }
 }
 
+impl Version {
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Its three numbers: of two versions the lower one has the lower numbers.
+    pub fn numbers(&self) -> [u64; 3] {
+        let mut numbers = self.0.split('.').map(|number| number.parse().unwrap_or_default());
+        std::array::from_fn(|_| numbers.next().unwrap_or_default())
+    }
+}
+
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -166,18 +189,21 @@ mod tests {
 
     #[test]
     fn a_good_body_is_what_it_says() {
-        let body = br#"{"version":"0.5.61","sha":"abc1234","dry_run":true,"unknown":{"x":[1]}}"#;
+        let body = br#"{"version":"0.5.61","sha":"abc1234","dry_run":true,"force":true,"unknown":{"x":[1]}}"#;
         let Ask::Deploy {
             version,
             sha,
             dry_run,
+            force,
         } = read(BodyRule::Deploy, body).unwrap();
         assert_eq!(
-            (version.to_string(), sha.unwrap().to_string(), dry_run),
-            ("0.5.61".into(), "abc1234".into(), true)
+            (version.to_string(), sha.unwrap().to_string(), dry_run, force),
+            ("0.5.61".into(), "abc1234".into(), true, true)
         );
-        let Ask::Deploy { sha, dry_run, .. } = read(BodyRule::Deploy, br#"{"version":"1.0.0"}"#).unwrap();
-        assert_eq!((sha, dry_run), (None, false));
+        let Ask::Deploy {
+            sha, dry_run, force, ..
+        } = read(BodyRule::Deploy, br#"{"version":"1.0.0"}"#).unwrap();
+        assert_eq!((sha, dry_run, force), (None, false, false));
     }
 
     #[test]
@@ -228,6 +254,13 @@ mod tests {
     }
 
     #[test]
+    fn versions_compare_by_their_numbers_and_not_as_text() {
+        let numbers = |text: &str| Version::try_from(text.to_owned()).unwrap().numbers();
+        assert_eq!(numbers("0.5.61"), [0, 5, 61]);
+        assert!(numbers("0.5.9") < numbers("0.5.10") && numbers("0.9.9") < numbers("1.0.0"));
+    }
+
+    #[test]
     fn a_commit_is_lower_case_hex() {
         for good in ["abc1234", &"0123456789abcdef".repeat(3)[..40]] {
             assert_eq!(
@@ -263,6 +296,8 @@ mod tests {
         for bad in ["\"true\"", "1", "0", "null", "[]"] {
             let body = format!(r#"{{"version":"1.2.3","dry_run":{bad}}}"#);
             assert_eq!(sentence(&body), Some(BAD_DRY_RUN.into()), "{bad}");
+            let body = format!(r#"{{"version":"1.2.3","force":{bad}}}"#);
+            assert_eq!(sentence(&body), Some(BAD_FORCE.into()), "{bad}");
         }
     }
 

@@ -6,6 +6,7 @@
 pub mod child;
 pub mod clock;
 pub mod descriptor;
+pub mod disk;
 #[cfg(feature = "failpoints")]
 pub mod failpoint;
 pub mod files;
@@ -17,6 +18,7 @@ pub mod poll;
 pub mod privilege;
 pub mod process;
 pub mod random;
+pub mod secret;
 pub mod settings;
 pub mod signal;
 pub mod trusted;

@@ -18,6 +18,7 @@ pub fn prepare(places: &Places) -> Result<(), String> {
         (places.public(), 0o755),
         (places.slots(), 0o700),
         (places.queue(), 0o700),
+        (places.logins(), 0o700),
     ];
     for (folder, mode) in folders {
         let made: io::Result<()> = ensure_folder(&folder, mode);

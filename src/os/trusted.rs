@@ -22,8 +22,9 @@ pub fn read(path: &Path, most: u64) -> Result<Vec<u8>, String> {
     files::read_bounded_from(file, path, most).map_err(|error| files::describe(&error, "read", path))
 }
 
-/// Opens without waiting: a FIFO in the place of a file must not stop us.
-fn open(path: &Path) -> io::Result<(File, Metadata)> {
+/// Opens a plain file without waiting: a FIFO in its place must not stop us. With what the kernel says of what was
+/// opened.
+pub fn open(path: &Path) -> io::Result<(File, Metadata)> {
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(OFlag::O_NONBLOCK.bits())

@@ -1,29 +1,17 @@
-//! Dead runs: admitted, not recorded, and nobody holds their ticket. They are completed before anything else changes.
-//!
-//! Only a `run` process completes one, holding the turn, and it looks for the result again after taking it. Doing it
-//! twice changes nothing more. What a dead run has half done goes back, as if a step of it had failed. There is one line
-//! between going back and not: once its journal says that all it was for is done and seen to be good, it counts as done,
-//! because what could be gone back to may be tidied away already, and because CI's green must mean that it is live.
+//! Dead runs: admitted, not recorded, and nobody holds their ticket. Who sees one has it completed before anything else
+//! changes; how that is done is [`crate::run::complete`]'s.
 
 use std::io;
-use std::time::{Duration, Instant, SystemTime};
-
-use serde_json::{Map, Value, json};
+use std::time::{Duration, Instant};
 
 use crate::config::{Config, Places, Settings};
-use crate::gate::Memory;
 use crate::os::child::{Child, Command};
 use crate::os::{lock, process, settings};
-use crate::run::back::{self, Back};
+use crate::run::complete::Completer;
 use crate::run::interrupts::Interrupts;
-use crate::run::journal::{Came, Content, Journal};
-use crate::run::log::Log;
-use crate::run::order::Origin;
-use crate::run::record::{self, End, Record, Shown};
-use crate::run::step::Failure;
-use crate::run::ticket::{self, Seen, Ticket};
+use crate::run::ticket::{self, Seen};
 use crate::run::turn::{self, Waited};
-use crate::run::{Aftermath, Jobs, Order, RunFolder, RunId, Stage, journal, leftover, notice};
+use crate::run::{Jobs, RunFolder, RunId, notice};
 
 /// The longest that a recovery waits for a run that is at work; that run or the next one completes what is dead.
 const RECOVERY_WAITS: Duration = Duration::from_secs(3600);
@@ -33,25 +21,15 @@ pub const RECOVER: &str = "--recover";
 
 /// A run that nobody holds.
 #[derive(Debug)]
-struct Dead {
-    id: RunId,
+pub struct Dead {
+    /// Which.
+    pub id: RunId,
     /// `None` after a restart of the host: then nothing of it can be at work.
-    ticket: Option<Seen>,
+    pub ticket: Option<Seen>,
 }
 
-/// Where and how dead runs are completed.
-pub struct Completer<'a> {
-    /// Where everything is, and how things go back.
-    pub config: &'a Config,
-    /// What a dead run was doing.
-    pub jobs: &'a Jobs,
-    /// A signal ends waiting.
-    pub interrupts: &'a mut Interrupts,
-    /// Hears what is waited for.
-    pub say: &'a mut dyn FnMut(&str),
-}
-
-fn find(places: &Places) -> io::Result<Vec<Dead>> {
+/// All of them.
+pub fn find(places: &Places) -> io::Result<Vec<Dead>> {
     // In this order: a run's ticket is there before its folder, and its result before the ticket goes.
     let ids = RunFolder::all(places)?;
     let tickets = ticket::list(places)?;
@@ -117,6 +95,7 @@ pub fn recover(config: &Config, jobs: &Jobs) -> io::Result<()> {
             jobs,
             interrupts: &mut interrupts,
             say,
+            tell: &mut |record| notice::tell(config, record),
         };
         completer
             .complete_all()
@@ -124,252 +103,3 @@ pub fn recover(config: &Config, jobs: &Jobs) -> io::Result<()> {
     }
     Ok(())
 }
-
-impl Completer<'_> {
-    fn places(&self) -> &Places {
-        &self.config.places
-    }
-
-    /// Completes every dead run. The caller holds the turn.
-    ///
-    /// # Errors
-    /// When one could not be completed: then nothing else may be changed.
-    pub fn complete_all(&mut self) -> Result<(), Failure> {
-        self.check_journal()?;
-        for dead in find(self.places()).map_err(|error| broken("look for interrupted runs", &error))? {
-            self.complete(&dead).map_err(|failure| match failure {
-                Failure::Failed(why) => {
-                    Failure::Failed(format!("run {} was interrupted, and {why}", dead.id))
-                }
-                other => other,
-            })?;
-            if let Some(seen) = &dead.ticket {
-                seen.remove()
-                    .map_err(|error| broken("remove its ticket", &error))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// A journal of a run that is recorded outlived it by a power cut. One that cannot be read is an error: nobody knows
-    /// what is half changed.
-    fn check_journal(&mut self) -> Result<(), Failure> {
-        let unread = |error: io::Error| broken("read the journal", &error);
-        let Some(content) = journal::read(self.places()).map_err(unread)? else {
-            return Ok(());
-        };
-        let folder = RunFolder::of(self.places(), &content.head.run_id);
-        if !folder.exists() {
-            self.put_back_unknown(&folder, &content)?;
-        }
-        if folder.has_record() || !folder.exists() {
-            journal::end(self.places(), &content.head.run_id).map_err(unread)?;
-        }
-        Ok(())
-    }
-
-    /// Puts back what a run has changed of which there is nothing but the journal: its folder is lost, or on a disk that is
-    /// not there yet. It cannot be recorded, only logged.
-    fn put_back_unknown(&mut self, folder: &RunFolder, content: &Content) -> Result<(), Failure> {
-        if content.came == Came::Settled || content.entries.is_empty() {
-            return Ok(());
-        }
-        let id = content.head.run_id.clone();
-        let seen = ticket::of(self.places(), &id).map_err(|error| broken("look for its ticket", &error))?;
-        let dead = Dead { id, ticket: seen };
-        self.finish_tools(&dead)?;
-        let lost = |error: io::Error| broken("make its folder anew", &error);
-        std::fs::create_dir(folder.path()).map_err(lost)?;
-        let log = Log::open(&folder.log(), &dead.id);
-        let gone = self.go_back(&dead, folder, log, &content.entries);
-        folder.remove().map_err(lost)?;
-        let (back, _, ticket) = gone?;
-        let sentence = back.tell("interrupted, and its folder is lost", &mut Map::new());
-        log::warn!("run {}: {sentence}", dead.id);
-        ticket
-            .seen()
-            .remove()
-            .map_err(|error| broken("remove its ticket", &error))
-    }
-
-    /// Waits for or ends what a dead run has left at work.
-    fn finish_tools(&mut self, dead: &Dead) -> Result<(), Failure> {
-        let Some(seen) = &dead.ticket else { return Ok(()) };
-        let notes = seen.notes().map_err(|error| broken("read its ticket", &error))?;
-        leftover::finish(&notes, self.interrupts, self.say)
-    }
-
-    fn complete(&mut self, dead: &Dead) -> Result<(), Failure> {
-        let folder = RunFolder::of(self.places(), &dead.id);
-        let unread = |error: io::Error| broken("its folder cannot be read", &error);
-        let Some(order) = folder.order().map_err(unread)? else {
-            return folder.remove().map_err(unread);
-        };
-        if !was_admitted(self.places(), &folder, &order).map_err(Failure::Failed)? {
-            log::info!("run {} was never admitted; its place is given back", dead.id);
-            return folder.remove().map_err(unread);
-        }
-        self.finish_tools(dead)?;
-        let log = Log::open(&folder.log(), &dead.id);
-        let known = folder.record().map_err(unread)?;
-        let (record, mut log, ticket) = match known {
-            Some(record) => (record, log, None),
-            None => self.account(dead, &folder, &order, log)?,
-        };
-        log::info!("run {} is dead and is completed", dead.id);
-        let (places, keep) = (self.places(), self.config.runs.keep);
-        record::conclude(places, keep, &record, &dead.id, &mut log)
-            .map_err(|error| broken("its result could not be written", &error))?;
-        notice::tell(self.config, &record);
-        // With its lock, which we hold: it goes as one that lives.
-        match ticket.as_ref().map_or(Ok(()), |ticket| ticket.seen().remove()) {
-            Ok(()) => Ok(()),
-            Err(error) => Err(broken("remove its ticket", &error)),
-        }
-    }
-
-    /// What is to be recorded of a run that could not write that itself, after what it has half done was put back.
-    fn account(
-        &mut self,
-        dead: &Dead,
-        folder: &RunFolder,
-        order: &Order,
-        log: Log,
-    ) -> Result<(Record, Log, Option<Ticket>), Failure> {
-        let unread = |error: io::Error| broken("its folder cannot be read", &error);
-        // It had come to its end and could not write that down: the log knows better.
-        if let Some(outcome) = log.outcome() {
-            let mut record = Record::new(order, died(folder, Shown::Status, None).map_err(unread)?);
-            record.outcome = outcome;
-            return Ok((record, log, None));
-        }
-        let journal = journal::read(self.places()).map_err(|error| broken("read the journal", &error))?;
-        let journal = journal.filter(|content| content.head.run_id == dead.id);
-        match &journal {
-            Some(content) if content.came == Came::Settled => {
-                return self.tidy(dead, folder, order, log, &content.entries);
-            }
-            Some(content) if !content.entries.is_empty() => {
-                return self.put_back(dead, folder, order, log, &content.entries);
-            }
-            _ => {}
-        }
-        let started = folder.started().map_err(unread)?;
-        let (shown, sentence) = match (journal, started) {
-            (Some(_), _) => (
-                Shown::Status,
-                "interrupted while it was changing something; its log says what came last",
-            ),
-            (None, Some(_)) => (Shown::Status, "interrupted before it changed anything"),
-            (None, None) => (
-                Shown::RunsAlone,
-                "interrupted before its turn came; nothing was changed",
-            ),
-        };
-        let end = died(folder, shown, Some(sentence.to_owned())).map_err(unread)?;
-        Ok((Record::new(order, end), log, None))
-    }
-
-    /// Tidies up after a run that was done; it is recorded as such.
-    fn tidy(
-        &mut self,
-        dead: &Dead,
-        folder: &RunFolder,
-        order: &Order,
-        log: Log,
-        entries: &[Value],
-    ) -> Result<(Record, Log, Option<Ticket>), Failure> {
-        let (tidy, config) = (self.jobs.tidy, self.config);
-        let ((), log, ticket) = self.on_stage(dead, folder, log, |stage| tidy(entries, config, stage))?;
-        let end = died(folder, Shown::Status, None);
-        let end = end.map_err(|error| broken("its folder cannot be read", &error))?;
-        Ok((Record::new(order, end), log, Some(ticket)))
-    }
-
-    /// Puts back what a dead run has changed.
-    fn put_back(
-        &mut self,
-        dead: &Dead,
-        folder: &RunFolder,
-        order: &Order,
-        log: Log,
-        entries: &[Value],
-    ) -> Result<(Record, Log, Option<Ticket>), Failure> {
-        let (back, log, ticket) = self.go_back(dead, folder, log, entries)?;
-        let died = died(folder, Shown::Status, None);
-        let mut end = died.map_err(|error| broken("its folder cannot be read", &error))?;
-        end.error = Some(back.tell("interrupted while it was changing something", &mut end.more));
-        Ok((Record::new(order, end), log, Some(ticket)))
-    }
-
-    fn go_back(
-        &mut self,
-        dead: &Dead,
-        folder: &RunFolder,
-        log: Log,
-        entries: &[Value],
-    ) -> Result<(Back, Log, Ticket), Failure> {
-        (self.say)(&format!("going back for run {}, which was interrupted", dead.id));
-        let (jobs, config) = (self.jobs, self.config);
-        let (back, log, ticket) = self.on_stage(dead, folder, log, |stage| {
-            back::once(stage, entries, Aftermath::Interrupted, jobs, config)
-        })?;
-        Ok((back?, log, ticket))
-    }
-
-    /// Acts for a dead run. From here on its ticket is ours, so that our own tools are waited for should we die as well.
-    fn on_stage<T>(
-        &mut self,
-        dead: &Dead,
-        folder: &RunFolder,
-        log: Log,
-        act: impl FnOnce(&mut Stage) -> T,
-    ) -> Result<(T, Log, Ticket), Failure> {
-        let places = self.places();
-        let ticket = Ticket::of_the_dead(places, &dead.id, dead.ticket.as_ref())
-            .map_err(|error| broken("take over its ticket", &error))?;
-        folder
-            .clear_output()
-            .map_err(|error| broken("clear its folder", &error))?;
-        let journal = Journal::new(places, &dead.id, String::new());
-        let (ears, given) = (self.interrupts.clone(), self.config.runs.run_max);
-        let mut stage = Stage::new(folder.clone(), log, ears, ticket, journal, given);
-        let result = act(&mut stage);
-        let (log, ticket, _) = stage.leave();
-        Ok((result, log, ticket))
-    }
-}
-
-/// Whether the run was to be: it has begun, or its token was spent for it. A place in the queue that was not given back,
-/// because its session died before the token was spent, is not a run.
-fn was_admitted(places: &Places, folder: &RunFolder, order: &Order) -> Result<bool, String> {
-    if folder.has_record() || folder.log().exists() {
-        return Ok(true);
-    }
-    match &order.origin {
-        Origin::Local { .. } => Ok(false),
-        Origin::Token { jti, .. } => {
-            let started = Memory::of(&places.state).run_of(jti)?;
-            Ok(started.as_deref() == Some(order.run_id.as_str()))
-        }
-    }
-}
-
-/// The end of a run that could not write its own; `error` is none where all it was for is done.
-fn died(folder: &RunFolder, shown: Shown, error: Option<String>) -> io::Result<End> {
-    Ok(End {
-        error,
-        more: Map::from_iter([("interrupted".to_owned(), json!(true))]),
-        started: folder.started()?.map_or_else(|| folder.ordered_at(), Ok)?,
-        finished: SystemTime::now(),
-        shown,
-    })
-}
-
-fn broken(doing: &str, error: &io::Error) -> Failure {
-    Failure::Failed(format!("{doing}: {error}"))
-}
-
-#[cfg(test)]
-#[path = "dead_tests.rs"]
-mod tests;

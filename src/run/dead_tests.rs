@@ -1,5 +1,11 @@
 use super::*;
 
+use std::time::Duration;
+
+use crate::os::child::Command;
+use crate::os::process;
+use crate::run::RunId;
+
 use std::fs;
 use std::path::Path;
 
@@ -70,6 +76,7 @@ fn complete_by(
         jobs: &JOBS,
         interrupts,
         say,
+        tell: &mut |_| {},
     };
     completer.complete_all()
 }
@@ -277,11 +284,11 @@ fn after_a_restart_of_the_host_a_run_without_a_ticket_is_completed_too() {
     let id = die(&scratch, Came::Changed);
     fs::remove_dir_all(&scratch.0.runtime).unwrap();
     crate::os::places::prepare(&scratch.0).unwrap();
-    assert_eq!(find(&scratch.0).unwrap().len(), 1);
+    assert_eq!(dead::find(&scratch.0).unwrap().len(), 1);
     complete(&scratch.0).unwrap();
     let record = RunFolder::of(&scratch.0, &id).record().unwrap().unwrap();
     assert_eq!(record.outcome.more["interrupted"], json!(true));
-    assert!(find(&scratch.0).unwrap().is_empty());
+    assert!(dead::find(&scratch.0).unwrap().is_empty());
 }
 
 #[test]

@@ -92,7 +92,12 @@ impl RunFolder {
     /// [`io::ErrorKind::AlreadyExists`] when there is one already: no run ever takes over another's.
     pub fn create(&self, order: &Order) -> io::Result<()> {
         DirBuilder::new().mode(0o700).create(&self.0)?;
-        write(&self.0.join("grant.json"), order, Durability::Durable)?;
+        files::create(
+            &self.0.join("grant.json"),
+            &line(order)?,
+            0o600,
+            Durability::Durable,
+        )?;
         files::sync_folder(&self.0)
     }
 
@@ -129,7 +134,12 @@ impl RunFolder {
 
     /// Writes how it ended; on disk when this returns.
     pub fn write_record(&self, record: &Record) -> io::Result<()> {
-        write(&self.0.join("result.json"), record, Durability::Durable)
+        files::replace(
+            &self.0.join("result.json"),
+            &line(record)?,
+            0o600,
+            Durability::Durable,
+        )
     }
 
     /// When its turn came, if it did.
@@ -141,7 +151,12 @@ impl RunFolder {
     /// Writes when its turn came. It need not survive a power cut: the log says it too.
     pub fn write_started(&self, now: SystemTime) -> io::Result<()> {
         let millis = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
-        write(&self.0.join("started"), &millis, Durability::Volatile)
+        files::create(
+            &self.0.join("started"),
+            &line(&millis)?,
+            0o600,
+            Durability::Volatile,
+        )
     }
 
     /// When the order was written.
@@ -154,15 +169,19 @@ fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     let Some(bytes) = optional(files::read_bounded(path, MAX_RUN_FILE))? else {
         return Ok(None);
     };
+    // Its newline is the last byte of each: one that was cut short was never written, as far as anybody may rely on it.
+    if !bytes.ends_with(b"\n") {
+        return Ok(None);
+    }
     let value = serde_json::from_slice(&bytes)
         .map_err(|error| io::Error::other(format!("{} is not what we wrote: {error}", path.display())))?;
     Ok(Some(value))
 }
 
-fn write(path: &Path, value: &impl Serialize, durability: Durability) -> io::Result<()> {
+fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
     let mut json = serde_json::to_vec(value)?;
     json.push(b'\n');
-    files::replace(path, &json, 0o600, durability)
+    Ok(json)
 }
 
 #[cfg(test)]
@@ -225,6 +244,7 @@ pub(crate) mod testing {
                 version: "1.2.3".to_owned().try_into().unwrap(),
                 sha: None,
                 dry_run: false,
+                force: false,
             },
             origin: Origin::Local {
                 uid: 0,
@@ -233,5 +253,31 @@ pub(crate) mod testing {
             request_id: "test".into(),
             accepted_at: "2026-01-02T03:04:05.678Z".into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{Scratch, order};
+    use super::*;
+
+    #[test]
+    fn what_a_power_cut_left_of_a_grant_was_never_written() {
+        let scratch = Scratch::new("folder-torn");
+        let id = RunId::new(SystemTime::now()).unwrap();
+        let folder = RunFolder::of(&scratch.0, &id);
+        folder.create(&order(&id)).unwrap();
+        let path = folder.path().join("grant.json");
+        let whole = fs::read(&path).unwrap();
+        for length in 0..=whole.len() {
+            fs::write(&path, &whole[..length]).unwrap();
+            let read = folder.order().unwrap();
+            assert_eq!(read.is_some(), length == whole.len(), "{length} bytes");
+        }
+        fs::write(&path, b"{}\n").unwrap();
+        assert!(
+            folder.order().is_err(),
+            "what is whole and not ours is no power cut"
+        );
     }
 }

@@ -120,21 +120,25 @@ pub fn read(places: &Places) -> io::Result<Option<Content>> {
     let Some(bytes) = optional(files::read_bounded(&path, MAX_JOURNAL))? else {
         return Ok(None);
     };
-    let unclear = |error: serde_json::Error| {
+    parse(&bytes).map_err(|error| {
         io::Error::other(format!(
             "{} cannot be read ({error}); see what the last run left, then remove it",
             path.display()
         ))
-    };
+    })
+}
+
+/// What these bytes of a journal say, if anything: what stands behind the last line end was not begun.
+///
+/// # Errors
+/// The first whole line that is not ours.
+pub fn parse(bytes: &[u8]) -> serde_json::Result<Option<Content>> {
     let whole = bytes.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
     let mut lines = bytes[..whole]
         .split(|byte| *byte == b'\n')
         .filter(|line| !line.is_empty());
     let Some(head) = lines.next() else { return Ok(None) };
-    let mut entries: Vec<Value> = lines
-        .map(serde_json::from_slice)
-        .collect::<Result<_, _>>()
-        .map_err(unclear)?;
+    let mut entries: Vec<Value> = lines.map(serde_json::from_slice).collect::<Result<_, _>>()?;
     let came = match entries.last() {
         Some(Value::String(word)) if word == SETTLED => Came::Settled,
         _ => Came::Midway,
@@ -143,7 +147,7 @@ pub fn read(places: &Places) -> io::Result<Option<Content>> {
         entries.pop();
     }
     Ok(Some(Content {
-        head: serde_json::from_slice(head).map_err(unclear)?,
+        head: serde_json::from_slice(head)?,
         entries,
         came,
     }))

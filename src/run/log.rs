@@ -13,6 +13,7 @@ use crate::event::{Event, Outcome, Phase, harmless, outcome_of};
 use crate::limits::{MAX_LINE, MAX_LOG};
 use crate::os::{clock, files};
 use crate::run::RunId;
+use crate::run::mask::Mask;
 
 /// Who speaks. Past [`MAX_LOG`] the tools are silent, and past it and this much more everybody is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub struct Log {
     length: u64,
     most: u64,
     full_was_said: bool,
+    /// What no line shows.
+    pub mask: Mask,
 }
 
 impl Log {
@@ -59,6 +62,7 @@ impl Log {
             length,
             most: MAX_LOG,
             full_was_said: false,
+            mask: Mask::default(),
         }
     }
 
@@ -111,7 +115,7 @@ impl Log {
     fn write(&mut self, phase: Phase, message: &str, now: SystemTime) {
         let event = Event {
             phase,
-            message: bounded(&harmless(message)),
+            message: bounded(&harmless(&self.mask.cover(message))),
             time: clock::rfc3339(now),
             run_id: (self.length == 0).then(|| self.run_id.to_string()),
         };
@@ -226,6 +230,19 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         Log::open(&path, &id()).say(Phase::Pull, "next", Voice::Run, SystemTime::UNIX_EPOCH);
         assert_eq!(lines(&path).len(), 2);
+    }
+
+    #[test]
+    fn no_line_shows_a_hidden_word() {
+        let scratch = Scratch::new("log-mask");
+        let path = scratch.0.runs.join("log");
+        let mut log = Log::open(&path, &id());
+        log.mask.hide(&crate::os::secret::Secret::new("hunter2".into()));
+        for voice in [Voice::Tool, Voice::Run] {
+            log.say(Phase::Pull, "it is hunter2", voice, SystemTime::UNIX_EPOCH);
+        }
+        let messages: Vec<String> = lines(&path).into_iter().map(|event| event.message).collect();
+        assert_eq!(messages, ["it is ***", "it is ***"]);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 mod back;
 pub mod cancel;
 mod carry;
+mod complete;
 pub mod dead;
 mod folder;
 pub mod follow;
@@ -18,6 +19,7 @@ pub mod jobs;
 mod journal;
 mod leftover;
 mod log;
+mod mask;
 pub mod notice;
 pub mod order;
 mod output;
@@ -38,6 +40,8 @@ pub use folder::RunFolder;
 pub use follow::{Followed, Follower};
 pub use id::RunId;
 pub use jobs::{Aftermath, Jobs, Undone};
+#[doc(hidden)] // For fuzz/, which is a crate of its own.
+pub use journal::parse as parse_journal;
 pub use order::{Order, Origin};
 pub use queue::{Complaints, Reservation, ReserveError, reserve};
 pub use record::ensure_published;

@@ -16,13 +16,13 @@ use crate::event::Phase;
 use crate::os::failpoint;
 use crate::os::{clock, process};
 use crate::run::back;
-use crate::run::dead::Completer;
+use crate::run::complete::Completer;
 use crate::run::folder::QueueLock;
 use crate::run::interrupts::Interrupts;
 use crate::run::journal::Journal;
 use crate::run::log::{Log, Voice};
 use crate::run::record::{self, End, Record, Shown};
-use crate::run::step::{Effect, Failure, Plan, Spoken, Step};
+use crate::run::step::{Effect, Failure, More, Plan, Spoken, Step};
 use crate::run::ticket::{Seen, Ticket};
 use crate::run::turn::{self, Ahead, Turn, Waited};
 use crate::run::{Jobs, Order, RunFolder, Stage, notice};
@@ -90,6 +90,11 @@ fn conclude(config: &Config, order: &Order, finished: Finished) -> io::Result<()
         turn,
         end,
     } = finished;
+    let end = End {
+        error: end.error.map(|error| log.mask.cover(&error)),
+        more: log.mask.cover_all(end.more),
+        ..end
+    };
     let record = Record::new(order, end);
     record::conclude(&config.places, config.runs.keep, &record, &order.run_id, &mut log)?;
     // The turn before the ticket: whoever sees the ticket go finds the turn free. The notice between the two: should we
@@ -182,12 +187,13 @@ impl<'a> Run<'a> {
     }
 
     fn complete_the_dead(&mut self) -> Result<(), Failure> {
-        let log = &mut self.log;
+        let (config, log) = (self.config, &mut self.log);
         let mut completer = Completer {
             config: self.config,
             jobs: self.jobs,
             interrupts: &mut self.interrupts,
             say: &mut |what| log.say(Phase::Queued, what, Voice::Run, SystemTime::now()),
+            tell: &mut |record| notice::tell(config, record),
         };
         completer.complete_all()
     }
@@ -225,6 +231,9 @@ fn walk(stage: &mut Stage, steps: Vec<Step<'_>>) -> Result<(), Failure> {
     for mut step in steps {
         stage.enter(&step)?;
         (step.act)(stage)?;
+        if stage.more() == More::Nothing {
+            return Ok(());
+        }
     }
     match stage.settle() {
         Ok(()) => tidying.into_iter().for_each(|mut step| stage.tidy(&mut step)),

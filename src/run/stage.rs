@@ -13,13 +13,14 @@ use crate::failpoint;
 use crate::limits::KILL_AFTER;
 use crate::os::poll::{self, For};
 use crate::os::process;
+use crate::os::secret::Secret;
 use crate::os::signal::Signal;
 use crate::run::RunFolder;
 use crate::run::carry::{GroupIs, group_is};
 use crate::run::interrupts::Interrupts;
 use crate::run::journal::Journal;
 use crate::run::log::{Log, Voice};
-use crate::run::step::{Effect, Failure, Step};
+use crate::run::step::{Effect, Failure, More, Step};
 use crate::run::ticket::Ticket;
 
 /// The world as a step sees it.
@@ -37,6 +38,7 @@ pub struct Stage {
     changed: Changed,
     /// What the journal holds.
     noted: Vec<Value>,
+    more: More,
     /// Process groups of tools that are not known to be gone.
     pub(super) groups: Vec<i32>,
 }
@@ -104,6 +106,7 @@ impl Stage {
             run,
             changed: Changed::NotYet,
             noted: Vec::new(),
+            more: More::Steps,
             groups: Vec::new(),
         }
     }
@@ -155,6 +158,16 @@ impl Stage {
         self.members.insert(name.to_owned(), value);
     }
 
+    /// Keeps `secret` out of every line from now on, and out of the outcome, whoever says it.
+    pub fn hide(&mut self, secret: &Secret) {
+        self.log.mask.hide(secret);
+    }
+
+    /// Makes this step the last one: what was asked for is there already.
+    pub fn end_here(&mut self) {
+        self.more = More::Nothing;
+    }
+
     /// Writes down what is about to be changed and what it was before; on disk when this returns.
     ///
     /// # Errors
@@ -186,11 +199,8 @@ impl Stage {
 impl Stage {
     /// Begins a step: whether it may, its deadline, and the journal when it is the first that changes something.
     pub(super) fn enter(&mut self, step: &Step<'_>) -> Result<(), Failure> {
-        if self.interrupts.asked() {
-            return Err(Failure::Cancelled);
-        }
-        if Instant::now() >= self.run.until {
-            return Err(self.run.passed());
+        if step.effect != Effect::Tidies {
+            self.may_begin()?;
         }
         if step.effect == Effect::Changes {
             self.journal.begin().map_err(no_journal)?;
@@ -202,11 +212,12 @@ impl Stage {
         Ok(())
     }
 
-    /// Takes a step that tidies up, whatever the time and whoever asked the run to end; its failure is said.
+    /// Takes a step that tidies up, whatever the time and whoever asked the run to end. Whatever becomes of it, what was
+    /// asked for is live.
     pub(super) fn tidy(&mut self, step: &mut Step<'_>) {
         self.phase = step.phase;
         if let Err(failure) = self.in_any_case(step.deadline, |stage| (step.act)(stage)) {
-            self.say(step.phase, &failure.to_string());
+            self.say(step.phase, &format!("warning: {failure}"));
         }
     }
 
@@ -224,6 +235,21 @@ impl Stage {
     /// What is to be put back, in the order in which it was written down.
     pub(super) fn noted(&self) -> Vec<Value> {
         self.noted.clone()
+    }
+
+    fn may_begin(&mut self) -> Result<(), Failure> {
+        if self.interrupts.asked() {
+            return Err(Failure::Cancelled);
+        }
+        match Instant::now() >= self.run.until {
+            true => Err(self.run.passed()),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether a step follows.
+    pub(super) fn more(&self) -> More {
+        self.more
     }
 
     /// Whether anything may have been changed.

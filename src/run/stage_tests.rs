@@ -327,3 +327,21 @@ fn a_tool_that_must_not_be_cut_can_print_on_after_its_run_has_died() {
         std::thread::sleep(Duration::from_millis(10));
     }
 }
+
+#[test]
+fn what_must_be_done_in_any_case_has_time_of_its_own_and_then_the_deadlines_count_again() {
+    let scratch = Scratch::new("stage-any-case");
+    let mut stage = Stage::scratch(&scratch.0);
+    stage.enter(&step(Effect::Changes)).unwrap();
+    stage.run.until = Instant::now();
+    assert!(stage.tool(&shell(""), &mut |_| None).is_err());
+    let given = Duration::from_millis(300);
+    let (ended, late) = stage.in_any_case(given, |stage| {
+        let ended = exited(stage.tool(&shell(""), &mut |_| None));
+        (ended, stage.tool(&shell("sleep 20"), &mut |_| None))
+    });
+    assert_eq!(ended, Exit::Code(0));
+    let late = late.unwrap_err().to_string();
+    assert_eq!(late, "the end of the step `update` was not done within 300ms");
+    assert_eq!(stage.check(), Err(stage.run.passed()));
+}

@@ -65,7 +65,7 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// A step that tidies up.
+    /// A step that tidies up after everything is done.
     pub fn tidies(
         phase: Phase,
         deadline: Duration,
@@ -76,6 +76,15 @@ impl<'a> Step<'a> {
             ..Self::looks(phase, deadline, act)
         }
     }
+}
+
+/// Whether there is more to do for a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum More {
+    /// The next step.
+    Steps,
+    /// Nothing: see [`Stage::end_here`].
+    Nothing,
 }
 
 /// All a run is to do.

@@ -6,7 +6,7 @@ use super::id_of;
 use crate::support::docker::docker;
 use crate::support::host::Host;
 
-const TOO_LONG: &str = "the run was not done within 6s; what was changed is back as it was";
+const TOO_LONG: &str = "the run was not done within 12s; what was changed is back as it was";
 
 /// All at once, because most of their time is spent waiting.
 #[test]
@@ -22,9 +22,9 @@ fn the_end_of_a_run_cuts_nothing_in_its_middle() {
 
 fn update_container_in_its_middle_is_not_cut_by_the_end_of_the_run() {
     let host = Host::unraid_with(|setup| {
-        setup.set("DEPLOYER_RUN_MAX", "6s");
+        setup.set("DEPLOYER_RUN_MAX", "12s");
     });
-    host.unraid.as_ref().expect("Unraid's part").pause(8);
+    host.unraid.as_ref().expect("Unraid's part").pause(15);
     let before = id_of(&host.name);
     let answer = host.deploy("2.0.0");
     assert_eq!(answer.assert_failed(), TOO_LONG);
@@ -39,7 +39,7 @@ fn update_container_in_its_middle_is_not_cut_by_the_end_of_the_run() {
 
 fn update_container_that_hangs_is_killed_and_then_the_next_run_begins(word: &str) {
     let host = Host::unraid_with(|setup| {
-        setup.set("DEPLOYER_RUN_MAX", "15s");
+        setup.set("DEPLOYER_RUN_MAX", "25s");
     });
     let unraid = host.unraid.as_ref().expect("Unraid's part");
     unraid.behave(word);
@@ -74,7 +74,7 @@ fn update_container_that_hangs_is_killed_and_then_the_next_run_begins(word: &str
 fn with_docker_the_end_of_the_run_puts_the_one_before_back() {
     let host = Host::docker_with(|setup| {
         setup
-            .set("DEPLOYER_RUN_MAX", "6s")
+            .set("DEPLOYER_RUN_MAX", "12s")
             .set("DEPLOYER_HEALTH_MAX_WAIT", "60s");
     });
     host.push("2.0.1", "status=500");
@@ -83,7 +83,7 @@ fn with_docker_the_end_of_the_run_puts_the_one_before_back() {
     assert_eq!(
         host.deploy("2.0.1").assert_failed(),
         format!(
-            "{name}: not healthy yet: last answer: 500; the run was not done within 6s; what was changed is back as it was"
+            "{name}: not healthy yet: last answer: 500; the run was not done within 12s; what was changed is back as it was"
         )
     );
     assert_eq!(id_of(name), before);
@@ -93,9 +93,9 @@ fn with_docker_the_end_of_the_run_puts_the_one_before_back() {
 
 fn with_docker_a_swap_that_has_begun_is_not_cut_by_the_end_of_the_run() {
     let host = Host::docker_with(|setup| {
-        setup.set("DEPLOYER_RUN_MAX", "6s");
+        setup.set("DEPLOYER_RUN_MAX", "12s");
     });
-    // Its stop takes the whole 8 s that it is given.
+    // Its stop takes the whole 15 s that it is given.
     host.push("1.0.1", "stubborn");
     docker(&["rm", "-f", &host.name]);
     let stubborn = format!("{}:1.0.1", host.registry.image());
@@ -104,7 +104,7 @@ fn with_docker_a_swap_that_has_begun_is_not_cut_by_the_end_of_the_run() {
         "run",
         "-d",
         "--stop-timeout",
-        "8",
+        "15",
         "--name",
         &host.name,
         "-p",

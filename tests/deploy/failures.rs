@@ -2,10 +2,11 @@
 //! `docker` can see to it.
 
 use super::{id_of, image_of, messages};
+use serde_json::json;
+
 use crate::support::curl::Answer;
 use crate::support::docker::{docker, inspect};
 use crate::support::host::Host;
-use serde_json::json;
 
 /// Deploys a version that misbehaves in these words; what was said, and the error without the name of its container.
 #[track_caller]
@@ -133,7 +134,9 @@ fn on_unraid_nothing_that_update_container_does_wrong_costs_the_one_before() {
     ] {
         unraid.behave(word);
         let started = started_at(&host.name);
-        let answer = host.deploy("2.0.0");
+        let answer = host
+            .start_deploy(json!({"version": "2.0.0", "force": true}))
+            .finish();
         assert!(
             !answer.phases().contains(&"health".to_owned()),
             "{word}: {answer:#?}"

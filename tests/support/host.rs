@@ -28,6 +28,15 @@ pub struct Host {
     pub registry: Registry,
 }
 
+/// How a host is made: with a change to its settings.
+pub type Made = fn(&dyn Fn(&mut Setup)) -> Host;
+
+/// A host with settings of the test's own, once for each backend that replaces containers itself.
+pub const BACKENDS: [Made; 2] = [
+    |change| Host::docker_with(|setup| change(setup)),
+    |change| Host::unraid_with(|setup| change(setup)),
+];
+
 impl Host {
     /// With backend `docker`.
     pub fn docker() -> Host {

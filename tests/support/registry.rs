@@ -8,11 +8,20 @@ use serde_json::json;
 use std::net::TcpStream;
 use std::time::Duration;
 
+/// Who a locked registry lets in.
+pub const USER: &str = "robot";
+
+/// The password of [`USER`]. It stands in no other place of the repository, so it can be looked for.
+pub const PASSWORD: &str = "canary-Qm7ZtW2vK9";
+
+/// That password as `htpasswd -B` writes it.
+const HTPASSWD: &str = "robot:$2y$05$uYpXnLr0sE3aB5cD7fG9hO6Q8jP0PCV7rlHuUEGa2vGvjv.aYq.5K\n";
+
 /// Debian's `docker-registry` with a storage of its own. Docker takes loopback without TLS.
 pub struct Registry {
     server: Running,
     port: u16,
-    _folder: Folder,
+    folder: Folder,
 }
 
 impl Registry {
@@ -43,16 +52,31 @@ impl Registry {
         let up = super::came_true(Duration::from_secs(10), || {
             server.ended() || TcpStream::connect(("127.0.0.1", port)).is_ok()
         });
-        (up && !server.ended()).then_some(Registry {
-            server,
-            port,
-            _folder: folder,
-        })
+        (up && !server.ended()).then_some(Registry { server, port, folder })
     }
 
     /// The repository of the application in it: what `DEPLOYER_IMAGE` is.
     pub fn image(&self) -> String {
         format!("127.0.0.1:{}/engram", self.port)
+    }
+
+    /// Asks for a name and a password from now on: [`USER`] and [`PASSWORD`].
+    #[track_caller]
+    pub fn lock(&mut self) {
+        let known = self.folder.write("htpasswd", HTPASSWD);
+        let config = self.folder.join("config.yml");
+        let open = std::fs::read_to_string(&config).expect("the registry's configuration");
+        let asking = format!(
+            "{open}auth: {{htpasswd: {{realm: tests, path: {}}}}}\n",
+            known.display()
+        );
+        std::fs::write(&config, asking).expect("writing the registry's configuration");
+        self.stop();
+        let mut command = installed("docker-registry", "docker-registry");
+        self.server = Running::start(command.arg("serve").arg(config), &self.folder.join("log"));
+        super::wait_until("the locked registry listens", Duration::from_secs(10), || {
+            TcpStream::connect(("127.0.0.1", self.port)).is_ok()
+        });
     }
 
     /// Goes away, as for an outage; pulls are refused from now on.

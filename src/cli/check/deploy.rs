@@ -8,7 +8,7 @@ use crate::config::{Backend, Config};
 use crate::deploy;
 use crate::deploy::unraid::folder;
 use crate::deploy::unraid::template::Template;
-use crate::os::trusted;
+use crate::os::{disk, trusted};
 
 /// Looks at all of them.
 pub fn check(config: &Config, report: &mut Report) {
@@ -16,6 +16,21 @@ pub fn check(config: &Config, report: &mut Report) {
     complaints
         .iter()
         .for_each(|complaint| report.fault("deploy", complaint));
+    if let Some(cosign) = &config.deploy.checks.cosign {
+        root_alone("cosign", &cosign.program, report);
+    }
+    if let (Some(login), None) = (&config.deploy.login, deploy::refusal(config)) {
+        let user = &login.username;
+        report.ok(
+            "registry login",
+            format_args!("as {user}, with a password that root alone can read"),
+        );
+        let runtime = &config.places.runtime;
+        if !disk::is_in_memory(runtime).unwrap_or(true) {
+            let advice = "is not in memory (tmpfs): the password is on a disk while a pull is under way";
+            report.warn("registry login", format_args!("{} {advice}", runtime.display()));
+        }
+    }
     match &config.deploy.backend {
         Backend::Unraid {
             templates,

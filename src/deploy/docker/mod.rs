@@ -4,6 +4,8 @@
 //! protocol of Docker's. It gets the configured environment and nothing else. No secret is ever in its argv. An exit
 //! status is trusted only where it was measured to mean something; a change is proved by looking afterwards.
 
+mod images;
+pub mod login;
 pub mod pull;
 pub mod seen;
 
@@ -13,6 +15,7 @@ use crate::config::DeployConfig;
 use crate::event::Phase;
 use crate::limits::{DOCKER_QUICK, FAILED_LOG_LINES, MAX_INSPECT, PULL_AGAIN, PULL_DEADLINE, STOP_DEADLINE};
 use crate::run::{Captured, Ending, Failure, Stage, Tool, ToolEnd};
+use login::LoggedIn;
 use pull::Again;
 use seen::{Container, Image, ImageId};
 
@@ -52,10 +55,19 @@ impl<'a> Docker<'a> {
     ///
     /// # Errors
     /// With the kind of failure first, then the client's last words. One that may pass by itself was tried again.
-    pub fn pull(&self, stage: &mut Stage, reference: &str) -> Result<Option<String>, Failure> {
+    pub fn pull(
+        &self,
+        stage: &mut Stage,
+        reference: &str,
+        login: Option<&LoggedIn>,
+    ) -> Result<Option<String>, Failure> {
+        let mut tool = self.tool(&["pull", reference], PULL_DEADLINE);
+        if let Some(login) = login {
+            tool.environment = login.environment(&tool.environment);
+        }
         let mut waits = PULL_AGAIN.iter();
         loop {
-            let (kind, said) = match self.pull_once(stage, reference)? {
+            let (kind, said) = match pull_once(stage, &tool, reference)? {
                 Ok(digest) => return Ok(digest),
                 Err(said) => (pull::kind(&said), said),
             };
@@ -69,28 +81,6 @@ impl<'a> Docker<'a> {
                     stage.pause(*wait)?;
                 }
                 _ => return Err(Failure::Failed(failure)),
-            }
-        }
-    }
-
-    fn pull_once(
-        &self,
-        stage: &mut Stage,
-        reference: &str,
-    ) -> Result<Result<Option<String>, String>, Failure> {
-        let mut digest = None;
-        let tool = self.tool(&["pull", reference], PULL_DEADLINE);
-        let end = stage.tool(&tool, &mut |line| {
-            digest = line.strip_prefix("Digest: ").map(str::to_owned).or(digest.take());
-            // Its last line only repeats the reference.
-            (line != reference).then(|| line.to_owned())
-        })?;
-        match end {
-            ToolEnd::Ended(ended) if ended.exit.is_success() => Ok(Ok(digest)),
-            ToolEnd::Ended(ended) => Ok(Err(last_words(&ended.tail, &ended.exit.to_string()))),
-            ToolEnd::AtWork(at_work) => {
-                stage.kill(at_work)?;
-                Ok(Err("docker pull did not end".into()))
             }
         }
     }
@@ -249,6 +239,31 @@ impl<'a> Docker<'a> {
     }
 }
 
+/// One attempt: the digest, or the client's last words.
+fn pull_once(
+    stage: &mut Stage,
+    tool: &Tool,
+    reference: &str,
+) -> Result<Result<Option<String>, String>, Failure> {
+    let mut digest = None;
+    let end = stage.tool(tool, &mut |line| {
+        digest = line.strip_prefix("Digest: ").map(str::to_owned).or(digest.take());
+        // Its last line only repeats the reference.
+        (line != reference).then(|| line.to_owned())
+    });
+    match end {
+        Ok(ToolEnd::Ended(ended)) if ended.exit.is_success() => Ok(Ok(digest)),
+        Ok(ToolEnd::Ended(ended)) => Ok(Err(last_words(&ended.tail, &ended.exit.to_string()))),
+        Ok(ToolEnd::AtWork(at_work)) => {
+            stage.kill(at_work)?;
+            Ok(Err(pull::HUNG.into()))
+        }
+        // The client has no timeout of its own. Where only this attempt's time is up, there is some left for another.
+        Err(Failure::Deadline { .. }) if stage.check().is_ok() => Ok(Err(pull::HUNG.into())),
+        Err(failure) => Err(failure),
+    }
+}
+
 fn succeeded(captured: &Captured, doing: &str) -> Result<String, Failure> {
     match captured.exit.is_success() {
         true => Ok(String::from_utf8_lossy(&captured.stdout).trim().to_owned()),
@@ -260,7 +275,7 @@ fn succeeded(captured: &Captured, doing: &str) -> Result<String, Failure> {
 }
 
 /// The line that says what went wrong, without the words that every such line begins with; `or` when there is none.
-fn last_words(tail: &[String], or: &str) -> String {
+pub fn last_words(tail: &[String], or: &str) -> String {
     // Clients end with a hint ("Run 'docker create --help' for more information") or with what they were asked to do
     // ("Error: failed to start containers: app"); what dockerd said of it stands before that.
     let idle = ["Run '", "See '", "Error: failed to "];

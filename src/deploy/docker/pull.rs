@@ -33,12 +33,15 @@ const fn soon(says: &'static str) -> Kind {
     Kind { says, again }
 }
 
+/// What is said of an attempt that was given up.
+pub const HUNG: &str = "docker pull did not end in its time";
+
 /// In order, because one text may hold several of these: a rate limit speaks of being unauthenticated, a socket that
 /// may not be opened of being denied. Lower case.
 const KINDS: &[(&[&str], Kind)] = &[
     (
         &["toomanyrequests", "too many requests"],
-        never("the registry's rate limit is reached, try again later"),
+        soon("the registry's rate limit is reached, try again later"),
     ),
     (
         &[
@@ -71,7 +74,7 @@ const KINDS: &[(&[&str], Kind)] = &[
     ),
     (
         &["no basic auth credentials"],
-        never("the registry wants credentials and docker has none, log in on this host"),
+        never("the registry wants credentials and docker has none, set DEPLOYER_REGISTRY_USERNAME"),
     ),
     (
         &["error getting credentials", "docker-credential-"],
@@ -118,6 +121,7 @@ const KINDS: &[(&[&str], Kind)] = &[
         soon("the registry could not be reached"),
     ),
     (&["unexpected eof"], soon("the pull was cut off")),
+    (&["docker pull did not end"], soon("the pull hangs")),
     (
         &["not found"],
         never("the registry has no such image or tag (was it pushed?)"),
@@ -180,7 +184,7 @@ mod tests {
             (
                 "Error response from daemon: toomanyrequests: You have reached your unauthenticated pull rate limit.",
                 "rate limit",
-                Never,
+                Soon,
             ),
             (
                 "Error response from daemon: received unexpected HTTP status: 503 Service Unavailable",
@@ -208,6 +212,7 @@ mod tests {
                 Never,
             ),
             ("unexpected EOF", "cut off", Soon),
+            (HUNG, "hangs", Soon),
             (
                 "write /var/lib/docker/tmp/GetImageBlob820200805: no space left on device",
                 "disk is full",

@@ -9,7 +9,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 /// An image's id: `sha256:` and 64 hex digits.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ImageId(String);
 
@@ -262,9 +262,10 @@ impl Container {
         self.state.status == Standing::Running
     }
 
-    /// The image as it was named when the container was made.
+    /// The image as it was named when the container was made, without a digest that fixed it.
     pub fn reference(&self) -> &str {
-        &self.config.image
+        let named = self.config.image.as_str();
+        named.split_once('@').map_or(named, |(name, _)| name)
     }
 
     /// The value of a label; `None` when it has none of that name.

@@ -55,6 +55,20 @@ struct Wait {
     said: String,
 }
 
+impl Wait {
+    fn new(longest: Duration) -> Self {
+        let start = Instant::now();
+        Self {
+            start,
+            until: start + longest,
+            pause: FIRST_PROBE_PAUSE,
+            steady: None,
+            looked: None,
+            said: String::new(),
+        }
+    }
+}
+
 impl<'a> Health<'a> {
     /// What to ask of `container`; `None` where there is nothing to ask: the command's word counts.
     pub fn of(
@@ -114,24 +128,45 @@ impl<'a> Health<'a> {
     /// # Errors
     /// With the last thing that was seen, when its time is up or it has ended.
     pub fn wait(&self, stage: &mut Stage) -> Result<(), Failure> {
-        let start = Instant::now();
-        let mut wait = Wait {
-            start,
-            until: start + self.config.deploy.health.max_wait,
-            pause: FIRST_PROBE_PAUSE.min(self.config.deploy.health.poll_interval),
-            steady: None,
-            looked: None,
-            said: String::new(),
-        };
+        let mut wait = Wait::new(self.config.deploy.health.max_wait);
+        wait.pause = wait.pause.min(self.config.deploy.health.poll_interval);
+        match self.watch(stage, &mut wait) {
+            Err(late @ Failure::Deadline { .. }) => {
+                let seen = Some(wait.said.as_str()).filter(|said| !said.is_empty());
+                let seen = seen.unwrap_or("nothing was seen");
+                Err(self.failed(stage, &format!("not healthy yet: {seen}; {late}")))
+            }
+            watched => watched,
+        }
+    }
+
+    fn watch(&self, stage: &mut Stage, wait: &mut Wait) -> Result<(), Failure> {
         loop {
-            match self.look(stage, &mut wait)? {
+            match self.look(stage, wait)? {
                 Verdict::Healthy(how) => {
                     self.say(stage, &format!("{how} after {}", since(wait.start)));
                     return Ok(());
                 }
                 Verdict::Hopeless(seen) => return Err(self.failed(stage, &format!("not healthy: {seen}"))),
-                Verdict::NotYet(seen) => self.wait_on(stage, &mut wait, seen)?,
+                Verdict::NotYet(seen) => self.wait_on(stage, wait, seen)?,
             }
+        }
+    }
+
+    /// Whether the container is healthy as it is: one answer of its URL counts, and a steady run is waited for no longer
+    /// than it takes. Why it is not, if it is not; nothing is said.
+    pub fn now(&self, stage: &mut Stage) -> Result<Option<String>, Failure> {
+        let mut wait = Wait::new(STEADY + LOOK_INTERVAL);
+        loop {
+            let seen = match self.look(stage, &mut wait)? {
+                Verdict::Healthy(_) => return Ok(None),
+                Verdict::NotYet(seen) | Verdict::Hopeless(seen) => seen,
+            };
+            let may_come = matches!(self.subject, Subject::Container(_)) && wait.steady.is_some();
+            if !may_come || Instant::now() >= wait.until {
+                return Ok(Some(format!("it is not healthy: {seen}")));
+            }
+            stage.pause(LOOK_INTERVAL)?;
         }
     }
 
@@ -144,14 +179,9 @@ impl<'a> Health<'a> {
         }
         if wait.said != seen {
             self.say(stage, &format!("not healthy yet: {seen}"));
-            wait.said.clone_from(&seen);
+            wait.said = seen;
         }
-        match stage.pause(wait.pause.min(left)) {
-            Err(late @ Failure::Deadline { .. }) => {
-                return Err(self.failed(stage, &format!("not healthy yet: {seen}; {late}")));
-            }
-            paused => paused?,
-        }
+        stage.pause(wait.pause.min(left))?;
         wait.pause = (wait.pause * 2).min(self.config.deploy.health.poll_interval);
         Ok(())
     }

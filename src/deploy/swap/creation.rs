@@ -20,7 +20,7 @@ pub const SPEC_LABEL: &str = "engram.spec-sha256";
 pub struct Making<'a> {
     /// The name it gets.
     pub name: &'a str,
-    /// The image, with its tag.
+    /// The image.
     pub reference: &'a str,
     /// The version, for its label.
     pub version: &'a str,
@@ -77,7 +77,8 @@ impl Making<'_> {
     }
 }
 
-fn fingerprint(declared: &Declaration) -> String {
+/// What tells one declaration from another.
+pub fn fingerprint(declared: &Declaration) -> String {
     // Debug quotes every text, so that no two declarations read the same.
     let hash = digest(&SHA256, format!("{declared:?}").as_bytes());
     hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()

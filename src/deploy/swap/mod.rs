@@ -20,7 +20,7 @@ use crate::failpoint;
 use crate::limits::{MAX_TEMPLATE, SWAP_DEADLINE};
 use crate::os::files;
 use crate::run::{Failure, Stage};
-use creation::{Making, SPEC_LABEL};
+use creation::{Making, SPEC_LABEL, VERSION_LABEL, fingerprint};
 use declaration::Declaration;
 
 /// What the steps of this backend work with.
@@ -37,7 +37,7 @@ pub struct Swap<'a> {
 pub struct New<'a> {
     /// The container's name.
     pub name: &'a str,
-    /// The image with its tag, for people who look at the container.
+    /// What it is created from: a name that cannot come to mean another image.
     pub reference: &'a str,
     /// The image it must really be.
     pub image: &'a ImageId,
@@ -95,6 +95,18 @@ impl Swap<'_> {
             ))),
             false => Ok(()),
         }
+    }
+
+    /// Why a container is not what its declaration would make of `version` now, if it is not.
+    pub fn made_otherwise(&self, name: &str, now: &Seen, version: &str) -> Result<Option<String>, Failure> {
+        let declared = self.declared(name)?;
+        let differs = match (now.label(VERSION_LABEL), now.label(SPEC_LABEL)) {
+            (Some(made), _) if made != version => Some(format!("was made for version {made}")),
+            (Some(_), Some(spec)) if spec == fingerprint(&declared) => None,
+            (_, Some(_)) => Some("its declaration has changed".into()),
+            (_, None) => Some("was made by somebody else".into()),
+        };
+        Ok(differs)
     }
 
     /// The restart policy that is declared for `name`.

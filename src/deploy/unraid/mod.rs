@@ -6,6 +6,7 @@
 //! is the old one stopped. The image is on the host before it runs, so that its own pull may fail without harm.
 
 pub mod folder;
+mod lexis;
 pub mod template;
 pub mod xml;
 
@@ -61,6 +62,12 @@ impl<'a> Unraid<'a> {
             &format!("{name}: {} names {now}", found.path.display()),
         );
         Ok(())
+    }
+
+    /// What the template of `name` names now.
+    pub fn named(&self, stage: &mut Stage, phase: Phase, name: &str, image: &str) -> Result<String, Failure> {
+        let found = self.find(stage, phase, name)?;
+        read(&found, |template| template.reference(image).map(str::to_owned))
     }
 
     /// The template of `name` as it is, for the journal.

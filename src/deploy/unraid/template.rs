@@ -6,7 +6,8 @@
 
 use std::ops::Range;
 
-use super::xml::{Broken, Piece, Reader, resolve};
+use super::lexis::resolve;
+use super::xml::{Broken, Piece, Reader};
 use crate::deploy::reference::same_image;
 
 /// What a deploy needs to know of a template.
@@ -49,24 +50,18 @@ impl<'a> Template<'a> {
                 .count(),
             what: "not UTF-8",
         })?;
+        let mut repositories = Vec::new();
         let mut reader = Reader::new(text)?;
-        let mut template = Self {
-            text,
-            name: None,
-            repositories: Vec::new(),
-        };
         while let Some(piece) = reader.piece()? {
-            match piece {
-                Piece::Open("Name") if template.name.is_none() => {
-                    template.name = Some(inside(&mut reader)?.text);
-                }
-                Piece::Open("Repository") if reader.depth() == 2 => {
-                    template.repositories.push(inside(&mut reader)?);
-                }
-                _ => {}
+            if piece == Piece::Open("Repository") && reader.depth() == 2 {
+                repositories.push(inside(&mut reader)?);
             }
         }
-        Ok(template)
+        Ok(Self {
+            text,
+            name: first_name(text)?,
+            repositories,
+        })
     }
 
     /// The image it names, tag and all.
@@ -122,6 +117,17 @@ impl<'a> Template<'a> {
         }
         Ok(repository)
     }
+}
+
+/// By a reading of its own: it may stand within anything, a `<Repository>` too.
+fn first_name(text: &str) -> Result<Option<String>, Broken> {
+    let mut reader = Reader::new(text)?;
+    while let Some(piece) = reader.piece()? {
+        if piece == Piece::Open("Name") {
+            return Ok(Some(inside(&mut reader)?.text));
+        }
+    }
+    Ok(None)
 }
 
 /// Reads on to the end of the element that was just opened.
@@ -247,6 +253,10 @@ mod tests {
         assert_eq!(name("<C><Name><![CDATA[a]]>&amp;</Name></C>").unwrap(), "a&");
         assert_eq!(name("<C><Name/></C>").unwrap(), "");
         assert_eq!(name("<C><name>a</name></C>"), None);
+        assert_eq!(
+            name("<C><Repository><Name>a</Name></Repository><Name>b</Name></C>").unwrap(),
+            "a"
+        );
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! As much of XML as a template needs: text in, pieces with their places out.
 //!
 //! It never changes, unescapes or allocates what it reads, so that an edit can keep every byte it does not mean. It is
-//! stricter than XML where strictness is safe: no entities of a document's own, UTF-8 alone. What libxml (Unraid's
-//! reader) would refuse must be refused here as well, or we would edit a file that `update_container` then skips.
+//! stricter than XML where strictness is safe: no entities of a document's own, names in ASCII, no elements of a
+//! namespace, UTF-8 alone. What libxml (Unraid's reader) would refuse must be refused here as well, or we would edit a
+//! file that `update_container` then skips; fuzz/ holds the two against each other.
 
 use std::ops::Range;
+
+use super::lexis::{is_blank, is_character, is_declaration, name_of, quoted, resolve};
 
 /// Deepest nesting. Templates have three levels.
 const MAX_DEPTH: usize = 64;
@@ -47,7 +50,15 @@ pub struct Reader<'a> {
     last: usize,
     open: Vec<&'a str>,
     close_pending: bool,
-    rooted: bool,
+    seen: Seen,
+}
+
+/// How far the document is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    Nothing,
+    DocumentType,
+    Root,
 }
 
 impl<'a> Reader<'a> {
@@ -63,11 +74,9 @@ impl<'a> Reader<'a> {
             last: start,
             open: Vec::new(),
             close_pending: false,
-            rooted: false,
+            seen: Seen::Nothing,
         };
-        match text.find(|c: char| {
-            (c < ' ' && !matches!(c, '\t' | '\n' | '\r')) || c > '\u{fffd}' && c < '\u{10000}'
-        }) {
+        match text.find(|c| !is_character(c)) {
             Some(place) => Err(reader.broken(place, "a control character")),
             None => Ok(reader),
         }
@@ -99,7 +108,7 @@ impl<'a> Reader<'a> {
         }
         let piece = match rest.strip_prefix('<') {
             None => self.words(rest),
-            Some(inside) if inside.starts_with('?') => self.aside(rest, "<?", "?>"),
+            Some(inside) if inside.starts_with('?') => self.instruction(rest),
             Some(inside) if inside.starts_with("!--") => self.comment(rest),
             Some(inside) if inside.starts_with("![CDATA[") => self.verbatim(rest),
             Some(inside) if inside.starts_with("!DOCTYPE") => self.document_type(rest),
@@ -113,7 +122,7 @@ impl<'a> Reader<'a> {
         if !self.open.is_empty() {
             return Err(self.broken(self.at, "it ends within an element"));
         }
-        if !self.rooted {
+        if self.seen != Seen::Root {
             return Err(self.broken(self.at, "it has no element"));
         }
         Ok(())
@@ -170,15 +179,44 @@ impl<'a> Reader<'a> {
         Ok(Piece::Verbatim(&self.text[start + BEGIN..self.at - 3]))
     }
 
+    fn instruction(&mut self, rest: &str) -> Result<Piece<'a>, Broken> {
+        let start = self.at;
+        self.aside(rest, "<?", "?>")?;
+        let inside = &self.text[start + 2..self.at - 2];
+        let name = name_of(inside);
+        let after = &inside[name.len()..];
+        if name.eq_ignore_ascii_case("xml") {
+            // It is none elsewhere: libxml takes it for an instruction with a forbidden name.
+            let is_first = matches!(&self.text[..start], "" | "\u{feff}");
+            return match is_first && name == "xml" && is_declaration(after) {
+                true => Ok(Piece::Aside),
+                false => Err(self.broken(
+                    start,
+                    "an XML declaration other than version 1.0 in UTF-8, or not at the beginning",
+                )),
+            };
+        }
+        if name.is_empty() || !(after.is_empty() || after.starts_with(is_blank)) {
+            return Err(self.broken(start, "a processing instruction without a name"));
+        }
+        Ok(Piece::Aside)
+    }
+
     fn document_type(&mut self, rest: &str) -> Result<Piece<'a>, Broken> {
-        let end = rest.find('>').unwrap_or(rest.len());
-        if self.rooted || rest[..end].contains('[') {
+        const BEGIN: usize = "<!DOCTYPE".len();
+        let start = self.at;
+        self.aside(rest, "<!DOCTYPE", ">")?;
+        let inside = &self.text[start + BEGIN..self.at - 1];
+        let name = inside.trim_matches(is_blank);
+        let is_name = inside.starts_with(is_blank) && !name.is_empty() && name_of(name) == name;
+        if !is_name || self.seen != Seen::Nothing {
             return Err(self.broken(
-                self.at,
-                "a document type that defines things, or stands in the wrong place",
+                start,
+                "a document type that is more than a name, or stands in the wrong place",
             ));
         }
-        self.aside(rest, "<!DOCTYPE", ">")
+        self.seen = Seen::DocumentType;
+        Ok(Piece::Aside)
     }
 
     fn close(&mut self, inside: &str) -> Result<Piece<'a>, Broken> {
@@ -197,7 +235,10 @@ impl<'a> Reader<'a> {
         if name.is_empty() {
             return Err(self.broken(self.at, "a `<` that begins nothing"));
         }
-        if self.open.is_empty() && std::mem::replace(&mut self.rooted, true) {
+        if name.contains(':') {
+            return Err(self.broken(self.at, "an element of a namespace"));
+        }
+        if self.open.is_empty() && std::mem::replace(&mut self.seen, Seen::Root) == Seen::Root {
             return Err(self.broken(self.at, "a second root element"));
         }
         if self.open.len() == MAX_DEPTH {
@@ -238,18 +279,8 @@ impl<'a> Reader<'a> {
 
     /// What follows `="value"` at the beginning of `rest`.
     fn value(&self, rest: &'a str) -> Result<&'a str, Broken> {
-        let broken = || self.broken(self.at, "an attribute without a quoted value");
-        let rest = rest
-            .trim_start_matches(is_blank)
-            .strip_prefix('=')
-            .ok_or_else(broken)?;
-        let rest = rest.trim_start_matches(is_blank);
-        let quote = rest
-            .chars()
-            .next()
-            .filter(|c| matches!(c, '"' | '\''))
-            .ok_or_else(broken)?;
-        let (value, after) = rest[1..].split_once(quote).ok_or_else(broken)?;
+        let (value, after) =
+            quoted(rest).ok_or_else(|| self.broken(self.at, "an attribute without a quoted value"))?;
         if value.contains('<') || resolve(value).is_none() {
             return Err(self.broken(self.at, "an attribute's value with a bare `<` or `&`"));
         }
@@ -263,51 +294,6 @@ impl<'a> Reader<'a> {
             what,
         }
     }
-}
-
-/// `text` with its references resolved; `None` when one is unknown or is no character.
-pub fn resolve(text: &str) -> Option<String> {
-    let mut resolved = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(place) = rest.find('&') {
-        resolved.push_str(&rest[..place]);
-        let (name, after) = rest[place + 1..].split_once(';')?;
-        resolved.push(character(name)?);
-        rest = after;
-    }
-    resolved.push_str(rest);
-    Some(resolved)
-}
-
-fn character(name: &str) -> Option<char> {
-    match name {
-        "amp" => Some('&'),
-        "lt" => Some('<'),
-        "gt" => Some('>'),
-        "quot" => Some('"'),
-        "apos" => Some('\''),
-        _ => {
-            let digits = name.strip_prefix('#')?;
-            let (digits, radix) = digits.strip_prefix('x').map_or((digits, 10), |hex| (hex, 16));
-            // from_str_radix would take a sign.
-            let plain = digits.chars().all(|c| c.is_digit(radix));
-            let number = u32::from_str_radix(digits, radix).ok().filter(|_| plain)?;
-            char::from_u32(number).filter(|c| *c >= ' ' || is_blank(*c))
-        }
-    }
-}
-
-fn name_of(text: &str) -> &str {
-    let starts = |c: char| c.is_ascii_alphabetic() || matches!(c, '_' | ':') || !c.is_ascii();
-    if !text.starts_with(starts) {
-        return "";
-    }
-    let goes_on = |c: char| starts(c) || c.is_ascii_digit() || matches!(c, '-' | '.');
-    &text[..text.find(|c| !goes_on(c)).unwrap_or(text.len())]
-}
-
-fn is_blank(c: char) -> bool {
-    matches!(c, ' ' | '\t' | '\r' | '\n')
 }
 
 #[cfg(test)]
@@ -386,8 +372,42 @@ mod tests {
             ("<a><![CDATA[</a>", "does not end"),
             ("<!DOCTYPE a [<!ENTITY b 'c'>]><a/>", "document type"),
             ("<a/><!DOCTYPE a>", "document type"),
+            ("<!DOCTYPE a><!DOCTYPE a><a/>", "document type"),
+            ("<!DOCTYPE ><a/>", "document type"),
+            ("<!DOCTYPEa><a/>", "document type"),
+            ("<!DOCTYPE a b><a/>", "document type"),
+            ("<?xml?><a/>", "declaration"),
+            ("<?xml versikn='1.0'?><a/>", "declaration"),
+            ("<?xml version='1.1'?><a/>", "declaration"),
+            ("<?xml version='1.0'encoding='UTF-8'?><a/>", "declaration"),
+            ("<?xml version='1.0' encoding='ISO-8859-1'?><a/>", "declaration"),
+            ("<?xml version='1.0' standalone='?'?><a/>", "declaration"),
+            ("<?xml version='1.0' x='y'?><a/>", "declaration"),
+            ("<?XML version='1.0'?><a/>", "declaration"),
+            (" <?xml version='1.0'?><a/>", "declaration"),
+            ("<a><?xml version='1.0'?></a>", "declaration"),
+            ("<? a?><a/>", "instruction"),
+            ("<?a\"?><a/>", "instruction"),
+            ("<a>&#xFFFF;</a>", "`&`"),
+            ("<a\u{d7}/>", "attribute"),
+            ("<b:a xmlns:b='c'/>", "namespace"),
         ] {
             assert!(refused(text).contains(what), "{text}: {}", refused(text));
+        }
+    }
+
+    #[test]
+    fn what_declares_that_it_is_what_we_read_is_read() {
+        for head in [
+            "<?xml version='1.0'?>",
+            "\u{feff}<?xml version = \"1.0\"\r\n encoding='utf-8' standalone=\"yes\" ?>",
+            "<?xml version='1.0' standalone='no'?><?xml-stylesheet?>",
+            "<?b c?><!DOCTYPE  a\n>",
+        ] {
+            assert!(
+                pieces(&format!("{head}<a xmlns:b='c' b:d=''/>")).is_ok(),
+                "{head}"
+            );
         }
     }
 
@@ -401,13 +421,6 @@ mod tests {
         let nested = |depth: usize| format!("{}{}", "<a>".repeat(depth), "</a>".repeat(depth));
         assert!(pieces(&nested(MAX_DEPTH)).is_ok());
         assert_eq!(refused(&nested(MAX_DEPTH + 1)), "elements nested too deeply");
-    }
-
-    #[test]
-    fn references_are_resolved() {
-        assert_eq!(resolve("a&lt;&#66;&#x43;&amp;amp;").unwrap(), "a<BC&amp;");
-        assert_eq!(resolve("&"), None);
-        assert_eq!(resolve("&;"), None);
     }
 
     #[test]

@@ -1,0 +1,118 @@
+//! What is live before a deploy: which version, and whether it is already the one that was asked for.
+
+use super::docker::seen::Container as Seen;
+use super::reference::{same_image, tag};
+use super::swap::creation::VERSION_LABEL;
+use super::{Deploy, Way};
+use crate::config::{Container, Downgrade};
+use crate::event::Phase;
+use crate::gate::Version;
+use crate::run::{Failure, Stage};
+
+/// Whether a container needs to be replaced at all.
+enum There {
+    /// It does not.
+    Yes,
+    /// It is what it was before this version, or is not there.
+    OtherImage,
+    /// It has the image; how it is not as it should be.
+    Otherwise(String),
+}
+
+impl Deploy<'_> {
+    /// Says, or refuses, that a container goes back to a lower version. One whose version cannot be told is no obstacle.
+    pub(super) fn check_order(
+        &self,
+        stage: &mut Stage,
+        name: &str,
+        now: Option<&Seen>,
+    ) -> Result<(), Failure> {
+        let Some(live) = self.live_version(stage, name, now) else {
+            return Ok(());
+        };
+        if self.version.numbers() >= live.numbers() {
+            return Ok(());
+        }
+        let sentence = format!("{name}: {live} is live, so {} is a downgrade", self.version);
+        match self.config.deploy.checks.downgrade {
+            Downgrade::Allowed => {
+                stage.say(Phase::Preflight, &sentence);
+                Ok(())
+            }
+            Downgrade::Refused => Err(Failure::Failed(format!(
+                "{sentence}, and DEPLOYER_ALLOW_DOWNGRADE=no refuses those"
+            ))),
+        }
+    }
+
+    /// By the container itself, and where there is none by the template that the next start would take.
+    fn live_version(&self, stage: &mut Stage, name: &str, now: Option<&Seen>) -> Option<Version> {
+        let version = |text: &str| Version::try_from(text.to_owned()).ok();
+        let image = &self.config.deploy.image;
+        match (now, self.way) {
+            (Some(now), _) => now.label(VERSION_LABEL).and_then(version).or_else(|| {
+                let named = Some(now.reference()).filter(|reference| same_image(reference, image));
+                named.and_then(tag).and_then(version)
+            }),
+            (None, Way::Unraid(unraid)) => {
+                let named = unraid.named(stage, Phase::Preflight, name, image).ok()?;
+                tag(&named).and_then(version)
+            }
+            (None, _) => None,
+        }
+    }
+
+    /// Ends the run here when every container runs the image already, as it would be made now, and is healthy.
+    pub(super) fn already_there(&self, stage: &mut Stage) -> Result<(), Failure> {
+        for container in &self.config.deploy.containers {
+            match self.look_for(stage, container)? {
+                There::Yes => {}
+                There::OtherImage => return Ok(()),
+                There::Otherwise(how) => {
+                    let message = format!("{}: has this image already, but {how}", container.name);
+                    stage.say(Phase::Verify, &message);
+                    return Ok(());
+                }
+            }
+        }
+        let message = format!("every container runs {} already and is healthy", self.reference);
+        stage.say(Phase::Verify, &message);
+        stage.outcome_member("changed", false.into());
+        stage.end_here();
+        Ok(())
+    }
+
+    fn look_for(&self, stage: &mut Stage, container: &Container) -> Result<There, Failure> {
+        let name = &container.name;
+        let Some(now) = self.docker.container(stage, name)? else {
+            return Ok(There::OtherImage);
+        };
+        if now.image != *self.image()? {
+            return Ok(There::OtherImage);
+        }
+        if !now.is_running() {
+            return Ok(There::Otherwise(format!("is {}", now.describe())));
+        }
+        if let Some(how) = self.made_otherwise(stage, name, &now)? {
+            return Ok(There::Otherwise(how));
+        }
+        let health = self.health(container).map(|health| health.now(stage));
+        Ok(match health.transpose()? {
+            Some(None) => There::Yes,
+            Some(Some(how)) => There::Otherwise(how),
+            None => There::Otherwise("whether it is healthy cannot be told".into()),
+        })
+    }
+
+    /// Whether the next start would make something else of it.
+    fn made_otherwise(&self, stage: &mut Stage, name: &str, now: &Seen) -> Result<Option<String>, Failure> {
+        match self.way {
+            Way::Unraid(unraid) => {
+                let named = unraid.named(stage, Phase::Verify, name, &self.config.deploy.image)?;
+                Ok((named != self.reference).then(|| format!("its template names {named}")))
+            }
+            Way::Swap(swap) => swap.made_otherwise(name, now, &self.version.to_string()),
+            Way::Command(_) => Ok(Some("only its command knows".into())),
+        }
+    }
+}

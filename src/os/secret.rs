@@ -1,0 +1,130 @@
+//! A secret: read in one place, kept in a type that cannot be printed.
+//!
+//! It leaves that type by [`Secret::expose`] alone, so that whoever audits where secrets go looks for one word.
+
+use std::fmt;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use crate::event::harmless;
+use crate::limits::MAX_SECRET;
+use crate::os::{files, trusted};
+
+/// A secret text. It has no `Display`, and its `Debug` says only that it is one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// A secret that is made of another one.
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The secret itself: for the one place that hands it over, and for the mask.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(a secret)")
+    }
+}
+
+/// The secret in the file `path`: its one line, without the newline.
+///
+/// # Errors
+/// When anybody but root (or us, where we are not root) could read or write the file, judged by what was opened; when
+/// it is no plain file, empty, or more than one line. No error quotes what is in it.
+pub fn read(path: &Path) -> Result<Secret, String> {
+    let described = |error: io::Error| files::describe(&error, "read the secret in", path);
+    let (file, facts) = trusted::open(path).map_err(described)?;
+    let fault = trusted::fault(&facts).or_else(|| readable_by_others(facts.mode()));
+    if let Some(fault) = fault {
+        return Err(format!(
+            "refuse to read the secret in {}: {fault}",
+            path.display()
+        ));
+    }
+    let bytes = files::read_bounded_from(file, path, MAX_SECRET).map_err(described)?;
+    let unusable = |what: &str| format!("the secret in {} {what}", path.display());
+    let text = String::from_utf8(bytes).map_err(|_| unusable("is not UTF-8"))?;
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    let text = text.strip_suffix('\r').unwrap_or(text);
+    match text {
+        "" => Err(unusable("is empty")),
+        // What the log makes harmless could not be found there to be masked.
+        text if harmless(text) != text => Err(unusable("is more than one line, or has control characters")),
+        text => Ok(Secret(text.to_owned())),
+    }
+}
+
+fn readable_by_others(mode: u32) -> Option<String> {
+    (mode & 0o077 != 0).then(|| {
+        format!(
+            "others may read it (mode {:04o}); take that away (chmod 600)",
+            mode & 0o7777
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{Permissions, set_permissions};
+    use std::os::unix::fs::{PermissionsExt, chown};
+
+    fn of(name: &str, content: &str, mode: u32, owner: u32) -> Result<Secret, String> {
+        let path = std::env::temp_dir().join(format!("secret-{name}-{}", std::process::id()));
+        std::fs::write(&path, content).unwrap();
+        set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        chown(&path, Some(owner), None).unwrap();
+        let secret = read(&path);
+        std::fs::remove_file(&path).unwrap();
+        secret
+    }
+
+    fn ours() -> u32 {
+        nix::unistd::geteuid().as_raw()
+    }
+
+    #[test]
+    fn a_secret_is_the_line_in_a_file_of_roots_alone() {
+        for (content, mode) in [("hunter2\n", 0o600), ("hunter2", 0o400), ("hunter2\r\n", 0o600)] {
+            let secret = of("good", content, mode, ours()).unwrap();
+            assert_eq!(secret.expose(), "hunter2");
+        }
+    }
+
+    #[test]
+    fn a_secret_that_others_could_have_read_is_refused() {
+        for mode in [0o640, 0o604, 0o644, 0o610, 0o660, 0o602] {
+            let refusal = of("mode", "hunter2", mode, ours()).unwrap_err();
+            assert!(refusal.contains(&format!("{mode:04o}")), "{refusal}");
+            assert!(!refusal.contains("hunter2"));
+        }
+        if nix::unistd::geteuid().is_root() {
+            assert!(
+                of("owner", "hunter2", 0o600, 65521)
+                    .unwrap_err()
+                    .contains("65521")
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_secret_is_refused_without_being_quoted() {
+        let long = "x".repeat(MAX_SECRET as usize + 1);
+        for content in ["", "\n", "hunter2\nhunter3\n", "hunter2\u{1b}", long.as_str()] {
+            let refusal = of("unusable", content, 0o600, ours()).unwrap_err();
+            assert!(!refusal.contains("hunter"), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_secret_says_nothing_of_itself() {
+        assert_eq!(format!("{:?}", Secret::new("hunter2".into())), "(a secret)");
+    }
+}
