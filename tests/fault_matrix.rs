@@ -8,8 +8,6 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use engram_deployer::config::variable;
-
 use crate::support::curl::Answer;
 use crate::support::engine::{Engine, in_a_world};
 use crate::support::images::Image;
@@ -17,6 +15,9 @@ use crate::support::pair::{Backend, Pair, Place};
 use crate::support::process::installed;
 use crate::support::{came_true, free_port, long_tests, wait_until};
 use Place::{First, Second};
+
+/// What the issuer's tokens name.
+const COMMIT: &str = "abc1234abc1234abc1234abc1234abc1234abc12";
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -30,6 +31,8 @@ enum Fault {
     Unauthorised,
     /// Docker's disk fills up in the middle of the pull.
     DiskFull,
+    /// It is full before.
+    NoRoom,
     WrongRevision,
     /// The version misbehaves in these words of `app.rs`, in one container alone.
     Image(&'static str),
@@ -64,6 +67,7 @@ const ROWS: &[Row] = &[
         &["credentials", "refuses"],
     ),
     row("disk full", Fault::DiskFull, ANY, &["disk", "space"]),
+    row("no room to begin with", Fault::NoRoom, ANY, &["make room"]),
     row("wrong revision", Fault::WrongRevision, ANY, &["revision"]),
     row("image exits at once", Fault::Image("exit=3"), BOTH, &["status 3"]),
     row(
@@ -133,11 +137,9 @@ fn walk(backend: Backend, engine: &mut Engine) {
         setup.set("DEPLOYER_HEALTH_MAX_WAIT", "3s");
         // As an operator has it: a crash after some seconds must be seen.
         setup.unset("DEPLOYER_HEALTH_STEADY");
-        for (name, value) in [("DEPLOYER_REQUIRE_REVISION", "on"), ("DEPLOYER_MIN_FREE", "1MiB")] {
-            if variable(name).is_some() {
-                setup.set(name, value);
-            }
-        }
+        setup.set("DEPLOYER_REQUIRE_REVISION", "on");
+        // As much as the engine's small disk allows.
+        setup.set("DEPLOYER_MIN_FREE", "1MiB");
         // Docker's client, with what somebody else does meanwhile.
         let hook = setup.folder().join("hook");
         let client = installed("docker", "docker.io").get_program().to_owned();
@@ -238,24 +240,23 @@ impl Matrix<'_> {
 
     /// Brings the fault about, deploys, and takes the fault away again.
     fn bring_about(&mut self, fault: Fault, place: Place, version: &str) -> Answer {
-        let image = || Image::of(version).labelled("org.opencontainers.image.revision", "abc1234");
+        let built_from = |commit| Image::of(version).labelled("org.opencontainers.image.revision", commit);
+        let image = || built_from(COMMIT);
         match fault {
             Fault::TagMissing => return self.pair.deploy(version).finish(),
             Fault::Image(words) => {
                 let words = format!("{}:{words}", place.role());
                 self.pair.push(image().behaving(&words));
             }
-            Fault::WrongRevision => {
-                let other = Image::of(version).labelled("org.opencontainers.image.revision", "0000000");
-                self.pair.push(other);
-            }
-            Fault::DiskFull => self.pair.push(image().with_noise(16)),
+            Fault::WrongRevision => self.pair.push(built_from("0000000")),
+            Fault::DiskFull | Fault::NoRoom => self.pair.push(image().with_noise(16)),
             _ => self.pair.push(image()),
         }
         match fault {
             Fault::RegistryDown => self.without_registry(version),
             Fault::Unauthorised => self.unauthorised(version),
-            Fault::DiskFull => self.on_a_full_disk(version),
+            Fault::DiskFull => self.on_a_full_disk(8, version),
+            Fault::NoRoom => self.on_a_full_disk(0, version),
             Fault::PortTaken => self.on_a_taken_port(place, version),
             Fault::NetworkMissing => {
                 let port = self.pair.container(place).1;
@@ -282,8 +283,8 @@ impl Matrix<'_> {
         answer
     }
 
-    fn on_a_full_disk(&mut self, version: &str) -> Answer {
-        self.engine.fill(8);
+    fn on_a_full_disk(&mut self, left: usize, version: &str) -> Answer {
+        self.engine.fill(left);
         let answer = self.pair.deploy(version).finish();
         self.engine.make_room();
         answer

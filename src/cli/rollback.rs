@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::cli::args::{Effect, Form};
 use crate::cli::deploy;
-use crate::cli::given;
+use crate::cli::given::{self, Given};
 use crate::cli::help::Exit;
 use crate::cli::out::{self, Trouble};
 use crate::cli::show::{Show, date_and_clock_of};
@@ -39,7 +39,9 @@ pub fn rollback(env_file: Option<&Path>, effect: Effect, form: Form) -> Result<E
         dry_run: effect == Effect::DryRun,
         force: false,
     };
-    deploy::carry_out(&given, ask, show)
+    // That setting is about what is asked for by accident; whoever types this wants just that.
+    let settings = given.settings.with("DEPLOYER_ALLOW_DOWNGRADE", "yes");
+    deploy::carry_out(&Given { settings, ..given }, ask, show)
 }
 
 /// What to go back to.
