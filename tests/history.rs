@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::support::deployer::{AUDIENCE, Deployer, Setup};
 use crate::support::golden::assert_golden;
+use crate::support::host::Host;
 use crate::support::oidc::Issuer;
 use crate::support::process::{Running, installed, output_of, text};
 use crate::support::wait_until;
@@ -196,6 +197,26 @@ fn the_version_before_is_deployed_again_by_a_word() {
         Some(3),
         "never forward again"
     );
+}
+
+#[test]
+fn a_real_container_goes_back_by_a_word_also_where_requests_may_not() {
+    let host = Host::docker_with(|setup| {
+        setup.set("DEPLOYER_ALLOW_DOWNGRADE", "no");
+    });
+    host.push("2.0.1", "");
+    host.deploy("2.0.0").assert_ok();
+    host.deploy("2.0.1").assert_ok();
+    let error = host.deploy("2.0.0").assert_failed();
+    assert!(error.contains("DEPLOYER_ALLOW_DOWNGRADE=no"), "{error}");
+    let back = host.deployer.run(&["rollback"]);
+    assert!(
+        text(&back.stderr).contains("2.0.1 (run "),
+        "{}",
+        text(&back.stderr)
+    );
+    assert_eq!(lines(&back).last().expect("an outcome")["status"], "ok");
+    assert_eq!(host.live_version().as_deref(), Some("2.0.0"));
 }
 
 #[test]

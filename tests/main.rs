@@ -10,6 +10,7 @@ mod cli;
 mod deploy;
 mod documents;
 mod door;
+mod fault_matrix;
 mod follow;
 mod front;
 mod full_disk;

@@ -194,8 +194,13 @@ fn outcome(ended: &Outcome) -> String {
     };
     let is = |name: &str, value: Value| ended.more.get(name) == Some(&value);
     let put_back = ended.more.get("rolled_back").and_then(Value::as_array);
+    let not_put_back = is("rollback_failed", json!(true));
     let notes = [
-        ("rolled back", put_back.is_some_and(|list| !list.is_empty())),
+        (
+            "rolled back",
+            !not_put_back && put_back.is_some_and(|list| !list.is_empty()),
+        ),
+        ("ROLLBACK FAILED", not_put_back),
         ("interrupted", is("interrupted", json!(true))),
         ("cancelled", is("cancelled", json!(true))),
         ("unchanged", is("changed", json!(false))),
@@ -299,6 +304,11 @@ WHEN (UTC)           OUTCOME            ENDPOINT  VERSION  COMMIT          TOOK 
                 Some("x"),
                 json!({"rolled_back": [{"container": "a", "to": "1.0.0"}], "interrupted": true}),
                 "FAIL, rolled back, interrupted",
+            ),
+            (
+                Some("x"),
+                json!({"rolled_back": [{"container": "a", "to": "1.0.0"}], "rollback_failed": true}),
+                "FAIL, ROLLBACK FAILED",
             ),
             (Some("x"), json!({"cancelled": true}), "FAIL, cancelled"),
         ] {

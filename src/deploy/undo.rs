@@ -10,9 +10,9 @@ use crate::config::{Backend, Config};
 use crate::deploy::aside;
 use crate::deploy::before::{Before, Life, Stood, Tag, Was};
 use crate::deploy::docker::Docker;
-use crate::deploy::docker::seen::Container;
+use crate::deploy::docker::seen::{Container, Standing};
 use crate::deploy::health::Health;
-use crate::deploy::reference::short_id;
+use crate::deploy::reference::{same_image, short_id};
 use crate::deploy::swap::{self, Swap};
 use crate::deploy::unraid::{self, Unraid};
 use crate::event::Phase;
@@ -184,12 +184,15 @@ impl Back<'_> {
         Ok(())
     }
 
-    /// Removes what stands under the name, if it is what the deploy has made.
+    /// Removes what stands under the name, if it is what the deploy has made: of the image that was to run, or, where
+    /// somebody has edited the template under the script's hands, of another version and never started.
     fn clear(&self, stage: &mut Stage, was: &Was) -> Result<(), Failure> {
         let Some(new) = self.docker.container(stage, &was.name)? else {
             return Ok(());
         };
-        if new.image != was.becomes {
+        let never_ran = new.state.status == Standing::Created;
+        let ours = never_ran && same_image(new.reference(), &self.config.deploy.image);
+        if new.image != was.becomes && !ours {
             return Err(Failure::Failed(format!(
                 "{0} is {1} of {2} now, which the deploy has not made: it was left alone, and {3} is the one before",
                 was.name,

@@ -92,6 +92,9 @@ impl Back {
             Back::Undone(undone) => undone,
         };
         more.insert("rolled_back".to_owned(), Value::Array(undone.rolled_back));
+        if !undone.faults.is_empty() {
+            more.insert("rollback_failed".to_owned(), Value::Bool(true));
+        }
         match undone.faults.is_empty() {
             true => format!("{why}; what was changed is back as it was"),
             false => format!(
@@ -118,9 +121,10 @@ mod tests {
         };
         let said = undone(&["b: gone"]).tell("a: not healthy", &mut more);
         assert!(said.starts_with("ROLLBACK FAILED: b: gone; ") && said.ends_with("a: not healthy"));
+        assert_eq!(more.remove("rollback_failed"), Some(Value::Bool(true)));
         let said = undone(&[]).tell("a: not healthy", &mut more);
         assert!(said.starts_with("a: not healthy; "), "{said}");
-        assert_eq!(more["rolled_back"][0]["to"], "1");
+        assert!(more["rolled_back"][0]["to"] == "1" && !more.contains_key("rollback_failed"));
         assert_eq!(Back::Nothing.tell("why", &mut Map::new()), "why");
     }
 }

@@ -8,6 +8,7 @@
 //! | `VERSION` | the version it answers with (set in the image)              |
 //! | `PORT`    | where it listens; 8000                                      |
 //! | `BEHAVE`  | misbehaviours, comma-separated: see [`Behaviour::parse`]    |
+//! | `ROLE`    | who this is; `BEHAVE=ROLE:...` is meant for that one alone  |
 //!
 //! `app healthcheck` asks a running one and exits 0 or 1: Docker's HEALTHCHECK.
 
@@ -44,6 +45,11 @@ impl Behaviour {
     /// - `stubborn`: ignore TERM, so that stopping takes all the time it is given
     fn parse(text: &str) -> Behaviour {
         let mut behaviour = Behaviour::default();
+        let text = match text.split_once(':') {
+            Some((role, rest)) if env::var("ROLE").is_ok_and(|own| own == role) => rest,
+            Some(_) => return behaviour,
+            None => text,
+        };
         for word in text.split(',').filter(|word| !word.is_empty()) {
             let (name, value) = word.split_once('=').unwrap_or((word, ""));
             match name {

@@ -3,6 +3,8 @@
 use super::docker::{docker, ensure_running};
 use super::folder::Folder;
 use super::process::{installed, output_of, run, text};
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
@@ -11,13 +13,18 @@ use std::sync::OnceLock;
 pub struct Image<'a> {
     version: &'a str,
     changes: Vec<String>,
+    noise: usize,
 }
 
 impl<'a> Image<'a> {
     /// One that behaves.
     pub fn of(version: &'a str) -> Image<'a> {
         let changes = vec!["ENTRYPOINT [\"/app\"]".into(), format!("ENV VERSION={version}")];
-        Image { version, changes }
+        Image {
+            version,
+            changes,
+            noise: 0,
+        }
     }
 
     /// One that misbehaves, in the words of `app.rs`: `exit=1`, `status=500`.
@@ -37,6 +44,12 @@ impl<'a> Image<'a> {
         )
     }
 
+    /// With so many MiB of noise beside the program, which nothing compresses.
+    pub fn with_noise(mut self, mebibytes: usize) -> Image<'a> {
+        self.noise = mebibytes;
+        self
+    }
+
     fn change(mut self, change: String) -> Image<'a> {
         self.changes.push(change);
         self
@@ -52,7 +65,7 @@ impl<'a> Image<'a> {
         }
         let output = output_of(
             command.args(["-", &format!("{repository}:{}", self.version)]),
-            content(),
+            &content_with(self.noise),
         );
         assert!(output.status.success(), "docker import: {}", text(&output.stderr));
         text(&output.stdout).trim().to_string()
@@ -84,6 +97,27 @@ fn content() -> &'static [u8] {
         assert!(tar.status.success(), "tar: {}", text(&tar.stderr));
         tar.stdout
     })
+}
+
+/// The same with so many MiB of noise beside it.
+fn content_with(noise: usize) -> Vec<u8> {
+    if noise == 0 {
+        return content().to_owned();
+    }
+    let folder = Folder::new("noise");
+    let tar = folder.write("content.tar", content());
+    let random = File::open("/dev/urandom").expect("the kernel's random bytes");
+    let mut bytes = Vec::new();
+    let length = noise as u64 * 1024 * 1024;
+    random.take(length).read_to_end(&mut bytes).expect("random bytes");
+    folder.write("noise", bytes);
+    run(Command::new("tar")
+        .arg("-rf")
+        .arg(&tar)
+        .arg("-C")
+        .arg(folder.path())
+        .arg("noise"));
+    fs::read(tar).expect("a tar")
 }
 
 /// Builds the application, linked statically because the image has no libc.

@@ -63,6 +63,18 @@ impl Unraid {
         self.folder.write(&format!("templates-user/my-{name}.xml"), text)
     }
 
+    /// Writes this text over that template.
+    pub fn write(&self, name: &str, text: &str) {
+        self.folder.write(&format!("templates-user/my-{name}.xml"), text);
+    }
+
+    /// Shell text that `update_container` carries out each time before it begins; `$1` is the container.
+    pub fn before_each(&self, script: &str) {
+        let folder = self.templates();
+        let settings = format!("TEMPLATE_DIR='{}'\n{script}\n", folder.display());
+        self.folder.write("update_container.conf", settings);
+    }
+
     /// The text of that template now.
     pub fn read(&self, name: &str) -> String {
         let path = self.templates().join(format!("my-{name}.xml"));
