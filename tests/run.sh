@@ -20,7 +20,8 @@ start_dockerd
 
 # The status of cargo, not of tee.
 {
-    cargo test -- "$@"
+    # With the places where a run can be killed: kill_matrix needs them.
+    cargo test --features failpoints -- "$@"
     echo $? >"$folder/status"
 } 2>&1 | tee "$folder/output"
 status=$(cat "$folder/status")

@@ -37,20 +37,19 @@ pub fn is_free(
     }
 }
 
-/// Deals with what an earlier deploy has left that was not put back, or not tidied up: afterwards `NAME` is the one to
-/// fall back on, and `NAME-prev` is free. `restart` is the policy that a kept one gets back, where that is known.
+/// Deals with the `kept` one of an earlier deploy that was not put back, or not tidied up: afterwards `NAME` is the one to
+/// fall back on, and `NAME-prev` is free. `serves` says whether a container is as good as it should be; `restart` is the
+/// policy that the kept one gets back, where that is known.
 pub fn tidy(
     docker: Docker<'_>,
     stage: &mut Stage,
     name: &str,
-    image: &str,
+    kept: &Container,
+    serves: impl Fn(&Container) -> bool,
     restart: Option<&str>,
 ) -> Result<(), Failure> {
-    let Some(kept) = is_free(docker, stage, name, image)? else {
-        return Ok(());
-    };
     match docker.container(stage, name)? {
-        Some(now) if now.is_running() => {
+        Some(now) if serves(&now) => {
             docker.remove(stage, &kept.id)?;
             let message = format!("{name}: removed {}, left by an earlier deploy", kept.name());
             stage.say(Phase::Update, &message);

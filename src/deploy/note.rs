@@ -18,11 +18,14 @@ impl Deploy<'_> {
             return Ok(Rc::clone(was));
         }
         let image = &self.config.deploy.image;
-        let restart = match self.way {
-            Way::Swap(swap) => Some(swap.restart(name)?),
-            Way::Unraid(_) | Way::Command(_) => None,
-        };
-        aside::tidy(self.docker, stage, name, image, restart.as_deref())?;
+        if let Some(kept) = aside::is_free(self.docker, stage, name, image)? {
+            let restart = match self.way {
+                Way::Swap(swap) => Some(swap.restart(name)?),
+                Way::Unraid(_) | Way::Command(_) => None,
+            };
+            let serves = |now: &Seen| self.life(container, now) == Life::Healthy;
+            aside::tidy(self.docker, stage, name, &kept, serves, restart.as_deref())?;
+        }
         let template = match self.way {
             Way::Unraid(unraid) => Some(unraid.sheet(stage, name, image, self.version.as_str())?),
             Way::Swap(_) | Way::Command(_) => None,

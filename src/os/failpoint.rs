@@ -78,8 +78,7 @@ pub fn visit(name: &'static str) {
     };
     if chosen == name && VISITS.fetch_add(1, Ordering::Relaxed) + 1 == *visit {
         crate::os::process::signal(crate::os::process::own_pid(), crate::os::signal::Signal::SIGKILL);
-        loop {
-            std::thread::park();
-        }
+        // A KILL to oneself comes before kill(2) returns; nothing after this line is ever reached.
+        std::process::abort();
     }
 }

@@ -37,6 +37,8 @@ pub use cancel::{CancelError, cancel};
 pub use carry::OnLine;
 pub use dead::{RECOVER, ensure_recovered, recover};
 pub use folder::RunFolder;
+#[cfg(test)]
+pub(crate) use folder::testing;
 pub use follow::{Followed, Follower};
 pub use id::RunId;
 pub use jobs::{Aftermath, Jobs, Undone};

@@ -7,6 +7,7 @@
 
 pub mod folder;
 mod lexis;
+mod sheet;
 pub mod template;
 pub mod xml;
 
@@ -21,9 +22,11 @@ use crate::deploy::reference::short_id;
 use crate::event::Phase;
 use crate::failpoint;
 use crate::limits::{KILL_AFTER, PROOF_DEADLINE};
-use crate::os::files::{self, Durability};
 use crate::run::{AtWork, Ending, Failure, Stage, Tool, ToolEnd};
+use sheet::{still_ours, written};
 use template::Template;
+
+pub use sheet::restore;
 
 /// What the steps of this backend work with.
 #[derive(Clone, Copy, Debug)]
@@ -269,74 +272,6 @@ impl<'a> Unraid<'a> {
             ending: Ending::NeverMidway,
             stdin: None,
         })
-    }
-}
-
-/// Puts a template back. Where it holds exactly what we wrote, every byte of before comes back; where somebody else has
-/// edited it since, only the image it names; where it cannot be read at all, or is gone, all of it.
-pub fn restore(stage: &mut Stage, name: &str, sheet: &Sheet) -> Result<(), Failure> {
-    let path = sheet.path.display();
-    let there = files::optional(files::read_bounded(&sheet.path, crate::limits::MAX_TEMPLATE));
-    let there =
-        there.map_err(|error| Failure::Failed(files::describe(&error, "read the template", &sheet.path)))?;
-    let ours = written(sheet).map_err(Failure::Failed)?;
-    let before = sheet.text.as_bytes();
-    let (bytes, said) = match &there {
-        Some(there) if there == before => return Ok(()),
-        Some(there) if *there == ours => (before.to_vec(), "is as it was"),
-        Some(there) => match renamed_back(there, sheet) {
-            Some(Ok(bytes)) if bytes == *there => return Ok(()),
-            Some(Ok(bytes)) => (
-                bytes,
-                "was edited by somebody else since: only its image is as it was",
-            ),
-            Some(Err(why)) => {
-                let sentence =
-                    format!("{name}: {path} was edited by somebody else since, and is left alone: {why}");
-                return Err(Failure::Failed(sentence));
-            }
-            None => (before.to_vec(), "could not be read any more: it is as it was"),
-        },
-        None => (before.to_vec(), "was gone: it is as it was"),
-    };
-    match there {
-        Some(there) => folder::write(&sheet.path, &there, &bytes).map_err(Failure::Failed)?,
-        None => files::replace(&sheet.path, &bytes, 0o600, Durability::Durable)
-            .map_err(|error| Failure::Failed(files::describe(&error, "write the template", &sheet.path)))?,
-    }
-    failpoint!("template-restored");
-    stage.say(Phase::Rollback, &format!("{name}: {path} {said}"));
-    Ok(())
-}
-
-/// What somebody else has made of a template, with the image that it named before; `None` where it is no template.
-fn renamed_back(there: &[u8], sheet: &Sheet) -> Option<Result<Vec<u8>, String>> {
-    let now = Template::read(there).ok()?;
-    let before = Template::read(sheet.text.as_bytes()).ok()?;
-    Some(now.with_repository_of(&before, &sheet.image))
-}
-
-/// The bytes that we write into a template.
-fn written(sheet: &Sheet) -> Result<Vec<u8>, String> {
-    let template = Template::read(sheet.text.as_bytes()).map_err(|broken| broken.to_string())?;
-    template.with_version(&sheet.image, &sheet.version)
-}
-
-/// The script reads the template by itself: what it reads must name what was pulled.
-fn still_ours(sheet: &Sheet) -> Result<(), Failure> {
-    let described = |why: String| {
-        let path = sheet.path.display();
-        Failure::Failed(format!(
-            "the template {path} was changed by somebody else just now: {why}; try again"
-        ))
-    };
-    let now = files::read_bounded(&sheet.path, crate::limits::MAX_TEMPLATE)
-        .map_err(|error| described(error.to_string()))?;
-    let template = Template::read(&now).map_err(|broken| described(broken.to_string()))?;
-    let expected = format!("{}:{}", sheet.image, sheet.version);
-    match template.reference(&sheet.image).map_err(described)? {
-        now if now == expected => Ok(()),
-        other => Err(described(format!("it names {other}"))),
     }
 }
 
