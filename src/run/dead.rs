@@ -1,5 +1,5 @@
 //! Dead runs: admitted, not recorded, and nobody holds their ticket. Who sees one has it completed before anything else
-//! changes; how that is done is [`crate::run::complete`]'s.
+//! changes; how that is done is `crate::run::complete`'s.
 
 use std::io;
 use std::time::{Duration, Instant};
