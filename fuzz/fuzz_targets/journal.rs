@@ -24,8 +24,8 @@ fuzz_target!(|bytes: &[u8]| {
         );
     }
 
-    // serde_json's reading of a fraction is not exact; no entry of ours has one.
-    if whole.entries.iter().any(has_fraction) {
+    // serde_json's reading of a fraction is not exact, and what is no object is no entry of ours.
+    if !whole.entries.iter().all(Value::is_object) || whole.entries.iter().any(has_fraction) {
         return;
     }
     let mut anew = serde_json::to_vec(&whole.head).expect("JSON");
@@ -34,7 +34,8 @@ fuzz_target!(|bytes: &[u8]| {
         anew.extend(serde_json::to_vec(entry).expect("JSON"));
     }
     anew.push(b'\n');
-    assert_eq!(parse_journal(&anew).expect("its own writing"), Some(whole));
+    let again = parse_journal(&anew).expect("its own writing").expect("its head");
+    assert_eq!((again.head, again.entries), (whole.head, whole.entries));
 });
 
 fn has_fraction(value: &Value) -> bool {

@@ -93,6 +93,8 @@ fn a_dry_run_reports_every_fault_and_fails() {
     let second = second.expect("a second container");
     let unraid = host.unraid.as_ref().expect("Unraid's part");
     unraid.template(&host.name, "redis:7", host.port);
+    let second_template = unraid.templates().join(format!("my-{}.xml", second.name));
+    std::fs::remove_file(second_template).expect("removing a template");
     let before = everything(&host);
     let answer = dry_run(&host);
     let error = answer.assert_failed();
