@@ -184,15 +184,12 @@ impl Back<'_> {
         Ok(())
     }
 
-    /// Removes what stands under the name, if it is what the deploy has made: of the image that was to run, or, where
-    /// somebody has edited the template under the script's hands, of another version and never started.
+    /// Removes what stands under the name, if it is what the deploy has made.
     fn clear(&self, stage: &mut Stage, was: &Was) -> Result<(), Failure> {
         let Some(new) = self.docker.container(stage, &was.name)? else {
             return Ok(());
         };
-        let never_ran = new.state.status == Standing::Created;
-        let ours = never_ran && same_image(new.reference(), &self.config.deploy.image);
-        if new.image != was.becomes && !ours {
+        if new.image != was.becomes && !self.is_of_an_edited_template(&new) {
             return Err(Failure::Failed(format!(
                 "{0} is {1} of {2} now, which the deploy has not made: it was left alone, and {3} is the one before",
                 was.name,
@@ -204,6 +201,14 @@ impl Back<'_> {
         self.docker.remove(stage, &new.id)?;
         failpoint!("new-removed");
         Ok(())
+    }
+
+    /// Somebody has edited the template under the script's hands, so that it made another version. It was never started,
+    /// and what somebody makes by hand on the page is.
+    fn is_of_an_edited_template(&self, new: &Container) -> bool {
+        new.label(unraid::MADE_BY_UNRAID).is_some()
+            && new.state.status == Standing::Created
+            && same_image(new.reference(), &self.config.deploy.image)
     }
 
     /// The old one is gone, which no deploy does: a new one of the old image is made the way this host makes them.

@@ -28,6 +28,9 @@ use template::Template;
 
 pub use sheet::restore;
 
+/// On every container that Unraid's page or script has made.
+pub const MADE_BY_UNRAID: &str = "net.unraid.docker.managed";
+
 /// What the steps of this backend work with.
 #[derive(Clone, Copy, Debug)]
 pub struct Unraid<'a> {
