@@ -31,26 +31,17 @@ start_ours() {
     runtime=$folder/runtime
     if [ "$(stat -f -c %T /dev/shm 2>/dev/null)" = tmpfs ]; then runtime=$(mktemp -d /dev/shm/engram-bench.XXXXXX) || exit 1; fi
     ours_port=$(free_port 18443)
-    cat >"$folder/env" <<END
-DEPLOYER_ADDR=127.0.0.1:$ours_port
-DEPLOYER_CERT_FILE=$folder/tls.pem
-DEPLOYER_KEY_FILE=$folder/tls.key
-DEPLOYER_ISSUER=$ISSUER
-DEPLOYER_JWKS_URL=$JWKS_URL
-DEPLOYER_REPOSITORY=engram-app/engram
-DEPLOYER_WORKFLOW_REF=engram-app/engram/.github/workflows/deploy.yml@refs/heads/main
-DEPLOYER_ALLOWED_IPS=127.0.0.1
-DEPLOYER_STATE_DIR=$folder/state
-DEPLOYER_RUNTIME_DIR=$runtime
+    {
+        settings "$ours_port" "$runtime"
+        cat <<'END'
 DEPLOYER_CONTAINERS=engram
 DEPLOYER_BACKEND=command
 DEPLOYER_COMMAND_PATH=/bin/true
 DEPLOYER_PULL=off
 END
-    "$program" init --env-file "$folder/env" >/dev/null || die "init failed"
-    background "$folder/deployer.log" "$program" serve --env-file "$folder/env"
+    } >"$folder/env"
+    start_daemon "$program" "$ours_port"
     ours_pid=$pid
-    wait_for 10 "the daemon answers" curl -sf --cacert "$folder/tls.pem" "https://127.0.0.1:$ours_port/healthz"
 }
 
 start_peer() {

@@ -129,26 +129,17 @@ mkdir "$folder/containers"
 cat >"$folder/containers/$name.json" <<END
 {"ports": ["127.0.0.1:$port:8000"]}
 END
-cat >"$folder/env" <<END
-DEPLOYER_ADDR=127.0.0.1:$deployer_port
-DEPLOYER_CERT_FILE=$folder/tls.pem
-DEPLOYER_KEY_FILE=$folder/tls.key
-DEPLOYER_ISSUER=$ISSUER
-DEPLOYER_JWKS_URL=$JWKS_URL
-DEPLOYER_REPOSITORY=engram-app/engram
-DEPLOYER_WORKFLOW_REF=engram-app/engram/.github/workflows/deploy.yml@refs/heads/main
+{
+    settings "$deployer_port" "$folder/runtime"
+    cat <<END
 DEPLOYER_CLAIMS=repository_id=1001,repository_owner_id=2002,event_name=push
-DEPLOYER_ALLOWED_IPS=127.0.0.1
-DEPLOYER_STATE_DIR=$folder/state
-DEPLOYER_RUNTIME_DIR=$folder/runtime
 DEPLOYER_IMAGE=$image
 DEPLOYER_CONTAINERS=$name=$health
 DEPLOYER_BACKEND=docker
 DEPLOYER_CONTAINER_DIR=$folder/containers
 END
-"$program" init --env-file "$folder/env" >"$folder/init.log" 2>&1 || die "the state could not be prepared"
-background "$folder/deployer.log" "$program" serve --env-file "$folder/env"
-wait_for 10 "the daemon answers" curl -sf --cacert "$folder/tls.pem" "$url/healthz"
+} >"$folder/env"
+start_daemon "$program" "$deployer_port"
 note "$url"
 
 say "A CI job asks its issuer for a token"

@@ -93,43 +93,16 @@ pub fn plan<'a>(order: &'a Order, config: &'a Config) -> Plan<'a> {
         return plan;
     }
     if deploy.way.pulls() {
-        plan.steps
-            .push(deploy.looks(Phase::Pull, PULL_STEP_DEADLINE, Deploy::pull));
-        plan.steps
-            .push(deploy.looks(Phase::Verify, VERIFY_DEADLINE, Deploy::verify));
-        if let Some(cosign) = &config.deploy.checks.cosign {
-            plan.steps.push(
-                deploy.looks(Phase::Verify, COSIGN_DEADLINE, move |deploy, stage| {
-                    deploy.check_signature(stage, cosign)
-                }),
-            );
-        }
-        plan.steps
-            .push(deploy.changes(Phase::Tag, TAG_DEADLINE, Deploy::tag));
-        if !force && !matches!(deploy.way, Way::Command(_)) {
-            plan.steps
-                .push(deploy.looks(Phase::Verify, ALREADY_DEADLINE, Deploy::already_there));
-        }
+        plan.steps.extend(deploy.fetching());
     }
-    let update = config.deploy.update_max_wait + UPDATE_MARGIN;
+    if deploy.way.sees_containers() && !force {
+        plan.steps
+            .push(deploy.looks(Phase::Verify, ALREADY_DEADLINE, Deploy::already_there));
+    }
     for container in &config.deploy.containers {
-        if let Way::Unraid(_) = deploy.way {
-            plan.steps.push(deploy.changes_one(
-                Phase::Template,
-                TEMPLATE_DEADLINE,
-                container,
-                Deploy::template,
-            ));
-        }
-        plan.steps
-            .push(deploy.changes_one(Phase::Update, update, container, Deploy::update));
-        if deploy.health(container).is_some() {
-            let deadline = config.deploy.health.max_wait + HEALTH_MARGIN;
-            plan.steps
-                .push(deploy.changes_one(Phase::Health, deadline, container, Deploy::wait_for_health));
-        }
+        plan.steps.extend(deploy.replacing(container));
     }
-    if !matches!(deploy.way, Way::Command(_)) {
+    if deploy.way.sees_containers() {
         let deadline = config.deploy.health.steady + HEALTH_MARGIN;
         plan.steps
             .push(deploy.changes(Phase::Health, deadline, Deploy::hold));
@@ -138,6 +111,39 @@ pub fn plan<'a>(order: &'a Order, config: &'a Config) -> Plan<'a> {
         plan.steps.push(deploy.tidies());
     }
     plan
+}
+
+/// Parts of the plan.
+impl<'a> Deploy<'a> {
+    /// The image is brought here, and known from then on.
+    fn fetching(self: &Rc<Self>) -> Vec<Step<'a>> {
+        let mut steps = vec![
+            self.looks(Phase::Pull, PULL_STEP_DEADLINE, Deploy::pull),
+            self.looks(Phase::Verify, VERIFY_DEADLINE, Deploy::verify),
+        ];
+        if let Some(cosign) = &self.config.deploy.checks.cosign {
+            steps.push(self.looks(Phase::Verify, COSIGN_DEADLINE, move |deploy, stage| {
+                deploy.check_signature(stage, cosign)
+            }));
+        }
+        steps.push(self.changes(Phase::Tag, TAG_DEADLINE, Deploy::tag));
+        steps
+    }
+
+    /// One container becomes a new one that is healthy.
+    fn replacing(self: &Rc<Self>, container: &'a Container) -> Vec<Step<'a>> {
+        let mut steps = Vec::new();
+        if let Way::Unraid(_) = self.way {
+            steps.push(self.changes_one(Phase::Template, TEMPLATE_DEADLINE, container, Deploy::template));
+        }
+        let update = self.config.deploy.update_max_wait + UPDATE_MARGIN;
+        steps.push(self.changes_one(Phase::Update, update, container, Deploy::update));
+        if self.health(container).is_some() {
+            let deadline = self.config.deploy.health.max_wait + HEALTH_MARGIN;
+            steps.push(self.changes_one(Phase::Health, deadline, container, Deploy::wait_for_health));
+        }
+        steps
+    }
 }
 
 /// Making steps.
@@ -209,11 +215,7 @@ impl<'a> Deploy<'a> {
     }
 
     fn health<'b>(&'b self, container: &'b Container) -> Option<Health<'b>> {
-        let docker = match self.way {
-            // What the command replaces need not be a container at all.
-            Way::Command(_) => None,
-            _ => Some(self.docker),
-        };
+        let docker = self.way.sees_containers().then_some(self.docker);
         Health::of(self.config, container, docker, self.version.as_str())
     }
 }
@@ -234,6 +236,11 @@ impl<'a> Way<'a> {
 
     fn pulls(&self) -> bool {
         !matches!(self, Way::Command(Command { pull: false, .. }))
+    }
+
+    /// Not with the operator's command: what it replaces need not be a container at all.
+    fn sees_containers(&self) -> bool {
+        !matches!(self, Way::Command(_))
     }
 }
 
@@ -304,7 +311,7 @@ impl Deploy<'_> {
     }
 
     fn clean_up(&self, stage: &mut Stage) -> Result<(), Failure> {
-        if !matches!(self.way, Way::Command(_)) {
+        if self.way.sees_containers() {
             let containers = self.config.deploy.containers.iter();
             containers.for_each(|container| aside::clean_up(self.docker, stage, &container.name));
         }

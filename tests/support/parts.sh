@@ -154,6 +154,29 @@ END
     wait_for 10 "docker-registry answers" curl -sf "http://127.0.0.1:$registry_port/v2/"
 }
 
+# settings PORT RUNTIME-FOLDER: prints what every daemon of these scripts is set to; a script adds what it deploys.
+settings() {
+    cat <<END
+DEPLOYER_ADDR=127.0.0.1:$1
+DEPLOYER_CERT_FILE=$folder/tls.pem
+DEPLOYER_KEY_FILE=$folder/tls.key
+DEPLOYER_ISSUER=$ISSUER
+DEPLOYER_JWKS_URL=$JWKS_URL
+DEPLOYER_REPOSITORY=engram-app/engram
+DEPLOYER_WORKFLOW_REF=engram-app/engram/.github/workflows/deploy.yml@refs/heads/main
+DEPLOYER_ALLOWED_IPS=127.0.0.1
+DEPLOYER_STATE_DIR=$folder/state
+DEPLOYER_RUNTIME_DIR=$2
+END
+}
+
+# start_daemon PROGRAM PORT: with the settings in $folder/env; its process id is in $pid.
+start_daemon() {
+    "$1" init --env-file "$folder/env" >"$folder/init.log" 2>&1 || die "the state could not be prepared"
+    background "$folder/deployer.log" "$1" serve --env-file "$folder/env"
+    wait_for 10 "the daemon answers" curl -sf --cacert "$folder/tls.pem" "https://127.0.0.1:$2/healthz"
+}
+
 # build_app: the application of the tests.
 build_app() {
     rustc --edition 2024 -O -C target-feature=+crt-static -C strip=symbols --target "$(uname -m)-unknown-linux-gnu" \
