@@ -32,6 +32,18 @@ pub enum Phase {
     Rollback,
     /// Removing what is no longer needed.
     Cleanup,
+    /// Fetching one commit.
+    GitFetch,
+    /// Preparing a checkout for terraform: providers, modules, the backend.
+    TfInit,
+    /// Preparing it once more after the network failed.
+    TfInitRetry,
+    /// Finding out what terraform would change.
+    TfPlan,
+    /// Changing it.
+    TfApply,
+    /// What came of a run of terraform.
+    Done,
     /// The stream is alive and the run is at work; never in a log.
     Heartbeat,
 }

@@ -10,6 +10,7 @@
 // Words.
 pub mod event;
 pub mod limits;
+pub mod secret;
 // Bytes in, facts out; no I/O.
 pub mod config;
 pub mod http;
@@ -19,10 +20,12 @@ pub mod link;
 pub mod os;
 // What a request needs.
 pub mod fetch;
+pub mod jail;
 pub mod gate;
 pub mod run;
 // What a run does.
 pub mod deploy;
+pub mod terraform;
 // One connection.
 pub mod front;
 pub mod session;

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 /// Reading order. A module may import from the rows above its own, and from itself; never from its own row or below.
 const ROWS: &[&[&str]] = &[
-    &["limits", "event"],
+    &["limits", "event", "secret"],
     &["jwt", "http", "link", "config"],
     &["os"],
-    &["fetch"],
+    &["fetch", "jail"],
     &["gate"],
     &["run"],
     &["deploy", "terraform"],

@@ -16,7 +16,7 @@ use crate::cli::show::Show;
 use crate::cli::words;
 use crate::gate::{Sha, Version};
 use crate::os::{places, process};
-use crate::run::{Ask, Complaints, Order, ReserveError, RunId, reserve};
+use crate::run::{Ask, Complaints, DeployAsk, Order, ReserveError, RunId, reserve};
 
 /// Starts the run and follows it to its end.
 ///
@@ -58,12 +58,12 @@ fn ask(asked: &args::Deploy) -> Result<Ask, Trouble> {
     let senseless = |rule: &str| words::error(Verb::Deploy, rule);
     let version = Version::try_from(asked.version.clone()).map_err(senseless)?;
     let sha = asked.sha.clone().map(Sha::try_from);
-    Ok(Ask::Deploy {
+    Ok(Ask::Deploy(DeployAsk {
         version,
         sha: sha.transpose().map_err(senseless)?,
         dry_run: asked.effect == Effect::DryRun,
         force: asked.already_there == AlreadyThere::Replaced,
-    })
+    }))
 }
 
 fn start(given: &Given, ask: Ask) -> Result<RunId, Trouble> {

@@ -57,9 +57,10 @@ enum Course<'a> {
     Ended(&'a Outcome),
     NotEnded {
         state: &'static str,
-        version: &'a Version,
         #[serde(skip_serializing_if = "Option::is_none")]
-        sha: Option<&'a Sha>,
+        version: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sha: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         started_at: Option<&'a str>,
         run_id: &'a RunId,
@@ -70,19 +71,14 @@ enum Course<'a> {
 
 fn line(entry: &Entry) -> String {
     let order = &entry.order;
-    let Ask::Deploy {
-        version,
-        sha,
-        dry_run,
-        ..
-    } = &order.ask;
+    let (version, sha) = order.names();
     let not_ended = |state, started_at| Course::NotEnded {
         state,
-        version,
-        sha: sha.as_ref(),
+        version: version.as_deref(),
+        sha: sha.as_deref(),
         started_at,
         run_id: &order.run_id,
-        dry_run: dry_run.then_some(true),
+        dry_run: order.dry_run().then_some(true),
     };
     let line = Line {
         course: match &entry.state {
@@ -150,12 +146,7 @@ fn laid_out(row: &Row, widths: &[usize; 8], colour: Colour) -> String {
 
 fn row(entry: &Entry) -> Row {
     let order = &entry.order;
-    let Ask::Deploy {
-        version,
-        sha,
-        dry_run,
-        ..
-    } = &order.ask;
+    let (version, sha) = order.names();
     let (when, mut outcome, took) = match &entry.state {
         State::Ended(record) => {
             let ended = &record.outcome;
@@ -169,15 +160,15 @@ fn row(entry: &Entry) -> Row {
         State::Queued => (order.accepted_at.as_str(), "queued".to_owned(), String::new()),
         State::Dead => (order.accepted_at.as_str(), "dead".to_owned(), String::new()),
     };
-    if *dry_run {
+    if order.dry_run() {
         outcome.push_str(", dry run");
     }
-    let sha = sha.as_ref().map(ToString::to_string).unwrap_or_default();
+    let sha = sha.unwrap_or_default();
     let cells = [
         date_and_clock_of(when),
         outcome,
         order.endpoint.clone(),
-        version.to_string(),
+        version.unwrap_or_default(),
         sha.chars().take(SHORT_SHA).collect(),
         took,
         order.run_id.to_string(),
@@ -234,12 +225,12 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     fn entry(sha: Option<&str>, error: Option<&str>, more: Value) -> Entry {
-        let ask = Ask::Deploy {
+        let ask = Ask::Deploy(DeployAsk {
             version: "1.2.3".to_owned().try_into().unwrap(),
             sha: sha.map(|sha| sha.to_owned().try_into().unwrap()),
             dry_run: false,
             force: false,
-        };
+        });
         let id = RunId::parse("20260102T030405Z-0123abcd").unwrap();
         let order = Order::local(ask, &id, 0, "root", UNIX_EPOCH);
         let end = End {

@@ -79,10 +79,33 @@ fn is_pull_request(reference: &str) -> bool {
 }
 
 /// The shape of a request's body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BodyRule {
     /// `{"version":"X.Y.Z","sha":"<7-40 hex, optional>","dry_run":bool,"force":bool}`.
     Deploy,
+    /// `{"sha":"<40 hex>","module":"<name>","approved_pr":7}`, and for an apply `"plan_digest":"sha256:<64 hex>"` and
+    /// `"allow_destroy":bool`; all but `sha` optional.
+    Terraform(TerraformBody),
+}
+
+/// What a body for terraform may name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TerraformBody {
+    /// Names of modules; another one is refused with this list.
+    pub modules: Vec<String>,
+    /// Whether the commit is the token's.
+    pub sha: RequireSha,
+    /// Whether an apply must name the digest of the plan that was reviewed.
+    pub digest: super::RequireDigest,
+}
+
+/// `DEPLOYER_TF_APPLY_REQUIRE_SHA`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequireSha {
+    /// The body's `sha` is the token's `sha` claim.
+    On,
+    /// Any commit that the job may name.
+    Off,
 }
 
 /// What an endpoint starts.
@@ -91,6 +114,24 @@ pub enum BodyRule {
 pub enum Job {
     /// The steps of [`crate::deploy`].
     Deploy,
+    /// The steps of [`crate::terraform`], up to the plan.
+    TfPlan,
+    /// All of them.
+    TfApply,
+    /// A look at what has drifted; from the host alone.
+    TfDrift,
+}
+
+impl Job {
+    /// The name of its endpoint, of its command and of its status document.
+    pub fn name(self) -> &'static str {
+        match self {
+            Job::Deploy => "deploy",
+            Job::TfPlan => "tf-plan",
+            Job::TfApply => "tf-apply",
+            Job::TfDrift => "tf-drift",
+        }
+    }
 }
 
 #[cfg(test)]

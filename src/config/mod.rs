@@ -18,16 +18,18 @@ mod source;
 mod table;
 mod table_checks;
 mod table_terraform;
+mod terraform;
 mod url;
 mod value;
 mod warnings;
 
 pub use checks::{Checks, Cosign, Downgrade, Login, Revision};
-pub use endpoint::{BodyRule, Endpoint, Expected, Job, Pin};
+pub use endpoint::{BodyRule, Endpoint, Expected, Job, Pin, RequireSha, TerraformBody};
 pub use reader::Complaint;
 pub use settings::{Settings, SettingsError};
 pub use source::{Cidr, SlotKey, Sources, slot_key};
 pub use table::{Preset, Reads, Variable, Visibility, variable, variables};
+pub use terraform::{GithubApp, HealthUrl, Lockfile, Module, RequireDigest, Side, TerraformConfig};
 pub use url::may_be_fetched;
 pub use warnings::{nearest, unknown, warnings};
 
@@ -69,6 +71,8 @@ pub struct Config {
     pub notify: Option<PathBuf>,
     /// What a deploy does.
     pub deploy: DeployConfig,
+    /// What the terraform endpoints do, where they are configured.
+    pub terraform: Option<TerraformConfig>,
     /// Where a run is to be killed (`DEPLOYER_FAILPOINT`): for tests alone.
     #[cfg(feature = "failpoints")]
     pub failpoint: Option<String>,

@@ -70,6 +70,7 @@ fn config(r: &mut Reader, settings: &Settings) -> Option<Config> {
         log: log?,
         notify: notify?,
         deploy: deploy?,
+        terraform: None,
     })
 }
 

@@ -9,7 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::config::BodyRule;
+use crate::config::{BodyRule, Job, TerraformBody};
 use crate::gate::Refusal;
 use crate::jwt::json;
 
@@ -18,26 +18,66 @@ const BAD_VERSION: &str = "version must match X.Y.Z semver";
 const BAD_SHA: &str = "sha must be 7 to 40 lowercase hex characters";
 const BAD_DRY_RUN: &str = "dry_run must be true or false";
 const BAD_FORCE: &str = "force must be true or false";
+const BAD_COMMIT: &str = "sha must be a 40-character lowercase hex string";
+const BAD_PLAN_DIGEST: &str = "plan_digest must be sha256: and 64 lowercase hex characters";
 
 /// What a request asks for, as one of the things that can be asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
 pub enum Ask {
     /// Deploy a version.
-    Deploy {
-        /// Of the image.
-        version: Version,
-        /// The commit it was built from, for the record.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        sha: Option<Sha>,
-        /// Check everything, change nothing.
-        #[serde(default)]
-        dry_run: bool,
-        /// Replace the containers even where that version runs already.
-        #[serde(default)]
-        force: bool,
-    },
+    Deploy(DeployAsk),
+    /// Run terraform on a commit.
+    Terraform(TerraformAsk),
 }
+
+/// A deploy, as it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeployAsk {
+    /// Of the image.
+    pub version: Version,
+    /// The commit it was built from, for the record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha: Option<Sha>,
+    /// Check everything, change nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Replace the containers even where that version runs already.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// A run of terraform, as it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TerraformAsk {
+    /// Plan, apply, or look for drift.
+    pub what: Job,
+    /// The commit; only a look for drift may leave it out, and then it is that of the pinned reference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha: Option<Commit>,
+    /// The module's name; the first one when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub module: Option<String>,
+    /// Of the plan that was reviewed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan_digest: Option<PlanDigest>,
+    /// Whether a plan that destroys more than the operator's limit is applied all the same.
+    #[serde(default)]
+    pub allow_destroy: bool,
+    /// The pull request that was approved, for the record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved_pr: Option<u64>,
+}
+
+/// A whole commit id: 40 lower-case hex digits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Commit(String);
+
+/// `sha256:` and 64 lower-case hex digits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PlanDigest(String);
 
 /// `X.Y.Z`: three numbers below 2^64 without leading zeros (semver.org, items 2 and 3; no pre-release, no build).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +90,7 @@ pub struct Version(String);
 pub struct Sha(String);
 
 /// Reads a body by the endpoint's rule.
-pub fn read(rule: BodyRule, body: &[u8]) -> Result<Ask, Refusal> {
+pub fn read(rule: &BodyRule, body: &[u8]) -> Result<Ask, Refusal> {
     let members = json::object(body).map_err(|fault| refuse(NOT_AN_OBJECT, fault))?;
     match rule {
         BodyRule::Deploy => deploy(&members),
@@ -58,12 +98,12 @@ pub fn read(rule: BodyRule, body: &[u8]) -> Result<Ask, Refusal> {
 }
 
 fn deploy(members: &BTreeMap<String, Value>) -> Result<Ask, Refusal> {
-    Ok(Ask::Deploy {
+    Ok(Ask::Deploy(DeployAsk {
         version: text(members, "version", BAD_VERSION)?.ok_or_else(|| refuse(BAD_VERSION, "no version"))?,
         sha: text(members, "sha", BAD_SHA)?,
         dry_run: switch(members, "dry_run", BAD_DRY_RUN)?,
         force: switch(members, "force", BAD_FORCE)?,
-    })
+    }))
 }
 
 /// The member `name`, which is false when it is not there.
@@ -139,6 +179,54 @@ impl TryFrom<String> for Sha {
     }
 }
 
+impl TryFrom<String> for Commit {
+    type Error = Rule;
+
+    fn try_from(text: String) -> Result<Self, Rule> {
+        match text.len() == 40 && is_sha(&text) {
+            true => Ok(Self(text)),
+            false => Err(BAD_COMMIT),
+        }
+    }
+}
+
+impl TryFrom<String> for PlanDigest {
+    type Error = Rule;
+
+    fn try_from(text: String) -> Result<Self, Rule> {
+        let digits = text.strip_prefix("sha256:").unwrap_or_default();
+        let hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        match digits.len() == 64 && digits.bytes().all(hex) {
+            true => Ok(Self(text)),
+            false => Err(BAD_PLAN_DIGEST),
+        }
+    }
+}
+
+impl From<Commit> for String {
+    fn from(commit: Commit) -> String {
+        commit.0
+    }
+}
+
+impl From<PlanDigest> for String {
+    fn from(digest: PlanDigest) -> String {
+        digest.0
+    }
+}
+
+impl fmt::Display for Commit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for PlanDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl From<Version> for String {
     fn from(version: Version) -> String {
         version.0
@@ -181,7 +269,7 @@ mod tests {
     use super::*;
 
     fn sentence(body: &str) -> Option<String> {
-        read(BodyRule::Deploy, body.as_bytes()).err().map(|refusal| {
+        read(&BodyRule::Deploy, body.as_bytes()).err().map(|refusal| {
             assert_eq!(refusal.status(), 400);
             refusal.sentence().into_owned()
         })
@@ -190,20 +278,17 @@ mod tests {
     #[test]
     fn a_good_body_is_what_it_says() {
         let body = br#"{"version":"0.5.61","sha":"abc1234","dry_run":true,"force":true,"unknown":{"x":[1]}}"#;
-        let Ask::Deploy {
-            version,
-            sha,
-            dry_run,
-            force,
-        } = read(BodyRule::Deploy, body).unwrap();
+        let ask = |body: &[u8]| match read(&BodyRule::Deploy, body).unwrap() {
+            Ask::Deploy(ask) => ask,
+            other => panic!("{other:?}"),
+        };
+        let all = ask(body);
         assert_eq!(
-            (version.to_string(), sha.unwrap().to_string(), dry_run, force),
+            (all.version.to_string(), all.sha.unwrap().to_string(), all.dry_run, all.force),
             ("0.5.61".into(), "abc1234".into(), true, true)
         );
-        let Ask::Deploy {
-            sha, dry_run, force, ..
-        } = read(BodyRule::Deploy, br#"{"version":"1.0.0"}"#).unwrap();
-        assert_eq!((sha, dry_run, force), (None, false, false));
+        let least = ask(br#"{"version":"1.0.0"}"#);
+        assert_eq!((least.sha, least.dry_run, least.force), (None, false, false));
     }
 
     #[test]
@@ -321,7 +406,7 @@ mod tests {
     fn a_record_cannot_bring_back_what_no_body_could_hold() {
         assert!(serde_json::from_str::<Version>("\"1.2.3/../x\"").is_err());
         assert!(serde_json::from_str::<Sha>("\"$(id)\"").is_err());
-        let ask = read(BodyRule::Deploy, br#"{"version":"1.2.3","sha":"abc1234"}"#).unwrap();
+        let ask = read(&BodyRule::Deploy, br#"{"version":"1.2.3","sha":"abc1234"}"#).unwrap();
         let text = serde_json::to_string(&ask).unwrap();
         assert_eq!(serde_json::from_str::<Ask>(&text).unwrap(), ask);
     }

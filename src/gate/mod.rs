@@ -16,7 +16,7 @@ mod request;
 mod signature;
 mod source;
 
-pub use body::{Ask, Sha, Version};
+pub use body::{Ask, Commit, DeployAsk, PlanDigest, Sha, TerraformAsk, Version};
 pub use explain::{Finding, Verdict, explain};
 pub use fetch_keys::fetch_keys;
 pub use keys::{Fetch, Keys, NoKey};

@@ -1,8 +1,5 @@
-//! A secret: read in one place, kept in a type that cannot be printed.
-//!
-//! It leaves that type by [`Secret::expose`] alone, so that whoever audits where secrets go looks for one word.
+//! Secrets in files: read in one place, and only where nobody else can read them.
 
-use std::fmt;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -10,28 +7,7 @@ use std::path::Path;
 use crate::event::harmless;
 use crate::limits::MAX_SECRET;
 use crate::os::{files, trusted};
-
-/// A secret text. It has no `Display`, and its `Debug` says only that it is one.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// A secret that is made of another one.
-    pub fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// The secret itself: for the one place that hands it over, and for the mask.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(a secret)")
-    }
-}
+pub use crate::secret::Secret;
 
 /// The secret in the file `path`: its one line, without the newline.
 ///
@@ -57,7 +33,7 @@ pub fn read(path: &Path) -> Result<Secret, String> {
         "" => Err(unusable("is empty")),
         // What the log makes harmless could not be found there to be masked.
         text if harmless(text) != text => Err(unusable("is more than one line, or has control characters")),
-        text => Ok(Secret(text.to_owned())),
+        text => Ok(Secret::new(text.to_owned())),
     }
 }
 

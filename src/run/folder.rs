@@ -188,7 +188,7 @@ fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
 pub(crate) mod testing {
     use super::*;
     use crate::config::{Config, Job, Settings};
-    use crate::gate::Ask;
+    use crate::gate::{Ask, DeployAsk};
     use crate::run::order::Origin;
 
     /// Folders of their own for one test; gone when dropped.
@@ -240,12 +240,12 @@ pub(crate) mod testing {
             run_id: id.clone(),
             endpoint: "deploy".into(),
             job: Job::Deploy,
-            ask: Ask::Deploy {
+            ask: Ask::Deploy(DeployAsk {
                 version: "1.2.3".to_owned().try_into().unwrap(),
                 sha: None,
                 dry_run: false,
                 force: false,
-            },
+            }),
             origin: Origin::Local {
                 uid: 0,
                 user: "root".into(),

@@ -32,7 +32,7 @@ mod ticket;
 pub mod tool;
 mod turn;
 
-pub use crate::gate::Ask;
+pub use crate::gate::{Ask, DeployAsk, TerraformAsk};
 pub use cancel::{CancelError, cancel};
 pub use carry::OnLine;
 pub use dead::{RECOVER, ensure_recovered, recover};

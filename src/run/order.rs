@@ -96,12 +96,13 @@ impl Order {
 
     /// The order of somebody on the host.
     pub fn local(ask: Ask, run_id: &RunId, uid: u32, user: &str, now: SystemTime) -> Self {
-        let (endpoint, job) = match &ask {
-            Ask::Deploy { .. } => ("deploy", Job::Deploy),
+        let job = match &ask {
+            Ask::Deploy(_) => Job::Deploy,
+            Ask::Terraform(ask) => ask.what,
         };
         Self {
             run_id: run_id.clone(),
-            endpoint: endpoint.to_owned(),
+            endpoint: job.name().to_owned(),
             job,
             ask,
             origin: Origin::Local {
@@ -113,10 +114,17 @@ impl Order {
         }
     }
 
+    /// The version and the commit that it names, as texts.
+    pub fn names(&self) -> (Option<String>, Option<String>) {
+        match &self.ask {
+            Ask::Deploy(ask) => (Some(ask.version.to_string()), ask.sha.as_ref().map(ToString::to_string)),
+            Ask::Terraform(ask) => (None, ask.sha.as_ref().map(ToString::to_string)),
+        }
+    }
+
     /// Whether nothing is to be changed.
     pub fn dry_run(&self) -> bool {
-        let Ask::Deploy { dry_run, .. } = &self.ask;
-        *dry_run
+        matches!(&self.ask, Ask::Deploy(ask) if ask.dry_run)
     }
 }
 

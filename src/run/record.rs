@@ -13,7 +13,6 @@ use serde_json::{Map, Value, json};
 use crate::config::Places;
 use crate::event::{Outcome, Status, harmless};
 use crate::failpoint;
-use crate::gate::Ask;
 use crate::limits::{KEEP_RUNS, MAX_RUN_FILE};
 use crate::os::clock;
 use crate::os::files::{self, Durability, optional};
@@ -62,7 +61,7 @@ pub struct End {
 impl Record {
     /// The record of `order`'s run.
     pub fn new(order: &Order, end: End) -> Self {
-        let Ask::Deploy { version, sha, .. } = &order.ask;
+        let (version, sha) = order.names();
         let mut more = end.more;
         let shown = match order.dry_run() {
             true => Shown::RunsAlone,
@@ -79,8 +78,8 @@ impl Record {
         let outcome = Outcome {
             status,
             error: end.error.map(|error| bounded(&harmless(&error))),
-            version: Some(version.to_string()),
-            sha: sha.as_ref().map(ToString::to_string),
+            version,
+            sha,
             started_at: clock::rfc3339(end.started),
             finished_at: clock::rfc3339(end.finished),
             duration_ms: end

@@ -80,8 +80,10 @@ fn a_run_that_never_had_its_turn_is_in_the_list_alone() {
 fn a_dry_run_replaces_no_status_and_says_that_it_was_one() {
     let id = RunId::new(at(0)).unwrap();
     let mut order = order(&id);
-    let Ask::Deploy { dry_run, .. } = &mut order.ask;
-    *dry_run = true;
+    match &mut order.ask {
+        Ask::Deploy(ask) => ask.dry_run = true,
+        other => panic!("{other:?}"),
+    }
     let record = Record::new(&order, end(0, Shown::Status));
     assert_eq!(record.shown, Shown::RunsAlone);
     assert_eq!(record.outcome.more["dry_run"], json!(true));
