@@ -20,8 +20,8 @@ pub mod link;
 pub mod os;
 // What a request needs.
 pub mod fetch;
-pub mod jail;
 pub mod gate;
+pub mod jail;
 pub mod run;
 // What a run does.
 pub mod deploy;

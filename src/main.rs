@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use engram_deployer::config::{Config, Settings};
 use engram_deployer::os::{descriptor, logging, process, settings};
 use engram_deployer::session::{self, Arrival};
-use engram_deployer::{cli, deploy, fetch, front, run};
+use engram_deployer::{cli, deploy, fetch, front, jail, run, terraform};
 
 fn main() -> ExitCode {
     process::set_usual_umask();
@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Some("session") => role("session", session_role),
         Some("front") => front_role().unwrap_or(ExitCode::FAILURE),
         Some("fetch") => role("fetch", fetch_role),
+        Some(jail::ROLE) => role(jail::ROLE, jail::role),
         Some("run") => role("run", run_role),
         _ => cli::main(arguments()),
     }
@@ -74,10 +75,17 @@ fn run_role() -> io::Result<()> {
 
 /// What a run does.
 const JOBS: run::Jobs = run::Jobs {
-    plan: deploy::plan,
+    plan,
     undo: deploy::undo,
     tidy: deploy::tidy,
 };
+
+fn plan<'p>(order: &'p run::Order, config: &'p Config) -> run::Plan<'p> {
+    match &order.ask {
+        run::Ask::Deploy(ask) => deploy::plan(order, ask, config),
+        run::Ask::Terraform(ask) => terraform::plan(order, ask, config),
+    }
+}
 
 /// The settings that our starter put on standard input. It has checked them, so a complaint is its mistake.
 fn received(role: &'static str) -> io::Result<(Settings, Config)> {

@@ -14,10 +14,9 @@ use crate::cli::out::{self, Trouble};
 use crate::cli::show::{Colour, GREEN, RED, Show, coloured, date_and_clock_of, took};
 use crate::cli::{given, runs};
 use crate::event::{Outcome, Status, harmless};
-use crate::gate::{Sha, Version};
 use crate::os::places;
+use crate::run::RunId;
 use crate::run::history::{Entry, State, entries};
-use crate::run::{Ask, RunId};
 
 /// Digits of a commit in the table.
 const SHORT_SHA: usize = 12;
@@ -221,7 +220,7 @@ fn who(origin: &Value) -> String {
 mod tests {
     use super::*;
     use crate::run::record::{End, Record, Shown};
-    use crate::run::{Order, Origin};
+    use crate::run::{Ask, DeployAsk, Order, Origin};
     use std::time::{Duration, UNIX_EPOCH};
 
     fn entry(sha: Option<&str>, error: Option<&str>, more: Value) -> Entry {

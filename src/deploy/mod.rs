@@ -33,7 +33,7 @@ use serde_json::Value;
 use crate::config::{Backend, Config, Container, DeployConfig};
 use crate::event::Phase;
 use crate::failpoint;
-use crate::gate::{Ask, Version};
+use crate::gate::{DeployAsk, Version};
 use crate::limits::{
     ALREADY_DEADLINE, CLEANUP_DEADLINE, COSIGN_DEADLINE, HEALTH_MARGIN, PREFLIGHT_DEADLINE,
     PULL_STEP_DEADLINE, TAG_DEADLINE, TEMPLATE_DEADLINE, UPDATE_MARGIN, VERIFY_DEADLINE,
@@ -81,21 +81,20 @@ enum Way<'a> {
     Command(Command<'a>),
 }
 
-/// The steps that carry out `order`, in order.
-pub fn plan<'a>(order: &'a Order, config: &'a Config) -> Plan<'a> {
-    let Ask::Deploy { dry_run, force, .. } = &order.ask;
-    let deploy = Rc::new(Deploy::new(order, config));
+/// The steps that carry out `ask`, which is what `order` orders, in order.
+pub fn plan<'a>(order: &'a Order, ask: &'a DeployAsk, config: &'a Config) -> Plan<'a> {
+    let deploy = Rc::new(Deploy::new(order, ask, config));
     let mut plan = Plan::default();
     plan.steps
         .push(deploy.looks(Phase::Preflight, PREFLIGHT_DEADLINE, Deploy::preflight));
-    if *dry_run {
+    if ask.dry_run {
         plan.more.insert("dry_run".into(), Value::Bool(true));
         return plan;
     }
     if deploy.way.pulls() {
         plan.steps.extend(deploy.fetching());
     }
-    if deploy.way.sees_containers() && !force {
+    if deploy.way.sees_containers() && !ask.force {
         plan.steps
             .push(deploy.looks(Phase::Verify, ALREADY_DEADLINE, Deploy::already_there));
     }
@@ -148,11 +147,10 @@ impl<'a> Deploy<'a> {
 
 /// Making steps.
 impl<'a> Deploy<'a> {
-    fn new(order: &'a Order, config: &'a Config) -> Self {
+    fn new(order: &'a Order, ask: &'a DeployAsk, config: &'a Config) -> Self {
         let docker = Docker::new(&config.deploy);
-        let Ask::Deploy { version, sha, .. } = &order.ask;
         let commits = Commits {
-            asked: sha.as_ref().map(ToString::to_string),
+            asked: ask.sha.as_ref().map(ToString::to_string),
             token: match &order.origin {
                 Origin::Token { claims, .. } => claims.get("sha").and_then(Value::as_str).map(str::to_owned),
                 Origin::Local { .. } => None,
@@ -162,9 +160,9 @@ impl<'a> Deploy<'a> {
             config,
             docker,
             way: Way::of(&config.deploy, docker),
-            reference: format!("{}:{version}", config.deploy.image),
+            reference: format!("{}:{}", config.deploy.image, ask.version),
             run_id: &order.run_id,
-            version: version.clone(),
+            version: ask.version.clone(),
             commits,
             digest: OnceCell::new(),
             image: OnceCell::new(),

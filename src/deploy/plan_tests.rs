@@ -1,5 +1,14 @@
 use super::*;
 use crate::config::Settings;
+use crate::gate::Ask;
+
+/// As `main` joins them.
+fn plan<'a>(order: &'a Order, config: &'a Config) -> Plan<'a> {
+    match &order.ask {
+        Ask::Deploy(ask) => super::plan(order, ask, config),
+        other => panic!("{other:?}"),
+    }
+}
 
 fn config(more: &[(&str, &str)]) -> Config {
     let mut settings = vec![

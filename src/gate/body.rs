@@ -94,6 +94,7 @@ pub fn read(rule: &BodyRule, body: &[u8]) -> Result<Ask, Refusal> {
     let members = json::object(body).map_err(|fault| refuse(NOT_AN_OBJECT, fault))?;
     match rule {
         BodyRule::Deploy => deploy(&members),
+        BodyRule::Terraform(rule) => terraform(&members, rule),
     }
 }
 
@@ -103,6 +104,17 @@ fn deploy(members: &BTreeMap<String, Value>) -> Result<Ask, Refusal> {
         sha: text(members, "sha", BAD_SHA)?,
         dry_run: switch(members, "dry_run", BAD_DRY_RUN)?,
         force: switch(members, "force", BAD_FORCE)?,
+    }))
+}
+
+fn terraform(members: &BTreeMap<String, Value>, _rule: &TerraformBody) -> Result<Ask, Refusal> {
+    Ok(Ask::Terraform(TerraformAsk {
+        what: Job::TfPlan,
+        sha: Some(text(members, "sha", BAD_COMMIT)?.ok_or_else(|| refuse(BAD_COMMIT, "no sha"))?),
+        module: None,
+        plan_digest: text(members, "plan_digest", BAD_PLAN_DIGEST)?,
+        allow_destroy: switch(members, "allow_destroy", "allow_destroy must be true or false")?,
+        approved_pr: None,
     }))
 }
 
@@ -284,7 +296,12 @@ mod tests {
         };
         let all = ask(body);
         assert_eq!(
-            (all.version.to_string(), all.sha.unwrap().to_string(), all.dry_run, all.force),
+            (
+                all.version.to_string(),
+                all.sha.unwrap().to_string(),
+                all.dry_run,
+                all.force
+            ),
             ("0.5.61".into(), "abc1234".into(), true, true)
         );
         let least = ask(br#"{"version":"1.0.0"}"#);

@@ -84,7 +84,7 @@ pub fn admit<R: Reservation>(
     let unverified = Unverified::parse(token.as_bytes())?;
     let signed = signature::check(unverified, &gates.keys, now)?;
     let claimed = claims::check(signed, gates.issuer, endpoint, now)?;
-    let ask = body::read(endpoint.body, &request.body)?;
+    let ask = body::read(&endpoint.body, &request.body)?;
     let permitted = Permitted {
         endpoint: endpoint.name,
         job: endpoint.job,

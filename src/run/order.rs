@@ -117,7 +117,10 @@ impl Order {
     /// The version and the commit that it names, as texts.
     pub fn names(&self) -> (Option<String>, Option<String>) {
         match &self.ask {
-            Ask::Deploy(ask) => (Some(ask.version.to_string()), ask.sha.as_ref().map(ToString::to_string)),
+            Ask::Deploy(ask) => (
+                Some(ask.version.to_string()),
+                ask.sha.as_ref().map(ToString::to_string),
+            ),
             Ask::Terraform(ask) => (None, ask.sha.as_ref().map(ToString::to_string)),
         }
     }

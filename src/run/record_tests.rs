@@ -1,4 +1,5 @@
 use super::*;
+use crate::gate::Ask;
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
