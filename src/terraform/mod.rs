@@ -1,5 +1,8 @@
 //! The steps of `/tf-plan`, `/tf-apply` and a look for drift: fetch one commit, run terraform on it, say what came of it.
 
+pub mod hands;
+pub mod work;
+
 use crate::config::Config;
 use crate::event::Phase;
 use crate::gate::TerraformAsk;
