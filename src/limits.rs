@@ -150,6 +150,10 @@ pub const MAX_LOG: u64 = 64 * 1024 * 1024;
 /// Bytes of one line of a tool's output; the rest of a longer one is cut, and said to be.
 pub const MAX_LINE: usize = 8 * 1024;
 
+/// From the one INT of a terraform plan to TERM: it ends the read it is in, which a provider may drag out, and gives back
+/// its lock. KILL would leave the lock behind.
+pub const GENTLY: Duration = Duration::from_secs(60);
+
 /// From a gentle end (TERM) to the hard one (KILL).
 pub const KILL_AFTER: Duration = Duration::from_secs(10);
 
@@ -239,6 +243,15 @@ pub const BACK_DEADLINE: Duration = Duration::from_secs(10 * 60);
 
 /// Replacing one container, beyond what a tool may take for it: a stop, and half a dozen quick calls.
 pub const UPDATE_MARGIN: Duration = Duration::from_secs(5 * 60);
+
+/// Fetching one commit, and asking GitHub for the right to.
+pub const GIT_STEP_DEADLINE: Duration = Duration::from_secs(10 * 60);
+
+/// Waits before a `terraform init` is tried again whose network failed: three tries in all.
+pub const TF_INIT_WAITS: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(10)];
+
+/// Bytes of what terraform printed that are looked at after its run has died: its last lines.
+pub const TAIL_BYTES: u64 = 16 * 1024;
 
 /// Removing the containers that were replaced; they have been stopped before.
 pub const CLEANUP_DEADLINE: Duration = Duration::from_secs(2 * 60);

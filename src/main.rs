@@ -78,7 +78,20 @@ const JOBS: run::Jobs = run::Jobs {
     plan,
     undo: deploy::undo,
     tidy: deploy::tidy,
+    bury,
 };
+
+fn bury(
+    order: &run::Order,
+    config: &Config,
+    folder: &run::RunFolder,
+    say: &mut run::Saying<'_>,
+) -> Option<String> {
+    match &order.ask {
+        run::Ask::Deploy(_) => None,
+        run::Ask::Terraform(ask) => terraform::bury(order, ask, config, folder, say),
+    }
+}
 
 fn plan<'p>(order: &'p run::Order, config: &'p Config) -> run::Plan<'p> {
     match &order.ask {

@@ -29,7 +29,9 @@ pub use reader::Complaint;
 pub use settings::{Settings, SettingsError};
 pub use source::{Cidr, SlotKey, Sources, slot_key};
 pub use table::{Preset, Reads, Variable, Visibility, variable, variables};
-pub use terraform::{GithubApp, HealthUrl, Lockfile, Module, RequireDigest, Side, TerraformConfig};
+pub use terraform::{
+    DEFAULT_MODULE, GithubApp, HealthUrl, Lockfile, Module, RequireDigest, Side, TerraformConfig,
+};
 pub use url::may_be_fetched;
 pub use warnings::{nearest, unknown, warnings};
 

@@ -53,10 +53,13 @@ pub struct TerraformConfig {
     pub plugin_cache: Option<PathBuf>,
 }
 
+/// The name of the module that a request means when it names none.
+pub const DEFAULT_MODULE: &str = "default";
+
 /// One folder of the repository where terraform can run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Module {
-    /// As a request names it: `[a-z0-9][a-z0-9_-]*`, at most 64. That of the first one is `default`, unless it has a name.
+    /// As a request names it: `[a-z0-9][a-z0-9_-]*`, at most 64; the first one is [`DEFAULT_MODULE`].
     pub name: String,
     /// Beneath the checkout: relative, without `..`; `.` is the checkout itself.
     pub path: String,

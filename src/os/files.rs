@@ -4,7 +4,7 @@
 //! descriptor, whatever the umask.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -70,6 +70,15 @@ fn set_mode(file: &File, mode: u32) -> io::Result<()> {
     }
 }
 
+/// Makes a file that nobody else may read, for somebody to write into. It must not be there yet.
+pub fn create_private(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+}
+
 /// Makes a rename or a new entry beside `path` survive a power cut.
 pub fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
@@ -110,6 +119,16 @@ pub fn append_durably(path: &Path, kept: u64, bytes: &[u8]) -> io::Result<()> {
 /// The content of `path`; an error when it is larger than `most` bytes.
 pub fn read_bounded(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     read_bounded_from(File::open(path)?, path, most)
+}
+
+/// The last bytes of a file, at most so many.
+pub fn read_end(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(io::SeekFrom::Start(length.saturating_sub(most)))?;
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// What is left to read of `file`, which was opened as `path`; an error when it is more than `most` bytes.

@@ -3,16 +3,18 @@
 //! Every tool stands in the ticket before it is started and until its group is gone, so that whoever completes this run
 //! after a crash knows what may still be at work.
 
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::failpoint;
-use crate::limits::{KILL_AFTER, MIDWAY_LEAST, RETRY};
+use crate::limits::{GENTLY, KILL_AFTER, MIDWAY_LEAST, RETRY};
 use crate::os::child::Exit;
 use crate::os::poll::{self, For};
 use crate::os::process::{self, Kin};
 use crate::os::signal::Signal;
 use crate::run::Stage;
 use crate::run::log::Voice;
+use crate::run::output::Name;
 use crate::run::stage::{Bound, Heed, machine};
 use crate::run::step::Failure;
 use crate::run::ticket::Work;
@@ -39,7 +41,8 @@ impl Stage {
     pub fn tool(&mut self, tool: &Tool, on_line: &mut OnLine<'_>) -> Result<ToolEnd, Failure> {
         let kept = self.folder.output();
         let streams = match tool.ending {
-            Ending::NeverMidway | Ending::Interrupt => Streams::Kept(&kept),
+            Ending::NeverMidway | Ending::Gently => Streams::Kept(&kept, Name::GivenUp),
+            Ending::Interrupt => Streams::Kept(&kept, Name::Stays),
             Ending::Terminate => Streams::Merged,
         };
         let running = self.start(tool, streams)?;
@@ -49,9 +52,35 @@ impl Stage {
                 let least = Bound::new(tool.name(), tool.deadline.min(MIDWAY_LEAST));
                 (later(bound, least), Heed::Nothing)
             }
-            Ending::Terminate | Ending::Interrupt => (bound, self.heed()),
+            // Even while it changes something: that is what its one INT is for.
+            Ending::Interrupt | Ending::Gently => (bound, Heed::Cancellation),
+            Ending::Terminate => (bound, self.heed()),
         };
-        self.carry(running, tool.ending, &bound, heed, on_line)
+        let end = self.carry(running, tool.ending, &bound, heed, on_line);
+        if tool.ending == Ending::Interrupt {
+            // All of it is in the log by now.
+            let _ = self.folder.clear_output();
+        }
+        end
+    }
+
+    /// Runs a tool whose standard output goes into the new file `path`; its other lines are offered to `on_line`.
+    ///
+    /// # Errors
+    /// As [`Stage::tool`]. It is ended as [`Ending::Terminate`] says, whatever the tool names.
+    pub fn write_out(
+        &mut self,
+        tool: &Tool,
+        path: &Path,
+        on_line: &mut OnLine<'_>,
+    ) -> Result<Ended, Failure> {
+        let running = self.start(tool, Streams::Into(path))?;
+        let bound = self.sooner(Bound::new(tool.name(), tool.deadline));
+        let heed = self.heed();
+        match self.carry(running, Ending::Terminate, &bound, heed, on_line)? {
+            ToolEnd::Ended(ended) => Ok(ended),
+            ToolEnd::AtWork(at_work) => Err(at_work.why),
+        }
     }
 
     /// Runs a quiet tool and returns its standard output, at most `most` bytes of it.
@@ -131,7 +160,7 @@ impl Stage {
             Ok(running) => {
                 self.groups.push(running.child.pid());
                 self.ticket.started(running.child.pid()).map_err(noted)?;
-                if let Streams::Kept(_) = streams {
+                if let Streams::Kept(..) = streams {
                     failpoint!("script-at-work");
                 }
                 Ok(running)
@@ -154,6 +183,9 @@ impl Stage {
     ) -> Result<ToolEnd, Failure> {
         match self.attend(&mut running, bound.until, heed, on_line)? {
             Attended::Ended(exit) => {
+                if let Ending::Interrupt | Ending::Gently = ending {
+                    self.sweep(&mut running)?;
+                }
                 self.forget(running.child.pid());
                 let tail = running.tail();
                 Ok(ToolEnd::Ended(Ended { exit, tail }))
@@ -191,7 +223,12 @@ impl Stage {
                 return Ok(Attended::Ended(exit));
             }
             running.read(&mut each);
-            if asked && heed == Heed::Cancellation {
+            let heeded = match heed {
+                Heed::Cancellation => asked,
+                Heed::Force => self.interrupts.forced(),
+                Heed::Nothing => false,
+            };
+            if heeded {
                 return Ok(Attended::Cancelled);
             }
             let now = Instant::now();
@@ -229,6 +266,7 @@ impl Stage {
     ) -> Failure {
         let ended = match ending {
             Ending::Interrupt => self.interrupt(&mut running, on_line),
+            Ending::Gently => self.end_gently(&mut running, on_line),
             Ending::Terminate | Ending::NeverMidway => self.terminate(&mut running, on_line),
         };
         match ended {
@@ -250,16 +288,73 @@ impl Stage {
         )))
     }
 
-    /// One INT, and then as long as it takes: a second one makes terraform drop its state.
+    /// One INT, and then as long as it takes: a second one makes terraform leave out of its state what it is creating. That
+    /// takes the operator's force, and so does what comes after it.
     fn interrupt(&mut self, running: &mut Running, on_line: &mut OnLine<'_>) -> Result<(), Failure> {
+        self.say(
+            self.phase,
+            &format!(
+                "asked {} to end after what it is doing now; waiting for it",
+                running.name
+            ),
+        );
         running.child.signal(Signal::SIGINT);
         loop {
             let later = Instant::now() + Duration::from_secs(3600);
-            if let Attended::Ended(_) = self.attend(running, later, Heed::Nothing, on_line)? {
-                self.forget(running.child.pid());
-                return Ok(());
+            match self.attend(running, later, Heed::Force, on_line)? {
+                Attended::Ended(_) => return self.after_its_end(running),
+                Attended::Cancelled => break,
+                Attended::TimeIsUp => {}
             }
         }
+        self.say(
+            self.phase,
+            &format!(
+                "ending {} by force: what it is creating now may be missing from its state",
+                running.name
+            ),
+        );
+        running.child.signal(Signal::SIGINT);
+        let until = Instant::now() + KILL_AFTER;
+        match self.attend(running, until, Heed::Nothing, on_line)? {
+            Attended::Ended(_) => self.after_its_end(running),
+            _ => self.terminate(running, on_line),
+        }
+    }
+
+    /// One INT and a long wait, so that it can give back the lock it holds; then it is terminated.
+    fn end_gently(&mut self, running: &mut Running, on_line: &mut OnLine<'_>) -> Result<(), Failure> {
+        running.child.signal(Signal::SIGINT);
+        let until = Instant::now() + GENTLY;
+        match self.attend(running, until, Heed::Force, on_line)? {
+            Attended::Ended(_) => self.after_its_end(running),
+            _ => self.terminate(running, on_line),
+        }
+    }
+
+    fn after_its_end(&mut self, running: &mut Running) -> Result<(), Failure> {
+        self.sweep(running)?;
+        self.forget(running.child.pid());
+        Ok(())
+    }
+
+    /// Kills what a tool has left in its group, which it should have ended itself: terraform leaves the programs that a
+    /// configuration starts.
+    fn sweep(&mut self, running: &mut Running) -> Result<(), Failure> {
+        let until = Instant::now() + KILL_AFTER;
+        let group = running.child.pid();
+        while group_is(group) == GroupIs::Alive {
+            running.child.signal_group(Signal::SIGKILL);
+            if Instant::now() >= until {
+                return Err(Failure::Failed(format!(
+                    "what {} has left does not end, although killed",
+                    running.name
+                )));
+            }
+            let soon = Instant::now() + Duration::from_millis(10);
+            poll::wait([(self.interrupts_descriptor(), For::HangUp)], Some(soon)).map_err(machine)?;
+        }
+        Ok(())
     }
 
     /// Waits until the tool and all of its group are gone.

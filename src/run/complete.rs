@@ -17,7 +17,7 @@ use crate::run::back::{self, Back};
 use crate::run::dead::{self, Dead};
 use crate::run::interrupts::Interrupts;
 use crate::run::journal::{Came, Content, Journal};
-use crate::run::log::Log;
+use crate::run::log::{Log, Voice};
 use crate::run::order::Origin;
 use crate::run::record::{self, End, Record, Shown};
 use crate::run::step::Failure;
@@ -154,7 +154,7 @@ impl Completer<'_> {
         dead: &Dead,
         folder: &RunFolder,
         order: &Order,
-        log: Log,
+        mut log: Log,
     ) -> Result<(Record, Log, Option<Ticket>), Failure> {
         let unread = |error: io::Error| broken("its folder cannot be read", &error);
         // It had come to its end and could not write that down: the log knows better.
@@ -175,6 +175,11 @@ impl Completer<'_> {
             _ => {}
         }
         let started = folder.started().map_err(unread)?;
+        let told = started.and_then(|_| {
+            let mut say = |phase, text: &str| log.say(phase, text, Voice::Run, SystemTime::now());
+            (self.jobs.bury)(order, self.config, folder, &mut say)
+        });
+        folder.clear_output().map_err(unread)?;
         let (shown, sentence) = match (journal, started) {
             (Some(_), _) => (
                 Shown::Status,
@@ -186,7 +191,8 @@ impl Completer<'_> {
                 "interrupted before its turn came; nothing was changed",
             ),
         };
-        let end = died(folder, shown, Some(sentence.to_owned())).map_err(unread)?;
+        let sentence = told.map_or(sentence.to_owned(), |told| format!("{sentence}; {told}"));
+        let end = died(folder, shown, Some(sentence)).map_err(unread)?;
         Ok((Record::new(order, end), log, None))
     }
 

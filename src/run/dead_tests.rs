@@ -104,6 +104,11 @@ const JOBS: Jobs = Jobs {
         Ok(undone)
     },
     tidy: |_, _, stage| stage.say(Phase::Cleanup, "tidied"),
+    bury: |_, _, folder, say| {
+        let last = fs::read_to_string(folder.output()).ok()?;
+        say(Phase::Done, &last);
+        Some("look at it".into())
+    },
 };
 
 /// A run that died after it had written down these words.

@@ -1,4 +1,4 @@
-//! Being asked to end: TERM, INT and HUP, from `cancel` or from the host.
+//! Being asked to end: TERM, INT and HUP, from `cancel` or from the host; QUIT from `cancel --force`.
 //!
 //! What it means depends on where the run is; this only remembers that it was asked, and wakes whoever waits.
 
@@ -15,6 +15,7 @@ use crate::os::signal::{Signal, Signals};
 pub struct Interrupts {
     signals: Rc<Signals>,
     asked: Rc<Cell<bool>>,
+    forced: Rc<Cell<bool>>,
     #[cfg(test)]
     asked_from: Option<std::time::Instant>,
 }
@@ -22,13 +23,20 @@ pub struct Interrupts {
 impl Interrupts {
     /// Blocks the signals of a run. CHLD is one of them so that a child's end wakes a wait; it asks nothing.
     pub fn block() -> io::Result<Self> {
-        Self::on(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD])
+        Self::on(&[
+            Signal::SIGTERM,
+            Signal::SIGINT,
+            Signal::SIGHUP,
+            Signal::SIGQUIT,
+            Signal::SIGCHLD,
+        ])
     }
 
     fn on(signals: &[Signal]) -> io::Result<Self> {
         Ok(Self {
             signals: Rc::new(Signals::block(signals)?),
             asked: Rc::default(),
+            forced: Rc::default(),
             #[cfg(test)]
             asked_from: None,
         })
@@ -38,6 +46,7 @@ impl Interrupts {
     pub fn asked(&mut self) -> bool {
         while let Ok(Some(signal)) = self.signals.take() {
             self.asked.set(self.asked.get() || signal != Signal::SIGCHLD);
+            self.forced.set(self.forced.get() || signal == Signal::SIGQUIT);
         }
         #[cfg(test)]
         if self
@@ -47,6 +56,12 @@ impl Interrupts {
             return true;
         }
         self.asked.get()
+    }
+
+    /// Whether it was asked to end without waiting for what must not be cut: `cancel --force` (QUIT).
+    pub fn forced(&mut self) -> bool {
+        self.asked();
+        self.forced.get()
     }
 
     /// Hears no signal; for unit tests, whose threads share theirs.

@@ -6,8 +6,12 @@
 use serde_json::Value;
 
 use crate::config::Config;
+use crate::event::Phase;
 use crate::run::step::{Failure, Plan};
-use crate::run::{Order, Stage};
+use crate::run::{Order, RunFolder, Stage};
+
+/// Says something in a phase.
+pub type Saying<'a> = dyn FnMut(Phase, &str) + 'a;
 
 /// What a run does, and how it is undone.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +26,9 @@ pub struct Jobs {
     pub undo: fn(&[Value], Aftermath, &Config, &mut Stage) -> Result<Undone, Failure>,
     /// Tidies up after a run that was done, and died before it could do that itself. Nothing depends on it.
     pub tidy: fn(&[Value], &Config, &mut Stage),
+    /// Cleans up after a run that died in its turn, besides what its journal names: its tools have ended by now. What it says
+    /// goes into the run's log; what it returns is told with the record: of what cannot be put back, and what to do.
+    pub bury: fn(&Order, &Config, &RunFolder, &mut Saying<'_>) -> Option<String>,
 }
 
 /// After what something is put back.

@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::limits::KILL_AFTER;
+use crate::limits::{GENTLY, KILL_AFTER};
 use crate::os::poll::{self, For};
 use crate::os::process::{self, Kin};
 use crate::os::signal::Signal;
@@ -76,11 +76,21 @@ impl Leftover<'_> {
                 }
             }
             Ending::Interrupt => {
+                // It is let finish: one INT would leave the rest of what it was to do undone.
+                while !self.ends_until(Instant::now() + Duration::from_secs(3600), interrupts)? {}
+                return Ok(());
+            }
+            Ending::Gently => {
                 if let Some(leader) = self.leader {
                     process::signal(leader.pid, Signal::SIGINT);
                 }
-                while !self.ends_until(Instant::now() + Duration::from_secs(3600), interrupts)? {}
-                return Ok(());
+                if self.ends_until(Instant::now() + GENTLY, interrupts)? {
+                    return Ok(());
+                }
+                self.signal(Signal::SIGTERM)?;
+                if self.ends_until(Instant::now() + KILL_AFTER, interrupts)? {
+                    return Ok(());
+                }
             }
             Ending::NeverMidway => {
                 if self.ends_until(self.own_deadline(), interrupts)? {

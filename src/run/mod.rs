@@ -41,7 +41,7 @@ pub use folder::RunFolder;
 pub(crate) use folder::testing;
 pub use follow::{Followed, Follower};
 pub use id::RunId;
-pub use jobs::{Aftermath, Jobs, Undone};
+pub use jobs::{Aftermath, Jobs, Saying, Undone};
 #[doc(hidden)] // For fuzz/, which is a crate of its own.
 pub use journal::parse as parse_journal;
 pub use order::{Order, Origin};

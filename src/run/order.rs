@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::config::Job;
+use crate::config::{DEFAULT_MODULE, Job};
 use crate::gate::{Ask, Permitted, TokenHash};
 use crate::os::clock;
 use crate::run::RunId;
@@ -122,6 +122,14 @@ impl Order {
                 ask.sha.as_ref().map(ToString::to_string),
             ),
             Ask::Terraform(ask) => (None, ask.sha.as_ref().map(ToString::to_string)),
+        }
+    }
+
+    /// The module that it is about, where its kind of run has modules.
+    pub fn module(&self) -> Option<&str> {
+        match &self.ask {
+            Ask::Deploy(_) => None,
+            Ask::Terraform(ask) => Some(ask.module.as_deref().unwrap_or(DEFAULT_MODULE)),
         }
     }
 

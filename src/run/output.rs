@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -78,6 +78,15 @@ pub enum Sink {
     },
 }
 
+/// What becomes of the name of a file that a tool prints into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Name {
+    /// It is given up at once: the file is there as long as anybody has it open, and no longer.
+    GivenUp,
+    /// It stays, so that whoever completes this run after a crash can read what the tool said last.
+    Stays,
+}
+
 /// Where a stream's bytes come through.
 #[derive(Debug)]
 enum Source {
@@ -109,9 +118,8 @@ impl Stream {
         Ok((Self { source, sink }, writer))
     }
 
-    /// A stream through a file that is made as `path` and has lost that name when this returns: it is there as long as
-    /// anybody has it open, and no longer.
-    pub fn kept(path: &Path, sink: Sink) -> io::Result<(Self, OwnedFd)> {
+    /// A stream through a file that is made as `path`.
+    pub fn kept(path: &Path, sink: Sink, name: Name) -> io::Result<(Self, OwnedFd)> {
         // Appending, because what the tool starts may open its standard streams anew.
         let writer = OpenOptions::new()
             .append(true)
@@ -119,7 +127,9 @@ impl Stream {
             .mode(0o600)
             .open(path)?;
         let source = File::open(path).map(|reader| Source::Kept(reader, Watch::written(path)));
-        fs::remove_file(path)?;
+        if name == Name::GivenUp {
+            fs::remove_file(path)?;
+        }
         Ok((
             Self {
                 source: source?,
@@ -157,6 +167,21 @@ impl Stream {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(_) => return self.close(each),
+            }
+        }
+    }
+
+    /// Reads all that was written by now, however much: what is in a file is there as a whole when its writer has ended. A
+    /// pipe holds less than one pass takes.
+    pub fn read_rest(&mut self, each: &mut dyn FnMut(&str)) {
+        let Source::Kept(file, _) = &mut self.source else {
+            return self.read(each);
+        };
+        let written = file.metadata().map_or(0, |facts| facts.len());
+        while let Source::Kept(file, _) = &mut self.source {
+            match file.stream_position() {
+                Ok(position) if position < written => self.read(each),
+                _ => return,
             }
         }
     }

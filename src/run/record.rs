@@ -39,6 +39,9 @@ pub struct Record {
     pub origin: Value,
     /// Where it is shown.
     pub shown: Shown,
+    /// The module that it was about, where its kind of run has modules: it has a status of its own besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub module: Option<String>,
     /// The last line of its log.
     pub outcome: Outcome,
 }
@@ -94,8 +97,20 @@ impl Record {
             endpoint: order.endpoint.clone(),
             origin: order.origin.summary(),
             shown,
+            module: order.module().map(str::to_owned),
             outcome,
         }
+    }
+
+    /// The names of the status documents that show it, without their ending: its endpoint's, and that of its module.
+    fn documents(&self) -> Vec<String> {
+        let of_the_module = self
+            .module
+            .iter()
+            .map(|module| format!("{}.{module}", self.endpoint));
+        std::iter::once(self.endpoint.clone())
+            .chain(of_the_module)
+            .collect()
     }
 
     /// As `/runs` lists it, a line: the outcome, the endpoint, who asked.
@@ -103,6 +118,7 @@ impl Record {
         let listed = Listed {
             outcome: &self.outcome,
             endpoint: &self.endpoint,
+            module: self.module.as_deref(),
             origin: &self.origin,
         };
         // Strings, numbers and maps with string keys: serialising them cannot fail.
@@ -116,6 +132,8 @@ struct Listed<'a> {
     #[serde(flatten)]
     outcome: &'a Outcome,
     endpoint: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    module: Option<&'a str>,
     origin: &'a Value,
 }
 
@@ -140,12 +158,11 @@ pub fn conclude(places: &Places, keep: u32, record: &Record, id: &RunId, log: &m
     log.end_once(&record.outcome);
     written?;
     if record.shown == Shown::Status {
-        let last = folder::last_path(places, &record.endpoint);
-        warn(
-            id,
-            "keep the status of",
-            replace_older(&last, &record.outcome, Durability::Durable),
-        );
+        for document in record.documents() {
+            let last = folder::last_path(places, &document);
+            let kept = replace_older(&last, &record.outcome, Durability::Durable);
+            warn(id, "keep the status of", kept);
+        }
     }
     warn(id, "empty the journal of", journal::end(places, id));
     failpoint!("journal-ended");
@@ -162,8 +179,10 @@ fn warn(id: &RunId, doing: &str, result: io::Result<()>) {
 fn publish_with(places: &Places, keep: u32, record: &Record) -> io::Result<()> {
     let lock = QueueLock::take(places)?;
     if record.shown == Shown::Status {
-        let path = places.public().join(format!("{}.json", record.endpoint));
-        replace_older(&path, &record.outcome, Durability::Volatile)?;
+        for document in record.documents() {
+            let path = places.public().join(format!("{document}.json"));
+            replace_older(&path, &record.outcome, Durability::Volatile)?;
+        }
     }
     publish(places, keep, &lock)
 }
@@ -179,12 +198,18 @@ pub fn ensure_published(places: &Places, keep: u32) -> io::Result<()> {
             continue;
         };
         if record.shown == Shown::Status {
-            let last = folder::last_path(places, &record.endpoint);
-            replace_older(&last, &record.outcome, Durability::Durable)?;
+            for document in record.documents() {
+                let last = folder::last_path(places, &document);
+                replace_older(&last, &record.outcome, Durability::Durable)?;
+            }
         }
     }
     for entry in fs::read_dir(places.state.join("last"))? {
         let path = entry?.path();
+        // `modules` holds documents of another kind.
+        if path.is_dir() {
+            continue;
+        }
         if let Some(outcome) = outcome_in(&path)? {
             let public = places.public().join(path.file_name().unwrap_or_default());
             replace_older(&public, &outcome, Durability::Volatile)?;

@@ -163,12 +163,21 @@ impl<'a> Run<'a> {
         } = self;
         show(&config.places, config.runs.keep);
         let journal = Journal::new(&config.places, &order.run_id, clock::rfc3339(started));
-        let mut stage = Stage::new(folder, log, interrupts, ticket, journal, config.runs.run_max);
-        let Plan { steps, mut more } = (jobs.plan)(order, config);
+        let Plan {
+            steps,
+            mut more,
+            time,
+            at_the_end,
+        } = (jobs.plan)(order, config);
+        let time = time.unwrap_or(config.runs.run_max);
+        let mut stage = Stage::new(folder, log, interrupts, ticket, journal, time);
         let error = match walk(&mut stage, steps) {
             Ok(()) => None,
             Err(failure) => Some(fail(&mut stage, &failure, jobs, config, &mut more)?),
         };
+        if let Some(act) = at_the_end {
+            stage.at_the_end(act);
+        }
         let (log, ticket, members) = stage.leave();
         more.extend(members);
         let end = End {

@@ -10,18 +10,19 @@ use serde_json::{Map, Value};
 
 use crate::event::Phase;
 use crate::failpoint;
-use crate::limits::KILL_AFTER;
+use crate::limits::{CLEANUP_DEADLINE, KILL_AFTER};
+use crate::os::files::{self, Durability};
 use crate::os::poll::{self, For};
 use crate::os::process;
 use crate::os::secret::Secret;
 use crate::os::signal::Signal;
-use crate::run::RunFolder;
 use crate::run::carry::{GroupIs, group_is};
 use crate::run::interrupts::Interrupts;
 use crate::run::journal::Journal;
 use crate::run::log::{Log, Voice};
-use crate::run::step::{Effect, Failure, More, Step};
+use crate::run::step::{Act, Effect, Failure, More, Step};
 use crate::run::ticket::Ticket;
+use crate::run::{RunFolder, RunId};
 
 /// The world as a step sees it.
 #[derive(Debug)]
@@ -62,6 +63,8 @@ enum Changed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Heed {
     Cancellation,
+    /// An operator who does not want to wait any longer.
+    Force,
     Nothing,
 }
 
@@ -163,6 +166,25 @@ impl Stage {
         self.log.mask.hide(secret);
     }
 
+    /// The run.
+    pub fn run_id(&self) -> &RunId {
+        &self.ticket.seen().id
+    }
+
+    /// Leaves a document in the run's folder, beside its log.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub fn leave_document(&self, name: &str, document: &Value) -> std::io::Result<()> {
+        let bytes = self.log.mask.cover(&format!("{document}\n"));
+        files::replace(
+            &self.folder.path().join(name),
+            bytes.as_bytes(),
+            0o600,
+            Durability::Volatile,
+        )
+    }
+
     /// Makes this step the last one: what was asked for is there already.
     pub fn end_here(&mut self) {
         self.more = More::Nothing;
@@ -218,6 +240,14 @@ impl Stage {
         self.phase = step.phase;
         if let Err(failure) = self.in_any_case(step.deadline, |stage| (step.act)(stage)) {
             self.say(step.phase, &format!("warning: {failure}"));
+        }
+    }
+
+    /// Takes what is done last. Whatever becomes of it, the run is what it is.
+    pub(super) fn at_the_end(&mut self, mut act: Act<'_>) {
+        self.end_what_is_left();
+        if let Err(failure) = self.in_any_case(CLEANUP_DEADLINE, |stage| act(stage)) {
+            self.say(self.phase, &format!("warning: {failure}"));
         }
     }
 

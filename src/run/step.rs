@@ -94,6 +94,10 @@ pub struct Plan<'a> {
     pub steps: Vec<Step<'a>>,
     /// Members of the outcome beyond the fixed ones; steps add more with [`Stage::outcome_member`].
     pub more: Map<String, Value>,
+    /// How long the run may take from its turn on, where that is not `DEPLOYER_RUN_MAX`.
+    pub time: Option<Duration>,
+    /// What is done last, whatever came of the steps, when none of their tools is at work any more.
+    pub at_the_end: Option<Act<'a>>,
 }
 
 /// Why a step did not do what it was for. Its `Display` is the outcome's `error`.

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use crate::limits::MAX_SETTINGS;
 use crate::os::child::{self, Child, Command, Exit};
-use crate::os::descriptor;
-use crate::run::output::{Lines, Sink, Stream};
+use crate::os::{descriptor, files};
+use crate::run::output::{Lines, Name, Sink, Stream};
 use crate::run::step::Failure;
 
 /// Another program, as a step wants it started. It gets nothing but what stands here.
@@ -38,8 +38,12 @@ pub struct Tool {
 pub enum Ending {
     /// TERM to its process group, KILL after [`crate::limits::KILL_AFTER`]: docker, git.
     Terminate,
-    /// One INT to its pid, then it is waited for, however long that takes: `terraform apply`.
+    /// One INT to its pid, then it is waited for, however long that takes, unless the operator uses force:
+    /// `terraform apply`. When its run dies, it is not interrupted but waited for.
     Interrupt,
+    /// One INT to its pid, a long wait, then TERM and KILL to its process group: `terraform plan`, which holds a lock and
+    /// changes nothing.
+    Gently,
     /// Not at all: it is past its deadline, [`ToolEnd::AtWork`] says so, and the step decides: `update_container`.
     NeverMidway,
 }
@@ -123,7 +127,13 @@ impl Tool {
         let lines = Sink::Lines(Lines::default());
         let (output, writer) = match streams {
             Streams::Merged => Stream::new(lines)?,
-            Streams::Kept(path) => Stream::kept(path, lines)?,
+            Streams::Kept(path, name) => Stream::kept(path, lines, name)?,
+            Streams::Into(path) => {
+                let (errors, writer) = Stream::new(lines)?;
+                let file = files::create_private(path)?;
+                let command = command.descriptor(1, file.into()).descriptor(2, writer);
+                return Ok((command, vec![errors]));
+            }
             Streams::Captured { most } => {
                 let (errors, writer) = Stream::new(lines)?;
                 let (output, whole) = Stream::new(Sink::Whole {
@@ -160,9 +170,11 @@ pub(super) enum Streams<'a> {
     /// Both into one pipe, as lines.
     Merged,
     /// Both into this file, as lines: what must not be cut must not die of a broken pipe either, when we die.
-    Kept(&'a Path),
+    Kept(&'a Path, Name),
     /// Standard output whole, up to so many bytes; standard error as lines.
     Captured { most: usize },
+    /// Standard output into this file, which nobody else may read; standard error as lines.
+    Into(&'a Path),
 }
 
 /// A tool that was started.
@@ -182,11 +194,11 @@ impl Running {
         }
     }
 
-    /// After its end: what it printed is in the pipes, so nothing more is waited for. A process that it left behind may
-    /// hold them open.
+    /// After its end: what it printed is in the pipes or in its file, so nothing more is waited for. A process that it left
+    /// behind may hold them open.
     pub(super) fn read_rest(&mut self, each: &mut dyn FnMut(&str)) {
         for stream in &mut self.streams {
-            stream.read(each);
+            stream.read_rest(each);
             stream.close(each);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use crate::config::{Config, Endpoint, Settings};
+use crate::config::{Config, Endpoint, Job, Settings};
 use crate::gate::{self, Gates, Keys, Memory, Permitted, Refusal, Request};
 use crate::limits::QUEUE_RETRY_AFTER;
 use crate::run::{self, Complaints, Follower, Order, Reservation, ReserveError, RunId};
@@ -24,6 +24,17 @@ pub struct Admitted {
     pub follower: Follower,
     /// Its place among the followers.
     pub slot: Slot,
+    /// What becomes of the run when this caller goes.
+    pub without_caller: WithoutCaller,
+}
+
+/// What becomes of a run when its caller goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WithoutCaller {
+    /// It goes on to its end: it changes something.
+    GoesOn,
+    /// It is asked to end: it was for the caller alone.
+    IsCancelled,
 }
 
 /// Room for the run and for its caller, both given back when the token turns out to be spent.
@@ -80,6 +91,10 @@ impl Admission<'_> {
         Ok(Admitted {
             follower,
             slot: room.slot,
+            without_caller: match endpoint.job {
+                Job::TfPlan => WithoutCaller::IsCancelled,
+                Job::Deploy | Job::TfApply | Job::TfDrift => WithoutCaller::GoesOn,
+            },
         })
     }
 
@@ -98,6 +113,8 @@ impl Admission<'_> {
         Ok(Admitted {
             follower: self.follow(&id)?,
             slot,
+            // Whoever only reads along takes nothing from anybody.
+            without_caller: WithoutCaller::GoesOn,
         })
     }
 

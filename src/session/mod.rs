@@ -19,7 +19,8 @@ use crate::gate::{Refusal, Request};
 use crate::limits::{REQUEST_DEADLINE, STALLED_CALLER, WARM_DEADLINE};
 use crate::link;
 use crate::os::{places, random};
-use admission::{Admission, Admitted};
+use crate::run::{self, RunId};
+use admission::{Admission, Admitted, WithoutCaller};
 use front_link::FrontLink;
 
 /// The story of one connection.
@@ -53,19 +54,40 @@ pub fn session(arrival: Arrival, settings: &Settings, config: &Config) -> io::Re
             log_refusal(&request, &request_id, &refusal);
             front.refuse(head_of(&refusal))
         }
-        Ok(Admitted { follower, slot }) => {
+        Ok(Admitted {
+            follower,
+            slot,
+            without_caller,
+        }) => {
             // Caps count connections that are not yet admitted; this one is a follower now.
             drop(visitor.slot);
-            stream::stream(&mut front, follower, slot)
+            let run = follower.run_id().clone();
+            let streamed = stream::stream(&mut front, follower, slot);
+            if streamed.as_ref().is_err_and(is_gone) && without_caller == WithoutCaller::IsCancelled {
+                cancel(config, &run);
+            }
+            streamed
         }
     };
     match answered {
         // Callers go as they please, and a run does not notice.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+        Err(error) if is_gone(&error) => {
             log::info!("request {request_id}: the caller went before the end of its answer");
             Ok(())
         }
         answered => answered,
+    }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
+}
+
+/// Nobody waits for its answer any more, and it changes nothing: it only keeps a lock and a turn from others.
+fn cancel(config: &Config, run: &RunId) {
+    match run::cancel(&config.places, run) {
+        Ok(()) => log::info!("run {run} is cancelled, because its caller went"),
+        Err(error) => log::info!("run {run} is not cancelled, although its caller went: {error}"),
     }
 }
 

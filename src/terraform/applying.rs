@@ -1,0 +1,56 @@
+//! `terraform apply` of the plan that was just made: never cut in its middle, never tried again.
+
+use crate::event::Phase;
+use crate::failpoint;
+use crate::os::child::Exit;
+use crate::run::{Ending, Failure, Stage};
+
+use super::fault::Fault;
+use super::work::Work;
+use super::{Terraform, bury, planning};
+
+/// What to do after an apply that did not come to its end.
+pub(super) const LOOK: &str = "what terraform has changed stays; plan again to see what is left to do";
+
+impl Terraform<'_> {
+    pub(super) fn apply(&self, stage: &mut Stage) -> Result<(), Failure> {
+        let applied = self.apply_plan(stage);
+        self.report.borrow_mut().applied(&applied);
+        if applied.is_err() {
+            self.outcome(stage, "advice", LOOK);
+            if let Some(kept) = bury::rescue(&self.work, self.terraform, stage.run_id()) {
+                self.outcome(stage, "errored_state", kept.as_str());
+                stage.say(
+                    Phase::TfApply,
+                    &format!("the state that could not be saved is in {kept}: `terraform state push` it"),
+                );
+            }
+        }
+        applied
+    }
+
+    fn apply_plan(&self, stage: &mut Stage) -> Result<(), Failure> {
+        let arguments = vec![
+            "apply".to_owned(),
+            "-input=false".to_owned(),
+            "-no-color".to_owned(),
+            self.lock_timeout(),
+            Work::plan_file(self.work.seen()).display().to_string(),
+        ];
+        let tool = self.tool(arguments, Ending::Interrupt);
+        failpoint!("before-apply");
+        let ended = planning::ended(stage.tool(&tool, &mut |line| Some(line.to_owned()))?)?;
+        failpoint!("applied");
+        match ended.exit {
+            Exit::Code(0) => Ok(()),
+            exit @ Exit::Signal(_) => Err(Failure::Failed(format!(
+                "terraform apply was {exit}: what it was doing may be missing from its state, and the state may be locked \
+                 still (terraform says so, and how to free it); {LOOK}"
+            ))),
+            exit => match self.failure(stage, "apply", exit, &Fault::of(&ended.tail)) {
+                Failure::Failed(why) => Err(Failure::Failed(format!("{why}; {LOOK}"))),
+                other => Err(other),
+            },
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! After an apply: the module's URL must answer 200.
+
+use std::time::Instant;
+
+use crate::config::HealthUrl;
+use crate::event::Phase;
+use crate::fetch;
+use crate::limits::{FIRST_PROBE_PAUSE, MAX_FETCH, PROBE_DEADLINE};
+use crate::os::privilege;
+use crate::run::step::Spoken;
+use crate::run::{Failure, Stage};
+
+use super::Terraform;
+
+impl Terraform<'_> {
+    pub(super) fn health_url(&self) -> Option<&HealthUrl> {
+        let urls = &self.terraform.health_urls;
+        urls.iter().find(|health| health.module == self.module.name)
+    }
+
+    pub(super) fn wait_for_health(&self, stage: &mut Stage) -> Result<(), Failure> {
+        let Some(health) = self.health_url() else {
+            return Ok(());
+        };
+        let result = self.wait_for(stage, &health.url);
+        self.report.borrow_mut().healthy(&result);
+        result
+    }
+
+    fn wait_for(&self, stage: &mut Stage, url: &str) -> Result<(), Failure> {
+        let (start, longest) = (Instant::now(), self.config.deploy.health.max_wait);
+        let mut pause = FIRST_PROBE_PAUSE;
+        loop {
+            let answer = self.probe(url)?;
+            if answer == "200" {
+                stage.say(Phase::Health, &format!("{url} answers 200"));
+                return Ok(());
+            }
+            if start.elapsed() + pause >= longest {
+                return Err(Failure::Failed(format!(
+                    "applied, but {url} is not healthy after {}: last answer: {answer}",
+                    Spoken(longest)
+                )));
+            }
+            stage.pause(pause)?;
+            pause = (pause * 2).min(self.config.deploy.health.poll_interval);
+        }
+    }
+
+    /// The status, or why there is none.
+    fn probe(&self, url: &str) -> Result<String, Failure> {
+        let prepared = |error: String| Failure::Failed(format!("prepare the probe of {url}: {error}"));
+        let identity =
+            privilege::identity(&self.config.fetch_user).map_err(|error| prepared(error.to_string()))?;
+        let order = fetch::Order::new(url, identity, PROBE_DEADLINE, MAX_FETCH)
+            .trusting(self.config.issuer.ca_file.as_deref())
+            .map_err(prepared)?;
+        Ok(fetch::get(&order).map_or_else(|why| why, |answer| answer.status.to_string()))
+    }
+}

@@ -1,0 +1,161 @@
+//! `terraform plan`, and what it came to.
+//!
+//! A plan has succeeded when terraform says so twice: by its exit status, and by the saved plan's own word that it is
+//! whole. The digest is taken of what would be applied.
+
+use std::fs::{self, File};
+
+use crate::config::{Job, RequireDigest};
+use crate::event::Phase;
+use crate::os::child::Exit;
+use crate::os::files::optional;
+use crate::run::tool::Ended;
+use crate::run::{Ending, Failure, Stage, ToolEnd};
+
+use super::Terraform;
+use super::fault::Fault;
+use super::summary::{self, Summary};
+use super::work::Work;
+
+/// A plan that can be applied.
+#[derive(Clone, Debug)]
+pub(super) struct Planned {
+    /// What it would do.
+    pub summary: Summary,
+    /// Whether there is anything to do; a change of an output alone counts.
+    pub changes: Changes,
+}
+
+/// Whether a plan changes anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Changes {
+    /// Terraform's exit status 2.
+    Some,
+    /// Its exit status 0.
+    None,
+}
+
+impl Terraform<'_> {
+    pub(super) fn plan(&self, stage: &mut Stage) -> Result<(), Failure> {
+        let planned = self.make_plan(stage);
+        self.report.borrow_mut().planned(&planned);
+        let planned = planned?;
+        let (summary, changed) = (&planned.summary, planned.changes == Changes::Some);
+        self.outcome(stage, "changes", summary.counts.value());
+        self.outcome(stage, "changed", changed);
+        if self.ask.what == Job::TfDrift {
+            self.outcome(stage, "drifted", summary.drifted);
+        } else {
+            self.outcome(stage, "plan_digest", summary.digest.as_str());
+            stage.say(
+                Phase::TfPlan,
+                &format!("{}; plan_digest {}", summary.counts, summary.digest),
+            );
+        }
+        let _ = self.planned.set(planned);
+        Ok(())
+    }
+
+    fn make_plan(&self, stage: &mut Stage) -> Result<Planned, Failure> {
+        let plan_file = Work::plan_file(self.work.seen()).display().to_string();
+        let mut arguments: Vec<String> = ["plan", "-input=false", "-no-color", "-detailed-exitcode"]
+            .map(str::to_owned)
+            .into();
+        arguments.push(self.lock_timeout());
+        arguments.push(format!("-out={plan_file}"));
+        if self.ask.what == Job::TfDrift {
+            arguments.push("-refresh-only".into());
+        }
+        let tool = self.tool(arguments, Ending::Gently);
+        let ended = ended(stage.tool(&tool, &mut |line| Some(line.to_owned()))?)?;
+        let changes = match ended.exit {
+            Exit::Code(0) => Changes::None,
+            Exit::Code(2) => Changes::Some,
+            exit => return Err(self.failure(stage, "plan", exit, &Fault::of(&ended.tail))),
+        };
+        let summary = self.summary(stage, &plan_file)?;
+        if !summary.complete {
+            return Err(Failure::failed("terraform plan: the saved plan is not whole"));
+        }
+        Ok(Planned { summary, changes })
+    }
+
+    /// Reads what the saved plan would do.
+    fn summary(&self, stage: &mut Stage, plan_file: &str) -> Result<Summary, Failure> {
+        // Beside the work folder, where only we write: what a plan runs must not choose what we read.
+        let path = self.work.real().with_file_name("show.json");
+        let unread = |error: std::io::Error| {
+            Failure::Failed(format!("read what terraform shows of the plan: {error}"))
+        };
+        optional(fs::remove_file(&path)).map_err(unread)?;
+        let arguments = ["show", "-json", "-no-color", plan_file]
+            .map(str::to_owned)
+            .into();
+        let tool = self.tool(arguments, Ending::Terminate);
+        let shown = stage.write_out(&tool, &path, &mut |line| Some(line.to_owned()));
+        let summary = shown.and_then(|ended| match ended.exit {
+            Exit::Code(0) => summary::read(File::open(&path).map_err(unread)?).map_err(unread),
+            exit => Err(self.failure(stage, "show", exit, &Fault::of(&ended.tail))),
+        });
+        optional(fs::remove_file(&path)).map_err(unread)?;
+        summary
+    }
+
+    /// Whether the plan that was just made is one that may be applied.
+    pub(super) fn may_be_applied(&self, stage: &mut Stage) -> Result<(), Failure> {
+        let Some(planned) = self.planned.get() else {
+            return Err(Failure::failed("there is no plan"));
+        };
+        let summary = &planned.summary;
+        match &self.ask.plan_digest {
+            Some(reviewed) if reviewed.to_string() != summary.digest => {
+                return Err(Failure::Failed(format!(
+                    "the plan changed since it was reviewed: that was {reviewed}, this is {}; nothing was changed, plan \
+                     and review again",
+                    summary.digest
+                )));
+            }
+            None if self.terraform.require_digest == RequireDigest::On => {
+                return Err(Failure::failed(
+                    "plan_digest is required (DEPLOYER_TF_APPLY_REQUIRE_DIGEST=on)",
+                ));
+            }
+            _ => {}
+        }
+        let destroyed = summary.counts.destroy;
+        if let (Some(limit), false) = (self.terraform.destroy_limit, self.ask.allow_destroy)
+            && destroyed > limit
+        {
+            return Err(Failure::Failed(format!(
+                "the plan destroys {destroyed}, and DEPLOYER_TF_DESTROY_LIMIT is {limit}; nothing was changed, \
+                 \"allow_destroy\":true applies it all the same"
+            )));
+        }
+        if planned.changes == Changes::None {
+            self.report.borrow_mut().nothing_to_apply();
+            let sentence = self.report.borrow().sentence();
+            stage.say(Phase::Done, &sentence);
+            stage.end_here();
+        }
+        Ok(())
+    }
+
+    /// What a command of terraform failed of; the outcome gets what a person needs for mending it.
+    pub(super) fn failure(&self, stage: &mut Stage, command: &str, exit: Exit, fault: &Fault) -> Failure {
+        if let Fault::Locked(lock) = fault {
+            self.outcome(stage, "lock", lock.value());
+        }
+        Failure::Failed(match exit {
+            Exit::Code(1) => format!("terraform {command} failed: {fault}"),
+            exit => format!("terraform {command} ended with {exit}: {fault}"),
+        })
+    }
+}
+
+/// How a tool ended that was waited for.
+pub(super) fn ended(end: ToolEnd) -> Result<Ended, Failure> {
+    match end {
+        ToolEnd::Ended(ended) => Ok(ended),
+        ToolEnd::AtWork(at_work) => Err(at_work.why),
+    }
+}

@@ -1,0 +1,258 @@
+//! What a saved plan would do, from `terraform show -json`: how much it adds, changes and destroys, and its digest.
+//!
+//! The document is read once, in pieces, and never kept: a plan may be larger than our memory, and there are secrets in it.
+
+use std::fmt;
+use std::io::{self, BufReader, Read};
+
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::{Value, json};
+
+use crate::terraform::digest::Digest;
+
+/// How much a plan would do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// New ones.
+    pub add: u64,
+    /// In place.
+    pub change: u64,
+    /// Gone, replaced ones included.
+    pub destroy: u64,
+}
+
+/// A saved plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Resources.
+    pub counts: Counts,
+    /// Resources that are not as they were left.
+    pub drifted: u64,
+    /// Whether it is whole: an interrupted plan is saved as well, and must not be applied.
+    pub complete: bool,
+    /// `sha256:` and 64 hex digits.
+    pub digest: String,
+}
+
+impl Counts {
+    /// As the outcome names them.
+    pub fn value(self) -> Value {
+        json!({"add": self.add, "change": self.change, "destroy": self.destroy})
+    }
+}
+
+/// As a person reads it.
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} to add, {} to change, {} to destroy",
+            self.add, self.change, self.destroy
+        )
+    }
+}
+
+/// Reads what `terraform show -json` printed.
+///
+/// # Errors
+/// When it is not the JSON of a plan.
+pub fn read(document: impl Read) -> io::Result<Summary> {
+    let mut hashed = Hashed {
+        inner: document,
+        digest: Digest::default(),
+    };
+    let shown: Shown = {
+        let mut reader =
+            serde_json::Deserializer::from_reader(BufReader::with_capacity(64 * 1024, &mut hashed));
+        let shown = Shown::deserialize(&mut reader)?;
+        reader.end()?;
+        shown
+    };
+    Ok(Summary {
+        counts: shown.resource_changes.counts,
+        drifted: shown.resource_drift.count,
+        complete: shown.errored == Some(false),
+        digest: hashed.digest.finish(),
+    })
+}
+
+/// Hashes what is read through it.
+struct Hashed<R> {
+    inner: R,
+    digest: Digest,
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.digest.update(&buffer[..count]);
+        Ok(count)
+    }
+}
+
+/// The members that count; all others are passed over.
+#[derive(Deserialize)]
+struct Shown {
+    #[serde(default)]
+    resource_changes: Changes,
+    #[serde(default)]
+    resource_drift: Drift,
+    errored: Option<bool>,
+}
+
+/// `resource_changes`, counted while it is read.
+#[derive(Default)]
+struct Changes {
+    counts: Counts,
+}
+
+/// `resource_drift`, likewise.
+#[derive(Default)]
+struct Drift {
+    count: u64,
+}
+
+#[derive(Deserialize)]
+struct Resource {
+    change: Change,
+}
+
+/// `before` and `after`, which hold everything, are passed over.
+#[derive(Deserialize)]
+struct Change {
+    actions: Vec<String>,
+}
+
+impl<'de> Deserialize<'de> for Changes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer
+            .deserialize_seq(Counting(Counts::default()))
+            .map(|counts| Changes { counts })
+    }
+}
+
+impl<'de> Deserialize<'de> for Drift {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Drift {
+            count: deserializer.deserialize_seq(Tallying)?,
+        })
+    }
+}
+
+struct Counting(Counts);
+
+impl<'de> Visitor<'de> for Counting {
+    type Value = Counts;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of resource changes")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<Counts, A::Error> {
+        while let Some(resource) = list.next_element::<Resource>()? {
+            for action in resource.change.actions {
+                match action.as_str() {
+                    "create" => self.0.add += 1,
+                    "update" => self.0.change += 1,
+                    "delete" => self.0.destroy += 1,
+                    _ => {}
+                }
+            }
+        }
+        Ok(self.0)
+    }
+}
+
+struct Tallying;
+
+impl<'de> Visitor<'de> for Tallying {
+    type Value = u64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of resources")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<u64, A::Error> {
+        let mut count = 0;
+        while list.next_element::<IgnoredAny>()?.is_some() {
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<u64, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(actions: &[&[&str]], errored: &str) -> String {
+        let change = |actions: &&[&str]| json!({"address": "a", "change": {"before": {"x": [1]}, "actions": actions, "after": null}});
+        let changes: Vec<Value> = actions.iter().map(change).collect();
+        format!(
+            "{{\"format_version\":\"1.2\",\"resource_drift\":[{{\"a\":1}}],\"resource_changes\":{},\"timestamp\":\"t\",\"errored\":{errored}}}\n",
+            Value::Array(changes)
+        )
+    }
+
+    #[test]
+    fn changes_are_counted_as_terraform_counts_them() {
+        let all: [&[&str]; 7] = [
+            &["create"],
+            &["update"],
+            &["delete"],
+            &["delete", "create"],
+            &["create", "delete"],
+            &["no-op"],
+            &["read"],
+        ];
+        let summary = read(plan(&all, "false").as_bytes()).unwrap();
+        let counts = Counts {
+            add: 3,
+            change: 1,
+            destroy: 3,
+        };
+        assert_eq!(
+            (summary.counts, summary.drifted, summary.complete),
+            (counts, 1, true)
+        );
+        assert_eq!(summary.counts.to_string(), "3 to add, 1 to change, 3 to destroy");
+    }
+
+    #[test]
+    fn a_plan_counts_as_whole_only_where_it_says_so() {
+        assert!(!read(plan(&[], "true").as_bytes()).unwrap().complete);
+        assert!(!read(&b"{}"[..]).unwrap().complete);
+    }
+
+    #[test]
+    fn the_digest_knows_the_changes_and_not_the_time() {
+        let of = |text: String| read(text.as_bytes()).unwrap().digest;
+        let one = of(plan(&[&["create"]], "false"));
+        assert_eq!(
+            one,
+            of(plan(&[&["create"]], "false").replace("\"t\"", "\"later\""))
+        );
+        assert_ne!(one, of(plan(&[&["delete"]], "false")));
+    }
+
+    #[test]
+    fn what_is_no_plan_is_an_error_and_no_panic() {
+        for bad in [
+            "",
+            "null",
+            "[]",
+            "{",
+            "{\"resource_changes\":7}",
+            "{}{}",
+            "{\"resource_changes\":[{}]}",
+        ] {
+            assert!(read(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+}
