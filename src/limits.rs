@@ -250,6 +250,10 @@ pub const GIT_STEP_DEADLINE: Duration = Duration::from_secs(10 * 60);
 /// Waits before a `terraform init` is tried again whose network failed: three tries in all.
 pub const TF_INIT_WAITS: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(10)];
 
+/// Bytes of a plan's `relevant_attributes` that are put in order for its digest: some forty thousand of them. What is beyond
+/// that counts in the order in which terraform printed it.
+pub const MAX_SORTED: usize = 4 * 1024 * 1024;
+
 /// Bytes of what terraform printed that are looked at after its run has died: its last lines.
 pub const TAIL_BYTES: u64 = 16 * 1024;
 

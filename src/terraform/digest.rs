@@ -1,16 +1,23 @@
-//! The digest of a plan: SHA-256 over `terraform show -json` as printed, less its top-level member `timestamp`.
+//! The digest of a plan: SHA-256 over `terraform show -json` as printed, less its top-level member `timestamp`, and with the
+//! entries of `relevant_attributes` in the order of their bytes.
 //!
-//! Two plans of the same changes differ in nothing but that member, so that who has reviewed one can say which. Bytes are
-//! taken as they come and none are kept; nothing is trusted about them: what is no JSON has some digest.
+//! Two plans of the same changes differ in nothing else, so that who has reviewed one can say which: terraform prints that
+//! list in another order each time (seen with 1.11.4). Bytes are taken as they come; nothing is trusted about them: what
+//! is no JSON has some digest.
 
 use std::fmt::Write as _;
 
 use ring::digest::{Context, SHA256};
 
+use crate::limits::MAX_SORTED;
+
 /// The member that says when it was planned.
 const TIMESTAMP: &[u8] = b"\"timestamp\"";
 
-/// Hashes a JSON document but for its top-level `timestamp`.
+/// The list without an order.
+const UNORDERED: &[u8] = b"\"relevant_attributes\"";
+
+/// Hashes the JSON document of a plan.
 pub struct Digest {
     hash: Context,
     scan: Scan,
@@ -28,6 +35,10 @@ struct Scan {
     comma: bool,
     /// Whether a member has been let through: the next one needs its comma.
     any: bool,
+    /// The entries of the list without an order, the last one perhaps not whole.
+    entries: Vec<Vec<u8>>,
+    /// Bytes in them.
+    kept: usize,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -48,6 +59,21 @@ enum Place {
     Name,
     /// Within the member that does not count.
     Skipped,
+    /// Within the list without an order.
+    Sorted,
+}
+
+/// Whether a byte stands within a text.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Quoted {
+    Yes,
+    No,
+}
+
+impl Quoted {
+    fn of(quoted: bool) -> Self {
+        if quoted { Quoted::Yes } else { Quoted::No }
+    }
 }
 
 impl Default for Digest {
@@ -108,6 +134,7 @@ impl Scan {
                 Place::Counts => counted.push(byte),
                 Place::Name => self.held.push(byte),
                 Place::Skipped => {}
+                Place::Sorted => self.sort(byte, Quoted::of(quoted), counted),
             },
         }
         match byte {
@@ -123,13 +150,50 @@ impl Scan {
             self.place = Place::Skipped;
             return;
         }
+        self.place = match self.held.trim_ascii() == UNORDERED {
+            true => Place::Sorted,
+            false => Place::Counts,
+        };
         if self.comma {
             counted.push(b',');
         }
         counted.append(&mut self.held);
         counted.push(b':');
-        self.place = Place::Counts;
         self.any = true;
+    }
+
+    /// A byte of the list without an order, its brackets among them.
+    fn sort(&mut self, byte: u8, quoted: Quoted, counted: &mut Vec<u8>) {
+        match (self.depth, byte, quoted) {
+            (1, ..) => counted.push(byte),
+            (2, b',', Quoted::No) if self.kept > MAX_SORTED => {
+                // More than anybody should keep: the rest counts as it is printed.
+                self.flush(counted);
+                counted.push(byte);
+                self.place = Place::Counts;
+            }
+            (2, b',', Quoted::No) => self.entries.push(Vec::new()),
+            (2, b']', Quoted::No) => {
+                self.flush(counted);
+                counted.push(byte);
+            }
+            _ => {
+                if self.entries.is_empty() {
+                    self.entries.push(Vec::new());
+                }
+                if let Some(entry) = self.entries.last_mut() {
+                    entry.push(byte);
+                    self.kept += 1;
+                }
+            }
+        }
+    }
+
+    fn flush(&mut self, counted: &mut Vec<u8>) {
+        let mut entries = std::mem::take(&mut self.entries);
+        entries.sort_unstable();
+        counted.extend(entries.join(&b','));
+        self.kept = 0;
     }
 }
 
@@ -150,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn the_top_level_timestamp_is_left_out_with_its_comma_and_nothing_else_is() {
+    fn the_timestamp_is_left_out_and_the_list_without_an_order_is_sorted_and_nothing_else_is_touched() {
         for (document, counted) in [
             ("{\"a\":1}\n", "{\"a\":1}\n"),
             (
@@ -178,7 +242,26 @@ mod tests {
                 r#"{"timestamps":1,"xtimestamp":2}"#,
                 r#"{"timestamps":1,"xtimestamp":2}"#,
             ),
-            (r#"["a","timestamp"]"#, r#"["a","timestamp"]"#),
+            (
+                r#"{"a":1,"relevant_attributes":[{"x":2},{"x":1,"y":[3,"],"]}],"b":2}"#,
+                r#"{"a":1,"relevant_attributes":[{"x":1,"y":[3,"],"]},{"x":2}],"b":2}"#,
+            ),
+            (
+                r#"{"relevant_attributes":[{"x":2}]}"#,
+                r#"{"relevant_attributes":[{"x":2}]}"#,
+            ),
+            (
+                r#"{"relevant_attributes":[],"b":[2,1]}"#,
+                r#"{"relevant_attributes":[],"b":[2,1]}"#,
+            ),
+            (
+                r#"{"relevant_attributes":null,"timestamp":"x"}"#,
+                r#"{"relevant_attributes":null}"#,
+            ),
+            (
+                r#"{"b":{"relevant_attributes":[2,1]}}"#,
+                r#"{"b":{"relevant_attributes":[2,1]}}"#,
+            ),
         ] {
             assert_eq!(of(document), plain(counted), "{document}");
         }
