@@ -434,6 +434,42 @@ fn a_tool_that_must_not_be_cut_is_waited_for_and_killed_only_past_its_deadline()
 }
 
 #[test]
+fn an_apply_of_a_dead_run_is_let_finish_and_what_it_said_last_is_told() {
+    let scratch = Scratch::new("dead-apply");
+    let output = |id: &RunId| RunFolder::of(&scratch.0, id).output();
+    let script = r#"trap "touch interrupted" INT; sleep 0.4; touch done"#;
+    let script = format!("cd {}; {script}", scratch.0.state.display());
+    let (id, tool, _child) = leave_at_work(&scratch, Ending::Interrupt, &script, soon(0));
+    fs::write(output(&id), "Apply complete!").unwrap();
+    complete(&scratch.0).unwrap();
+    assert!(scratch.0.state.join("done").exists() && !scratch.0.state.join("interrupted").exists());
+    assert!(!lives(tool) && !output(&id).exists());
+    let error = record(&scratch, &id).outcome.error.unwrap();
+    assert!(error.ends_with("; look at it"), "{error}");
+    let log = fs::read_to_string(RunFolder::of(&scratch.0, &id).log()).unwrap();
+    assert!(log.contains("Apply complete!"), "{log}");
+}
+
+#[test]
+fn a_plan_of_a_dead_run_is_interrupted_and_may_give_back_its_lock() {
+    let scratch = Scratch::new("dead-plan");
+    let script = r#"trap "touch interrupted; exit" INT; sleep 60 & wait"#;
+    let script = format!("cd {}; {script}", scratch.0.state.display());
+    let (_, tool, _child) = leave_at_work(&scratch, Ending::Gently, &script, soon(60));
+    std::thread::sleep(Duration::from_millis(200));
+    let begun = std::time::Instant::now();
+    let group = move || process::signal_group(tool, crate::os::signal::Signal::SIGKILL);
+    // The shell's own child is no tool of ours that anybody would wait for.
+    let killer = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_secs(2));
+        group();
+    });
+    complete(&scratch.0).unwrap();
+    killer.join().unwrap();
+    assert!(scratch.0.state.join("interrupted").exists() && begun.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
 fn a_waiting_run_that_is_cancelled_stops_waiting_for_a_dead_ones_tool() {
     let scratch = Scratch::new("dead-cancel");
     let (id, tool, _child) = leave_at_work(&scratch, Ending::NeverMidway, "sleep 60; sleep 60", soon(60));

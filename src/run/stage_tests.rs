@@ -230,6 +230,83 @@ fn a_tool_that_is_interrupted_gets_one_int_and_the_time_it_needs() {
 }
 
 #[test]
+fn a_tool_that_changes_things_is_interrupted_once_when_the_run_is_cancelled() {
+    let scratch = Scratch::new("stage-interrupt-once");
+    let mut stage = Stage::scratch(&scratch.0);
+    stage.enter(&step(Effect::Changes)).unwrap();
+    let script =
+        "trap 'n=x$n; echo interrupted $n' INT; for i in 1 2 3 4 5 6; do sleep 0.1; done; echo saved";
+    stage.interrupts.ask_in(Duration::from_millis(150));
+    let tool = Tool {
+        ending: Ending::Interrupt,
+        ..shell(script)
+    };
+    let end = stage.tool(&tool, &mut |line| Some(line.to_owned()));
+    assert_eq!(end.unwrap_err(), Failure::Cancelled);
+    let said = messages(&stage, &scratch.0);
+    assert_eq!(said[1..], ["interrupted x", "saved"], "{said:?}");
+    assert!(!stage.folder.output().exists());
+}
+
+#[test]
+fn what_a_tool_leaves_in_its_group_is_swept_where_it_was_asked_to_end_by_a_signal() {
+    let scratch = Scratch::new("stage-sweep");
+    let mut stage = Stage::scratch(&scratch.0);
+    let marker = scratch.0.state.join("pid");
+    for ending in [Ending::Interrupt, Ending::Gently] {
+        let script = format!("sleep 60 & echo $! > {}; exit 1", marker.display());
+        let tool = Tool {
+            ending,
+            ..shell(&script)
+        };
+        assert_eq!(exited(stage.tool(&tool, &mut |_| None)), Exit::Code(1));
+        assert!(!lives(&marker), "{ending:?}");
+        assert_eq!(work(&stage), vec![]);
+    }
+}
+
+#[test]
+fn everything_that_a_tool_has_printed_before_its_end_is_said_however_much() {
+    let scratch = Scratch::new("stage-much");
+    let mut stage = Stage::scratch(&scratch.0);
+    for ending in [Ending::Gently, Ending::Interrupt, Ending::Terminate] {
+        let mut lines = 0;
+        let tool = Tool {
+            ending,
+            ..shell("i=$(seq -w 1 60000); printf '%s\\n' \"$i\"")
+        };
+        let end = stage.tool(&tool, &mut |_| {
+            lines += 1;
+            None
+        });
+        assert_eq!((exited(end), lines), (Exit::Code(0), 60_000), "{ending:?}");
+    }
+}
+
+#[test]
+fn what_a_tool_prints_into_a_file_is_for_us_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let scratch = Scratch::new("stage-into");
+    let mut stage = Stage::scratch(&scratch.0);
+    let path = scratch.0.state.join("shown");
+    let mut seen = Vec::new();
+    let mut each = |line: &str| {
+        seen.push(line.to_owned());
+        None
+    };
+    let ended = stage
+        .write_out(&shell("echo out; echo err >&2; exit 3"), &path, &mut each)
+        .unwrap();
+    assert_eq!((ended.exit, seen), (Exit::Code(3), vec!["err".to_owned()]));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "out\n");
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(
+        stage.write_out(&shell("true"), &path, &mut |_| None).is_err(),
+        "nothing is overwritten"
+    );
+}
+
+#[test]
 fn a_cancellation_ends_a_step_only_while_nothing_has_been_changed() {
     let scratch = Scratch::new("stage-cancel");
     let mut stage = Stage::scratch(&scratch.0);
