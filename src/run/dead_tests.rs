@@ -440,6 +440,9 @@ fn an_apply_of_a_dead_run_is_let_finish_and_what_it_said_last_is_told() {
     let script = r#"trap "touch interrupted" INT; sleep 0.4; touch done"#;
     let script = format!("cd {}; {script}", scratch.0.state.display());
     let (id, tool, _child) = leave_at_work(&scratch, Ending::Interrupt, &script, soon(0));
+    RunFolder::of(&scratch.0, &id)
+        .write_started(SystemTime::now())
+        .unwrap();
     fs::write(output(&id), "Apply complete!").unwrap();
     complete(&scratch.0).unwrap();
     assert!(scratch.0.state.join("done").exists() && !scratch.0.state.join("interrupted").exists());
