@@ -125,6 +125,14 @@ impl Order {
         }
     }
 
+    /// The module of terraform that it names, if it names one.
+    pub fn module(&self) -> Option<&str> {
+        match &self.ask {
+            Ask::Deploy(_) => None,
+            Ask::Terraform(ask) => ask.module.as_deref(),
+        }
+    }
+
     /// Whether nothing is to be changed.
     pub fn dry_run(&self) -> bool {
         matches!(&self.ask, Ask::Deploy(ask) if ask.dry_run)

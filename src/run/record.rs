@@ -70,6 +70,10 @@ impl Record {
         if order.dry_run() {
             more.insert("dry_run".to_owned(), json!(true));
         }
+        if let Some(module) = order.module() {
+            // A run that ended before its first step has no other member that says so.
+            more.entry("module").or_insert_with(|| json!(module));
+        }
         let status = if end.error.is_none() {
             Status::Ok
         } else {
