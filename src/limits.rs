@@ -355,6 +355,12 @@ pub const MAX_CONTAINERS: usize = 64;
 /// Bytes of one pinned value. GitHub's longest claim, a workflow reference, is far below.
 pub const MAX_PIN: usize = 1024;
 
+/// Letters of a module's name, which becomes a part of a file's name.
+pub const MAX_MODULE_NAME: usize = 64;
+
+/// Bytes of a module's path in the repository; with the working folder before it, it stays below the kernel's PATH_MAX.
+pub const MAX_MODULE_PATH: usize = 512;
+
 // ---- check -------------------------------------------------------------------------------------------------------
 
 /// A certificate that ends within this time is pointed out: CI's pinned copy of it has to be changed as well.

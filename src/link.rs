@@ -84,6 +84,8 @@ pub struct Settings {
     pub gid: u32,
     /// Names of the configured endpoints, as in `/deploy`: what may be POSTed to and whose status exists.
     pub endpoints: Vec<String>,
+    /// Names of terraform's modules, fit for a file's name: a status can be asked for by one of them.
+    pub modules: Vec<String>,
 }
 
 /// The head of an answer, and its body when it is not a stream.

@@ -102,8 +102,8 @@ fn plan<'p>(order: &'p run::Order, config: &'p Config) -> run::Plan<'p> {
 
 /// The settings that our starter put on standard input. It has checked them, so a complaint is its mistake.
 fn received(role: &'static str) -> io::Result<(Settings, Config)> {
-    let settings = settings::receive()?;
-    let config = Config::from_settings(&settings).map_err(|complaints| {
+    let received = settings::receive()?;
+    let config = settings::understand(&received).map_err(|complaints| {
         io::Error::other(
             complaints
                 .iter()
@@ -113,5 +113,5 @@ fn received(role: &'static str) -> io::Result<(Settings, Config)> {
         )
     })?;
     logging::start(role, &config.log);
-    Ok((settings, config))
+    Ok((received, config))
 }

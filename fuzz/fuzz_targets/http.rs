@@ -78,7 +78,8 @@ fuzz_target!(|bytes: &[u8]| {
             bounded(&head, length, &rest);
             agrees_with_httparse(&bytes[..length], &head);
             assert_eq!(plainly(&head), head);
-            let _ = Routes::new(vec!["deploy".into()]).find(head.method, &head.path);
+            let routes = Routes::new(vec!["deploy".into(), "tf-plan".into()], vec!["default".into()]);
+            let _ = routes.find(head.method, &head.path, &head.query);
         }
     }
 });
@@ -87,6 +88,7 @@ fn bounded(head: &Head, length: usize, rest: &Rest) {
     assert!(length <= MAX_HEAD && head.authorization.len() <= MAX_HEADERS);
     assert!(head.path.starts_with('/') && head.path.len() <= MAX_TARGET);
     assert!(!head.path.contains(['%', '?', '#', ' ', '\\']));
+    assert!(head.query.bytes().all(|b| b.is_ascii_graphic()) && head.query.len() < MAX_TARGET);
     assert!(
         !head
             .path
@@ -146,7 +148,8 @@ fn plainly(head: &Head) -> Head {
         Version::Http10 => "HTTP/1.0",
         Version::Http11 => "HTTP/1.1\r\nHost: h",
     };
-    let mut text = format!("{} {} {version}\r\n", head.method.as_str(), head.path);
+    let mark = if head.query.is_empty() { "" } else { "?" };
+    let mut text = format!("{} {}{mark}{} {version}\r\n", head.method.as_str(), head.path, head.query);
     match head.framing {
         Framing::Empty => text += "Content-Length: 0\r\n",
         Framing::Length(length) => text += &format!("Content-Length: {length}\r\n"),

@@ -8,6 +8,7 @@ use super::commands::{Spec, Verb};
 pub use super::words::UsageError;
 use super::words::{Typed, asks_for_help, command_of, error, named, sort};
 use crate::event::harmless;
+use crate::run::Urgency;
 
 /// A command with what every command takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +57,11 @@ pub enum Command {
     Cancel {
         /// Its id, as typed.
         run: String,
+        /// Whether something may be lost by it.
+        urgency: Urgency,
     },
+    /// Start a run of terraform and follow it.
+    Terraform(Terraform),
     /// The certificate's pins.
     Pin,
     /// Rule by rule, for the token on standard input.
@@ -85,6 +90,32 @@ pub struct Deploy {
     pub already_there: AlreadyThere,
     /// How to print the lines.
     pub form: Form,
+}
+
+/// What `tf-plan`, `tf-apply` or `drift` was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terraform {
+    /// Which of them.
+    pub verb: Verb,
+    /// As typed; only `drift` can do without.
+    pub sha: Option<String>,
+    /// As typed.
+    pub module: Option<String>,
+    /// As typed.
+    pub plan_digest: Option<String>,
+    /// How much may be destroyed.
+    pub destroy: Destroy,
+    /// How to print the lines.
+    pub form: Form,
+}
+
+/// How much an apply may destroy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Destroy {
+    /// What `DEPLOYER_TF_DESTROY_LIMIT` allows.
+    Limited,
+    /// Anything.
+    Allowed,
 }
 
 /// How far a run may go.
@@ -144,6 +175,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
 /// Second step: options and operands become the command.
 fn command(spec: &'static Spec, typed: &mut Typed) -> Result<Command, UsageError> {
     let operand = typed.operand(spec)?;
+    typed.has_what_it_needs(spec)?;
     if let Some(extra) = extra(spec, operand.as_deref(), typed) {
         return Err(error(
             spec.verb,
@@ -174,7 +206,11 @@ fn command(spec: &'static Spec, typed: &mut Typed) -> Result<Command, UsageError
             follow: follow(typed),
             form: typed.form(),
         },
-        Verb::Cancel => Command::Cancel { run: given()? },
+        Verb::Cancel => Command::Cancel {
+            run: given()?,
+            urgency: urgency(typed),
+        },
+        Verb::TfPlan | Verb::TfApply | Verb::Drift => Command::Terraform(terraform(spec.verb, typed)?),
         Verb::Pin => Command::Pin,
         Verb::CheckToken => Command::CheckToken {
             endpoint: typed.text("--endpoint")?,
@@ -210,6 +246,30 @@ fn deploy(version: String, typed: &mut Typed) -> Result<Deploy, UsageError> {
         already_there,
         form: typed.form(),
     })
+}
+
+fn terraform(verb: Verb, typed: &mut Typed) -> Result<Terraform, UsageError> {
+    let destroy = if typed.has("--allow-destroy") {
+        Destroy::Allowed
+    } else {
+        Destroy::Limited
+    };
+    Ok(Terraform {
+        verb,
+        sha: typed.text("--sha")?,
+        module: typed.text("--module")?,
+        plan_digest: typed.text("--plan-digest")?,
+        destroy,
+        form: typed.form(),
+    })
+}
+
+fn urgency(typed: &mut Typed) -> Urgency {
+    if typed.has("--force") {
+        Urgency::Force
+    } else {
+        Urgency::Gentle
+    }
 }
 
 fn effect(typed: &mut Typed) -> Effect {
@@ -255,6 +315,20 @@ mod tests {
                 form,
             })
         };
+        let cancel = |run: &str, urgency| Command::Cancel {
+            run: run.into(),
+            urgency,
+        };
+        let terraform = |verb, sha: Option<&str>| {
+            Command::Terraform(Terraform {
+                verb,
+                sha: sha.map(str::to_owned),
+                module: None,
+                plan_digest: None,
+                destroy: Destroy::Limited,
+                form: Form::ByTerminal,
+            })
+        };
         let log = |follow, form| Command::Log {
             run: "R".into(),
             follow,
@@ -297,8 +371,23 @@ mod tests {
             ("log R", log(Follow::No, Form::ByTerminal)),
             ("log -f R", log(Follow::ToTheEnd, Form::ByTerminal)),
             ("log R --follow --json", log(Follow::ToTheEnd, Form::Json)),
-            ("cancel R", Command::Cancel { run: "R".into() }),
-            ("cancel cancel", Command::Cancel { run: "cancel".into() }),
+            ("cancel R", cancel("R", Urgency::Gentle)),
+            ("cancel cancel", cancel("cancel", Urgency::Gentle)),
+            ("cancel R --force", cancel("R", Urgency::Force)),
+            ("tf-plan --sha S", terraform(Verb::TfPlan, Some("S"))),
+            ("tf-apply --sha=S", terraform(Verb::TfApply, Some("S"))),
+            ("drift", terraform(Verb::Drift, None)),
+            (
+                "tf-apply --plan-digest D --allow-destroy --sha S --module M --json",
+                Command::Terraform(Terraform {
+                    verb: Verb::TfApply,
+                    sha: Some("S".into()),
+                    module: Some("M".into()),
+                    plan_digest: Some("D".into()),
+                    destroy: Destroy::Allowed,
+                    form: Form::Json,
+                }),
+            ),
             ("pin", Command::Pin),
             ("check-token", Command::CheckToken { endpoint: None }),
             (
@@ -391,6 +480,18 @@ mod tests {
             ("log", "needs a RUN", "help log`"),
             ("cancel", "needs a RUN", "help cancel`"),
             ("serve now", "takes no `now`", "help serve`"),
+            ("tf-plan", "`tf-plan` needs --sha SHA", "help tf-plan`"),
+            (
+                "tf-apply --module m",
+                "`tf-apply` needs --sha SHA",
+                "help tf-apply`",
+            ),
+            (
+                "tf-plan --sha S --plan-digest D",
+                "no option `--plan-digest`",
+                "help tf-plan`",
+            ),
+            ("tf-apply S", "takes no `S`", "help tf-apply`"),
             ("rollback 1.2.3", "takes no `1.2.3`", "help rollback`"),
             ("status --follow", "no option `--follow`", "help status`"),
             ("--json", "`serve` has no option `--json`", "help serve`"),
@@ -410,21 +511,29 @@ mod tests {
         assert!(parse(["check-token".into(), "--endpoint".into(), odd()]).is_err());
     }
 
-    fn needs_operand(spec: &Spec) -> bool {
-        spec.operand.is_some_and(|operand| operand.need == Need::Required)
+    /// The words without which the command makes no sense.
+    fn needed(spec: &Spec) -> String {
+        let operand = spec.operand.filter(|operand| operand.need == Need::Required);
+        let options = spec.options.iter().filter(|option| option.need == Need::Required);
+        let options = options.map(|option| format!(" {} X", option.long));
+        operand
+            .map(|_| " X".to_owned())
+            .into_iter()
+            .chain(options)
+            .collect()
     }
 
     #[test]
     fn no_option_of_the_table_is_ignored() {
         for spec in COMMANDS {
-            let operand = if needs_operand(spec) { " X" } else { "" };
-            let bare = typed(&format!("{}{operand}", spec.name)).expect("as the table says");
+            let needed = needed(spec);
+            let bare = typed(&format!("{}{needed}", spec.name)).expect("as the table says");
             for option in spec.options {
                 let value = option.value.map(|_| " Y").unwrap_or_default();
-                let line = format!("{}{operand} {}{value}", spec.name, option.long);
+                let line = format!("{}{needed} {}{value}", spec.name, option.long);
                 assert_ne!(typed(&line), Ok(bare.clone()), "{line}");
             }
-            assert_eq!(needs_operand(spec), typed(spec.name).is_err(), "{}", spec.name);
+            assert_eq!(!needed.is_empty(), typed(spec.name).is_err(), "{}", spec.name);
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::cli::{follow, given};
 use crate::config::Places;
 use crate::limits::RETRY;
 use crate::os::{places, poll};
-use crate::run::{self, CancelError, RunId};
+use crate::run::{self, CancelError, RunId, Urgency};
 
 /// A run that has just been started writes itself down within milliseconds.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -19,20 +19,24 @@ const PATIENCE: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// When it has ended, or never was.
-pub fn cancel(env_file: Option<&Path>, run: &str) -> Result<Exit, Trouble> {
+pub fn cancel(env_file: Option<&Path>, run: &str, urgency: Urgency) -> Result<Exit, Trouble> {
     let id = follow::run_id(run, Verb::Cancel)?;
     let given = given::config(env_file)?;
     places::prepare(&given.config.places)?;
-    ask(&given.config.places, &id).map_err(|error| format!("cancel run {id}: {error}"))?;
+    ask(&given.config.places, &id, urgency).map_err(|error| format!("cancel run {id}: {error}"))?;
+    let how = match urgency {
+        Urgency::Gentle => "asked to end",
+        Urgency::Force => "told to end now",
+    };
     out::print(&format!(
-        "run {id} was asked to end; `engram-deployer log -f {id}` shows what it does\n"
+        "run {id} was {how}; `engram-deployer log -f {id}` shows what it does\n"
     ))
 }
 
-fn ask(places: &Places, id: &RunId) -> Result<(), CancelError> {
+fn ask(places: &Places, id: &RunId, urgency: Urgency) -> Result<(), CancelError> {
     let until = Instant::now() + PATIENCE;
     loop {
-        match run::cancel(places, id) {
+        match run::cancel(places, id, urgency) {
             Err(CancelError::JustStarting) if Instant::now() < until => {
                 poll::wait([], Some(Instant::now() + RETRY)).map_err(CancelError::Failed)?;
             }

@@ -47,6 +47,8 @@ pub struct Opt {
     pub short: Option<&'static str>,
     /// What its value is called, when it takes one.
     pub value: Option<&'static str>,
+    /// Whether the command can do without.
+    pub need: Need,
     /// What it is for.
     pub meaning: &'static str,
 }
@@ -65,6 +67,9 @@ pub enum Verb {
     History,
     Log,
     Cancel,
+    TfPlan,
+    TfApply,
+    Drift,
     Pin,
     CheckToken,
     Recover,
@@ -83,6 +88,7 @@ pub const GLOBAL: &[Opt] = &[
         long: "--help",
         short: Some("-h"),
         value: None,
+        need: Need::Optional,
         meaning: "print help and exit",
     },
 ];
@@ -98,11 +104,18 @@ const RUN: Option<Operand> = Some(Operand {
     need: Need::Required,
 });
 
+const COMMIT: Opt = Opt {
+    need: Need::Required,
+    ..valued("--sha", "SHA", "the commit: 40 lower-case hex digits")
+};
+const MODULE: Opt = valued("--module", "NAME", "one of DEPLOYER_TF_MODULES");
+
 const fn flag(long: &'static str, short: Option<&'static str>, meaning: &'static str) -> Opt {
     Opt {
         long,
         short,
         value: None,
+        need: Need::Optional,
         meaning,
     }
 }
@@ -112,6 +125,7 @@ const fn valued(long: &'static str, value: &'static str, meaning: &'static str) 
         long,
         short: None,
         value: Some(value),
+        need: Need::Optional,
         meaning,
     }
 }
@@ -185,9 +199,9 @@ pub const COMMANDS: &[Spec] = &[
         operand: None,
         options: &[JSON],
         summary: "show how the last deploy ended, and what runs now",
-        about: "Shows the result of the last finished deploy and the run that is under way. The\n\
-                exit status is that of the finished one; 3 when there is none yet. As JSON it is\n\
-                the document of GET /status.",
+        about: "Shows the result of the last finished deploy, those of terraform, and the run\n\
+                that is under way. The exit status is that of the finished deploy; 3 when there\n\
+                is none yet. As JSON it is the document of GET /status.",
     },
     Spec {
         verb: Verb::Runs,
@@ -221,10 +235,60 @@ pub const COMMANDS: &[Spec] = &[
         verb: Verb::Cancel,
         name: "cancel",
         operand: RUN,
-        options: &[],
+        options: &[flag(
+            "--force",
+            None,
+            "end terraform now, though something may be lost",
+        )],
         summary: "end a run gently",
         about: "Tells RUN to end: one that waits ends at once, one that has changed nothing\n\
-                stops, any other ends its step and puts back what was there before.",
+                stops, any other ends its step and puts back what was there before. An apply\n\
+                of terraform ends when what it is creating is there; when that never comes,\n\
+                --force ends it: terraform may not know then of what it made, and its state\n\
+                may stay locked.",
+    },
+    Spec {
+        verb: Verb::TfPlan,
+        name: "tf-plan",
+        operand: None,
+        options: &[COMMIT, MODULE, JSON],
+        summary: "plan a commit with terraform from this host",
+        about: "Starts the same run as a request to /tf-plan and shows the same lines. It\n\
+                changes nothing; the last line has the digest of the plan.",
+    },
+    Spec {
+        verb: Verb::TfApply,
+        name: "tf-apply",
+        operand: None,
+        options: &[
+            COMMIT,
+            MODULE,
+            valued(
+                "--plan-digest",
+                "DIGEST",
+                "stop if the plan is another one by now",
+            ),
+            flag("--allow-destroy", None, "even beyond DEPLOYER_TF_DESTROY_LIMIT"),
+            JSON,
+        ],
+        summary: "apply a commit with terraform from this host",
+        about: "Starts the same run as a request to /tf-apply and shows the same lines: a plan,\n\
+                and that very plan applied. The commit must be on DEPLOYER_TF_APPLY_REF. When\n\
+                this command is ended, the run goes on; `cancel` ends it.",
+    },
+    Spec {
+        verb: Verb::Drift,
+        name: "drift",
+        operand: None,
+        options: &[
+            MODULE,
+            valued("--sha", "SHA", "the commit (default: DEPLOYER_TF_APPLY_REF's)"),
+            JSON,
+        ],
+        summary: "ask terraform what has drifted from its state",
+        about: "Compares what is there with terraform's state, and changes nothing; for a timer.\n\
+                The exit status is that of the run; whether anything has drifted is in its last\n\
+                line.",
     },
     simple(
         Verb::Pin,

@@ -61,7 +61,7 @@ impl Found {
     /// # Errors
     /// Every complaint at once, and what to do about them.
     pub fn config(&self) -> Result<Config, Trouble> {
-        Config::from_settings(&self.settings).map_err(|complaints| self.trouble(&complaints))
+        settings::understand(&self.settings).map_err(|complaints| self.trouble(&complaints))
     }
 
     /// Where they are from, for a sentence.

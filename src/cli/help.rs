@@ -82,9 +82,11 @@ pub fn of(verb: Verb) -> String {
     } else {
         " [OPTION]..."
     };
+    let needed = spec.options.iter().filter(|option| option.need == Need::Required);
+    let needed: String = needed.map(|option| format!(" {}", written(option))).collect();
     writeln(
         &mut text,
-        &format!("Usage: engram-deployer {}{options}\n", invocation(spec)),
+        &format!("Usage: engram-deployer {}{needed}{options}\n", invocation(spec)),
     );
     writeln(&mut text, spec.about);
     text.push_str("\nOptions:\n");

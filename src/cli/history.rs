@@ -15,8 +15,8 @@ use crate::cli::show::{Colour, GREEN, RED, Show, coloured, date_and_clock_of, to
 use crate::cli::{given, runs};
 use crate::event::{Outcome, Status, harmless};
 use crate::os::places;
-use crate::run::RunId;
 use crate::run::history::{Entry, State, entries};
+use crate::run::{Order, RunId};
 
 /// Digits of a commit in the table.
 const SHORT_SHA: usize = 12;
@@ -61,6 +61,8 @@ enum Course<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         sha: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
+        module: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
         started_at: Option<&'a str>,
         run_id: &'a RunId,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -75,6 +77,7 @@ fn line(entry: &Entry) -> String {
         state,
         version: version.as_deref(),
         sha: sha.as_deref(),
+        module: order.module(),
         started_at,
         run_id: &order.run_id,
         dry_run: order.dry_run().then_some(true),
@@ -166,7 +169,7 @@ fn row(entry: &Entry) -> Row {
     let cells = [
         date_and_clock_of(when),
         outcome,
-        order.endpoint.clone(),
+        endpoint(order),
         version.unwrap_or_default(),
         sha.chars().take(SHORT_SHA).collect(),
         took,
@@ -174,6 +177,14 @@ fn row(entry: &Entry) -> Row {
         who(&order.origin.details()),
     ];
     cells.map(|cell| harmless(&cell))
+}
+
+/// The endpoint, and the module where one was named.
+fn endpoint(order: &Order) -> String {
+    match order.module() {
+        Some(module) => format!("{} {module}", order.endpoint),
+        None => order.endpoint.clone(),
+    }
 }
 
 /// How it ended, and what is special about that.
@@ -219,8 +230,9 @@ fn who(origin: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Job;
     use crate::run::record::{End, Record, Shown};
-    use crate::run::{Ask, DeployAsk, Order, Origin};
+    use crate::run::{Ask, DeployAsk, Origin, TerraformAsk};
     use std::time::{Duration, UNIX_EPOCH};
 
     fn entry(sha: Option<&str>, error: Option<&str>, more: Value) -> Entry {
@@ -282,6 +294,37 @@ WHEN (UTC)           OUTCOME            ENDPOINT  VERSION  COMMIT          TOOK 
                 .replace("\u{1b}[0m", ""),
             plain
         );
+    }
+
+    #[test]
+    fn a_run_of_terraform_is_known_by_its_endpoint_commit_and_module() {
+        let ask = Ask::Terraform(TerraformAsk {
+            what: Job::TfApply,
+            sha: Some("0123456789abcdef".repeat(3)[..40].to_owned().try_into().unwrap()),
+            module: Some("dashboard".into()),
+            plan_digest: None,
+            allow_destroy: false,
+            approved_pr: None,
+        });
+        let mut queued = entry(None, None, Value::Null);
+        queued.state = State::Queued;
+        queued.order = Order::local(ask, &queued.order.run_id, 0, "root", UNIX_EPOCH);
+        let row = row(&queued);
+        assert_eq!(row[2..5], ["tf-apply dashboard", "", "0123456789ab"]);
+        let line: Value = serde_json::from_str(&line(&queued)).unwrap();
+        assert_eq!(
+            (&line["endpoint"], &line["module"]),
+            (&json!("tf-apply"), &json!("dashboard"))
+        );
+        let end = End {
+            error: None,
+            more: serde_json::Map::new(),
+            started: UNIX_EPOCH,
+            finished: UNIX_EPOCH,
+            shown: Shown::Status,
+        };
+        let record = Record::new(&queued.order, end);
+        assert_eq!(record.outcome.more["module"], "dashboard");
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod runs;
 mod serve;
 mod show;
 mod status;
+mod terraform;
 mod words;
 mod x509;
 
@@ -61,7 +62,8 @@ fn carry_out(invocation: Invocation) -> Result<Exit, Trouble> {
         Command::Runs(form) => runs::runs(env_file, form),
         Command::History(form) => history::history(env_file, form),
         Command::Log { run, follow, form } => log::log(env_file, &run, follow, form),
-        Command::Cancel { run } => cancel::cancel(env_file, &run),
+        Command::Cancel { run, urgency } => cancel::cancel(env_file, &run, urgency),
+        Command::Terraform(asked) => terraform::terraform(env_file, &asked),
         Command::Pin => pin::print(env_file),
         Command::CheckToken { endpoint } => check_token::check_token(env_file, endpoint.as_deref()),
         Command::Recover => recover::recover(env_file),

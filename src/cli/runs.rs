@@ -93,8 +93,9 @@ fn entries<'a>(document: &'a Value, list: &str) -> impl Iterator<Item = &'a Valu
 
 fn what(run: &Value) -> String {
     let what = run["version"].as_str().unwrap_or_else(|| text(run, "sha"));
+    let module = run["module"].as_str().map(|module| format!(" {module}"));
     let dry = if run["dry_run"] == true { " (dry run)" } else { "" };
-    format!("{what}{dry}")
+    format!("{what}{}{dry}", module.unwrap_or_default())
 }
 
 /// Who ordered it: a user of this host, or whoever the token says.

@@ -26,7 +26,7 @@ pub fn serve(file: Option<&Path>) -> Result<Exit, Trouble> {
     let config = found.config()?;
     logging::start("serve", &config.log);
     deploy::refusal(&config).map_or(Ok(()), Err)?;
-    say_what_may_surprise(&found);
+    say_what_may_surprise(&found, &config);
     places::prepare(&config.places)?;
     ensure_memory(&config)?;
     put_in_order(&config, &found.settings);
@@ -37,9 +37,10 @@ pub fn serve(file: Option<&Path>) -> Result<Exit, Trouble> {
     Ok(Exit::Done)
 }
 
-fn say_what_may_surprise(found: &Found) {
+fn say_what_may_surprise(found: &Found, config: &Config) {
     warnings(&found.settings)
         .iter()
+        .chain(&config.no_plan())
         .for_each(|line| log::warn!("{line}"));
     if !process::is_root() {
         log::warn!("not root: front and fetch keep our user, and docker must let it in");

@@ -1,4 +1,5 @@
-//! `status`: how the last deploy ended, and what runs now, from the files that everyone may read.
+//! `status`: how the last deploy and the last runs of terraform ended, and what runs now, from the files that everyone may
+//! read.
 
 use std::path::Path;
 
@@ -9,8 +10,8 @@ use crate::cli::help::Exit;
 use crate::cli::out::{self, Trouble};
 use crate::cli::show::{Colour, Show, date_and_clock_of, result};
 use crate::cli::{given, runs};
-use crate::config::Config;
-use crate::event::{Outcome, Status, outcome_of};
+use crate::config::{Config, Job};
+use crate::event::{Outcome, Status, harmless, outcome_of};
 use crate::limits::MAX_PUBLIC_FILE;
 use crate::os::files::{describe, optional, read_bounded};
 
@@ -21,11 +22,15 @@ use crate::os::files::{describe, optional, read_bounded};
 pub fn status(env_file: Option<&Path>, form: Form) -> Result<Exit, Trouble> {
     let given = given::config(env_file)?;
     let runs = runs::document(&given.config)?;
-    let last = last(&given.config)?;
+    let last = last(&given.config, Job::Deploy)?;
     match (Show::on_stdout(form), &last) {
         (Show::Json, None) => {}
         (Show::Json, Some(outcome)) => drop(out::print(&format!("{}\n", outcome.line()))?),
-        (Show::Readable(colour), last) => drop(out::print(&readable(last.as_ref(), &runs, colour))?),
+        (Show::Readable(colour), last) => {
+            let terraform = terraform(&given.config, colour)?;
+            let text = deploy(last.as_ref(), colour) + &terraform + &runs::at_work(&runs);
+            out::print(&text)?;
+        }
     }
     Ok(match last.map(|outcome| outcome.status) {
         None => Exit::Unable,
@@ -34,8 +39,8 @@ pub fn status(env_file: Option<&Path>, form: Form) -> Result<Exit, Trouble> {
     })
 }
 
-fn last(config: &Config) -> Result<Option<Outcome>, String> {
-    let path = config.places.public().join("deploy.json");
+fn last(config: &Config, job: Job) -> Result<Option<Outcome>, String> {
+    let path = config.places.public().join(format!("{}.json", job.name()));
     let text =
         optional(read_bounded(&path, MAX_PUBLIC_FILE)).map_err(|error| describe(&error, "read", &path))?;
     let Some(text) = text else { return Ok(None) };
@@ -49,15 +54,35 @@ fn last(config: &Config) -> Result<Option<Outcome>, String> {
         })
 }
 
-fn readable(last: Option<&Outcome>, runs: &Value, colour: Colour) -> String {
-    let last = match last {
+fn deploy(last: Option<&Outcome>, colour: Colour) -> String {
+    match last {
         None => "no deploy has finished yet\n".to_owned(),
-        Some(outcome) => format!(
-            "{}\nfinished   {} UTC, run {}\n",
-            result(outcome, colour),
-            date_and_clock_of(&outcome.finished_at),
-            outcome.run_id
-        ),
-    };
-    last + &runs::at_work(runs)
+        Some(outcome) => readable(outcome, colour),
+    }
+}
+
+/// What terraform did last, of each kind that was ever done.
+fn terraform(config: &Config, colour: Colour) -> Result<String, String> {
+    let mut text = String::new();
+    if config.terraform.is_none() {
+        return Ok(text);
+    }
+    for job in [Job::TfApply, Job::TfPlan, Job::TfDrift] {
+        if let Some(outcome) = last(config, job)? {
+            let module = outcome.more.get("module").and_then(Value::as_str);
+            let module = module.map(|module| format!(" {module}")).unwrap_or_default();
+            let name = harmless(&format!("{}{module}", job.name()));
+            text += &format!("{name}: {}", readable(&outcome, colour));
+        }
+    }
+    Ok(text)
+}
+
+fn readable(outcome: &Outcome, colour: Colour) -> String {
+    format!(
+        "{}\nfinished   {} UTC, run {}\n",
+        result(outcome, colour),
+        date_and_clock_of(&outcome.finished_at),
+        outcome.run_id
+    )
 }

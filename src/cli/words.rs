@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fmt;
 
 use super::args::Form;
-use super::commands::{COMMANDS, GLOBAL, Opt, Spec, Verb};
+use super::commands::{COMMANDS, GLOBAL, Need, Opt, Spec, Verb};
 use crate::config::nearest;
 use crate::event::harmless;
 
@@ -60,6 +60,22 @@ impl Typed {
             return Ok(None);
         }
         text(self.operands.remove(0), name, verb).map(Some)
+    }
+
+    /// Whether every option that the command cannot do without is there.
+    pub fn has_what_it_needs(&self, spec: &Spec) -> Result<(), UsageError> {
+        let needed = spec.options.iter().filter(|option| option.need == Need::Required);
+        let there = |option: &&Opt| self.options.iter().any(|(long, _)| *long == option.long);
+        match needed.into_iter().find(|option| !there(option)) {
+            None => Ok(()),
+            Some(option) => {
+                let value = option.value.map(|value| format!(" {value}")).unwrap_or_default();
+                Err(error(
+                    spec.verb,
+                    format!("`{}` needs {}{value}", spec.name, option.long),
+                ))
+            }
+        }
     }
 
     pub fn form(&mut self) -> Form {

@@ -5,7 +5,7 @@
 //! not denied.
 
 use super::pins::{self, GITHUB};
-use super::{Account, Config, Endpoint, Expected, parse};
+use super::{Account, Config, Endpoint, Expected, Job, parse};
 
 /// Events that run with the repository's rights on what a stranger has sent.
 const RISKY_EVENTS: [&str; 4] = [
@@ -76,16 +76,18 @@ fn github(endpoint: &Endpoint) -> Vec<String> {
         if !is_pinned(endpoint, claim) {
             lines.push(format!(
                 "`{claim}` is not pinned: a deleted or renamed {what}'s name can be taken by another; add \
-                 {claim}=NUMBER to DEPLOYER_CLAIMS"
+                 {claim}=NUMBER to {}",
+                claims_of(endpoint)
             ));
         }
     }
-    if !is_pinned(endpoint, "environment") {
-        lines.push(
-            "`environment` is not pinned: a protected environment, pinned as environment=NAME in DEPLOYER_CLAIMS, asks \
-             for more than the right to push"
-                .into(),
-        );
+    // A plan is for whoever may open a pull request; an environment would only ask somebody to wait.
+    if endpoint.job != Job::TfPlan && !is_pinned(endpoint, "environment") {
+        lines.push(format!(
+            "`environment` is not pinned: a protected environment, pinned as environment=NAME in {}, asks for more than \
+             the right to push",
+            claims_of(endpoint)
+        ));
     }
     lines.extend(workflow(endpoint));
     lines
@@ -99,8 +101,12 @@ fn workflow(endpoint: &Endpoint) -> Vec<String> {
         match at(value) {
             None => lines.push(format!("`workflow_ref` {value} has no `@refs/...`: name the branch it is on, whole")),
             Some(branch) if !values(endpoint, "ref").any(|pinned| pinned == branch) => lines.push(format!(
-                "`workflow_ref` {value} is on {branch}, which DEPLOYER_REF does not name; both must hold, and for most \
-                 events they are the same"
+                "`workflow_ref` {value} is on {branch}, which {} does not name; both must hold, and for most events \
+                 they are the same",
+                match endpoint.job {
+                    Job::Deploy => "DEPLOYER_REF",
+                    _ => "DEPLOYER_TF_APPLY_REF",
+                }
             )),
             Some(_) => {}
         }
@@ -131,7 +137,20 @@ fn elsewhere(endpoint: &Endpoint) -> Vec<String> {
     lines
 }
 
+/// The variable with further claims of this endpoint.
+fn claims_of(endpoint: &Endpoint) -> &'static str {
+    match endpoint.job {
+        Job::Deploy => "DEPLOYER_CLAIMS",
+        Job::TfPlan => "DEPLOYER_TF_PLAN_CLAIMS",
+        Job::TfApply | Job::TfDrift => "DEPLOYER_TF_APPLY_CLAIMS",
+    }
+}
+
 fn events(endpoint: &Endpoint) -> Vec<String> {
+    // Its workflow must have run on `refs/pull/<number>/merge`, which one event alone does.
+    if endpoint.job == Job::TfPlan {
+        return Vec::new();
+    }
     let risky: Vec<&str> = values(endpoint, "event_name")
         .filter(|one| RISKY_EVENTS.contains(one))
         .collect();
@@ -145,11 +164,11 @@ fn events(endpoint: &Endpoint) -> Vec<String> {
     if is_pinned(endpoint, "event_name") || is_pinned(endpoint, "pipeline_source") {
         return Vec::new();
     }
-    vec![
-        "no event is pinned: add event_name=push,event_name=workflow_dispatch (GitLab: pipeline_source=push) to \
-         DEPLOYER_CLAIMS, so that no other event deploys"
-            .into(),
-    ]
+    vec![format!(
+        "no event is pinned: add event_name=push,event_name=workflow_dispatch (GitLab: pipeline_source=push) to {}, so \
+         that no other event passes",
+        claims_of(endpoint)
+    )]
 }
 
 /// `sub` can be given another form by whoever runs the project; in its immutable form it holds ids, which must agree.
@@ -157,6 +176,10 @@ fn subject(endpoint: &Endpoint) -> Vec<String> {
     let mut lines = Vec::new();
     for value in values(endpoint, "sub") {
         let Some((owner, repository)) = ids(value) else {
+            // For a plan there is always a pin on it, beside those on claims.
+            if endpoint.job == Job::TfPlan {
+                continue;
+            }
             lines.push(format!(
                 "`sub` {value} has no ids in it, and its form can be changed by API: pin claims, not `sub`"
             ));
@@ -254,6 +277,35 @@ mod tests {
             let lines = gitlab(claims);
             assert!(lines.len() == 1 && lines[0].contains(word), "{claims}: {lines:?}");
         }
+    }
+
+    #[test]
+    fn terraforms_endpoints_are_advised_like_the_other_and_by_their_own_variables() {
+        let workflow = "acme/infra/.github/workflows/a.yml@refs/heads/main";
+        let base = [
+            ("DEPLOYER_CLAIMS", TIGHT),
+            ("DEPLOYER_TF_APPLY_REPOSITORY", "acme/infra"),
+            ("DEPLOYER_TF_APPLY_WORKFLOW_REF", workflow),
+            ("DEPLOYER_TF_APPLY_ROOT_DIR", "."),
+            ("DEPLOYER_TF_AWS_ACCESS_KEY_ID", "i"),
+            ("DEPLOYER_TF_AWS_SECRET_ACCESS_KEY", "k"),
+            ("DEPLOYER_TF_APPLY_REPO_URL", "file:///srv/infra"),
+            ("DEPLOYER_TF_PLAN_SHARE_CREDENTIALS", "yes"),
+        ];
+        let lines = advice(&base);
+        let of = |path: &str, variable: &str| {
+            let about = lines.iter().filter(|line| line.starts_with(path));
+            about.filter(|line| line.contains(variable)).count()
+        };
+        // Repository, owner, environment, event; of a plan the first two.
+        assert_eq!(of("/tf-apply: ", "DEPLOYER_TF_APPLY_CLAIMS"), 4, "{lines:?}");
+        assert_eq!(of("/tf-plan: ", "DEPLOYER_TF_PLAN_CLAIMS"), 2, "{lines:?}");
+        assert_eq!(lines.len(), 6, "{lines:?}");
+        let tight = [
+            ("DEPLOYER_TF_APPLY_CLAIMS", TIGHT),
+            ("DEPLOYER_TF_PLAN_CLAIMS", "repository_id=1,repository_owner_id=2"),
+        ];
+        assert_eq!(advice(&[&base[..], &tight].concat()), [""; 0]);
     }
 
     #[test]

@@ -30,6 +30,22 @@ impl Endpoint {
         }
     }
 
+    /// `/tf-apply` or `/tf-plan`, as its body says. `pins` is what `tf_pins::pins` found to be enough.
+    pub(super) fn terraform(audience: String, pins: Vec<Pin>, body: TerraformBody) -> Endpoint {
+        let job = body.what;
+        Endpoint {
+            name: job.name(),
+            path: match job {
+                Job::TfPlan => "/tf-plan",
+                _ => "/tf-apply",
+            },
+            audience,
+            pins,
+            body: BodyRule::Terraform(body),
+            job,
+        }
+    }
+
     /// All pins of `claim`; every one of them must hold.
     pub fn pins_of<'a>(&'a self, claim: &'a str) -> impl Iterator<Item = &'a Pin> {
         self.pins.iter().filter(move |pin| pin.claim == claim)
@@ -84,13 +100,15 @@ pub enum BodyRule {
     /// `{"version":"X.Y.Z","sha":"<7-40 hex, optional>","dry_run":bool,"force":bool}`.
     Deploy,
     /// `{"sha":"<40 hex>","module":"<name>","approved_pr":7}`, and for an apply `"plan_digest":"sha256:<64 hex>"` and
-    /// `"allow_destroy":bool`; all but `sha` optional.
+    /// `"allow_destroy":bool`; all but `sha` optional, and none of them silently without effect.
     Terraform(TerraformBody),
 }
 
 /// What a body for terraform may name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TerraformBody {
+    /// [`Job::TfPlan`] or [`Job::TfApply`]; what it asks for beyond a plan's is refused in a plan's.
+    pub what: Job,
     /// Names of modules; another one is refused with this list.
     pub modules: Vec<String>,
     /// Whether the commit is the token's.

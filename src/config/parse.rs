@@ -9,7 +9,7 @@ use super::{
     Account, Backend, Caps, Config, DeployConfig, Endpoint, HealthConfig, Issuer, Places, RunLimits,
     Settings, Sources,
 };
-use super::{checks, duration, image, settings, url, value};
+use super::{checks, duration, image, settings, tf, url, value};
 use crate::limits::{MOST_KEPT_RUNS, MOST_QUEUED, MOST_SESSIONS};
 
 /// Where programs are looked up when nobody says (inetd starts us with an empty environment).
@@ -51,7 +51,16 @@ fn config(r: &mut Reader, settings: &Settings) -> Option<Config> {
     let deploy = deploy(r, settings);
     #[cfg(feature = "failpoints")]
     let failpoint = r.optional("DEPLOYER_FAILPOINT", |text| Ok(text.to_owned()));
+    let rest = tf::Rest {
+        audience: deploy_endpoint
+            .as_ref()
+            .map(|endpoint| endpoint.audience.as_str()),
+        users: users.as_ref(),
+        places: places.as_ref(),
+    };
+    let (terraform, further) = tf::terraform(r, &rest)?.unzip();
     let (front_user, fetch_user) = users?;
+    let endpoints = std::iter::once(deploy_endpoint?).chain(further.unwrap_or_default());
     Some(Config {
         #[cfg(feature = "failpoints")]
         failpoint: failpoint?,
@@ -59,7 +68,7 @@ fn config(r: &mut Reader, settings: &Settings) -> Option<Config> {
         cert_file: cert_file?,
         key_file: key_file?,
         issuer: issuer?,
-        endpoints: vec![deploy_endpoint?],
+        endpoints: endpoints.collect(),
         allowed: allowed?,
         status_allowed: status_allowed?.unwrap_or_else(Sources::everyone),
         front_user,
@@ -70,7 +79,7 @@ fn config(r: &mut Reader, settings: &Settings) -> Option<Config> {
         log: log?,
         notify: notify?,
         deploy: deploy?,
-        terraform: None,
+        terraform,
     })
 }
 

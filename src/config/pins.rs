@@ -41,7 +41,7 @@ pub(super) fn deploy(reader: &mut Reader, issuer: Issued) -> Option<Endpoint> {
     if issuer == Issued::Elsewhere {
         names_enough(reader, &own, &listed)?;
     }
-    can_hold(reader, &own, &listed)?;
+    can_hold(reader, CLAIMS, &own, &listed)?;
     Some(Endpoint::deploy(
         audience?,
         own.into_iter().chain(listed).collect(),
@@ -79,7 +79,10 @@ fn own_pins(reader: &mut Reader, issuer: Issued) -> Option<Vec<Pin>> {
     };
     let (repository, workflow, reference) = (repository?, workflow?, reference?);
     if issuer == Issued::ByGithub {
-        of_this_repository(reader, repository.as_deref(), workflow.as_deref())?;
+        let of = (repository.as_deref(), workflow.as_deref());
+        if let (Some(repository), Some(workflows)) = of {
+            of_this_repository(reader, (REPOSITORY, repository), (WORKFLOW_REF, workflows))?;
+        }
     }
     let pins = [
         ("repository", repository.map(|one| vec![one])),
@@ -93,29 +96,27 @@ fn own_pins(reader: &mut Reader, issuer: Issued) -> Option<Vec<Pin>> {
     )
 }
 
-fn pin(claim: &str, values: Vec<String>) -> Pin {
+pub(super) fn pin(claim: &str, values: Vec<String>) -> Pin {
     Pin {
         claim: claim.to_owned(),
         expected: Expected::AnyOf(values),
     }
 }
 
-/// GitHub's `workflow_ref` is always of the repository that runs: anything else could never match.
-fn of_this_repository(
+/// GitHub's `workflow_ref` is always of the repository that runs: anything else could never match. Both come with the
+/// names of their variables.
+pub(super) fn of_this_repository(
     reader: &mut Reader,
-    repository: Option<&str>,
-    workflows: Option<&[String]>,
+    (of, repository): (&str, &str),
+    (name, workflows): (&'static str, &[String]),
 ) -> Option<()> {
-    let (Some(repository), Some(workflows)) = (repository, workflows) else {
-        return Some(());
-    };
     let prefix = format!("{repository}/");
     if workflows.iter().all(|one| one.starts_with(&prefix)) {
         return Some(());
     }
     reader.complain(
-        WORKFLOW_REF,
-        format!("of DEPLOYER_REPOSITORY, so each value begins with `{prefix}`, case included"),
+        name,
+        format!("of {of}, so each value begins with `{prefix}`, case included"),
     );
     None
 }
@@ -144,7 +145,7 @@ fn names_enough(reader: &mut Reader, own: &[Pin], listed: &[Pin]) -> Option<()> 
 }
 
 /// Two pins on one claim that share no value could never both hold.
-fn can_hold(reader: &mut Reader, own: &[Pin], listed: &[Pin]) -> Option<()> {
+pub(super) fn can_hold(reader: &mut Reader, name: &'static str, own: &[Pin], listed: &[Pin]) -> Option<()> {
     let contrary = |pin: &&Pin| {
         own.iter()
             .filter(|other| other.claim == pin.claim)
@@ -160,12 +161,12 @@ fn can_hold(reader: &mut Reader, own: &[Pin], listed: &[Pin]) -> Option<()> {
         "in agreement with the variable that pins `{}` too: both must hold, and no value would do",
         pin.claim
     );
-    reader.complain(CLAIMS, text);
+    reader.complain(name, text);
     None
 }
 
 /// `name=value,name=value`; a repeated name adds to what it may be.
-fn claims(text: &str) -> Result<Vec<Pin>, String> {
+pub(super) fn claims(text: &str) -> Result<Vec<Pin>, String> {
     let mut pins: Vec<Pin> = Vec::new();
     for entry in exact_entries(text)? {
         let (name, value) = entry.split_once('=').ok_or_else(|| {
@@ -196,7 +197,7 @@ fn claim_name(name: &str) -> Result<&str, String> {
 }
 
 /// One value, compared byte for byte.
-fn exact(text: &str) -> Result<String, String> {
+pub(super) fn exact(text: &str) -> Result<String, String> {
     if text.contains('*') {
         return Err("exact: there are no patterns, and `*` would never match; list each value".into());
     }
@@ -209,7 +210,7 @@ fn exact(text: &str) -> Result<String, String> {
 }
 
 /// Exact values, separated by commas.
-fn exact_list(text: &str) -> Result<Vec<String>, String> {
+pub(super) fn exact_list(text: &str) -> Result<Vec<String>, String> {
     exact_entries(text)?.into_iter().map(exact).collect()
 }
 
@@ -226,7 +227,7 @@ fn exact_entries(text: &str) -> Result<Vec<&str>, String> {
 }
 
 /// `OWNER/NAME`, in the letters that GitHub allows.
-fn repository(text: &str) -> Result<String, String> {
+pub(super) fn repository(text: &str) -> Result<String, String> {
     let word = |part: &str| {
         !part.is_empty()
             && part
@@ -240,7 +241,7 @@ fn repository(text: &str) -> Result<String, String> {
 }
 
 /// Whole values of `workflow_ref`: without `@` and what follows it none could match.
-fn workflow_refs(text: &str) -> Result<Vec<String>, String> {
+pub(super) fn workflow_refs(text: &str) -> Result<Vec<String>, String> {
     let values = exact_list(text)?;
     let whole = |value: &String| {
         value

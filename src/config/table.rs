@@ -99,7 +99,7 @@ const FAILPOINT: Variable = plain(
     "where to be killed: a name of a failpoint, and @N for its Nth visit",
 );
 
-/// Whether `name` belongs to the terraform endpoints, which this build does not have.
+/// Whether `name` belongs to the terraform endpoints.
 pub(super) fn is_for_terraform(name: &str) -> bool {
     TERRAFORM.iter().any(|variable| variable.name == name)
 }

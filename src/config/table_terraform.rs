@@ -1,5 +1,4 @@
-//! The variables of the terraform endpoints: known by name and default, so that an environment that has them is
-//! accepted as it is and its secrets are known as such. This build reads none of them.
+//! The variables of the terraform endpoints. They are read where one of the five first ones is set, and else not at all.
 
 use super::table::Preset::{self, Follows, Text, Unset};
 use super::table::{Reads, Variable, Visibility};
@@ -133,6 +132,97 @@ pub(super) const TERRAFORM: &[Variable] = &[
     tf(
         "DEPLOYER_TF_DOCKER_HOST",
         Text("unix:///var/run/docker.sock"),
-        "the docker that terraform speaks to",
+        "the docker that an apply speaks to",
+    ),
+    tf(
+        "DEPLOYER_TF_PLAN_WORKDIR",
+        Text("/var/lib/engram-deployer-plan"),
+        "where the files of a plan lie: an absolute path outside all other folders of ours",
+    ),
+    tf(
+        "DEPLOYER_TF_PLAN_USER",
+        Text("65523"),
+        "whom a plan runs as: a user of its own, or a number that is uid and gid",
+    ),
+    tf(
+        "DEPLOYER_TF_APPLY_USER",
+        Text("root"),
+        "whom an apply runs as: `root`, a user, or a number that is uid and gid",
+    ),
+    secret(
+        "DEPLOYER_TF_PLAN_AWS_ACCESS_KEY_ID",
+        "the id of the key that a plan reads terraform's state with; set both or none",
+    ),
+    secret(
+        "DEPLOYER_TF_PLAN_AWS_SECRET_ACCESS_KEY",
+        "the key that a plan reads terraform's state with: one that can only read",
+    ),
+    tf(
+        "DEPLOYER_TF_PLAN_SHARE_CREDENTIALS",
+        Text("no"),
+        "whether a plan, which runs what a pull request brings, gets the key of an apply: yes or no",
+    ),
+    tf(
+        "DEPLOYER_TF_PLAN_DOCKER_HOST",
+        Unset,
+        "the docker that a plan may speak to: whoever can is root on that host",
+    ),
+    pin(
+        "DEPLOYER_TF_APPLY_REQUIRE_SHA",
+        Text("on"),
+        "whether an apply's sha must be the token's: on or off",
+    ),
+    pin(
+        "DEPLOYER_TF_APPLY_REQUIRE_DIGEST",
+        Text("off"),
+        "whether an apply must name the digest of the plan that was reviewed: on or off",
+    ),
+    tf(
+        "DEPLOYER_TF_DESTROY_LIMIT",
+        Unset,
+        "how much a plan may destroy without `allow_destroy`: a number",
+    ),
+    Variable {
+        readers: &[Reads::Session, Reads::Front, Reads::Run],
+        ..tf(
+            "DEPLOYER_TF_MODULES",
+            Unset,
+            "further folders where terraform can run, by name: NAME=PATH,NAME=PATH",
+        )
+    },
+    tf(
+        "DEPLOYER_TF_HEALTH_URLS",
+        Unset,
+        "what must answer 200 after an apply, by module: NAME=URL,NAME=URL",
+    ),
+    tf(
+        "DEPLOYER_TF_RUN_MAX",
+        Text("60m"),
+        "how long a run of terraform may take from its turn on",
+    ),
+    tf(
+        "DEPLOYER_TF_LOCK_TIMEOUT",
+        Text("5m"),
+        "how long terraform waits for a state that is locked",
+    ),
+    tf(
+        "DEPLOYER_TF_LOCKFILE",
+        Text("readonly"),
+        "what becomes of .terraform.lock.hcl: readonly, or update",
+    ),
+    tf(
+        "DEPLOYER_TF_CLI_CONFIG_FILE",
+        Unset,
+        "terraform's own settings in the place of ours: an absolute path",
+    ),
+    tf(
+        "DEPLOYER_TF_PLUGIN_CACHE_DIR",
+        Unset,
+        "a folder with providers that were fetched before: an absolute path",
+    ),
+    tf(
+        "DEPLOYER_GITHUB_API_URL",
+        Text("https://api.github.com"),
+        "GitHub's API, or that of an Enterprise: https, or http to loopback",
     ),
 ];

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Account;
+use super::{Account, Config, Job};
 use crate::secret::Secret;
 
 /// All of terraform's settings. There is one only where terraform is configured in full.
@@ -29,7 +29,8 @@ pub struct TerraformConfig {
     pub region: String,
     /// What an apply runs as and with.
     pub apply: Side,
-    /// What a plan runs as and with; `None` where plans are refused, and why is in [`TerraformConfig::no_plan`].
+    /// What a plan runs as and with; `None` where plans are refused, and why is in [`TerraformConfig::no_plan`]. There is
+    /// no endpoint `tf-plan` then.
     pub plan: Option<Side>,
     /// Why there is no `/tf-plan`, for the operator.
     pub no_plan: Option<String>,
@@ -116,6 +117,24 @@ pub struct GithubApp {
     pub pem: PathBuf,
     /// Without a slash at its end (`DEPLOYER_GITHUB_API_URL`).
     pub api_url: String,
+}
+
+impl Config {
+    /// The same without `/tf-plan`, for this reason: what the machine cannot do is not offered.
+    pub fn without_plan(mut self, why: &str) -> Config {
+        if let Some(terraform) = &mut self.terraform {
+            terraform.plan = None;
+            terraform.no_plan = Some(why.to_owned());
+        }
+        self.endpoints.retain(|endpoint| endpoint.job != Job::TfPlan);
+        self
+    }
+
+    /// Why `/tf-plan` answers 404 where terraform is configured, as a line for the operator.
+    pub fn no_plan(&self) -> Option<String> {
+        let why = self.terraform.as_ref()?.no_plan.as_ref()?;
+        Some(format!("/tf-plan answers 404, because {why}"))
+    }
 }
 
 impl TerraformConfig {

@@ -1,29 +1,17 @@
-//! What the operator should know though nothing refuses to start: names that nobody reads, and settings that this build
-//! or this choice of backend does not.
+//! What the operator should know though nothing refuses to start: names that nobody reads, and settings that are not
+//! read beside the others.
 
-use super::{Settings, table};
+use super::{Settings, table, tf};
 use crate::event::harmless;
 
 /// Names further apart are no slip of each other.
 const SLIP: usize = 4;
 
 /// What the operator should know about `settings` though nothing refuses to start: unknown names with the nearest known
-/// one, and settings that this build or this choice of backend does not read.
+/// one, and settings that are not read with this choice of backend, or without terraform.
 pub fn warnings(settings: &Settings) -> Vec<String> {
-    let terraform: Vec<&str> = settings
-        .names()
-        .filter(|name| table::is_for_terraform(name))
-        .collect();
     let mut found = unknown(settings);
-    if !terraform.is_empty() {
-        found.push(format!(
-            "{} set, but this build has no terraform endpoints; /tf-apply and /tf-plan answer 404",
-            match terraform.as_slice() {
-                [one] => format!("{one} is"),
-                many => format!("{} are", many.join(", ")),
-            }
-        ));
-    }
+    found.extend(terraform(settings));
     let command = settings.get("DEPLOYER_BACKEND") == Some("command");
     if !command && settings.get("DEPLOYER_PULL") == Some("off") {
         found.push(
@@ -39,6 +27,23 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
         );
     }
     found
+}
+
+/// Settings of terraform that nobody reads, because none of those is set that ask for it.
+fn terraform(settings: &Settings) -> Option<String> {
+    let names = settings.names().filter(|name| table::is_for_terraform(name));
+    let names: Vec<&str> = names.collect();
+    let unread = match names.as_slice() {
+        _ if tf::is_wanted(settings) => return None,
+        [] => return None,
+        [one] => format!("{one} is"),
+        many => format!("{} are", many.join(", ")),
+    };
+    let [switches @ .., last] = tf::SWITCHES;
+    Some(format!(
+        "{unread} not read, and /tf-apply and /tf-plan answer 404: that takes {} and {last}",
+        switches.join(", ")
+    ))
 }
 
 /// A line for each name that nobody reads, with the known name it may be a slip of.
@@ -121,19 +126,22 @@ mod tests {
     }
 
     #[test]
-    fn terraform_settings_are_known_and_said_to_be_unused() {
+    fn terraform_settings_that_ask_for_nothing_are_said_to_be_unread() {
         let settings = with(&[
-            ("DEPLOYER_TF_APPLY_ROOT_DIR", "infra"),
-            ("DEPLOYER_TF_AWS_SECRET_ACCESS_KEY", "hunter2"),
+            ("DEPLOYER_TF_MODULES", "a=b"),
+            ("DEPLOYER_TF_PLAN_AWS_SECRET_ACCESS_KEY", "hunter2"),
         ]);
-        assert!(Config::from_settings(&settings).is_ok());
+        let config = Config::from_settings(&settings).expect("a good configuration");
+        assert!(config.terraform.is_none() && config.endpoints.len() == 1);
         let found = warnings(&settings);
         assert_eq!(found.len(), 1);
         assert!(
-            found[0].contains("DEPLOYER_TF_APPLY_ROOT_DIR") && found[0].contains("no terraform"),
+            found[0].contains("DEPLOYER_TF_MODULES") && found[0].contains("DEPLOYER_TF_APPLY_ROOT_DIR"),
             "{found:?}"
         );
         assert!(!found[0].contains("hunter2"));
+        let asked = warnings(&settings.with("DEPLOYER_TF_APPLY_ROOT_DIR", "infra"));
+        assert_eq!(asked, [""; 0], "complaints say the rest");
         let pull = warnings(&with(&[("DEPLOYER_PULL", "off")]));
         assert!(pull.len() == 1 && pull[0].contains("will be pulled"), "{pull:?}");
     }

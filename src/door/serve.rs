@@ -188,13 +188,14 @@ impl Serve {
             Ok(new) => new,
             Err(error) => return log::error!("the old settings stay in use: {}", error.faults.join("; ")),
         };
-        let config = match Config::from_settings(&new) {
+        let config = match settings::understand(&new) {
             Ok(config) => config,
             Err(complaints) => {
                 let all: Vec<String> = complaints.iter().map(ToString::to_string).collect();
                 return log::error!("the old settings stay in use: {}", all.join("; "));
             }
         };
+        config.no_plan().iter().for_each(|line| log::warn!("{line}"));
         self.watched = Watched::new(watched_files(&config, self.env_file.as_deref()));
         match Warm::start(&self.listener, &new) {
             Ok(warm) => self.next = Some((warm, new)),

@@ -91,7 +91,7 @@ fn prepare(settings: Settings) -> Result<(Front, Confined), String> {
     Ok((
         Front {
             tls,
-            routes: Routes::new(settings.endpoints),
+            routes: Routes::new(settings.endpoints, settings.modules),
             public,
         },
         confined,
@@ -148,7 +148,7 @@ impl Front {
     ) -> Result<(), Fault> {
         let (head, rest) = request::head(connection, link)?;
         *method = head.method;
-        let route = self.routes.find(head.method, &head.path)?;
+        let route = self.routes.find(head.method, &head.path, &head.query)?;
         let body = request::body(connection, link, &head, rest)?;
         match route {
             Route::Open(_) if caller.open_paths == OpenPaths::Denied => Err(Refusal::Source.into()),

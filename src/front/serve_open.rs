@@ -1,6 +1,7 @@
 //! Answers that need no token: the documents of the public folder.
 //!
-//! Reads files whose names are constants, beneath a folder that is this process's root, and nothing that the peer named.
+//! Reads files whose names are constants or the host's own words, beneath a folder that is this process's root, and
+//! nothing that the peer named.
 
 use std::path::Path;
 
@@ -15,18 +16,21 @@ use crate::os::files::{optional, read_bounded};
 pub fn answer(path: OpenPath, public: &Path) -> Result<Answer, Refusal> {
     match path {
         OpenPath::Health => Ok(Answer::sentence(200, "ok").not_stored()),
-        OpenPath::Document(name) => match optional(read_bounded(&public.join(name), MAX_PUBLIC_FILE)) {
-            Ok(Some(document)) => Ok(Answer::json(document)),
-            Ok(None) => Ok(Answer::no_content()),
-            Err(_) => Err(Refusal::Unreadable),
-        },
+        OpenPath::Document(document) => {
+            let path = public.join(document.file_name());
+            match optional(read_bounded(&path, MAX_PUBLIC_FILE)) {
+                Ok(Some(document)) => Ok(Answer::json(document)),
+                Ok(None) => Ok(Answer::no_content()),
+                Err(_) => Err(Refusal::Unreadable),
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::Method;
+    use crate::http::{Document, Method};
 
     fn folder(name: &str) -> std::path::PathBuf {
         let folder = std::env::temp_dir().join(format!("front-open-{name}-{}", std::process::id()));
@@ -38,7 +42,7 @@ mod tests {
     fn a_document_is_sent_as_it_lies_there() {
         let folder = folder("document");
         std::fs::write(folder.join("deploy.json"), "{\"status\":\"ok\"}\n").unwrap();
-        let answer = answer(OpenPath::Document("deploy.json"), &folder).unwrap();
+        let answer = answer(OpenPath::Document(Document::named("deploy")), &folder).unwrap();
         let text = String::from_utf8(answer.bytes(Method::Get)).unwrap();
         assert!(
             text.ends_with("\r\n\r\n{\"status\":\"ok\"}\n") && text.contains("application/json"),
@@ -51,7 +55,7 @@ mod tests {
     fn a_document_that_is_not_there_yet_is_the_204() {
         let folder = folder("missing");
         assert_eq!(
-            answer(OpenPath::Document("deploy.json"), &folder)
+            answer(OpenPath::Document(Document::named("deploy")), &folder)
                 .unwrap()
                 .status(),
             204
@@ -64,7 +68,7 @@ mod tests {
         let folder = folder("folder");
         std::fs::create_dir_all(folder.join("deploy.json")).unwrap();
         assert_eq!(
-            answer(OpenPath::Document("deploy.json"), &folder),
+            answer(OpenPath::Document(Document::named("deploy")), &folder),
             Err(Refusal::Unreadable)
         );
         std::fs::remove_dir_all(folder).unwrap();

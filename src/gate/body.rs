@@ -9,14 +9,14 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::config::{BodyRule, Job, TerraformBody};
-use crate::gate::Refusal;
+use crate::config::{BodyRule, Job};
+use crate::gate::{Refusal, body_terraform};
 use crate::jwt::json;
 
 const NOT_AN_OBJECT: &str = "body must be a JSON object with each name once";
 const BAD_VERSION: &str = "version must match X.Y.Z semver";
 const BAD_SHA: &str = "sha must be 7 to 40 lowercase hex characters";
-const BAD_DRY_RUN: &str = "dry_run must be true or false";
+pub(super) const BAD_DRY_RUN: &str = "dry_run must be true or false";
 const BAD_FORCE: &str = "force must be true or false";
 const BAD_COMMIT: &str = "sha must be a 40-character lowercase hex string";
 const BAD_PLAN_DIGEST: &str = "plan_digest must be sha256: and 64 lowercase hex characters";
@@ -94,7 +94,7 @@ pub fn read(rule: &BodyRule, body: &[u8]) -> Result<Ask, Refusal> {
     let members = json::object(body).map_err(|fault| refuse(NOT_AN_OBJECT, fault))?;
     match rule {
         BodyRule::Deploy => deploy(&members),
-        BodyRule::Terraform(rule) => terraform(&members, rule),
+        BodyRule::Terraform(rule) => body_terraform::read(&members, rule),
     }
 }
 
@@ -107,19 +107,12 @@ fn deploy(members: &BTreeMap<String, Value>) -> Result<Ask, Refusal> {
     }))
 }
 
-fn terraform(members: &BTreeMap<String, Value>, _rule: &TerraformBody) -> Result<Ask, Refusal> {
-    Ok(Ask::Terraform(TerraformAsk {
-        what: Job::TfPlan,
-        sha: Some(text(members, "sha", BAD_COMMIT)?.ok_or_else(|| refuse(BAD_COMMIT, "no sha"))?),
-        module: None,
-        plan_digest: text(members, "plan_digest", BAD_PLAN_DIGEST)?,
-        allow_destroy: switch(members, "allow_destroy", "allow_destroy must be true or false")?,
-        approved_pr: None,
-    }))
-}
-
 /// The member `name`, which is false when it is not there.
-fn switch(members: &BTreeMap<String, Value>, name: &str, sentence: &'static str) -> Result<bool, Refusal> {
+pub(super) fn switch(
+    members: &BTreeMap<String, Value>,
+    name: &str,
+    sentence: &'static str,
+) -> Result<bool, Refusal> {
     match members.get(name) {
         None => Ok(false),
         Some(Value::Bool(switch)) => Ok(*switch),
@@ -128,7 +121,7 @@ fn switch(members: &BTreeMap<String, Value>, name: &str, sentence: &'static str)
 }
 
 /// The member `name` as a `T`, when it is there.
-fn text<T: TryFrom<String>>(
+pub(super) fn text<T: TryFrom<String>>(
     members: &BTreeMap<String, Value>,
     name: &str,
     sentence: &'static str,
@@ -143,7 +136,7 @@ fn text<T: TryFrom<String>>(
     }
 }
 
-fn refuse(sentence: &'static str, detail: impl fmt::Display) -> Refusal {
+pub(super) fn refuse(sentence: &'static str, detail: impl fmt::Display) -> Refusal {
     Refusal::Body {
         sentence,
         detail: detail.to_string(),

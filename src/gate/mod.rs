@@ -6,7 +6,9 @@
 
 mod bearer;
 mod body;
+mod body_terraform;
 mod claims;
+mod commit;
 mod explain;
 mod fetch_keys;
 mod keys;
@@ -85,6 +87,7 @@ pub fn admit<R: Reservation>(
     let signed = signature::check(unverified, &gates.keys, now)?;
     let claimed = claims::check(signed, gates.issuer, endpoint, now)?;
     let ask = body::read(&endpoint.body, &request.body)?;
+    commit::check(&ask, &claimed, endpoint)?;
     let permitted = Permitted {
         endpoint: endpoint.name,
         job: endpoint.job,

@@ -45,6 +45,18 @@ pub enum Refusal {
         /// What came instead.
         detail: String,
     },
+    /// The body names a module that is not configured.
+    Module {
+        /// Those that are: names that the operator made public by configuring them.
+        allowed: Vec<String>,
+        /// What was named.
+        detail: String,
+    },
+    /// The commit that is to be applied is not the one that the token is for.
+    Commit {
+        /// Both.
+        detail: String,
+    },
     /// As many runs wait as may.
     QueueFull {
         /// When a place may be free.
@@ -89,7 +101,7 @@ impl Refusal {
             | Refusal::Token(_)
             | Refusal::Pin { .. }
             | Refusal::Replay { .. } => 401,
-            Refusal::Source { .. } => 403,
+            Refusal::Source { .. } | Refusal::Module { .. } | Refusal::Commit { .. } => 403,
             Refusal::UnknownRun | Refusal::NotFound => 404,
             Refusal::Keys { .. }
             | Refusal::QueueFull { .. }
@@ -109,6 +121,10 @@ impl Refusal {
             Refusal::Pin { claim, .. } => format!("token rejected: claim {claim}").into(),
             Refusal::Keys { .. } => "the issuer's keys cannot be had".into(),
             Refusal::Body { sentence, .. } => (*sentence).into(),
+            Refusal::Module { allowed, .. } => {
+                format!("module not permitted; there are: {}", allowed.join(", ")).into()
+            }
+            Refusal::Commit { .. } => "sha not permitted: it must be that of the token".into(),
             Refusal::QueueFull { .. } => "the queue is full".into(),
             Refusal::Run { .. } => "the run could not be prepared".into(),
             Refusal::TooManyFollowers => "too many callers follow runs".into(),
@@ -140,6 +156,8 @@ impl Refusal {
             | Refusal::Pin { detail, .. }
             | Refusal::Keys { detail }
             | Refusal::Body { detail, .. }
+            | Refusal::Module { detail, .. }
+            | Refusal::Commit { detail }
             | Refusal::Run { detail }
             | Refusal::MemoryIsNew { detail, .. }
             | Refusal::Memory { detail } => harmless(detail),

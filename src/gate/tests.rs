@@ -1,6 +1,6 @@
 use super::support::{AUDIENCE, Folder, ISSUER, NOW, at, good_claims};
 use super::*;
-use crate::config::{BodyRule, Expected, Pin};
+use crate::config::{BodyRule, Expected, Pin, RequireDigest, RequireSha, TerraformBody};
 use crate::jwt::mint::Key;
 use serde_json::json;
 use std::cell::Cell;
@@ -181,6 +181,48 @@ fn a_good_request_is_granted_with_what_it_asked_for_and_who_asked() {
         !format!("{grant:?}").contains(world.token()),
         "the token is not in what is kept"
     );
+}
+
+/// The commit that a good token is for.
+const COMMIT: &str = "abc1234abc1234abc1234abc1234abc1234abc12";
+
+/// A world in which an apply of this commit is asked for.
+fn applying(sha: &str, require: RequireSha) -> World {
+    let mut world = World::new();
+    world.endpoint.job = Job::TfApply;
+    world.endpoint.body = BodyRule::Terraform(TerraformBody {
+        what: Job::TfApply,
+        modules: vec!["default".into()],
+        sha: require,
+        digest: RequireDigest::Off,
+    });
+    world.request.body = format!(r#"{{"sha":"{sha}"}}"#).into_bytes();
+    world
+}
+
+#[test]
+fn a_commit_that_the_token_is_not_for_is_not_applied() {
+    let other = "0".repeat(40);
+    let refusal = (403, "sha not permitted: it must be that of the token".to_owned());
+    assert!(applying(COMMIT, RequireSha::On).admit().is_ok());
+    assert_eq!(applying(&other, RequireSha::On).refused(), refusal);
+    assert!(applying(&other, RequireSha::Off).admit().is_ok());
+    for claim in [
+        json!(null),
+        json!([COMMIT]),
+        json!(""),
+        json!(COMMIT.to_uppercase()),
+    ] {
+        let world = applying(COMMIT, RequireSha::On).with_claim("sha", claim.clone());
+        assert_eq!(world.refused(), refusal, "{claim}");
+    }
+    let mut claims = good_claims("id-1");
+    claims.remove("sha");
+    let mut without = applying(COMMIT, RequireSha::On);
+    without.request.authorization = vec![format!("Bearer {}", Key::shared().sign(&claims))];
+    assert_eq!(without.refused(), refusal);
+    // Neither spends the token.
+    assert_eq!(without.memory.run_of(&TokenHash::of("id-1")).unwrap(), None);
 }
 
 #[test]

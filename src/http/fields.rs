@@ -98,6 +98,7 @@ impl Fields {
         let RequestLine {
             method,
             path,
+            query,
             version,
         } = request_line;
         if version == Version::Http11 && self.hosts == 0 {
@@ -113,6 +114,7 @@ impl Fields {
         Ok(Head {
             method,
             path,
+            query,
             version,
             framing,
             expectation,

@@ -72,6 +72,8 @@ pub struct Head {
     pub method: Method,
     /// Begins with a slash; no query, no percent sign, no dot segment.
     pub path: String,
+    /// What came behind the first `?`, in visible ASCII, not decoded; empty when there was none.
+    pub query: String,
     /// The version.
     pub version: Version,
     /// The body's framing.

@@ -23,7 +23,7 @@ pub use body::{Body, BodyReader};
 pub use chunk::StreamFraming;
 pub use head::{Expectation, Framing, Head, HeadReader, Method, Version};
 pub use refusal::Refusal;
-pub use route::{OpenPath, Route, Routes};
+pub use route::{Document, OpenPath, Route, Routes};
 
 #[cfg(test)]
 mod mutation_tests;

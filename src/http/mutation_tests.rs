@@ -140,7 +140,11 @@ fn check(head: &Head, body: &[u8]) {
         Framing::Length(length) => assert_eq!(body.len(), length),
         Framing::Chunked => assert!(!matches!(head.method, Method::Get | Method::Head)),
     }
-    let _ = Routes::new(vec!["deploy".to_string()]).find(head.method, &head.path);
+    let routes = Routes::new(
+        vec!["deploy".to_string(), "tf-plan".to_string()],
+        vec!["default".to_string()],
+    );
+    let _ = routes.find(head.method, &head.path, &head.query);
 }
 
 #[test]

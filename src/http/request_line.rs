@@ -9,6 +9,7 @@ use crate::limits::MAX_TARGET;
 pub(super) struct RequestLine {
     pub(super) method: Method,
     pub(super) path: String,
+    pub(super) query: String,
     pub(super) version: Version,
 }
 
@@ -24,9 +25,11 @@ impl RequestLine {
         let method = parse_method(method)?;
         // Before the target: the preface of HTTP/2 is `PRI * HTTP/2.0`, and its version is what is wrong with it.
         let version = parse_version(version)?;
+        let (path, query) = parse_target(target)?;
         Ok(RequestLine {
             method,
-            path: parse_target(target)?,
+            path,
+            query,
             version,
         })
     }
@@ -55,9 +58,9 @@ fn parse_version(version: &[u8]) -> Result<Version, Refusal> {
     }
 }
 
-/// The path of an origin-form target (RFC 9112, 3.2.1). No path of ours needs an escape, so none is decoded, and no
-/// endpoint reads a query, so it ends here.
-fn parse_target(target: &[u8]) -> Result<String, Refusal> {
+/// The path of an origin-form target (RFC 9112, 3.2.1) and its query, without the `?`. No path of ours needs an escape,
+/// so none is decoded; nor is one in the query, whose only readers compare it with names that have none.
+fn parse_target(target: &[u8]) -> Result<(String, String), Refusal> {
     if target.len() > MAX_TARGET {
         return Err(Refusal::TargetTooLong);
     }
@@ -65,7 +68,7 @@ fn parse_target(target: &[u8]) -> Result<String, Refusal> {
         return Err(Refusal::TargetForm);
     }
     let (path, query) = match target.iter().position(|b| *b == b'?') {
-        Some(at) => (&target[..at], &target[at..]),
+        Some(at) => (&target[..at], &target[at + 1..]),
         None => (target, &target[..0]),
     };
     if path.contains(&b'%') {
@@ -80,7 +83,8 @@ fn parse_target(target: &[u8]) -> Result<String, Refusal> {
     {
         return Err(Refusal::TargetDots);
     }
-    String::from_utf8(path.to_vec()).map_err(|_| Refusal::TargetBytes)
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).map_err(|_| Refusal::TargetBytes);
+    Ok((text(path)?, text(query)?))
 }
 
 /// `pchar` of RFC 3986 without the escape, and the slash.

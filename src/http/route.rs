@@ -5,7 +5,7 @@
 use super::{Method, Refusal};
 
 /// What a request is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
     /// The front answers.
     Open(OpenPath),
@@ -14,30 +14,45 @@ pub enum Route {
 }
 
 /// A path that needs no token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OpenPath {
     /// `/healthz`
     Health,
-    /// A document of the public folder, by its file name.
-    Document(&'static str),
+    /// A document of the public folder.
+    Document(Document),
 }
 
-/// Open paths: the path, the name of the endpoint without which there is none, what is answered.
-const OPEN: [(&str, Option<&str>, OpenPath); 5] = [
-    ("/healthz", None, OpenPath::Health),
-    ("/runs", None, OpenPath::Document("runs.json")),
-    ("/status", Some("deploy"), OpenPath::Document("deploy.json")),
-    (
-        "/tf-apply/status",
-        Some("tf-apply"),
-        OpenPath::Document("tf-apply.json"),
-    ),
-    (
-        "/tf-plan/status",
-        Some("tf-plan"),
-        OpenPath::Document("tf-plan.json"),
-    ),
+/// The name of a file in the public folder. Made from constants and from the names that the host configured, and never
+/// from what a peer sent: a peer's name is only compared with those.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document(String);
+
+impl Document {
+    /// The file's name.
+    pub fn file_name(&self) -> &str {
+        &self.0
+    }
+
+    fn of(name: &str) -> Document {
+        Document(format!("{name}.json"))
+    }
+
+    /// A document of this name, for the tests of whoever reads documents.
+    #[cfg(test)]
+    pub(crate) fn named(name: &str) -> Document {
+        Document::of(name)
+    }
+}
+
+/// The paths of statuses, each with its endpoint: without that one there is none.
+const STATUSES: [(&str, &str); 3] = [
+    ("/status", "deploy"),
+    ("/tf-apply/status", "tf-apply"),
+    ("/tf-plan/status", "tf-plan"),
 ];
+
+/// Endpoints whose status can be narrowed to one module.
+const OF_MODULES: [&str; 2] = ["tf-apply", "tf-plan"];
 
 const OPEN_METHODS: &str = "GET, HEAD";
 const ENDPOINT_METHODS: &str = "POST";
@@ -47,20 +62,21 @@ const LOG_METHODS: &str = "GET";
 #[derive(Clone, Debug)]
 pub struct Routes {
     endpoints: Vec<String>,
+    modules: Vec<String>,
 }
 
 impl Routes {
-    /// Routes with these configured endpoints, by their names: `deploy` has the path `/deploy`.
-    pub fn new(endpoints: Vec<String>) -> Routes {
-        Routes { endpoints }
+    /// Routes with these configured endpoints, by their names (`deploy` has the path `/deploy`), and terraform's modules.
+    pub fn new(endpoints: Vec<String>, modules: Vec<String>) -> Routes {
+        Routes { endpoints, modules }
     }
 
     /// Where a request goes.
     ///
     /// # Errors
     /// `NotFound`, or `MethodNotAllowed` with the methods that the path has.
-    pub fn find(&self, method: Method, path: &str) -> Result<Route, Refusal> {
-        if let Some(open) = self.open(path) {
+    pub fn find(&self, method: Method, path: &str, query: &str) -> Result<Route, Refusal> {
+        if let Some(open) = self.open(path, query) {
             return match method {
                 Method::Get | Method::Head => Ok(Route::Open(open)),
                 Method::Post | Method::Other => Err(Refusal::MethodNotAllowed(OPEN_METHODS)),
@@ -78,11 +94,32 @@ impl Routes {
         }
     }
 
-    fn open(&self, path: &str) -> Option<OpenPath> {
-        let (_, endpoint, open) = OPEN.iter().find(|(open, _, _)| *open == path)?;
-        endpoint
-            .is_none_or(|endpoint| self.has(endpoint))
-            .then_some(*open)
+    fn open(&self, path: &str, query: &str) -> Option<OpenPath> {
+        match path {
+            "/healthz" => Some(OpenPath::Health),
+            "/runs" => Some(OpenPath::Document(Document::of("runs"))),
+            _ => self.status(path, query).map(OpenPath::Document),
+        }
+    }
+
+    /// The last result of an endpoint, of one module where the query names one. Other members of a query are ignored,
+    /// as a query is everywhere else.
+    fn status(&self, path: &str, query: &str) -> Option<Document> {
+        let (_, endpoint) = STATUSES.iter().find(|(status, _)| *status == path)?;
+        if !self.has(endpoint) {
+            return None;
+        }
+        let mut named = query
+            .split('&')
+            .filter_map(|member| member.strip_prefix("module="));
+        match (named.next(), named.next()) {
+            (Some(name), None) if OF_MODULES.contains(endpoint) => {
+                let module = self.modules.iter().find(|module| *module == name)?;
+                Some(Document::of(&format!("{endpoint}.{module}")))
+            }
+            (Some(_), Some(_)) if OF_MODULES.contains(endpoint) => None,
+            _ => Some(Document::of(endpoint)),
+        }
     }
 
     fn is_endpoint(&self, path: &str) -> bool {
@@ -105,8 +142,17 @@ fn is_log(path: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn asked(method: Method, path: &str, query: &str) -> Result<Route, Refusal> {
+        let endpoints = vec!["deploy".into(), "tf-plan".into()];
+        Routes::new(endpoints, vec!["default".into(), "dash-1".into()]).find(method, path, query)
+    }
+
     fn find(method: Method, path: &str) -> Result<Route, Refusal> {
-        Routes::new(vec!["deploy".into(), "tf-plan".into()]).find(method, path)
+        asked(method, path, "")
+    }
+
+    fn document(name: &str) -> Result<Route, Refusal> {
+        Ok(Route::Open(OpenPath::Document(Document(name.into()))))
     }
 
     #[test]
@@ -127,20 +173,50 @@ mod tests {
 
     #[test]
     fn each_status_is_its_own_document() {
-        let document = |path| find(Method::Get, path);
-        assert_eq!(
-            document("/status"),
-            Ok(Route::Open(OpenPath::Document("deploy.json")))
-        );
-        assert_eq!(
-            document("/tf-plan/status"),
-            Ok(Route::Open(OpenPath::Document("tf-plan.json")))
-        );
-        assert_eq!(
-            document("/runs"),
-            Ok(Route::Open(OpenPath::Document("runs.json")))
-        );
-        assert_eq!(document("/healthz"), Ok(Route::Open(OpenPath::Health)));
+        let get = |path| find(Method::Get, path);
+        assert_eq!(get("/status"), document("deploy.json"));
+        assert_eq!(get("/tf-plan/status"), document("tf-plan.json"));
+        assert_eq!(get("/runs"), document("runs.json"));
+        assert_eq!(get("/healthz"), Ok(Route::Open(OpenPath::Health)));
+    }
+
+    #[test]
+    fn a_status_is_narrowed_to_a_module_that_there_is() {
+        let get = |query| asked(Method::Get, "/tf-plan/status", query);
+        for (query, name) in [
+            ("module=default", "tf-plan.default.json"),
+            ("module=dash-1", "tf-plan.dash-1.json"),
+            ("x=y&module=default&z", "tf-plan.default.json"),
+            ("", "tf-plan.json"),
+            ("modules=x&Module=y", "tf-plan.json"),
+        ] {
+            assert_eq!(get(query), document(name), "{query}");
+        }
+        for query in [
+            "module=",
+            "module=other",
+            "module=Default",
+            "module=default%20",
+            "module=../deploy",
+            "module=default/../../x",
+            "module=default.json",
+            "module=dash%2D1",
+            "module=default&module=default",
+            "module=default&module=other",
+        ] {
+            assert_eq!(get(query), Err(Refusal::NotFound), "{query}");
+        }
+    }
+
+    #[test]
+    fn a_query_changes_nothing_elsewhere() {
+        for query in ["module=default", "module=other", "module=a&module=b"] {
+            assert_eq!(asked(Method::Get, "/status", query), document("deploy.json"));
+            assert_eq!(asked(Method::Get, "/runs", query), document("runs.json"));
+            assert_eq!(asked(Method::Post, "/tf-plan", query), Ok(Route::Relayed));
+            let status = asked(Method::Get, "/tf-apply/status", query);
+            assert_eq!(status, Err(Refusal::NotFound), "not configured");
+        }
     }
 
     #[test]

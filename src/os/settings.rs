@@ -6,9 +6,12 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use crate::config::{Settings, SettingsError};
+use crate::config::{Complaint, Config, Settings, SettingsError};
 use crate::limits::MAX_SETTINGS;
-use crate::os::{descriptor, trusted};
+use crate::os::{descriptor, process, trusted};
+
+const NO_WALLS: &str =
+    "we are not root here, and only root can shut a plan in, which runs what a pull request brings";
 
 /// The environment's settings, under those of `env_file` when one is named.
 ///
@@ -43,6 +46,18 @@ pub fn read(path: &Path) -> Result<Settings, SettingsError> {
         SettingsError {
             faults: error.faults.iter().map(named).collect(),
         }
+    })
+}
+
+/// What `settings` mean on this machine: without the endpoints that it cannot offer.
+///
+/// # Errors
+/// Every complaint at once.
+pub fn understand(settings: &Settings) -> Result<Config, Vec<Complaint>> {
+    let config = Config::from_settings(settings)?;
+    Ok(match process::is_root() {
+        true => config,
+        false => config.without_plan(NO_WALLS),
     })
 }
 

@@ -1,4 +1,4 @@
-//! Asking a run to end: TERM to the process that its ticket names, if that is still the one.
+//! Asking a run to end: a signal to the process that its ticket names, if that is still the one.
 
 use std::fmt;
 
@@ -28,12 +28,30 @@ impl fmt::Display for CancelError {
     }
 }
 
+/// How a run is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    /// To end when nothing is lost by it.
+    Gentle,
+    /// To end its tool now, whatever that loses. It means something to a run that was asked gently and waits.
+    Force,
+}
+
+impl Urgency {
+    fn signal(self) -> Signal {
+        match self {
+            Urgency::Gentle => Signal::SIGTERM,
+            Urgency::Force => Signal::SIGQUIT,
+        }
+    }
+}
+
 /// Asks the run to end. What that means depends on where it is: a waiting run ends; one that has changed nothing stops;
-/// any other finishes its step first. This does not wait for it.
+/// any other finishes its step first, unless it is forced. This does not wait for it.
 ///
 /// # Errors
 /// [`CancelError`].
-pub fn cancel(places: &Places, id: &RunId) -> Result<(), CancelError> {
+pub fn cancel(places: &Places, id: &RunId, urgency: Urgency) -> Result<(), CancelError> {
     let seen = ticket::of(places, id)
         .map_err(CancelError::Failed)?
         .ok_or(CancelError::NotAtWork)?;
@@ -48,7 +66,7 @@ pub fn cancel(places: &Places, id: &RunId) -> Result<(), CancelError> {
     if !holder.lives() {
         return Err(CancelError::NotAtWork);
     }
-    process::signal(holder.pid, Signal::SIGTERM);
+    process::signal(holder.pid, urgency.signal());
     Ok(())
 }
 
@@ -63,9 +81,15 @@ mod tests {
     fn only_a_living_holder_that_is_still_the_same_is_signalled() {
         let scratch = Scratch::new("cancel");
         let id = RunId::new(SystemTime::now()).unwrap();
-        assert!(matches!(cancel(&scratch.0, &id), Err(CancelError::NotAtWork)));
+        assert!(matches!(
+            cancel(&scratch.0, &id, Urgency::Gentle),
+            Err(CancelError::NotAtWork)
+        ));
         let ticket = Ticket::make(&scratch.0, &id).unwrap();
-        assert!(matches!(cancel(&scratch.0, &id), Err(CancelError::JustStarting)));
+        assert!(matches!(
+            cancel(&scratch.0, &id, Urgency::Gentle),
+            Err(CancelError::JustStarting)
+        ));
         // Our own process id with another's start time: were it signalled, this test would end here.
         let path = scratch.0.queue().join(ticket.seen().file_name());
         let line = format!(
@@ -73,8 +97,14 @@ mod tests {
             process::own_pid()
         );
         std::fs::write(path, line).unwrap();
-        assert!(matches!(cancel(&scratch.0, &id), Err(CancelError::NotAtWork)));
+        assert!(matches!(
+            cancel(&scratch.0, &id, Urgency::Gentle),
+            Err(CancelError::NotAtWork)
+        ));
         drop(ticket);
-        assert!(matches!(cancel(&scratch.0, &id), Err(CancelError::NotAtWork)));
+        assert!(matches!(
+            cancel(&scratch.0, &id, Urgency::Gentle),
+            Err(CancelError::NotAtWork)
+        ));
     }
 }

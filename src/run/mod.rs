@@ -33,7 +33,7 @@ pub mod tool;
 mod turn;
 
 pub use crate::gate::{Ask, DeployAsk, TerraformAsk};
-pub use cancel::{CancelError, cancel};
+pub use cancel::{CancelError, Urgency, cancel};
 pub use carry::OnLine;
 pub use dead::{RECOVER, ensure_recovered, recover};
 pub use folder::RunFolder;

@@ -39,9 +39,6 @@ pub struct Record {
     pub origin: Value,
     /// Where it is shown.
     pub shown: Shown,
-    /// The module that it was about, where its kind of run has modules: it has a status of its own besides.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub module: Option<String>,
     /// The last line of its log.
     pub outcome: Outcome,
 }
@@ -73,6 +70,10 @@ impl Record {
         if order.dry_run() {
             more.insert("dry_run".to_owned(), json!(true));
         }
+        if let Some(module) = order.module() {
+            // Which status shows it depends on this one.
+            more.insert("module".to_owned(), json!(module));
+        }
         let status = if end.error.is_none() {
             Status::Ok
         } else {
@@ -97,17 +98,14 @@ impl Record {
             endpoint: order.endpoint.clone(),
             origin: order.origin.summary(),
             shown,
-            module: order.module().map(str::to_owned),
             outcome,
         }
     }
 
     /// The names of the status documents that show it, without their ending: its endpoint's, and that of its module.
     fn documents(&self) -> Vec<String> {
-        let of_the_module = self
-            .module
-            .iter()
-            .map(|module| format!("{}.{module}", self.endpoint));
+        let module = self.outcome.more.get("module").and_then(Value::as_str);
+        let of_the_module = module.map(|module| format!("{}.{module}", self.endpoint));
         std::iter::once(self.endpoint.clone())
             .chain(of_the_module)
             .collect()
@@ -118,7 +116,6 @@ impl Record {
         let listed = Listed {
             outcome: &self.outcome,
             endpoint: &self.endpoint,
-            module: self.module.as_deref(),
             origin: &self.origin,
         };
         // Strings, numbers and maps with string keys: serialising them cannot fail.
@@ -132,8 +129,6 @@ struct Listed<'a> {
     #[serde(flatten)]
     outcome: &'a Outcome,
     endpoint: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    module: Option<&'a str>,
     origin: &'a Value,
 }
 

@@ -210,6 +210,12 @@ fn settings(config: &Config) -> io::Result<Settings> {
             .iter()
             .map(|endpoint| endpoint.name.to_owned())
             .collect(),
+        modules: config
+            .terraform
+            .iter()
+            .flat_map(|terraform| &terraform.modules)
+            .map(|module| module.name.clone())
+            .collect(),
     })
 }
 

@@ -31,6 +31,7 @@ use crate::config::{Config, Job, Module, TerraformConfig};
 use crate::event::Phase;
 use crate::gate::TerraformAsk;
 use crate::limits::{GIT_STEP_DEADLINE, HEALTH_MARGIN};
+use crate::run::step::Act;
 use crate::run::{Ending, Failure, Order, Plan, Stage, Step, Tool};
 use crate::secret::Secret;
 use hands::{Errand, Hands};
@@ -62,8 +63,6 @@ pub fn plan<'a>(order: &'a Order, ask: &'a TerraformAsk, config: &'a Config) -> 
         at_the_end: Some(terraform.act(Terraform::leave)),
         ..Plan::default()
     };
-    plan.more
-        .insert("module".into(), terraform.module.name.as_str().into());
     plan.steps = vec![
         terraform.looks(Phase::GitFetch, GIT_STEP_DEADLINE, Terraform::fetch),
         terraform.looks(Phase::TfInit, longest, Terraform::init),
@@ -130,10 +129,7 @@ impl<'a> Terraform<'a> {
         })
     }
 
-    fn act(
-        self: &Rc<Self>,
-        act: impl Fn(&Self, &mut Stage) -> Result<(), Failure> + 'a,
-    ) -> Box<dyn FnMut(&mut Stage) -> Result<(), Failure> + 'a> {
+    fn act(self: &Rc<Self>, act: impl Fn(&Self, &mut Stage) -> Result<(), Failure> + 'a) -> Act<'a> {
         let terraform = Rc::clone(self);
         Box::new(move |stage| act(&terraform, stage))
     }

@@ -211,5 +211,6 @@ pub fn settings(cert: &Path, key: &Path, public: &Path) -> Settings {
         uid: UID,
         gid: UID,
         endpoints: vec!["deploy".into(), "tf-plan".into()],
+        modules: vec!["default".into()],
     }
 }

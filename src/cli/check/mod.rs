@@ -17,7 +17,7 @@ use crate::cli::given::{self, Found};
 use crate::cli::help::Exit;
 use crate::cli::out::Trouble;
 use crate::config::{Config, warnings};
-use crate::os::{logging, process};
+use crate::os::{logging, process, settings};
 use report::Report;
 
 /// Prints a line for each finding; [`Exit::Failed`] when there is a fault among them.
@@ -26,7 +26,7 @@ use report::Report;
 /// When standard output cannot be written.
 pub fn check(env_file: Option<&Path>) -> Result<Exit, Trouble> {
     let mut report = Report::default();
-    if let Some((found, config)) = settings(env_file, &mut report) {
+    if let Some((found, config)) = settings_of(env_file, &mut report) {
         logging::start("check", "error");
         about_the_settings(&found, &config, &mut report);
         let now = SystemTime::now();
@@ -40,7 +40,7 @@ pub fn check(env_file: Option<&Path>) -> Result<Exit, Trouble> {
 }
 
 /// Without settings that make sense there is nothing else to look at.
-fn settings(env_file: Option<&Path>, report: &mut Report) -> Option<(Found, Config)> {
+fn settings_of(env_file: Option<&Path>, report: &mut Report) -> Option<(Found, Config)> {
     let found = match given::settings(env_file) {
         Ok(found) => found,
         Err(Trouble::Unable(faults)) => {
@@ -49,7 +49,7 @@ fn settings(env_file: Option<&Path>, report: &mut Report) -> Option<(Found, Conf
         }
         Err(Trouble::Unread | Trouble::Senseless(_)) => return None,
     };
-    match Config::from_settings(&found.settings) {
+    match settings::understand(&found.settings) {
         Ok(config) => Some((found, config)),
         Err(complaints) => {
             complaints
@@ -68,6 +68,7 @@ fn about_the_settings(found: &Found, config: &Config, report: &mut Report) {
     report.ok("settings", format_args!("from {}", found.origin()));
     warnings(&found.settings)
         .iter()
+        .chain(&config.no_plan())
         .for_each(|line| report.warn("settings", line));
     config
         .advice()

@@ -1,0 +1,405 @@
+//! One text of the terraform settings -> one checked value. An error is the sentence of what it should be.
+
+use super::url::{self, Scheme, Url};
+use super::{Account, HealthUrl, Lockfile, Module, RequireDigest, RequireSha, value};
+use crate::limits::{MAX_LIST, MAX_MODULE_NAME, MAX_MODULE_PATH};
+use crate::secret::Secret;
+
+/// The name of the module that a request means which names none.
+pub(super) const FIRST_MODULE: &str = "default";
+
+/// Whether a plan gets the credentials of an apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Share {
+    Yes,
+    No,
+}
+
+/// Where the configuration is fetched from: `https://`, `http://` to this machine alone, or `file://` with an absolute
+/// path. Credentials have no place in it: git would show them to everyone who can list processes.
+pub(super) fn repo_url(text: &str) -> Result<String, String> {
+    let should = "an https:// URL of a git repository, an http:// one to loopback, or file:///PATH (no user, query or \
+                  fragment)";
+    let good = match text.strip_prefix("file://") {
+        Some(path) => value::path(path).is_ok() && path.bytes().all(|b| b.is_ascii_graphic()),
+        None => url::fetchable(text).is_ok() && !text.contains('?') && has_path(text),
+    };
+    if !good {
+        return Err(should.into());
+    }
+    if is_on_github(text) && !names_a_repository(text) {
+        return Err("https://github.com/OWNER/NAME.git".into());
+    }
+    Ok(text.to_owned())
+}
+
+/// Whether it is a repository on github.com, so that only a GitHub App can read it when it is private.
+pub(super) fn is_on_github(repo_url: &str) -> bool {
+    matches!(url::split(repo_url), Some(Url { scheme: Scheme::Https, host })
+        if host.eq_ignore_ascii_case("github.com"))
+}
+
+fn has_path(text: &str) -> bool {
+    path_of(text).is_some_and(|path| !path.is_empty())
+}
+
+fn names_a_repository(text: &str) -> bool {
+    let parts = path_of(text).and_then(|path| path.split_once('/'));
+    parts.is_some_and(|(owner, name)| {
+        let name = name.strip_suffix(".git").unwrap_or(name);
+        !owner.is_empty() && !name.is_empty() && !name.contains('/')
+    })
+}
+
+/// What comes after the host and its slash.
+fn path_of(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once("://")?;
+    rest.split_once('/').map(|(_, path)| path)
+}
+
+/// The API of GitHub: without a slash at its end, so that paths can be put behind it.
+pub(super) fn api_url(text: &str) -> Result<String, String> {
+    match url::fetchable(text) {
+        Ok(good) if !good.contains('?') => Ok(good.trim_end_matches('/').to_owned()),
+        _ => Err("an https:// URL such as https://HOST/api/v3, or an http:// one to loopback".into()),
+    }
+}
+
+/// A git reference in full, in letters that git takes for nothing else (git-check-ref-format(1)).
+pub(super) fn reference(text: &str) -> Result<String, String> {
+    let letter = |b: u8| b.is_ascii_graphic() && !b"~^:?*[\\,".contains(&b);
+    let name = text.strip_prefix("refs/").unwrap_or_default();
+    let good = !name.is_empty()
+        && text.bytes().all(letter)
+        && !text.contains("..")
+        && !text.contains("@{")
+        && text
+            .split('/')
+            .all(|part| !part.is_empty() && !part.starts_with('.') && !part.ends_with(".lock"))
+        && text.len() <= crate::limits::MAX_PIN;
+    match good {
+        true => Ok(text.to_owned()),
+        false => Err("one full git reference such as `refs/heads/main`".into()),
+    }
+}
+
+/// A folder beneath the checkout; `.` is the checkout itself. Whether links in it lead out is asked where it is used.
+pub(super) fn module_path(text: &str) -> Result<String, String> {
+    let names = text.split('/').filter(|name| !matches!(*name, "" | "."));
+    let names: Vec<&str> = names.collect();
+    let leads_out = text.starts_with('/') || names.contains(&"..");
+    if text.is_empty() || text.len() > MAX_MODULE_PATH || leads_out {
+        return Err("a folder in the repository: relative, without `..`, such as `infra`, or `.`".into());
+    }
+    match names.as_slice() {
+        [] => Ok(".".into()),
+        names => Ok(names.join("/")),
+    }
+}
+
+/// `NAME=PATH,NAME=PATH`.
+pub(super) fn modules(text: &str) -> Result<Vec<Module>, String> {
+    let mut modules: Vec<Module> = Vec::new();
+    for (name, path) in pairs(text, "NAME=PATH")? {
+        let path =
+            module_path(path).map_err(|should| format!("NAME=PATH,...; `{path}` should be {should}"))?;
+        let taken = name == FIRST_MODULE || modules.iter().any(|module| module.name == name);
+        if taken {
+            return Err(format!(
+                "NAME=PATH,NAME=PATH with each name once (`{FIRST_MODULE}` is DEPLOYER_TF_APPLY_ROOT_DIR; `{name}` is \
+                 there twice)"
+            ));
+        }
+        modules.push(Module {
+            name: name.to_owned(),
+            path,
+        });
+    }
+    Ok(modules)
+}
+
+/// `NAME=URL,NAME=URL`; a module may have several.
+pub(super) fn health_urls(text: &str) -> Result<Vec<HealthUrl>, String> {
+    let health_url = |(name, url): (&str, &str)| {
+        let url =
+            url::fetchable(url).map_err(|should| format!("NAME=URL,...; `{url}` should be {should}"))?;
+        Ok(HealthUrl {
+            module: name.to_owned(),
+            url,
+        })
+    };
+    pairs(text, "NAME=URL")?.into_iter().map(health_url).collect()
+}
+
+/// Names of modules with what follows their `=`.
+fn pairs<'a>(text: &'a str, form: &str) -> Result<Vec<(&'a str, &'a str)>, String> {
+    let entries: Vec<&str> = text
+        .split(',')
+        .map(str::trim)
+        .filter(|entry| !entry.is_empty())
+        .collect();
+    if entries.is_empty() || entries.len() > MAX_LIST {
+        return Err(format!("1 to {MAX_LIST} of {form}, separated by commas"));
+    }
+    let pair = |entry: &'a str| match entry.split_once('=') {
+        Some((name, value)) if is_module_name(name) => Ok((name, value)),
+        _ => Err(format!(
+            "{form},{form} with names of a-z, 0-9, `_` and `-` (`{entry}` is not)"
+        )),
+    };
+    entries.into_iter().map(pair).collect()
+}
+
+/// Fit for a file's name, and for a query without escapes.
+fn is_module_name(name: &str) -> bool {
+    let first = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    name.len() <= MAX_MODULE_NAME
+        && name.bytes().next().is_some_and(first)
+        && name.bytes().all(|b| first(b) || matches!(b, b'_' | b'-'))
+}
+
+/// `None` is root.
+pub(super) fn apply_user(text: &str) -> Result<Option<Account>, String> {
+    match text {
+        "root" => Ok(None),
+        _ => value::account(text)
+            .map(Some)
+            .map_err(|_| "`root`, the name of another user, or a number that is uid and gid".into()),
+    }
+}
+
+/// A credential; the error never quotes it.
+pub(super) fn secret(text: &str) -> Result<Secret, String> {
+    match text.bytes().all(|b| b.is_ascii_graphic()) {
+        true => Ok(Secret::new(text.to_owned())),
+        false => Err("without blanks, in plain ASCII".into()),
+    }
+}
+
+/// `unix:///...`, `tcp://HOST:PORT`, `ssh://...`: docker reads the rest.
+pub(super) fn docker_host(text: &str) -> Result<String, String> {
+    let good = text
+        .split_once("://")
+        .is_some_and(|(scheme, rest)| !scheme.is_empty() && !rest.is_empty())
+        && text.bytes().all(|b| b.is_ascii_graphic());
+    match good {
+        true => Ok(text.to_owned()),
+        false => Err("a docker host such as `unix:///var/run/docker.sock` or `tcp://HOST:PORT`".into()),
+    }
+}
+
+/// A word that stands in a URL or an environment as it is: an id, a region.
+pub(super) fn word(text: &str) -> Result<String, String> {
+    let letter = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    match (1..=128).contains(&text.len()) && text.bytes().all(letter) {
+        true => Ok(text.to_owned()),
+        false => Err("one word of letters, digits, `-`, `_` and `.`".into()),
+    }
+}
+
+/// The id of an installation, which becomes a part of a path.
+pub(super) fn installation(text: &str) -> Result<String, String> {
+    match (1..=20).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit()) {
+        true => Ok(text.to_owned()),
+        false => Err("the number of the App's installation".into()),
+    }
+}
+
+/// `DEPLOYER_TF_PLAN_SHARE_CREDENTIALS`.
+pub(super) fn share(text: &str) -> Result<Share, String> {
+    match text {
+        "yes" => Ok(Share::Yes),
+        "no" => Ok(Share::No),
+        _ => Err("`yes` or `no`".into()),
+    }
+}
+
+/// `DEPLOYER_TF_APPLY_REQUIRE_SHA`.
+pub(super) fn require_sha(text: &str) -> Result<RequireSha, String> {
+    value::switch(text).map(|on| if on { RequireSha::On } else { RequireSha::Off })
+}
+
+/// `DEPLOYER_TF_APPLY_REQUIRE_DIGEST`.
+pub(super) fn require_digest(text: &str) -> Result<RequireDigest, String> {
+    value::switch(text).map(|on| if on { RequireDigest::On } else { RequireDigest::Off })
+}
+
+/// `DEPLOYER_TF_LOCKFILE`.
+pub(super) fn lockfile(text: &str) -> Result<Lockfile, String> {
+    match text {
+        "readonly" => Ok(Lockfile::ReadOnly),
+        "update" => Ok(Lockfile::Update),
+        _ => Err("`readonly` or `update`".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repository_is_fetched_by_https_or_from_this_machine_and_never_with_a_password() {
+        for good in [
+            "https://github.com/acme/infra.git",
+            "https://github.com/acme/infra",
+            "https://git.example:3000/a/b/c.git",
+            "http://127.0.0.1:3000/acme/infra.git",
+            "http://localhost/x",
+            "file:///srv/git/infra.git",
+        ] {
+            assert_eq!(repo_url(good).as_deref(), Ok(good));
+        }
+        for bad in [
+            "",
+            "git@github.com:acme/infra.git",
+            "ssh://git@github.com/acme/infra.git",
+            "https://user:password@github.com/acme/infra.git",
+            "https://token@github.com/acme/infra.git",
+            "https://github.com/acme/infra.git?x=1",
+            "https://github.com/acme/infra.git#main",
+            "https://github.com",
+            "https://github.com/",
+            "https://github.com/acme",
+            "https://github.com/acme/",
+            "https://github.com/acme/.git",
+            "https://github.com/acme/infra/tree/main",
+            "http://github.com/acme/infra.git",
+            "http://192.0.2.1/x",
+            "file://host/srv/git",
+            "file://srv/git",
+            "file:///srv/../etc",
+            "file:///",
+            "ext::sh -c id",
+            "/srv/git",
+            "-upload-pack=x",
+        ] {
+            assert!(repo_url(bad).is_err(), "{bad}");
+        }
+        assert!(is_on_github("https://GitHub.com/acme/infra.git"));
+        assert!(!is_on_github("https://github.com.example/acme/infra.git"));
+    }
+
+    #[test]
+    fn the_api_has_no_slash_at_its_end() {
+        assert_eq!(
+            api_url("https://ghe.example/api/v3/").as_deref(),
+            Ok("https://ghe.example/api/v3")
+        );
+        for bad in [
+            "http://192.0.2.1",
+            "https://u@h/",
+            "https://h/?x",
+            "api.github.com",
+        ] {
+            assert!(api_url(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_reference_is_what_git_takes_for_one_and_for_nothing_else() {
+        for good in ["refs/heads/main", "refs/heads/a-b/c_d.e", "refs/tags/v1@x"] {
+            assert_eq!(reference(good).as_deref(), Ok(good));
+        }
+        for bad in [
+            "main",
+            "refs/",
+            "refs//x",
+            "refs/heads/a..b",
+            "refs/heads/a:refs/heads/b",
+            "refs/heads/*",
+            "refs/heads/a b",
+            "refs/heads/a,refs/heads/b",
+            "refs/heads/.x",
+            "refs/heads/x.lock",
+            "refs/heads/x@{1}",
+            "refs/heads/x/",
+            "+refs/heads/x",
+            "refs/heads/x^",
+        ] {
+            assert!(reference(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_module_lies_in_the_checkout() {
+        for (text, path) in [
+            ("infra", "infra"),
+            ("./infra/", "infra"),
+            ("a//b/./c", "a/b/c"),
+            (".", "."),
+            ("./", "."),
+            ("..a", "..a"),
+        ] {
+            assert_eq!(module_path(text).as_deref(), Ok(path), "{text}");
+        }
+        let long = "x".repeat(MAX_MODULE_PATH + 1);
+        for bad in ["", "/", "/etc", "..", "a/../b", "a/..", "../a", &long] {
+            assert!(module_path(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn modules_have_names_that_are_theirs_alone() {
+        let found = modules("dashboard=infra/dash, b=.").expect("two modules");
+        let found: Vec<_> = found
+            .iter()
+            .map(|one| (one.name.as_str(), one.path.as_str()))
+            .collect();
+        assert_eq!(found, [("dashboard", "infra/dash"), ("b", ".")]);
+        let long = format!("{}=x", "x".repeat(MAX_MODULE_NAME + 1));
+        for bad in [
+            "",
+            ",",
+            "dashboard",
+            "=x",
+            "a=",
+            "a=/etc",
+            "a=../x",
+            "a=x,a=y",
+            "default=x",
+            "A=x",
+            "a.b=x",
+            "../a=x",
+            "-a=x",
+            "a b=x",
+            &long,
+        ] {
+            assert!(modules(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn health_is_asked_for_where_keys_may_be_fetched() {
+        let found = health_urls("default=http://localhost:1/a?b=c,x=https://h/").expect("two");
+        assert_eq!(found[0].url, "http://localhost:1/a?b=c");
+        for bad in [
+            "default",
+            "default=http://192.0.2.1/",
+            "default=ftp://h/",
+            "=https://h/",
+        ] {
+            assert!(health_urls(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_credential_that_cannot_be_one_is_not_quoted() {
+        assert_eq!(
+            secret("AKIA/x+y=").map(|one| one.expose().to_owned()),
+            Ok("AKIA/x+y=".into())
+        );
+        let refusal = secret("hunter 2").expect_err("a blank");
+        assert!(!refusal.contains("hunter"));
+    }
+
+    #[test]
+    fn a_number_in_a_path_is_a_number() {
+        assert!(installation("12345").is_ok());
+        for bad in ["", "1/../2", "1a", "-1"] {
+            assert!(installation(bad).is_err(), "{bad}");
+        }
+        for bad in ["", "a/b", "a b", "a?b"] {
+            assert!(word(bad).is_err(), "{bad}");
+        }
+    }
+}
