@@ -371,3 +371,17 @@ pub const DOCKER_VERSION_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Bytes that are read of what docker says to that.
 pub const MAX_DOCKER_VERSION: usize = 4096;
+
+// ---- a jail -------------------------------------------------------------------------------------------------------
+
+/// Bytes of a jail's root folder in memory: it holds folders, links and empty files for mounts, and is read-only.
+pub const JAIL_ROOT: u64 = 1024 * 1024;
+
+/// Bytes of a jail's `/tmp`. Terraform downloads a provider to it before it unpacks it; the largest are under 200 MiB.
+pub const JAIL_TEMPORARY: u64 = 1024 * 1024 * 1024;
+
+/// Bytes of a jail's `/dev/shm`, which programs use for little.
+pub const JAIL_SHARED_MEMORY: u64 = 64 * 1024 * 1024;
+
+/// Processes and threads of a plan's user. Terraform with twenty providers has some hundreds; a fork bomb ends here.
+pub const JAIL_PROCESSES: u64 = 4096;

@@ -18,7 +18,7 @@ fn main() -> ExitCode {
         Some("session") => role("session", session_role),
         Some("front") => front_role().unwrap_or(ExitCode::FAILURE),
         Some("fetch") => role("fetch", fetch_role),
-        Some(jail::ROLE) => role(jail::ROLE, jail::role),
+        Some(jail::ROLE) => jail::role(),
         Some("run") => role("run", run_role),
         _ => cli::main(arguments()),
     }

@@ -114,7 +114,7 @@ pub struct Issuer {
 }
 
 /// A user to become: a name is looked up by the role that needs it; a number is uid and gid.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Account {
     /// uid and gid.
     Id(u32),

@@ -41,6 +41,8 @@ impl Command<'_> {
             deadline: self.deadline,
             ending: Ending::Terminate,
             stdin: None,
+            cell: None,
+            pipe: None,
         };
         match stage.tool(&tool, &mut |line| Some(line.to_owned()))? {
             ToolEnd::Ended(ended) if ended.exit.is_success() => {

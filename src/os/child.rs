@@ -92,6 +92,14 @@ impl Command {
         }
     }
 
+    /// The same with the group and the streams of a tool: it becomes one, or stands for one.
+    pub fn role_as_tool(role: &str) -> Self {
+        Self {
+            group: Group::Own,
+            ..Self::role(role)
+        }
+    }
+
     /// Another program, in a process group of its own. A standard stream that is not named is `/dev/null`.
     pub fn tool(program: &Path) -> Self {
         let name = program.file_name().unwrap_or(program.as_os_str()).to_owned();

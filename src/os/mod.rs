@@ -12,6 +12,7 @@ pub mod failpoint;
 pub mod files;
 pub mod lock;
 pub mod logging;
+pub mod namespace;
 pub mod net;
 pub mod places;
 pub mod poll;
@@ -21,6 +22,7 @@ pub mod random;
 pub mod secret;
 pub mod settings;
 pub mod signal;
+pub mod tree;
 pub mod trusted;
 pub mod watch;
 

@@ -68,6 +68,23 @@ pub fn identity(account: &Account) -> io::Result<Identity> {
     Ok(identity)
 }
 
+/// Becomes `identity`, in these further groups and no others, and proves that there is no way back. On an error the
+/// caller must exit: it may hold half of its privileges.
+pub fn become_for_good(identity: Identity, groups: &[u32]) -> io::Result<()> {
+    let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
+    let groups: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
+    setgroups(&groups)?;
+    setresgid(gid, gid, gid)?;
+    setresuid(uid, uid, uid)?;
+    let root = Uid::from_raw(0);
+    if setresuid(root, root, root).is_ok() {
+        return Err(io::Error::other(
+            "privileges could be taken back after they were given up",
+        ));
+    }
+    Ok(())
+}
+
 impl Confinement<'_> {
     /// Enters it: root folder, groups, gid, uid, no-new-privs, not dumpable, limits; then proves that there is no way
     /// back. On an error the caller must exit: it may hold half of its privileges.
@@ -89,17 +106,7 @@ impl Confinement<'_> {
             chroot(root)?;
             chdir("/")?;
         }
-        let (uid, gid) = (Uid::from_raw(self.identity.uid), Gid::from_raw(self.identity.gid));
-        setgroups(&[])?;
-        setresgid(gid, gid, gid)?;
-        setresuid(uid, uid, uid)?;
-        let root = Uid::from_raw(0);
-        if setresuid(root, root, root).is_ok() {
-            return Err(io::Error::other(
-                "privileges could be taken back after they were given up",
-            ));
-        }
-        Ok(())
+        become_for_good(self.identity, &[])
     }
 
     /// No new process, no file may grow, no core: what a taken-over role would try first.

@@ -8,11 +8,13 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::jail::{self, Cell};
 use crate::limits::MAX_SETTINGS;
 use crate::os::child::{self, Child, Command, Exit};
 use crate::os::{descriptor, files};
 use crate::run::output::{Lines, Name, Sink, Stream};
 use crate::run::step::Failure;
+use crate::secret::Secret;
 
 /// Another program, as a step wants it started. It gets nothing but what stands here.
 #[derive(Clone, Debug)]
@@ -28,8 +30,13 @@ pub struct Tool {
     pub deadline: Duration,
     /// How it is ended when its time is up or the run is cancelled.
     pub ending: Ending,
-    /// Its whole standard input, at most [`crate::limits::MAX_SETTINGS`] bytes; `None` is `/dev/null`.
+    /// Its whole standard input, at most [`crate::limits::MAX_SETTINGS`] bytes; `None` is `/dev/null`. A tool in a cell
+    /// has none.
     pub stdin: Option<Vec<u8>>,
+    /// As whom, and within which walls; `None` is as we are, with all that we see.
+    pub cell: Option<Cell>,
+    /// What it can read from descriptor 3, once.
+    pub pipe: Option<Secret>,
 }
 
 /// How a tool is ended before it ends by itself.
@@ -104,11 +111,9 @@ impl Tool {
         let path = path.map_or(DEFAULT_PATH, |(_, value)| value.as_str());
         let program = child::find_program(&self.program, path)
             .ok_or_else(|| Failure::Failed(format!("{} is on none of {path}", self.program.display())))?;
-        let mut command = Command::tool(&program).arguments(&self.arguments);
-        for (name, value) in &self.environment {
-            command = command.variable(name, value);
-        }
-        let started = self.connect(command, streams).and_then(|(command, streams)| {
+        let command = self.command(&program);
+        let connected = command.and_then(|command| self.connect(command, streams));
+        let started = connected.and_then(|(command, streams)| {
             let child = command.spawn()?;
             Ok(Running {
                 child,
@@ -120,9 +125,31 @@ impl Tool {
         started.map_err(|error| Failure::Failed(format!("start {}: {error}", program.display())))
     }
 
+    /// The program itself, or the role that becomes it in its cell.
+    fn command(&self, program: &Path) -> io::Result<Command> {
+        let Some(cell) = &self.cell else {
+            let command = Command::tool(program).arguments(&self.arguments);
+            let variables = self.environment.iter();
+            return Ok(variables.fold(command, |command, (name, value)| command.variable(name, value)));
+        };
+        if self.stdin.is_some() {
+            return Err(io::Error::other("a tool in a cell has no standard input"));
+        }
+        jail::command(&jail::Order {
+            cell: cell.clone(),
+            program: program.to_owned(),
+            arguments: jail::texts(&self.arguments)?,
+            environment: self.environment.clone(),
+            keeps: self.pipe.iter().map(|_| descriptor::FIRST).collect(),
+        })
+    }
+
     fn connect(&self, mut command: Command, streams: Streams<'_>) -> io::Result<(Command, Vec<Stream>)> {
         if let Some(input) = &self.stdin {
             command = command.descriptor(0, filled_pipe(input)?);
+        }
+        if let Some(secret) = &self.pipe {
+            command = command.descriptor(descriptor::FIRST, filled_pipe(secret.expose().as_bytes())?);
         }
         let lines = Sink::Lines(Lines::default());
         let (output, writer) = match streams {

@@ -18,7 +18,7 @@ impl Terraform<'_> {
         self.report.borrow_mut().applied(&applied);
         if applied.is_err() {
             self.outcome(stage, "advice", LOOK);
-            if let Some(kept) = bury::rescue(&self.work, self.terraform, stage.run_id()) {
+            if let Some(kept) = bury::rescue(&self.hands.work, self.terraform, stage.run_id()) {
                 self.outcome(stage, "errored_state", kept.as_str());
                 stage.say(
                     Phase::TfApply,
@@ -35,7 +35,7 @@ impl Terraform<'_> {
             "-input=false".to_owned(),
             "-no-color".to_owned(),
             self.lock_timeout(),
-            Work::plan_file(self.work.seen()).display().to_string(),
+            Work::plan_file(self.hands.work.seen()).display().to_string(),
         ];
         let tool = self.tool(arguments, Ending::Interrupt);
         failpoint!("before-apply");

@@ -1,9 +1,9 @@
 //! What terraform finds in its environment: this and nothing else. All of it reaches every provider.
 
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use crate::os::files::{self, Durability};
 use crate::terraform::hands::Hands;
 use crate::terraform::work::Work;
 
@@ -15,10 +15,11 @@ const SETTINGS: &str = "disable_checkpoint = true\nprovider_installation {\n  di
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// The environment of every command of terraform.
-pub fn of(hands: &Hands<'_>, work: &Work) -> Vec<(String, String)> {
-    let (terraform, side) = (hands.terraform, hands.side);
+pub fn of(hands: &Hands<'_>) -> Vec<(String, String)> {
+    let (terraform, side, work) = (hands.terraform, hands.side, &hands.work);
     let path = |path: &Path| path.display().to_string();
-    let settings = terraform.cli_config.clone().unwrap_or_else(|| file(work.seen()));
+    let settings = terraform.cli_config.clone();
+    let settings = settings.unwrap_or_else(|| work.seen_settings());
     let fixed = [
         ("PATH", PATH.to_owned()),
         ("HOME", path(&Work::home(work.seen()))),
@@ -50,13 +51,14 @@ pub fn of(hands: &Hands<'_>, work: &Work) -> Vec<(String, String)> {
 }
 
 /// Writes our settings, where the operator has none.
-pub fn write(hands: &Hands<'_>, work: &Work) -> io::Result<()> {
+pub fn write(hands: &Hands<'_>) -> io::Result<()> {
     match hands.terraform.cli_config {
         Some(_) => Ok(()),
-        None => fs::write(file(work.real()), SETTINGS),
+        None => files::replace(
+            &hands.work.real_settings(),
+            SETTINGS.as_bytes(),
+            0o644,
+            Durability::Volatile,
+        ),
     }
-}
-
-fn file(root: &Path) -> PathBuf {
-    root.join("terraform.rc")
 }

@@ -13,7 +13,7 @@ use crate::config::Lockfile;
 impl Terraform<'_> {
     /// Prepares the checkout. A plan after an init that failed would run whatever a commit has brought along.
     pub(super) fn init(&self, stage: &mut Stage) -> Result<(), Failure> {
-        environment::write(&self.hands, &self.work)
+        environment::write(&self.hands)
             .map_err(|error| Failure::Failed(format!("write terraform's settings: {error}")))?;
         let mut waits = TF_INIT_WAITS.iter();
         let tries = TF_INIT_WAITS.len() + 1;

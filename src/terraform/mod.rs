@@ -46,7 +46,6 @@ struct Terraform<'a> {
     ask: &'a TerraformAsk,
     module: &'a Module,
     hands: Hands<'a>,
-    work: Work,
     planned: OnceCell<Planned>,
     report: RefCell<Report>,
 }
@@ -111,7 +110,6 @@ impl<'a> Terraform<'a> {
         };
         let no_plan = || terraform.no_plan.clone().unwrap_or_default();
         let side = side.ok_or_else(no_plan)?;
-        let work = Work::of(terraform, kind);
         Ok(Self {
             config,
             terraform,
@@ -122,8 +120,8 @@ impl<'a> Terraform<'a> {
                 terraform,
                 side,
                 kind,
+                work: Work::of(terraform, kind),
             },
-            work,
             planned: OnceCell::new(),
             report: RefCell::new(Report::new(order, ask, module)),
         })
@@ -152,7 +150,7 @@ impl Terraform<'_> {
             .into_iter()
             .filter(|secret| is_worth_hiding(secret))
             .for_each(|secret| stage.hide(secret));
-        self.hands.prepare(&self.work)?;
+        self.hands.prepare()?;
         Ok(())
     }
 
@@ -166,18 +164,16 @@ impl Terraform<'_> {
     /// Takes everything away that may hold a secret, whatever came of the run, and leaves its documents.
     fn leave(&self, stage: &mut Stage) -> Result<(), Failure> {
         self.report.borrow().leave(stage, &self.config.places);
-        self.work
-            .remove()
-            .map_err(|error| Failure::Failed(format!("remove the work folder: {error}")))
+        self.hands.clear()
     }
 
     /// A command of terraform in the module's folder.
     fn tool(&self, arguments: Vec<String>, ending: Ending) -> Tool {
-        let seen = Work::checkout(self.work.seen());
+        let seen = Work::checkout(self.hands.work.seen());
         self.hands.tool(Errand {
             program: self.terraform.terraform.clone(),
             arguments: arguments.into_iter().map(Into::into).collect(),
-            environment: environment::of(&self.hands, &self.work),
+            environment: environment::of(&self.hands),
             directory: folder_of(&seen, self.module),
             deadline: self.terraform.run_max,
             ending,

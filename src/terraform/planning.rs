@@ -57,7 +57,7 @@ impl Terraform<'_> {
     }
 
     fn make_plan(&self, stage: &mut Stage) -> Result<Planned, Failure> {
-        let plan_file = Work::plan_file(self.work.seen()).display().to_string();
+        let plan_file = Work::plan_file(self.hands.work.seen()).display().to_string();
         let mut arguments: Vec<String> = ["plan", "-input=false", "-no-color", "-detailed-exitcode"]
             .map(str::to_owned)
             .into();
@@ -83,7 +83,7 @@ impl Terraform<'_> {
     /// Reads what the saved plan would do.
     fn summary(&self, stage: &mut Stage, plan_file: &str) -> Result<Summary, Failure> {
         // Beside the work folder, where only we write: what a plan runs must not choose what we read.
-        let path = self.work.real().with_file_name("show.json");
+        let path = self.hands.work.real().with_file_name("show.json");
         let unread = |error: std::io::Error| {
             Failure::Failed(format!("read what terraform shows of the plan: {error}"))
         };

@@ -3,9 +3,14 @@
 //! A plan and an apply see it at the same path, so that paths in a plan agree; where the files of a plan really lie is
 //! nobody's folder but the plan's. Plan files and terraform's data hold secrets: nobody else may enter.
 
+use std::fs::{self, DirBuilder, File, Metadata};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 
 use crate::config::TerraformConfig;
+use crate::os::privilege::Identity;
+use crate::os::{files, tree, trusted};
 
 /// Whose folder it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +51,53 @@ impl Work {
         &self.real
     }
 
+    /// Terraform's settings that we write, if we do: beside the folder, where only root writes. As we see it.
+    pub fn real_settings(&self) -> PathBuf {
+        self.real.with_file_name("terraform.rc")
+    }
+
+    /// The same as the tools see it, read-only: `TF_CLI_CONFIG_FILE`.
+    pub fn seen_settings(&self) -> PathBuf {
+        self.seen.with_file_name("terraform.rc")
+    }
+
+    /// Makes the folder anew with what is below it, all of it `owner`'s alone (root's without one).
+    ///
+    /// # Errors
+    /// When somebody other than root could put another folder in its place, when `owner` could not get to it, and when
+    /// it could not be made; each names the folder.
+    pub fn make(&self, owner: Option<Identity>, kind: Kind) -> Result<(), String> {
+        for folder in [&self.real, &self.seen].map(|folder| parent(folder)) {
+            files::ensure_folder(folder, 0o711)
+                .map_err(|error| files::describe(&error, "make the folder", folder))?;
+        }
+        // Within walls nobody goes the real way.
+        let walker = owner.filter(|_| kind == Kind::Apply);
+        check_way(parent(&self.real), walker)?;
+        self.remove()?;
+        let below = [
+            Self::checkout(&self.real),
+            Self::data(&self.real),
+            Self::home(&self.real),
+        ];
+        for folder in std::iter::once(&self.real).chain(&below) {
+            make_folder(folder).map_err(|error| files::describe(&error, "make the folder", folder))?;
+        }
+        // The outermost last: until then nobody but root is in it.
+        for folder in below.iter().chain([&self.real]) {
+            give(folder, owner).map_err(|error| files::describe(&error, "give away the folder", folder))?;
+        }
+        Ok(())
+    }
+
+    /// Removes the folder and all that is in it, whoever it belongs to; no link in it is followed.
+    ///
+    /// # Errors
+    /// When something could not be removed.
+    pub fn remove(&self) -> Result<(), String> {
+        tree::remove(&self.real).map_err(|error| files::describe(&error, "remove", &self.real))
+    }
+
     /// The checked-out commit, beneath [`Work::seen`] or [`Work::real`].
     pub fn checkout(root: &Path) -> PathBuf {
         root.join("checkout")
@@ -67,12 +119,64 @@ impl Work {
     }
 }
 
-impl Work {
-    /// Removes the folder with all that is in it.
-    ///
-    /// # Errors
-    /// When it is still there.
-    pub fn remove(&self) -> std::io::Result<()> {
-        crate::os::files::optional(std::fs::remove_dir_all(&self.real)).map(drop)
+fn parent(folder: &Path) -> &Path {
+    folder.parent().unwrap_or(Path::new("/"))
+}
+
+fn make_folder(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(folder)
+}
+
+fn give(folder: &Path, owner: Option<Identity>) -> io::Result<()> {
+    match owner {
+        Some(owner) => fchown(File::open(folder)?, Some(owner.uid), Some(owner.gid)),
+        None => Ok(()),
     }
 }
+
+/// Whether nobody but root can put another folder in the place of `folder`, and whether `walker` can enter it: as it is
+/// written, and as it is when links are followed.
+fn check_way(folder: &Path, walker: Option<Identity>) -> Result<(), String> {
+    let real = fs::canonicalize(folder).map_err(|error| files::describe(&error, "find", folder))?;
+    for way in [folder, real.as_path()] {
+        for part in way.ancestors() {
+            let facts = part.metadata();
+            let facts = facts.map_err(|error| files::describe(&error, "look at", part))?;
+            let shared = if part == way { Shared::No } else { Shared::Sticky };
+            if let Some(fault) = fault(&facts, shared, walker) {
+                return Err(format!(
+                    "refuse to work in {}: {}: {fault}",
+                    folder.display(),
+                    part.display()
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether others may write to a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shared {
+    /// Not at all.
+    No,
+    /// Where what is root's stays root's, as in `/tmp`.
+    Sticky,
+}
+
+fn fault(facts: &Metadata, shared: Shared, walker: Option<Identity>) -> Option<String> {
+    let is_sticky = facts.uid() == 0 && facts.mode() & 0o1000 != 0;
+    let written = trusted::fault(facts).filter(|_| !(shared == Shared::Sticky && is_sticky));
+    written.or_else(|| {
+        let walker = walker.filter(|_| facts.mode() & 0o001 == 0)?;
+        Some(format!(
+            "uid {} cannot enter it (mode {:04o}); allow that (chmod o+x), or set DEPLOYER_TF_APPLY_WORKDIR elsewhere",
+            walker.uid,
+            facts.mode() & 0o7777
+        ))
+    })
+}
+
+#[cfg(test)]
+#[path = "work_tests.rs"]
+mod tests;

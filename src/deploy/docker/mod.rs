@@ -235,6 +235,8 @@ impl<'a> Docker<'a> {
             deadline,
             ending: Ending::Terminate,
             stdin: None,
+            cell: None,
+            pipe: None,
         }
     }
 }

@@ -274,6 +274,8 @@ impl<'a> Unraid<'a> {
             deadline: self.config.update_max_wait,
             ending: Ending::NeverMidway,
             stdin: None,
+            cell: None,
+            pipe: None,
         })
     }
 }

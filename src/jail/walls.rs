@@ -1,0 +1,310 @@
+//! What a tool within walls sees of the host, and nothing else: its root folder is a new one in memory.
+//!
+//! Walls by leaving out: what nobody has thought of (homes, other services' sockets and data, the flash drive, the
+//! shares) is not there. Programs and `/etc` are shown read-only, for whoever can read them by their modes; `/proc` has
+//! the tool's own processes, `/dev` five devices that hold nothing, `/tmp` is new.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::symlink;
+use std::path::{Component, Path, PathBuf};
+
+use crate::jail::{Access, Show, Walls, told};
+use crate::limits::{JAIL_ROOT, JAIL_SHARED_MEMORY, JAIL_TEMPORARY};
+use crate::os::namespace::{self, Allowed, Links, Rules};
+
+/// Where programs, their libraries and their settings are, on every kind of host that we know (`/nix`: NixOS).
+const SYSTEM: &[&str] = &[
+    "/bin", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/nix", "/opt", "/sbin", "/usr",
+];
+
+/// What `/etc` may only have a link to: names, authorities, time. Where one leads out of [`SYSTEM`], that is shown too.
+const LINKED: &[&str] = &[
+    "/etc/hosts",
+    "/etc/localtime",
+    "/etc/nsswitch.conf",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/resolv.conf",
+    "/etc/ssl/cert.pem",
+    "/etc/ssl/certs",
+    "/etc/ssl/certs/ca-certificates.crt",
+];
+
+/// Devices that hold nothing.
+const DEVICES: &[&str] = &["full", "null", "random", "urandom", "zero"];
+
+/// What programs look for in `/dev` besides.
+const STREAMS: &[(&str, &str)] = &[
+    ("/dev/fd", "/proc/self/fd"),
+    ("/dev/stdin", "/proc/self/fd/0"),
+    ("/dev/stdout", "/proc/self/fd/1"),
+    ("/dev/stderr", "/proc/self/fd/2"),
+];
+
+/// Covered, in our own namespace, by the base of the new root.
+const COVERED: &str = "/tmp";
+
+/// Folders in memory that everybody within may write to, each with a bound of its own.
+const SCRATCH: &[(&str, u64)] = &[("/tmp", JAIL_TEMPORARY), ("/dev/shm", JAIL_SHARED_MEMORY)];
+
+/// Most links that one path may go through; the kernel's own bound.
+const MOST_LINKS: usize = 40;
+
+/// Something of the host that is held, to be shown at its place.
+struct Held {
+    at: PathBuf,
+    source: OwnedFd,
+    access: Access,
+}
+
+/// Gives this process a root folder with nothing in it but what `walls` and this module's head say.
+///
+/// # Errors
+/// Of what could not be taken, made or mounted, with its path; the caller must exit then.
+pub(super) fn raise(walls: &Walls) -> io::Result<()> {
+    namespace::own_mounts()?;
+    let system = system()?;
+    let devices = DEVICES.iter().map(|name| held(&Path::new("/dev").join(name)));
+    let devices = devices.collect::<io::Result<Vec<_>>>()?;
+    let hidden = hidden(&walls.hides);
+    let shown = shown(walls, &hidden)?;
+    let base = namespace::enter(Path::new(COVERED), JAIL_ROOT)?;
+    make_folder(Path::new("/proc"))?;
+    namespace::processes(Path::new("/proc"))?;
+    place_all(&devices)?;
+    for (link, target) in STREAMS {
+        symlink(target, link)?;
+    }
+    for (folder, bytes) in SCRATCH {
+        make_folder(Path::new(folder))?;
+        namespace::memory(Path::new(folder), *bytes, "1777")?;
+    }
+    make_folder(Path::new("/var"))?;
+    symlink("../tmp", "/var/tmp")?;
+    for (link, target) in &system.links {
+        symlink(target, link)?;
+    }
+    place_all(&system.folders)?;
+    // Before anything is made at a place below them, which would be made on the host.
+    seal(&BTreeSet::new())?;
+    hidden.iter().try_for_each(|path| hide(path))?;
+    place_all(&shown)?;
+    let writable = shown.iter().filter(|one| one.access == Access::Writing);
+    let scratch = SCRATCH.iter().map(|(folder, _)| PathBuf::from(folder));
+    seal(&writable.map(|one| one.at.clone()).chain(scratch).collect())?;
+    base.close()
+}
+
+/// [`SYSTEM`], as the host has it.
+struct System {
+    folders: Vec<Held>,
+    links: Vec<(PathBuf, PathBuf)>,
+}
+
+fn system() -> io::Result<System> {
+    let (mut folders, mut links) = (Vec::new(), Vec::new());
+    for path in SYSTEM.iter().map(Path::new).filter(|path| path.is_dir()) {
+        let inside = fs::canonicalize(path)?;
+        match fs::read_link(path) {
+            Ok(target) if is_system(&inside) => links.push((path.to_owned(), target)),
+            _ => folders.push(held(path)?),
+        }
+    }
+    Ok(System { folders, links })
+}
+
+fn is_system(path: &Path) -> bool {
+    SYSTEM.iter().any(|folder| path.starts_with(folder))
+}
+
+/// What is shown besides [`SYSTEM`].
+fn shown(walls: &Walls, hidden: &BTreeSet<PathBuf>) -> io::Result<Vec<Held>> {
+    let is_seen = |path: &Path| is_system(path) && !hidden.iter().any(|folder| path.starts_with(folder));
+    let mut shown = Vec::new();
+    for path in LINKED.iter().map(Path::new).filter(|path| path.exists()) {
+        shown.extend(unseen(&Show::reading(path), &is_seen)?);
+    }
+    for show in &walls.shows {
+        shown.extend(unseen(show, &is_seen)?);
+    }
+    Ok(shown)
+}
+
+/// What must be shown so that `show` is seen: nothing where it is already.
+fn unseen(show: &Show, is_seen: &dyn Fn(&Path) -> bool) -> io::Result<Option<Held>> {
+    let links = match show.access {
+        Access::Reading => Links::Followed,
+        // It belongs to somebody who could put a link there.
+        Access::Writing => Links::Refused,
+    };
+    let at = match show.access == Access::Reading && show.real == show.at {
+        true => first_unseen(&show.at, is_seen, &|link| fs::read_link(link).ok())?,
+        false => Some(plain(&show.at)?),
+    };
+    let Some(at) = at else { return Ok(None) };
+    Ok(Some(Held {
+        source: namespace::hold(&show.real, links).map_err(|error| told(error, "show", &show.real))?,
+        at,
+        access: show.access,
+    }))
+}
+
+/// The first path that is not seen, on the way of links from `path` to what it names.
+fn first_unseen(
+    path: &Path,
+    is_seen: &dyn Fn(&Path) -> bool,
+    link: &dyn Fn(&Path) -> Option<PathBuf>,
+) -> io::Result<Option<PathBuf>> {
+    let mut at = plain(path)?;
+    for _ in 0..MOST_LINKS {
+        if !is_seen(&at) {
+            return Ok(Some(at));
+        }
+        match link(&at) {
+            Some(target) => at = plain(&at.parent().unwrap_or(Path::new("/")).join(target))?,
+            None => return Ok(None),
+        }
+    }
+    Err(io::Error::other(format!(
+        "show {}: too many links",
+        path.display()
+    )))
+}
+
+/// An absolute path without `.` and `..`, by its words alone.
+fn plain(path: &Path) -> io::Result<PathBuf> {
+    if !path.is_absolute() {
+        return Err(io::Error::other(format!(
+            "show {}: it is no absolute path",
+            path.display()
+        )));
+    }
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            Component::CurDir | Component::Prefix(_) => {}
+            part => plain.push(part),
+        }
+    }
+    Ok(plain)
+}
+
+/// The files and folders to hide, by their real paths and in order, so that a folder comes before what is in it.
+fn hidden(hides: &[PathBuf]) -> BTreeSet<PathBuf> {
+    let real = hides.iter().filter_map(|path| fs::canonicalize(path).ok());
+    real.collect()
+}
+
+fn held(path: &Path) -> io::Result<Held> {
+    Ok(Held {
+        at: path.to_owned(),
+        source: namespace::hold(path, Links::Followed).map_err(|error| told(error, "show", path))?,
+        access: Access::Reading,
+    })
+}
+
+fn place_all(all: &[Held]) -> io::Result<()> {
+    all.iter().try_for_each(place)
+}
+
+fn place(one: &Held) -> io::Result<()> {
+    let shown = || {
+        if is_folder(&one.source)? {
+            make_folder(&one.at)?;
+        } else if one.at.symlink_metadata().is_err() {
+            make_folder(one.at.parent().unwrap_or(Path::new("/")))?;
+            fs::File::create(&one.at)?;
+        }
+        namespace::show(&one.source, &one.at)
+    };
+    shown().map_err(|error| told(error, "show", &one.at))
+}
+
+fn is_folder(source: &OwnedFd) -> io::Result<bool> {
+    Ok(fs::File::from(source.try_clone()?).metadata()?.is_dir())
+}
+
+fn make_folder(path: &Path) -> io::Result<()> {
+    fs::create_dir_all(path).map_err(|error| told(error, "make", path))
+}
+
+/// Covers `path`, where it is seen at all.
+fn hide(path: &Path) -> io::Result<()> {
+    let covered = match path.symlink_metadata() {
+        Ok(facts) if facts.is_dir() => namespace::memory(path, JAIL_ROOT, "755"),
+        Ok(_) => namespace::hold(Path::new("/dev/null"), Links::Refused)
+            .and_then(|null| namespace::show(&null, path)),
+        Err(_) => Ok(()),
+    };
+    covered.map_err(|error| told(error, "hide", path))
+}
+
+/// Every mount becomes read-only but those at `writable` and below.
+fn seal(writable: &BTreeSet<PathBuf>) -> io::Result<()> {
+    for mount in namespace::mounts()? {
+        if mount.at == Path::new("/proc") {
+            continue;
+        }
+        let rules = Rules {
+            writing: allowed(writable.iter().any(|folder| mount.at.starts_with(folder))),
+            devices: allowed(
+                DEVICES
+                    .iter()
+                    .any(|name| mount.at == Path::new("/dev").join(name)),
+            ),
+            programs: mount.programs,
+        };
+        namespace::restrict(&mount.at, rules).map_err(|error| told(error, "protect", &mount.at))?;
+    }
+    Ok(())
+}
+
+fn allowed(is: bool) -> Allowed {
+    if is { Allowed::Yes } else { Allowed::No }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn way(path: &str, links: &[(&str, &str)]) -> io::Result<Option<PathBuf>> {
+        let link = |path: &Path| {
+            let found = links.iter().find(|(link, _)| Path::new(link) == path);
+            found.map(|(_, target)| PathBuf::from(target))
+        };
+        first_unseen(Path::new(path), &is_system, &link)
+    }
+
+    #[test]
+    fn what_the_system_has_is_not_shown_again_and_what_its_links_lead_to_is() {
+        let resolved = ("/etc/resolv.conf", "../run/resolve/stub.conf");
+        for (path, links, at) in [
+            ("/usr/bin/git", &[][..], None),
+            ("/usr/bin/git", &[("/usr/bin/git", "../lib/git/git")], None),
+            ("/opt/../srv/x", &[], Some("/srv/x")),
+            ("/etc/resolv.conf", &[resolved], Some("/run/resolve/stub.conf")),
+            (
+                "/bin/terraform",
+                &[
+                    ("/bin/terraform", "/etc/alternatives/terraform"),
+                    ("/etc/alternatives/terraform", "/mnt/tools/terraform"),
+                    ("/mnt/tools/terraform", "/mnt/other"),
+                ],
+                Some("/mnt/tools/terraform"),
+            ),
+            ("/mnt/cache", &[], Some("/mnt/cache")),
+            ("/etcetera/x", &[], Some("/etcetera/x")),
+        ] {
+            assert_eq!(way(path, links).unwrap(), at.map(PathBuf::from), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_circle_of_links_and_a_relative_path_are_errors() {
+        assert!(way("/etc/a", &[("/etc/a", "b"), ("/etc/b", "a")]).is_err());
+        assert!(way("etc/a", &[]).is_err());
+    }
+}
