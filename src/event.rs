@@ -127,6 +127,10 @@ fn to_line(value: &impl Serialize) -> String {
 ///
 /// A tool's output, a claim or a header reaches terminals and CI logs; escape sequences in it must not act there.
 pub fn harmless(text: &str) -> String {
+    // Nearly every line, and there may be hundreds of thousands.
+    if text.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~')) {
+        return text.to_owned();
+    }
     text.chars()
         .map(|c| {
             if is_harmful(c) {

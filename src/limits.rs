@@ -147,6 +147,10 @@ pub const RETRY: Duration = Duration::from_millis(250);
 /// Bytes of one run's log. Past it only the phases' own lines are written, without the tools' output.
 pub const MAX_LOG: u64 = 64 * 1024 * 1024;
 
+/// Bytes of a log that are written, read, or sent on to front at one time where there is so much: lines that are there
+/// together travel together. The longest line of ours is a quarter of it.
+pub const LOG_BLOCK: usize = 64 * 1024;
+
 /// Bytes of one line of a tool's output; the rest of a longer one is cut, and said to be.
 pub const MAX_LINE: usize = 8 * 1024;
 

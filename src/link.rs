@@ -134,21 +134,27 @@ pub fn encode(frame: &impl Serialize) -> Result<Vec<u8>, BadFrame> {
     Ok(bytes)
 }
 
-/// Puts frames together from bytes as they come. Holds at most one frame and what was read behind it.
+/// Puts frames together from bytes as they come. Holds at most one frame and what one read brought behind it.
 #[derive(Debug, Default)]
 pub struct Decoder {
     pending: Vec<u8>,
+    /// So many of them have come out in frames.
+    taken: usize,
 }
 
 impl Decoder {
     /// Takes bytes in.
     pub fn push(&mut self, bytes: &[u8]) {
+        // Once a push and not once a frame: there may be hundreds of frames in what is pending.
+        self.pending.drain(..self.taken);
+        self.taken = 0;
         self.pending.extend_from_slice(bytes);
     }
 
     /// The next whole frame, if there is one.
     pub fn frame<F: DeserializeOwned>(&mut self) -> Result<Option<F>, BadFrame> {
-        let Some((length, rest)) = self.pending.split_first_chunk::<4>() else {
+        let pending = self.pending.get(self.taken..).unwrap_or_default();
+        let Some((length, rest)) = pending.split_first_chunk::<4>() else {
             return Ok(None);
         };
         let length = u32::from_be_bytes(*length) as usize;
@@ -159,7 +165,7 @@ impl Decoder {
             return Ok(None);
         };
         let frame = serde_json::from_slice(json).map_err(|error| BadFrame::Malformed(error.to_string()))?;
-        self.pending.drain(..4 + length);
+        self.taken += 4 + length;
         Ok(Some(frame))
     }
 }

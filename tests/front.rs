@@ -8,7 +8,7 @@ use crate::support::tls_client::{End, TlsClient};
 use crate::support::{long_tests, wait_until};
 use engram_deployer::http::Refusal;
 use engram_deployer::limits::{MAX_BODY, MAX_HEADERS, MAX_TARGET, REQUEST_DEADLINE, STALLED_CALLER};
-use engram_deployer::link::{FromFront, Head, ToFront};
+use engram_deployer::link::{FromFront, Head, ToFront, encode};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -481,6 +481,44 @@ fn http_every_line_is_a_chunk_that_reaches_the_caller_within_100_ms_and_in_order
     assert_eq!(client.read_to_end(), ("0\r\n\r\n".to_string(), End::Complete));
     drop(client);
     assert!(front.wait().is_success());
+}
+
+#[test]
+fn http_lines_that_come_together_are_chunks_of_their_own_and_lose_no_order() {
+    let mut front = Front::ready();
+    let mut client = front.connected();
+    client.send(post().as_bytes()).expect("sending the request");
+    front.request();
+    front.begin();
+    client.read_until("\r\n\r\n");
+    let lines: Vec<String> = (0..3000).map(|number| format!("{{\"n\":{number:04}}}")).collect();
+    let frames: Vec<u8> = lines
+        .iter()
+        .flat_map(|line| encode(&ToFront::Line { line: line.clone() }).expect("a frame"))
+        .collect();
+    // And a part of the next one: what is complete does not wait for it.
+    let (next, said) = (
+        encode(&ToFront::Line { line: "{}".into() }).expect("a frame"),
+        Instant::now(),
+    );
+    let writer = thread::spawn(move || {
+        assert!(front.try_write(&[&frames, &next[..9]].concat()));
+        (front, next)
+    });
+    let chunks: String = lines.iter().map(|line| format!("b\r\n{line}\n\r\n")).collect();
+    let mut seen = Vec::new();
+    while seen.len() < chunks.len() {
+        seen.extend(client.read_some().expect("more lines"));
+    }
+    assert_eq!(text(&seen), chunks);
+    assert!(said.elapsed() < Duration::from_secs(5), "{:?}", said.elapsed());
+    let (mut front, next) = writer.join().expect("the writer");
+    assert!(front.try_write(&next[9..]));
+    front.say(&ToFront::End);
+    assert_eq!(
+        client.read_to_end(),
+        ("3\r\n{}\n\r\n0\r\n\r\n".to_string(), End::Complete)
+    );
 }
 
 #[test]

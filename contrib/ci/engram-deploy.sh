@@ -1,10 +1,11 @@
 #!/bin/sh
-# Asks an engram-deployer for a deploy, from a CI job: shows each line as it comes, and is green only when the last one
-# says ok. Needs a POSIX shell (dash, bash, busybox), curl 7.63 or newer, and what every system has.
+# Asks an engram-deployer for a deploy, or for a plan or an apply of terraform, from a CI job: shows each line as it
+# comes, and is green only when the last one says ok. Needs a POSIX shell (dash, bash, busybox), curl 7.63 or newer, and
+# what every system has.
 #
 # - The token is on no command line, in no file, and in no output but the mask command of the CI itself.
 # - Nothing is sent to a server whose key or certificate is not the pinned one.
-# - What a deploy prints cannot act as a command of the CI: no line of it starts with "::" or holds "##[".
+# - What a run prints cannot act as a command of the CI: no line of it starts with "::" or holds "##[".
 # - A stream that was cut says nothing about the run: it is followed again, by its Run-Id.
 # - A request whose fate is unknown is repeated with the SAME token only. The daemon takes a token once, so the repeat
 #   starts the run if the first one did not, and is refused as a replay if it did; then the run that this token started
@@ -12,27 +13,38 @@
 set -u
 set +x # "sh -x" would write the token into the log
 umask 077
+LC_ALL=C && export LC_ALL # a pattern is about bytes, whatever the bytes are
 
 usage() {
     cat <<'EOF'
 usage: engram-deploy.sh deploy --version X.Y.Z [--sha COMMIT] [--dry-run] [--json]
+       engram-deploy.sh plan   --sha COMMIT [--module NAME] [--save FILE] [--json]
+       engram-deploy.sh apply  --sha COMMIT [--module NAME] [--save FILE] [--json]
+                               [--plan-digest DIGEST] [--allow-destroy] [--approved-pr NUMBER]
 
   --version X.Y.Z     the version to deploy
-  --sha COMMIT        the commit it was built from, 7 to 40 lower-case hex digits
+  --sha COMMIT        deploy: the commit it was built from, 7 to 40 lower-case hex digits
+                      plan, apply: the commit whose configuration is meant, all 40
   --dry-run           all checks, no changes
+  --module NAME       the part of the repository, where the host offers more than one
+  --save FILE         put what terraform says about the plan into FILE as well
+  --plan-digest D     sha256:HEX of the plan that was reviewed: any other plan is not applied
+  --allow-destroy     apply even where the plan destroys more than the host allows without this word
+  --approved-pr N     the pull request that was approved, for the record
   --json              show the lines as they came (NDJSON) instead of readable ones
 Settings (environment):
   DEPLOYER_URL        https://host:8443
   DEPLOYER_PIN        sha256//BASE64 of the server's key, several joined by ";"; "engram-deployer pin" prints it
   DEPLOYER_CACERT     the server's certificate: a PEM file, or the PEM text itself. A pin, a certificate, or both
-  DEPLOYER_AUDIENCE   the audience of the token (engram-deploy)
+  DEPLOYER_AUDIENCE   the audience of the token (engram-deploy, engram-tf-plan or engram-tf-apply, by command)
   DEPLOYER_TOKEN      the token itself, where none can be asked for (GitLab). On GitHub and Forgejo the CI sets
                       ACTIONS_ID_TOKEN_REQUEST_URL and ACTIONS_ID_TOKEN_REQUEST_TOKEN
   DEPLOYER_PATIENCE   seconds to go on trying while the host is busy, unreachable or a stream is cut (300)
   DEPLOYER_STALL      seconds of silence after which a stream counts as cut (30; the daemon speaks every 10)
-  GITHUB_OUTPUT       a file that takes run_id, status and error
+  GITHUB_OUTPUT       a file that takes run_id, status and error; of a plan and an apply also plan_digest, changed (true
+                      or false) and how much there is to add, change and destroy
 Exit status, and the status in GITHUB_OUTPUT:
-  0  ok               the version is live
+  0  ok               the version is live; the plan is there; what was planned is applied
   1  fail             the run ended, and its last line says fail
   2                   wrong usage or settings; nothing was sent
   3  unreachable      no request reached the host, or the server there is not the pinned one
@@ -50,25 +62,40 @@ in_actions() { [ "${GITHUB_ACTIONS:-}" = true ]; }
 misuse() { say "$* (--help tells more)"; exit 2; }
 
 # matches TEXT EXTENDED-REGEXP: the whole text, newlines included.
-matches() { { printf '%s' "$1" | tr '\n' '\001' && echo; } | LC_ALL=C grep -Exq "$2"; }
+matches() { { printf '%s' "$1" | tr '\n' '\001' && echo; } | grep -Exq "$2"; }
 
 # clean TEXT: one line without control characters (a lone CR is a new line to GitHub's runner) and without "##[".
-clean() { printf '%s' "$1" | LC_ALL=C tr -d '\000-\037\177' | LC_ALL=C sed 's/##\[/## [/g'; }
+clean() { printf '%s' "$1" | tr -d '\000-\037\177' | sed 's/##\[/## [/g'; }
 
-# field NAME: the first string member of that name in $line, as text.
+# field NAME: sets $value to the first string member of that name in $line, as text; of escapes, only those that stand
+# for themselves are undone. It starts no process, because a plan has thousands of lines.
 field() {
+    value=''
     case $line in *"\"$1\":\""*) ;; *) return 0 ;; esac
-    clean "$(printf '%s\n' "${line#*"\"$1\":\""}" | LC_ALL=C sed -E 's/^(([^"\\]|\\.)*)".*$/\1/; s/\\(["\\/])/\1/g')"
+    after=${line#*"\"$1\":\""}
+    while :; do
+        part=${after%%[\"\\]*}
+        value=$value$part after=${after#"$part"}
+        case $after in
+        \\[\"\\/]*) after=${after#?} && value=$value${after%"${after#?}"} && after=${after#?} ;;
+        \\*) value="$value\\" && after=${after#?} ;;
+        *) break ;;
+        esac
+    done
+    case $value in *[[:cntrl:]]* | *'##['*) value=$(clean "$value") ;; esac
 }
 
 # quoted TEXT: as it may stand between double quotes in curl's configuration.
-quoted() { printf '%s' "$1" | LC_ALL=C sed 's/["\\]/\\&/g'; }
+quoted() { printf '%s' "$1" | sed 's/["\\]/\\&/g'; }
 
 # finish EXIT STATUS SENTENCE: the one way out once something was asked for.
 finish() {
     sentence=$(clean "$3") wrong=''
     [ "$1" -eq 0 ] || wrong=$sentence
-    [ -z "${GITHUB_OUTPUT:-}" ] || printf 'run_id=%s\nstatus=%s\nerror=%s\n' "$run" "$2" "$wrong" >>"$GITHUB_OUTPUT"
+    [ -z "${GITHUB_OUTPUT:-}" ] || {
+        printf 'run_id=%s\nstatus=%s\nerror=%s\n' "$run" "$2" "$wrong"
+        [ "$command" = deploy ] || planned
+    } >>"$GITHUB_OUTPUT"
     if [ -n "$wrong" ] && in_actions; then
         printf '::error title=engram-deploy::%s\n' "$(printf '%s' "$wrong" | sed 's/%/%25/g')" >&2
     fi
@@ -76,24 +103,81 @@ finish() {
     exit "$1"
 }
 
+# planned: what the last line says about the plan, in lines of GITHUB_OUTPUT; nothing of it is taken as it comes.
+planned() {
+    line=$outcome && field plan_digest
+    matches "$value" "$digest_form" || value=''
+    printf 'plan_digest=%s\n' "$value"
+    case $outcome in
+    *'"changed":true'*) echo changed=true ;;
+    *'"changed":false'*) echo changed=false ;;
+    *) echo changed= ;;
+    esac
+    for name in add change destroy; do count_of "$name" && printf '%s=%s\n' "$name" "$number"; done
+}
+
+# count_of NAME: sets $number to how much the last line has to add, change or destroy; empty when it does not say.
+count_of() {
+    number=''
+    case $outcome in *'"changes":{'*) ;; *) return 0 ;; esac
+    number=${outcome#*'"changes":{'} && number=${number%%\}*}
+    case $number in *"\"$1\":"*) number=${number#*"\"$1\":"} && number=${number%%[!0-9]*} ;; *) number='' ;; esac
+}
+
 read_arguments() {
     command=''
     while [ $# -gt 0 ]; do
         case $1 in
-        deploy) command=$1 ;;
+        deploy | plan | apply) command=$1 ;;
         --version) version=${2:-} ;;
         --sha) sha=${2:-} ;;
+        --module) module=${2:-} ;;
+        --save) save=${2:-} ;;
+        --plan-digest) digest=${2:-} ;;
+        --approved-pr) approved=${2:-} ;;
+        --allow-destroy) allow_destroy=yes ;;
         --dry-run) dry_run=yes ;;
         --json) json=yes ;;
         -h | --help | help) usage && exit 0 ;;
         *) misuse "unknown argument $1" ;;
         esac
-        case $#,$1 in 1,*) ;; *,--version | *,--sha) shift ;; esac
+        case $1 in
+        --version | --sha | --module | --save | --plan-digest | --approved-pr)
+            [ -n "${2:-}" ] || [ "$1" = --sha ] || misuse "$1 wants a value"
+            [ $# -eq 1 ] || shift
+            ;;
+        esac
         shift
     done
-    [ -n "$command" ] || misuse "the one command is \"deploy\""
+    case $command in
+    deploy) read_deploy ;;
+    plan | apply) read_terraform ;;
+    *) misuse "the commands are \"deploy\", \"plan\" and \"apply\"" ;;
+    esac
+}
+
+read_deploy() {
+    [ -z "$module$save$digest$approved$allow_destroy" ] || misuse "a deploy takes --version, --sha, --dry-run and --json"
     matches "$version" '[0-9]+\.[0-9]+\.[0-9]+' || misuse "--version must be X.Y.Z"
     matches "$sha" '([0-9a-f]{7,40})?' || misuse "--sha must be 7 to 40 lower-case hex digits"
+    path=/deploy audience=engram-deploy
+    body="{\"version\":\"$version\"${sha:+,\"sha\":\"$sha\"}"
+    [ "$dry_run" = no ] || body="$body,\"dry_run\":true"
+    body="$body}"
+}
+
+read_terraform() {
+    [ "$version$dry_run" = no ] || misuse "--version and --dry-run are for a deploy"
+    [ "$command" = apply ] || [ -z "$digest$approved$allow_destroy" ] ||
+        misuse "--plan-digest, --allow-destroy and --approved-pr are for an apply"
+    matches "$sha" '[0-9a-f]{40}' || misuse "--sha must be all 40 lower-case hex digits of a commit"
+    matches "$module" '([a-z0-9][a-z0-9_-]{0,63})?' || misuse "--module is a name of lower-case letters, digits, _ and -"
+    matches "$digest" "($digest_form)?" || misuse "--plan-digest must be sha256: and 64 lower-case hex digits"
+    matches "$approved" '([1-9][0-9]{0,9})?' || misuse "--approved-pr is the number of a pull request"
+    [ -z "$save" ] || (: >"$save") 2>/dev/null || misuse "--save: cannot write $save"
+    path=/tf-$command audience=engram-tf-$command
+    body="{\"sha\":\"$sha\"${module:+,\"module\":\"$module\"}${digest:+,\"plan_digest\":\"$digest\"}"
+    body="$body${allow_destroy:+,\"allow_destroy\":true}${approved:+,\"approved_pr\":$approved}}"
 }
 
 read_settings() {
@@ -121,10 +205,10 @@ mint() {
     if [ -z "$given" ]; then
         line=$({
             printf 'url = "%s"\nheader = "Authorization: bearer %s"\n' "$(quoted "$mint_url")" "$(quoted "$mint_token")"
-            printf 'get\ndata-urlencode = "audience=%s"\n' "$(quoted "${DEPLOYER_AUDIENCE:-engram-deploy}")"
+            printf 'get\ndata-urlencode = "audience=%s"\n' "$(quoted "${DEPLOYER_AUDIENCE:-$audience}")"
             printf '%s\n' silent show-error fail 'proto = "=https,http"' 'connect-timeout = 10' 'max-time = 20' 'retry = 3'
         } | curl -q --config - 2>"$work/curl" | tr -d '[:space:]')
-        fresh=$(field value)
+        field value && fresh=$value
     fi
     matches "$fresh" "$token_form" || return 1
     token=$fresh
@@ -192,19 +276,24 @@ take_line() {
     esac
     case $line in
     '{"status":"'*'}') outcome=$line ;;
-    '{"phase":"'*) [ -n "$run" ] || know_run "$(field run_id)" ;;
+    '{"phase":"'*) [ -n "$run" ] || { field run_id && know_run "$value"; } ;;
     esac
     show
 }
 
 show() {
+    case $line in '{"phase":"tf_plan"'*) [ -z "$save" ] || { field message && printf '%s\n' "$value" >>"$save"; } ;; esac
     case $json,$line in
-    yes,'{'*) printf '%s\n' "$line" | LC_ALL=C tr -d '\000-\011\013-\037\177' | LC_ALL=C sed 's/##\[/#\\u0023[/g' ;;
+    yes,'{'*[[:cntrl:]]* | yes,'{'*'##['*)
+        printf '%s\n' "$line" | tr -d '\000-\011\013-\037\177' | sed 's/##\[/#\\u0023[/g'
+        ;;
+    yes,'{'*) printf '%s\n' "$line" ;;
     no,'{"phase":"heartbeat"'* | no,'{"status":"'*) ;; # the last line is said by verdict
     no,'{"phase":"'*)
         phase=${line#'{"phase":"'} && phase=${phase%%\"*}
         case $phase in '' | *[!a-z_]*) phase='?' ;; esac
-        printf '%-10s %s\n' "$phase" "$(field message)"
+        field message
+        printf '%-10s %s\n' "$phase" "$value"
         ;;
     *) say "a line that is no event: $(clean "$line")" ;;
     esac
@@ -223,7 +312,7 @@ rest() {
 ask() {
     since=$(now) delay=1 doubt=no
     while :; do
-        request POST /deploy stream
+        request POST "$path" stream
         pause=$delay last=3 name=unreachable told="$url: $why"
         case $code,$sent in
         200,*) return ;;
@@ -271,27 +360,44 @@ follow() {
 
 verdict() {
     line=$outcome
-    know_run "$(field run_id)"
+    field run_id && know_run "$value"
     case $outcome in
     '{"status":"ok",'* | '{"status":"ok"}') ;;
-    '{"status":"fail",'* | '{"status":"fail"}') finish 1 fail "$(field error)" ;;
+    '{"status":"fail",'* | '{"status":"fail"}') field error; finish 1 fail "$value" ;;
     *) finish 5 unknown "the last line is none we know: $outcome" ;;
     esac
-    case $(field version) in '' | "$version") ;; *) finish 5 unknown "the last line is about another version: $outcome" ;; esac
-    if [ "$dry_run" = yes ]; then finish 0 ok "$version could be deployed"; else finish 0 ok "$version is live"; fi
+    if [ "$command" = deploy ]; then
+        is_about version "$version"
+        if [ "$dry_run" = yes ]; then finish 0 ok "$version could be deployed"; else finish 0 ok "$version is live"; fi
+    fi
+    is_about sha "$sha"
+    [ -z "$digest" ] || is_about plan_digest "$digest"
+    case $command,$outcome in
+    plan,*'"changed":false'*) finish 0 ok "nothing to change" ;;
+    apply,*'"changed":false'*) finish 0 ok "there was nothing to change" ;;
+    plan,*) told=planned ;;
+    apply,*) told=applied ;;
+    esac
+    for name in add change destroy; do count_of "$name" && told="$told${number:+, $number to $name}"; done
+    finish 0 ok "$told"
 }
 
-version='' sha='' dry_run=no json=no run='' found='' outcome='' shown=0 token='' curl_pid='' work='' cr=$(printf '\r') token_form='[A-Za-z0-9._-]+'
+# is_about NAME VALUE: the last line is about what was asked for, as far as it says.
+is_about() {
+    field "$1"
+    case $value in '' | "$2") ;; *) finish 5 unknown "the last line is about another $1: $outcome" ;; esac
+}
+
+version='' sha='' module='' save='' digest='' approved='' allow_destroy='' dry_run=no json=no run='' found='' outcome='' shown=0 token='' curl_pid='' work='' cr=$(printf '\r') token_form='[A-Za-z0-9._-]+'
+digest_form='sha256:[0-9a-f]{64}'
 read_arguments "$@"
 read_settings
 work=$(mktemp -d) || misuse "mktemp -d gave no folder to work in"
 trap '[ -z "$curl_pid" ] || kill "$curl_pid" 2>/dev/null; rm -rf "$work"' EXIT
-trap 'say "stopped; a run that began goes on${run:+: $run}"; exit 143' INT TERM HUP
+goes_on='a run that began goes on' && [ "$command" != plan ] || goes_on='a plan that began is cancelled'
+trap 'say "stopped; $goes_on${run:+: $run}"; exit 143' INT TERM HUP
 mkfifo "$work/answer" || misuse "mkfifo gave no pipe to work with"
 case $cacert in -----BEGIN*) printf '%s\n' "$cacert" >"$work/ca.pem" && cacert=$work/ca.pem ;; esac
-body="{\"version\":\"$version\"${sha:+,\"sha\":\"$sha\"}"
-[ "$dry_run" = no ] || body="$body,\"dry_run\":true"
-body="$body}"
 mint || finish 7 no-token "the CI gave no token: $(sed -n 's/^curl: //p' "$work/curl")"
 ask
 follow

@@ -1,4 +1,4 @@
-//! The session's answer: frames in, a stream out, a chunk and a flush a line.
+//! The session's answer: frames in, a stream out, a chunk a line.
 //!
 //! Knows nothing of what is said. Between two frames it watches the caller, so that the session learns at once when nobody
 //! is left to hear; how it learns is the end of the link when this process exits.
@@ -70,12 +70,26 @@ fn stream_head(answer: AnswerHead, caller: &Caller<'_>) -> StreamHead {
     }
 }
 
-/// Lines until the end.
+/// Lines until the end. Each is a chunk; those that are here at one time are sent at one time. They are what one read of the
+/// link brought, so they are few.
 fn stream(link: &mut Link, connection: &mut Connection, framing: StreamFraming) -> Result<(), Lost> {
+    let mut chunks = Vec::new();
     loop {
-        match next_frame(link, connection)? {
-            ToFront::Line { line } => connection.write(&framing.line(&line))?,
-            ToFront::End => return connection.write(framing.end()),
+        let frame = match link.decoded().map_err(ended)? {
+            Some(frame) => frame,
+            None => {
+                // No line stays here while the next one is waited for.
+                connection.write(&chunks)?;
+                chunks.clear();
+                next_frame(link, connection)?
+            }
+        };
+        match frame {
+            ToFront::Line { line } => chunks.extend(framing.line(&line)),
+            ToFront::End => {
+                chunks.extend(framing.end());
+                return connection.write(&chunks);
+            }
             ToFront::Settings(_) | ToFront::Connection { .. } | ToFront::Head(_) => {
                 return Err(Lost::SessionEnded);
             }

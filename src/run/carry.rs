@@ -14,7 +14,7 @@ use crate::os::process::{self, Kin};
 use crate::os::signal::Signal;
 use crate::run::Stage;
 use crate::run::log::Voice;
-use crate::run::output::Name;
+use crate::run::output::{Left, Name};
 use crate::run::stage::{Bound, Heed, machine};
 use crate::run::step::Failure;
 use crate::run::ticket::Work;
@@ -212,17 +212,21 @@ impl Stage {
             // printed before its end is in the pipes by the time they are read.
             let asked = self.interrupts.asked();
             let exit = running.child.try_wait().map_err(machine)?;
-            let (log, phase) = (&mut self.log, self.phase);
-            let mut each = |line: &str| {
-                if let Some(text) = on_line(line) {
-                    log.say(phase, &text, Voice::Tool, SystemTime::now());
+            let (phase, mut left) = (self.phase, Left::Nothing);
+            self.log.together(|log| {
+                let mut each = |line: &str| {
+                    if let Some(text) = on_line(line) {
+                        log.say(phase, &text, Voice::Tool, SystemTime::now());
+                    }
+                };
+                match exit {
+                    Some(_) => running.read_rest(&mut each),
+                    None => left = running.read(&mut each),
                 }
-            };
+            });
             if let Some(exit) = exit {
-                running.read_rest(&mut each);
                 return Ok(Attended::Ended(exit));
             }
-            running.read(&mut each);
             let heeded = match heed {
                 Heed::Cancellation => asked,
                 Heed::Force => self.interrupts.forced(),
@@ -235,7 +239,9 @@ impl Stage {
             if now >= until {
                 return Ok(Attended::TimeIsUp);
             }
-            self.doze(running, now, until)?;
+            if left == Left::Nothing {
+                self.doze(running, now, until)?;
+            }
         }
     }
 

@@ -12,15 +12,12 @@ use std::time::Instant;
 
 use crate::config::{Places, Settings};
 use crate::event::outcome_of;
-use crate::limits::{RECOVER_AGAIN, RETRY};
+use crate::limits::{LOG_BLOCK as BLOCK, RECOVER_AGAIN, RETRY};
 use crate::os::child::Child;
 use crate::os::files::optional;
 use crate::os::watch::Watch;
 use crate::run::ticket::{self, Seen};
 use crate::run::{RunFolder, RunId, dead};
-
-/// Bytes of a log that are read at once. The longest line of ours is a quarter of it.
-const BLOCK: usize = 64 * 1024;
 
 /// What a follower has to say.
 #[derive(Clone, Debug, PartialEq, Eq)]

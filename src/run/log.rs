@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use crate::event::{Event, Outcome, Phase, harmless, outcome_of};
-use crate::limits::{MAX_LINE, MAX_LOG};
+use crate::limits::{LOG_BLOCK, MAX_LINE, MAX_LOG};
 use crate::os::{clock, files};
 use crate::run::RunId;
 use crate::run::mask::Mask;
@@ -24,6 +24,13 @@ pub enum Voice {
     Tool,
 }
 
+/// Whether lines wait for those that come with them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holding {
+    No,
+    Yes,
+}
+
 /// What the run's own lines may add to a full log.
 const OWN_LINES: u64 = MAX_LOG / 8;
 
@@ -35,9 +42,13 @@ const TAIL: u64 = 32 * MAX_LINE as u64;
 pub struct Log {
     file: Option<File>,
     run_id: RunId,
+    /// With what is held.
     length: u64,
     most: u64,
     full_was_said: bool,
+    /// Lines that are not in the file yet; some only within [`Log::together`].
+    held: Vec<u8>,
+    holding: Holding,
     /// What no line shows.
     pub mask: Mask,
 }
@@ -62,8 +73,19 @@ impl Log {
             length,
             most: MAX_LOG,
             full_was_said: false,
+            held: Vec::new(),
+            holding: Holding::No,
             mask: Mask::default(),
         }
+    }
+
+    /// Writes the lines that `speak` says with as few calls as they need: each call wakes every follower. For lines that
+    /// are there at once; `speak` never waits.
+    pub fn together(&mut self, speak: impl FnOnce(&mut Self)) {
+        self.holding = Holding::Yes;
+        speak(self);
+        self.holding = Holding::No;
+        self.write_held();
     }
 
     /// Adds an event. The message is made harmless and cut at [`MAX_LINE`] bytes; the first line of a log names the run.
@@ -89,7 +111,7 @@ impl Log {
     pub fn end_once(&mut self, outcome: &Outcome) {
         let line = outcome.line();
         if !self.ends_with(&line) {
-            self.append(line);
+            self.append(&line);
         }
     }
 
@@ -119,18 +141,27 @@ impl Log {
             time: clock::rfc3339(now),
             run_id: (self.length == 0).then(|| self.run_id.to_string()),
         };
-        self.append(event.line());
+        self.append(&event.line());
     }
 
-    fn append(&mut self, mut line: String) {
-        line.push('\n');
-        let Some(file) = &mut self.file else { return };
-        match file.write_all(line.as_bytes()) {
-            Ok(()) => self.length += line.len() as u64,
-            Err(error) => {
-                log::error!("run {} loses its log from here on: {error}", self.run_id);
-                self.file = None;
-            }
+    fn append(&mut self, line: &str) {
+        self.held.extend_from_slice(line.as_bytes());
+        self.held.push(b'\n');
+        self.length += line.len() as u64 + 1;
+        if self.holding == Holding::No || self.held.len() >= LOG_BLOCK {
+            self.write_held();
+        }
+    }
+
+    fn write_held(&mut self) {
+        let written = self
+            .file
+            .as_mut()
+            .map_or(Ok(()), |file| file.write_all(&self.held));
+        self.held.clear();
+        if let Err(error) = written {
+            log::error!("run {} loses its log from here on: {error}", self.run_id);
+            self.file = None;
         }
     }
 }
@@ -218,6 +249,33 @@ mod tests {
             .filter(|message| message.contains("has reached"))
             .count();
         assert_eq!(full, 1);
+    }
+
+    #[test]
+    fn lines_that_are_there_together_are_written_together_and_in_order() {
+        let scratch = Scratch::new("log-together");
+        let path = scratch.0.runs.join("log");
+        let mut log = Log::open(&path, &id());
+        let length = || std::fs::metadata(&path).unwrap().len();
+        let text = "x".repeat(100);
+        log.say(Phase::Pull, "before", Voice::Run, SystemTime::UNIX_EPOCH);
+        let (before, mut seen) = (length(), Vec::new());
+        log.together(|log| {
+            for number in 0..2000 {
+                let message = format!("{number} {text}");
+                log.say(Phase::Pull, &message, Voice::Tool, SystemTime::UNIX_EPOCH);
+                seen.push(length());
+            }
+        });
+        assert_eq!(seen[0], before);
+        seen.dedup();
+        assert!(seen.len() <= 2000 * 200 / LOG_BLOCK + 1, "{seen:?}");
+        log.say(Phase::Pull, "after", Voice::Run, SystemTime::UNIX_EPOCH);
+        let messages: Vec<String> = lines(&path).into_iter().map(|event| event.message).collect();
+        assert_eq!(messages.len(), 2002);
+        assert!(messages[1].starts_with("0 x") && messages[2000].starts_with("1999 x"));
+        assert_eq!(messages[2001], "after");
+        assert_eq!(log.length, length());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -109,6 +109,15 @@ pub struct Stream {
 /// Bytes that one pass reads at most, so that a tool that prints without end cannot keep us from its deadline.
 const PASS: usize = 256 * 1024;
 
+/// Whether a pass has read all that there was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// It has.
+    Nothing,
+    /// It stopped at its bound; nothing may say again that there is more.
+    Maybe,
+}
+
 impl Stream {
     /// A stream through a pipe, and the writing end for the tool.
     pub fn new(sink: Sink) -> io::Result<(Self, OwnedFd)> {
@@ -153,37 +162,42 @@ impl Stream {
         matches!(self.source, Source::Closed)
     }
 
-    /// Reads what is there.
-    pub fn read(&mut self, each: &mut dyn FnMut(&str)) {
+    /// Reads what is there, a bounded amount of it.
+    pub fn read(&mut self, each: &mut dyn FnMut(&str)) -> Left {
         let mut buffer = [0u8; 16 * 1024];
         let mut taken = 0;
         while taken < PASS {
             match self.read_some(&mut buffer) {
-                Ok(0) => return self.close(each),
+                Ok(0) => break,
                 Ok(count) => {
                     taken += count;
                     self.take(&buffer[..count], each);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(_) => return self.close(each),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Left::Nothing,
+                Err(_) => break,
             }
         }
+        if taken < PASS {
+            self.close(each);
+            return Left::Nothing;
+        }
+        Left::Maybe
     }
 
-    /// Reads all that was written by now, however much: what is in a file is there as a whole when its writer has ended. A
-    /// pipe holds less than one pass takes.
+    /// Reads all that was printed by now, and no more: what a process that the tool left behind prints is not waited for.
     pub fn read_rest(&mut self, each: &mut dyn FnMut(&str)) {
-        let Source::Kept(file, _) = &mut self.source else {
-            return self.read(each);
+        let printed = match &self.source {
+            Source::Kept(reader, _) => reader.metadata().map_or(0, |file| file.len()),
+            // A pipe holds less than a pass.
+            Source::Pipe(_) | Source::Closed => 0,
         };
-        let written = file.metadata().map_or(0, |facts| facts.len());
-        while let Source::Kept(file, _) = &mut self.source {
-            match file.stream_position() {
-                Ok(position) if position < written => self.read(each),
-                _ => return,
+        for _ in 0..=printed / PASS as u64 {
+            if self.read(each) == Left::Nothing {
+                break;
             }
         }
+        self.close(each);
     }
 
     /// Like read(2) without waiting; 0 where no more will come.

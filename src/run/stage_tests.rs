@@ -55,6 +55,14 @@ fn briefly(script: &str, ending: Ending) -> Tool {
     }
 }
 
+/// A tool whose output is kept in a file.
+fn uncut(script: &str) -> Tool {
+    Tool {
+        ending: Ending::NeverMidway,
+        ..shell(script)
+    }
+}
+
 fn messages(stage: &Stage, places: &Places) -> Vec<String> {
     let folder = RunFolder::of(places, &stage.ticket.seen().id);
     let text = std::fs::read_to_string(folder.log()).unwrap();
@@ -423,4 +431,34 @@ fn what_must_be_done_in_any_case_has_time_of_its_own_and_then_the_deadlines_coun
     let late = late.unwrap_err().to_string();
     assert_eq!(late, "the end of the step `update` was not done within 300ms");
     assert_eq!(stage.check(), Err(stage.run.passed()));
+}
+
+#[test]
+fn all_that_a_tool_printed_into_its_file_before_it_ended_is_said() {
+    let scratch = Scratch::new("stage-burst-end");
+    let mut stage = Stage::scratch(&scratch.0);
+    let mut last = 0;
+    let end = stage.tool(&uncut("seq 150000"), &mut |line| {
+        assert_eq!(line.parse(), Ok(last + 1));
+        last += 1;
+        None
+    });
+    assert_eq!(exited(end), Exit::Code(0));
+    assert_eq!(last, 150_000);
+}
+
+#[test]
+fn a_burst_into_a_file_is_read_at_once_though_nothing_follows_it() {
+    let scratch = Scratch::new("stage-burst");
+    let mut stage = Stage::scratch(&scratch.0);
+    let script = "yes $(printf %0999d 7) | head -n 4000; sleep 6";
+    let (begun, mut came) = (Instant::now(), Vec::new());
+    let end = stage.tool(&uncut(script), &mut |_| {
+        came.push(begun.elapsed());
+        None
+    });
+    assert_eq!(exited(end), Exit::Code(0));
+    assert_eq!(came.len(), 4000);
+    // Read a pass a look, it would take over three seconds.
+    assert!(came[3999] - came[0] < Duration::from_secs(2), "{:?}", came[3999]);
 }

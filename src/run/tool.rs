@@ -12,7 +12,7 @@ use crate::jail::{self, Cell};
 use crate::limits::MAX_SETTINGS;
 use crate::os::child::{self, Child, Command, Exit};
 use crate::os::{descriptor, files};
-use crate::run::output::{Lines, Name, Sink, Stream};
+use crate::run::output::{Left, Lines, Name, Sink, Stream};
 use crate::run::step::Failure;
 use crate::secret::Secret;
 
@@ -215,18 +215,19 @@ pub(super) struct Running {
 
 impl Running {
     /// Reads what is there; each line goes to `each`.
-    pub(super) fn read(&mut self, each: &mut dyn FnMut(&str)) {
-        for stream in &mut self.streams {
-            stream.read(each);
+    pub(super) fn read(&mut self, each: &mut dyn FnMut(&str)) -> Left {
+        let left: Vec<Left> = self.streams.iter_mut().map(|stream| stream.read(each)).collect();
+        match left.contains(&Left::Maybe) {
+            true => Left::Maybe,
+            false => Left::Nothing,
         }
     }
 
-    /// After its end: what it printed is in the pipes or in its file, so nothing more is waited for. A process that it left
-    /// behind may hold them open.
+    /// After its end: what it printed is there, so nothing more is waited for. A process that it left behind may hold its
+    /// streams open.
     pub(super) fn read_rest(&mut self, each: &mut dyn FnMut(&str)) {
         for stream in &mut self.streams {
             stream.read_rest(each);
-            stream.close(each);
         }
     }
 

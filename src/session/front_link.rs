@@ -13,7 +13,7 @@ use nix::sys::socket::{setsockopt, sockopt::SendTimeout};
 use nix::sys::time::{TimeVal, TimeValLike};
 
 use crate::config::Config;
-use crate::limits::{MAX_FRONT_LOG_LINES, STALLED_CALLER};
+use crate::limits::{LOG_BLOCK, MAX_FRONT_LOG_LINES, STALLED_CALLER};
 use crate::link::{self, BadFrame, Decoder, FromFront, Head, Request, Settings, ToFront};
 use crate::os::child::{Child, Command};
 use crate::os::poll::{self, For};
@@ -28,6 +28,8 @@ pub struct FrontLink {
     link: UnixStream,
     frames: Decoder,
     log_lines: usize,
+    /// Frames that wait for those that come with them.
+    held: Vec<u8>,
 }
 
 /// Why there is no request from front, when that is nobody's fault.
@@ -61,6 +63,7 @@ impl FrontLink {
             link: UnixStream::from(ours),
             frames: Decoder::default(),
             log_lines: 0,
+            held: Vec::new(),
         };
         front.say(&ToFront::Settings(settings(config)?))?;
         Ok(front)
@@ -117,9 +120,21 @@ impl FrontLink {
         }))
     }
 
-    /// One line of the stream.
+    /// One line of the stream. It may stay here until [`FrontLink::flush`], or any other frame.
     pub fn line(&mut self, line: String) -> io::Result<()> {
-        self.say(&ToFront::Line { line })
+        self.hold(&ToFront::Line { line })?;
+        if self.held.len() >= LOG_BLOCK {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Sends what is still here.
+    pub fn flush(&mut self) -> io::Result<()> {
+        let sent = self.link.write_all(&self.held);
+        // In any case: what was sent in part must not be sent again.
+        self.held.clear();
+        sent
     }
 
     /// Completes the stream.
@@ -152,7 +167,13 @@ impl FrontLink {
     }
 
     fn say(&mut self, frame: &ToFront) -> io::Result<()> {
-        self.link.write_all(&link::encode(frame).map_err(bad)?)
+        self.hold(frame)?;
+        self.flush()
+    }
+
+    fn hold(&mut self, frame: &ToFront) -> io::Result<()> {
+        self.held.extend(link::encode(frame).map_err(bad)?);
+        Ok(())
     }
 
     /// The next frame that is not a log line; those are logged, a few of them.

@@ -29,7 +29,10 @@ pub fn stream(front: &mut FrontLink, mut follower: Follower, _held: Slot) -> io:
                 front.line(heartbeat())?;
                 last = Instant::now();
             }
-            Followed::NothingYet => wait(front, &follower, last + HEARTBEAT)?,
+            Followed::NothingYet => {
+                front.flush()?;
+                wait(front, &follower, last + HEARTBEAT)?;
+            }
         }
     }
 }
