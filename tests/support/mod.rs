@@ -23,6 +23,7 @@ pub mod process;
 pub mod registry;
 pub mod roles;
 pub mod template;
+pub mod terraform;
 pub mod tls_client;
 pub mod token;
 pub mod way;

@@ -48,22 +48,121 @@ need() {
         case " $missing " in *" ${pair#*=} "*) continue ;; esac
         command -v "${pair%%=*}" >/dev/null || missing="$missing ${pair#*=}"
     done
-    [ -n "$missing" ] || return 0
-    say "missing on this machine:$missing"
+    [ -z "$missing" ] || packages "$how" "$missing"
+}
+
+# packages ask|install NAMES: installs Debian's packages of these names.
+packages() {
+    say "missing on this machine: ${2# }"
     command -v apt-get >/dev/null || die "there is no apt-get here: install them by other means"
-    [ "$(id -u)" -eq 0 ] || die "run this as root, or run first: apt-get install$missing"
-    if [ "$how" = ask ]; then
+    [ "$(id -u)" -eq 0 ] || die "run this as root, or run first: apt-get install ${2# }"
+    if [ "$1" = ask ]; then
         printf 'Install with apt-get? [y/N] '
         read -r reply || reply=''
         case $reply in y | Y | yes) ;; *) die "nothing was installed" ;; esac
     fi
     # shellcheck disable=SC2086
-    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing; } ||
-        die "apt-get could not install:$missing"
+    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $2; } ||
+        die "apt-get could not install: ${2# }"
 }
 
 need_cargo() {
     command -v cargo >/dev/null || die "there is no cargo here: install a Rust toolchain (https://rustup.rs)"
+}
+
+# at_least LEAST VERSION: whether a version is no older than another one.
+at_least() {
+    [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]
+}
+
+# terraform_version PROGRAM: prints it, and asks nobody in the network for news.
+terraform_version() {
+    env -i PATH="$PATH" HOME="$folder" CHECKPOINT_DISABLE=1 "$1" version 2>/dev/null | sed -n 's/^Terraform v//p' | head -n 1
+}
+
+# need_terraform: what DEPLOYER_TF_BINARY_PATH names, or what is on PATH, or HashiCorp's package: it is in no package of
+# Debian. The S3 locks of the tests came with 1.11.
+need_terraform() {
+    terraform=${DEPLOYER_TF_BINARY_PATH:-terraform}
+    if [ -z "${DEPLOYER_TF_BINARY_PATH:-}" ] && ! command -v terraform >/dev/null; then
+        install_terraform
+    fi
+    version=$(terraform_version "$terraform")
+    [ -n "$version" ] || die "$terraform does not say its version: DEPLOYER_TF_BINARY_PATH names terraform 1.11 or newer"
+    at_least 1.11 "$version" ||
+        die "terraform is $version, and the tests need 1.11 or newer: name one in DEPLOYER_TF_BINARY_PATH"
+}
+
+hashicorp=https://apt.releases.hashicorp.com
+# Of the key that signs HashiCorp's Linux packages: https://www.hashicorp.com/trust/security
+hashicorp_key=798AEC654E5C15428C8E42EEAA16FCBCA621E701
+
+# install_terraform: from HashiCorp's apt repository, which apt trusts for the pinned key alone.
+install_terraform() {
+    command -v apt-get >/dev/null || die "there is no terraform and no apt-get here: name terraform in DEPLOYER_TF_BINARY_PATH"
+    [ "$(id -u)" -eq 0 ] || die "there is no terraform: run this as root, or name it in DEPLOYER_TF_BINARY_PATH"
+    say "missing on this machine: terraform"
+    need install curl=curl gpg=gpg
+    curl -fsS --proto '=https' --retry 2 --max-time 60 -o "$folder/hashicorp.asc" "$hashicorp/gpg" ||
+        die "there is no terraform, and $hashicorp cannot be reached: name terraform in DEPLOYER_TF_BINARY_PATH"
+    key_ring "$folder/hashicorp.asc" "$hashicorp_key" /usr/share/keyrings/hashicorp.gpg
+    # shellcheck disable=SC1091
+    codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+    [ -n "$codename" ] || die "this machine does not say which Debian it is: install terraform by other means"
+    list=/etc/apt/sources.list.d/hashicorp.list
+    echo "deb [signed-by=/usr/share/keyrings/hashicorp.gpg] $hashicorp $codename main" >"$list" || exit 1
+    # This list alone: that another one is stale is no fault of ours.
+    { apt-get update -o Dir::Etc::sourcelist="$list" -o Dir::Etc::sourceparts=- -o APT::Get::List-Cleanup=0 &&
+        DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends terraform; } ||
+        die "apt-get could not install terraform from $hashicorp ($codename)"
+    command -v terraform >/dev/null || die "apt-get installed terraform, but it is not on PATH"
+}
+
+# key_ring FILE FINGERPRINT PLACE: makes a keyring for apt of the one key in a file, if it is that one.
+key_ring() {
+    mkdir -m 700 "$folder/gnupg" || exit 1
+    found=$(gpg --homedir "$folder/gnupg" --batch --with-colons --show-keys "$1" 2>/dev/null |
+        awk -F: '$1 == "pub" || $1 == "sec" { first = 1 } $1 == "fpr" && first { print $10; first = 0 }')
+    # One line and no other: a file with a second key would have apt trust that one, too.
+    [ "$found" = "$2" ] || die "the key that came is ${found:-none}, and $2 was expected: nothing was installed"
+    { gpg --homedir "$folder/gnupg" --batch --dearmor <"$1" >"$folder/key_ring" &&
+        install -m 644 "$folder/key_ring" "$3"; } || die "gpg could not write $3"
+}
+
+# make_python: a virtual environment with what tests/support/python.txt names, beneath target/, made once and kept; the
+# tests find its interpreter in ENGRAM_TEST_PYTHON.
+make_python() {
+    parts=${CARGO_TARGET_DIR:-target}/parts
+    mkdir -p "$parts" || exit 1
+    parts=$(cd "$parts" && pwd) || exit 1
+    # Debian's own where it is there: another one may lie in a folder that other users cannot enter.
+    python=$(command -v /usr/bin/python3 || command -v python3) || python=''
+    if [ -z "$python" ] || ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+        packages install "python3 python3-venv"
+        python=/usr/bin/python3
+    fi
+    # Another interpreter or another list is another environment.
+    made=$parts/python-$({ "$python" -c 'import sys; print(sys.executable, sys.version)' && cat tests/support/python.txt; } |
+        sha256sum | cut -c 1-12)
+    [ -x "$made/bin/python" ] || install_python
+    ENGRAM_TEST_PYTHON=$made/bin/python
+    export ENGRAM_TEST_PYTHON
+    # A plan's provider is started by another user.
+    [ "$(id -u)" -ne 0 ] || setpriv --reuid=65523 --regid=65523 --clear-groups "$ENGRAM_TEST_PYTHON" -c 'import tf' ||
+        die "other users cannot start $ENGRAM_TEST_PYTHON: set CARGO_TARGET_DIR to a folder that everyone may enter"
+}
+
+# install_python: under another name first, so that what is there is complete; of two at a time the first one wins.
+install_python() {
+    say "making a Python with tests/support/python.txt in $made"
+    unfinished=$(mktemp -d "$parts/unfinished.XXXXXX") || exit 1
+    if ! { chmod 755 "$unfinished" && "$python" -m venv "$unfinished" &&
+        "$unfinished/bin/python" -m pip install -q --no-input -r tests/support/python.txt; }; then
+        rm -rf "$unfinished"
+        die "$python could not install what tests/support/python.txt names: is PyPI within reach?"
+    fi
+    mv -T "$unfinished" "$made" 2>/dev/null || rm -rf "$unfinished"
+    [ -x "$made/bin/python" ] || die "$made is there and has no interpreter: remove it"
 }
 
 # wait_for SECONDS WHAT COMMAND...: until the command succeeds, or dies saying what did not happen.

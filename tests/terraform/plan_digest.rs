@@ -1,0 +1,141 @@
+//! [plan_digest] What was reviewed is what is applied: plan, review, apply with the digest; and when the world has moved in
+//! between, nothing is changed.
+
+use serde_json::{Value, json};
+
+use super::{assert_without, digest_of};
+use crate::support::terraform::site::{KEY, Site};
+use crate::support::terraform::text as hcl;
+
+/// What a plan of this commit comes to.
+#[track_caller]
+fn reviewed(site: &Site, sha: &str) -> String {
+    digest_of(&site.plan(sha).assert_ok().outcome())
+}
+
+/// Somebody else's hand in the state: the thing `name` is another one now.
+#[track_caller]
+fn drift(site: &Site, name: &str) {
+    let mut state = site.state().expect("a state");
+    state["serial"] = json!(state["serial"].as_u64().expect("a serial") + 1);
+    let resources = state["resources"].as_array_mut().expect("resources").iter_mut();
+    let mut found = resources.filter(|resource| resource["name"] == name);
+    let attributes = &mut found.next().expect("the resource")["instances"][0]["attributes"];
+    for name in ["input", "output"] {
+        attributes[name] = json!({"value": "drifted", "type": "string"});
+    }
+    site.bucket.put(KEY, &state.to_string());
+}
+
+#[test]
+fn a_plan_that_was_reviewed_is_applied_after_the_merge() {
+    let site = Site::new();
+    site.commit(&hcl::chain(&["a"]));
+    site.apply(&site.repository.head(), None).assert_ok();
+    let proposed = site.propose(&hcl::chain(&["a", "b"]));
+    let digest = reviewed(&site, &proposed);
+    assert_eq!(
+        reviewed(&site, &proposed),
+        digest,
+        "it depends on nothing but the plan"
+    );
+    let answer = site.apply(&site.repository.merge(), Some(&digest));
+    assert_eq!(digest_of(&answer.assert_ok().outcome()), digest);
+    assert_eq!(site.resources(), ["a", "b"]);
+    assert_eq!(site.bucket.keys(), [KEY], "the lock is gone");
+}
+
+#[test]
+fn a_plan_whose_world_has_drifted_is_not_applied_and_changes_nothing() {
+    let site = Site::new();
+    site.commit(&hcl::chain(&["a"]));
+    site.apply(&site.repository.head(), None).assert_ok();
+    let digest = reviewed(&site, &site.propose(&hcl::chain(&["a", "b"])));
+    drift(&site, "a");
+    let before = site.bucket.get(KEY).expect("a state");
+    let merged = site.repository.merge();
+    let answer = site.apply(&merged, Some(&digest));
+    let error = answer.assert_failed();
+    assert!(
+        error.contains("the plan changed since it was reviewed"),
+        "{error}"
+    );
+    assert_without(&answer, &["tf_apply"]);
+    assert_eq!(site.bucket.get(KEY).as_ref(), Some(&before), "byte for byte");
+    assert_eq!(site.bucket.keys(), [KEY], "no lock is left");
+    // Planned and reviewed again, it is applied: also what had drifted.
+    let again = reviewed(&site, &merged);
+    assert_ne!(again, digest);
+    let outcome = site.apply(&merged, Some(&again)).assert_ok().outcome();
+    assert_eq!(outcome["changes"], json!({"add": 1, "change": 1, "destroy": 0}));
+}
+
+#[test]
+fn a_plan_of_another_commit_is_not_the_one_that_was_reviewed() {
+    let site = Site::new();
+    site.commit("");
+    let digest = reviewed(&site, &site.propose(&hcl::thing("a", "harmless")));
+    let other = site.commit(&hcl::thing("a", "harmful"));
+    let error = site.apply(&other, Some(&digest)).assert_failed();
+    assert!(
+        error.contains("the plan changed since it was reviewed"),
+        "{error}"
+    );
+    assert_eq!(site.bucket.keys(), Vec::<String>::new());
+}
+
+#[test]
+fn a_value_that_no_plan_shows_is_part_of_what_was_reviewed() {
+    let site = Site::new();
+    site.commit("");
+    let first = reviewed(&site, &site.propose(&hcl::sensitive("password", "one")));
+    let second = reviewed(&site, &site.propose(&hcl::sensitive("password", "two")));
+    assert_ne!(first, second);
+}
+
+#[test]
+fn where_a_digest_is_required_an_apply_without_one_is_refused_and_spends_no_token() {
+    let site = Site::with(|setup| {
+        setup.set("DEPLOYER_TF_APPLY_REQUIRE_DIGEST", "on");
+    });
+    let sha = site.commit(&hcl::chain(&["a"]));
+    let token = site.apply_token(&sha);
+    let post = |body: Value| {
+        site.deployer
+            .client()
+            .post("/tf-apply", &token, &body.to_string())
+    };
+    let refused = post(json!({"sha": sha}));
+    assert_eq!(refused.status, 400, "{refused:#?}");
+    assert!(refused.body().contains("plan_digest"), "{refused:#?}");
+    let malformed = post(json!({"sha": sha, "plan_digest": "sha256:ABC"}));
+    assert_eq!(malformed.status, 400, "{malformed:#?}");
+    let digest = reviewed(&site, &sha);
+    post(json!({"sha": sha, "plan_digest": digest})).assert_ok();
+    assert_eq!(site.resources(), ["a"]);
+}
+
+#[test]
+fn a_plan_that_destroys_too_much_needs_a_word_for_it() {
+    let site = Site::with(|setup| {
+        setup.set("DEPLOYER_TF_DESTROY_LIMIT", "1");
+    });
+    site.apply(&site.commit(&hcl::chain(&["a", "b", "c"])), None)
+        .assert_ok();
+    let before = site.bucket.get(KEY);
+    let one_is_left = site.commit(&hcl::chain(&["a"]));
+    let planned = site.plan(&one_is_left).assert_ok().outcome();
+    assert_eq!(planned["changes"], json!({"add": 0, "change": 0, "destroy": 2}));
+    let answer = site.apply(&one_is_left, None);
+    let error = answer.assert_failed();
+    assert!(error.contains("DEPLOYER_TF_DESTROY_LIMIT"), "{error}");
+    assert_without(&answer, &["tf_apply"]);
+    assert_eq!(site.bucket.get(KEY), before);
+    assert_eq!(site.lock(), None);
+    let ask = json!({"sha": one_is_left, "allow_destroy": true});
+    site.start_apply(ask).finish().assert_ok();
+    assert_eq!(site.resources(), ["a"]);
+    // As many as the limit is not more than the limit.
+    site.apply(&site.commit(""), None).assert_ok();
+    assert_eq!(site.resources(), Vec::<String>::new());
+}
