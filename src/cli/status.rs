@@ -29,7 +29,7 @@ pub fn status(env_file: Option<&Path>, form: Form) -> Result<Exit, Trouble> {
         (Show::Readable(colour), last) => {
             let terraform = terraform(&given.config, colour)?;
             let text = deploy(last.as_ref(), colour) + &terraform + &runs::at_work(&runs);
-            drop(out::print(&text)?);
+            out::print(&text)?;
         }
     }
     Ok(match last.map(|outcome| outcome.status) {

@@ -30,13 +30,28 @@ pub fn check(config: &Config, now: SystemTime, report: &mut Report) {
 fn users(config: &Config, report: &mut Report) {
     let front = user("DEPLOYER_USER", &config.front_user, report);
     let fetch = user("DEPLOYER_FETCH_USER", &config.fetch_user, report);
-    if let (Some(front), Some(fetch)) = (front, fetch)
-        && front.uid == fetch.uid
-    {
-        report.fault(
-            "users",
-            format_args!("DEPLOYER_USER and DEPLOYER_FETCH_USER are both uid {}", front.uid),
-        );
+    let mut known = vec![("DEPLOYER_USER", front), ("DEPLOYER_FETCH_USER", fetch)];
+    if let Some(terraform) = &config.terraform {
+        let sides = [
+            ("DEPLOYER_TF_PLAN_USER", terraform.plan.as_ref()),
+            ("DEPLOYER_TF_APPLY_USER", Some(&terraform.apply)),
+        ];
+        for (name, side) in sides {
+            let account = side.and_then(|side| side.account.as_ref());
+            known.extend(account.map(|account| (name, user(name, account, report))));
+        }
+    }
+    for (index, (name, one)) in known.iter().enumerate() {
+        for (other_name, other) in known.iter().skip(index + 1) {
+            if let (Some(one), Some(other)) = (one, other)
+                && one.uid == other.uid
+            {
+                report.fault(
+                    "users",
+                    format_args!("{name} and {other_name} are both uid {}", one.uid),
+                );
+            }
+        }
     }
 }
 
