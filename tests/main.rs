@@ -25,4 +25,5 @@ mod queue;
 mod replay;
 mod rollback;
 mod stuck_update;
+mod terraform_gates;
 mod verify;

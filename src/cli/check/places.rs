@@ -41,16 +41,14 @@ fn users(config: &Config, report: &mut Report) {
             known.extend(account.map(|account| (name, user(name, account, report))));
         }
     }
-    for (index, (name, one)) in known.iter().enumerate() {
-        for (other_name, other) in known.iter().skip(index + 1) {
-            if let (Some(one), Some(other)) = (one, other)
-                && one.uid == other.uid
-            {
-                report.fault(
-                    "users",
-                    format_args!("{name} and {other_name} are both uid {}", one.uid),
-                );
-            }
+    let known = known.into_iter();
+    let known: Vec<(&str, u32)> = known
+        .filter_map(|(name, identity)| Some((name, identity?.uid)))
+        .collect();
+    for (index, (name, uid)) in known.iter().enumerate() {
+        let same = known.iter().skip(index + 1).find(|(_, other)| other == uid);
+        if let Some((other, _)) = same {
+            report.fault("users", format_args!("{name} and {other} are both uid {uid}"));
         }
     }
 }
