@@ -370,11 +370,11 @@ pub const MAX_MODULE_PATH: usize = 512;
 /// A certificate that ends within this time is pointed out: CI's pinned copy of it has to be changed as well.
 pub const CERTIFICATE_NOTICE: Duration = Duration::from_secs(21 * 24 * 3600);
 
-/// How long `check` waits for docker to say its version. A daemon that is starting takes a few seconds.
-pub const DOCKER_VERSION_DEADLINE: Duration = Duration::from_secs(10);
+/// How long `check` waits for a program to say its version. A docker daemon that is starting takes a few seconds.
+pub const VERSION_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Bytes that are read of what docker says to that.
-pub const MAX_DOCKER_VERSION: usize = 4096;
+/// Bytes that are read of what it says to that. Terraform names providers beside its version.
+pub const MAX_VERSION: usize = 4096;
 
 // ---- a jail -------------------------------------------------------------------------------------------------------
 

@@ -26,4 +26,5 @@ mod replay;
 mod rollback;
 mod stuck_update;
 mod terraform;
+mod terraform_gates;
 mod verify;

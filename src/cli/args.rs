@@ -491,7 +491,7 @@ mod tests {
                 "no option `--plan-digest`",
                 "help tf-plan`",
             ),
-            ("tf-apply S", "takes no `S`", "help tf-apply`"),
+            ("tf-apply S --sha S", "takes no `S`", "help tf-apply`"),
             ("rollback 1.2.3", "takes no `1.2.3`", "help rollback`"),
             ("status --follow", "no option `--follow`", "help status`"),
             ("--json", "`serve` has no option `--json`", "help serve`"),

@@ -15,16 +15,7 @@ pub use crate::secret::Secret;
 /// When anybody but root (or us, where we are not root) could read or write the file, judged by what was opened; when
 /// it is no plain file, empty, or more than one line. No error quotes what is in it.
 pub fn read(path: &Path) -> Result<Secret, String> {
-    let described = |error: io::Error| files::describe(&error, "read the secret in", path);
-    let (file, facts) = trusted::open(path).map_err(described)?;
-    let fault = trusted::fault(&facts).or_else(|| readable_by_others(facts.mode()));
-    if let Some(fault) = fault {
-        return Err(format!(
-            "refuse to read the secret in {}: {fault}",
-            path.display()
-        ));
-    }
-    let bytes = files::read_bounded_from(file, path, MAX_SECRET).map_err(described)?;
+    let bytes = read_bytes(path)?;
     let unusable = |what: &str| format!("the secret in {} {what}", path.display());
     let text = String::from_utf8(bytes).map_err(|_| unusable("is not UTF-8"))?;
     let text = text.strip_suffix('\n').unwrap_or(&text);
@@ -35,6 +26,23 @@ pub fn read(path: &Path) -> Result<Secret, String> {
         text if harmless(text) != text => Err(unusable("is more than one line, or has control characters")),
         text => Ok(Secret::new(text.to_owned())),
     }
+}
+
+/// All that is in the file `path`, by the same rules for who may read it; at most [`MAX_SECRET`] bytes.
+///
+/// # Errors
+/// As [`read`], but for what is in it.
+pub fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
+    let described = |error: io::Error| files::describe(&error, "read the secret in", path);
+    let (file, facts) = trusted::open(path).map_err(described)?;
+    let fault = trusted::fault(&facts).or_else(|| readable_by_others(facts.mode()));
+    if let Some(fault) = fault {
+        return Err(format!(
+            "refuse to read the secret in {}: {fault}",
+            path.display()
+        ));
+    }
+    files::read_bounded_from(file, path, MAX_SECRET).map_err(described)
 }
 
 fn readable_by_others(mode: u32) -> Option<String> {

@@ -8,7 +8,9 @@ mod deploy;
 mod docker;
 mod keys;
 mod places;
+mod program;
 mod report;
+mod terraform;
 
 use std::path::Path;
 use std::time::SystemTime;
@@ -35,6 +37,7 @@ pub fn check(env_file: Option<&Path>) -> Result<Exit, Trouble> {
         keys::check(&config, &mut report);
         docker::check(&config.deploy, &mut report);
         deploy::check(&config, &mut report);
+        terraform::check(&config, &mut report);
     }
     report.end()
 }

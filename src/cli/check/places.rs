@@ -30,13 +30,26 @@ pub fn check(config: &Config, now: SystemTime, report: &mut Report) {
 fn users(config: &Config, report: &mut Report) {
     let front = user("DEPLOYER_USER", &config.front_user, report);
     let fetch = user("DEPLOYER_FETCH_USER", &config.fetch_user, report);
-    if let (Some(front), Some(fetch)) = (front, fetch)
-        && front.uid == fetch.uid
-    {
-        report.fault(
-            "users",
-            format_args!("DEPLOYER_USER and DEPLOYER_FETCH_USER are both uid {}", front.uid),
-        );
+    let mut known = vec![("DEPLOYER_USER", front), ("DEPLOYER_FETCH_USER", fetch)];
+    if let Some(terraform) = &config.terraform {
+        let sides = [
+            ("DEPLOYER_TF_PLAN_USER", terraform.plan.as_ref()),
+            ("DEPLOYER_TF_APPLY_USER", Some(&terraform.apply)),
+        ];
+        for (name, side) in sides {
+            let account = side.and_then(|side| side.account.as_ref());
+            known.extend(account.map(|account| (name, user(name, account, report))));
+        }
+    }
+    let known = known.into_iter();
+    let known: Vec<(&str, u32)> = known
+        .filter_map(|(name, identity)| Some((name, identity?.uid)))
+        .collect();
+    for (index, (name, uid)) in known.iter().enumerate() {
+        let same = known.iter().skip(index + 1).find(|(_, other)| other == uid);
+        if let Some((other, _)) = same {
+            report.fault("users", format_args!("{name} and {other} are both uid {uid}"));
+        }
     }
 }
 
