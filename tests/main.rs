@@ -20,6 +20,7 @@ mod history;
 mod kill_matrix;
 mod notify;
 mod parts;
+mod plan_isolation;
 mod privileges;
 mod queue;
 mod replay;

@@ -88,12 +88,11 @@ pub(super) fn raise(walls: &Walls) -> io::Result<()> {
     }
     place_all(&system.folders)?;
     // Before anything is made at a place below them, which would be made on the host.
-    seal(&BTreeSet::new())?;
+    seal(&[])?;
     hidden.iter().try_for_each(|path| hide(path))?;
     place_all(&shown)?;
     let writable = shown.iter().filter(|one| one.access == Access::Writing);
-    let scratch = SCRATCH.iter().map(|(folder, _)| PathBuf::from(folder));
-    seal(&writable.map(|one| one.at.clone()).chain(scratch).collect())?;
+    seal(&writable.map(|one| one.at.as_path()).collect::<Vec<_>>())?;
     base.close()
 }
 
@@ -242,14 +241,17 @@ fn hide(path: &Path) -> io::Result<()> {
     covered.map_err(|error| told(error, "hide", path))
 }
 
-/// Every mount becomes read-only but those at `writable` and below.
-fn seal(writable: &BTreeSet<PathBuf>) -> io::Result<()> {
+/// Every mount becomes read-only but [`SCRATCH`] and those at `writable` and below.
+fn seal(writable: &[&Path]) -> io::Result<()> {
+    let scratch = SCRATCH.iter().map(|(folder, _)| Path::new(folder));
+    let writable: Vec<&Path> = scratch.chain(writable.iter().copied()).collect();
     for mount in namespace::mounts()? {
         if mount.at == Path::new("/proc") {
             continue;
         }
+        let is_writable = writable.iter().any(|folder| mount.at == *folder);
         let rules = Rules {
-            writing: allowed(writable.iter().any(|folder| mount.at.starts_with(folder))),
+            writing: allowed(is_writable),
             devices: allowed(
                 DEVICES
                     .iter()

@@ -1,1 +1,150 @@
+use super::*;
+use crate::config::{Account, GithubApp, Lockfile, RequireDigest, Settings};
 
+fn config() -> Config {
+    let settings = [
+        ("DEPLOYER_CERT_FILE", "/etc/ssl/own.pem"),
+        ("DEPLOYER_KEY_FILE", "/etc/ssl/own.key"),
+        ("DEPLOYER_REPOSITORY", "x/y"),
+        (
+            "DEPLOYER_WORKFLOW_REF",
+            "x/y/.github/workflows/d.yml@refs/heads/main",
+        ),
+        ("DEPLOYER_ALLOWED_IPS", "127.0.0.1"),
+        ("DEPLOYER_STATE_DIR", "/var/lib/d"),
+        ("DEPLOYER_RUNS_DIR", "/opt/runs"),
+        ("DEPLOYER_RUNTIME_DIR", "/run/d"),
+    ];
+    let settings = settings
+        .iter()
+        .fold(Settings::default(), |all, (name, value)| all.with(name, value));
+    Config::from_settings(&settings).unwrap()
+}
+
+fn side(account: Option<u32>, docker: &str) -> Side {
+    Side {
+        account: account.map(Account::Id),
+        access_key_id: Secret::new("id".into()),
+        secret_access_key: Secret::new("key".into()),
+        docker_host: Some(docker.into()),
+    }
+}
+
+fn terraform() -> TerraformConfig {
+    TerraformConfig {
+        repo_url: "file:///srv/x".into(),
+        reference: "refs/heads/main".into(),
+        modules: Vec::new(),
+        workdir: "/var/lib/d/tf".into(),
+        plan_workdir: "/var/lib/d-plan".into(),
+        git: "git".into(),
+        terraform: "/bin/sh".into(),
+        region: "us-east-1".into(),
+        apply: side(None, "unix:///dev/null"),
+        plan: None,
+        no_plan: None,
+        lockfile: Lockfile::ReadOnly,
+        lock_timeout: Duration::from_secs(1),
+        run_max: Duration::from_secs(1),
+        require_digest: RequireDigest::Off,
+        destroy_limit: None,
+        health_urls: Vec::new(),
+        app: Some(GithubApp {
+            id: "1".into(),
+            installation: "2".into(),
+            pem: "/etc/app.pem".into(),
+            api_url: "https://api.github.com".into(),
+        }),
+        cli_config: Some("/etc/hostname".into()),
+        plugin_cache: Some("/no/such/cache".into()),
+    }
+}
+
+fn cell(kind: Kind, side: &Side) -> Cell {
+    let (config, terraform) = (config(), terraform());
+    let work = Work::of(&terraform, kind);
+    let hands = Hands {
+        config: &config,
+        terraform: &terraform,
+        side,
+        kind,
+        work: &work,
+    };
+    let tool = hands.tool(Errand {
+        program: "sleep".into(),
+        arguments: vec!["1".into()],
+        environment: vec![("PATH".into(), "/nowhere:/usr/bin:/bin".into())],
+        directory: Work::checkout(work.seen()),
+        deadline: Duration::from_secs(1),
+        ending: Ending::Interrupt,
+        pipe: None,
+    });
+    assert_eq!(
+        tool.name(),
+        "`sleep 1`",
+        "the ticket names the tool and not the role"
+    );
+    tool.cell.unwrap()
+}
+
+#[test]
+fn an_apply_has_no_walls_and_its_own_user() {
+    let own = cell(Kind::Apply, &side(Some(65530), "tcp://127.0.0.1:1"));
+    assert_eq!((own.walls, own.groups), (None, vec![]));
+    assert_eq!(own.account, Some(Account::Id(65530)));
+    assert_eq!(own.directory, Path::new("/var/lib/d/tf/work/checkout"));
+    assert_eq!(cell(Kind::Apply, &side(None, "unix:///dev/null")).account, None);
+}
+
+#[test]
+fn a_plan_sees_its_work_where_an_apply_has_it_and_only_what_is_there_besides() {
+    let walls = cell(Kind::Plan, &side(Some(65523), "tcp://127.0.0.1:1"))
+        .walls
+        .unwrap();
+    let (work, read) = walls.shows.split_last().unwrap();
+    assert_eq!(work.real, Path::new("/var/lib/d-plan/work"));
+    assert_eq!(work.at, Path::new("/var/lib/d/tf/work"));
+    assert_eq!(work.access, Access::Writing);
+    assert!(
+        read.iter()
+            .all(|show| show.access == Access::Reading && show.real == show.at)
+    );
+    let names: Vec<_> = read.iter().map(|show| show.at.file_name().unwrap()).collect();
+    assert_eq!(
+        names,
+        ["sleep", "sh", "git", "hostname"],
+        "no cache, no settings of ours, no docker"
+    );
+}
+
+#[test]
+fn a_plan_may_speak_to_the_docker_it_was_given_and_never_as_roots_group() {
+    let scratch = std::env::temp_dir().join(format!("hands-{}", std::process::id()));
+    std::fs::write(&scratch, "").unwrap();
+    let host = format!("unix://{}", scratch.display());
+    for (group, groups) in [(65540, vec![65540]), (0, vec![])] {
+        std::os::unix::fs::chown(&scratch, None, Some(group)).unwrap();
+        let cell = cell(Kind::Plan, &side(Some(65523), &host));
+        assert_eq!(cell.groups, groups);
+        assert!(cell.walls.unwrap().shows.contains(&Show::reading(&scratch)));
+    }
+    std::fs::remove_file(&scratch).unwrap();
+}
+
+#[test]
+fn what_is_ours_is_hidden_wherever_it_was_put() {
+    let hides = cell(Kind::Plan, &side(Some(65523), "x")).walls.unwrap().hides;
+    for path in [
+        "/etc/ssl/own.key",
+        "/etc/ssl/own.pem",
+        "/etc/app.pem",
+        "/var/lib/d",
+        "/opt/runs",
+        "/run/d",
+        "/var/lib/d/tf",
+        "/var/lib/d-plan",
+        "/etc/engram-deployer",
+    ] {
+        assert!(hides.contains(&PathBuf::from(path)), "{path}");
+    }
+}
