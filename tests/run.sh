@@ -15,7 +15,7 @@ esac
 
 begin
 need_cargo
-need install cc=build-essential curl=curl openssl=openssl docker=docker.io dockerd=docker.io docker-registry=docker-registry ip=iproute2 shellcheck=shellcheck busybox=busybox
+need install cc=build-essential curl=curl openssl=openssl jq=jq docker=docker.io dockerd=docker.io docker-registry=docker-registry ip=iproute2 shellcheck=shellcheck busybox=busybox
 start_dockerd
 
 # The status of cargo, not of tee.
