@@ -7,12 +7,14 @@
 #
 # Times are curl's `time_total`, HTTP/1.1 on both sides, a connection a request. Memory is the sum of PSS of all
 # processes, idle, after the first requests. It needs root, and takes away everything it made but what it installed.
+# What a plan of terraform takes comes last, from contrib/bench/terraform.sh, which can be run alone.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . tests/support/parts.sh
+. contrib/bench/figures.sh
 
 case ${1:-200} in
--h | --help) sed -n 's/^# \{0,1\}//; 2,9p' "$0" && exit 0 ;;
+-h | --help) sed -n 's/^# \{0,1\}//; 2,10p' "$0" && exit 0 ;;
 *[!0-9]* | 0) die "the number of pairs is a whole number (--help tells more)" ;;
 esac
 pairs=${1:-200}
@@ -20,11 +22,6 @@ pairs=${1:-200}
 
 # shellcheck disable=SC2317
 clean_up() { rm -rf "${runtime:-$folder/runtime}"; }
-
-build() { # sets $program
-    program=$(contrib/build.sh) || die "the daemon could not be built"
-    cargo build --locked --example issuer || die "cargo could not build the issuer"
-}
 
 start_ours() {
     # As on a host: the state on a disk, the runtime folder in memory (/run).
@@ -61,11 +58,6 @@ END
     wait_for 10 "webhook answers" curl -sf --cacert "$folder/tls.pem" "https://127.0.0.1:$peer_port/"
 }
 
-mint() { # AUDIENCE: a header with a fresh token, in the form of curl's -H @file
-    curl -sS -H "Authorization: bearer $ACTIONS_ID_TOKEN_REQUEST_TOKEN" "$ACTIONS_ID_TOKEN_REQUEST_URL&audience=$1" |
-        sed 's/.*"value":"\([^"]*\)".*/Authorization: Bearer \1/'
-}
-
 # request FILE URL STATUS HEADER: appends curl's time to FILE; the answer is in $folder/answer.
 request() {
     measured=$(curl -sS --http1.1 --cacert "$folder/tls.pem" -o "$folder/answer" -w '%{time_total} %{http_code}' \
@@ -84,33 +76,6 @@ peer() { request "$1" "https://127.0.0.1:$peer_port/hooks/deploy" 200 'X-Secret:
 ours_refusal() { request "$1" "https://127.0.0.1:$ours_port/deploy" 401 "@$folder/other-audience"; }
 
 peer_refusal() { request "$1" "https://127.0.0.1:$peer_port/hooks/deploy" 401 'X-Secret: wrong'; }
-
-# family PID: it and all below it.
-family() {
-    echo "$1"
-    for child in $(cat "/proc/$1/task/$1/children" 2>/dev/null || pgrep -P "$1"); do family "$child"; done
-}
-
-memory() { # PID: the PSS in bytes of it and all below it
-    for member in $(family "$1"); do cat "/proc/$member/smaps_rollup"; done |
-        awk '/^Pss:/ { sum += $2 } END { print sum * 1024 }'
-}
-
-quantile() { # FILE PERCENT: in milliseconds
-    sort -n "$1" | awk -v percent="$2" '{ t[NR] = $1 } END { i = NR * percent / 100; i = i > int(i) ? int(i) + 1 : i; printf "%.2f", t[i] * 1000 }'
-}
-
-short=0
-# row NAME OURS PEER UNIT LIMIT-OF-RATIO LIMIT-OF-OURS: a dash for no limit.
-row() {
-    awk -v name="$1" -v ours="$2" -v peer="$3" -v unit="$4" -v of_ratio="$5" -v of_ours="$6" 'BEGIN {
-        ratio = ours / peer
-        goal = of_ratio != "-" ? "<= " of_ratio "x" : of_ours != "-" ? "<= " of_ours " " unit : "-"
-        is_short = (of_ratio != "-" && ratio > of_ratio) || (of_ours != "-" && ours > of_ours)
-        printf "%-30s %10.2f %-2s %10.2f %-2s %6.2fx   %-11s %s\n", name, ours, unit, peer, unit, ratio, goal, is_short ? "short" : "ok"
-        exit is_short
-    }' || short=1
-}
 
 begin
 need_cargo
@@ -147,12 +112,12 @@ while [ "$n" -lt "$pairs" ]; do
 done
 
 say "engram-deployer and $(webhook -version)"
-printf '%-30s %13s %13s %7s   %-11s\n' figure ours peer ratio goal
-megabytes() { awk -v bytes="$1" 'BEGIN { printf "%.3f", bytes / 1000000 }'; }
+heading
 row 'deploy, median' "$(quantile "$folder/ours" 50)" "$(quantile "$folder/peer" 50)" ms 1.0 -
 row 'deploy, p99' "$(quantile "$folder/ours" 99)" "$(quantile "$folder/peer" 99)" ms - -
 row 'refused request, median' "$(quantile "$folder/ours-refused" 50)" "$(quantile "$folder/peer-refused" 50)" ms 0.7 -
 row 'refused request, p99' "$(quantile "$folder/ours-refused" 99)" "$(quantile "$folder/peer-refused" 99)" ms - -
 row 'idle memory, all processes' "$(megabytes "$ours_memory")" "$(megabytes "$peer_memory")" MB 0.4 -
 row 'binary' "$(megabytes "$(stat -c %s "$program")")" "$(megabytes "$(stat -Lc %s "$(command -v webhook)")")" MB - 3.5
+contrib/bench/terraform.sh || short=1
 exit "$short"

@@ -3,10 +3,12 @@
 //! The server side is a scripted one, so that it can misbehave; that the client gets on with the daemon is shown by the
 //! tests that deploy.
 
+mod comment;
 mod daemon;
 mod job;
 mod safety;
 mod scripted;
+mod terraform;
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};

@@ -15,7 +15,8 @@ esac
 
 begin
 need_cargo
-need install cc=build-essential curl=curl openssl=openssl docker=docker.io dockerd=docker.io docker-registry=docker-registry ip=iproute2 shellcheck=shellcheck busybox=busybox git=git setpriv=util-linux
+need install cc=build-essential curl=curl openssl=openssl jq=jq git=git docker=docker.io dockerd=docker.io \
+    docker-registry=docker-registry ip=iproute2 shellcheck=shellcheck busybox=busybox setpriv=util-linux
 need_terraform
 make_python
 start_dockerd

@@ -116,13 +116,13 @@ reviewed() {
         variables: {$owner, $name, $commit}}' >"$work/body" || fail "jq could not write the query"
     api POST "$graphql" "$work/body"
     # shellcheck disable=SC2016
-    found=$(jq -r --arg commit "$commit" --arg module "$module" '
+    found=$(jq -r --arg commit "$commit" --arg part "$module" '
         def is_ours: .__typename == "Bot" and .login == "github-actions";
         [.data.repository.object.associatedPullRequests.nodes[]? | select(.merged and .mergeCommit.oid == $commit)]
         | if length != 1 then "no pull request was merged as this commit" else .[0]
         | .headRefOid as $head | .number as $number
-        | [.comments.nodes[] | select((.author // {} | is_ours) and (.body | startswith("<!-- engram-tf-plan \($module) ")))]
-        | if length != 1 then "pull request \($number) has no plan of \($module) among its first 100 comments"
+        | [.comments.nodes[] | select((.author // {} | is_ours) and (.body | startswith("<!-- engram-tf-plan \($part) ")))]
+        | if length != 1 then "pull request \($number) has no plan of \($part) among its first 100 comments"
           elif .[0].editor | . != null and (is_ours | not) then "somebody has edited the plan on pull request \($number)"
           else ([.[0].body | split("\n")[0] | rtrimstr("\r")
                 | capture("^<!-- engram-tf-plan [a-z0-9_-]+ (?<digest>sha256:[0-9a-f]{64}) (?<head>[0-9a-f]{40}) -->$")][0]

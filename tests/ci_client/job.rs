@@ -160,15 +160,18 @@ impl Ci {
     }
 
     pub fn job(&self, port: u16) -> Command {
+        self.client(port, &["deploy", "--version", "0.5.61"])
+    }
+
+    /// The client with these words.
+    pub fn client(&self, port: u16, words: &[&str]) -> Command {
         let mut path = self.folder.0.join("bin").into_os_string();
         if self.shell[0] != "busybox" {
             path.push(":/usr/local/bin:/usr/bin:/bin");
         }
         let _ = fs::remove_file(self.folder.0.join("outputs"));
         let mut job = Command::new(found(self.shell[0]).expect("the shell"));
-        job.args(&self.shell[1..])
-            .arg(SCRIPT)
-            .args(["deploy", "--version", "0.5.61"]);
+        job.args(&self.shell[1..]).arg(SCRIPT).args(words);
         job.env_clear()
             .env("PATH", path)
             .env("TMPDIR", self.folder.0.join("tmp"))
@@ -182,7 +185,11 @@ impl Ci {
 
     /// A job that asks `issuer` for its tokens.
     pub fn minting_job(&self, server: &Server, issuer: &Server) -> Command {
-        let mut job = self.job(server.port);
+        self.minting(self.job(server.port), issuer)
+    }
+
+    /// `job`, but with `issuer` in the place of its token.
+    pub fn minting(&self, mut job: Command, issuer: &Server) -> Command {
         job.env_remove("DEPLOYER_TOKEN")
             .env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "runner\"secret");
         job.env(

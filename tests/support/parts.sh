@@ -232,9 +232,9 @@ make_certificate() {
         -out "$folder/tls.pem" -keyout "$folder/tls.key" 2>/dev/null || die "openssl could not make a certificate"
 }
 
-# start_issuer PROGRAM: sets ISSUER, JWKS_URL, ACTIONS_ID_TOKEN_REQUEST_URL and ACTIONS_ID_TOKEN_REQUEST_TOKEN.
+# start_issuer PROGRAM [OPTION...]: sets ISSUER, JWKS_URL, ACTIONS_ID_TOKEN_REQUEST_URL and ACTIONS_ID_TOKEN_REQUEST_TOKEN.
 start_issuer() {
-    background "$folder/issuer.env" "$1"
+    background "$folder/issuer.env" "$@"
     wait_for 10 "the issuer listens" grep -q REQUEST_TOKEN "$folder/issuer.env"
     # shellcheck source=/dev/null
     . "$folder/issuer.env"
