@@ -348,3 +348,29 @@ pub const DOCKER_VERSION_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Bytes that are read of what docker says to that.
 pub const MAX_DOCKER_VERSION: usize = 4096;
+
+// ---- fetching a commit -------------------------------------------------------------------------------------------
+
+/// All of getting one commit onto the disk: its token, two fetches at most, the checkout.
+pub const CHECKOUT_DEADLINE: Duration = Duration::from_secs(10 * 60);
+
+/// One fetch. One commit of a large repository is 100 MB, which takes under a minute at 20 Mbit/s.
+pub const GIT_FETCH_DEADLINE: Duration = Duration::from_secs(5 * 60);
+
+/// A server that gives less than a kilobyte a second for this long, in seconds, has gone.
+pub const GIT_SILENCE: u32 = 30;
+
+/// What git does without the network: an empty repository, a checkout, a walk through a history.
+pub const GIT_LOCAL_DEADLINE: Duration = Duration::from_secs(2 * 60);
+
+/// Bytes of what git is asked for: a commit id.
+pub const MAX_GIT_OUTPUT: usize = 1024;
+
+/// Names that a sentence lists of a folder in which something is missing.
+pub const MAX_LISTED: usize = 20;
+
+/// Bytes of a `.gitattributes`. They have some lines; a longer one is not looked into.
+pub const MAX_ATTRIBUTES: u64 = 64 * 1024;
+
+/// From where on a wrong clock is why GitHub refuses an app's token. The token is dated back by this much.
+pub const APP_CLOCK_SKEW: Duration = Duration::from_secs(60);

@@ -1,5 +1,7 @@
 //! The steps of `/tf-plan`, `/tf-apply` and a look for drift: fetch one commit, run terraform on it, say what came of it.
 
+pub mod app;
+mod app_answer;
 pub mod hands;
 pub mod work;
 
