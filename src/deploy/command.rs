@@ -41,6 +41,7 @@ impl Command<'_> {
             deadline: self.deadline,
             ending: Ending::Terminate,
             stdin: None,
+            pipe: None,
         };
         match stage.tool(&tool, &mut |line| Some(line.to_owned()))? {
             ToolEnd::Ended(ended) if ended.exit.is_success() => {

@@ -54,6 +54,7 @@ impl Deploy<'_> {
             deadline: COSIGN_DEADLINE,
             ending: Ending::Terminate,
             stdin: None,
+            pipe: None,
         };
         // What it prints on success is the signatures themselves.
         match stage.tool(&tool, &mut |_| None)? {

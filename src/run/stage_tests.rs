@@ -41,6 +41,7 @@ fn shell(script: &str) -> Tool {
         deadline: Duration::from_secs(30),
         ending: Ending::Terminate,
         stdin: None,
+        pipe: None,
     }
 }
 

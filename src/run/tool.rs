@@ -13,6 +13,7 @@ use crate::os::child::{self, Child, Command, Exit};
 use crate::os::descriptor;
 use crate::run::output::{Lines, Sink, Stream};
 use crate::run::step::Failure;
+use crate::secret::Secret;
 
 /// Another program, as a step wants it started. It gets nothing but what stands here.
 #[derive(Clone, Debug)]
@@ -30,6 +31,8 @@ pub struct Tool {
     pub ending: Ending,
     /// Its whole standard input, at most [`crate::limits::MAX_SETTINGS`] bytes; `None` is `/dev/null`.
     pub stdin: Option<Vec<u8>>,
+    /// What it can read from descriptor 3, once: a secret that neither argv nor the environment may hold.
+    pub pipe: Option<Secret>,
 }
 
 /// How a tool is ended before it ends by itself.
@@ -119,6 +122,9 @@ impl Tool {
     fn connect(&self, mut command: Command, streams: Streams<'_>) -> io::Result<(Command, Vec<Stream>)> {
         if let Some(input) = &self.stdin {
             command = command.descriptor(0, filled_pipe(input)?);
+        }
+        if let Some(secret) = &self.pipe {
+            command = command.descriptor(descriptor::FIRST, filled_pipe(secret.expose().as_bytes())?);
         }
         let lines = Sink::Lines(Lines::default());
         let (output, writer) = match streams {

@@ -53,6 +53,7 @@ impl Hands<'_> {
             deadline: errand.deadline,
             ending: errand.ending,
             stdin: None,
+            pipe: errand.pipe,
         }
     }
 }

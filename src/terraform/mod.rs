@@ -2,6 +2,10 @@
 
 pub mod app;
 mod app_answer;
+pub mod checkout;
+mod folder;
+mod git;
+mod git_words;
 pub mod hands;
 pub mod work;
 

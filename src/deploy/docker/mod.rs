@@ -235,6 +235,7 @@ impl<'a> Docker<'a> {
             deadline,
             ending: Ending::Terminate,
             stdin: None,
+            pipe: None,
         }
     }
 }

@@ -274,6 +274,7 @@ impl<'a> Unraid<'a> {
             deadline: self.config.update_max_wait,
             ending: Ending::NeverMidway,
             stdin: None,
+            pipe: None,
         })
     }
 }
