@@ -640,6 +640,18 @@ fn a_repository_that_lies_around_the_checkout_is_not_touched() {
 }
 
 #[test]
+fn a_repository_of_somebody_elses_can_be_planned_from_its_file_address() {
+    let (bench, ids) = Bench::with_history("owner");
+    let mut folders = vec![bench.repository.path().to_owned()];
+    while let Some(folder) = folders.pop() {
+        std::os::unix::fs::chown(&folder, Some(65523), Some(65523)).unwrap();
+        let below = fs::read_dir(&folder).unwrap().flatten();
+        folders.extend(below.map(|entry| entry.path()).filter(|path| path.is_dir()));
+    }
+    bench.fetch(Some(&ids[0]), Trust::Merged, None).0.unwrap();
+}
+
+#[test]
 fn few_requests_are_made() {
     let (mut bench, ids) = Bench::with_history("requests");
     let server = bench.served(wants_token());
