@@ -248,9 +248,6 @@ pub const BACK_DEADLINE: Duration = Duration::from_secs(10 * 60);
 /// Replacing one container, beyond what a tool may take for it: a stop, and half a dozen quick calls.
 pub const UPDATE_MARGIN: Duration = Duration::from_secs(5 * 60);
 
-/// Fetching one commit, and asking GitHub for the right to.
-pub const GIT_STEP_DEADLINE: Duration = Duration::from_secs(10 * 60);
-
 /// Waits before a `terraform init` is tried again whose network failed: three tries in all.
 pub const TF_INIT_WAITS: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(10)];
 
@@ -389,3 +386,29 @@ pub const JAIL_SHARED_MEMORY: u64 = 64 * 1024 * 1024;
 
 /// Processes and threads of a plan's user. Terraform with twenty providers has some hundreds; a fork bomb ends here.
 pub const JAIL_PROCESSES: u64 = 4096;
+
+// ---- fetching a commit -------------------------------------------------------------------------------------------
+
+/// All of getting one commit onto the disk: its token, two fetches at most, the checkout.
+pub const CHECKOUT_DEADLINE: Duration = Duration::from_secs(10 * 60);
+
+/// One fetch. One commit of a large repository is 100 MB, which takes under a minute at 20 Mbit/s.
+pub const GIT_FETCH_DEADLINE: Duration = Duration::from_secs(5 * 60);
+
+/// A server that gives less than a kilobyte a second for this long, in seconds, has gone.
+pub const GIT_SILENCE: u32 = 30;
+
+/// What git does without the network: an empty repository, a checkout, a walk through a history.
+pub const GIT_LOCAL_DEADLINE: Duration = Duration::from_secs(2 * 60);
+
+/// Bytes of what git is asked for: a commit id.
+pub const MAX_GIT_OUTPUT: usize = 1024;
+
+/// Names that a sentence lists of a folder in which something is missing.
+pub const MAX_LISTED: usize = 20;
+
+/// Bytes of a `.gitattributes`. They have some lines; a longer one is not looked into.
+pub const MAX_ATTRIBUTES: u64 = 64 * 1024;
+
+/// From where on a wrong clock is why GitHub refuses an app's token. The token is dated back by this much.
+pub const APP_CLOCK_SKEW: Duration = Duration::from_secs(60);

@@ -175,7 +175,7 @@ fn unsafe_code_stands_in_one_file_once() {
 #[test]
 fn undeveloped_dependencies_are_used_in_one_file_each() {
     assert_only_in("fs2::", &["os/lock.rs"]);
-    assert_only_in("rustls_pemfile", &["front/tls.rs"]);
+    assert_only_in("rustls_pemfile", &["jwt/pem.rs"]);
 }
 
 #[test]

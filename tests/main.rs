@@ -15,6 +15,7 @@ mod follow;
 mod front;
 mod full_disk;
 mod gates;
+mod github_app;
 mod history;
 #[cfg(feature = "failpoints")]
 mod kill_matrix;

@@ -1,7 +1,6 @@
 //! Certificate and key -> what rustls serves with.
 //!
-//! The only file that uses rustls-pemfile. Runs before privileges are given up, because the key is root's to read; looks at
-//! no byte of a peer's.
+//! Runs before privileges are given up, because the key is root's to read; looks at no byte of a peer's.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,6 +9,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::NoServerSessionStorage;
 
+use crate::jwt::pem;
 use crate::limits::MAX_PEM;
 use crate::os::files::{describe, read_bounded};
 
@@ -53,8 +53,7 @@ pub fn faults(cert_file: &Path, key_file: &Path) -> Vec<String> {
 
 fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let pem = read(path, "the certificate")?;
-    let chain: Result<Vec<_>, _> = rustls_pemfile::certs(&mut pem.as_slice()).collect();
-    match chain {
+    match pem::certificates(&pem) {
         Ok(chain) if !chain.is_empty() => Ok(chain),
         Ok(_) => Err(format!(
             "no certificate in {}: it must hold the chain in PEM, the host's own first",
@@ -66,7 +65,7 @@ fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
 
 fn key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     let pem = read(path, "the private key")?;
-    match rustls_pemfile::private_key(&mut pem.as_slice()) {
+    match pem::private_key(&pem) {
         Ok(Some(key)) => Ok(key),
         Ok(None) => Err(format!(
             "no private key in {}: it must hold one in PEM, not encrypted",

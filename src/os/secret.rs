@@ -15,7 +15,7 @@ pub use crate::secret::Secret;
 /// When anybody but root (or us, where we are not root) could read or write the file, judged by what was opened; when
 /// it is no plain file, empty, or more than one line. No error quotes what is in it.
 pub fn read(path: &Path) -> Result<Secret, String> {
-    let bytes = read_bytes(path)?;
+    let bytes = read_bytes(path, MAX_SECRET)?;
     let unusable = |what: &str| format!("the secret in {} {what}", path.display());
     let text = String::from_utf8(bytes).map_err(|_| unusable("is not UTF-8"))?;
     let text = text.strip_suffix('\n').unwrap_or(&text);
@@ -28,21 +28,21 @@ pub fn read(path: &Path) -> Result<Secret, String> {
     }
 }
 
-/// All that is in the file `path`, by the same rules for who may read it; at most [`MAX_SECRET`] bytes.
+/// All of the file `path`, at most `most` bytes of it: a key in PEM.
 ///
 /// # Errors
-/// As [`read`], but for what is in it.
-pub fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
+/// Those of [`read`], but for what it says of the content.
+pub fn read_bytes(path: &Path, most: u64) -> Result<Vec<u8>, String> {
     let described = |error: io::Error| files::describe(&error, "read the secret in", path);
     let (file, facts) = trusted::open(path).map_err(described)?;
     let fault = trusted::fault(&facts).or_else(|| readable_by_others(facts.mode()));
-    if let Some(fault) = fault {
-        return Err(format!(
+    match fault {
+        Some(fault) => Err(format!(
             "refuse to read the secret in {}: {fault}",
             path.display()
-        ));
+        )),
+        None => files::read_bounded_from(file, path, most).map_err(described),
     }
-    files::read_bounded_from(file, path, MAX_SECRET).map_err(described)
 }
 
 fn readable_by_others(mode: u32) -> Option<String> {

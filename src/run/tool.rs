@@ -35,7 +35,7 @@ pub struct Tool {
     pub stdin: Option<Vec<u8>>,
     /// As whom, and within which walls; `None` is as we are, with all that we see.
     pub cell: Option<Cell>,
-    /// What it can read from descriptor 3, once.
+    /// What it can read from descriptor 3, once: a secret that neither argv nor the environment may hold.
     pub pipe: Option<Secret>,
 }
 

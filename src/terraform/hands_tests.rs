@@ -68,7 +68,7 @@ fn cell(kind: Kind, side: &Side) -> Cell {
         terraform: &terraform,
         side,
         kind,
-        work: &work,
+        work: work.clone(),
     };
     let tool = hands.tool(Errand {
         program: "sleep".into(),

@@ -5,11 +5,17 @@
 //! file that is followed, so nothing that becomes of us breaks it in its middle; its exit status is not believed where it
 //! means several things. This folder never undoes what terraform has done.
 
+pub mod app;
+mod app_answer;
 mod applying;
 mod bury;
+mod checkout;
 mod digest;
 mod environment;
 mod fault;
+mod folder;
+mod git;
+mod git_words;
 mod hands;
 mod health;
 mod init;
@@ -30,10 +36,11 @@ use serde_json::Value;
 use crate::config::{Config, Job, Module, TerraformConfig};
 use crate::event::Phase;
 use crate::gate::TerraformAsk;
-use crate::limits::{GIT_STEP_DEADLINE, HEALTH_MARGIN};
+use crate::limits::{CHECKOUT_DEADLINE, HEALTH_MARGIN};
 use crate::run::step::Act;
 use crate::run::{Ending, Failure, Order, Plan, Stage, Step, Tool};
 use crate::secret::Secret;
+use checkout::{CheckedOut, Trust, Wanted};
 use hands::{Errand, Hands};
 use planning::Planned;
 use report::Report;
@@ -46,6 +53,7 @@ struct Terraform<'a> {
     ask: &'a TerraformAsk,
     module: &'a Module,
     hands: Hands<'a>,
+    checked_out: OnceCell<CheckedOut>,
     planned: OnceCell<Planned>,
     report: RefCell<Report>,
 }
@@ -63,7 +71,7 @@ pub fn plan<'a>(order: &'a Order, ask: &'a TerraformAsk, config: &'a Config) -> 
         ..Plan::default()
     };
     plan.steps = vec![
-        terraform.looks(Phase::GitFetch, GIT_STEP_DEADLINE, Terraform::fetch),
+        terraform.looks(Phase::GitFetch, CHECKOUT_DEADLINE, Terraform::fetch),
         terraform.looks(Phase::TfInit, longest, Terraform::init),
         terraform.looks(Phase::TfPlan, longest, Terraform::plan),
     ];
@@ -122,6 +130,7 @@ impl<'a> Terraform<'a> {
                 kind,
                 work: Work::of(terraform, kind),
             },
+            checked_out: OnceCell::new(),
             planned: OnceCell::new(),
             report: RefCell::new(Report::new(order, ask, module)),
         })
@@ -151,6 +160,16 @@ impl Terraform<'_> {
             .filter(|secret| is_worth_hiding(secret))
             .for_each(|secret| stage.hide(secret));
         self.hands.prepare()?;
+        let wanted = Wanted {
+            commit: self.ask.sha.as_ref(),
+            trust: match self.hands.kind {
+                Kind::Plan => Trust::Any,
+                Kind::Apply => Trust::Merged,
+            },
+            module: self.module,
+        };
+        let checked_out = checkout::checkout(stage, &self.hands, wanted)?;
+        let _ = self.checked_out.set(checked_out);
         Ok(())
     }
 
@@ -169,12 +188,16 @@ impl Terraform<'_> {
 
     /// A command of terraform in the module's folder.
     fn tool(&self, arguments: Vec<String>, ending: Ending) -> Tool {
+        let folder = self
+            .checked_out
+            .get()
+            .map(|checked_out| checked_out.folder.as_path());
         let seen = Work::checkout(self.hands.work.seen());
         self.hands.tool(Errand {
             program: self.terraform.terraform.clone(),
             arguments: arguments.into_iter().map(Into::into).collect(),
             environment: environment::of(&self.hands),
-            directory: folder_of(&seen, self.module),
+            directory: folder.map_or(seen.clone(), |folder| seen.join(folder)),
             deadline: self.terraform.run_max,
             ending,
             pipe: None,

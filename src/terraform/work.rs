@@ -75,11 +75,8 @@ impl Work {
         let walker = owner.filter(|_| kind == Kind::Apply);
         check_way(parent(&self.real), walker)?;
         self.remove()?;
-        let below = [
-            Self::checkout(&self.real),
-            Self::data(&self.real),
-            Self::home(&self.real),
-        ];
+        // The checkout is for git to make.
+        let below = [Self::data(&self.real), Self::home(&self.real)];
         for folder in std::iter::once(&self.real).chain(&below) {
             make_folder(folder).map_err(|error| files::describe(&error, "make the folder", folder))?;
         }

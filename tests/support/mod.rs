@@ -13,6 +13,8 @@ pub mod docker;
 pub mod engine;
 pub mod folder;
 pub mod front;
+pub mod git_server;
+pub mod github_api;
 pub mod golden;
 pub mod held;
 pub mod host;

@@ -100,7 +100,7 @@ fn said_by(command: Command, program: &Path) -> Result<String, String> {
 
 /// A private key that root alone can read; whether it is the App's only GitHub knows.
 fn key(app: &GithubApp) -> Result<String, String> {
-    let pem = secret::read_bytes(&app.pem)?;
+    let pem = secret::read_bytes(&app.pem, crate::limits::MAX_PEM)?;
     let is_key = String::from_utf8_lossy(&pem)
         .lines()
         .any(|line| line.starts_with("-----BEGIN ") && line.ends_with("PRIVATE KEY-----"));

@@ -1,0 +1,150 @@
+//! The outbound role: one HTTP request, made by a process without privileges.
+//!
+//! [`send`] is the caller's side (root): it starts the role, hands it the order on standard input and takes bytes back.
+//! An order may bear secrets in its headers; they are in that pipe and in no argument, environment or log.
+//! [`role`] is the other: it drops to its user before it touches the network, sets `alarm(2)` as its one deadline,
+//! follows no redirect, uses no proxy, stops at a number of bytes, and decides nothing. Plain http goes to loopback
+//! only. ureq is given no timeout of its own: it would start a thread for the resolver, which a role without the right
+//! to fork cannot have.
+
+mod order;
+mod role;
+
+pub use order::{Answer, Header, Method, Order};
+pub use role::role;
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits::{KILL_AFTER, MAX_SETTINGS};
+use crate::os::child::{Child, Command, Exit};
+use crate::os::signal::Signal;
+use crate::os::{descriptor, poll};
+
+/// The first line that the role writes; after `Answered` comes the body, to end of file.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Report {
+    Answered {
+        status: u16,
+        headers: Vec<(String, String)>,
+        length: usize,
+    },
+    Failed {
+        why: String,
+    },
+}
+
+/// Has `order`, which only looks, carried out by a process of its own: [`send`].
+///
+/// # Errors
+/// Those of [`send`].
+pub fn get(order: &Order) -> Result<Answer, String> {
+    send(order)
+}
+
+/// Has `order` carried out by a process of its own.
+///
+/// A role that was killed by a signal other than its own alarm is started once more: that is the machine's state (no
+/// memory, an operator), never a verdict about the peer. So the peer may get the same request twice.
+///
+/// # Errors
+/// One sentence: what could not be done, and what came back.
+pub fn send(order: &Order) -> Result<Answer, String> {
+    for _ in 0..2 {
+        match attempt(order).map_err(|error| format!("start the fetch role: {error}"))? {
+            Attempt::Done(result) => return result,
+            Attempt::Killed(exit) => log::warn!("`{}` was {exit}; trying again", order.spoken()),
+        }
+    }
+    Err(format!("{}: the fetch role was killed twice", order.spoken()))
+}
+
+enum Attempt {
+    Done(Result<Answer, String>),
+    Killed(Exit),
+}
+
+fn attempt(order: &Order) -> io::Result<Attempt> {
+    let (order_reader, order_writer) = descriptor::pipe()?;
+    let (answer_reader, answer_writer) = descriptor::pipe()?;
+    let json = serde_json::to_vec(order)?;
+    if json.len() > MAX_SETTINGS {
+        return Err(io::Error::other("the order does not fit into a pipe"));
+    }
+    // Complete in the pipe before the role starts, so this cannot wait for it.
+    std::fs::File::from(order_writer).write_all(&json)?;
+    let mut child = Command::role("fetch")
+        .descriptor(0, order_reader)
+        .descriptor(1, answer_writer)
+        .descriptor(2, null()?)
+        .spawn()?;
+    let until = Instant::now() + Duration::from_secs(order.seconds.into()) + KILL_AFTER;
+    let output = read_until(answer_reader, order.most + 4096, until);
+    let exit = end(&mut child, output.is_err())?;
+    Ok(match (output, exit) {
+        (_, Exit::Signal(number)) if number == Signal::SIGALRM as i32 => Attempt::Done(Err(format!(
+            "{}: no complete answer within {} s",
+            order.spoken(),
+            order.seconds
+        ))),
+        (Ok(bytes), Exit::Code(0)) => Attempt::Done(understand(&bytes, order)),
+        (_, exit @ Exit::Signal(_)) => Attempt::Killed(exit),
+        (_, exit) => Attempt::Done(Err(format!(
+            "{}: the fetch role ended with {exit}",
+            order.spoken()
+        ))),
+    })
+}
+
+/// Everything the role writes, up to end of file.
+fn read_until(reader: OwnedFd, most: usize, until: Instant) -> io::Result<Vec<u8>> {
+    let mut file = std::fs::File::from(reader);
+    let (mut bytes, mut part) = (Vec::new(), [0u8; 8192]);
+    loop {
+        let [ready] = poll::wait([(file.as_fd(), poll::For::Reading)], Some(until))?;
+        if !ready.any() || bytes.len() > most {
+            return Err(io::Error::from(io::ErrorKind::TimedOut));
+        }
+        match file.read(&mut part)? {
+            0 => return Ok(bytes),
+            count => bytes.extend_from_slice(&part[..count]),
+        }
+    }
+}
+
+fn end(child: &mut Child, by_force: bool) -> io::Result<Exit> {
+    if by_force {
+        child.signal(Signal::SIGKILL);
+    }
+    child.wait()
+}
+
+fn understand(bytes: &[u8], order: &Order) -> Result<Answer, String> {
+    let garbled = || format!("{}: the fetch role gave no whole answer", order.spoken());
+    let end = bytes.iter().position(|byte| *byte == b'\n').ok_or_else(garbled)?;
+    match serde_json::from_slice(&bytes[..end]).map_err(|_| garbled())? {
+        Report::Answered {
+            status,
+            headers,
+            length,
+        } if bytes.len() - end - 1 == length => Ok(Answer {
+            status,
+            headers,
+            body: bytes[end + 1..].to_vec(),
+        }),
+        Report::Answered { .. } => Err(garbled()),
+        Report::Failed { why } => Err(format!("{}: {why}", order.spoken())),
+    }
+}
+
+fn null() -> io::Result<OwnedFd> {
+    Ok(std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/null")?
+        .into())
+}

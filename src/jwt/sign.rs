@@ -1,0 +1,190 @@
+//! A token of our own: how a GitHub App shows that it is itself.
+//!
+//! The other modules of this folder judge tokens; this one makes the one that we send. The key comes as the bytes of a
+//! PEM file and is forgotten when the token is made. GitHub takes RS256 alone, and no token that lives longer than ten
+//! minutes (docs.github.com, "Generating a JSON Web Token (JWT) for a GitHub App").
+
+use std::fmt;
+
+use ring::rand::SystemRandom;
+use ring::rsa::KeyPair;
+use ring::signature::RSA_PKCS1_SHA256;
+use rustls::pki_types::PrivateKeyDer;
+use serde_json::json;
+
+use crate::jwt::{base64url, pem};
+use crate::secret::Secret;
+
+/// Seconds by which `iat` lies in the past: a clock that is a little fast must not make a token of the future.
+const BACKDATED: u64 = 60;
+
+/// Seconds from now to `exp`. With [`BACKDATED`] this is GitHub's ten minutes, so a clock that is slow may not be either.
+const LIFETIME: u64 = 540;
+
+/// Why a file is not the key of an app. Quotes nothing of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyFault {
+    /// Nothing in it is a private key.
+    Missing,
+    /// It opens with a password alone.
+    Encrypted,
+    /// It is a key of another kind.
+    NotRsa,
+    /// Below 2048 bits.
+    TooShort,
+    /// It is torn, or no key at all.
+    Broken,
+}
+
+impl fmt::Display for KeyFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            KeyFault::Missing => {
+                "there is no private key in it; it must be the PEM file that GitHub gave for the app"
+            }
+            KeyFault::Encrypted => {
+                "the key in it is encrypted, and nobody here can type a password; decrypt it"
+            }
+            KeyFault::NotRsa => "the key in it is no RSA key; apps of GitHub have RSA keys",
+            KeyFault::TooShort => "the key in it is too short; apps of GitHub have RSA keys of 2048 bits",
+            KeyFault::Broken => "the key in it is broken; make a new one in the app's settings",
+        })
+    }
+}
+
+/// The token of the app `id` at `now`, seconds since 1970: RS256 over `iat`, `exp` and `iss`.
+///
+/// # Errors
+/// What is wrong with the key in `pem`: PKCS#1 (`RSA PRIVATE KEY`, as GitHub writes it) or PKCS#8 (`PRIVATE KEY`).
+pub fn app_token(pem: &[u8], id: &str, now: u64) -> Result<Secret, KeyFault> {
+    let key = key(pem)?;
+    let header = json!({ "alg": "RS256", "typ": "JWT" });
+    let claims =
+        json!({ "iat": now.saturating_sub(BACKDATED), "exp": now.saturating_add(LIFETIME), "iss": id });
+    let part = |value: serde_json::Value| base64url::encode(value.to_string().as_bytes());
+    let text = format!("{}.{}", part(header), part(claims));
+    let mut signature = vec![0; key.public().modulus_len()];
+    key.sign(
+        &RSA_PKCS1_SHA256,
+        &SystemRandom::new(),
+        text.as_bytes(),
+        &mut signature,
+    )
+    .map_err(|_| KeyFault::Broken)?;
+    Ok(Secret::new(format!("{text}.{}", base64url::encode(&signature))))
+}
+
+/// Whether `pem` holds a key that [`app_token`] can use.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check(pem: &[u8]) -> Result<(), KeyFault> {
+    key(pem).map(drop)
+}
+
+fn key(pem: &[u8]) -> Result<KeyPair, KeyFault> {
+    // Before it is taken apart: the header of an encrypted PKCS#1 key is no base64.
+    if pem::is_encrypted(pem) {
+        return Err(KeyFault::Encrypted);
+    }
+    let found = pem::private_key(pem).map_err(|_| KeyFault::Broken)?;
+    let made = match found.ok_or(KeyFault::Missing)? {
+        PrivateKeyDer::Pkcs1(der) => KeyPair::from_der(der.secret_pkcs1_der()),
+        PrivateKeyDer::Pkcs8(der) => KeyPair::from_pkcs8(der.secret_pkcs8_der()),
+        _ => return Err(KeyFault::NotRsa),
+    };
+    made.map_err(|rejected| match rejected.to_string().as_str() {
+        "TooSmall" => KeyFault::TooShort,
+        "WrongAlgorithm" => KeyFault::NotRsa,
+        _ => KeyFault::Broken,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jwt::mint::{Key, openssl_rsa};
+    use std::process::Command;
+
+    const NOW: u64 = 1_800_000_000;
+
+    /// What openssl makes of `input`.
+    fn openssl(arguments: &str, input: &str) -> String {
+        use std::io::Write;
+        use std::process::Stdio;
+        let mut child = Command::new("openssl")
+            .args(arguments.split(' '))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "openssl {arguments}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The claims of `token`, which must hold under the key in `pkcs8`.
+    fn claims(token: &Secret, pkcs8: &str) -> serde_json::Value {
+        let parts: Vec<&str> = token.expose().split('.').collect();
+        let header = base64url::decode(parts[0].as_bytes()).unwrap();
+        assert_eq!(header, br#"{"alg":"RS256","typ":"JWT"}"#);
+        // PKCS#1 v1.5 has no randomness: the same key over the same text is the same signature.
+        assert_eq!(
+            token.expose(),
+            Key::from_pem(pkcs8).sign_input(&format!("{}.{}", parts[0], parts[1]))
+        );
+        serde_json::from_slice(&base64url::decode(parts[1].as_bytes()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn both_forms_of_a_key_sign_and_the_times_are_githubs() {
+        let pkcs8 = openssl_rsa(2048);
+        let pkcs1 = openssl("rsa -traditional", &pkcs8);
+        assert!(pkcs8.contains("BEGIN PRIVATE KEY") && pkcs1.contains("BEGIN RSA PRIVATE KEY"));
+        for pem in [&pkcs8, &pkcs1] {
+            let token = app_token(pem.as_bytes(), "Iv1.abc", NOW).unwrap();
+            let expected = json!({ "iat": NOW - 60, "exp": NOW + 540, "iss": "Iv1.abc" });
+            assert_eq!(claims(&token, &pkcs8), expected);
+            assert!(check(pem.as_bytes()).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_key_of_an_app_is_told_by_its_kind() {
+        let rsa = openssl_rsa(2048);
+        let sec1 = openssl("ecparam -name prime256v1 -genkey -noout", "");
+        let certificate = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+        let torn: String = rsa.lines().take(8).map(|line| format!("{line}\n")).collect();
+        let nonsense = "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n";
+        let not_base64 = "-----BEGIN PRIVATE KEY-----\n!!!\n-----END PRIVATE KEY-----\n";
+        for (pem, fault) in [
+            (String::new(), KeyFault::Missing),
+            ("hunter2".into(), KeyFault::Missing),
+            (certificate.into(), KeyFault::Missing),
+            (sec1.clone(), KeyFault::NotRsa),
+            (openssl("pkcs8 -topk8 -nocrypt", &sec1), KeyFault::NotRsa),
+            (openssl("genpkey -algorithm ed25519", ""), KeyFault::NotRsa),
+            (openssl("pkcs8 -topk8 -passout pass:x", &rsa), KeyFault::Encrypted),
+            (
+                openssl("rsa -traditional -aes128 -passout pass:x", &rsa),
+                KeyFault::Encrypted,
+            ),
+            (openssl_rsa(1024), KeyFault::TooShort),
+            (torn, KeyFault::Broken),
+            (nonsense.into(), KeyFault::Broken),
+            (not_base64.into(), KeyFault::Broken),
+        ] {
+            assert_eq!(app_token(pem.as_bytes(), "1", NOW), Err(fault), "{pem}");
+        }
+    }
+
+    #[test]
+    fn a_clock_of_1970_or_of_the_far_future_does_not_stop_us() {
+        let pem = openssl_rsa(2048);
+        for now in [0, u64::MAX] {
+            assert!(app_token(pem.as_bytes(), "1", now).is_ok());
+        }
+    }
+}
