@@ -273,5 +273,11 @@ fn remove_repository(place: &Path) -> Result<(), Failure> {
 }
 
 #[cfg(test)]
+#[path = "checkout_bench_tests.rs"]
+mod bench;
+#[cfg(test)]
+#[path = "checkout_hostile_tests.rs"]
+mod hostile;
+#[cfg(test)]
 #[path = "checkout_tests.rs"]
 mod tests;
