@@ -3,6 +3,8 @@
 //! The parser in [`super::args`] knows no option that is not here, and the help prints all that is, so neither can leave
 //! one out.
 
+use super::commands_terraform::{DRIFT, TF_APPLY, TF_PLAN};
+
 /// What a command is called and takes.
 #[derive(Clone, Copy, Debug)]
 pub struct Spec {
@@ -98,19 +100,13 @@ const DRY_RUN: Opt = flag(
     None,
     "make every check that changes nothing, and stop",
 );
-const JSON: Opt = flag("--json", None, "print JSON, also on a terminal");
+pub(super) const JSON: Opt = flag("--json", None, "print JSON, also on a terminal");
 const RUN: Option<Operand> = Some(Operand {
     name: "RUN",
     need: Need::Required,
 });
 
-const COMMIT: Opt = Opt {
-    need: Need::Required,
-    ..valued("--sha", "SHA", "the commit: 40 lower-case hex digits")
-};
-const MODULE: Opt = valued("--module", "NAME", "one of DEPLOYER_TF_MODULES");
-
-const fn flag(long: &'static str, short: Option<&'static str>, meaning: &'static str) -> Opt {
+pub(super) const fn flag(long: &'static str, short: Option<&'static str>, meaning: &'static str) -> Opt {
     Opt {
         long,
         short,
@@ -120,7 +116,7 @@ const fn flag(long: &'static str, short: Option<&'static str>, meaning: &'static
     }
 }
 
-const fn valued(long: &'static str, value: &'static str, meaning: &'static str) -> Opt {
+pub(super) const fn valued(long: &'static str, value: &'static str, meaning: &'static str) -> Opt {
     Opt {
         long,
         short: None,
@@ -247,49 +243,9 @@ pub const COMMANDS: &[Spec] = &[
                 --force ends it: terraform may not know then of what it made, and its state\n\
                 may stay locked.",
     },
-    Spec {
-        verb: Verb::TfPlan,
-        name: "tf-plan",
-        operand: None,
-        options: &[COMMIT, MODULE, JSON],
-        summary: "plan a commit with terraform from this host",
-        about: "Starts the same run as a request to /tf-plan and shows the same lines. It\n\
-                changes nothing; the last line has the digest of the plan.",
-    },
-    Spec {
-        verb: Verb::TfApply,
-        name: "tf-apply",
-        operand: None,
-        options: &[
-            COMMIT,
-            MODULE,
-            valued(
-                "--plan-digest",
-                "DIGEST",
-                "stop if the plan is another one by now",
-            ),
-            flag("--allow-destroy", None, "even beyond DEPLOYER_TF_DESTROY_LIMIT"),
-            JSON,
-        ],
-        summary: "apply a commit with terraform from this host",
-        about: "Starts the same run as a request to /tf-apply and shows the same lines: a plan,\n\
-                and that very plan applied. The commit must be on DEPLOYER_TF_APPLY_REF. When\n\
-                this command is ended, the run goes on; `cancel` ends it.",
-    },
-    Spec {
-        verb: Verb::Drift,
-        name: "drift",
-        operand: None,
-        options: &[
-            MODULE,
-            valued("--sha", "SHA", "the commit (default: DEPLOYER_TF_APPLY_REF's)"),
-            JSON,
-        ],
-        summary: "ask terraform what has drifted from its state",
-        about: "Compares what is there with terraform's state, and changes nothing; for a timer.\n\
-                The exit status is that of the run; whether anything has drifted is in its last\n\
-                line.",
-    },
+    TF_PLAN,
+    TF_APPLY,
+    DRIFT,
     simple(
         Verb::Pin,
         "pin",

@@ -9,6 +9,7 @@ mod cancel;
 mod check;
 mod check_token;
 pub mod commands;
+mod commands_terraform;
 mod deploy;
 mod follow;
 mod given;

@@ -58,7 +58,24 @@ impl Config {
                 probing.as_secs()
             )
         });
-        keys.into_iter().chain(open).chain(shared).chain(short)
+        keys.into_iter()
+            .chain(open)
+            .chain(shared)
+            .chain(short)
+            .chain(self.another_repository())
+    }
+}
+
+impl Config {
+    /// The default of the repository that terraform is fetched from is one of ours; with other pins it was forgotten.
+    fn another_repository(&self) -> Option<String> {
+        let url = &self.terraform.as_ref()?.repo_url;
+        let endpoint = self.endpoint_named(Job::TfApply.name())?;
+        let fetched = url.strip_prefix("https://github.com/")?.trim_end_matches(".git");
+        let pinned = values(endpoint, "repository").next()?;
+        (!fetched.eq_ignore_ascii_case(pinned)).then(|| {
+            format!("DEPLOYER_TF_APPLY_REPO_URL is {url}, but tokens are those of {pinned}, whose commits it will not have")
+        })
     }
 }
 
@@ -306,6 +323,21 @@ mod tests {
             ("DEPLOYER_TF_PLAN_CLAIMS", "repository_id=1,repository_owner_id=2"),
         ];
         assert_eq!(advice(&[&base[..], &tight].concat()), [""; 0]);
+        let github = |url: &'static str| {
+            let app = [
+                ("DEPLOYER_TF_APPLY_GH_APP_ID", "1"),
+                ("DEPLOYER_TF_APPLY_GH_APP_INSTALLATION_ID", "2"),
+                ("DEPLOYER_TF_APPLY_GH_APP_PEM_PATH", "/app.pem"),
+                ("DEPLOYER_TF_APPLY_REPO_URL", url),
+            ];
+            advice(&[&base[..], &tight, &app].concat())
+        };
+        assert_eq!(github("https://github.com/Acme/infra.git"), [""; 0]);
+        let forgotten = github("");
+        assert!(
+            forgotten.len() == 1 && forgotten[0].contains("engram-infra"),
+            "{forgotten:?}"
+        );
     }
 
     #[test]
