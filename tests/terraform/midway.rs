@@ -118,6 +118,7 @@ impl Midway {
         let mut call = site.start_apply(json!({"sha": sha}));
         let id = run_id(&mut call);
         wait_until("the slow thing is being made", SOON, || {
+            assert_still_runs(&mut call);
             provider.has_noted("create-begin slow")
         });
         let terraform = site.terraform_at_work(" apply ");
@@ -139,8 +140,11 @@ impl Midway {
         let session = warm_session(&site);
         let mut call = site.start_plan(json!({"sha": sha}));
         let id = run_id(&mut call);
+        wait_until("the state is locked", SOON, || {
+            assert_still_runs(&mut call);
+            site.lock().is_some()
+        });
         let terraform = site.terraform_at_work(" plan ");
-        wait_until("the state is locked", SOON, || site.lock().is_some());
         Midway {
             site,
             provider: None,
@@ -185,6 +189,14 @@ impl Midway {
             }
         }
     }
+}
+
+/// Fails when the run has ended before its middle.
+#[track_caller]
+fn assert_still_runs(call: &mut Call) {
+    let answer = call.so_far();
+    let last = answer.lines.last().map(|(_, line)| line.as_str());
+    assert!(last.is_none_or(|line| line.contains("\"phase\"")), "{answer:#?}");
 }
 
 /// The session that the next connection gets.
