@@ -5,6 +5,7 @@ mod basics;
 mod canary;
 mod commits;
 mod inits;
+mod midway;
 mod modules;
 mod plan_digest;
 mod queue;

@@ -4,13 +4,14 @@ use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
 use crate::support::folder::Folder;
 use crate::support::process::{output_of, run, text};
 use crate::support::terraform::bucket::{Bucket, resources};
+use crate::support::terraform::notes::Notes;
 use crate::support::terraform::provider::SlowProvider;
 use crate::support::terraform::repository::Repository;
 use crate::support::terraform::site::KEY;
@@ -156,4 +157,62 @@ fn a_repository_gives_any_commit_by_its_id_also_one_that_is_not_merged() {
     assert!(git(&["checkout", "-q", &proposed]));
     assert!(folder.join("deep/er.tf").exists());
     assert_ne!(repository.merge(), proposed);
+}
+
+/// What `terraform plan` prints of a configuration with its state in a file.
+#[track_caller]
+fn planned(body: &str) -> String {
+    let folder = Folder::new("pieces");
+    folder.write("main.tf", hcl::local_backend(&folder.join("state")) + body);
+    run(&mut by_hand(folder.path(), &["init", "-input=false"]));
+    run(&mut by_hand(
+        folder.path(),
+        &["plan", "-input=false", "-no-color"],
+    ))
+}
+
+#[test]
+fn the_pieces_of_configurations_are_what_terraform_takes() {
+    let all = hcl::chain(&["a", "b"])
+        + &hcl::thing("c", "input")
+        + &hcl::making("d", "echo \"$HOME\" 'two words' \\", "a")
+        + &hcl::output("shown", "a value")
+        + &hcl::sensitive("hidden", "another value");
+    let said = planned(&all);
+    assert!(
+        said.contains("Plan: 4 to add, 0 to change, 0 to destroy."),
+        "{said}"
+    );
+    assert!(
+        said.contains("a value") && !said.contains("another value"),
+        "{said}"
+    );
+    let said = planned(&hcl::lines(3000));
+    assert_eq!(said.lines().filter(|line| line.contains("\"line ")).count(), 3000);
+    let began = Instant::now();
+    planned(&hcl::waiting(&hcl::sleeper(), 2));
+    assert!(began.elapsed() >= Duration::from_secs(2));
+}
+
+#[test]
+fn what_tools_are_given_is_noted_before_they_work() {
+    let notes = Notes::new();
+    let output = std::process::Command::new(notes.git())
+        .args(["--version", "two words"])
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("CANARY", "yes")
+        .output();
+    let said = text(&output.expect("git").stdout);
+    assert!(said.starts_with("git version"), "{said}");
+    let noted = notes.of("git");
+    assert_eq!(noted.len(), 1, "{noted:?}");
+    for line in [
+        "argument --version\n",
+        "argument two words\n",
+        "variable CANARY=yes\n",
+    ] {
+        assert!(noted[0].contains(line), "{noted:?}");
+    }
+    assert_eq!(notes.of("terraform"), Vec::<String>::new());
 }

@@ -1,6 +1,7 @@
 //! Which processes are at work for a run, found by what they were given and never by a name alone.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::sys::signal::{Signal, kill};
@@ -10,7 +11,9 @@ use serde_json::Value;
 /// The processes of terraform whose data lies below `workdir`, with their arguments: terraform alone, not its providers.
 pub fn terraforms(workdir: &Path) -> Vec<(i32, String)> {
     let given = format!("TF_DATA_DIR={}/", workdir.display());
-    let named = crate::support::terraform::program();
+    let file_of = |facts: &fs::Metadata| (facts.dev(), facts.ino());
+    let program = crate::support::terraform::program();
+    let named = file_of(&fs::metadata(program).expect("terraform"));
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").expect("/proc").flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
@@ -18,8 +21,8 @@ pub fn terraforms(workdir: &Path) -> Vec<(i32, String)> {
         };
         let read = |name: &str| fs::read(entry.path().join(name)).unwrap_or_default();
         let environment = String::from_utf8_lossy(&read("environ")).into_owned();
-        // A wrapper that records what it is given becomes terraform, so the program itself is asked for.
-        let is_terraform = fs::read_link(entry.path().join("exe")).is_ok_and(|exe| exe == named);
+        // The file itself and not its name: behind walls it may have another one.
+        let is_terraform = fs::metadata(entry.path().join("exe")).is_ok_and(|exe| file_of(&exe) == named);
         if is_terraform
             && environment
                 .split('\0')

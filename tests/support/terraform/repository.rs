@@ -15,12 +15,13 @@ pub struct Repository {
 }
 
 impl Repository {
-    /// Without a commit.
+    /// With one commit and nothing in it.
     pub fn new() -> Repository {
         let repository = Repository {
             folder: Folder::new("repository"),
         };
         repository.git(&["init", "-q", "--template=", "-b", "main"]);
+        repository.commit(&[]);
         repository
     }
 

@@ -201,7 +201,8 @@ impl Site {
         });
     }
 
-    /// Every file beneath the folders where tools work, whoever left it.
+    /// Every file beneath the folders where tools work, whoever left it, but for terraform's own settings: they hold no
+    /// secret, and every run has the same.
     pub fn left_behind(&self) -> Vec<PathBuf> {
         let mut folders = ["DEPLOYER_TF_APPLY_WORKDIR", "DEPLOYER_TF_PLAN_WORKDIR"]
             .map(|name| PathBuf::from(self.deployer.setting(name)))
@@ -213,6 +214,7 @@ impl Site {
                 if is_folder { &mut folders } else { &mut files }.push(entry.path());
             }
         }
+        files.retain(|path| !path.ends_with("terraform.rc"));
         files
     }
 }
