@@ -135,3 +135,27 @@ fn the_first_line_names_the_run_and_the_last_one_is_the_status() {
     );
     assert_eq!(answer.outcome(), watched.deployer.status().unwrap());
 }
+
+#[test]
+fn many_lines_that_come_at_once_reach_the_caller_each_once_and_in_order() {
+    let issuer = Issuer::start();
+    let mut setup = Setup::new(&issuer);
+    setup.command_script("seq -f 'line %.0f of many' 20000");
+    let deployer = setup.start();
+    let token = issuer.mint(AUDIENCE);
+    let answer = deployer
+        .client()
+        .start_post("/deploy", &token, r#"{"version":"1.0.0"}"#)
+        .finish();
+    answer.assert_ok();
+    let messages: Vec<String> = answer
+        .events()
+        .iter()
+        .filter_map(|event| event["message"].as_str().map(str::to_owned))
+        .filter(|message| message.ends_with(" of many"))
+        .collect();
+    let expected: Vec<String> = (1..=20_000)
+        .map(|number| format!("line {number} of many"))
+        .collect();
+    assert!(messages == expected, "{} lines came", messages.len());
+}
