@@ -1,10 +1,12 @@
 //! Asking a run to end: a signal to the process that its ticket names, if that is still the one.
 
 use std::fmt;
+use std::time::{Duration, Instant};
 
 use crate::config::Places;
-use crate::os::process;
+use crate::limits::RETRY;
 use crate::os::signal::Signal;
+use crate::os::{poll, process};
 use crate::run::{RunId, ticket};
 
 /// Why a run could not be asked.
@@ -46,12 +48,28 @@ impl Urgency {
     }
 }
 
+/// A run that has just been started writes itself down within milliseconds.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Asks the run to end. What that means depends on where it is: a waiting run ends; one that has changed nothing stops;
-/// any other finishes its step first, unless it is forced. This does not wait for it.
+/// any other finishes its step first, unless it is forced. This waits a moment for a run that is just starting, and for
+/// nothing that it does.
 ///
 /// # Errors
 /// [`CancelError`].
 pub fn cancel(places: &Places, id: &RunId, urgency: Urgency) -> Result<(), CancelError> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match ask(places, id, urgency) {
+            Err(CancelError::JustStarting) if Instant::now() < until => {
+                poll::wait([], Some(Instant::now() + RETRY)).map_err(CancelError::Failed)?;
+            }
+            other => return other,
+        }
+    }
+}
+
+fn ask(places: &Places, id: &RunId, urgency: Urgency) -> Result<(), CancelError> {
     let seen = ticket::of(places, id)
         .map_err(CancelError::Failed)?
         .ok_or(CancelError::NotAtWork)?;
@@ -82,12 +100,12 @@ mod tests {
         let scratch = Scratch::new("cancel");
         let id = RunId::new(SystemTime::now()).unwrap();
         assert!(matches!(
-            cancel(&scratch.0, &id, Urgency::Gentle),
+            ask(&scratch.0, &id, Urgency::Gentle),
             Err(CancelError::NotAtWork)
         ));
         let ticket = Ticket::make(&scratch.0, &id).unwrap();
         assert!(matches!(
-            cancel(&scratch.0, &id, Urgency::Gentle),
+            ask(&scratch.0, &id, Urgency::Gentle),
             Err(CancelError::JustStarting)
         ));
         // Our own process id with another's start time: were it signalled, this test would end here.
@@ -98,12 +116,12 @@ mod tests {
         );
         std::fs::write(path, line).unwrap();
         assert!(matches!(
-            cancel(&scratch.0, &id, Urgency::Gentle),
+            ask(&scratch.0, &id, Urgency::Gentle),
             Err(CancelError::NotAtWork)
         ));
         drop(ticket);
         assert!(matches!(
-            cancel(&scratch.0, &id, Urgency::Gentle),
+            ask(&scratch.0, &id, Urgency::Gentle),
             Err(CancelError::NotAtWork)
         ));
     }

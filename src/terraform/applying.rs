@@ -43,7 +43,7 @@ impl Terraform<'_> {
         failpoint!("applied");
         match ended.exit {
             Exit::Code(0) => Ok(()),
-            exit @ Exit::Signal(_) => Err(Failure::Failed(format!(
+            exit if planning::by_signal(exit).is_some() => Err(Failure::Failed(format!(
                 "terraform apply was {exit}: what it was doing may be missing from its state, and the state may be locked \
                  still (terraform says so, and how to free it); {LOOK}"
             ))),

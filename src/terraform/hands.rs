@@ -125,7 +125,11 @@ impl Hands<'_> {
         let programs = programs.map(|program| find_program(program, path));
         let given = [&self.terraform.cli_config, &self.terraform.plugin_cache];
         let read = programs.iter().chain(given).flatten().map(PathBuf::as_path);
-        let read = read.chain(self.docker_socket()).map(Show::reading);
+        let repository = self.terraform.repo_url.strip_prefix("file://").map(Path::new);
+        let read = read
+            .chain(self.docker_socket())
+            .chain(repository)
+            .map(Show::reading);
         let ours = Show {
             real: self.work.real_settings(),
             at: self.work.seen_settings(),

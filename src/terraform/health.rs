@@ -29,9 +29,16 @@ impl Terraform<'_> {
 
     fn wait_for(&self, stage: &mut Stage, url: &str) -> Result<(), Failure> {
         let (start, longest) = (Instant::now(), self.config.deploy.health.max_wait);
-        let mut pause = FIRST_PROBE_PAUSE;
+        let (mut pause, mut said) = (FIRST_PROBE_PAUSE, String::new());
         loop {
             let answer = self.probe(url)?;
+            if answer != said && answer != "200" {
+                stage.say(
+                    Phase::Health,
+                    &format!("waiting for {url}: last answer: {answer}"),
+                );
+                said.clone_from(&answer);
+            }
             if answer == "200" {
                 stage.say(Phase::Health, &format!("{url} answers 200"));
                 return Ok(());

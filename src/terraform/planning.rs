@@ -7,6 +7,7 @@ use std::fs::{self, File};
 
 use crate::config::{Job, RequireDigest};
 use crate::event::Phase;
+use crate::jail;
 use crate::os::child::Exit;
 use crate::os::files::optional;
 use crate::run::tool::Ended;
@@ -145,10 +146,23 @@ impl Terraform<'_> {
         if let Fault::Locked(lock) = fault {
             self.outcome(stage, "lock", lock.value());
         }
-        Failure::Failed(match exit {
-            Exit::Code(1) => format!("terraform {command} failed: {fault}"),
-            exit => format!("terraform {command} ended with {exit}: {fault}"),
+        Failure::Failed(match (exit, by_signal(exit)) {
+            (_, Some(number)) => format!(
+                "terraform {command} was killed by signal {number}; if its state is locked still, the next run says by whom, \
+                 and how to free it"
+            ),
+            (Exit::Code(1), None) => format!("terraform {command} failed: {fault}"),
+            (Exit::Code(code), None) if code == i32::from(jail::FAILED) => fault.to_string(),
+            (exit, None) => format!("terraform {command} ended with {exit}: {fault}"),
         })
+    }
+}
+
+/// The signal that ended a tool: within walls its status is a shell's, 128 and the signal.
+pub(super) fn by_signal(exit: Exit) -> Option<i32> {
+    match exit {
+        Exit::Signal(number) => Some(number),
+        Exit::Code(code) => (code > 128).then_some(code - 128),
     }
 }
 

@@ -28,7 +28,7 @@ fn a_work_folder_is_its_users_alone_and_new_each_time() {
     fs::write(&left, "").unwrap();
     symlink(&top, work.real().join("link")).unwrap();
     chown(&left, Some(OWNER.uid), None).unwrap();
-    fs::set_permissions(Work::home(work.real()), Permissions::from_mode(0o0)).unwrap();
+    fs::set_permissions(Work::home(work.real()), Permissions::from_mode(0o000)).unwrap();
     work.make(Some(OWNER), Kind::Plan).unwrap();
     let folders = [Work::data, Work::home].map(|of| of(work.real()));
     for folder in folders.iter().chain([&work.real]) {

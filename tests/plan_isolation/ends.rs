@@ -1,10 +1,12 @@
 //! How a tool in a cell ends, and that everything ends with it.
 
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 
 use crate::plan_isolation::cell::{Scene, USER, lives, processes_with, run, shell, start};
+use crate::support::roles::Role;
 use crate::support::wait_until;
 
 /// A number of seconds that is nobody else's.
@@ -68,10 +70,11 @@ fn a_kill_of_the_keeper_or_of_the_group_is_the_end_of_all() {
             true => plan.signal_group(Signal::SIGKILL),
             false => plan.signal(Signal::SIGKILL),
         }
-        assert_eq!(plan.end().code, 137);
+        // Before its output is read to the end: what lives holds that open.
         wait_until("everything within is gone", Duration::from_secs(5), || {
             !lives(&nap)
         });
+        assert_eq!(plan.end().code, 137);
     }
 }
 
@@ -114,4 +117,40 @@ fn an_apply_is_the_process_that_was_started() {
     apply.signal(Signal::SIGINT);
     let ended = apply.end();
     assert_eq!((ended.code, ended.said.as_str()), (5, "INT\n"));
+}
+
+#[test]
+fn the_first_process_within_has_no_more_than_the_tool_and_is_closed_to_it() {
+    let scene = Scene::new();
+    let nap = nap();
+    let mut order = scene.plan(&format!("echo up; exec sleep {nap}"));
+    order
+        .environment
+        .push(("WORD".into(), "of the tool alone".into()));
+    let mut plan = start(&order);
+    assert_eq!(plan.line(), "up");
+    wait_until("the nap", Duration::from_secs(5), || lives(&nap));
+    let tool = Role::read(processes_with(&nap)[0].as_raw()).unwrap();
+    let first = Role::read(tool.field("PPid").parse().unwrap()).unwrap();
+    assert_eq!(
+        first.field("PPid"),
+        plan.pid().to_string(),
+        "the keeper is its parent"
+    );
+    assert!(first.field("NSpid").ends_with("\t1") && tool.field("NSpid").ends_with("\t2"));
+    for one in [&first, &tool] {
+        assert_eq!(one.field("Uid"), [USER.to_string().as_str(); 4].join("\t"));
+        for set in ["CapPrm", "CapEff", "CapInh", "CapAmb"] {
+            assert_eq!(one.field(set), "0000000000000000");
+        }
+        assert_eq!(one.field("NoNewPrivs"), "1");
+        assert_eq!(one.field("Groups"), "");
+    }
+    // Not dumpable: its files in /proc are root's. Its environment is empty besides.
+    assert_eq!(std::fs::metadata(first.place("environ")).unwrap().uid(), 0);
+    assert_eq!(std::fs::read(first.place("environ")).unwrap(), b"");
+    // Its lifeline, its output, and what it hears of ended children.
+    assert_eq!(first.descriptors().len(), 4, "{:?}", first.descriptors());
+    plan.signal(Signal::SIGTERM);
+    assert_eq!(plan.end().code, 143);
 }
