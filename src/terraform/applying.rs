@@ -1,7 +1,6 @@
 //! `terraform apply` of the plan that was just made: never cut in its middle, never tried again.
 
 use crate::event::Phase;
-use crate::failpoint;
 use crate::os::child::Exit;
 use crate::run::{Ending, Failure, Stage};
 
@@ -38,9 +37,7 @@ impl Terraform<'_> {
             Work::plan_file(self.hands.work.seen()).display().to_string(),
         ];
         let tool = self.tool(arguments, Ending::Interrupt);
-        failpoint!("before-apply");
         let ended = planning::ended(stage.tool(&tool, &mut |line| Some(line.to_owned()))?)?;
-        failpoint!("applied");
         match ended.exit {
             Exit::Code(0) => Ok(()),
             exit if planning::by_signal(exit).is_some() => Err(Failure::Failed(format!(
