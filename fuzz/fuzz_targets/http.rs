@@ -149,7 +149,12 @@ fn plainly(head: &Head) -> Head {
         Version::Http11 => "HTTP/1.1\r\nHost: h",
     };
     let mark = if head.query.is_empty() { "" } else { "?" };
-    let mut text = format!("{} {}{mark}{} {version}\r\n", head.method.as_str(), head.path, head.query);
+    let mut text = format!(
+        "{} {}{mark}{} {version}\r\n",
+        head.method.as_str(),
+        head.path,
+        head.query
+    );
     match head.framing {
         Framing::Empty => text += "Content-Length: 0\r\n",
         Framing::Length(length) => text += &format!("Content-Length: {length}\r\n"),
