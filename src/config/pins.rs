@@ -5,8 +5,8 @@
 //! that name the project and the branch (or the workflow on a branch).
 
 use super::reader::Reader;
-use super::{Endpoint, Expected, Pin};
-use crate::limits::{MAX_LIST, MAX_PIN};
+use super::{Endpoint, Expected, Pin, value};
+use crate::limits::MAX_PIN;
 
 /// `iss` of github.com; an enterprise may have a path after it.
 pub(super) const GITHUB: &str = "https://token.actions.githubusercontent.com";
@@ -168,7 +168,7 @@ pub(super) fn can_hold(reader: &mut Reader, name: &'static str, own: &[Pin], lis
 /// `name=value,name=value`; a repeated name adds to what it may be.
 pub(super) fn claims(text: &str) -> Result<Vec<Pin>, String> {
     let mut pins: Vec<Pin> = Vec::new();
-    for entry in exact_entries(text)? {
+    for entry in value::entries(text, "values")? {
         let (name, value) = entry.split_once('=').ok_or_else(|| {
             format!("NAME=VALUE,NAME=VALUE (`{entry}` has no `=`; to allow several values repeat the name)")
         })?;
@@ -211,19 +211,7 @@ pub(super) fn exact(text: &str) -> Result<String, String> {
 
 /// Exact values, separated by commas.
 pub(super) fn exact_list(text: &str) -> Result<Vec<String>, String> {
-    exact_entries(text)?.into_iter().map(exact).collect()
-}
-
-fn exact_entries(text: &str) -> Result<Vec<&str>, String> {
-    let entries: Vec<&str> = text
-        .split(',')
-        .map(str::trim)
-        .filter(|entry| !entry.is_empty())
-        .collect();
-    if entries.is_empty() || entries.len() > MAX_LIST {
-        return Err(format!("1 to {MAX_LIST} values, separated by commas"));
-    }
-    Ok(entries)
+    value::entries(text, "values")?.into_iter().map(exact).collect()
 }
 
 /// `OWNER/NAME`, in the letters that GitHub allows.

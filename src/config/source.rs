@@ -6,7 +6,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::limits::MAX_LIST;
+use super::value;
 
 /// A range of addresses of one family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,18 +85,9 @@ impl Sources {
         Sources(Rule::Everyone)
     }
 
-    /// Reads a comma-separated list with at least one entry and at most [`MAX_LIST`]; the error names every bad entry.
+    /// Reads a comma-separated list with at least one entry and at most [`crate::limits::MAX_LIST`]; the error names every bad entry.
     pub fn parse(text: &str) -> Result<Sources, String> {
-        let entries: Vec<&str> = text
-            .split(',')
-            .map(str::trim)
-            .filter(|entry| !entry.is_empty())
-            .collect();
-        if entries.is_empty() || entries.len() > MAX_LIST {
-            return Err(format!(
-                "1 to {MAX_LIST} addresses or CIDR ranges, separated by commas"
-            ));
-        }
+        let entries = value::entries(text, "addresses or CIDR ranges")?;
         let (good, bad): (Vec<_>, Vec<_>) = entries.into_iter().map(Cidr::parse).partition(Result::is_ok);
         if !bad.is_empty() {
             let bad: Vec<String> = bad.into_iter().filter_map(Result::err).collect();
@@ -187,6 +178,7 @@ fn unmap(range: Cidr) -> Cidr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::MAX_LIST;
 
     fn sources(text: &str) -> Sources {
         Sources::parse(text).expect(text)

@@ -76,6 +76,24 @@ const fn plain(
     }
 }
 
+/// One that `run` alone acts on.
+pub(super) const fn of_run(name: &'static str, preset: Preset, meaning: &'static str) -> Variable {
+    plain(name, preset, &[Run], meaning)
+}
+
+/// One that `session` alone acts on.
+pub(super) const fn of_session(name: &'static str, preset: Preset, meaning: &'static str) -> Variable {
+    plain(name, preset, &[Session], meaning)
+}
+
+/// A secret, which is `run`'s.
+pub(super) const fn secret(name: &'static str, meaning: &'static str) -> Variable {
+    Variable {
+        visibility: Visibility::Secret,
+        ..of_run(name, Unset, meaning)
+    }
+}
+
 /// All variables, in the order of the documents.
 pub fn variables() -> impl Iterator<Item = &'static Variable> {
     VARIABLES.iter().chain(CHECKS).chain(TERRAFORM)

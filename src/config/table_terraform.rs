@@ -1,51 +1,21 @@
 //! The variables of the terraform endpoints. They are read where one of the five first ones is set, and else not at all.
 
-use super::table::Preset::{self, Follows, Text, Unset};
-use super::table::{Reads, Variable, Visibility};
-
-const fn tf(name: &'static str, preset: Preset, meaning: &'static str) -> Variable {
-    Variable {
-        name,
-        preset,
-        readers: &[Reads::Run],
-        meaning,
-        visibility: Visibility::Plain,
-    }
-}
-
-const fn pin(name: &'static str, preset: Preset, meaning: &'static str) -> Variable {
-    Variable {
-        name,
-        preset,
-        readers: &[Reads::Session],
-        meaning,
-        visibility: Visibility::Plain,
-    }
-}
-
-const fn secret(name: &'static str, meaning: &'static str) -> Variable {
-    Variable {
-        name,
-        preset: Preset::Unset,
-        readers: &[Reads::Run],
-        meaning,
-        visibility: Visibility::Secret,
-    }
-}
+use super::table::Preset::{Follows, Text, Unset};
+use super::table::{Reads, Variable, of_run, of_session, secret};
 
 /// See the module's head.
 pub(super) const TERRAFORM: &[Variable] = &[
-    pin(
+    of_session(
         "DEPLOYER_TF_APPLY_REPOSITORY",
         Unset,
         "the repository whose workflow may apply and plan, OWNER/NAME",
     ),
-    pin(
+    of_session(
         "DEPLOYER_TF_APPLY_WORKFLOW_REF",
         Unset,
         "the workflow that may apply, exactly",
     ),
-    tf(
+    of_run(
         "DEPLOYER_TF_APPLY_ROOT_DIR",
         Unset,
         "the folder in the repository where terraform runs",
@@ -58,93 +28,93 @@ pub(super) const TERRAFORM: &[Variable] = &[
         "DEPLOYER_TF_AWS_SECRET_ACCESS_KEY",
         "the key to terraform's state",
     ),
-    pin(
+    of_session(
         "DEPLOYER_TF_APPLY_REF",
         Text("refs/heads/main"),
         "the git reference that may apply, exactly",
     ),
-    pin(
+    of_session(
         "DEPLOYER_TF_APPLY_AUDIENCE",
         Text("engram-tf-apply"),
         "the `aud` of a token for /tf-apply, exactly",
     ),
-    pin(
+    of_session(
         "DEPLOYER_TF_APPLY_CLAIMS",
         Unset,
         "further claims that must hold for /tf-apply, NAME=VALUE,NAME=VALUE",
     ),
-    tf(
+    of_run(
         "DEPLOYER_TF_APPLY_REPO_URL",
         Text("https://github.com/engram-app/engram-infra.git"),
         "where the configuration is fetched from",
     ),
-    tf(
+    of_run(
         "DEPLOYER_TF_APPLY_WORKDIR",
         Text("/var/lib/engram-deployer/tf"),
         "where terraform works",
     ),
-    pin(
+    of_session(
         "DEPLOYER_TF_PLAN_AUDIENCE",
         Text("engram-tf-plan"),
         "the `aud` of a token for /tf-plan, exactly",
     ),
-    pin(
+    of_session(
         "DEPLOYER_TF_PLAN_SUBJECT",
         Follows("`repo:REPOSITORY:pull_request` of DEPLOYER_TF_APPLY_REPOSITORY"),
         "the `sub` of a token for /tf-plan, or a comma-separated list of such",
     ),
-    pin(
+    of_session(
         "DEPLOYER_TF_PLAN_WORKFLOW_REF_PREFIX",
         Follows("`REPOSITORY/.github/workflows/tf-plan.yml@` of DEPLOYER_TF_APPLY_REPOSITORY"),
         "the workflow that may plan, up to and with the `@`",
     ),
-    pin(
+    of_session(
         "DEPLOYER_TF_PLAN_CLAIMS",
         Unset,
         "further claims that must hold for /tf-plan, NAME=VALUE,NAME=VALUE",
     ),
-    tf(
+    of_run(
         "DEPLOYER_TF_APPLY_GH_APP_ID",
         Unset,
         "the GitHub App that may read the repository",
     ),
-    tf(
+    of_run(
         "DEPLOYER_TF_APPLY_GH_APP_INSTALLATION_ID",
         Unset,
         "its installation",
     ),
-    tf(
+    of_run(
         "DEPLOYER_TF_APPLY_GH_APP_PEM_PATH",
         Unset,
         "its private key, PEM: an absolute path",
     ),
-    tf(
+    of_run(
         "DEPLOYER_TF_BINARY_PATH",
         Text("terraform"),
         "the terraform program",
     ),
-    tf("DEPLOYER_TF_GIT_BINARY_PATH", Text("git"), "the git program"),
-    tf(
+    of_run("DEPLOYER_TF_GIT_BINARY_PATH", Text("git"), "the git program"),
+    of_run(
         "DEPLOYER_TF_AWS_REGION",
         Text("us-east-1"),
         "the region of terraform's state",
     ),
-    tf(
+    of_run(
         "DEPLOYER_TF_DOCKER_HOST",
         Text("unix:///var/run/docker.sock"),
         "the docker that an apply speaks to",
     ),
-    tf(
+    of_run(
         "DEPLOYER_TF_PLAN_WORKDIR",
         Text("/var/lib/engram-deployer-plan"),
         "where the files of a plan lie: an absolute path outside all other folders of ours",
     ),
-    tf(
+    of_run(
         "DEPLOYER_TF_PLAN_USER",
         Text("65523"),
         "whom a plan runs as: a user of its own, or a number that is uid and gid",
     ),
-    tf(
+    of_run(
         "DEPLOYER_TF_APPLY_USER",
         Text("root"),
         "whom an apply runs as: `root`, a user, or a number that is uid and gid",
@@ -157,70 +127,70 @@ pub(super) const TERRAFORM: &[Variable] = &[
         "DEPLOYER_TF_PLAN_AWS_SECRET_ACCESS_KEY",
         "the key that a plan reads terraform's state with: one that can only read",
     ),
-    tf(
+    of_run(
         "DEPLOYER_TF_PLAN_SHARE_CREDENTIALS",
         Text("no"),
         "whether a plan, which runs what a pull request brings, gets the key of an apply: yes or no",
     ),
-    tf(
+    of_run(
         "DEPLOYER_TF_PLAN_DOCKER_HOST",
         Unset,
         "the docker that a plan may speak to: whoever can is root on that host",
     ),
-    pin(
+    of_session(
         "DEPLOYER_TF_APPLY_REQUIRE_SHA",
         Text("on"),
         "whether an apply's sha must be the token's: on or off",
     ),
-    pin(
+    of_session(
         "DEPLOYER_TF_APPLY_REQUIRE_DIGEST",
         Text("off"),
         "whether an apply must name the digest of the plan that was reviewed: on or off",
     ),
-    tf(
+    of_run(
         "DEPLOYER_TF_DESTROY_LIMIT",
         Unset,
         "how much a plan may destroy without `allow_destroy`: a number",
     ),
     Variable {
         readers: &[Reads::Session, Reads::Front, Reads::Run],
-        ..tf(
+        ..of_run(
             "DEPLOYER_TF_MODULES",
             Unset,
             "further folders where terraform can run, by name: NAME=PATH,NAME=PATH",
         )
     },
-    tf(
+    of_run(
         "DEPLOYER_TF_HEALTH_URLS",
         Unset,
         "what must answer 200 after an apply, by module: NAME=URL,NAME=URL",
     ),
-    tf(
+    of_run(
         "DEPLOYER_TF_RUN_MAX",
         Text("60m"),
         "how long a run of terraform may take from its turn on",
     ),
-    tf(
+    of_run(
         "DEPLOYER_TF_LOCK_TIMEOUT",
         Text("5m"),
         "how long terraform waits for a state that is locked",
     ),
-    tf(
+    of_run(
         "DEPLOYER_TF_LOCKFILE",
         Text("readonly"),
         "what becomes of .terraform.lock.hcl: readonly, or update",
     ),
-    tf(
+    of_run(
         "DEPLOYER_TF_CLI_CONFIG_FILE",
         Unset,
         "terraform's own settings in the place of ours: an absolute path",
     ),
-    tf(
+    of_run(
         "DEPLOYER_TF_PLUGIN_CACHE_DIR",
         Unset,
         "a folder with providers that were fetched before: an absolute path",
     ),
-    tf(
+    of_run(
         "DEPLOYER_GITHUB_API_URL",
         Text("https://api.github.com"),
         "GitHub's API, or that of an Enterprise: https, or http to loopback",

@@ -2,7 +2,7 @@
 
 use super::url::{self, Scheme, Url};
 use super::{Account, HealthUrl, Lockfile, Module, RequireDigest, RequireSha, value};
-use crate::limits::{MAX_LIST, MAX_MODULE_NAME, MAX_MODULE_PATH};
+use crate::limits::{MAX_MODULE_NAME, MAX_MODULE_PATH};
 use crate::secret::Secret;
 
 /// The name of the module that a request means which names none.
@@ -133,14 +133,7 @@ pub(super) fn health_urls(text: &str) -> Result<Vec<HealthUrl>, String> {
 
 /// Names of modules with what follows their `=`.
 fn pairs<'a>(text: &'a str, form: &str) -> Result<Vec<(&'a str, &'a str)>, String> {
-    let entries: Vec<&str> = text
-        .split(',')
-        .map(str::trim)
-        .filter(|entry| !entry.is_empty())
-        .collect();
-    if entries.is_empty() || entries.len() > MAX_LIST {
-        return Err(format!("1 to {MAX_LIST} of {form}, separated by commas"));
-    }
+    let entries = value::entries(text, &format!("of {form}"))?;
     let pair = |entry: &'a str| match entry.split_once('=') {
         Some((name, value)) if is_module_name(name) => Ok((name, value)),
         _ => Err(format!(

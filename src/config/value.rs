@@ -5,12 +5,26 @@ use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
 
 use super::{Account, HealthExpect, Listen, Rollback, url};
+use crate::limits::MAX_LIST;
 
 /// The kernel's PATH_MAX, with its NUL.
 const LONGEST_PATH: usize = 4095;
 
 /// A user's name longer than this no tool makes (useradd(8)).
 const LONGEST_USER: usize = 32;
+
+/// The entries of a comma-separated list of at most [`MAX_LIST`]; `what` they are, for who wrote none or too many.
+pub(super) fn entries<'a>(text: &'a str, what: &str) -> Result<Vec<&'a str>, String> {
+    let entries: Vec<&str> = text
+        .split(',')
+        .map(str::trim)
+        .filter(|entry| !entry.is_empty())
+        .collect();
+    match (1..=MAX_LIST).contains(&entries.len()) {
+        true => Ok(entries),
+        false => Err(format!("1 to {MAX_LIST} {what}, separated by commas")),
+    }
+}
 
 /// `:PORT` or `ADDRESS:PORT`. `localhost` is 127.0.0.1, as Go's listener has it first; other names are not looked up.
 /// Port 0 lets the kernel choose.

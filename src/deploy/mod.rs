@@ -38,6 +38,7 @@ use crate::limits::{
     ALREADY_DEADLINE, CLEANUP_DEADLINE, COSIGN_DEADLINE, HEALTH_MARGIN, PREFLIGHT_DEADLINE,
     PULL_STEP_DEADLINE, TAG_DEADLINE, TEMPLATE_DEADLINE, UPDATE_MARGIN, VERIFY_DEADLINE,
 };
+use crate::run::step::act_of;
 use crate::run::{Failure, Order, Origin, Plan, RunId, Stage, Step};
 use before::{Before, Was};
 use command::Command;
@@ -178,8 +179,7 @@ impl<'a> Deploy<'a> {
         deadline: Duration,
         act: impl Fn(&Self, &mut Stage) -> Result<(), Failure> + 'a,
     ) -> Step<'a> {
-        let deploy = Rc::clone(self);
-        Step::looks(phase, deadline, move |stage| act(&deploy, stage))
+        Step::looks(phase, deadline, act_of(self, act))
     }
 
     fn changes(
@@ -188,15 +188,11 @@ impl<'a> Deploy<'a> {
         deadline: Duration,
         act: impl Fn(&Self, &mut Stage) -> Result<(), Failure> + 'a,
     ) -> Step<'a> {
-        let deploy = Rc::clone(self);
-        Step::changes(phase, deadline, move |stage| act(&deploy, stage))
+        Step::changes(phase, deadline, act_of(self, act))
     }
 
     fn tidies(self: &Rc<Self>) -> Step<'a> {
-        let deploy = Rc::clone(self);
-        Step::tidies(Phase::Cleanup, CLEANUP_DEADLINE, move |stage| {
-            deploy.clean_up(stage)
-        })
+        Step::tidies(Phase::Cleanup, CLEANUP_DEADLINE, act_of(self, Deploy::clean_up))
     }
 
     fn changes_one(

@@ -159,7 +159,7 @@ impl Completer<'_> {
         let unread = |error: io::Error| broken("its folder cannot be read", &error);
         // It had come to its end and could not write that down: the log knows better.
         if let Some(outcome) = log.outcome() {
-            let mut record = Record::new(order, died(folder, Shown::Status, None).map_err(unread)?);
+            let mut record = Record::new(order, died(folder, Shown::Status, None)?);
             record.outcome = outcome;
             return Ok((record, log, None));
         }
@@ -192,7 +192,7 @@ impl Completer<'_> {
             ),
         };
         let sentence = told.map_or(sentence.to_owned(), |told| format!("{sentence}; {told}"));
-        let end = died(folder, shown, Some(sentence)).map_err(unread)?;
+        let end = died(folder, shown, Some(sentence))?;
         Ok((Record::new(order, end), log, None))
     }
 
@@ -207,8 +207,7 @@ impl Completer<'_> {
     ) -> Result<(Record, Log, Option<Ticket>), Failure> {
         let (tidy, config) = (self.jobs.tidy, self.config);
         let ((), log, ticket) = self.on_stage(dead, folder, log, |stage| tidy(entries, config, stage))?;
-        let end = died(folder, Shown::Status, None);
-        let end = end.map_err(|error| broken("its folder cannot be read", &error))?;
+        let end = died(folder, Shown::Status, None)?;
         Ok((Record::new(order, end), log, Some(ticket)))
     }
 
@@ -222,8 +221,7 @@ impl Completer<'_> {
         entries: &[Value],
     ) -> Result<(Record, Log, Option<Ticket>), Failure> {
         let (back, log, ticket) = self.go_back(dead, folder, log, entries)?;
-        let died = died(folder, Shown::Status, None);
-        let mut end = died.map_err(|error| broken("its folder cannot be read", &error))?;
+        let mut end = died(folder, Shown::Status, None)?;
         end.error = Some(back.tell("interrupted while it was changing something", &mut end.more));
         Ok((Record::new(order, end), log, Some(ticket)))
     }
@@ -282,11 +280,14 @@ fn was_admitted(places: &Places, folder: &RunFolder, order: &Order) -> Result<bo
 }
 
 /// The end of a run that could not write its own; `error` is none where all it was for is done.
-fn died(folder: &RunFolder, shown: Shown, error: Option<String>) -> io::Result<End> {
+fn died(folder: &RunFolder, shown: Shown, error: Option<String>) -> Result<End, Failure> {
+    let started = folder
+        .started()
+        .and_then(|started| started.map_or_else(|| folder.ordered_at(), Ok));
     Ok(End {
         error,
         more: Map::from_iter([("interrupted".to_owned(), json!(true))]),
-        started: folder.started()?.map_or_else(|| folder.ordered_at(), Ok)?,
+        started: started.map_err(|error| broken("its folder cannot be read", &error))?,
         finished: SystemTime::now(),
         shown,
     })

@@ -3,6 +3,7 @@
 //! Nothing happens here. [`crate::run::runner`] takes the steps one after another and stops at the first failure.
 
 use std::fmt;
+use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -25,6 +26,15 @@ pub enum Effect {
 
 /// What a step does, once it is its time.
 pub type Act<'a> = Box<dyn FnMut(&mut Stage) -> Result<(), Failure> + 'a>;
+
+/// What something that several steps share does in one of them.
+pub fn act_of<'a, T: 'a>(
+    shared: &Rc<T>,
+    act: impl Fn(&T, &mut Stage) -> Result<(), Failure> + 'a,
+) -> Act<'a> {
+    let shared = Rc::clone(shared);
+    Box::new(move |stage| act(&shared, stage))
+}
 
 /// One step of a run.
 pub struct Step<'a> {

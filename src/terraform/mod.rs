@@ -37,7 +37,7 @@ use crate::config::{Config, Job, Module, TerraformConfig};
 use crate::event::Phase;
 use crate::gate::TerraformAsk;
 use crate::limits::{CHECKOUT_DEADLINE, HEALTH_MARGIN};
-use crate::run::step::Act;
+use crate::run::step::act_of;
 use crate::run::{Ending, Failure, Order, Plan, Stage, Step, Tool};
 use crate::secret::Secret;
 use checkout::{CheckedOut, Trust, Wanted};
@@ -67,7 +67,7 @@ pub fn plan<'a>(order: &'a Order, ask: &'a TerraformAsk, config: &'a Config) -> 
     let longest = terraform.terraform.run_max;
     let mut plan = Plan {
         time: Some(longest),
-        at_the_end: Some(terraform.act(Terraform::leave)),
+        at_the_end: Some(act_of(&terraform, Terraform::leave)),
         ..Plan::default()
     };
     plan.steps = vec![
@@ -81,7 +81,7 @@ pub fn plan<'a>(order: &'a Order, ask: &'a TerraformAsk, config: &'a Config) -> 
         plan.steps.push(Step::changes(
             Phase::TfApply,
             longest,
-            terraform.act(Terraform::apply),
+            act_of(&terraform, Terraform::apply),
         ));
         if terraform.health_url().is_some() {
             let deadline = config.deploy.health.max_wait + HEALTH_MARGIN;
@@ -136,18 +136,13 @@ impl<'a> Terraform<'a> {
         })
     }
 
-    fn act(self: &Rc<Self>, act: impl Fn(&Self, &mut Stage) -> Result<(), Failure> + 'a) -> Act<'a> {
-        let terraform = Rc::clone(self);
-        Box::new(move |stage| act(&terraform, stage))
-    }
-
     fn looks(
         self: &Rc<Self>,
         phase: Phase,
         deadline: Duration,
         act: impl Fn(&Self, &mut Stage) -> Result<(), Failure> + 'a,
     ) -> Step<'a> {
-        Step::looks(phase, deadline, self.act(act))
+        Step::looks(phase, deadline, act_of(self, act))
     }
 }
 
