@@ -1,6 +1,7 @@
 //! [terraform] Plan and apply, with the real terraform and the real git: what is reviewed is what is applied, and whatever
 //! happens to us costs no more than it would have cost terraform alone.
 
+mod app;
 mod basics;
 mod canary;
 mod commits;
