@@ -131,7 +131,7 @@ fn a_git_server_that_stalls_is_given_up_after_its_silence() {
     let sha = site.commit("");
     forge.wants_the_next(FOR_EVER);
     let error = site.plan(&sha).assert_failed();
-    assert!(error.contains("does not answer"), "{error}");
+    assert!(error.contains("did not answer to the end"), "{error}");
     assert_revoked(&forge, 1);
 }
 
