@@ -5,6 +5,7 @@ mod app;
 mod basics;
 mod canary;
 mod commits;
+mod drift;
 mod inits;
 mod midway;
 mod modules;

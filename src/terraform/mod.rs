@@ -169,6 +169,10 @@ impl Terraform<'_> {
             module: self.module,
         };
         let checked_out = checkout::checkout(stage, &self.hands, wanted)?;
+        if self.ask.sha.is_none() {
+            self.outcome(stage, "sha", checked_out.commit.to_string());
+            self.report.borrow_mut().of_commit(&checked_out.commit);
+        }
         let _ = self.checked_out.set(checked_out);
         Ok(())
     }

@@ -78,6 +78,11 @@ impl Terraform<'_> {
         if !summary.complete {
             return Err(Failure::failed("terraform plan: the saved plan is not whole"));
         }
+        let changes = match self.ask.what {
+            // Its exit status is 2 as well where the state would only be written in another form.
+            Job::TfDrift if summary.drifted + summary.outputs == 0 => Changes::None,
+            _ => changes,
+        };
         Ok(Planned { summary, changes })
     }
 

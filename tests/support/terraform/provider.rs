@@ -1,6 +1,7 @@
 //! A provider whose resource takes its time (`slow_provider.py`), in a mirror that terraform installs it from.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
@@ -71,6 +72,13 @@ impl SlowProvider {
     /// Whether that stands in the book.
     pub fn has_noted(&self, entry: &str) -> bool {
         self.book().iter().any(|line| line == entry)
+    }
+
+    /// Does something to a thing behind terraform's back: `gone NAME`, `moved NAME`.
+    pub fn happens(&self, what: &str) {
+        let mut book = fs::File::options().append(true).open(self.folder.join("book"));
+        let book = book.as_mut().expect("the provider's book");
+        writeln!(book, "{what}").expect("writing into the book");
     }
 
     fn mirror(&self) -> PathBuf {
