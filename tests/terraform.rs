@@ -6,6 +6,7 @@ mod basics;
 mod canary;
 mod commits;
 mod drift;
+mod ends;
 mod inits;
 mod midway;
 mod modules;
@@ -13,6 +14,7 @@ mod plan_digest;
 mod queue;
 mod rig;
 mod signal_table;
+mod users;
 
 use serde_json::Value;
 
