@@ -88,8 +88,7 @@ impl Terraform<'_> {
 
     /// Reads what the saved plan would do.
     fn summary(&self, stage: &mut Stage, plan_file: &str) -> Result<Summary, Failure> {
-        // Beside the work folder, where only we write: what a plan runs must not choose what we read.
-        let path = self.hands.work.real().with_file_name("show.json");
+        let path = self.hands.work.real_shown();
         let unread = |error: std::io::Error| {
             Failure::Failed(format!("read what terraform shows of the plan: {error}"))
         };
