@@ -1,16 +1,22 @@
 //! [terraform] Plan and apply, with the real terraform and the real git: what is reviewed is what is applied, and whatever
 //! happens to us costs no more than it would have cost terraform alone.
 
+mod app;
 mod basics;
 mod canary;
 mod commits;
+mod drift;
+mod ends;
+mod hostile;
 mod inits;
+mod killed;
 mod midway;
 mod modules;
 mod plan_digest;
 mod queue;
 mod rig;
 mod signal_table;
+mod users;
 
 use serde_json::Value;
 

@@ -92,11 +92,14 @@ pub fn result(outcome: &Outcome, colour: Colour) -> String {
     } else {
         ""
     };
+    let drifted = outcome.more.get("drifted").and_then(Value::as_u64);
+    let drifted = drifted.map(|count| format!(", {count} drifted"));
     let why = outcome.error.as_ref().map(|error| format!(": {error}"));
     let rest = format!(
-        "{what}{} ({}{dry})",
+        "{what}{} ({}{dry}{})",
         why.unwrap_or_default(),
-        took(outcome.duration_ms)
+        took(outcome.duration_ms),
+        drifted.unwrap_or_default()
     );
     format!("{word} {}", harmless(&rest))
 }

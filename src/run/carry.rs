@@ -320,7 +320,8 @@ impl Stage {
                 running.name
             ),
         );
-        running.child.signal(Signal::SIGINT);
+        // To terraform it is the same as a second INT; but of two INTs that are pending the kernel makes one.
+        running.child.signal(Signal::SIGTERM);
         let until = Instant::now() + KILL_AFTER;
         match self.attend(running, until, Heed::Nothing, on_line)? {
             Attended::Ended(_) => self.after_its_end(running),

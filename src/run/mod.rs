@@ -44,6 +44,7 @@ pub use id::RunId;
 pub use jobs::{Aftermath, Jobs, Saying, Undone};
 #[doc(hidden)] // For fuzz/, which is a crate of its own.
 pub use journal::parse as parse_journal;
+pub use mask::Mask;
 pub use order::{Order, Origin};
 pub use queue::{Complaints, Reservation, ReserveError, reserve};
 pub use record::ensure_published;

@@ -156,6 +156,11 @@ impl Stage {
         }
     }
 
+    /// Whether the operator has used force: then a tool may not have come to the end of what it was doing.
+    pub fn is_forced(&mut self) -> bool {
+        self.interrupts.forced()
+    }
+
     /// Adds a member to the outcome, beyond the fixed ones. A later one of the same name replaces it.
     pub fn outcome_member(&mut self, name: &str, value: Value) {
         self.members.insert(name.to_owned(), value);

@@ -11,12 +11,17 @@ use super::{Terraform, bury, planning};
 /// What to do after an apply that did not come to its end.
 pub(super) const LOOK: &str = "what terraform has changed stays; plan again to see what is left to do";
 
+/// The same after the operator's force.
+const FORCED: &str = "it was ended by force: what it was creating may be there and missing from its state; look for it, \
+                      then plan again";
+
 impl Terraform<'_> {
     pub(super) fn apply(&self, stage: &mut Stage) -> Result<(), Failure> {
         let applied = self.apply_plan(stage);
         self.report.borrow_mut().applied(&applied);
         if applied.is_err() {
-            self.outcome(stage, "advice", LOOK);
+            let advice = if stage.is_forced() { FORCED } else { LOOK };
+            self.outcome(stage, "advice", advice);
             if let Some(kept) = bury::rescue(&self.hands.work, self.terraform, stage.run_id()) {
                 self.outcome(stage, "errored_state", kept.as_str());
                 stage.say(

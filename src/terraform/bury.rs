@@ -8,7 +8,7 @@ use crate::event::Phase;
 use crate::gate::TerraformAsk;
 use crate::limits::TAIL_BYTES;
 use crate::os::files;
-use crate::run::{Order, RunFolder, RunId, Saying};
+use crate::run::{Mask, Order, RunFolder, RunId, Saying};
 
 use super::applying::LOOK;
 use super::work::{Kind, Work};
@@ -33,7 +33,7 @@ pub fn bury(
     let work = Work::of(terraform, kind);
     let mut told = Vec::new();
     if ask.what == Job::TfApply {
-        told.extend(last_words(folder, say));
+        told.extend(last_words(folder, terraform, say));
         if let Some(kept) = rescue(&work, terraform, &order.run_id) {
             told.push(format!(
                 "the state that could not be saved is in {kept}: `terraform state push` it"
@@ -48,11 +48,19 @@ pub fn bury(
     Some(told.join("; "))
 }
 
-/// What terraform said last, some of which the run may have told already.
-fn last_words(folder: &RunFolder, say: &mut Saying<'_>) -> Option<String> {
+/// What an apply said last, some of which the run may have told already. The run's mask has died with it.
+fn last_words(folder: &RunFolder, terraform: &TerraformConfig, say: &mut Saying<'_>) -> Option<String> {
     let bytes = files::read_end(&folder.output(), TAIL_BYTES).ok()?;
-    let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let mut mask = Mask::default();
+    super::secrets(&terraform.apply).for_each(|secret| mask.hide(secret));
+    let text = mask.cover(&String::from_utf8_lossy(&bytes));
+    // The first of so many bytes may stand in the middle of a line, and of a secret.
+    let torn = usize::from(bytes.len() as u64 >= TAIL_BYTES);
+    let lines: Vec<&str> = text
+        .lines()
+        .skip(torn)
+        .filter(|line| !line.trim().is_empty())
+        .collect();
     let last = &lines[lines.len().saturating_sub(20)..];
     if last.is_empty() {
         return None;

@@ -37,7 +37,14 @@ const WORDS: &[(&[&str], Why)] = &[
     (&["not our ref"], Why::NoCommit),
     (&["unadvertised object"], Why::ReferencesOnly),
     (&["couldn't find remote ref"], Why::NoReference),
-    (&["no space left on device", "disk quota exceeded"], Why::Disk),
+    (
+        &[
+            "no space left on device",
+            "out of diskspace",
+            "disk quota exceeded",
+        ],
+        Why::Disk,
+    ),
     (
         &[
             "authentication failed",
@@ -212,6 +219,10 @@ mod tests {
                 Why::Objects,
             ),
             ("fatal: write error: No space left on device", Why::Disk),
+            (
+                "fatal: sha1 file '/x/.git/index.lock' write error. Out of diskspace",
+                Why::Disk,
+            ),
             ("something new", Why::Other),
             ("", Why::Other),
         ] {

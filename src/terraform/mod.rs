@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::config::{Config, Job, Module, TerraformConfig};
+use crate::config::{Config, Job, Module, Side, TerraformConfig};
 use crate::event::Phase;
 use crate::gate::TerraformAsk;
 use crate::limits::{CHECKOUT_DEADLINE, HEALTH_MARGIN};
@@ -149,11 +149,7 @@ impl<'a> Terraform<'a> {
 /// Taking steps.
 impl Terraform<'_> {
     fn fetch(&self, stage: &mut Stage) -> Result<(), Failure> {
-        let side = self.hands.side;
-        [&side.access_key_id, &side.secret_access_key]
-            .into_iter()
-            .filter(|secret| is_worth_hiding(secret))
-            .for_each(|secret| stage.hide(secret));
+        secrets(self.hands.side).for_each(|secret| stage.hide(secret));
         self.hands.prepare()?;
         let wanted = Wanted {
             commit: self.ask.sha.as_ref(),
@@ -164,6 +160,10 @@ impl Terraform<'_> {
             module: self.module,
         };
         let checked_out = checkout::checkout(stage, &self.hands, wanted)?;
+        if self.ask.sha.is_none() {
+            self.outcome(stage, "sha", checked_out.commit.to_string());
+            self.report.borrow_mut().of_commit(&checked_out.commit);
+        }
         let _ = self.checked_out.set(checked_out);
         Ok(())
     }
@@ -216,7 +216,8 @@ fn folder_of(checkout: &std::path::Path, module: &Module) -> PathBuf {
     }
 }
 
-/// A mask of a word that short would cover half of what terraform says.
-fn is_worth_hiding(secret: &Secret) -> bool {
-    secret.expose().len() >= 6
+/// What terraform is given and must not be shown to print. A mask of a short word would cover half of what it says.
+fn secrets(side: &Side) -> impl Iterator<Item = &Secret> {
+    let both = [&side.access_key_id, &side.secret_access_key];
+    both.into_iter().filter(|secret| secret.expose().len() >= 6)
 }

@@ -78,13 +78,17 @@ impl Terraform<'_> {
         if !summary.complete {
             return Err(Failure::failed("terraform plan: the saved plan is not whole"));
         }
+        let changes = match self.ask.what {
+            // Its exit status is 2 as well where the state would only be written in another form.
+            Job::TfDrift if summary.drifted + summary.outputs == 0 => Changes::None,
+            _ => changes,
+        };
         Ok(Planned { summary, changes })
     }
 
     /// Reads what the saved plan would do.
     fn summary(&self, stage: &mut Stage, plan_file: &str) -> Result<Summary, Failure> {
-        // Beside the work folder, where only we write: what a plan runs must not choose what we read.
-        let path = self.hands.work.real().with_file_name("show.json");
+        let path = self.hands.work.real_shown();
         let unread = |error: std::io::Error| {
             Failure::Failed(format!("read what terraform shows of the plan: {error}"))
         };

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 use crate::config::{Job, Module, Places};
-use crate::gate::TerraformAsk;
+use crate::gate::{Commit, TerraformAsk};
 use crate::os::clock;
 use crate::os::files::{self, Durability};
 use crate::run::{Failure, Order, Stage};
@@ -45,6 +45,11 @@ impl Report {
         }
     }
 
+    /// Notes which commit it is about, where the request named none.
+    pub fn of_commit(&mut self, commit: &Commit) {
+        self.common["sha"] = json!(commit.to_string());
+    }
+
     /// Notes what the plan came to.
     pub fn planned(&mut self, planned: &Result<Planned, Failure>) {
         self.plan = Some(match planned {
@@ -55,8 +60,11 @@ impl Report {
                 };
                 self.sentence = match (self.what, planned.changes) {
                     (Job::TfDrift, Changes::None) => "nothing has drifted".to_owned(),
+                    (Job::TfDrift, Changes::Some) if planned.summary.drifted == 0 => {
+                        "an output has drifted".to_owned()
+                    }
                     (Job::TfDrift, Changes::Some) => {
-                        format!("{} resources have drifted", planned.summary.drifted)
+                        format!("resources that have drifted: {}", planned.summary.drifted)
                     }
                     (_, Changes::None) => "nothing to do".to_owned(),
                     (_, Changes::Some) => planned.summary.counts.to_string(),

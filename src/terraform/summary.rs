@@ -29,6 +29,8 @@ pub struct Summary {
     pub counts: Counts,
     /// Resources that are not as they were left.
     pub drifted: u64,
+    /// Outputs that would be others.
+    pub outputs: u64,
     /// Whether it is whole: an interrupted plan is saved as well, and must not be applied.
     pub complete: bool,
     /// `sha256:` and 64 hex digits.
@@ -72,6 +74,7 @@ pub fn read(document: impl Read) -> io::Result<Summary> {
     Ok(Summary {
         counts: shown.resource_changes.counts,
         drifted: shown.resource_drift.count,
+        outputs: shown.output_changes.count,
         complete: shown.errored == Some(false),
         digest: hashed.digest.finish(),
     })
@@ -98,6 +101,8 @@ struct Shown {
     resource_changes: Changes,
     #[serde(default)]
     resource_drift: Drift,
+    #[serde(default)]
+    output_changes: Outputs,
     errored: Option<bool>,
 }
 
@@ -113,6 +118,12 @@ struct Drift {
     count: u64,
 }
 
+/// `output_changes`, likewise.
+#[derive(Default)]
+struct Outputs {
+    count: u64,
+}
+
 #[derive(Deserialize)]
 struct Resource {
     change: Change,
@@ -122,6 +133,13 @@ struct Resource {
 #[derive(Deserialize)]
 struct Change {
     actions: Vec<String>,
+}
+
+impl Change {
+    /// A thing that only has another name by now stands among those that have changed.
+    fn is_none(&self) -> bool {
+        self.actions.iter().all(|action| action == "no-op")
+    }
 }
 
 impl<'de> Deserialize<'de> for Changes {
@@ -134,9 +152,15 @@ impl<'de> Deserialize<'de> for Changes {
 
 impl<'de> Deserialize<'de> for Drift {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Drift {
-            count: deserializer.deserialize_seq(Tallying)?,
-        })
+        let count = deserializer.deserialize_seq(Tallying)?;
+        Ok(Drift { count })
+    }
+}
+
+impl<'de> Deserialize<'de> for Outputs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let count = deserializer.deserialize_map(Tallying)?;
+        Ok(Outputs { count })
     }
 }
 
@@ -164,26 +188,30 @@ impl<'de> Visitor<'de> for Counting {
     }
 }
 
+/// Counts what is no change in name alone.
 struct Tallying;
 
 impl<'de> Visitor<'de> for Tallying {
     type Value = u64;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of resources")
+        f.write_str("resources or outputs with their changes")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<u64, A::Error> {
         let mut count = 0;
-        while list.next_element::<IgnoredAny>()?.is_some() {
-            count += 1;
+        while let Some(resource) = list.next_element::<Resource>()? {
+            count += u64::from(!resource.change.is_none());
         }
         Ok(count)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<u64, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(0)
+        let mut count = 0;
+        while let Some((_, change)) = map.next_entry::<IgnoredAny, Change>()? {
+            count += u64::from(!change.is_none());
+        }
+        Ok(count)
     }
 }
 
@@ -195,7 +223,9 @@ mod tests {
         let change = |actions: &&[&str]| json!({"address": "a", "change": {"before": {"x": [1]}, "actions": actions, "after": null}});
         let changes: Vec<Value> = actions.iter().map(change).collect();
         format!(
-            "{{\"format_version\":\"1.2\",\"resource_drift\":[{{\"a\":1}}],\"resource_changes\":{},\"timestamp\":\"t\",\"errored\":{errored}}}\n",
+            "{{\"format_version\":\"1.2\",\"resource_drift\":[{{\"change\":{{\"actions\":[\"update\"]}}}},\
+             {{\"change\":{{\"actions\":[\"no-op\"]}}}}],\"output_changes\":{{\"a\":{{\"actions\":[\"no-op\"]}},\
+             \"b\":{{\"before\":1,\"actions\":[\"update\"]}}}},\"resource_changes\":{},\"timestamp\":\"t\",\"errored\":{errored}}}\n",
             Value::Array(changes)
         )
     }
@@ -218,8 +248,8 @@ mod tests {
             destroy: 3,
         };
         assert_eq!(
-            (summary.counts, summary.drifted, summary.complete),
-            (counts, 1, true)
+            (summary.counts, summary.drifted, summary.outputs, summary.complete),
+            (counts, 1, 1, true)
         );
         assert_eq!(summary.counts.to_string(), "3 to add, 1 to change, 3 to destroy");
     }
@@ -251,6 +281,8 @@ mod tests {
             "{\"resource_changes\":7}",
             "{}{}",
             "{\"resource_changes\":[{}]}",
+            "{\"resource_drift\":[{}]}",
+            "{\"output_changes\":[]}",
         ] {
             assert!(read(bad.as_bytes()).is_err(), "{bad}");
         }

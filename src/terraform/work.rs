@@ -61,6 +61,12 @@ impl Work {
         self.seen.with_file_name("terraform.rc")
     }
 
+    /// What terraform shows of a plan, for as long as it is read: beside the folder, where only we write, because what a
+    /// plan runs must not choose what we read. It holds every secret of the plan. As we see it.
+    pub fn real_shown(&self) -> PathBuf {
+        self.real.with_file_name("show.json")
+    }
+
     /// Makes the folder anew with what is below it, all of it `owner`'s alone (root's without one).
     ///
     /// # Errors
@@ -87,12 +93,16 @@ impl Work {
         Ok(())
     }
 
-    /// Removes the folder and all that is in it, whoever it belongs to; no link in it is followed.
+    /// Removes the folder and all that is in it, whoever it belongs to, and what was shown of the plan; no link is
+    /// followed.
     ///
     /// # Errors
     /// When something could not be removed.
     pub fn remove(&self) -> Result<(), String> {
-        tree::remove(&self.real).map_err(|error| files::describe(&error, "remove", &self.real))
+        let both = [self.real_shown(), self.real.clone()];
+        let removed =
+            both.map(|path| tree::remove(&path).map_err(|error| files::describe(&error, "remove", &path)));
+        removed.into_iter().collect()
     }
 
     /// The checked-out commit, beneath [`Work::seen`] or [`Work::real`].

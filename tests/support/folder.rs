@@ -12,7 +12,12 @@ pub struct Folder {
 impl Folder {
     /// A folder whose name has `word` in it.
     pub fn new(word: &str) -> Folder {
-        let path = std::env::temp_dir().join(super::unique(word));
+        Folder::at(&std::env::temp_dir(), word)
+    }
+
+    /// The same beneath `above`.
+    pub fn at(above: &Path, word: &str) -> Folder {
+        let path = above.join(super::unique(word));
         fs::create_dir_all(&path).unwrap_or_else(|error| panic!("making {}: {error}", path.display()));
         Folder { path }
     }

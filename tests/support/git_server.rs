@@ -22,6 +22,8 @@ pub struct Manners {
     pub fails_with: Option<u16>,
     /// Speaks the first protocol alone, in which only what a reference names is given.
     pub is_old: bool,
+    /// Lets each of its callers wait so long before it answers.
+    pub waits: Duration,
 }
 
 /// A request that came.
@@ -92,6 +94,7 @@ impl GitServer {
         };
         self.seen.lock().expect("a list").push(seen);
         let manners = self.manners.lock().expect("manners").clone();
+        thread::sleep(manners.waits);
         let short = |status: &str, more: &str| {
             let mut stream = stream;
             write!(

@@ -52,12 +52,15 @@ pub enum Mood {
 
 struct State {
     pair: KeyPair,
+    port: u16,
     mood: Mood,
     /// Its clock is so many seconds ahead.
     ahead: i64,
     given: Vec<String>,
     revoked: Vec<String>,
     calls: Vec<String>,
+    /// What the app called itself by.
+    app_tokens: Vec<String>,
 }
 
 impl GithubApi {
@@ -66,16 +69,19 @@ impl GithubApi {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("listening on loopback");
         let body: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
         let der = STANDARD.decode(body).expect("a PEM body is base64");
+        let address = listener.local_addr().expect("an address");
         let state = State {
+            port: address.port(),
             pair: KeyPair::from_pkcs8(&der).expect("an RSA key"),
             mood: Mood::Good,
             ahead: 0,
             given: Vec::new(),
             revoked: Vec::new(),
             calls: Vec::new(),
+            app_tokens: Vec::new(),
         };
         let api = GithubApi {
-            url: format!("http://{}", listener.local_addr().expect("an address")),
+            url: format!("http://{address}"),
             state: Arc::new(Mutex::new(state)),
         };
         let server = api.clone();
@@ -112,6 +118,16 @@ impl GithubApi {
     /// Every token that was taken back.
     pub fn revoked(&self) -> Vec<String> {
         self.state().revoked.clone()
+    }
+
+    /// The token that it gives next.
+    pub fn next(&self) -> String {
+        self.state().next()
+    }
+
+    /// Every token that the app has signed for itself.
+    pub fn app_tokens(&self) -> Vec<String> {
+        self.state().app_tokens.clone()
     }
 
     /// Every request, as `METHOD PATH`.
@@ -193,6 +209,7 @@ impl State {
             .and_then(|value| value.strip_prefix("Bearer "));
         match (call.method.as_str(), call.path.as_str()) {
             ("POST", path) => {
+                self.app_tokens.extend(bearer.map(str::to_owned));
                 let id = path
                     .strip_prefix("/app/installations/")
                     .and_then(|rest| rest.strip_suffix("/access_tokens"));
@@ -211,6 +228,12 @@ impl State {
             },
             _ => refusal(404, "Not Found"),
         }
+    }
+
+    /// As long as the real ones, and another one for each server and each time.
+    fn next(&self) -> String {
+        let (a, b) = ("a".repeat(200), "b".repeat(280));
+        format!("ghs_{APP}_{}{a}.{b}.x-_{}", self.port, self.given.len())
     }
 
     /// Whether `token` is the app's own, and good now.
@@ -269,12 +292,7 @@ impl State {
                 "There is at least one repository that does not exist or is not accessible to the parent installation.",
             );
         }
-        let token = format!(
-            "ghs_{APP}_{}.{}.x-_{}",
-            "a".repeat(200),
-            "b".repeat(280),
-            self.given.len()
-        );
+        let token = self.next();
         self.given.push(token.clone());
         let body = json!({
             "token": token, "expires_at": "2030-01-02T03:04:05Z", "permissions": { "contents": "read", "metadata": "read" },

@@ -1,5 +1,5 @@
-//! [canary] The key to the state is in terraform's environment and nowhere else; a token of a caller and the content of a
-//! plan are nowhere at all.
+//! [canary] The key to the state is in terraform's environment and nowhere else; a token of a caller, the content of a plan,
+//! the key of the GitHub App, what it signs and what it gets for that are nowhere at all.
 //!
 //! They are looked for in everything that a plan and an apply say and leave, in what git and terraform are given, and, all
 //! the while, in the arguments and the environment of every process of this machine.
@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::lines_of;
 use crate::support::curl::Answer;
-use crate::support::deployer::Setup;
+use crate::support::terraform::forge::{self, Forge};
 use crate::support::terraform::notes::Notes;
 use crate::support::terraform::site::Site;
 use crate::support::terraform::text as hcl;
@@ -24,6 +24,9 @@ use crate::support::unique;
 
 /// A value that terraform knows to be a secret: it is in the plan file and in the state, and is never shown.
 const PLANNED: &str = "canary-planned-Jx7Qm2VhR9tB4wLs";
+
+/// How everything begins that an app signs for itself: its header.
+const APP_TOKEN: &str = "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9.";
 
 /// What terraform may find in its environment.
 const OF_TERRAFORM: &[&str] = &[
@@ -50,35 +53,34 @@ const OF_TERRAFORM: &[&str] = &[
     "GIT_CONFIG_GLOBAL",
 ];
 
-/// The key to the state: another one for each site, since those of other tests keep theirs in their environment.
-fn own_key(setup: &mut Setup) -> String {
-    let key = format!("canary-key-{}", unique("key"));
-    setup.set("DEPLOYER_TF_AWS_SECRET_ACCESS_KEY", &key);
-    setup.use_env_file();
-    key
-}
-
 fn holds(bytes: &[u8], word: &str) -> bool {
     bytes.windows(word.len()).any(|window| window == word.as_bytes())
+}
+
+/// What was seen of all processes.
+#[derive(Default)]
+struct Seen {
+    /// Those that were given one of the words.
+    given: BTreeSet<String>,
+    /// Whether the one was among them that speaks with the git server.
+    a_transport: bool,
 }
 
 /// Looks at every process until it is asked what it saw.
 struct Watch {
     over: Arc<AtomicBool>,
-    seen: Arc<Mutex<BTreeSet<String>>>,
+    seen: Arc<Mutex<Seen>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Watch {
-    fn start(words: Vec<String>) -> Watch {
-        let (over, seen) = (
-            Arc::new(AtomicBool::new(false)),
-            Arc::new(Mutex::new(BTreeSet::new())),
-        );
-        let (ending, noting) = (Arc::clone(&over), Arc::clone(&seen));
+    fn start(words: Vec<String>, server: &str) -> Watch {
+        let (over, seen) = (Arc::new(AtomicBool::new(false)), Arc::default());
+        let server = server.to_owned();
+        let (ending, noting): (_, Arc<Mutex<Seen>>) = (Arc::clone(&over), Arc::clone(&seen));
         let thread = std::thread::spawn(move || {
             while !ending.load(Ordering::Relaxed) {
-                noting.lock().expect("a set").extend(given_to_processes(&words));
+                look(&words, &server, &mut noting.lock().expect("what was seen"));
                 std::thread::sleep(Duration::from_millis(2));
             }
         });
@@ -89,34 +91,33 @@ impl Watch {
         }
     }
 
-    fn seen(mut self) -> BTreeSet<String> {
+    fn seen(mut self) -> Seen {
         self.over.store(true, Ordering::Relaxed);
         self.thread.take().expect("a thread").join().expect("it ends");
-        std::mem::take(&mut self.seen.lock().expect("a set"))
+        std::mem::take(&mut self.seen.lock().expect("what was seen"))
     }
 }
 
-/// Processes that were given one of the words, but for those that must have it: the caller its token, terraform and what it
-/// starts the key, which is the first one.
-fn given_to_processes(words: &[String]) -> Vec<String> {
+/// Notes processes that were given one of the words, but for those that must have it: the caller its token, terraform and
+/// what it starts the key, which is the first one.
+fn look(words: &[String], server: &str, seen: &mut Seen) {
     let processes = fs::read_dir("/proc").expect("/proc").flatten();
-    let mut found = Vec::new();
     for process in processes.map(|entry| entry.path()) {
         let read = |name: &str| fs::read(process.join(name)).unwrap_or_default();
         let (arguments, environment) = (read("cmdline"), read("environ"));
         let is_caller = arguments.starts_with(b"curl\0");
         let is_terraform = holds(&environment, "TF_DATA_DIR=");
+        let command = String::from_utf8_lossy(&arguments).replace('\0', " ");
+        seen.a_transport |= command.contains("remote-http") && command.contains(server);
         for (index, word) in words.iter().enumerate() {
-            let command = String::from_utf8_lossy(&arguments).replace('\0', " ");
             if holds(&arguments, word) && !is_caller {
-                found.push(format!("argument of {command}"));
+                seen.given.insert(format!("argument of {command}"));
             }
             if holds(&environment, word) && !(is_terraform && index == 0) {
-                found.push(format!("environment of {command}"));
+                seen.given.insert(format!("environment of {command}"));
             }
         }
     }
-    found
 }
 
 /// Files beneath `folder` that hold one of the words, but for the settings that the key comes from.
@@ -141,10 +142,123 @@ fn found_below(folder: &Path, words: &[String]) -> Vec<PathBuf> {
     found
 }
 
+/// A daemon that is a GitHub App, and tools that tell what they are given.
+struct Scene {
+    site: Site,
+    forge: Forge,
+    notes: Notes,
+    /// To the state: another one for each scene, since those of other tests keep theirs in their environment.
+    key: String,
+}
+
+impl Scene {
+    fn new() -> Scene {
+        let (notes, mut forge) = (Notes::new(), None);
+        let key = format!("canary-key-{}", unique("key"));
+        let site = Site::with(|setup| {
+            setup.set("DEPLOYER_TF_BINARY_PATH", notes.terraform());
+            setup.set("DEPLOYER_TF_GIT_BINARY_PATH", notes.git());
+            setup.set("DEPLOYER_TF_AWS_SECRET_ACCESS_KEY", &key);
+            forge = Some(Forge::before(setup));
+            setup.use_env_file();
+        });
+        let forge = forge.expect("a forge");
+        // Long enough for the process to be seen that speaks with the server.
+        forge.wants_the_next(Duration::from_millis(150));
+        Scene {
+            site,
+            forge,
+            notes,
+            key,
+        }
+    }
+
+    /// What nobody may be shown; the first one is for terraform.
+    fn words(&self, token: &str) -> Vec<String> {
+        let of_forge = self.forge.api.next();
+        let encoded = forge::authorization(&of_forge).replace("Basic ", "");
+        let pem = forge::key().lines().filter(|line| !line.starts_with("-----"));
+        let words = [&self.key, PLANNED, token, &of_forge, &encoded, APP_TOKEN];
+        words.into_iter().chain(pem).map(str::to_owned).collect()
+    }
+
+    /// Sends a request and fails when anything that it leads to shows one of the words; the answer.
+    #[track_caller]
+    fn ask(&self, path: &str, token: &str, sha: &str) -> Answer {
+        let mut words = self.words(token);
+        let watch = Watch::start(words.clone(), self.forge.server.url());
+        let body = json!({"sha": sha}).to_string();
+        let answer = self.site.deployer.client().post(path, token, &body);
+        answer.assert_ok();
+        let api = &self.forge.api;
+        assert_eq!((api.given(), api.given().len()), (api.revoked(), 1));
+        let app_tokens = api.app_tokens();
+        assert!(app_tokens[0].starts_with(APP_TOKEN), "{app_tokens:?}");
+        words.extend(app_tokens);
+        let seen = watch.seen();
+        assert!(seen.a_transport, "the fetch was too fast to be seen");
+        assert_eq!(seen.given, BTreeSet::new());
+        self.assert_unseen(&answer, &words);
+        self.assert_given_little(&words);
+        answer
+    }
+
+    /// Nothing that was said or left holds one of the words.
+    #[track_caller]
+    fn assert_unseen(&self, answer: &Answer, words: &[String]) {
+        let client = self.site.deployer.client();
+        let mut said = vec![answer.body()];
+        for path in ["/status", "/tf-plan/status", "/tf-apply/status", "/runs"] {
+            said.push(client.get(path).body());
+        }
+        for word in words {
+            for text in &said {
+                assert!(!text.contains(word.as_str()), "{word} in {text}");
+            }
+        }
+        let folder = self.site.deployer.folder().path();
+        assert_eq!(found_below(folder, words), Vec::<PathBuf>::new());
+    }
+
+    /// What the two tools were given, by their own notes.
+    #[track_caller]
+    fn assert_given_little(&self, words: &[String]) {
+        let (gits, terraforms) = (self.notes.of("git"), self.notes.of("terraform"));
+        assert!(
+            gits.len() >= 4 && terraforms.len() >= 3,
+            "{gits:#?} {terraforms:#?}"
+        );
+        assert!(
+            gits.iter().any(|given| given.contains("repository [core]")),
+            "git has looked at its repository: {gits:#?}"
+        );
+        for given in &gits {
+            let ours = given.contains("variable AWS_") || given.contains("variable DEPLOYER_");
+            assert!(!ours, "{given}");
+        }
+        for given in &terraforms {
+            assert!(!given.contains("\nrepository "), "{given}");
+            let variables = given.lines().filter_map(|line| line.strip_prefix("variable "));
+            let names = variables.filter_map(|variable| Some(variable.split_once('=')?.0));
+            let more: Vec<&str> = names.filter(|name| !OF_TERRAFORM.contains(name)).collect();
+            assert!(more.is_empty(), "terraform was given {more:?} besides");
+        }
+        // All but the first, which terraform has.
+        for (word, given) in words[1..]
+            .iter()
+            .flat_map(|word| gits.iter().chain(&terraforms).map(move |given| (word, given)))
+        {
+            assert!(!given.contains(word.as_str()), "{word} in {given}");
+        }
+        assert!(!gits.iter().any(|given| given.contains(&words[0])), "{gits:#?}");
+    }
+}
+
 /// Everything that an apply is made of: terraform's secret, a step that would show its key, and one that looks at the plan.
 fn body(book: &Path) -> String {
     let looks = format!(
-        "find $TF_DATA_DIR/.. -name '*.bin' -exec stat -c '%a' {{}} + >> {}",
+        "find $TF_DATA_DIR/.. -name '*.bin' -exec stat -c '%a' {} + >> {}",
+        "{}",
         book.display()
     );
     hcl::sensitive("password", PLANNED)
@@ -152,90 +266,29 @@ fn body(book: &Path) -> String {
         + &hcl::making("look", &looks, "leak")
 }
 
-/// Nothing that was said or left holds one of the words.
-#[track_caller]
-fn assert_unseen(site: &Site, answers: &[Answer], words: &[String], watch: Watch) {
-    let client = site.deployer.client();
-    let mut said: Vec<String> = answers.iter().map(Answer::body).collect();
-    for path in ["/status", "/tf-plan/status", "/tf-apply/status", "/runs"] {
-        said.push(client.get(path).body());
-    }
-    for word in words {
-        for text in &said {
-            assert!(!text.contains(word.as_str()), "{word} in {text}");
-        }
-    }
-    assert_eq!(
-        found_below(site.deployer.folder().path(), words),
-        Vec::<PathBuf>::new()
-    );
-    assert_eq!(watch.seen(), BTreeSet::new());
-}
-
 #[test]
-fn an_apply_shows_its_key_its_caller_and_its_plan_to_nobody() {
-    let (notes, mut key) = (Notes::new(), String::new());
-    let site = Site::with(|setup| {
-        setup.set("DEPLOYER_TF_BINARY_PATH", notes.terraform());
-        setup.set("DEPLOYER_TF_GIT_BINARY_PATH", notes.git());
-        key = own_key(setup);
-    });
-    let book = site.deployer.folder().write("modes", "");
-    let sha = site.commit(&body(&book));
-    let token = site.apply_token(&sha);
-    let words = [&key, PLANNED, &token].map(str::to_owned).to_vec();
-    let watch = Watch::start(words.clone());
-    let ask = json!({"sha": sha}).to_string();
-    let answer = site.deployer.client().post("/tf-apply", &token, &ask);
-    answer.assert_ok();
+fn an_apply_shows_its_keys_its_caller_and_its_plan_to_nobody() {
+    let scene = Scene::new();
+    let book = scene.site.deployer.folder().write("modes", "");
+    let sha = scene.site.commit(&body(&book));
+    let token = scene.site.apply_token(&sha);
+    let answer = scene.ask("/tf-apply", &token, &sha);
     let said = lines_of(&answer, "tf_apply").join("\n");
     assert!(said.contains("the key is ***"), "{said}");
-    assert_eq!(
-        fs::read_to_string(book).expect("modes"),
-        "600\n",
-        "of the one plan file"
-    );
-    assert_unseen(&site, &[answer], &words, watch);
-    assert_given_little(&notes);
-}
-
-/// What the two tools were given, by their own notes.
-#[track_caller]
-fn assert_given_little(notes: &Notes) {
-    let (gits, terraforms) = (notes.of("git"), notes.of("terraform"));
-    assert!(
-        !gits.is_empty() && terraforms.len() >= 4,
-        "init, plan, show, apply"
-    );
-    for given in &gits {
-        assert!(
-            !given.contains("variable AWS_") && !given.contains("variable DEPLOYER_"),
-            "{given}"
-        );
-    }
-    for given in &terraforms {
-        let variables = given.lines().filter_map(|line| line.strip_prefix("variable "));
-        let names = variables.filter_map(|variable| Some(variable.split_once('=')?.0));
-        let more: Vec<&str> = names.filter(|name| !OF_TERRAFORM.contains(name)).collect();
-        assert!(more.is_empty(), "terraform was given {more:?} besides");
-    }
+    let modes = fs::read_to_string(book).expect("modes");
+    assert_eq!(modes, "600\n", "of the one plan file");
 }
 
 #[test]
-fn a_plan_shows_its_key_its_caller_and_its_content_to_nobody() {
-    let mut key = String::new();
-    let site = Site::with(|setup| key = own_key(setup));
-    site.commit("");
+fn a_plan_shows_its_keys_its_caller_and_its_content_to_nobody() {
+    let scene = Scene::new();
+    scene.site.commit("");
     let body = hcl::sensitive("password", PLANNED)
         + "output \"arguments\" { value = file(\"/proc/self/cmdline\") }\n"
         + "output \"environment\" { value = file(\"/proc/self/environ\") }\n";
-    let sha = site.propose(&body);
-    let token = site.plan_token(&sha);
-    let words = [&key, PLANNED, &token].map(str::to_owned).to_vec();
-    let watch = Watch::start(words.clone());
-    let ask = json!({"sha": sha}).to_string();
-    let answer = site.deployer.client().post("/tf-plan", &token, &ask);
-    answer.assert_ok();
+    let sha = scene.site.propose(&body);
+    let token = scene.site.plan_token(&sha);
+    let answer = scene.ask("/tf-plan", &token, &sha);
     let said = lines_of(&answer, "tf_plan").join("\n");
     assert!(
         said.contains("AWS_SECRET_ACCESS_KEY=***"),
@@ -244,5 +297,4 @@ fn a_plan_shows_its_key_its_caller_and_its_content_to_nobody() {
     for absent in ["DEPLOYER_", "DOCKER_HOST"] {
         assert!(!said.contains(absent), "{absent} in {said}");
     }
-    assert_unseen(&site, &[answer], &words, watch);
 }

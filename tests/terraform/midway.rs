@@ -34,6 +34,7 @@ pub enum Event {
     RunKilled,
     TerraformKilled,
     Cancelled,
+    Forced,
     RunTerm,
 }
 
@@ -46,6 +47,7 @@ impl fmt::Display for Event {
             Event::RunKilled => "KILL of the run",
             Event::TerraformKilled => "KILL of terraform",
             Event::Cancelled => "`cancel RUN`",
+            Event::Forced => "`cancel RUN --force`",
             Event::RunTerm => "TERM to the run",
         })
     }
@@ -185,6 +187,10 @@ impl Midway {
             Event::RunTerm => at_work::signal(run, Signal::SIGTERM),
             Event::Cancelled => {
                 let output = self.site.deployer.run(&["cancel", &self.id]);
+                assert!(output.status.success(), "{output:?}");
+            }
+            Event::Forced => {
+                let output = self.site.deployer.run(&["cancel", &self.id, "--force"]);
                 assert!(output.status.success(), "{output:?}");
             }
         }

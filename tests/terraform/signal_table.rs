@@ -22,12 +22,14 @@ fn print(row: &str) {
     print(row);
 }
 
-/// Nothing worse than terraform alone: only what kills terraform itself may leave a lock, or something that was made and
-/// that the state does not know.
+/// Nothing worse than terraform alone: only what kills terraform itself may leave a lock, and that and an operator's force
+/// something that was made and that the state does not know.
 #[track_caller]
 fn assert_no_worse(event: Event, left: &Left, row: &str) {
     if event != Event::TerraformKilled {
         assert_eq!(left.lock, None, "{row}");
+    }
+    if ![Event::TerraformKilled, Event::Forced].contains(&event) {
         assert_eq!(left.lost(), Vec::<&str>::new(), "{row}");
     }
     assert!(
@@ -55,6 +57,12 @@ fn meets_in_an_apply(event: Event) {
                 "one INT, and not two: {row}"
             );
         }
+        Event::Forced => {
+            assert_eq!(left.outcome["cancelled"], true, "{row}: {}", left.outcome);
+            assert_eq!(left.resources, ["first"], "{row}");
+            assert!(!left.made("slow") && !left.made("last"), "{row}");
+            assert_says_what_to_do(&left, "missing from its state", &row);
+        }
         Event::RunKilled => {
             assert_eq!(left.outcome["interrupted"], true, "{row}: {}", left.outcome);
             assert!(left.resources.contains(&"slow".to_owned()), "{row}");
@@ -76,7 +84,7 @@ fn meets_in_a_plan(event: Event) {
     assert_eq!(left.resources, Vec::<String>::new(), "{row}");
     match event {
         Event::ServeTerm => assert_eq!(left.outcome["status"], "ok", "{row}"),
-        Event::CallerGone | Event::Cancelled | Event::RunTerm => {
+        Event::CallerGone | Event::Cancelled | Event::Forced | Event::RunTerm => {
             assert_eq!(left.outcome["cancelled"], true, "{row}: {}", left.outcome);
         }
         // With the session goes who would have seen the caller go: it may end either way, but it ends.
@@ -117,6 +125,11 @@ fn signal_table_apply_cancelled() {
 }
 
 #[test]
+fn signal_table_apply_forced() {
+    meets_in_an_apply(Event::Forced);
+}
+
+#[test]
 fn signal_table_plan_caller_gone() {
     meets_in_a_plan(Event::CallerGone);
 }
@@ -145,6 +158,7 @@ fn signal_table_the_other_rows() {
     }
     if long_tests() {
         meets_in_a_plan(Event::Cancelled);
+        meets_in_a_plan(Event::Forced);
     }
 }
 

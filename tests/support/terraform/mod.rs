@@ -5,6 +5,7 @@
 
 pub mod at_work;
 pub mod bucket;
+pub mod forge;
 pub mod notes;
 pub mod provider;
 pub mod repository;

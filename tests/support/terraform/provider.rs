@@ -1,8 +1,10 @@
 //! A provider whose resource takes its time (`slow_provider.py`), in a mirror that terraform installs it from.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use super::{by_hand, python, text};
 use crate::support::folder::Folder;
@@ -11,12 +13,45 @@ use crate::support::process::run;
 /// The provider, its mirror, and the book that it writes into.
 pub struct SlowProvider {
     folder: Folder,
+    python: Option<Shown>,
+}
+
+/// The folder of an interpreter, at a place where a plan sees it.
+struct Shown(PathBuf);
+
+/// Unmounted before the folder around it goes.
+impl Drop for SlowProvider {
+    fn drop(&mut self) {
+        self.python = None;
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
 }
 
 impl SlowProvider {
     /// In a folder of its own, which everyone may enter: a plan has a user of its own.
     pub fn new() -> SlowProvider {
-        let folder = Folder::new("provider");
+        SlowProvider::within(Folder::new("provider"), python(), None)
+    }
+
+    /// Beneath a folder of programs, which plans see, with its interpreter.
+    #[track_caller]
+    pub fn among_programs() -> SlowProvider {
+        let folder = Folder::at(Path::new("/opt"), "provider");
+        let place = folder.join("python");
+        fs::create_dir(&place).expect("a folder");
+        let interpreter = python();
+        let whole = interpreter.ancestors().nth(2).expect("bin, and its folder");
+        run(Command::new("mount").arg("--bind").arg(whole).arg(&place));
+        let python = place.join("bin/python");
+        SlowProvider::within(folder, python, Some(Shown(place)))
+    }
+
+    fn within(folder: Folder, interpreter: PathBuf, shown: Option<Shown>) -> SlowProvider {
         let place = format!(
             "mirror/example.test/engram/slow/1.0.0/{}/terraform-provider-slow_v1.0.0",
             platform()
@@ -26,13 +61,16 @@ impl SlowProvider {
         fs::set_permissions(&book, fs::Permissions::from_mode(0o666)).expect("the mode of the book");
         let start = format!(
             "#!/bin/sh\nexec {} -B {} {}\n",
-            python().display(),
+            interpreter.display(),
             program.display(),
             book.display()
         );
         let start = folder.write(&place, start);
         fs::set_permissions(start, fs::Permissions::from_mode(0o755)).expect("the mode of the provider");
-        let provider = SlowProvider { folder };
+        let provider = SlowProvider {
+            folder,
+            python: shown,
+        };
         provider.folder.write(
             "terraform.rc",
             format!(
@@ -71,6 +109,13 @@ impl SlowProvider {
     /// Whether that stands in the book.
     pub fn has_noted(&self, entry: &str) -> bool {
         self.book().iter().any(|line| line == entry)
+    }
+
+    /// Does something to a thing behind terraform's back: `gone NAME`, `moved NAME`.
+    pub fn happens(&self, what: &str) {
+        let mut book = fs::File::options().append(true).open(self.folder.join("book"));
+        let book = book.as_mut().expect("the provider's book");
+        writeln!(book, "{what}").expect("writing into the book");
     }
 
     fn mirror(&self) -> PathBuf {

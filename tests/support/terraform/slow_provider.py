@@ -1,7 +1,8 @@
 """A provider for terraform whose resource takes its time, and which writes down what really happened.
 
 It behaves as the worst of the real ones: INT is ignored, as go-plugin does, TERM ends it, and a request to stop changes
-nothing about a call that is under way. What is in this book and not in terraform's state is what an operator has lost.
+nothing about a call that is under way. What is in this book and not in terraform's state is what an operator has lost. A
+line `gone NAME` or `moved NAME` that somebody else writes there is done to the thing behind terraform's back.
 
 usage: slow_provider.py BOOK      (as a plugin of terraform, which speaks first)
 """
@@ -68,7 +69,11 @@ class Thing(Resource):
         return {**planned, "id": "made-" + planned["name"]}
 
     def read(self, ctx, current):
-        return current
+        name = current["name"]
+        happened = Path(BOOK).read_text().splitlines()
+        if f"gone {name}" in happened:
+            return None
+        return {**current, "id": "moved-" + name} if f"moved {name}" in happened else current
 
     def update(self, ctx, current, planned):
         return {**planned, "id": current["id"]}
