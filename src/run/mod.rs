@@ -23,6 +23,7 @@ mod mask;
 pub mod notice;
 pub mod order;
 mod output;
+pub mod present;
 pub mod queue;
 pub mod record;
 pub mod runner;
@@ -45,6 +46,7 @@ pub use jobs::{Aftermath, Jobs, Saying, Undone};
 #[doc(hidden)] // For fuzz/, which is a crate of its own.
 pub use journal::parse as parse_journal;
 pub use order::{Order, Origin};
+pub use present::{Present, present};
 pub use queue::{Complaints, Reservation, ReserveError, reserve};
 pub use record::ensure_published;
 pub use runner::carry_out;
