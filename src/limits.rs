@@ -36,6 +36,10 @@ pub const MAX_LISTENERS: usize = 16;
 /// wake us as well; this is for those that inotify does not show.
 pub const STATUS_EVERY: Duration = Duration::from_secs(10);
 
+/// How long the first line waits for which syslog has no room: the kernel queues ten, and a burst is no hang. Those after
+/// it are dropped until there is room again.
+pub const SYSLOG_PATIENCE: Duration = Duration::from_millis(200);
+
 /// Bytes of a line to syslog. rsyslog cuts at 8 KiB, sysklogd at 2 KiB; journald takes more.
 pub const MAX_SYSLOG_LINE: usize = 8 * 1024;
 

@@ -88,9 +88,11 @@ fn a_run_outlives(kind: Kind) {
     let follower = gated.client().start_get(&path, &gated.issuer.mint(AUDIENCE));
     gated.open_gate();
     let (first, followed, second) = (call.finish(), follower.finish(), second.finish());
-    first.assert_ok();
+    followed.assert_ok();
     second.assert_ok();
-    assert_eq!(first.body(), followed.body());
+    if !kind.takes_sessions_along() {
+        assert_eq!(first.body(), followed.body());
+    }
     let runs = gated.runs();
     let listed: Vec<&Value> = runs["runs"]
         .as_array()
@@ -168,8 +170,7 @@ fn an_idle_daemon_goes_and_no_connection_is_lost_by_it() {
         }
         let none = || processes_in(gated.setup.folder().path()).is_empty() && launcher.serve_pid().is_none();
         wait_until("not one process of ours is left", SOON, none);
-        let log = launcher.log();
-        assert!(log.contains("nothing to do: no more connections"), "{log}");
+        launcher.log_with(&["nothing to do: no more connections"]);
     }
 }
 
@@ -301,21 +302,11 @@ fn nothing_but_tls_is_ever_said_on_a_connection() {
             assert!(!said.is_empty());
             assert_tls_alone(said, kind);
         }
-        let log = launcher.log();
-        assert!(
-            log.contains("admitted as run") && log.contains("token replay detected"),
-            "{kind:?}: {log}"
-        );
+        let mut said = vec!["admitted as run", "token replay detected"];
         if kind.is_inetd() {
-            assert!(
-                log.lines().any(|line| line.starts_with("<30>engram-deployer[")),
-                "{log}"
-            );
-            assert!(
-                log.lines().any(|line| line.starts_with("<28>engram-deployer[")),
-                "{log}"
-            );
+            said.extend(["\n<30>engram-deployer[", "\n<28>engram-deployer["]);
         }
+        launcher.log_with(&said);
     }
 }
 
@@ -336,11 +327,7 @@ fn wrong_settings_and_wrong_words_are_told_to_syslog_and_not_to_the_connection()
         gated.setup.set("DEPLOYER_QUEUE_MAX", "many");
         let launcher = launch(kind, &mut gated.setup);
         assert_eq!(all_that_is_said(gated.setup.port()), b"", "{kind:?}");
-        let log = launcher.log();
-        assert!(
-            log.contains("<27>engram-deployer[") && log.contains("DEPLOYER_QUEUE_MAX is `many`"),
-            "{log}"
-        );
+        launcher.log_with(&["<27>engram-deployer[", "DEPLOYER_QUEUE_MAX is `many`"]);
     }
 }
 
@@ -353,11 +340,8 @@ fn a_peer_in_neither_list_costs_no_front_and_is_told_nothing() {
     fs::write(&gated.setup.certificate().key, "no key").unwrap();
     let launcher = launch(Kind::InetdNowait, &mut gated.setup);
     assert_eq!(all_that_is_said(gated.setup.port()), b"");
-    let log = launcher.log();
-    assert!(
-        log.contains("in neither list") && !log.contains("private key"),
-        "{log}"
-    );
+    let log = launcher.log_with(&["in neither list"]);
+    assert!(!log.contains("private key"), "{log}");
 }
 
 #[test]
@@ -508,16 +492,16 @@ fn no_word_of_a_starter_reaches_a_child() {
     );
 }
 
-/// Everything said to a notify socket, until a message with `part` in it has come.
-fn heard_until(socket: &UnixDatagram, part: &str) -> Vec<String> {
+/// Everything said to a notify socket, until `last` has come.
+fn heard_until(socket: &UnixDatagram, last: &str) -> Vec<String> {
     let mut heard = Vec::new();
     loop {
         let mut bytes = [0; 1024];
         let count = socket
             .recv(&mut bytes)
-            .unwrap_or_else(|error| panic!("{part}: {error} after {heard:?}"));
+            .unwrap_or_else(|error| panic!("{last}: {error} after {heard:?}"));
         heard.push(String::from_utf8(bytes[..count].to_vec()).unwrap());
-        if heard.last().unwrap().contains(part) {
+        if heard.last().is_some_and(|said| said == last) {
             return heard;
         }
     }
@@ -533,7 +517,7 @@ fn a_service_manager_is_told_how_the_daemon_is() {
     command.env("NOTIFY_SOCKET", &path);
     let mut daemon = Running::start(&mut command, &gated.setup.folder().join("deployer.log"));
     assert_eq!(
-        heard_until(&socket, "STATUS="),
+        heard_until(&socket, "STATUS=nothing runs"),
         ["READY=1", "STATUS=nothing runs"]
     );
     assert_eq!(gated.client().get("/healthz").status, 200, "ready means ready");
@@ -550,7 +534,8 @@ fn a_service_manager_is_told_how_the_daemon_is() {
     heard_until(&socket, "STATUS=nothing runs");
     daemon.signal(Signal::SIGHUP);
     let heard = heard_until(&socket, "READY=1");
-    assert!(heard[0].starts_with("RELOADING=1\nMONOTONIC_USEC="), "{heard:?}");
+    let reloading = |said: &String| said.starts_with("RELOADING=1\nMONOTONIC_USEC=");
+    assert!(heard.iter().any(reloading), "{heard:?}");
     daemon.stop();
     heard_until(&socket, "STOPPING=1");
 }

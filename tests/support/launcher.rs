@@ -7,6 +7,8 @@ use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -68,6 +70,12 @@ impl Kind {
         )
     }
 
+    /// Whether the launcher's end is that of the processes it has started: systemd-socket-activate asks the kernel for that
+    /// (PR_SET_PDEATHSIG), systemd does not.
+    pub fn takes_sessions_along(self) -> bool {
+        matches!(self, Kind::SystemdConnected | Kind::SystemdInputConnected)
+    }
+
     /// Whether standard error is what everybody connects to.
     pub fn is_inetd(self) -> bool {
         use Kind::{InetdNowait, InetdWait, XinetdNowait, XinetdWait};
@@ -80,7 +88,7 @@ pub struct Launcher {
     kind: Kind,
     running: Running,
     log: PathBuf,
-    syslog: UnixDatagram,
+    syslog: Arc<Mutex<String>>,
     /// Not in the setup's: what is found there is the daemon's.
     _folder: Folder,
 }
@@ -96,8 +104,7 @@ pub fn launch(kind: Kind, setup: &mut Setup) -> Launcher {
 pub fn launch_with(kind: Kind, setup: &mut Setup, place: Place) -> Launcher {
     let env_file = setup.use_env_file();
     let folder = Folder::new("launcher");
-    let syslog = UnixDatagram::bind(folder.join("syslog")).expect("a syslog of our own");
-    syslog.set_nonblocking(true).expect("a syslog that does not wait");
+    let syslog = syslog_at(&folder.join("syslog"));
     let line = match place {
         Place::Named => vec![
             "serve".to_owned(),
@@ -131,15 +138,18 @@ impl Launcher {
         self.running.pid()
     }
 
-    /// What stood on the daemon's standard error so far, and what came to syslog; the latter once.
+    /// What stood on the daemon's standard error so far, and what came to syslog.
     pub fn log(&self) -> String {
-        let mut said = text(&fs::read(&self.log).unwrap_or_default());
-        let mut bytes = [0; 16 * 1024];
-        while let Ok(count) = self.syslog.recv(&mut bytes) {
-            said += &text(&bytes[..count]);
-            said.push('\n');
-        }
-        said
+        let said = text(&fs::read(&self.log).unwrap_or_default());
+        said + &self.syslog.lock().expect("a syslog")
+    }
+
+    /// The same, once all of `parts` are in it.
+    #[track_caller]
+    pub fn log_with(&self, parts: &[&str]) -> String {
+        let all = || parts.iter().all(|part| self.log().contains(part));
+        super::wait_until(&format!("{parts:?} in the log"), Duration::from_secs(15), all);
+        self.log()
     }
 
     /// Kills the launcher, and the daemon where it is one process for all connections. Sessions and runs are left alone.
@@ -180,6 +190,21 @@ impl Drop for Launcher {
             eprintln!("---- {:?} and the daemon said\n{}", self.kind, self.log());
         }
     }
+}
+
+/// A syslog daemon: a line a datagram. Its thread ends with the process.
+fn syslog_at(place: &Path) -> Arc<Mutex<String>> {
+    let socket = UnixDatagram::bind(place).expect("a syslog of our own");
+    let lines = Arc::new(Mutex::new(String::new()));
+    let kept = Arc::clone(&lines);
+    thread::spawn(move || {
+        let mut bytes = [0; 16 * 1024];
+        while let Ok(count) = socket.recv(&mut bytes) {
+            let line = format!("{}\n", text(&bytes[..count]));
+            kept.lock().expect("a syslog").push_str(&line);
+        }
+    });
+    lines
 }
 
 fn is_serve(pid: i32) -> bool {
