@@ -29,6 +29,20 @@ pub const MAX_FOLLOWERS: u32 = 64;
 /// Waits between attempts to start a warm session that died before it was ready: the first, and the longest.
 pub const WARM_BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
+/// Listening sockets that a starter may hand over: two families on a few addresses. Each warm session polls them all.
+pub const MAX_LISTENERS: usize = 16;
+
+/// Between two looks at what runs, for whoever started us and wants to know, while something does. Changes of the folders
+/// wake us as well; this is for those that inotify does not show.
+pub const STATUS_EVERY: Duration = Duration::from_secs(10);
+
+/// How long the first line waits for which syslog has no room: the kernel queues ten, and a burst is no hang. Those after
+/// it are dropped until there is room again.
+pub const SYSLOG_PATIENCE: Duration = Duration::from_millis(200);
+
+/// Bytes of a line to syslog. rsyslog cuts at 8 KiB, sysklogd at 2 KiB; journald takes more.
+pub const MAX_SYSLOG_LINE: usize = 8 * 1024;
+
 // ---- HTTP --------------------------------------------------------------------------------------------------------
 
 /// Bytes of a request head, request line and headers together. A token of 8 KiB fits with room to spare.

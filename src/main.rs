@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use engram_deployer::config::{Config, Settings};
 use engram_deployer::os::{descriptor, logging, process, settings};
-use engram_deployer::session::{self, Arrival};
+use engram_deployer::session::{self, Arrival, Waiting};
 use engram_deployer::{cli, deploy, fetch, front, jail, run, terraform};
 
 fn main() -> ExitCode {
@@ -36,13 +36,23 @@ fn role(name: &'static str, body: impl FnOnce() -> io::Result<()>) -> ExitCode {
     }
 }
 
-/// Settings on standard input, the listener as 3, the line to `serve` as 4.
+/// Settings on standard input, the line to `serve` as 3, its listeners from 4 on: one, or as many as the argument says.
 fn session_role() -> io::Result<()> {
-    descriptor::close_inherited(&[descriptor::FIRST, descriptor::FIRST + 1])?;
-    let listener = TcpListener::from(descriptor::adopt(descriptor::FIRST)?);
-    let serve = UnixStream::from(descriptor::adopt(descriptor::FIRST + 1)?);
+    let count = std::env::args().nth(2).map_or(Ok(1), |count| count.parse());
+    let count = count.map_err(|error| io::Error::other(format!("the number of listeners: {error}")))?;
+    let numbers: Vec<_> = (descriptor::FIRST..).take(1 + count).collect();
+    descriptor::close_inherited(&numbers)?;
+    let serve = UnixStream::from(descriptor::adopt(descriptor::FIRST)?);
+    let listeners: io::Result<Vec<_>> = numbers[1..]
+        .iter()
+        .map(|number| descriptor::adopt(*number).map(TcpListener::from))
+        .collect();
+    let waiting = Waiting {
+        listeners: listeners?,
+        serve,
+    };
     let (settings, config) = received("session")?;
-    session::session(Arrival::Shared { listener, serve }, &settings, &config)
+    session::session(Arrival::Shared(waiting), &settings, &config)
 }
 
 /// The link as 3; it has no settings but those that come over it, and no log of its own.

@@ -19,6 +19,7 @@ mod github_app;
 mod history;
 #[cfg(feature = "failpoints")]
 mod kill_matrix;
+mod launcher;
 mod notify;
 mod parts;
 mod plan_isolation;

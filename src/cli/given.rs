@@ -1,21 +1,19 @@
 //! What a command is given: the environment, and the file that was named or is looked for.
-//!
-//! A file that was named goes over the environment. One that was only looked for lies beneath it: what the operator
-//! typed in front of a command was meant.
 
 use std::path::{Path, PathBuf};
 
 use crate::cli::help::ENV_FILES;
 use crate::cli::out::Trouble;
-use crate::config::{Complaint, Config, Settings, SettingsError};
-use crate::os::{logging, settings};
+use crate::config::{Complaint, Config, Settings};
+use crate::os::logging;
+use crate::os::settings::{self, Source};
 
 /// Settings as they were found, and where.
 pub struct Found {
     /// Not yet made sense of.
     pub settings: Settings,
-    /// The file among their sources.
-    pub file: Option<PathBuf>,
+    /// Where they are from.
+    pub source: Source,
 }
 
 /// The settings of a command.
@@ -23,14 +21,24 @@ pub struct Found {
 /// # Errors
 /// Every fault of the file at once.
 pub fn settings(env_file: Option<&Path>) -> Result<Found, Trouble> {
-    let named = env_file.map(Path::to_owned);
-    let file = named.or_else(usual_file);
-    let settings = match (env_file, &file) {
-        (None, Some(usual)) => beneath(usual),
-        _ => settings::load(env_file),
-    };
-    let settings = settings.map_err(|error| Trouble::Unable(error.faults))?;
-    Ok(Found { settings, file })
+    from(source(env_file))
+}
+
+/// Where a command finds its settings.
+pub fn source(env_file: Option<&Path>) -> Source {
+    match env_file {
+        Some(named) => Source::Named(named.to_owned()),
+        None => usual_file().map_or(Source::Environment, Source::Usual),
+    }
+}
+
+/// The settings that are there.
+///
+/// # Errors
+/// Every fault at once.
+pub fn from(source: Source) -> Result<Found, Trouble> {
+    let settings = source.load().map_err(|error| Trouble::Unable(error.faults))?;
+    Ok(Found { settings, source })
 }
 
 /// Settings that make sense.
@@ -66,7 +74,7 @@ impl Found {
 
     /// Where they are from, for a sentence.
     pub fn origin(&self) -> String {
-        match &self.file {
+        match self.source.file() {
             Some(file) => format!("the environment and {}", file.display()),
             None => "the environment".into(),
         }
@@ -77,7 +85,7 @@ impl Found {
             1 => "1 fault".to_owned(),
             many => format!("{many} faults"),
         };
-        let advice = match &self.file {
+        let advice = match self.source.file() {
             Some(_) => "mend them",
             None => "set them there, or name a file of KEY=value lines with --env-file",
         };
@@ -93,8 +101,4 @@ fn usual_file() -> Option<PathBuf> {
         .into_iter()
         .map(PathBuf::from)
         .find(|file| !matches!(file.try_exists(), Ok(false)))
-}
-
-fn beneath(file: &Path) -> Result<Settings, SettingsError> {
-    Ok(settings::environment()?.over(settings::read(file)?))
 }

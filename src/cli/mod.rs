@@ -32,29 +32,37 @@ mod x509;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use crate::door::{self, Door, NoDoor};
 use args::{Command, Invocation};
 use help::Exit;
 use out::Trouble;
 
 /// Does what was typed after the program's name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    match args::parse(arguments) {
-        Ok(invocation) => run(invocation),
-        Err(error) => ExitCode::from(out::explain(Trouble::Senseless(error)).code()),
-    }
+    let parsed = args::parse(arguments);
+    let starts = match &parsed {
+        Ok(invocation) => invocation.command == Command::Serve,
+        // It may have been meant to: not a word before that is known.
+        Err(_) => true,
+    };
+    let door = match starts.then(door::find).unwrap_or(Ok(Door::Bind)) {
+        Ok(door) => Ok(door),
+        Err(NoDoor::Unspeakable) => return ExitCode::from(Exit::Unable.code()),
+        Err(NoDoor::Senseless(why)) => Err(Trouble::unable(why)),
+    };
+    let done = match parsed {
+        Ok(invocation) => door.and_then(|door| carry_out(invocation, door)),
+        Err(error) => Err(Trouble::Senseless(error)),
+    };
+    ExitCode::from(done.unwrap_or_else(out::explain).code())
 }
 
 /// Carries out one command; its exit status is one of [`help::Exit`].
-pub fn run(invocation: Invocation) -> ExitCode {
-    let exit = carry_out(invocation).unwrap_or_else(out::explain);
-    ExitCode::from(exit.code())
-}
-
-fn carry_out(invocation: Invocation) -> Result<Exit, Trouble> {
+fn carry_out(invocation: Invocation, door: Door) -> Result<Exit, Trouble> {
     let env_file = invocation.env_file;
     let env_file = env_file.as_deref();
     match invocation.command {
-        Command::Serve => serve::serve(env_file),
+        Command::Serve => serve::serve(env_file, door),
         Command::Check => check::check(env_file),
         Command::Init => init::init(env_file),
         Command::Deploy(asked) => deploy::deploy(env_file, &asked),

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use crate::cli::args::UsageError;
 use crate::cli::help::Exit;
-use crate::event::harmless;
+pub use crate::os::logging::complain;
 
 /// Why a command ended before it was done.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,11 +50,6 @@ pub fn print(text: &str) -> Result<Exit, Trouble> {
     let mut out = io::stdout().lock();
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     written.map(|()| Exit::Done).map_err(|_| Trouble::Unread)
-}
-
-/// Writes a line to standard error, if anybody can read it.
-pub fn complain(line: &str) {
-    let _ = writeln!(io::stderr(), "engram-deployer: {}", harmless(line));
 }
 
 /// Says why a command ended before it was done; with which exit status it did.

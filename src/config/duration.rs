@@ -18,6 +18,16 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         })
 }
 
+/// The same, or `None` for `0` and `off`.
+pub(super) fn duration_or_never(text: &str) -> Result<Option<Duration>, String> {
+    match text {
+        "0" | "off" => Ok(None),
+        _ => duration(text)
+            .map(Some)
+            .map_err(|should| format!("{should}; or `0` or `off` for never")),
+    }
+}
+
 /// A sum of numbers with units. Go's sign is left out: no setting of ours is negative.
 fn nanoseconds(text: &str) -> Option<u64> {
     let mut rest = text;
@@ -101,6 +111,17 @@ mod tests {
             ("010s", 10_000_000_000),
         ] {
             assert_eq!(duration(text), Ok(Duration::from_nanos(nanos)), "{text}");
+        }
+    }
+
+    #[test]
+    fn never_is_written_as_nought_or_off() {
+        assert_eq!(duration_or_never("0"), Ok(None));
+        assert_eq!(duration_or_never("off"), Ok(None));
+        assert_eq!(duration_or_never("90s"), Ok(Some(Duration::from_secs(90))));
+        for bad in ["never", "OFF", "00", "-1", "0s", ""] {
+            let should = duration_or_never(bad).expect_err(bad);
+            assert!(should.ends_with("or `0` or `off` for never"), "{should}");
         }
     }
 

@@ -48,6 +48,9 @@ pub struct Config {
     /// Where `serve` binds when nobody hands it a socket; the first that can be bound of each family
     /// (`:8443` is `[::]:8443` dual-stack, or `0.0.0.0:8443` where there is no v6).
     pub listen: Listen,
+    /// How long `serve` stays without a connection and a run, when its socket is its starter's (`DEPLOYER_IDLE_EXIT`);
+    /// `None` is for ever.
+    pub idle_exit: Option<Duration>,
     /// Certificate chain, PEM (`DEPLOYER_CERT_FILE`).
     pub cert_file: PathBuf,
     /// Its private key, PEM (`DEPLOYER_KEY_FILE`).

@@ -36,6 +36,7 @@ impl Config {
 
 fn config(r: &mut Reader, settings: &Settings) -> Option<Config> {
     let listen = r.read("DEPLOYER_ADDR", value::listen);
+    let idle_exit = r.read("DEPLOYER_IDLE_EXIT", duration::duration_or_never);
     let cert_file = r.read("DEPLOYER_CERT_FILE", value::path);
     let key_file = r.read("DEPLOYER_KEY_FILE", value::path);
     let (issuer, issued) = issuer(r);
@@ -65,6 +66,7 @@ fn config(r: &mut Reader, settings: &Settings) -> Option<Config> {
         #[cfg(feature = "failpoints")]
         failpoint: failpoint?,
         listen: listen?,
+        idle_exit: idle_exit?,
         cert_file: cert_file?,
         key_file: key_file?,
         issuer: issuer?,

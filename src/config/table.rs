@@ -142,6 +142,13 @@ const VARIABLES: &[Variable] = &[
         "where to listen when nobody hands over a socket",
     ),
     plain(
+        "DEPLOYER_IDLE_EXIT",
+        Text("60s"),
+        &[Serve],
+        "when a socket of the starter's started us: how long without a connection and a run until we end, and the next \
+         connection starts us again; 0 or off: never",
+    ),
+    plain(
         "DEPLOYER_CERT_FILE",
         Required,
         &[Serve, Front],

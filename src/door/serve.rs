@@ -1,71 +1,119 @@
-//! `serve`: holds the listening socket, keeps ONE warm session waiting, reads from no connection.
+//! `serve`: holds the listening sockets, keeps ONE warm session waiting, reads from no connection.
 //!
 //! A session says `ready`, then `accepted ADDRESS`; only then the next one is started, so a flood of connections never
 //! becomes a flood of starts. A session that dies before it has a connection is started again after a growing pause.
+//! Where a starter keeps the socket, an idle `serve` ends, and the next connection starts it again.
 
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::config::{Config, Settings};
+use crate::door::duty::Duty;
 use crate::door::reload::Watched;
 use crate::door::warm::{Said, Warm};
 use crate::limits::WARM_BACKOFF;
+use crate::os::child;
+use crate::os::notify::Notifier;
 use crate::os::poll::{self, For};
+use crate::os::settings::{self, Source};
 use crate::os::signal::{Signal, Signals};
-use crate::os::{child, settings};
+
+/// What `serve` listens on, and whose that is.
+#[derive(Debug)]
+pub struct Listening {
+    /// They accept without waiting.
+    pub sockets: Vec<TcpListener>,
+    /// Who keeps them when we end.
+    pub keeper: Keeper,
+}
+
+/// Whose the sockets are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeper {
+    /// Ours: without us nobody listens.
+    Ourselves,
+    /// Our starter's, which starts us again when somebody comes.
+    Starter,
+}
+
+impl Keeper {
+    /// How long `serve` may be idle.
+    fn idle_exit(self, config: &Config) -> Option<Duration> {
+        config.idle_exit.filter(|_| self == Keeper::Starter)
+    }
+}
 
 /// The role's state.
 struct Serve {
-    listener: TcpListener,
-    env_file: Option<PathBuf>,
+    listening: Listening,
+    source: Source,
     settings: Settings,
     signals: Signals,
     watched: Watched,
+    duty: Duty,
     /// The session that takes the next connection.
     current: Option<Warm>,
-    /// Its replacement after a change, with the settings it was made from, until it is ready.
-    next: Option<(Warm, Settings)>,
+    /// Its replacement after a change, until it is ready.
+    next: Option<Next>,
     /// When a session may be started, after deaths.
     start_at: Instant,
     pause: Duration,
+    stage: Stage,
+}
+
+/// A session made from new settings.
+struct Next {
+    warm: Warm,
+    settings: Settings,
+    idle_exit: Option<Duration>,
+}
+
+/// How far we are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Serving,
+    /// The warm session was told to end. A connection that it took meanwhile is served, and we stay.
+    Leaving,
+    /// It took none.
+    Left,
 }
 
 /// What ended the wait.
 enum Go {
     On,
-    Stop(Signal),
+    Stop(String),
 }
 
-/// Serves until TERM or INT. Connections that were accepted, and runs, go on without us.
+/// Serves until TERM or INT, or until it is idle for too long. Connections that were accepted, and runs, go on without
+/// us.
 ///
 /// # Errors
 /// Those of the machine alone: no descriptors, no signals. Everything a session does wrong is logged and tried again.
-pub fn serve(
-    listener: TcpListener,
-    settings: Settings,
-    config: &Config,
-    env_file: Option<PathBuf>,
-) -> io::Result<()> {
+pub fn serve(listening: Listening, settings: Settings, config: &Config, source: Source) -> io::Result<()> {
     let signals = Signals::block(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD])?;
-    let watched = Watched::new(watched_files(config, env_file.as_deref()));
+    let now = Instant::now();
+    let idle_exit = listening.keeper.idle_exit(config);
     let mut serve = Serve {
-        listener,
-        env_file,
+        watched: Watched::new(watched_files(config, source.file())),
+        duty: Duty::new(Notifier::from_environment(), &config.places, idle_exit, now),
+        listening,
+        source,
         settings,
         signals,
-        watched,
         current: None,
         next: None,
-        start_at: Instant::now(),
+        start_at: now,
         pause: WARM_BACKOFF.0,
+        stage: Stage::Serving,
     };
     loop {
         serve.keep_one_warm();
-        if let Go::Stop(signal) = serve.wait()? {
-            log::info!("{signal}: no more connections; what runs goes on");
+        if let Go::Stop(why) = serve.wait()? {
+            log::info!("{why}: no more connections; what runs goes on");
+            serve.duty.stopping();
             return Ok(());
         }
     }
@@ -83,7 +131,7 @@ impl Serve {
         if self.current.is_some() || Instant::now() < self.start_at {
             return;
         }
-        match Warm::start(&self.listener, &self.settings) {
+        match Warm::start(&self.listening.sockets, &self.settings) {
             Ok(warm) => self.current = Some(warm),
             Err(error) => {
                 log::error!("start a session: {error}");
@@ -94,20 +142,19 @@ impl Serve {
 
     fn wait(&mut self) -> io::Result<Go> {
         let nothing = || (self.signals.as_fd(), For::HangUp);
+        let reading = |descriptor| (descriptor, For::Reading);
+        let current = self.current.as_ref().map(Warm::descriptor);
+        let next = self.next.as_ref().map(|next| next.warm.descriptor());
         let sources = [
-            (self.signals.as_fd(), For::Reading),
-            self.current
-                .as_ref()
-                .map_or_else(nothing, |warm| (warm.descriptor(), For::Reading)),
-            self.next
-                .as_ref()
-                .map_or_else(nothing, |(warm, _)| (warm.descriptor(), For::Reading)),
-            self.watched
-                .descriptor()
-                .map_or_else(nothing, |changes| (changes, For::Reading)),
+            reading(self.signals.as_fd()),
+            current.map_or_else(nothing, reading),
+            next.map_or_else(nothing, reading),
+            self.watched.descriptor().map_or_else(nothing, reading),
+            self.duty.descriptor().map_or_else(nothing, reading),
         ];
-        let until = self.current.is_none().then_some(self.start_at);
-        let [signal, current, next, changed] = poll::wait(sources, until)?;
+        let restart = self.current.is_none().then_some(self.start_at);
+        let until = restart.into_iter().chain(self.duty.until(Instant::now())).min();
+        let [signal, current, next, changed, queue] = poll::wait(sources, until)?;
         if current.any() {
             self.hear_current();
         }
@@ -117,19 +164,56 @@ impl Serve {
         if changed.any() && self.watched.changed() {
             self.replace("a file it was made from changed");
         }
-        if signal.any() {
-            self.take_signals()
-        } else {
-            Ok(Go::On)
+        if signal.any()
+            && let Go::Stop(why) = self.take_signals()?
+        {
+            return Ok(Go::Stop(why));
         }
+        Ok(self.do_our_duty(queue.any()))
+    }
+
+    /// Tells our starter what is new, and goes when there is nothing to do.
+    fn do_our_duty(&mut self, changed: bool) -> Go {
+        let now = Instant::now();
+        self.duty.beat(now);
+        if changed || self.duty.until(now).is_some_and(|until| until <= now) {
+            self.duty.look(now);
+        }
+        if self.stage == Stage::Serving && self.duty.is_over(now) {
+            self.begin_to_leave(now);
+        }
+        match self.stage {
+            Stage::Left => Go::Stop("nothing to do".to_owned()),
+            Stage::Serving | Stage::Leaving => Go::On,
+        }
+    }
+
+    fn begin_to_leave(&mut self, now: Instant) {
+        // What inotify did not show.
+        self.duty.look(now);
+        if !self.duty.is_over(now) {
+            return;
+        }
+        self.next = None;
+        self.stage = match &self.current {
+            Some(warm) => {
+                warm.dismiss();
+                Stage::Leaving
+            }
+            None => Stage::Left,
+        };
     }
 
     fn take_signals(&mut self) -> io::Result<Go> {
         while let Some(signal) = self.signals.take()? {
             match signal {
                 Signal::SIGHUP => self.replace("SIGHUP"),
-                Signal::SIGCHLD => drop(child::reap_all()),
-                other => return Ok(Go::Stop(other)),
+                Signal::SIGCHLD => {
+                    // Sessions with a connection first: they are counted.
+                    self.duty.look(Instant::now());
+                    child::reap_all();
+                }
+                other => return Ok(Go::Stop(other.to_string())),
             }
         }
         Ok(Go::On)
@@ -143,10 +227,18 @@ impl Serve {
                         log::info!("a session is ready again");
                     }
                     self.pause = WARM_BACKOFF.0;
+                    self.duty.ready();
                 }
                 Said::Accepted(address) => {
                     log::debug!("{address}: accepted");
+                    if let Some(session) = self.current.take() {
+                        self.duty.accepted(session.into_child());
+                    }
+                    self.stage = Stage::Serving;
+                }
+                Said::Gone if self.stage == Stage::Leaving => {
                     self.current = None;
+                    self.stage = Stage::Left;
                 }
                 Said::Gone => {
                     // It has said why; once is enough.
@@ -163,44 +255,57 @@ impl Serve {
     }
 
     fn hear_next(&mut self) {
-        let Some((mut warm, settings)) = self.next.take() else {
+        let Some(mut next) = self.next.take() else {
             return;
         };
-        match warm.hear() {
+        match next.warm.hear() {
             Some(Said::Ready) => {
                 // The old one's lifeline ends here; one that was just accepting goes on with its connection.
-                self.current = Some(warm);
-                self.settings = settings;
+                self.current = Some(next.warm);
+                self.settings = next.settings;
+                self.duty.set_idle_exit(next.idle_exit);
                 self.pause = WARM_BACKOFF.0;
                 log::info!("the new settings are in use");
             }
             Some(Said::Gone) => {
                 log::error!("a session with the new settings did not become ready; the old ones stay in use");
             }
-            Some(Said::Accepted(_)) | None => self.next = Some((warm, settings)),
+            Some(Said::Accepted(_)) | None => {
+                self.next = Some(next);
+                return;
+            }
         }
+        self.duty.reloaded();
     }
 
     /// Makes a new warm session from what the files say now, and keeps the old one until that is ready.
     fn replace(&mut self, why: &str) {
         log::info!("{why}: making a new session");
-        let new = match settings::load(self.env_file.as_deref()) {
-            Ok(new) => new,
-            Err(error) => return log::error!("the old settings stay in use: {}", error.faults.join("; ")),
-        };
-        let config = match settings::understand(&new) {
-            Ok(config) => config,
-            Err(complaints) => {
-                let all: Vec<String> = complaints.iter().map(ToString::to_string).collect();
-                return log::error!("the old settings stay in use: {}", all.join("; "));
+        self.duty.reloading();
+        match self.made_anew() {
+            Ok(next) => self.next = Some(next),
+            Err(why) => {
+                log::error!("the old settings stay in use: {why}");
+                self.duty.reloaded();
             }
-        };
-        config.no_plan().iter().for_each(|line| log::warn!("{line}"));
-        self.watched = Watched::new(watched_files(&config, self.env_file.as_deref()));
-        match Warm::start(&self.listener, &new) {
-            Ok(warm) => self.next = Some((warm, new)),
-            Err(error) => log::error!("start a session with the new settings: {error}"),
         }
+    }
+
+    fn made_anew(&mut self) -> Result<Next, String> {
+        let settings = self.source.load().map_err(|error| error.faults.join("; "))?;
+        let config = settings::understand(&settings).map_err(|complaints| {
+            let all: Vec<String> = complaints.iter().map(ToString::to_string).collect();
+            all.join("; ")
+        })?;
+        config.no_plan().iter().for_each(|line| log::warn!("{line}"));
+        self.watched = Watched::new(watched_files(&config, self.source.file()));
+        let warm = Warm::start(&self.listening.sockets, &settings)
+            .map_err(|error| format!("start a session with the new ones: {error}"))?;
+        Ok(Next {
+            warm,
+            settings,
+            idle_exit: self.listening.keeper.idle_exit(&config),
+        })
     }
 
     fn start_later(&mut self) {

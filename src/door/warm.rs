@@ -1,17 +1,18 @@
 //! One warm session as `serve` sees it: a child, and a line on which it says `ready` and `accepted ADDRESS`.
 
 use std::io::{self, Read};
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use crate::config::Settings;
-use crate::os::child::Command;
+use crate::os::child::{Child, Command};
 use crate::os::{descriptor, settings};
 
 /// A session that waits for its connection. Dropping it is the lifeline's end: it exits, unless it has its connection.
 #[derive(Debug)]
 pub struct Warm {
+    child: Child,
     line: UnixStream,
     heard: Vec<u8>,
 }
@@ -31,19 +32,37 @@ pub enum Said {
 const LONGEST_LINE: usize = 128;
 
 impl Warm {
-    /// Starts a session on a copy of `listener`.
-    pub fn start(listener: &TcpListener, with: &Settings) -> io::Result<Self> {
+    /// Starts a session on copies of `listeners`.
+    pub fn start(listeners: &[TcpListener], with: &Settings) -> io::Result<Self> {
         let (ours, theirs) = descriptor::pair()?;
-        Command::role("session")
+        let mut session = Command::role("session")
+            .logging_as_we_do()
             .descriptor(0, settings::hand_over(with)?)
-            .descriptor(descriptor::FIRST, OwnedFd::from(listener.try_clone()?))
-            .descriptor(descriptor::FIRST + 1, theirs)
-            .spawn()?;
+            .descriptor(descriptor::FIRST, theirs);
+        if listeners.len() > 1 {
+            session = session.argument(listeners.len().to_string());
+        }
+        for (number, listener) in (descriptor::FIRST + 1..).zip(listeners) {
+            session = session.descriptor(number, OwnedFd::from(listener.try_clone()?));
+        }
+        let child = session.spawn()?;
         descriptor::set_nonblocking(&ours)?;
         Ok(Self {
+            child,
             line: UnixStream::from(ours),
             heard: Vec::new(),
         })
+    }
+
+    /// Tells it that nobody wants it any more. It says `accepted` when a connection came first, and else ends.
+    pub fn dismiss(&self) {
+        // An error is a session that has ended, which its line says as well.
+        let _ = self.line.shutdown(Shutdown::Write);
+    }
+
+    /// Its process, which has a connection now and needs nobody any more.
+    pub fn into_child(self) -> Child {
+        self.child
     }
 
     /// What to poll for reading.

@@ -18,7 +18,7 @@ use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use crate::os::descriptor;
+use crate::os::{descriptor, logging};
 
 /// Survives an upgrade of the file, unlike `current_exe()`, which fails once the file was replaced.
 const OURSELVES: &str = "/proc/self/exe";
@@ -133,6 +133,14 @@ impl Command {
         self.environment
             .push(c_string(format!("{name}={value}").as_bytes()));
         self
+    }
+
+    /// Lets a role of ours know who reads its standard error, which is ours: nothing else of our environment.
+    pub fn logging_as_we_do(self) -> Self {
+        match logging::for_roles() {
+            Some((name, value)) => self.variable(name, &value),
+            None => self,
+        }
     }
 
     /// Hands `descriptor` over; the child finds it under the number `target`.

@@ -62,18 +62,6 @@ pub fn close_inherited(keep: &[RawFd]) -> io::Result<()> {
     Ok(())
 }
 
-/// Puts `/dev/null` on descriptors 0, 1 and 2.
-pub fn silence_standard_streams() -> io::Result<()> {
-    let null = std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open("/dev/null")?;
-    nix::unistd::dup2_stdin(&null)?;
-    nix::unistd::dup2_stdout(&null)?;
-    nix::unistd::dup2_stderr(&null)?;
-    Ok(())
-}
-
 /// A connected pair of stream sockets.
 pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(

@@ -45,9 +45,24 @@ pub fn wait<const N: usize>(
     until: Option<Instant>,
 ) -> io::Result<[Ready; N]> {
     let mut polled = sources.map(|(descriptor, what)| PollFd::new(descriptor, flags(what)));
+    poll_all(&mut polled, until)?;
+    Ok(polled.map(|one| found(&one)))
+}
+
+/// The same for as many sources as there happen to be.
+pub fn wait_for_any(sources: &[(BorrowedFd<'_>, For)], until: Option<Instant>) -> io::Result<Vec<Ready>> {
+    let polled = sources
+        .iter()
+        .map(|(descriptor, what)| PollFd::new(*descriptor, flags(*what)));
+    let mut polled: Vec<PollFd<'_>> = polled.collect();
+    poll_all(&mut polled, until)?;
+    Ok(polled.iter().map(found).collect())
+}
+
+fn poll_all(polled: &mut [PollFd<'_>], until: Option<Instant>) -> io::Result<()> {
     loop {
-        match poll(&mut polled, timeout(until)) {
-            Ok(_) => return Ok(polled.map(|one| found(one.revents().unwrap_or(PollFlags::empty())))),
+        match poll(polled, timeout(until)) {
+            Ok(_) => return Ok(()),
             Err(Errno::EINTR) => continue,
             Err(error) => return Err(error.into()),
         }
@@ -63,7 +78,8 @@ fn flags(what: For) -> PollFlags {
     }
 }
 
-fn found(events: PollFlags) -> Ready {
+fn found(polled: &PollFd<'_>) -> Ready {
+    let events = polled.revents().unwrap_or(PollFlags::empty());
     let gone = events.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL);
     Ready {
         // A read after a hang-up does not wait either: it returns what is left, then end of file.

@@ -4,7 +4,7 @@
 
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::config::{Complaint, Config, Settings, SettingsError};
 use crate::limits::MAX_SETTINGS;
@@ -13,15 +13,38 @@ use crate::os::{descriptor, process, trusted};
 const NO_WALLS: &str =
     "we are not root here, and only root can shut a plan in, which runs what a pull request brings";
 
-/// The environment's settings, under those of `env_file` when one is named.
-///
-/// # Errors
-/// Every fault at once, one line each, naming the file.
-pub fn load(env_file: Option<&Path>) -> Result<Settings, SettingsError> {
-    let environment = environment()?;
-    match env_file {
-        Some(path) => Ok(read(path)?.over(environment)),
-        None => Ok(environment),
+/// Where settings are from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The environment alone.
+    Environment,
+    /// A file that was named: it goes over the environment.
+    Named(PathBuf),
+    /// A file that was only looked for: it lies beneath the environment, because what was typed in front of a command was
+    /// meant.
+    Usual(PathBuf),
+}
+
+impl Source {
+    /// The settings as they are there now.
+    ///
+    /// # Errors
+    /// Every fault at once, one line each, naming the file.
+    pub fn load(&self) -> Result<Settings, SettingsError> {
+        let environment = environment()?;
+        match self {
+            Source::Environment => Ok(environment),
+            Source::Named(path) => Ok(read(path)?.over(environment)),
+            Source::Usual(path) => Ok(environment.over(read(path)?)),
+        }
+    }
+
+    /// The file.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Source::Environment => None,
+            Source::Named(path) | Source::Usual(path) => Some(path),
+        }
     }
 }
 
@@ -29,7 +52,7 @@ pub fn load(env_file: Option<&Path>) -> Result<Settings, SettingsError> {
 ///
 /// # Errors
 /// Every fault at once, one line each.
-pub fn environment() -> Result<Settings, SettingsError> {
+fn environment() -> Result<Settings, SettingsError> {
     Settings::from_environment(std::env::vars_os())
 }
 
@@ -37,7 +60,7 @@ pub fn environment() -> Result<Settings, SettingsError> {
 ///
 /// # Errors
 /// Every fault at once, one line each, naming the file.
-pub fn read(path: &Path) -> Result<Settings, SettingsError> {
+fn read(path: &Path) -> Result<Settings, SettingsError> {
     let text = trusted::read(path, MAX_SETTINGS as u64).map_err(|fault| SettingsError {
         faults: vec![format!("take settings: {fault}")],
     })?;

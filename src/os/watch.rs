@@ -13,7 +13,12 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use crate::limits::RETRY;
 use crate::os::poll::{self, For};
 
-/// A watch on one path.
+/// A descriptor that could write was closed; a file appeared, or went.
+const CLOSED: AddWatchFlags = AddWatchFlags::IN_CLOSE_WRITE
+    .union(AddWatchFlags::IN_MOVED_TO)
+    .union(AddWatchFlags::IN_DELETE);
+
+/// A watch on one path, or on a few.
 #[derive(Debug)]
 pub struct Watch(Option<Inotify>);
 
@@ -21,16 +26,12 @@ impl Watch {
     /// Wakes when a descriptor that could write to `path` (or to a file in that folder) is closed, as a dead lock
     /// holder's is, and when a file appears in it or goes.
     pub fn closed_after_writing(path: &Path) -> Self {
-        Self::on(
-            path,
-            AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_DELETE,
-        )
+        Self::on(path, CLOSED)
     }
 
     /// Wakes when `path` (or a file in that folder) is written to, too.
     pub fn written(path: &Path) -> Self {
-        let closed = AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_DELETE;
-        Self::on(path, closed | AddWatchFlags::IN_MODIFY)
+        Self::on(path, CLOSED | AddWatchFlags::IN_MODIFY)
     }
 
     fn on(path: &Path, flags: AddWatchFlags) -> Self {
@@ -40,6 +41,14 @@ impl Watch {
             nix::Result::Ok(inotify)
         };
         Self(watching().ok())
+    }
+
+    /// Wakes for `path` as well; of no use where there is no instance, and then none is lost either.
+    pub fn and(self, path: &Path) -> Self {
+        if let Some(inotify) = &self.0 {
+            let _ = inotify.add_watch(path, CLOSED);
+        }
+        self
     }
 
     /// Returns after a change, at `until`, or after [`RETRY`], whichever is first.

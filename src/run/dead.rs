@@ -64,6 +64,7 @@ pub fn ensure_recovered(places: &Places, settings: &Settings) -> io::Result<Opti
     let null = std::fs::OpenOptions::new().write(true).open("/dev/null")?;
     let command = Command::outliving_role("run")
         .argument(RECOVER)
+        .logging_as_we_do()
         .descriptor(1, null.into());
     command
         .descriptor(0, settings::hand_over(settings)?)

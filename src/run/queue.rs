@@ -118,6 +118,7 @@ impl Reservation {
         };
         let mut run = Command::outliving_role("run")
             .argument(ticket.seen().file_name())
+            .logging_as_we_do()
             .descriptor(0, settings::hand_over(settings)?)
             .descriptor(1, null()?)
             .descriptor(descriptor::FIRST, OwnedFd::from(ticket));

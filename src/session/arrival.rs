@@ -13,16 +13,20 @@ use crate::session::slots::{self, Slot, Standing};
 /// How a connection reaches this session.
 #[derive(Debug)]
 pub enum Arrival {
-    /// `serve` shares its listener. The line to it carries `ready` and `accepted ADDRESS`; its end of file before a
-    /// connection means that nobody wants this session any more.
-    Shared {
-        /// Accepts without waiting.
-        listener: TcpListener,
-        /// To `serve`.
-        serve: UnixStream,
-    },
+    /// `serve` shares its listeners.
+    Shared(Waiting),
     /// The starter accepted already (inetd `nowait`, systemd `Accept=yes`).
     Connected(TcpStream),
+}
+
+/// Waiting at listeners. The line to `serve` carries `ready` and `accepted ADDRESS`; its end of file before a connection
+/// means that nobody wants this session any more.
+#[derive(Debug)]
+pub struct Waiting {
+    /// They accept without waiting.
+    pub listeners: Vec<TcpListener>,
+    /// To `serve`.
+    pub serve: UnixStream,
 }
 
 /// The connection, and what its address alone allows.
@@ -38,60 +42,66 @@ pub struct Visitor {
     pub slot: Slot,
 }
 
-impl Arrival {
+/// Who is at the other end of a connection that is here already; `None` when it is let go.
+pub fn judge(config: &Config, stream: TcpStream) -> io::Result<Option<Visitor>> {
+    match stream.peer_addr() {
+        Ok(peer) => let_in(config, stream, peer),
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+            log::debug!("the peer went before we came");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+impl Waiting {
     /// Waits for a connection that may be served. Others are closed at once, and the wait goes on: a flood costs
     /// one process and no starts. `None` when there will be none.
-    pub fn wait(self, config: &Config, front: BorrowedFd<'_>) -> io::Result<Option<Visitor>> {
-        match self {
-            Arrival::Connected(stream) => {
-                let peer = stream.peer_addr()?;
-                let_in(config, stream, peer)
-            }
-            Arrival::Shared { listener, mut serve } => {
-                match serve.write_all(b"ready\n") {
-                    // Replaced before it was ready.
-                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(None),
-                    other => other?,
-                }
-                let visitor = accept_one(config, front, &listener, &serve)?;
-                if let Some(visitor) = &visitor {
-                    serve.write_all(format!("accepted {}\n", visitor.peer).as_bytes())?;
-                }
-                // Listener and line close here: a session in its work keeps no port.
-                Ok(visitor)
-            }
+    pub fn visitor(mut self, config: &Config, front: BorrowedFd<'_>) -> io::Result<Option<Visitor>> {
+        match self.serve.write_all(b"ready\n") {
+            // Replaced before it was ready.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(None),
+            other => other?,
         }
+        let visitor = accept_one(config, front, &self.listeners, &self.serve)?;
+        if let Some(visitor) = &visitor {
+            let told = self
+                .serve
+                .write_all(format!("accepted {}\n", visitor.peer).as_bytes());
+            // It may have ended just now. The connection is ours all the same.
+            told.unwrap_or_else(|error| log::debug!("tell serve of a connection: {error}"));
+        }
+        // Listeners and line close here: a session in its work keeps no port.
+        Ok(visitor)
     }
 }
 
 fn accept_one(
     config: &Config,
     front: BorrowedFd<'_>,
-    listener: &TcpListener,
+    listeners: &[TcpListener],
     serve: &UnixStream,
 ) -> io::Result<Option<Visitor>> {
+    let mut sources = vec![(serve.as_fd(), For::Reading), (front, For::Reading)];
+    sources.extend(listeners.iter().map(|one| (one.as_fd(), For::Reading)));
     loop {
-        let [arrived, lifeline, front] = poll::wait(
-            [
-                (listener.as_fd(), For::Reading),
-                (serve.as_fd(), For::Reading),
-                (front, For::Reading),
-            ],
-            None,
-        )?;
-        if lifeline.any() {
+        let ready = poll::wait_for_any(&sources, None)?;
+        // First: what arrives after that stays in the queue of the listener, for our starter's next one.
+        if ready[0].any() {
             return Ok(None);
         }
-        if front.any() {
+        if ready[1].any() {
             return Err(io::Error::other(
                 "the front role ended while it waited for a connection",
             ));
         }
-        if arrived.any()
-            && let Some((stream, peer)) = net::accept(listener)?
-            && let Some(visitor) = let_in(config, stream, peer)?
-        {
-            return Ok(Some(visitor));
+        for (listener, ready) in listeners.iter().zip(&ready[2..]) {
+            if ready.any()
+                && let Some((stream, peer)) = net::accept(listener)?
+                && let Some(visitor) = let_in(config, stream, peer)?
+            {
+                return Ok(Some(visitor));
+            }
         }
     }
 }

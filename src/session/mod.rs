@@ -9,7 +9,7 @@ mod front_link;
 mod slots;
 mod stream;
 
-pub use arrival::Arrival;
+pub use arrival::{Arrival, Waiting};
 
 use std::io;
 use std::time::Instant;
@@ -21,6 +21,7 @@ use crate::link;
 use crate::os::{places, random};
 use crate::run::{self, RunId, Urgency};
 use admission::{Admission, Admitted, WithoutCaller};
+use arrival::Visitor;
 use front_link::FrontLink;
 
 /// The story of one connection.
@@ -29,11 +30,7 @@ use front_link::FrontLink;
 /// Whatever ended it before its answer was complete, for the log; the peer has been let go.
 pub fn session(arrival: Arrival, settings: &Settings, config: &Config) -> io::Result<()> {
     places::prepare(&config.places).map_err(io::Error::other)?;
-    let mut front = FrontLink::start(config)?;
-    front
-        .await_ready(Instant::now() + WARM_DEADLINE)
-        .map_err(io::Error::other)?;
-    let Some(visitor) = arrival.wait(config, front.descriptor())? else {
+    let Some((mut front, visitor)) = meet(arrival, config)? else {
         return Ok(());
     };
     let request_id = random::hex::<8>()?;
@@ -77,6 +74,29 @@ pub fn session(arrival: Arrival, settings: &Settings, config: &Config) -> io::Re
         }
         answered => answered,
     }
+}
+
+/// A front, and a visitor for it. Where the connection is here first, nothing is started for one that may not come in.
+fn meet(arrival: Arrival, config: &Config) -> io::Result<Option<(FrontLink, Visitor)>> {
+    match arrival {
+        Arrival::Connected(stream) => match arrival::judge(config, stream)? {
+            Some(visitor) => Ok(Some((ready_front(config)?, visitor))),
+            None => Ok(None),
+        },
+        Arrival::Shared(waiting) => {
+            let front = ready_front(config)?;
+            let visitor = waiting.visitor(config, front.descriptor())?;
+            Ok(visitor.map(|visitor| (front, visitor)))
+        }
+    }
+}
+
+fn ready_front(config: &Config) -> io::Result<FrontLink> {
+    let mut front = FrontLink::start(config)?;
+    front
+        .await_ready(Instant::now() + WARM_DEADLINE)
+        .map_err(io::Error::other)?;
+    Ok(front)
 }
 
 fn is_gone(error: &io::Error) -> bool {

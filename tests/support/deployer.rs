@@ -346,7 +346,7 @@ impl Deployer {
 }
 
 /// Whether some process listens on this port, without connecting: a connection would use up a warm session.
-fn listens(port: u16) -> bool {
+pub fn listens(port: u16) -> bool {
     const LISTEN: &str = "0A";
     let address = format!(":{port:04X}");
     ["/proc/net/tcp", "/proc/net/tcp6"].iter().any(|table| {

@@ -19,6 +19,7 @@ pub mod golden;
 pub mod held;
 pub mod host;
 pub mod images;
+pub mod launcher;
 pub mod oidc;
 pub mod pair;
 pub mod process;

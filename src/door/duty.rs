@@ -1,0 +1,252 @@
+//! What `serve` owes whoever started it: to say how it is, and to go when a socket of theirs will call it back.
+//!
+//! Knows which sessions have a connection and which runs live, and decides nothing about either.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+use crate::config::Places;
+use crate::limits::STATUS_EVERY;
+use crate::os::child::Child;
+use crate::os::notify::Notifier;
+use crate::os::watch::Watch;
+use crate::run::{Present, present};
+
+/// See the module's head.
+#[derive(Debug)]
+pub struct Duty {
+    notifier: Notifier,
+    places: Places,
+    /// Tickets, and the published list of runs, which changes when a run's turn comes.
+    changes: Watch,
+    idle_exit: Option<Duration>,
+    /// Sessions with a connection.
+    serving: Vec<Child>,
+    present: io::Result<Present>,
+    /// Since when there was neither connection nor run.
+    quiet_since: Option<Instant>,
+    /// When the watchdog is to be fed.
+    beat_at: Option<Instant>,
+    told: Told,
+}
+
+/// What our starter knows.
+#[derive(Debug, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    Ready { status: String },
+}
+
+impl Duty {
+    /// `idle_exit` is `None` where nobody would start us again.
+    pub fn new(notifier: Notifier, places: &Places, idle_exit: Option<Duration>, now: Instant) -> Self {
+        let mut duty = Self {
+            beat_at: notifier.watchdog().map(|every| now + every),
+            notifier,
+            places: places.clone(),
+            changes: Watch::closed_after_writing(&places.queue()).and(&places.public()),
+            idle_exit,
+            serving: Vec::new(),
+            present: Ok(Present::default()),
+            quiet_since: None,
+            told: Told::Nothing,
+        };
+        duty.look(now);
+        duty
+    }
+
+    /// What to poll for reading, when there is something; [`Duty::look`] when it was ready.
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.changes.descriptor().filter(|_| self.is_of_interest())
+    }
+
+    fn is_of_interest(&self) -> bool {
+        self.notifier.is_heard() || self.idle_exit.is_some()
+    }
+
+    /// A session took a connection.
+    pub fn accepted(&mut self, session: Child) {
+        self.serving.push(session);
+        self.quiet_since = None;
+    }
+
+    /// A session can take a connection; only the first one is worth a word.
+    pub fn ready(&mut self) {
+        if self.told == Told::Nothing {
+            let status = self.status();
+            self.notifier.ready();
+            self.notifier.status(&status);
+            self.told = Told::Ready { status };
+        }
+    }
+
+    /// New settings are taken in; [`Duty::reloaded`] follows.
+    pub fn reloading(&self) {
+        self.notifier.reloading();
+    }
+
+    /// They are in use, or the old ones stay.
+    pub fn reloaded(&self) {
+        if self.told != Told::Nothing {
+            self.notifier.ready();
+        }
+    }
+
+    /// From new settings.
+    pub fn set_idle_exit(&mut self, idle_exit: Option<Duration>) {
+        self.idle_exit = idle_exit;
+    }
+
+    /// The end.
+    pub fn stopping(&self) {
+        self.notifier.stopping();
+    }
+
+    /// Looks at who is at work. Cheap: a folder of tickets.
+    pub fn look(&mut self, now: Instant) {
+        self.changes.drain();
+        self.serving
+            .retain_mut(|session| matches!(session.try_wait(), Ok(None)));
+        if !self.is_of_interest() {
+            return;
+        }
+        self.present = present(&self.places);
+        // A queue that cannot be read may have somebody in it.
+        let is_quiet = self.serving.is_empty() && self.present.as_ref().is_ok_and(Present::is_nothing);
+        self.quiet_since = is_quiet.then(|| self.quiet_since.unwrap_or(now));
+        self.tell();
+    }
+
+    fn tell(&mut self) {
+        let now = self.status();
+        if let Told::Ready { status } = &mut self.told
+            && *status != now
+        {
+            self.notifier.status(&now);
+            *status = now;
+        }
+    }
+
+    fn status(&self) -> String {
+        match &self.present {
+            Ok(present) => present.to_string(),
+            Err(error) => format!("the queue cannot be read: {error}"),
+        }
+    }
+
+    /// Feeds the watchdog when that is due.
+    pub fn beat(&mut self, now: Instant) {
+        if let (Some(at), Some(every)) = (self.beat_at, self.notifier.watchdog())
+            && now >= at
+        {
+            self.notifier.alive();
+            self.beat_at = Some(now + every);
+        }
+    }
+
+    /// When to come back at the latest.
+    pub fn until(&self, now: Instant) -> Option<Instant> {
+        let leave_at = self
+            .quiet_since
+            .zip(self.idle_exit)
+            .map(|(since, limit)| since + limit);
+        let busy = self.is_of_interest() && self.quiet_since.is_none();
+        let look_at = busy.then(|| now + STATUS_EVERY);
+        [self.beat_at, leave_at, look_at].into_iter().flatten().min()
+    }
+
+    /// Whether there has been nothing to do for so long that our starter can have its memory back.
+    pub fn is_over(&self, now: Instant) -> bool {
+        self.quiet_since
+            .zip(self.idle_exit)
+            .is_some_and(|(since, limit)| now >= since + limit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::child::Command;
+    use crate::run::{reserve, testing};
+    use std::path::Path;
+    use std::time::SystemTime;
+    use testing::{Scratch, order};
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    fn duty(places: &Places, now: Instant) -> Duty {
+        Duty::new(Notifier::default(), places, Some(LIMIT), now)
+    }
+
+    #[test]
+    fn it_is_over_after_the_whole_time_without_connection_and_run() {
+        let scratch = Scratch::new("duty-idle");
+        let start = Instant::now();
+        let mut duty = duty(&scratch.0, start);
+        assert_eq!(duty.until(start), Some(start + LIMIT));
+        duty.look(start + LIMIT / 2);
+        assert!(!duty.is_over(start + LIMIT - Duration::from_millis(1)));
+        assert!(duty.is_over(start + LIMIT));
+    }
+
+    #[test]
+    fn it_is_never_over_while_a_run_is_queued_or_at_work() {
+        let scratch = Scratch::new("duty-run");
+        let start = Instant::now();
+        let mut duty = duty(&scratch.0, start);
+        let ticket = reserve(&scratch.0, 5, SystemTime::now(), order).unwrap();
+        duty.look(start + LIMIT);
+        assert!(!duty.is_over(start + 10 * LIMIT));
+        assert_eq!(duty.until(start), Some(start + STATUS_EVERY));
+        let folder = crate::run::RunFolder::of(&scratch.0, ticket.id());
+        std::fs::write(folder.path().join("started"), "1\n").unwrap();
+        duty.look(start + 2 * LIMIT);
+        assert!(!duty.is_over(start + 10 * LIMIT));
+        drop(ticket);
+        // The time begins anew.
+        duty.look(start + 3 * LIMIT);
+        assert!(!duty.is_over(start + 4 * LIMIT - Duration::from_millis(1)));
+        assert!(duty.is_over(start + 4 * LIMIT));
+    }
+
+    #[test]
+    fn it_is_never_over_while_a_session_serves() {
+        let scratch = Scratch::new("duty-session");
+        let start = Instant::now();
+        let mut duty = duty(&scratch.0, start);
+        let session = Command::tool(Path::new("/bin/sleep"))
+            .argument("100")
+            .spawn()
+            .unwrap();
+        let pid = session.pid();
+        duty.accepted(session);
+        duty.look(start + LIMIT);
+        assert!(!duty.is_over(start + 10 * LIMIT));
+        crate::os::process::signal(pid, nix::sys::signal::Signal::SIGKILL);
+        while !duty.serving.is_empty() {
+            duty.look(start + 2 * LIMIT);
+        }
+        assert!(duty.is_over(start + 3 * LIMIT));
+    }
+
+    #[test]
+    fn without_a_time_to_go_there_is_nothing_to_wake_for() {
+        let scratch = Scratch::new("duty-never");
+        let start = Instant::now();
+        let mut duty = Duty::new(Notifier::default(), &scratch.0, None, start);
+        duty.look(start + LIMIT);
+        assert_eq!(duty.until(start), None);
+        assert!(!duty.is_over(start + 1000 * LIMIT) && duty.descriptor().is_none());
+    }
+
+    #[test]
+    fn a_queue_that_cannot_be_read_keeps_us() {
+        let scratch = Scratch::new("duty-unread");
+        let start = Instant::now();
+        let mut duty = duty(&scratch.0, start);
+        std::fs::remove_dir_all(scratch.0.queue()).unwrap();
+        duty.look(start + LIMIT);
+        assert!(!duty.is_over(start + 10 * LIMIT));
+    }
+}
