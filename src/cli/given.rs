@@ -10,6 +10,10 @@ use crate::cli::out::Trouble;
 use crate::config::{Complaint, Config, Settings, SettingsError};
 use crate::os::{logging, settings};
 
+/// Where systemd keeps what it handed to the daemon, while that runs. A command that was typed is handed nothing, and
+/// `check` wants to look at the daemon's key; the others do without.
+const UNIT_CREDENTIALS: &str = "/run/credentials/engram-deployer.service";
+
 /// Settings as they were found, and where.
 pub struct Found {
     /// Not yet made sense of.
@@ -30,7 +34,10 @@ pub fn settings(env_file: Option<&Path>) -> Result<Found, Trouble> {
         _ => settings::load(env_file),
     };
     let settings = settings.map_err(|error| Trouble::Unable(error.faults))?;
-    Ok(Found { settings, file })
+    Ok(Found {
+        settings: settings.with_credentials(Some(Path::new(UNIT_CREDENTIALS))),
+        file,
+    })
 }
 
 /// Settings that make sense.

@@ -4,7 +4,7 @@
 
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::config::{Complaint, Config, Settings, SettingsError};
 use crate::limits::MAX_SETTINGS;
@@ -13,16 +13,23 @@ use crate::os::{descriptor, process, trusted};
 const NO_WALLS: &str =
     "we are not root here, and only root can shut a plan in, which runs what a pull request brings";
 
-/// The environment's settings, under those of `env_file` when one is named.
+/// The environment's settings, under those of `env_file` when one is named; with the paths of credentials.
 ///
 /// # Errors
 /// Every fault at once, one line each, naming the file.
 pub fn load(env_file: Option<&Path>) -> Result<Settings, SettingsError> {
     let environment = environment()?;
-    match env_file {
-        Some(path) => Ok(read(path)?.over(environment)),
-        None => Ok(environment),
-    }
+    let settings = match env_file {
+        Some(path) => read(path)?.over(environment),
+        None => environment,
+    };
+    Ok(settings.with_credentials(credentials().as_deref()))
+}
+
+/// Where the service manager puts what it hands to this process, if it does.
+fn credentials() -> Option<PathBuf> {
+    let folder = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)?;
+    folder.is_dir().then_some(folder)
 }
 
 /// The environment's settings.
