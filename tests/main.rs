@@ -19,6 +19,7 @@ mod github_app;
 mod history;
 #[cfg(feature = "failpoints")]
 mod kill_matrix;
+mod manual;
 mod notify;
 mod parts;
 mod plan_isolation;
@@ -29,4 +30,5 @@ mod rollback;
 mod stuck_update;
 mod terraform;
 mod terraform_gates;
+mod units;
 mod verify;

@@ -81,7 +81,10 @@ mod tests {
     fn no_other_setting_is_a_credential() {
         let other = Settings::default().with("DEPLOYER_TF_APPLY_GH_APP_PEM_PATH", "cred:app.pem");
         let other = other.with_credentials(Some(Path::new("/run/c")));
-        assert_eq!(other.get("DEPLOYER_TF_APPLY_GH_APP_PEM_PATH"), Some("cred:app.pem"));
+        assert_eq!(
+            other.get("DEPLOYER_TF_APPLY_GH_APP_PEM_PATH"),
+            Some("cred:app.pem")
+        );
     }
 
     #[test]
