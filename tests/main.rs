@@ -20,6 +20,7 @@ mod history;
 #[cfg(feature = "failpoints")]
 mod kill_matrix;
 mod launcher;
+mod manual;
 mod notify;
 mod parts;
 mod plan_isolation;
@@ -30,4 +31,5 @@ mod rollback;
 mod stuck_update;
 mod terraform;
 mod terraform_gates;
+mod units;
 mod verify;

@@ -16,7 +16,7 @@ esac
 begin
 need_cargo
 need install cc=build-essential curl=curl openssl=openssl jq=jq git=git docker=docker.io dockerd=docker.io \
-    docker-registry=docker-registry ip=iproute2 shellcheck=shellcheck busybox=busybox setpriv=util-linux
+    docker-registry=docker-registry ip=iproute2 shellcheck=shellcheck busybox=busybox setpriv=util-linux strace=strace systemd-analyze=systemd mandoc=mandoc
 need_terraform
 make_python
 start_dockerd

@@ -8,6 +8,10 @@ use crate::config::{Complaint, Config, Settings};
 use crate::os::logging;
 use crate::os::settings::{self, Source};
 
+/// Where systemd keeps what it handed to the daemon, while that runs. A command that was typed is handed nothing, and
+/// `check` wants to look at the daemon's key; the others do without.
+const UNIT_CREDENTIALS: &str = "/run/credentials/engram-deployer.service";
+
 /// Settings as they were found, and where.
 pub struct Found {
     /// Not yet made sense of.
@@ -38,7 +42,10 @@ pub fn source(env_file: Option<&Path>) -> Source {
 /// Every fault at once.
 pub fn from(source: Source) -> Result<Found, Trouble> {
     let settings = source.load().map_err(|error| Trouble::Unable(error.faults))?;
-    Ok(Found { settings, source })
+    Ok(Found {
+        settings: settings.with_credentials(Some(Path::new(UNIT_CREDENTIALS))),
+        source,
+    })
 }
 
 /// Settings that make sense.

@@ -6,6 +6,7 @@
 
 mod advice;
 mod checks;
+mod credential;
 mod duration;
 mod endpoint;
 mod envfile;

@@ -9,7 +9,7 @@ use super::{
     Account, Backend, Caps, Config, DeployConfig, Endpoint, HealthConfig, Issuer, Places, RunLimits,
     Settings, Sources,
 };
-use super::{checks, duration, image, settings, tf, url, value};
+use super::{checks, credential, duration, image, settings, tf, url, value};
 use crate::limits::{MOST_KEPT_RUNS, MOST_QUEUED, MOST_SESSIONS};
 
 /// Where programs are looked up when nobody says (inetd starts us with an empty environment).
@@ -37,8 +37,8 @@ impl Config {
 fn config(r: &mut Reader, settings: &Settings) -> Option<Config> {
     let listen = r.read("DEPLOYER_ADDR", value::listen);
     let idle_exit = r.read("DEPLOYER_IDLE_EXIT", duration::duration_or_never);
-    let cert_file = r.read("DEPLOYER_CERT_FILE", value::path);
-    let key_file = r.read("DEPLOYER_KEY_FILE", value::path);
+    let cert_file = r.read("DEPLOYER_CERT_FILE", credential::path);
+    let key_file = r.read("DEPLOYER_KEY_FILE", credential::path);
     let (issuer, issued) = issuer(r);
     let deploy_endpoint = pins::deploy(r, issued);
     let allowed = r.read("DEPLOYER_ALLOWED_IPS", Sources::parse);

@@ -152,13 +152,13 @@ const VARIABLES: &[Variable] = &[
         "DEPLOYER_CERT_FILE",
         Required,
         &[Serve, Front],
-        "the certificate chain, PEM: an absolute path",
+        "the certificate chain, PEM: an absolute path, or `cred:NAME` for one of systemd's LoadCredential=",
     ),
     plain(
         "DEPLOYER_KEY_FILE",
         Required,
         &[Serve, Front],
-        "the certificate's private key, PEM: an absolute path",
+        "the certificate's private key, PEM: an absolute path, or `cred:NAME` for one of systemd's LoadCredential=",
     ),
     plain(
         "DEPLOYER_JWKS_URL",

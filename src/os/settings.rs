@@ -32,11 +32,12 @@ impl Source {
     /// Every fault at once, one line each, naming the file.
     pub fn load(&self) -> Result<Settings, SettingsError> {
         let environment = environment()?;
-        match self {
-            Source::Environment => Ok(environment),
-            Source::Named(path) => Ok(read(path)?.over(environment)),
-            Source::Usual(path) => Ok(environment.over(read(path)?)),
-        }
+        let settings = match self {
+            Source::Environment => environment,
+            Source::Named(path) => read(path)?.over(environment),
+            Source::Usual(path) => environment.over(read(path)?),
+        };
+        Ok(settings.with_credentials(credentials().as_deref()))
     }
 
     /// The file.
@@ -46,6 +47,12 @@ impl Source {
             Source::Named(path) | Source::Usual(path) => Some(path),
         }
     }
+}
+
+/// Where the service manager puts what it hands to this process, if it does.
+fn credentials() -> Option<PathBuf> {
+    let folder = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)?;
+    folder.is_dir().then_some(folder)
 }
 
 /// The environment's settings.

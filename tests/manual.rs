@@ -1,0 +1,241 @@
+//! [manual] The manual is what the program is: its lists are made from the program's own tables, by
+//! `ENGRAM_GOLDEN=write cargo test manual`, and compared with them at all other times.
+
+mod kinds;
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use engram_deployer::cli::commands::{COMMANDS, GLOBAL, Need, Opt, Spec};
+use engram_deployer::cli::help::ENV_FILES;
+use engram_deployer::config::{Config, Preset, Reads, Settings, Variable, Visibility, variables};
+
+use crate::support::process::{installed, output_of, text};
+use kinds::KINDS;
+
+const PAGES: [&str; 2] = ["engram-deployer.8", "engram-deployer.env.5"];
+
+fn path(page: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("contrib/man")
+        .join(page)
+}
+
+fn read(page: &str) -> String {
+    fs::read_to_string(path(page)).unwrap_or_else(|error| panic!("{page}: {error}"))
+}
+
+/// A page with its generated part replaced.
+fn with_part(page: &str, made: &str) -> String {
+    const MARKS: [&str; 2] = [
+        ".\\\" ---- made from the program's tables: ENGRAM_GOLDEN=write cargo test manual\n",
+        ".\\\" ---- written by hand\n",
+    ];
+    let (before, rest) = page.split_once(MARKS[0]).expect("the mark of the made part");
+    let (_, after) = rest.split_once(MARKS[1]).expect("the mark of its end");
+    [before, MARKS[0], made, MARKS[1], after].concat()
+}
+
+#[track_caller]
+fn assert_made(page: &str, made: &str) {
+    let expected = with_part(&read(page), made);
+    if std::env::var("ENGRAM_GOLDEN").is_ok_and(|word| word == "write") {
+        fs::write(path(page), &expected).expect("writing a page");
+    }
+    assert!(
+        read(page) == expected,
+        "{page} is not what the program's tables say: ENGRAM_GOLDEN=write cargo test manual"
+    );
+}
+
+/// For roff: no escape is begun, and no line of text is taken for a request.
+fn plain(text: &str) -> String {
+    let text = text.replace('\\', "\\e").replace('-', "\\-");
+    if text.starts_with(['.', '\'']) {
+        format!("\\&{text}")
+    } else {
+        text
+    }
+}
+
+/// A line for each sentence, as mdoc wants it, so that it can set them apart.
+fn sentences(text: &str) -> String {
+    let text = text.replace('\n', " ").replace(". ", ".\n");
+    text.lines().map(plain).collect::<Vec<_>>().join("\n")
+}
+
+fn option_line(option: &Opt) -> String {
+    let dashed = |flag: &str| flag.trim_start_matches('-').replace('-', "\\-");
+    let short = option.short.map(|short| format!("Fl {} , ", dashed(short)));
+    let value = option.value.map(|value| format!(" Ar {value}"));
+    format!(
+        ".It {}Fl \\-{}{}\n{}\n",
+        short.unwrap_or_default(),
+        dashed(option.long),
+        value.unwrap_or_default(),
+        plain(option.meaning)
+    )
+}
+
+fn command(spec: &Spec) -> String {
+    let operand = spec.operand.map(|operand| match operand.need {
+        Need::Required => format!(" Ar {}", operand.name),
+        Need::Optional => format!(" Op Ar {}", operand.name),
+    });
+    let mut made = format!(
+        ".It Cm {}{}\n{}\n",
+        plain(spec.name),
+        operand.unwrap_or_default(),
+        sentences(spec.about)
+    );
+    if !spec.options.is_empty() {
+        made += ".Bl -tag -width Ds\n";
+        spec.options
+            .iter()
+            .for_each(|option| made += &option_line(option));
+        made += ".El\n";
+    }
+    made
+}
+
+fn commands() -> String {
+    let mut made = String::from(".Bl -tag -width Ds\n");
+    COMMANDS.iter().for_each(|spec| made += &command(spec));
+    made += ".El\n.Pp\nEvery command takes these:\n.Bl -tag -width Ds\n";
+    GLOBAL.iter().for_each(|option| made += &option_line(option));
+    made + ".El\n"
+}
+
+fn role(reads: Reads) -> &'static str {
+    match reads {
+        Reads::Serve => "serve",
+        Reads::Session => "session",
+        Reads::Front => "front",
+        Reads::Fetch => "fetch",
+        Reads::Run => "run",
+    }
+}
+
+fn setting(variable: &Variable) -> String {
+    let (_, kind, example) = KINDS
+        .iter()
+        .find(|(name, ..)| *name == variable.name)
+        .unwrap_or_else(|| {
+            panic!(
+                "{} has no kind and no example: tests/manual/kinds.rs",
+                variable.name
+            )
+        });
+    let preset = match variable.preset {
+        Preset::Required => "none; it is required".to_owned(),
+        Preset::Unset => "none".to_owned(),
+        Preset::Text(value) => value.to_owned(),
+        Preset::Follows(words) => words.to_owned(),
+    };
+    let readers: Vec<&str> = variable.readers.iter().copied().map(role).collect();
+    let mut made = format!(".It Ev {}\n{}.\n", variable.name, plain(variable.meaning));
+    let mut row = |what: &str, text: &str| writeln!(made, ".br\n{what}: {}", plain(text));
+    row("Type", kind)
+        .and(row("Default", &preset))
+        .and(row("Example", example))
+        .and(row("Read by", &readers.join(", ")))
+        .expect("a text");
+    made
+}
+
+fn settings() -> String {
+    let mut made = String::from(".Bl -tag -width Ds\n");
+    variables().for_each(|variable| made += &setting(variable));
+    made + ".El\n"
+}
+
+#[test]
+fn the_commands_and_options_of_the_manual_are_those_of_the_parser() {
+    assert_made("engram-deployer.8", &commands());
+    let page = read("engram-deployer.8");
+    for spec in COMMANDS {
+        assert!(
+            page.contains(&format!(".It Cm {}", plain(spec.name))),
+            "{}",
+            spec.name
+        );
+    }
+    for file in ENV_FILES {
+        assert!(page.contains(file), "{file}");
+    }
+}
+
+#[test]
+fn the_variables_of_the_manual_are_those_of_the_parser() {
+    assert_made("engram-deployer.env.5", &settings());
+    let known: BTreeSet<&str> = variables().map(|variable| variable.name).collect();
+    let listed: BTreeSet<&str> = KINDS.iter().map(|(name, ..)| *name).collect();
+    assert_eq!(listed, known, "tests/manual/kinds.rs");
+    assert_eq!(KINDS.len(), known.len());
+    let page = read("engram-deployer.env.5");
+    let shown = page.lines().filter_map(|line| line.strip_prefix(".It Ev "));
+    assert_eq!(shown.collect::<BTreeSet<_>>(), known);
+    // What is written by hand names none that does not exist, in either page.
+    for page in PAGES.map(read) {
+        for name in page.lines().filter_map(|line| line.strip_prefix(".Ev DEPLOYER_")) {
+            let name = format!("DEPLOYER_{}", name.split(' ').next().unwrap_or_default());
+            assert!(known.contains(name.as_str()), "{name}");
+        }
+    }
+}
+
+#[test]
+fn every_example_of_the_manual_is_one_that_the_parser_takes() {
+    let all = KINDS.iter().fold(Settings::default(), |all, (name, _, example)| {
+        all.with(name, example)
+    });
+    let complaints = match Config::from_settings(&all) {
+        Ok(_) => Vec::new(),
+        Err(complaints) => complaints.iter().map(ToString::to_string).collect(),
+    };
+    assert_eq!(complaints, [""; 0]);
+    for (name, kind, _) in KINDS {
+        let secret =
+            variables().any(|variable| variable.name == *name && variable.visibility == Visibility::Secret);
+        assert_eq!(*kind == "secret", secret, "{name}");
+    }
+}
+
+#[test]
+fn the_pages_are_good_mdoc_and_readable() {
+    for page in PAGES {
+        let lint = output_of(
+            installed("mandoc", "mandoc")
+                .args(["-Tlint", "-Wwarning"])
+                .arg(path(page)),
+            b"",
+        );
+        assert!(lint.status.success(), "{page}: {}", text(&lint.stdout));
+        let shown = output_of(
+            installed("mandoc", "mandoc")
+                .args(["-Tascii", "-Owidth=80"])
+                .arg(path(page)),
+            b"",
+        );
+        let shown = text(&shown.stdout);
+        assert!(shown.contains("SEE ALSO") || shown.contains("S\u{8}SE"), "{page}");
+        assert!(shown.lines().count() > 60, "{page}: {shown}");
+    }
+}
+
+#[test]
+fn the_exit_statuses_of_the_manual_are_those_of_the_help() {
+    let page = read("engram-deployer.8");
+    let help = engram_deployer::cli::help::general();
+    let (_, statuses) = help.split_once("\nExit status:\n").expect("exit statuses");
+    let mut count = 0;
+    for line in statuses.lines().take_while(|line| line.starts_with("  ")) {
+        let (number, meaning) = line.trim().split_once(' ').expect("a number and its meaning");
+        let row = format!(".It {number}\n{}\n", plain(meaning.trim()));
+        assert!(page.contains(&row), "{row}");
+        count += 1;
+    }
+    assert_eq!(count, 5);
+}
