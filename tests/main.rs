@@ -20,6 +20,7 @@ mod history;
 #[cfg(feature = "failpoints")]
 mod kill_matrix;
 mod notify;
+mod package;
 mod parts;
 mod plan_isolation;
 mod privileges;
