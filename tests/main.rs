@@ -22,6 +22,7 @@ mod kill_matrix;
 mod launcher;
 mod manual;
 mod notify;
+mod package;
 mod parts;
 mod plan_isolation;
 mod privileges;

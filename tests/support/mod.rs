@@ -25,6 +25,7 @@ pub mod pair;
 pub mod process;
 pub mod registry;
 pub mod roles;
+pub mod server;
 pub mod template;
 pub mod terraform;
 pub mod tls_client;

@@ -1,0 +1,9 @@
+<?php
+// What `engram-deployer check` says, as plain text: it may take some seconds, so the page asks for it afterwards. It reads,
+// and changes nothing but what the daemon itself would make.
+require_once __DIR__ . '/view.php';
+header('Content-Type: text/plain; charset=utf-8');
+header('X-Content-Type-Options: nosniff');
+header('Cache-Control: no-store');
+[$lines] = engram_says('timeout', '60', ENGRAM_PROGRAM, 'check', '--env-file', ENGRAM_SETTINGS);
+echo implode("\n", $lines), "\n";

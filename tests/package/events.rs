@@ -1,0 +1,97 @@
+//! Docker's events: they say nothing on their output, do not keep Unraid waiting, and know of the run at work.
+
+use std::time::{Duration, Instant};
+
+use super::{HELD, SOON};
+use crate::support::deployer::AUDIENCE;
+use crate::support::oidc::Issuer;
+use crate::support::process::text;
+use crate::support::server::{PLUGIN, RC, Server};
+use crate::support::wait_until;
+
+fn ready(deploy: &str) -> (Server, Issuer) {
+    let (server, issuer) = (Server::with_plugin(), Issuer::start());
+    server.configure(&issuer, deploy);
+    (server, issuer)
+}
+
+/// Has the event happen: it must say nothing, since Unraid shows that; how long Unraid waited.
+fn event(server: &Server, name: &str) -> Duration {
+    let started = Instant::now();
+    let output = server.run(&[&format!("{PLUGIN}/event/{name}")]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(text(&output.stdout) + &text(&output.stderr), "", "{name}");
+    started.elapsed()
+}
+
+#[test]
+fn the_packages_events_start_the_daemon_with_docker_and_stop_it_before_docker_ends() {
+    let (server, _issuer) = ready("true");
+    let waited = event(&server, "docker_started");
+    assert!(
+        waited < Duration::from_millis(900),
+        "{waited:?}: in the background"
+    );
+    server.wait_until_it_answers();
+    wait_until("recovery", SOON, || server.syslog().contains("no run is dead"));
+    event(&server, "docker_started");
+    let waited = event(&server, "stopping_docker");
+    assert!(
+        waited < Duration::from_secs(8),
+        "{waited:?}: there was nothing to wait for"
+    );
+    assert!(server.daemons().is_empty());
+}
+
+#[test]
+fn the_packages_event_before_docker_ends_waits_for_the_run_and_lets_no_other_begin() {
+    let (server, issuer) = ready(HELD);
+    server.must(&[RC, "start"]);
+    server.wait_until_it_answers();
+    let client = server.client();
+    let post = |version: &str| {
+        client.start_post(
+            "/deploy",
+            &issuer.mint(AUDIENCE),
+            &format!(r#"{{"version":"{version}"}}"#),
+        )
+    };
+    let first = post("1.0.0");
+    wait_until("the deploy is at work", SOON, || server.has("/run/at-work"));
+    let mut second = post("1.0.1");
+    second.wait_for("queued");
+    let waited = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| event(&server, "stopping_docker"));
+        wait_until("the daemon is stopped", SOON, || server.daemons().is_empty());
+        std::thread::sleep(Duration::from_secs(2));
+        assert!(!waiting.is_finished(), "the run is at work");
+        assert_eq!(client.get("/healthz").status, 0, "nobody is let in");
+        server.write("/run/go-on", "");
+        waiting.join().expect("the event ended")
+    });
+    assert!(waited < Duration::from_secs(20), "{waited:?}");
+    first.finish().assert_ok();
+    let told = second.finish().assert_failed();
+    assert!(told.contains("cancelled"), "{told}");
+}
+
+#[test]
+fn the_packages_quiet_asks_a_run_that_does_not_end_to_go_back_and_does_not_wait_for_ever() {
+    let (server, issuer) = ready(HELD);
+    server.must(&[RC, "start"]);
+    server.wait_until_it_answers();
+    let first = server
+        .client()
+        .start_post("/deploy", &issuer.mint(AUDIENCE), r#"{"version":"1.0.0"}"#);
+    wait_until("the deploy is at work", SOON, || server.has("/run/at-work"));
+    let started = Instant::now();
+    let said = server.must(&[&format!("{PLUGIN}/scripts/quiet"), "1", "2"]);
+    assert!(
+        started.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        started.elapsed()
+    );
+    assert!(said.contains("asked to go back"), "{said}");
+    server.write("/run/go-on", "");
+    first.finish();
+}

@@ -1,0 +1,212 @@
+//! The rc script, by the shells that may run it; the starter ended in the middle of a run.
+
+use std::fs;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::{HELD, SOON};
+use crate::support::deployer::AUDIENCE;
+use crate::support::oidc::Issuer;
+use crate::support::process::text;
+use crate::support::server::{HOME, RC, Server};
+use crate::support::wait_until;
+
+/// Debian's, bash (Unraid's), and busybox's, which is the strictest in some ways.
+const SHELLS: [&[&str]; 3] = [&["dash"], &["bash"], &["busybox", "sh"]];
+
+/// Runs the script by this shell: its exit status and what it said.
+fn rc(server: &Server, shell: &[&str], verb: &str) -> (i32, String) {
+    let output = server.run(&[shell, &[RC, verb]].concat());
+    let said = text(&output.stdout) + &text(&output.stderr);
+    (output.status.code().expect("an exit status"), said)
+}
+
+fn ready() -> (Server, Issuer) {
+    let (server, issuer) = (Server::with_plugin(), Issuer::start());
+    server.configure(&issuer, "true");
+    (server, issuer)
+}
+
+#[test]
+fn launcher_rc_starts_stops_reloads_and_restarts_by_every_shell_and_does_nothing_twice() {
+    let (server, _issuer) = ready();
+    for shell in SHELLS {
+        assert_eq!(rc(&server, shell, "status").0, 3, "{shell:?}");
+        assert_eq!(
+            rc(&server, shell, "stop").0,
+            0,
+            "{shell:?}: what does not run is stopped"
+        );
+        assert_eq!(rc(&server, shell, "reload").0, 1, "{shell:?}");
+        // It returns when nobody has its output open any more, so the daemon has not.
+        let started = Instant::now();
+        let (status, said) = rc(&server, shell, "start");
+        assert_eq!(status, 0, "{shell:?}: {said}");
+        assert!(
+            started.elapsed() < Duration::from_secs(6),
+            "{shell:?}: {:?}",
+            started.elapsed()
+        );
+        server.wait_until_it_answers();
+        let pid = server.pid();
+        assert_eq!(server.daemons(), [pid]);
+        assert_eq!(rc(&server, shell, "status").0, 0, "{shell:?}");
+        let (status, said) = rc(&server, shell, "start");
+        assert!(status == 0 && said.contains("already"), "{shell:?}: {said}");
+        assert_eq!(server.daemons(), [pid], "{shell:?}: one daemon");
+
+        let before = server.syslog().matches("SIGHUP").count();
+        assert_eq!(rc(&server, shell, "reload").0, 0, "{shell:?}");
+        wait_until("a reload", SOON, || {
+            server.syslog().matches("SIGHUP").count() > before
+        });
+        assert_eq!(server.daemons(), [pid]);
+
+        assert_eq!(rc(&server, shell, "restart").0, 0, "{shell:?}");
+        let new = server.pid();
+        assert!(new != pid && server.daemons() == [new], "{shell:?}");
+        server.wait_until_it_answers();
+        assert_eq!(rc(&server, shell, "stop").0, 0, "{shell:?}");
+        assert!(server.daemons().is_empty(), "{shell:?}");
+        assert!(!server.has("/run/engram-deployer.pid"), "{shell:?}");
+    }
+    let senseless = server.run(&[RC, "dance"]);
+    assert_eq!(senseless.status.code(), Some(2));
+}
+
+#[test]
+fn launcher_rc_does_not_take_another_process_for_the_daemon_and_leaves_it_alone() {
+    let (server, _issuer) = ready();
+    let mut other = server
+        .command(&["sleep", "300"])
+        .spawn()
+        .expect("another process");
+    let pid = other.id();
+    wait_until("it is what it is", SOON, || {
+        fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "sleep\n")
+    });
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let start = stat
+        .rsplit(") ")
+        .next()
+        .and_then(|rest| rest.split(' ').nth(19))
+        .unwrap()
+        .to_owned();
+    // Nobody's; somebody's whose number came round; somebody's that is not our program; no numbers at all.
+    let stale = [
+        "4194300 1".to_owned(),
+        format!("{pid} 1"),
+        format!("{pid} {start}"),
+        "1; reboot".into(),
+        String::new(),
+    ];
+    for content in stale {
+        server.write("/run/engram-deployer.pid", format!("{content}\n"));
+        assert_eq!(rc(&server, &["dash"], "status").0, 1, "{content}");
+        assert_eq!(rc(&server, &["dash"], "reload").0, 1, "{content}");
+        assert_eq!(rc(&server, &["dash"], "stop").0, 0, "{content}");
+        assert!(!server.has("/run/engram-deployer.pid"), "{content}");
+        server.write("/run/engram-deployer.pid", format!("{content}\n"));
+        assert_eq!(rc(&server, &["dash"], "start").0, 0, "{content}");
+        assert_eq!(server.daemons(), [server.pid()], "{content}");
+        assert_eq!(rc(&server, &["dash"], "stop").0, 0, "{content}");
+        assert!(other.try_wait().unwrap().is_none(), "{content}: it still runs");
+    }
+    other.kill().unwrap();
+    other.wait().unwrap();
+}
+
+#[test]
+fn launcher_rc_two_starts_at_once_make_one_daemon() {
+    let (server, _issuer) = ready();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| assert_eq!(rc(&server, &["dash"], "start").0, 0));
+        }
+    });
+    assert_eq!(server.daemons(), [server.pid()]);
+}
+
+#[test]
+fn launcher_rc_a_run_outlives_a_killed_starter_and_the_next_daemon_serves_again() {
+    for end in ["stop", "kill"] {
+        let (server, issuer) = (Server::with_plugin(), Issuer::start());
+        server.configure(&issuer, HELD);
+        assert_eq!(rc(&server, &["bash"], "start").0, 0);
+        server.wait_until_it_answers();
+        let client = server.client();
+        let token = || issuer.mint(AUDIENCE);
+        let first = client.start_post("/deploy", &token(), r#"{"version":"1.0.0"}"#);
+        wait_until("the deploy is at work", SOON, || server.has("/run/at-work"));
+        assert_eq!(client.get("/healthz").status, 200, "while it is");
+        match end {
+            "kill" => kill(Pid::from_raw(server.pid()), Signal::SIGKILL).unwrap(),
+            _ => assert_eq!(rc(&server, &["bash"], "stop").0, 0),
+        }
+        wait_until("the daemon is gone", SOON, || server.daemons().is_empty());
+        assert_eq!(rc(&server, &["bash"], "start").0, 0, "{end}");
+        server.wait_until_it_answers();
+        assert!(client.get("/runs").body().contains("\"running\":{"), "{end}");
+        let second = client.start_post("/deploy", &token(), r#"{"version":"1.0.1"}"#);
+        sleep(Duration::from_millis(300));
+        server.write("/run/go-on", "");
+        // The session of the first one follows its run, whoever started it is gone.
+        first.finish().assert_ok();
+        assert_eq!(second.finish().assert_ok().outcome()["version"], "1.0.1", "{end}");
+    }
+}
+
+#[test]
+fn launcher_rc_closes_the_keys_before_the_daemon_looks_at_them() {
+    let (mut server, _issuer) = ready();
+    // A flash that keeps modes, as some of Unraid's can be, and its own boot, which opens everything to everyone.
+    let files = ["key.pem", "cert.pem", "engram-deployer.cfg"];
+    let kept = files.map(|name| server.read(&format!("{HOME}/{name}")));
+    server.reboot();
+    server.must(&["mount", "-t", "tmpfs", "tmpfs", "/boot"]);
+    for (name, content) in files.iter().zip(kept) {
+        server.write(&format!("{HOME}/{name}"), content);
+    }
+    assert!(
+        server
+            .install(crate::support::server::VERSIONS[0])
+            .status
+            .success()
+    );
+    server.script("/usr/local/bin/deploy-it", "true");
+    server.must(&["chmod", "-R", "644", "/boot"]);
+    let (status, said) = rc(&server, &["bash"], "start");
+    assert_eq!(status, 0, "{said}");
+    for name in files {
+        let mode = server.must(&["stat", "-c", "%a", &format!("{HOME}/{name}")]);
+        assert_eq!(mode.trim(), "600", "{name}");
+    }
+}
+
+#[test]
+fn launcher_rc_never_runs_the_settings_and_never_makes_a_folder_in_the_arrays_place() {
+    let (server, _issuer) = ready();
+    let path = format!("{HOME}/engram-deployer.cfg");
+    let good = server.read(&path);
+    server.write(
+        &path,
+        format!("{good}DEPLOYER_TF_APPLY_GH_APP_PEM_PATH=\"$(touch /run/run)`touch /run/run`\"\n"),
+    );
+    rc(&server, &["bash"], "start");
+    rc(&server, &["bash"], "stop");
+    assert!(!server.has("/run/run"));
+
+    let on_array = "DEPLOYER_RUNS_DIR=\"/mnt/user/appdata/engram-deployer\"";
+    let changed = good.replace("DEPLOYER_RUNS_DIR=\"/var/lib/engram-deployer/runs\"", on_array);
+    server.write(&path, changed);
+    let (status, said) = rc(&server, &["dash"], "start");
+    assert!(status == 1 && said.contains("start the array first"), "{said}");
+    assert!(!server.has("/mnt/user"), "nothing was made there");
+    server.must(&["mkdir", "-p", "/mnt/user"]);
+    server.must(&["mount", "-t", "tmpfs", "tmpfs", "/mnt/user"]);
+    let (status, said) = rc(&server, &["dash"], "start");
+    assert_eq!(status, 0, "{said}");
+}

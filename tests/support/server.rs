@@ -1,0 +1,329 @@
+//! A scratch root like an Unraid server, with the plugin's package: see `unraid/root.sh` for what is like it.
+
+use super::curl::Client;
+use super::folder::Folder;
+use super::oidc::Issuer;
+use super::process::{Running, installed, output_of, run, text};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// The plugin's folder on the flash.
+pub const HOME: &str = "/boot/config/plugins/engram-deployer";
+/// The plugin's folder where Unraid looks.
+pub const PLUGIN: &str = "/usr/local/emhttp/plugins/engram-deployer";
+/// What starts the daemon.
+pub const RC: &str = "/etc/rc.d/rc.engram-deployer";
+/// The version that is installed first, and the next one.
+pub const VERSIONS: [&str; 2] = ["2026.01.31", "2026.02.01"];
+
+/// A server that is switched on. Its flash outlives [`Server::reboot`], nothing else does.
+pub struct Server {
+    first: Running,
+    folder: Folder,
+    port: u16,
+}
+
+/// The package of a version and the `.plg` that installs it, built once, with the program that was built for the tests.
+pub fn package(version: &str) -> (PathBuf, PathBuf) {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let folder = BUILT.get_or_init(|| {
+        let folder = std::env::temp_dir().join(super::unique("package"));
+        fs::create_dir_all(&folder).expect("a folder for packages");
+        // Without what a debugger wants it fits on a small flash, and is packed in a second.
+        let program = folder.join("engram-deployer");
+        run(installed("objcopy", "binutils")
+            .args(["--strip-debug", env!("CARGO_BIN_EXE_engram-deployer")])
+            .arg(&program));
+        for version in VERSIONS {
+            build(version, &program, &folder.join(version));
+        }
+        folder
+    });
+    let folder = folder.join(version);
+    let package = folder.join(format!("engram-deployer-{version}-x86_64-1.txz"));
+    (package, folder.join("engram-deployer.plg"))
+}
+
+/// Runs `package/build.sh`.
+#[track_caller]
+pub fn build(version: &str, program: &Path, output: &Path) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("package/build.sh");
+    let mut command = Command::new(script);
+    command.arg(version).arg("--binary").arg(program);
+    run(command.arg("--output").arg(output));
+}
+
+impl Server {
+    /// One with an empty flash.
+    pub fn start() -> Server {
+        let folder = Folder::new("server");
+        let first = switch_on(folder.path());
+        let port = super::free_port();
+        Server { first, folder, port }
+    }
+
+    /// One with the first version of the plugin, installed as a user would.
+    pub fn with_plugin() -> Server {
+        let server = Server::start();
+        let installed = server.install(VERSIONS[0]);
+        assert!(installed.status.success(), "{}", text(&installed.stdout));
+        server
+    }
+
+    /// Everything but the flash is made anew.
+    pub fn reboot(&mut self) {
+        // What holds files there would keep the flash from being written to its end.
+        for pid in self.processes() {
+            if pid != self.first.pid() && !is_file_system(pid) {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+        }
+        let boot = self.folder.join("root/boot");
+        super::wait_until("the flash is unmounted", Duration::from_secs(10), || {
+            let unmounted = output_of(self.within("umount").arg(&boot), b"");
+            unmounted.status.success() || text(&unmounted.stderr).contains("not mounted")
+        });
+        // Such a program writes to the image until its end.
+        super::wait_until("nothing has the flash", Duration::from_secs(10), || {
+            !self.processes().into_iter().any(is_file_system)
+        });
+        self.end_everything();
+        fs::remove_file(self.folder.join("ready")).expect("the sign of a complete root");
+        self.first = switch_on(self.folder.path());
+    }
+
+    /// A file of the server's, as this process reaches it.
+    pub fn path(&self, path: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{path}", self.first.pid()))
+    }
+
+    /// A file's text.
+    #[track_caller]
+    pub fn read(&self, path: &str) -> String {
+        let bytes = fs::read(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+        text(&bytes)
+    }
+
+    /// Whether there is such a file.
+    pub fn has(&self, path: &str) -> bool {
+        self.path(path).symlink_metadata().is_ok()
+    }
+
+    /// Writes a file, with the folders above it.
+    #[track_caller]
+    pub fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+        let place = self.path(path);
+        fs::create_dir_all(place.parent().expect("a file in a folder")).expect("its folder");
+        fs::write(&place, content).unwrap_or_else(|error| panic!("{path}: {error}"));
+    }
+
+    /// Writes an executable shell script.
+    #[track_caller]
+    pub fn script(&self, path: &str, lines: &str) {
+        self.write(path, format!("#!/bin/sh\n{lines}\n"));
+        fs::set_permissions(self.path(path), fs::Permissions::from_mode(0o755)).expect("an executable");
+    }
+
+    /// A command on the server, as root, with the environment of Unraid's own scripts.
+    pub fn command(&self, words: &[&str]) -> Command {
+        let mut command = self.within("chroot");
+        command.arg(self.folder.join("root"));
+        command
+            .args([
+                "/usr/bin/env",
+                "-i",
+                "PATH=/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin",
+            ])
+            .args(words);
+        command
+    }
+
+    /// Runs it to its end, which is when nobody has its output open any more.
+    #[track_caller]
+    pub fn run(&self, words: &[&str]) -> Output {
+        output_of(&mut self.command(words), b"")
+    }
+
+    /// The same, and it must succeed; what it said.
+    #[track_caller]
+    pub fn must(&self, words: &[&str]) -> String {
+        run(&mut self.command(words))
+    }
+
+    /// Has the plugin manager install a version from the flash; there is no network to fetch it from.
+    #[track_caller]
+    pub fn install(&self, version: &str) -> Output {
+        let (package, plg) = package(version);
+        let name = package
+            .file_name()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
+        self.write(
+            &format!("{HOME}/{name}"),
+            fs::read(&package).expect("the package"),
+        );
+        self.write(
+            "/boot/config/plugins/engram-deployer.plg",
+            fs::read(&plg).expect("the .plg"),
+        );
+        self.run(&["plugin", "install", "/boot/config/plugins/engram-deployer.plg"])
+    }
+
+    /// The daemon's process, by the pid file.
+    #[track_caller]
+    pub fn pid(&self) -> i32 {
+        let file = self.read("/run/engram-deployer.pid");
+        let pid = file.split_whitespace().next().and_then(|pid| pid.parse().ok());
+        pid.unwrap_or_else(|| panic!("the pid file says {file:?}"))
+    }
+
+    /// Every process on it.
+    pub fn processes(&self) -> Vec<i32> {
+        let space = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
+        let ours = space(self.first.pid());
+        let pids = fs::read_dir("/proc").expect("reading /proc").flatten();
+        pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .filter(|pid| ours.is_some() && space(*pid) == ours)
+            .collect()
+    }
+
+    /// The processes of the daemon that have no other process of it as their parent: `serve`, and runs.
+    pub fn daemons(&self) -> Vec<i32> {
+        let named = |pid: &i32| {
+            fs::read_link(format!("/proc/{pid}/exe"))
+                .is_ok_and(|file| file.to_string_lossy().contains("/sbin/engram-deployer"))
+        };
+        let serving = |pid: &i32| {
+            fs::read(format!("/proc/{pid}/cmdline"))
+                .is_ok_and(|words| words.split(|byte| *byte == 0).nth(1) == Some(b"serve"))
+        };
+        self.processes()
+            .into_iter()
+            .filter(named)
+            .filter(serving)
+            .collect()
+    }
+
+    /// What was logged.
+    pub fn syslog(&self) -> String {
+        fs::read(self.path("/var/log/syslog"))
+            .map(|bytes| text(&bytes))
+            .unwrap_or_default()
+    }
+
+    /// Settings that work, added to those of the plugin; a deploy runs these lines.
+    pub fn configure(&self, issuer: &Issuer, deploy: &str) {
+        let settings = self.read(&format!("{HOME}/engram-deployer.cfg"));
+        let workflow = "engram-app/engram/.github/workflows/deploy.yml@refs/heads/main";
+        let added = [
+            ("ADDR", format!("127.0.0.1:{}", self.port)),
+            ("JWKS_URL", issuer.jwks_url()),
+            ("ISSUER", issuer.name().to_string()),
+            ("REPOSITORY", "engram-app/engram".into()),
+            ("WORKFLOW_REF", workflow.into()),
+            ("ALLOWED_IPS", "127.0.0.1".into()),
+            ("LOG", "debug".into()),
+            ("BACKEND", "command".into()),
+            ("COMMAND_PATH", "/usr/local/bin/deploy-it".into()),
+            ("CONTAINERS", "engram".into()),
+            ("HEALTH_STEADY", "10ms".into()),
+        ];
+        let added: String = added
+            .iter()
+            .map(|(name, value)| format!("DEPLOYER_{name}=\"{value}\"\n"))
+            .collect();
+        self.write(&format!("{HOME}/engram-deployer.cfg"), settings + &added);
+        self.script("/usr/local/bin/deploy-it", deploy);
+        self.must(&["engram-deployer", "init"]);
+    }
+
+    /// curl for it, by the certificate that it made itself.
+    pub fn client(&self) -> Client {
+        let ca = self
+            .folder
+            .write("cert.pem", self.read(&format!("{HOME}/cert.pem")));
+        Client {
+            url: format!("https://127.0.0.1:{}", self.port),
+            ca,
+        }
+    }
+
+    /// Waits until the daemon answers.
+    #[track_caller]
+    pub fn wait_until_it_answers(&self) {
+        let client = self.client();
+        super::wait_until("the daemon answers", Duration::from_secs(10), || {
+            client.get("/healthz").status == 200
+        });
+    }
+
+    /// What was written to the server's root, but for /run, /tmp, /boot and logs: type, mode and path of each.
+    pub fn written(&self) -> Vec<String> {
+        let upper = self.folder.join("ram/upper");
+        let found = run(self
+            .within("find")
+            .arg(upper)
+            .args(["-mindepth", "1", "-printf", "%y %m /%P\n"]));
+        let mut found: Vec<String> = found.lines().map(str::to_owned).collect();
+        found.sort();
+        found
+    }
+
+    /// A command of this machine, among the server's mounts.
+    fn within(&self, program: &str) -> Command {
+        let mut command = installed("nsenter", "util-linux");
+        command
+            .arg(format!("--mount=/proc/{}/ns/mnt", self.first.pid()))
+            .arg(program);
+        command
+    }
+
+    fn end_everything(&self) {
+        super::came_true(Duration::from_secs(5), || {
+            let left = self.processes();
+            for pid in left.iter().filter(|pid| **pid != self.first.pid()) {
+                let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
+            }
+            left.len() <= 1
+        });
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("---- syslog of the server\n{}", self.syslog());
+        }
+        self.end_everything();
+    }
+}
+
+fn is_file_system(pid: i32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "fusefat")
+}
+
+fn switch_on(folder: &Path) -> Running {
+    installed("mkfs.vfat", "dosfstools");
+    let log = folder.join("server.log");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/unraid/root.sh");
+    let mut command = installed("unshare", "util-linux");
+    command
+        .args(["--mount", "--propagation", "private", "sh"])
+        .arg(script)
+        .arg(folder);
+    let mut first = Running::start(command.args(["sleep", "infinity"]), &log);
+    let said = || fs::read_to_string(&log).unwrap_or_default();
+    super::wait_until("a scratch root", Duration::from_secs(20), || {
+        assert!(!first.ended(), "no scratch root: {}", said());
+        folder.join("ready").exists()
+            && fs::read_to_string(format!("/proc/{}/comm", first.pid())).is_ok_and(|name| name == "sleep\n")
+    });
+    first
+}

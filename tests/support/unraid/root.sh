@@ -1,0 +1,51 @@
+#!/bin/sh
+# A scratch root that is like an Unraid server where the plugin can tell: this machine's own, read-only beneath, with what
+# is written to it in memory; /run as Unraid mounts it; a FAT image at /boot; stand-ins for pkgtools, the plugin manager and
+# syslog's door.
+#
+# usage: unshare --mount --propagation private sh root.sh FOLDER COMMAND [ARGUMENT...]
+#   FOLDER   an absolute path: has the image (flash.img), the root (root) and what was written (ram/upper); the file `ready`
+#            appears in it when the root is complete
+set -eu
+folder=$1
+shift
+here=$(dirname "$0")
+root=$folder/root
+PATH=$PATH:/usr/sbin:/sbin
+
+fail() {
+    echo "root.sh: $*" >&2
+    exit 1
+}
+
+mkdir -p "$folder/ram" "$root"
+mount -t tmpfs -o mode=755 tmpfs "$folder/ram"
+mkdir "$folder/ram/upper" "$folder/ram/work"
+mount -t overlay -o "lowerdir=/,upperdir=$folder/ram/upper,workdir=$folder/ram/work" overlay "$root" ||
+    fail "an overlay of / cannot be mounted: the tests of the package need root and a kernel with overlayfs"
+mkdir -p "$root/boot" "$root/usr/local/etc/rc.d" "$root/usr/local/emhttp" "$root/var/local/emhttp" "$root/var/lib/pkgtools/packages"
+[ -e "$root/etc/rc.d" ] || ln -s ../usr/local/etc/rc.d "$root/etc/rc.d"
+mount -t proc proc "$root/proc"
+mount --rbind /dev "$root/dev"
+mount -t tmpfs -o size=128m,noexec,nosuid,nodev,mode=755 tmpfs "$root/run"
+mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
+mount -t tmpfs -o size=128m,mode=755 tmpfs "$root/var/log"
+
+# As Unraid mounts its flash. Where the kernel cannot, a program reads and writes the same image.
+[ -e "$folder/flash.img" ] || mkfs.vfat -C -F 32 "$folder/flash.img" 131072 >/dev/null || fail "no mkfs.vfat: apt-get install dosfstools"
+options=loop,rw,flush,noatime,nodiratime,dmask=77,fmask=177,shortname=mixed
+if ! mount -t vfat -o "$options" "$folder/flash.img" "$root/boot" 2>/dev/null; then
+    command -v fusefat >/dev/null || fail "this kernel cannot mount FAT images on a loop device: apt-get install fusefat"
+    fusefat -o rw+ "$folder/flash.img" "$root/boot" >/dev/null 2>&1 || fail "neither the kernel nor fusefat can mount a FAT image"
+fi
+mkdir -p "$root/boot/config/plugins"
+
+for tool in installpkg upgradepkg removepkg; do
+    cp "$here/pkgtools.sh" "$root/sbin/$tool"
+    chmod 755 "$root/sbin/$tool"
+done
+cp "$here/plugin.py" "$root/usr/local/sbin/plugin"
+printf '%s\n' '#!/bin/sh' 'exec cat >>/var/log/syslog' >"$root/usr/local/bin/logger"
+chmod 755 "$root/usr/local/sbin/plugin" "$root/usr/local/bin/logger"
+touch "$folder/ready"
+exec chroot "$root" "$@"
