@@ -7,8 +7,12 @@ cd "$(dirname "$0")/.."
 PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
 
 machine=$(uname -m)
+target=$machine-unknown-linux-gnu
 flags='-C target-feature=+crt-static'
-if [ "$machine" = x86_64 ]; then
+if [ -d "$(rustc --print sysroot)/lib/rustlib/$machine-unknown-linux-musl" ] && command -v musl-gcc >/dev/null; then
+    # Its libc looks names up without modules of the host's.
+    target=$machine-unknown-linux-musl
+elif [ "$machine" = x86_64 ]; then
     # What the toolchain's own linker, LLD, can do for a smaller file, of which every process keeps less in memory:
     # relocations in their short form (glibc 2.36 or newer applies them), one copy of functions that are equal, and no
     # tables for unwinding.
@@ -16,7 +20,7 @@ if [ "$machine" = x86_64 ]; then
         flags="$flags -C link-arg=-Wl,$option"
     done
 fi
-RUSTFLAGS=$flags cargo build --locked --release --target "$machine-unknown-linux-gnu" --bin engram-deployer >&2
-program=${CARGO_TARGET_DIR:-target}/$machine-unknown-linux-gnu/release/engram-deployer
+RUSTFLAGS=$flags cargo build --locked --release --target "$target" --bin engram-deployer >&2
+program=${CARGO_TARGET_DIR:-target}/$target/release/engram-deployer
 "$program" version >&2
 echo "$program"

@@ -336,3 +336,35 @@ fn a_key_that_was_not_handed_over_is_complained_about() {
     let said = text(&checked.stdout) + &text(&checked.stderr);
     assert!(said.contains("name of a credential"), "{said}");
 }
+
+#[test]
+fn a_trace_shows_what_the_filters_would_refuse() {
+    let trace = "1 execve(\"/x\", 0x0, 0x0) = 0\n\
+                 1 read(3, \"\"..., 5) = 5\n\
+                 1 mount(\"a\", \"b\", NULL, MS_BIND, NULL) = 0\n\
+                 2 unshare(CLONE_NEWNS|CLONE_NEWUSER) = 0\n\
+                 2 <... mount resumed>) = 0\n\
+                 2 socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE) = 3\n\
+                 2 mprotect(0x7f, 4096, PROT_READ|PROT_EXEC) = 0\n\
+                 2 fchmodat(AT_FDCWD, \"\"..., 04755) = 0\n\
+                 2 --- SIGCHLD {si_signo=SIGCHLD} ---\n\
+                 2 mkdir(\"\"..., 0700) = 0\n";
+    let base = offences(&Unit::service(SERVICES[0]), trace);
+    let expected = [
+        "fchmodat of a set-user-id or set-group-id file",
+        "mount",
+        "mprotect to execute what was written",
+        "socket of AF_NETLINK",
+        "unshare CLONE_NEWNS",
+        "unshare CLONE_NEWUSER",
+    ];
+    assert_eq!(base, expected);
+    let unit = Unit::of(&["system/engram-deployer.service", "drop-in/terraform.conf"]);
+    let with_drop_in = offences(&unit, trace);
+    assert!(
+        !with_drop_in
+            .iter()
+            .any(|one| one == "mount" || one.ends_with("NEWNS"))
+    );
+    assert!(with_drop_in.contains(&"unshare CLONE_NEWUSER".to_owned()));
+}

@@ -78,8 +78,13 @@ pub fn offences(unit: &Unit, trace: &str) -> Vec<String> {
         if name == "socket" && !families.contains(&first) {
             found.insert(format!("socket of {first}"));
         }
-        if matches!(name, "mmap" | "mprotect") && arguments.contains("PROT_WRITE|PROT_EXEC") {
-            found.insert(format!("{name} to write and execute"));
+        // MemoryDenyWriteExecute=, RestrictSUIDSGID=.
+        let both = arguments.contains("PROT_WRITE|PROT_EXEC");
+        if both || (name == "mprotect" && arguments.contains("PROT_EXEC")) {
+            found.insert(format!("{name} to execute what was written"));
+        }
+        if arguments.split([',', ' ', ')']).any(sets_an_id) {
+            found.insert(format!("{name} of a set-user-id or set-group-id file"));
         }
         for flag in arguments.split(|c: char| !(c.is_ascii_uppercase() || c == '_')) {
             let kind = flag.strip_prefix("CLONE_NEW").map(namespace_word);
@@ -89,6 +94,12 @@ pub fn offences(unit: &Unit, trace: &str) -> Vec<String> {
         }
     }
     found.into_iter().collect()
+}
+
+/// A mode, in octal, with one of the two bits.
+fn sets_an_id(mode: &str) -> bool {
+    let digits = mode.len() == 5 && mode.bytes().all(|b| b.is_ascii_digit());
+    digits && mode.starts_with('0') && !mode.starts_with("00") && !mode.starts_with("01")
 }
 
 /// As `RestrictNamespaces=` writes what clone(2) calls `CLONE_NEW...`.
