@@ -34,8 +34,7 @@ pub struct Server {
 pub fn package(version: &str) -> (PathBuf, PathBuf) {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let folder = BUILT.get_or_init(|| {
-        let folder = std::env::temp_dir().join(super::unique("package"));
-        fs::create_dir_all(&folder).expect("a folder for packages");
+        let folder = folder_for_packages();
         // Without what a debugger wants it fits on a small flash, and is packed in a second.
         let program = folder.join("engram-deployer");
         run(installed("objcopy", "binutils")
@@ -49,6 +48,21 @@ pub fn package(version: &str) -> (PathBuf, PathBuf) {
     let folder = folder.join(version);
     let package = folder.join(format!("engram-deployer-{version}-x86_64-1.txz"));
     (package, folder.join("engram-deployer.plg"))
+}
+
+/// This process's own. Nothing runs at its end that could remove it, so those of earlier ones go now.
+fn folder_for_packages() -> PathBuf {
+    let all = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    for entry in fs::read_dir(all).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let owner = name.strip_prefix("package-");
+        if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+    let folder = all.join(format!("package-{}", std::process::id()));
+    fs::create_dir_all(&folder).expect("a folder for packages");
+    folder
 }
 
 /// Runs `package/build.sh`.
