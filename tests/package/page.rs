@@ -1,1 +1,265 @@
+//! The settings page: every setting is on it, nothing of a run acts as part of it, no secret is shown, and what it saves is
+//! what the daemon reads.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use engram_deployer::config::{Preset, Visibility, variables};
+use serde_json::Value;
+
+use super::repository;
+use crate::support::oidc::Issuer;
+use crate::support::process::{installed, output_of, run, text};
+use crate::support::server::{HOME, PLUGIN, Server};
+
+/// Not for a server where the plugin starts the daemon.
+const NOT_ON_THE_PAGE: [&str; 1] = ["DEPLOYER_IDLE_EXIT"];
+
+#[test]
+fn the_packages_php_is_read_by_php() {
+    let plugin = repository("package/root/usr/local/emhttp/plugins/engram-deployer");
+    let mut files: Vec<_> = fs::read_dir(plugin.join("include"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.push(plugin.join("engram-deployer.page"));
+    assert!(files.len() > 4);
+    for file in files {
+        run(installed("php", "php-cli").arg("-l").arg(file));
+    }
+}
+
+/// The fields of the page: by the variable's name, label, default, help and kind.
+fn fields() -> BTreeMap<String, Vec<String>> {
+    let file = repository("package/root/usr/local/emhttp/plugins/engram-deployer/include/fields.php");
+    let print = "echo json_encode(array_merge(...array_values(require $argv[1])));";
+    let json = run(installed("php", "php-cli").args(["-r", print, "--"]).arg(file));
+    let fields: BTreeMap<String, Vec<String>> = serde_json::from_str(&json).expect("a table of fields");
+    fields
+        .into_iter()
+        .map(|(name, field)| (format!("DEPLOYER_{name}"), field))
+        .collect()
+}
+
+#[test]
+fn the_page_of_the_package_has_every_setting_with_its_default_and_knows_the_secrets() {
+    let fields = fields();
+    let known: BTreeSet<&str> = variables().map(|variable| variable.name).collect();
+    for name in fields.keys() {
+        assert!(known.contains(name.as_str()), "{name} is no setting");
+    }
+    for variable in variables().filter(|variable| !NOT_ON_THE_PAGE.contains(&variable.name)) {
+        let field = fields
+            .get(variable.name)
+            .unwrap_or_else(|| panic!("{} is not on the page", variable.name));
+        let expected = match variable.preset {
+            Preset::Text(text) => text,
+            Preset::Required => "required",
+            Preset::Unset | Preset::Follows(_) => &field[1],
+        };
+        assert_eq!(field[1], expected, "{}", variable.name);
+        let kind = field.get(3).map_or("", String::as_str);
+        assert_eq!(
+            kind == "*",
+            variable.visibility == Visibility::Secret,
+            "{}",
+            variable.name
+        );
+        assert!(
+            kind.len() < 2 || kind.split(',').any(|choice| choice == field[1]),
+            "{}",
+            variable.name
+        );
+    }
+}
+
+const HOSTILE: &str = "<script>alert(1)</script>'\"&<img src=x onerror=alert(2)>";
+
+/// What the page shows when it is rendered as Unraid renders it.
+fn page(server: &Server) -> String {
+    for name in ["router.php", "update.php"] {
+        let file = repository("tests/support/unraid").join(name);
+        server.write(&format!("/tmp/unraid/{name}"), fs::read(file).unwrap());
+    }
+    server.must(&["php", "/tmp/unraid/router.php"])
+}
+
+#[test]
+fn nothing_that_a_run_or_the_settings_say_acts_as_part_of_the_packages_page() {
+    let server = Server::with_plugin();
+    let run = serde_json::json!({
+        "status": "fail", "error": HOSTILE, "version": HOSTILE, "sha": HOSTILE, "endpoint": HOSTILE, "module": HOSTILE,
+        "run_id": HOSTILE, "started_at": HOSTILE, "accepted_at": HOSTILE, "finished_at": HOSTILE, "duration_ms": 12,
+        "origin": {"from": "token", "actor": HOSTILE, "repository": HOSTILE},
+    });
+    let strange = serde_json::json!({"status": {"a": 1}, "error": ["x"], "origin": "x", "version": null, "duration_ms": HOSTILE});
+    let document =
+        serde_json::json!({"running": run, "queued": [run, 7, strange], "runs": [run, strange, "x", null]});
+    server.write("/run/engram-deployer/public/runs.json", document.to_string());
+    let path = format!("{HOME}/engram-deployer.cfg");
+    let settings = format!(
+        "{}DEPLOYER_IMAGE='{HOSTILE}'\nDEPLOYER_ROLLBACK=\"<b>off</b>\"\nDEPLOYER_TF_AWS_SECRET_ACCESS_KEY=\"hunter2\"\n",
+        server.read(&path)
+    );
+    server.write(
+        &path,
+        settings.replace(
+            &format!("'{HOSTILE}'"),
+            "\"<script>alert(1)</script>'&<img src=x>\"",
+        ),
+    );
+    let page = page(&server);
+    assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"), "{page}");
+    assert!(page.contains("&lt;b&gt;off&lt;/b&gt;"), "{page}");
+    for active in [
+        "<script>alert",
+        "<img src=x",
+        "<b>off",
+        "hunter2",
+        "Warning:",
+        "Fatal error",
+        "Deprecated:",
+        "Notice:",
+    ] {
+        assert!(!page.contains(active), "{active} is in {page}");
+    }
+    assert!(
+        page.contains("leave this empty to keep it"),
+        "that a secret is set is shown"
+    );
+}
+
+#[test]
+fn the_packages_page_shows_both_pins_and_what_check_finds() {
+    let server = Server::with_plugin();
+    let page = page(&server);
+    for line in server
+        .must(&["engram-deployer", "pin"])
+        .lines()
+        .filter(|line| !line.starts_with("the same"))
+    {
+        let pin = line.split_once(":  ").expect("a name and a pin").1.trim();
+        assert!(page.contains(pin), "{pin} is not in {page}");
+    }
+    let check = server.must(&["php", &format!("{PLUGIN}/include/check.php")]);
+    assert!(
+        check.contains("FAULT  settings: DEPLOYER_REPOSITORY is not set"),
+        "{check}"
+    );
+}
+
+/// Posts a form to the stand-in for update.php; what Unraid would show.
+fn post(server: &Server, fields: &[(&str, &str)]) -> String {
+    for name in ["router.php", "update.php"] {
+        let file = repository("tests/support/unraid").join(name);
+        server.write(&format!("/tmp/unraid/{name}"), fs::read(file).unwrap());
+    }
+    let form: serde_json::Map<String, Value> = fields
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).into()))
+        .collect();
+    let fixed = serde_json::json!({
+        "#file": "engram-deployer/engram-deployer.cfg", "#include": "/plugins/engram-deployer/include/save.php",
+        "#cleanup": "true", "#command": "/plugins/engram-deployer/scripts/apply",
+    });
+    let mut form = Value::Object(form);
+    for (name, value) in fixed.as_object().unwrap() {
+        form[name] = value.clone();
+    }
+    let output = output_of(
+        &mut server.command(&["php", "/tmp/unraid/update.php"]),
+        form.to_string().as_bytes(),
+    );
+    assert!(output.status.success(), "{output:?}");
+    text(&output.stdout)
+}
+
+#[test]
+fn what_the_packages_page_saves_is_what_the_daemon_reads() {
+    let (server, issuer) = (Server::with_plugin(), Issuer::start());
+    server.configure(&issuer, "true");
+    let path = format!("{HOME}/engram-deployer.cfg");
+    let before = server.read(&path);
+    server.write(
+        &path,
+        format!(
+            "{before}DEPLOYER_TF_PLAN_AWS_SECRET_ACCESS_KEY=a/b+c=\nDEPLOYER_ROLLBACK=off\nSOMETHING=\"else\"\n"
+        ),
+    );
+    let said = post(
+        &server,
+        &[
+            ("DEPLOYER_IMAGE", "ghcr.io/a/b"),
+            (
+                "DEPLOYER_CLAIMS",
+                "  repository_id=1,environment=it's & (that); $HOME | # so ",
+            ),
+            ("DEPLOYER_KEEP_RUNS", ""),
+            ("DEPLOYER_ROLLBACK", "off"),
+            ("DEPLOYER_TF_PLAN_AWS_SECRET_ACCESS_KEY", ""),
+            ("SHELL", "/bin/evil"),
+        ],
+    );
+    assert!(said.contains("saved; it does not run"), "{said}");
+    let saved = server.read(&path);
+    for line in [
+        "DEPLOYER_IMAGE=\"ghcr.io/a/b\"",
+        "DEPLOYER_CLAIMS=\"repository_id=1,environment=it's & (that); $HOME | # so\"",
+        "DEPLOYER_ROLLBACK=\"off\"",
+        "DEPLOYER_TF_PLAN_AWS_SECRET_ACCESS_KEY=\"a/b+c=\"",
+        "SOMETHING=\"else\"",
+    ] {
+        assert!(
+            saved.lines().any(|found| found == line),
+            "{line} is not in {saved}"
+        );
+    }
+    assert!(
+        !saved.contains("KEEP_RUNS") && !saved.contains("SHELL"),
+        "{saved}"
+    );
+    assert!(server.must(&["stat", "-c", "%a", &path]).starts_with("600"));
+    let check = server.run(&["engram-deployer", "check"]);
+    let check = text(&check.stdout);
+    assert!(check.contains("ok     settings: from"), "{check}");
+
+    // A secret goes when that is asked for, and only then.
+    post(
+        &server,
+        &[
+            ("DEPLOYER_TF_PLAN_AWS_SECRET_ACCESS_KEY", ""),
+            ("#forget", "DEPLOYER_TF_PLAN_AWS_SECRET_ACCESS_KEY"),
+        ],
+    );
+    assert!(!server.read(&path).contains("SECRET"));
+}
+
+#[test]
+fn what_the_packages_page_cannot_save_as_it_is_changes_nothing() {
+    let server = Server::with_plugin();
+    let path = format!("{HOME}/engram-deployer.cfg");
+    let before = server.read(&path);
+    for value in [
+        "a\"\nDEPLOYER_BACKEND=\"command",
+        "a\"b",
+        "a\\",
+        "${PATH}",
+        "a\u{1b}[2J",
+        "a\0b",
+    ] {
+        let said = post(&server, &[("DEPLOYER_IMAGE", value), ("DEPLOYER_LOG", "debug")]);
+        assert!(
+            said.contains("nothing was saved") && said.contains("DEPLOYER_IMAGE"),
+            "{value:?}: {said}"
+        );
+        assert!(!said.contains("does not run"), "{value:?}: {said}");
+        assert_eq!(server.read(&path), before, "{value:?}");
+    }
+    // A file that Unraid cannot read would be lost.
+    server.write(&path, "DEPLOYER_IMAGE=\"a\nthis is (no ini file\n");
+    let broken = server.read(&path);
+    let said = post(&server, &[("DEPLOYER_LOG", "debug")]);
+    assert!(said.contains("mend it by hand"), "{said}");
+    assert_eq!(server.read(&path), broken);
+    assert!(page(&server).contains("cannot be edited here"));
+}

@@ -4,6 +4,7 @@ use super::curl::Client;
 use super::folder::Folder;
 use super::oidc::Issuer;
 use super::process::{Running, installed, output_of, run, text};
+use super::roles::Role;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
@@ -33,8 +34,7 @@ pub struct Server {
 pub fn package(version: &str) -> (PathBuf, PathBuf) {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let folder = BUILT.get_or_init(|| {
-        let folder = std::env::temp_dir().join(super::unique("package"));
-        fs::create_dir_all(&folder).expect("a folder for packages");
+        let folder = folder_for_packages();
         // Without what a debugger wants it fits on a small flash, and is packed in a second.
         let program = folder.join("engram-deployer");
         run(installed("objcopy", "binutils")
@@ -48,6 +48,21 @@ pub fn package(version: &str) -> (PathBuf, PathBuf) {
     let folder = folder.join(version);
     let package = folder.join(format!("engram-deployer-{version}-x86_64-1.txz"));
     (package, folder.join("engram-deployer.plg"))
+}
+
+/// This process's own. Nothing runs at its end that could remove it, so those of earlier ones go now.
+fn folder_for_packages() -> PathBuf {
+    let all = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    for entry in fs::read_dir(all).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let owner = name.strip_prefix("package-");
+        if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+    let folder = all.join(format!("package-{}", std::process::id()));
+    fs::create_dir_all(&folder).expect("a folder for packages");
+    folder
 }
 
 /// Runs `package/build.sh`.
@@ -194,7 +209,7 @@ impl Server {
             .collect()
     }
 
-    /// The processes of the daemon that have no other process of it as their parent: `serve`, and runs.
+    /// The processes that are `serve`. A child of one, until it becomes something else, does not count.
     pub fn daemons(&self) -> Vec<i32> {
         let named = |pid: &i32| {
             fs::read_link(format!("/proc/{pid}/exe"))
@@ -204,11 +219,15 @@ impl Server {
             fs::read(format!("/proc/{pid}/cmdline"))
                 .is_ok_and(|words| words.split(|byte| *byte == 0).nth(1) == Some(b"serve"))
         };
-        self.processes()
+        let found: Vec<i32> = self
+            .processes()
             .into_iter()
             .filter(named)
             .filter(serving)
-            .collect()
+            .collect();
+        let parent = |pid: i32| Role::read(pid).and_then(|role| role.field("PPid").parse().ok());
+        let is_first = |pid: &i32| parent(*pid).is_some_and(|parent: i32| !found.contains(&parent));
+        found.iter().copied().filter(is_first).collect()
     }
 
     /// What was logged.
@@ -306,11 +325,10 @@ impl Drop for Server {
 }
 
 fn is_file_system(pid: i32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "fusefat")
+    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("mount.exfat"))
 }
 
 fn switch_on(folder: &Path) -> Running {
-    installed("mkfs.vfat", "dosfstools");
     let log = folder.join("server.log");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/unraid/root.sh");
     let mut command = installed("unshare", "util-linux");

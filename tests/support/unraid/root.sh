@@ -1,7 +1,7 @@
 #!/bin/sh
 # A scratch root that is like an Unraid server where the plugin can tell: this machine's own, read-only beneath, with what
 # is written to it in memory; /run as Unraid mounts it; a FAT image at /boot; stand-ins for pkgtools, the plugin manager and
-# syslog's door.
+# `logger`.
 #
 # usage: unshare --mount --propagation private sh root.sh FOLDER COMMAND [ARGUMENT...]
 #   FOLDER   an absolute path: has the image (flash.img), the root (root) and what was written (ram/upper); the file `ready`
@@ -31,12 +31,21 @@ mount -t tmpfs -o size=128m,noexec,nosuid,nodev,mode=755 tmpfs "$root/run"
 mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
 mount -t tmpfs -o size=128m,mode=755 tmpfs "$root/var/log"
 
-# As Unraid mounts its flash. Where the kernel cannot, a program reads and writes the same image.
-[ -e "$folder/flash.img" ] || mkfs.vfat -C -F 32 "$folder/flash.img" 131072 >/dev/null || fail "no mkfs.vfat: apt-get install dosfstools"
-options=loop,rw,flush,noatime,nodiratime,dmask=77,fmask=177,shortname=mixed
-if ! mount -t vfat -o "$options" "$folder/flash.img" "$root/boot" 2>/dev/null; then
-    command -v fusefat >/dev/null || fail "this kernel cannot mount FAT images on a loop device: apt-get install fusefat"
-    fusefat -o rw+ "$folder/flash.img" "$root/boot" >/dev/null 2>&1 || fail "neither the kernel nor fusefat can mount a FAT image"
+# As Unraid mounts its flash; where the kernel has no FAT, by a program and as its successor, which has no modes, owners
+# and links either.
+flash=$folder/flash.img
+new_flash() { [ -e "$flash" ] || { truncate -s 128M "$flash" && "$@" "$flash" >/dev/null; }; }
+if grep -qw vfat /proc/filesystems || modprobe -q vfat 2>/dev/null; then
+    new_flash mkfs.vfat -F 32 || fail "no mkfs.vfat: apt-get install dosfstools"
+    mount -t vfat -o loop,rw,flush,noatime,nodiratime,dmask=77,fmask=177,shortname=mixed "$flash" "$root/boot" ||
+        fail "the kernel cannot mount a FAT image on a loop device"
+else
+    new_flash mkfs.exfat || fail "no mkfs.exfat: apt-get install exfatprogs"
+    device=$(losetup -f --show "$flash") || fail "there is no loop device: the tests of the package need /dev/loop-control"
+    mount.exfat-fuse -o noatime,dmask=77,fmask=177 "$device" "$root/boot" >/dev/null ||
+        fail "the kernel has no FAT, and there is no mount.exfat-fuse: apt-get install exfat-fuse"
+    # It goes when the program that has it open ends.
+    losetup -d "$device"
 fi
 mkdir -p "$root/boot/config/plugins"
 

@@ -113,7 +113,7 @@ function engram_state(): string
     $colour = $runs ? 'green-text' : 'red-text';
     return "<dl><dt>Daemon:</dt><dd><span class=\"$colour\">" . engram_text($said) . '</span></dd></dl>'
         . '<div class="TableContainer"><table class="unraid engram-runs"><thead><tr><th>State</th><th>Time</th><th>Run</th>'
-        . '<th>Asked for by</th><th>Took</th></tr></thead><tbody>'
+        . '<th>Asked for by</th><th>Result</th></tr></thead><tbody>'
         . engram_rows(engram_runs(engram_settings() ?? [])) . '</tbody></table></div>';
 }
 
@@ -160,7 +160,9 @@ function engram_input(string $name, array $field, string $value): string
 // A setting in the form of Unraid's pages: a label, an input, and help that is shown when the label is clicked.
 function engram_setting(string $name, array $field, string $value): string
 {
+    // Help that begins with one of the choices has it as it is to be written.
+    $help = ($field[3] ?? '') === '' ? ucfirst($field[2]) : $field[2];
     return '<dl><dt>' . engram_text($field[0]) . ':</dt><dd>' . engram_input($name, $field, $value) . '</dd></dl>'
-        . '<blockquote class="inline_help"><p>' . engram_text(ucfirst($field[2])) . '. <code>DEPLOYER_'
+        . '<blockquote class="inline_help"><p>' . engram_text($help) . '. <code>DEPLOYER_'
         . engram_text($name) . '</code></p></blockquote>';
 }
