@@ -16,7 +16,10 @@ esac
 begin
 need_cargo
 need install cc=build-essential curl=curl openssl=openssl jq=jq git=git docker=docker.io dockerd=docker.io \
-    docker-registry=docker-registry ip=iproute2 shellcheck=shellcheck busybox=busybox setpriv=util-linux
+    docker-registry=docker-registry ip=iproute2 shellcheck=shellcheck busybox=busybox setpriv=util-linux \
+    systemd-socket-activate=systemd
+need_inetd
+need_xinetd
 need_terraform
 make_python
 start_dockerd
