@@ -18,7 +18,7 @@ use crate::support::curl::{Call, Client};
 use crate::support::deployer::{AUDIENCE, Setup};
 use crate::support::launcher::{KINDS, Kind, Place, launch, launch_with};
 use crate::support::oidc::Issuer;
-use crate::support::process::{Running, processes_in, run};
+use crate::support::process::{Running, processes_in, run, text};
 use crate::support::{came_true, free_port, wait_until};
 
 const SOON: Duration = Duration::from_secs(15);
@@ -416,18 +416,21 @@ fn what_was_announced_to_somebody_else_and_what_is_no_tcp_socket_means_nothing()
     }
 }
 
-/// The processes below `ancestor`, and what they were started with.
+/// The processes below `ancestor`: what each was started as, and with which environment.
 fn environments_below(ancestor: i32) -> Vec<(String, String)> {
+    let read = |pid, name| fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
     let mut found = Vec::new();
     let mut left = vec![ancestor];
     while let Some(pid) = left.pop() {
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        for child in children.split_whitespace().map(|pid| pid.parse::<i32>().unwrap()) {
-            let read = |name| {
-                String::from_utf8_lossy(&fs::read(format!("/proc/{child}/{name}")).unwrap()).into_owned()
-            };
-            found.push((read("cmdline"), read("environ")));
-            left.push(child);
+        for child in children.split_whitespace() {
+            let child = child.parse::<i32>().unwrap();
+            let [line, environment] = ["cmdline", "environ"].map(|name| text(&read(child, name)));
+            // One that is just being started is still its parent's image.
+            if line != text(&read(pid, "cmdline")) {
+                found.push((line, environment));
+                left.push(child);
+            }
         }
     }
     found

@@ -87,6 +87,7 @@ impl Kind {
 pub struct Launcher {
     kind: Kind,
     running: Running,
+    port: u16,
     log: PathBuf,
     syslog: Arc<Mutex<String>>,
     /// Not in the setup's: what is found there is the daemon's.
@@ -126,6 +127,7 @@ pub fn launch_with(kind: Kind, setup: &mut Setup, place: Place) -> Launcher {
     Launcher {
         kind,
         running,
+        port: setup.port(),
         log,
         syslog,
         _folder: folder,
@@ -163,9 +165,9 @@ impl Launcher {
         for pid in victims {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
-        super::wait_until("a killed launcher is gone", Duration::from_secs(10), || {
-            self.running.ended()
-        });
+        // The warm session as well, which sees that nobody wants it any more.
+        let gone = || self.running.ended() && !super::deployer::listens(self.port);
+        super::wait_until("a killed launcher leaves the port", Duration::from_secs(10), gone);
     }
 
     /// Kills the launcher alone.

@@ -129,6 +129,30 @@ key_ring() {
         install -m 644 "$folder/key_ring" "$3"; } || die "gpg could not write $3"
 }
 
+# need_inetd: OpenBSD's. Its package starts a service where one is configured, and one that it has started is stopped.
+need_inetd() {
+    [ ! -x /usr/sbin/inetd ] || return 0
+    packages install openbsd-inetd
+    [ -x /usr/sbin/inetd ] || die "apt-get installed openbsd-inetd, but there is no /usr/sbin/inetd"
+    service openbsd-inetd stop >/dev/null 2>&1 || :
+}
+
+# need_xinetd: its package cannot be installed beside openbsd-inetd, so Debian's program is unpacked beneath target/, made
+# once and kept; the tests find it in ENGRAM_TEST_XINETD. What it needs is there with openbsd-inetd.
+need_xinetd() {
+    mkdir -p "${CARGO_TARGET_DIR:-target}/parts" || exit 1
+    ENGRAM_TEST_XINETD=$(cd "${CARGO_TARGET_DIR:-target}/parts" && pwd)/xinetd/usr/sbin/xinetd || exit 1
+    export ENGRAM_TEST_XINETD
+    [ ! -x "$ENGRAM_TEST_XINETD" ] || return 0
+    say "unpacking xinetd"
+    mkdir "$folder/xinetd" || exit 1
+    # apt reads the package as a user of its own, who cannot enter our folder: it says so, and reads it as root.
+    { (cd "$folder/xinetd" && apt-get update && apt-get download xinetd) &&
+        dpkg-deb -x "$folder"/xinetd/xinetd_*.deb "${ENGRAM_TEST_XINETD%/usr/sbin/xinetd}"; } ||
+        die "apt-get could not download xinetd"
+    [ -x "$ENGRAM_TEST_XINETD" ] || die "Debian's xinetd is not where it was: $ENGRAM_TEST_XINETD"
+}
+
 # make_python: a virtual environment with what tests/support/python.txt names, beneath target/, made once and kept; the
 # tests find its interpreter in ENGRAM_TEST_PYTHON.
 make_python() {
