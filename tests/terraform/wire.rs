@@ -1,12 +1,16 @@
 //! The lines of a plan and of an apply as golden files. What differs from run to run is a word in capitals there; of
 //! terraform's own lines only those are there that every version of it prints.
 
+use std::fs;
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::support::curl::Answer;
 use crate::support::golden::assert_golden;
 use crate::support::terraform::site::Site;
 use crate::support::terraform::text as hcl;
+use crate::support::wait_until;
 
 /// What terraform has said for years.
 const LASTING: &[&str] = &[
@@ -55,6 +59,14 @@ fn the_lines_of_a_plan_and_of_an_apply_are_those_that_are_promised() {
     let sha = site.commit(&hcl::chain(&["a"]));
     let planned = site.start_plan(json!({"sha": sha, "approved_pr": 7})).finish();
     assert_lines("tf-plan.ndjson", &planned, &site, &sha);
+    // Its last line comes before its place in the queue goes: an apply would say that it waits.
+    let id = planned.outcome()["run_id"].as_str().expect("a run id").to_owned();
+    wait_until("the queue is empty", Duration::from_secs(10), || {
+        let mut tickets = fs::read_dir(site.deployer.runtime().join("queue"))
+            .expect("the queue")
+            .flatten();
+        !tickets.any(|entry| entry.file_name().to_string_lossy().ends_with(&id))
+    });
     let applied = site.start_apply(json!({"sha": sha, "approved_pr": 7})).finish();
     assert_lines("tf-apply.ndjson", &applied, &site, &sha);
 }
