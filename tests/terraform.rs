@@ -17,6 +17,7 @@ mod queue;
 mod rig;
 mod signal_table;
 mod users;
+mod wire;
 
 use serde_json::Value;
 

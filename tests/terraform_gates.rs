@@ -317,6 +317,81 @@ fn a_refused_body_says_its_rule_and_does_not_spend_the_token() {
 }
 
 #[test]
+fn whatever_nonsense_a_body_holds_nothing_starts_and_no_token_is_spent() {
+    let (issuer, deployer) = parts();
+    let tokens = [
+        ("/tf-plan", issuer.mint_with(PLAN, as_plan)),
+        ("/tf-apply", issuer.mint_with(APPLY, as_apply)),
+    ];
+    let long = "a".repeat(3000);
+    let texts = [
+        "",
+        " ",
+        "-",
+        "--upload-pack=id",
+        "../x",
+        "..",
+        "/etc",
+        "a/b",
+        "dashboard\u{0}",
+        "dashboard ",
+        "Dashboard",
+        "d\u{430}shboard",
+        "\u{202e}draobhsad",
+        "\u{1f4a3}",
+        "$(id)",
+        "sha256:",
+        "sha256:\u{661}",
+        "refs/heads/main",
+        "HEAD",
+        &SHA[..39],
+        &long,
+    ];
+    let mut bodies: Vec<String> = Vec::new();
+    for text in texts.map(Value::from) {
+        bodies.push(json!({"sha": text}).to_string());
+        bodies.push(json!({"sha": SHA, "module": text}).to_string());
+        bodies.push(json!({"sha": SHA, "plan_digest": text}).to_string());
+    }
+    for value in [
+        json!(7),
+        json!(null),
+        json!([SHA]),
+        json!({"a": SHA}),
+        json!(true),
+    ] {
+        bodies.push(json!({"sha": value}).to_string());
+    }
+    for value in [json!(7), json!([]), json!({}), json!(false)] {
+        bodies.push(json!({"sha": SHA, "module": value, "plan_digest": "x"}).to_string());
+        bodies.push(json!({"sha": SHA, "approved_pr": -1, "module": value}).to_string());
+    }
+    bodies.push(format!(r#"{{"sha":"{SHA}","sha":"{SHA}"}}"#));
+    bodies.push(format!(
+        r#"{{"sha":"{SHA}","module":"dashboard","mod\u0075le":"default"}}"#
+    ));
+    bodies.push(format!(r#"{{"sha":"{SHA}""#));
+    bodies.push(format!(r#"{{"sha":"{SHA}"}} x"#));
+    bodies.push(format!("{}{}", "[".repeat(2000), "]".repeat(2000)));
+    bodies.push(json!({"sha": SHA, "x": "a".repeat(5000)}).to_string());
+    for (path, token) in &tokens {
+        for body in &bodies {
+            let answer = deployer.client().post(path, token, body);
+            assert!(
+                [400, 403, 413].contains(&answer.status),
+                "{path} {body}: {answer:?}"
+            );
+            assert!(answer.body().len() < 200, "{path} {body}: {answer:?}");
+        }
+    }
+    assert_eq!(runs(&deployer), 0);
+    for (path, token) in &tokens {
+        let answer = deployer.client().post(path, token, &body(""));
+        assert_admitted(&answer, path.trim_start_matches('/'), &deployer);
+    }
+}
+
+#[test]
 fn an_apply_is_of_the_tokens_commit_unless_the_operator_says_otherwise() {
     let (issuer, deployer) = parts();
     let sentence = "sha not permitted: it must be that of the token";

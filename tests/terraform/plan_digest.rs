@@ -4,6 +4,9 @@
 use serde_json::{Value, json};
 
 use super::{assert_without, digest_of};
+use crate::support::folder::Folder;
+use crate::support::process::{installed, output_of, run, text};
+use crate::support::terraform::by_hand;
 use crate::support::terraform::site::{KEY, Site};
 use crate::support::terraform::text as hcl;
 
@@ -43,6 +46,47 @@ fn a_plan_that_was_reviewed_is_applied_after_the_merge() {
     assert_eq!(digest_of(&answer.assert_ok().outcome()), digest);
     assert_eq!(site.resources(), ["a", "b"]);
     assert_eq!(site.bucket.keys(), [KEY], "the lock is gone");
+}
+
+#[test]
+fn a_digest_can_be_computed_by_hand() {
+    let site = Site::new();
+    site.apply(&site.commit(&hcl::chain(&["a", "b"])), None)
+        .assert_ok();
+    // With what spellings differ in, a timestamp that counts, and attributes that others look at, in no order.
+    let more = r#"
+resource "terraform_data" "c" {
+  input = { timestamp = "now", "<&>" = "\u00e9 \u2028 \\ \"", big = 12345678901234567890, of = terraform_data.a.output }
+}
+resource "terraform_data" "d" {
+  input = [terraform_data.c.id, terraform_data.b.output, terraform_data.c.output, terraform_data.a.id, terraform_data.b.id]
+}
+"#;
+    let sha = site.commit(&(hcl::thing("a", "another") + &hcl::thing("b", "b") + more));
+    let digest = reviewed(&site, &sha);
+    let folder = Folder::new("by-hand");
+    folder.write(
+        "main.tf",
+        site.repository.git(&["show", &format!("{sha}:main.tf")]),
+    );
+    let terraform = |arguments: &[&str]| run(&mut by_hand(folder.path(), arguments));
+    terraform(&["init", "-input=false"]);
+    terraform(&["plan", "-input=false", "-out=plan.bin"]);
+    let shown = terraform(&["show", "-json", "plan.bin"]);
+    let list = shown.split("\"relevant_attributes\":[").nth(1).expect("a list");
+    assert!(list.matches("\"resource\"").count() > 2, "{list}");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/contrib/plan-digest.py");
+    let mut python = installed("python3", "python3");
+    let output = output_of(python.arg(script), shown.as_bytes());
+    assert_eq!(
+        text(&output.stdout).trim_end(),
+        digest,
+        "{}",
+        text(&output.stderr)
+    );
+    let other = shown.replace("another", "an other");
+    let output = output_of(installed("python3", "python3").arg(script), other.as_bytes());
+    assert_ne!(text(&output.stdout).trim_end(), digest);
 }
 
 #[test]
