@@ -4,6 +4,7 @@
 /// Name, type, example.
 pub const KINDS: &[(&str, &str, &str)] = &[
     ("DEPLOYER_ADDR", "address and port", "192.0.2.10:8443"),
+    ("DEPLOYER_IDLE_EXIT", "duration", "5m"),
     (
         "DEPLOYER_CERT_FILE",
         "path or credential",
