@@ -77,9 +77,26 @@ ours_refusal() { request "$1" "https://127.0.0.1:$ours_port/deploy" 401 "@$folde
 
 peer_refusal() { request "$1" "https://127.0.0.1:$peer_port/hooks/deploy" 401 'X-Secret: wrong'; }
 
+# first_byte FILE PORT: appends the time to the first byte of /healthz.
+first_byte() {
+    curl -sSf --cacert "$folder/tls.pem" -o /dev/null -w '%{time_starttransfer}\n' "https://127.0.0.1:$2/healthz" >>"$1" ||
+        die "the daemon at port $2 does not answer"
+}
+
+# cold FILE: the same of a daemon that the connection starts. systemd-socket-activate becomes the daemon.
+cold() {
+    rm -f "$folder/activate.log"
+    cold_port=$(free_port 20443)
+    background "$folder/activate.log" systemd-socket-activate -l "127.0.0.1:$cold_port" "$program" serve --env-file "$folder/env"
+    wait_for 10 "systemd-socket-activate listens" grep -q Listening "$folder/activate.log"
+    first_byte "$1" "$cold_port"
+    end_part "$pid"
+    started=${started#"$pid "}
+}
+
 begin
 need_cargo
-need install cc=build-essential curl=curl openssl=openssl webhook=webhook
+need install cc=build-essential curl=curl openssl=openssl webhook=webhook systemd-socket-activate=systemd
 say "building"
 build
 make_certificate
@@ -111,6 +128,14 @@ while [ "$n" -lt "$pairs" ]; do
     peer_refusal "$folder/peer-refused"
 done
 
+say "20 cold starts"
+n=0
+while [ "$n" -lt 20 ]; do
+    n=$((n + 1))
+    cold "$folder/cold"
+    first_byte "$folder/warm" "$ours_port"
+done
+
 say "engram-deployer and $(webhook -version)"
 heading
 row 'deploy, median' "$(quantile "$folder/ours" 50)" "$(quantile "$folder/peer" 50)" ms 1.0 -
@@ -118,6 +143,8 @@ row 'deploy, p99' "$(quantile "$folder/ours" 99)" "$(quantile "$folder/peer" 99)
 row 'refused request, median' "$(quantile "$folder/ours-refused" 50)" "$(quantile "$folder/peer-refused" 50)" ms 0.7 -
 row 'refused request, p99' "$(quantile "$folder/ours-refused" 99)" "$(quantile "$folder/peer-refused" 99)" ms - -
 row 'idle memory, all processes' "$(megabytes "$ours_memory")" "$(megabytes "$peer_memory")" MB 0.4 -
+row 'cold start to first byte, by a socket' "$(quantile "$folder/cold" 50)" - ms - -
+row 'the same, warm' "$(quantile "$folder/warm" 50)" - ms - -
 row 'binary' "$(megabytes "$(stat -c %s "$program")")" "$(megabytes "$(stat -Lc %s "$(command -v webhook)")")" MB - 3.5
 contrib/bench/terraform.sh || short=1
 exit "$short"

@@ -144,7 +144,9 @@ pub const COMMANDS: &[Spec] = &[
         "serve",
         "answer requests (also without any command)",
         "Answers requests until it is told to stop (TERM, INT). A HUP takes up a changed\n\
-         configuration or certificate. Runs that are under way go on when it ends.",
+         configuration or certificate. Runs that are under way go on when it ends.\n\
+         With a socket from systemd or inetd it binds none: a listening one is served\n\
+         until nothing is left to do, a connection is answered.",
     ),
     simple(
         Verb::Check,

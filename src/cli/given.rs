@@ -20,12 +20,16 @@ pub struct Found {
     pub source: Source,
 }
 
-/// The settings of a command.
+/// The settings of a command that was typed.
 ///
 /// # Errors
 /// Every fault of the file at once.
 pub fn settings(env_file: Option<&Path>) -> Result<Found, Trouble> {
-    from(source(env_file))
+    let found = from(source(env_file))?;
+    Ok(Found {
+        settings: found.settings.with_credentials(Some(Path::new(UNIT_CREDENTIALS))),
+        ..found
+    })
 }
 
 /// Where a command finds its settings.
@@ -42,10 +46,7 @@ pub fn source(env_file: Option<&Path>) -> Source {
 /// Every fault at once.
 pub fn from(source: Source) -> Result<Found, Trouble> {
     let settings = source.load().map_err(|error| Trouble::Unable(error.faults))?;
-    Ok(Found {
-        settings: settings.with_credentials(Some(Path::new(UNIT_CREDENTIALS))),
-        source,
-    })
+    Ok(Found { settings, source })
 }
 
 /// Settings that make sense.

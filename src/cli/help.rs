@@ -44,7 +44,7 @@ impl Exit {
 
 const EXITS: [Exit; 5] = [Exit::Done, Exit::Failed, Exit::Usage, Exit::Unable, Exit::Unknown];
 
-/// Read by every command but `serve` when no file is named; the first that exists. The second is the Unraid plugin's.
+/// Read when no file is named by every command, but by `serve` only where it was handed a socket; the first that exists. The second is the Unraid plugin's.
 pub const ENV_FILES: [&str; 2] = [
     "/etc/engram-deployer/env",
     "/boot/config/plugins/engram-deployer/engram-deployer.cfg",
@@ -61,7 +61,7 @@ pub fn general() -> String {
         .iter()
         .for_each(|option| row(&mut text, 22, &written(option), option.meaning));
     text.push_str("\nSettings are DEPLOYER_... variables of the environment. Commands other than\n");
-    text.push_str("`serve` also read the first of these files that exists, when none is named:\n");
+    text.push_str("`serve` also read the first of these files that exists, when none is named, and\n`serve` does so when systemd or inetd hands it a socket:\n");
     ENV_FILES
         .iter()
         .for_each(|file| writeln(&mut text, &format!("  {file}")));

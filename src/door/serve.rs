@@ -14,7 +14,7 @@ use crate::config::{Config, Settings};
 use crate::door::duty::Duty;
 use crate::door::reload::Watched;
 use crate::door::warm::{Said, Warm};
-use crate::limits::WARM_BACKOFF;
+use crate::limits::{RETRY, WARM_BACKOFF};
 use crate::os::child;
 use crate::os::notify::Notifier;
 use crate::os::poll::{self, For};
@@ -153,7 +153,7 @@ impl Serve {
             self.duty.descriptor().map_or_else(nothing, reading),
         ];
         let restart = self.current.is_none().then_some(self.start_at);
-        let until = restart.into_iter().chain(self.duty.until(Instant::now())).min();
+        let until = restart.into_iter().chain(self.duty_at(Instant::now())).min();
         let [signal, current, next, changed, queue] = poll::wait(sources, until)?;
         if current.any() {
             self.hear_current();
@@ -170,6 +170,14 @@ impl Serve {
             return Ok(Go::Stop(why));
         }
         Ok(self.do_our_duty(queue.any()))
+    }
+
+    /// When our duty calls. The time to leave has come already while the warm session is still taking its leave.
+    fn duty_at(&self, now: Instant) -> Option<Instant> {
+        match self.stage {
+            Stage::Leaving => Some(now + RETRY),
+            Stage::Serving | Stage::Left => self.duty.until(now),
+        }
     }
 
     /// Tells our starter what is new, and goes when there is nothing to do.

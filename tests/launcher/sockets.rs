@@ -1,0 +1,161 @@
+//! What a starter may leave: one socket, several, useless ones, and words for nobody else.
+
+use std::fs;
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::process::Command;
+
+use super::{Gated, SOON};
+use crate::support::curl::Client;
+use crate::support::process::{Running, text};
+use crate::support::{came_true, free_port, wait_until};
+
+#[test]
+fn every_one_of_several_listening_sockets_is_served() {
+    let mut gated = Gated::new();
+    let file = gated.setup.use_env_file();
+    let ports = [free_port(), free_port(), free_port()];
+    let mut command = Command::new("systemd-socket-activate");
+    command.args(
+        ports
+            .iter()
+            .flat_map(|port| ["-l".to_owned(), format!("127.0.0.1:{port}")]),
+    );
+    command
+        .arg(env!("CARGO_BIN_EXE_engram-deployer"))
+        .arg("serve")
+        .arg("--env-file")
+        .arg(file);
+    let _running = Running::start(&mut command, &gated.setup.folder().join("activate.log"));
+    let client = |port| Client {
+        url: format!("https://127.0.0.1:{port}"),
+        ..gated.client()
+    };
+    for port in ports.into_iter().chain(ports) {
+        assert!(
+            came_true(SOON, || client(port).get("/healthz").status == 200),
+            "port {port}"
+        );
+    }
+}
+
+#[test]
+fn a_socket_that_is_of_no_use_is_refused_with_a_sentence() {
+    let gated = Gated::new();
+    let socket = gated.setup.folder().join("unix.socket");
+    let mut command = Command::new("systemd-socket-activate");
+    command
+        .arg("-l")
+        .arg(&socket)
+        .arg(env!("CARGO_BIN_EXE_engram-deployer"))
+        .arg("serve");
+    let log = gated.setup.folder().join("activate.log");
+    let mut running = Running::start(&mut command, &log);
+    wait_until("a unix socket", SOON, || UnixStream::connect(&socket).is_ok());
+    wait_until("an end", SOON, || running.ended());
+    let said = fs::read_to_string(log).unwrap();
+    assert!(
+        said.contains("engram-deployer: LISTEN_FDS has no TCP socket; it should have"),
+        "{said}"
+    );
+}
+
+#[test]
+fn what_was_announced_to_somebody_else_and_what_is_no_tcp_socket_means_nothing() {
+    let inputs: [fn() -> std::process::Stdio; 3] = [
+        || std::os::fd::OwnedFd::from(UnixStream::pair().unwrap().0).into(),
+        || fs::File::open("/etc/passwd").unwrap().into(),
+        || std::os::fd::OwnedFd::from(std::net::UdpSocket::bind(("127.0.0.1", 0)).unwrap()).into(),
+    ];
+    for input in inputs {
+        let gated = Gated::new();
+        let mut command = gated.setup.command(&["serve"]);
+        command
+            .env("LISTEN_PID", "1")
+            .env("LISTEN_FDS", "1")
+            .stdin(input());
+        let mut daemon = command.stdout(std::process::Stdio::null()).spawn().unwrap();
+        let bound = came_true(SOON, || gated.client().get("/healthz").status == 200);
+        daemon.kill().unwrap();
+        daemon.wait().unwrap();
+        assert!(bound);
+    }
+}
+
+/// The processes below `ancestor`: what each was started as, and with which environment.
+fn environments_below(ancestor: i32) -> Vec<(String, String)> {
+    let read = |pid, name| fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
+    let mut found = Vec::new();
+    let mut left = vec![ancestor];
+    while let Some(pid) = left.pop() {
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        for child in children.split_whitespace() {
+            let child = child.parse::<i32>().unwrap();
+            let [line, environment] = ["cmdline", "environ"].map(|name| text(&read(child, name)));
+            // One that is just being started is still its parent's image.
+            if line != text(&read(pid, "cmdline")) {
+                found.push((line, environment));
+                left.push(child);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn no_word_of_a_starter_reaches_a_child() {
+    let mut gated = Gated::new();
+    let file = gated.setup.use_env_file();
+    let folder = gated.setup.folder().path().to_owned();
+    let _heard = UnixDatagram::bind(folder.join("notify")).unwrap();
+    let notify = format!("NOTIFY_SOCKET={}", folder.join("notify").display());
+    let mut command = Command::new("systemd-socket-activate");
+    command.args([
+        "-l",
+        &format!("127.0.0.1:{}", gated.setup.port()),
+        "--fdname",
+        "name",
+    ]);
+    for word in [notify.as_str(), "WATCHDOG_USEC=10000000", "SECRET=word"] {
+        command.args(["-E", word]);
+    }
+    command
+        .arg(env!("CARGO_BIN_EXE_engram-deployer"))
+        .arg("serve")
+        .arg("--env-file")
+        .arg(file);
+    let daemon = Running::start(&mut command, &folder.join("activate.log"));
+    wait_until("an answer", SOON, || gated.client().get("/healthz").status == 200);
+    let (call, _) = gated.run();
+    let own = fs::read(format!("/proc/{}/environ", daemon.pid())).unwrap();
+    let own = String::from_utf8_lossy(&own).into_owned();
+    for word in [
+        "LISTEN_FDS=1",
+        "LISTEN_FDNAMES=name",
+        "NOTIFY_SOCKET=",
+        "WATCHDOG_USEC=",
+        "SECRET=",
+    ] {
+        assert!(own.contains(word), "the daemon itself has it: {own:?}");
+    }
+    let children = environments_below(daemon.pid());
+    for role in ["session", "front", "run"] {
+        assert!(
+            children
+                .iter()
+                .any(|(line, _)| line.contains(&format!("\0{role}\0"))),
+            "{role}: {children:?}"
+        );
+    }
+    for (line, environment) in &children {
+        for word in ["LISTEN_", "NOTIFY_", "WATCHDOG_", "SECRET"] {
+            assert!(!environment.contains(word), "{line:?} has {environment:?}");
+        }
+    }
+    gated.open_gate();
+    // The deploy's own command prints what it was given.
+    let said = call.finish().body();
+    assert!(
+        said.contains("DEPLOYER_IMAGE_REF=") && !said.contains("LISTEN_") && !said.contains("NOTIFY_"),
+        "{said}"
+    );
+}
