@@ -84,7 +84,7 @@ pub(super) const LONGEST_HEADER: usize = 64;
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
-    /// Those of [`TELLING`] that it has. See [`Answer::header`].
+    /// Those of `TELLING` that it has. See [`Answer::header`].
     pub headers: Vec<(String, String)>,
     /// The body, complete.
     pub body: Vec<u8>,

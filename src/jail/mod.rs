@@ -2,7 +2,7 @@
 //! approved, within walls.
 //!
 //! Without walls it becomes the tool: the process id stays, so that one INT to it is one INT to terraform. With walls it
-//! stays outside as the [`keeper`], and starts the [`first`] process of a new PID namespace, which raises the [`walls`],
+//! stays outside as the `keeper`, and starts the `first` process of a new PID namespace, which raises the `walls`,
 //! gives all privileges up and starts the tool. When the tool ends, or any of the two dies, the kernel ends whatever the
 //! tool has started. None of them reads a byte of what the tool says, and nothing of ours is in the tool's reach.
 
@@ -56,7 +56,7 @@ pub struct Cell {
     pub directory: PathBuf,
 }
 
-/// What a tool sees of the host: its programs and `/etc`, read-only (see [`walls`]), and what stands here.
+/// What a tool sees of the host: its programs and `/etc`, read-only (see `walls`), and what stands here.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Walls {
     /// Shown besides, also beneath what is hidden. Each must exist.
