@@ -21,8 +21,8 @@ elif [ "$machine" = x86_64 ]; then
     done
 fi
 if [ "$machine" = x86_64 ]; then
-    # One copy of sequences of instructions that recur: a twentieth of the code.
-    flags="$flags -C llvm-args=-enable-machine-outliner=always"
+    # One copy of sequences of instructions that recur, where that saves enough to be worth the jump.
+    flags="$flags -C llvm-args=-enable-machine-outliner=always -C llvm-args=-outliner-benefit-threshold=16"
 fi
 RUSTFLAGS=$flags cargo build --locked --release --target "$target" --bin engram-deployer >&2
 program=${CARGO_TARGET_DIR:-target}/$target/release/engram-deployer
