@@ -42,9 +42,7 @@ pub fn output_of(command: &mut Command, input: &[u8]) -> Output {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let mut child = piped
-        .spawn()
-        .unwrap_or_else(|error| panic!("starting {command:?}: {error}"));
+    let mut child = spawn(piped).unwrap_or_else(|error| panic!("starting {command:?}: {error}"));
     let mut stdin = child.stdin.take().expect("standard input is piped");
     // A program may end before it has read everything.
     if let Err(error) = stdin.write_all(input) {
@@ -54,6 +52,22 @@ pub fn output_of(command: &mut Command, input: &[u8]) -> Output {
     child
         .wait_with_output()
         .unwrap_or_else(|error| panic!("waiting for {command:?}: {error}"))
+}
+
+/// Starts a program. One that was written a moment ago may still be open for writing in a child that another test has just
+/// forked and that has not become its program yet: it is tried again for a while.
+fn spawn(command: &mut Command) -> std::io::Result<Child> {
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(5);
+    loop {
+        match command.spawn() {
+            Err(error)
+                if error.kind() == ErrorKind::ExecutableFileBusy && std::time::Instant::now() < until =>
+            {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+            started => return started,
+        }
+    }
 }
 
 /// Bytes of a program as text.
@@ -74,9 +88,7 @@ impl Running {
             .and_then(|out| Ok((out, open()?)))
             .unwrap_or_else(|error| panic!("{}: {error}", log.display()));
         let quiet = command.stdin(Stdio::null()).stdout(log.0).stderr(log.1);
-        let child = quiet
-            .spawn()
-            .unwrap_or_else(|error| panic!("starting {command:?}: {error}"));
+        let child = spawn(quiet).unwrap_or_else(|error| panic!("starting {command:?}: {error}"));
         Running { child }
     }
 
