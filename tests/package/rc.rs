@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use super::{HELD, SOON};
 use crate::support::deployer::AUDIENCE;
 use crate::support::oidc::Issuer;
-use crate::support::process::text;
+use crate::support::process::{links_of, output_of, text};
 use crate::support::server::{HOME, RC, Server};
 use crate::support::wait_until;
 
@@ -209,4 +209,69 @@ fn launcher_rc_never_runs_the_settings_and_never_makes_a_folder_in_the_arrays_pl
     server.must(&["mount", "-t", "tmpfs", "tmpfs", "/mnt/user"]);
     let (status, said) = rc(&server, &["dash"], "start");
     assert_eq!(status, 0, "{said}");
+}
+
+#[test]
+fn launcher_rc_leaves_nothing_of_its_starter_in_what_stays() {
+    let (server, _issuer) = ready();
+    // A lock that is held by a descriptor, as Unraid's plugin manager has one, would be held as long as the daemon lives.
+    let start = "for n in 3 4 5 6 7 8 9; do eval \"exec $n>/run/held\"; done; exec \"$0\" start";
+    for shell in SHELLS {
+        let set = [
+            "DEPLOYER_LOG=off",
+            "DOCKER_HOST=tcp://elsewhere",
+            "HOME=/nonexistent",
+        ];
+        let mut starter = server.command(&set);
+        let started = output_of(starter.args(shell).args(["-c", start, RC]), b"");
+        assert!(started.status.success(), "{shell:?}: {started:?}");
+        server.wait_until_it_answers();
+        let environment = text(&fs::read(format!("/proc/{}/environ", server.pid())).unwrap());
+        let names: Vec<&str> = environment.split_terminator('\0').collect();
+        assert!(
+            names.len() == 2 && names.contains(&"HOME=/root"),
+            "{shell:?}: {names:?}"
+        );
+        for pid in server.processes() {
+            let held = links_of(pid).into_iter().find(|link| link.ends_with("run/held"));
+            assert_eq!(held, None, "{shell:?}: {pid}");
+        }
+        assert_eq!(rc(&server, shell, "stop").0, 0);
+    }
+}
+
+#[test]
+fn launcher_rc_reads_settings_as_the_daemon_does() {
+    let (server, _issuer) = ready();
+    // An editor of another system: a mark at the start, other line ends; and what the daemon takes besides.
+    let forms = [
+        "\u{feff}DEPLOYER_RUNTIME_DIR=\"/run/other place\"\r\n",
+        "\u{feff}\tDEPLOYER_RUNTIME_DIR=/run/other place  \r\n",
+        "#DEPLOYER_RUNTIME_DIR=/no\r\n;DEPLOYER_RUNTIME_DIR=/no\r\nexport  DEPLOYER_RUNTIME_DIR='/run/other place'\r\n",
+    ];
+    let path = format!("{HOME}/engram-deployer.cfg");
+    let good = server.read(&path);
+    for form in forms {
+        server.write(&path, format!("{form}{good}"));
+        for shell in SHELLS {
+            let read = server.must(&[shell, &[RC, "setting", "RUNTIME_DIR"]].concat());
+            assert_eq!(read, "/run/other place\n", "{shell:?}: {form:?}");
+        }
+        server.must(&["engram-deployer", "runs", "--env-file", &path]);
+        assert!(server.has("/run/other place/public/runs.json"), "{form:?}");
+        server.must(&["rm", "-r", "/run/other place"]);
+    }
+}
+
+#[test]
+fn launcher_rc_says_that_the_daemon_died_and_starts_it_again() {
+    let (server, _issuer) = ready();
+    assert_eq!(rc(&server, &["dash"], "start").0, 0);
+    let died = server.pid();
+    kill(Pid::from_raw(died), Signal::SIGKILL).unwrap();
+    wait_until("the daemon is gone", SOON, || server.daemons().is_empty());
+    let (status, said) = rc(&server, &["dash"], "status");
+    assert!(status == 1 && said.contains("died"), "{said}");
+    assert_eq!(rc(&server, &["dash"], "start").0, 0);
+    assert_ne!(server.pid(), died);
 }
