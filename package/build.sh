@@ -72,8 +72,8 @@ xz --compress --stdout --format=xz --check=crc64 --threads=1 -6 "$stage.tar" >"$
 rm -f "$stage.tar"
 mv "$output/$package.new" "$output/$package"
 
-sum=$(sha256sum "$output/$package" | cut -d ' ' -f 1)
-sed "s/@VERSION@/$version/g; s/@SHA256@/$sum/g" package/$name.plg.in >"$output/$name.plg.new"
+sum_of() { sha256sum "$1" | cut -d ' ' -f 1; }
+sed "s/@VERSION@/$version/g; s/@SHA256@/$(sum_of "$output/$package")/g; s/@PROGRAM@/$(sum_of "$binary")/g" package/$name.plg.in >"$output/$name.plg.new"
 ! grep -q '@[A-Z0-9]*@' "$output/$name.plg.new" || fail "something in package/$name.plg.in was not filled in"
 if command -v xmllint >/dev/null; then
     xmllint --noout "$output/$name.plg.new" || fail "the .plg is not well-formed"

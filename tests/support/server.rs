@@ -18,6 +18,8 @@ use std::time::Duration;
 pub const HOME: &str = "/boot/config/plugins/engram-deployer";
 /// The plugin's folder where Unraid looks.
 pub const PLUGIN: &str = "/usr/local/emhttp/plugins/engram-deployer";
+/// What Unraid installs at boot.
+pub const PLG: &str = "/boot/config/plugins/engram-deployer.plg";
 /// What starts the daemon.
 pub const RC: &str = "/etc/rc.d/rc.engram-deployer";
 /// The version that is installed first, and the next one.
@@ -93,10 +95,13 @@ impl Server {
 
     /// Everything but the flash is made anew.
     pub fn reboot(&mut self) {
-        // What holds files there would keep the flash from being written to its end.
-        for pid in self.processes() {
-            if pid != self.first.pid() && !is_file_system(pid) {
-                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        // What holds files there would keep the flash from being written to its end. Nobody sees another one's end, as when
+        // the power is cut.
+        for signal in [Signal::SIGSTOP, Signal::SIGKILL] {
+            for pid in self.processes() {
+                if pid != self.first.pid() && !is_file_system(pid) {
+                    let _ = kill(Pid::from_raw(pid), signal);
+                }
             }
         }
         let boot = self.folder.join("root/boot");
@@ -171,9 +176,31 @@ impl Server {
         run(&mut self.command(words))
     }
 
-    /// Has the plugin manager install a version from the flash; there is no network to fetch it from.
+    /// Has the plugin manager install a version, from the network.
     #[track_caller]
     pub fn install(&self, version: &str) -> Output {
+        let plg = self.offer(version);
+        self.run(&["plugin", "install", &plg])
+    }
+
+    /// The same, also when it is not newer than what is there.
+    #[track_caller]
+    pub fn install_again(&self, version: &str) -> Output {
+        let plg = self.offer(version);
+        self.run(&["plugin", "install", &plg, "forced"])
+    }
+
+    /// Docker is up, as far as the plugin can tell.
+    #[track_caller]
+    pub fn docker_is_up(&self) {
+        self.write("/var/local/emhttp/var.ini", "fsState=\"Started\"\n");
+        let socket = "import socket; socket.socket(socket.AF_UNIX).bind('/var/run/docker.sock')";
+        self.must(&["python3", "-c", socket]);
+    }
+
+    /// Puts a version on the network, until the next boot; where its `.plg` is.
+    #[track_caller]
+    fn offer(&self, version: &str) -> String {
         let (package, plg) = package(version);
         let name = package
             .file_name()
@@ -181,14 +208,18 @@ impl Server {
             .to_string_lossy()
             .into_owned();
         self.write(
-            &format!("{HOME}/{name}"),
+            &format!("/tmp/network/{name}"),
             fs::read(&package).expect("the package"),
         );
-        self.write(
-            "/boot/config/plugins/engram-deployer.plg",
-            fs::read(&plg).expect("the .plg"),
-        );
-        self.run(&["plugin", "install", "/boot/config/plugins/engram-deployer.plg"])
+        let place = "/tmp/plugins/engram-deployer.plg";
+        self.write(place, fs::read(&plg).expect("the .plg"));
+        place.into()
+    }
+
+    /// Has the plugin manager install what is on the flash, as Unraid does at boot.
+    #[track_caller]
+    pub fn boot(&self) -> Output {
+        self.run(&["plugin", "install", PLG])
     }
 
     /// The daemon's process, by the pid file.
@@ -239,6 +270,13 @@ impl Server {
 
     /// Settings that work, added to those of the plugin; a deploy runs these lines.
     pub fn configure(&self, issuer: &Issuer, deploy: &str) {
+        self.add_settings(issuer);
+        self.script("/usr/local/bin/deploy-it", deploy);
+        self.must(&["engram-deployer", "init"]);
+    }
+
+    /// The settings alone.
+    pub fn add_settings(&self, issuer: &Issuer) {
         let settings = self.read(&format!("{HOME}/engram-deployer.cfg"));
         let workflow = "engram-app/engram/.github/workflows/deploy.yml@refs/heads/main";
         let added = [
@@ -259,8 +297,6 @@ impl Server {
             .map(|(name, value)| format!("DEPLOYER_{name}=\"{value}\"\n"))
             .collect();
         self.write(&format!("{HOME}/engram-deployer.cfg"), settings + &added);
-        self.script("/usr/local/bin/deploy-it", deploy);
-        self.must(&["engram-deployer", "init"]);
     }
 
     /// curl for it, by the certificate that it made itself.

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Stands in for Slackware's installpkg, upgradepkg and removepkg, by the name it is called by, with what was measured of
 # them: a list of files for each package, directories kept when they are links, doinst.sh run in the root whatever its
-# exit status, the files that a new version has not any more removed, and an exit status of 0 whatever comes.
+# exit status, the files that a new version has not any more removed, and an exit status of 0 whatever comes. What cannot be
+# unpacked leaves the version before where it is, with its list under another name.
 list=/var/lib/pkgtools/packages
 
 # base NAME-VERSION-ARCH-BUILD
@@ -11,7 +12,8 @@ base() { echo "${1%-*-*-*}"; }
 put() {
     full=$(basename "$1" .txz)
     cd / || exit 0
-    tar -xpJf "$1" --keep-directory-symlink || { echo "cannot unpack $1" && return 0; }
+    tar -tJf "$1" >/dev/null 2>&1 || { echo "cannot unpack $1" && return 1; }
+    tar -xpJf "$1" --keep-directory-symlink || return 1
     tar -tJf "$1" | grep -v '^install/' >"$list/$full"
     [ ! -f install/doinst.sh ] || sh install/doinst.sh
     rm -rf /install
@@ -33,7 +35,10 @@ upgradepkg)
     [ "$1" != --install-new ] || shift
     new=$(basename "$1" .txz)
     [ ! -e "$list/$new" ] || { echo "Skipping package $new (already installed)" && exit 0; }
-    put "$1"
+    if ! put "$1"; then
+        for old in "$list/$(base "$new")"-*-*-*; do [ ! -e "$old" ] || mv "$old" "$old-upgraded-now"; done
+        exit 0
+    fi
     for old in "$list/$(base "$new")"-*-*-*; do
         old=${old##*/}
         [ "$old" = "$new" ] || [ ! -e "$list/$old" ] || take "$old" "$list/$new"

@@ -32,7 +32,8 @@ mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
 mount -t tmpfs -o size=128m,mode=755 tmpfs "$root/var/log"
 
 # As Unraid mounts its flash; where the kernel has no FAT, by a program and as its successor, which has no modes, owners
-# and links either.
+# and links either. Debian has a program for FAT itself, fusefat, but a file that is opened to be written anew keeps its old
+# end there, chmod is unknown (FAT ignores it), and removing a file that was shortened never returns.
 flash=$folder/flash.img
 new_flash() { [ -e "$flash" ] || { truncate -s 128M "$flash" && "$@" "$flash" >/dev/null; }; }
 if grep -qw vfat /proc/filesystems || modprobe -q vfat 2>/dev/null; then
