@@ -11,7 +11,7 @@ use crate::run::complete::Completer;
 use crate::run::interrupts::Interrupts;
 use crate::run::ticket::{self, Seen};
 use crate::run::turn::{self, Waited};
-use crate::run::{Jobs, RunFolder, RunId, notice};
+use crate::run::{Jobs, RunFolder, RunId, journal, notice};
 
 /// The longest that a recovery waits for a run that is at work; that run or the next one completes what is dead.
 const RECOVERY_WAITS: Duration = Duration::from_secs(3600);
@@ -52,13 +52,27 @@ pub fn find(places: &Places) -> io::Result<Vec<Dead>> {
     Ok(dead)
 }
 
+/// Whether there is something to complete: a dead run, or one of which nothing but its journal is left. Where the folders
+/// of the runs are in memory, as on Unraid, that is what a power cut leaves of a deploy, and nobody else looks for it until
+/// the next one. A journal that cannot be read is no reason: the next run says so and changes nothing.
+fn something_died(places: &Places) -> io::Result<bool> {
+    if !find(places)?.is_empty() {
+        return Ok(true);
+    }
+    let Ok(Some(content)) = journal::read(places) else {
+        return Ok(false);
+    };
+    let id = &content.head.run_id;
+    Ok(!RunFolder::of(places, id).exists() && ticket::of(places, id)?.is_none())
+}
+
 /// Starts a process that completes dead runs, if there are any. It is not waited for; a caller that lives on should
 /// reap it.
 ///
 /// # Errors
 /// When the folders cannot be read or no process can be started.
 pub fn ensure_recovered(places: &Places, settings: &Settings) -> io::Result<Option<Child>> {
-    if find(places)?.is_empty() {
+    if !something_died(places)? {
         return Ok(None);
     }
     let null = std::fs::OpenOptions::new().write(true).open("/dev/null")?;
@@ -82,7 +96,7 @@ pub fn recover(config: &Config, jobs: &Jobs) -> io::Result<()> {
     let mut interrupts = Interrupts::block()?;
     let places = &config.places;
     // Again after letting go: a run may have died just after the last look, when its finder met our lock.
-    while !find(places)?.is_empty() {
+    while something_died(places)? {
         let Some(_alone) = lock::try_exclusive(&places.runtime.join("recover.lock"))? else {
             return Ok(());
         };

@@ -1,12 +1,13 @@
 //! Docker's events: they say nothing on their output, do not keep Unraid waiting, and know of the run at work.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use super::{HELD, SOON};
 use crate::support::deployer::AUDIENCE;
 use crate::support::oidc::Issuer;
 use crate::support::process::text;
-use crate::support::server::{PLUGIN, RC, Server};
+use crate::support::server::{HOME, PLUGIN, RC, Server};
 use crate::support::wait_until;
 
 fn ready(deploy: &str) -> (Server, Issuer) {
@@ -94,4 +95,50 @@ fn the_packages_quiet_asks_a_run_that_does_not_end_to_go_back_and_does_not_wait_
     assert!(said.contains("asked to go back"), "{said}");
     server.write("/run/go-on", "");
     first.finish();
+}
+
+#[test]
+fn the_packages_events_do_not_keep_unraid_waiting_when_nothing_is_right() {
+    let server = Server::with_plugin();
+    for settings in ["", "nonsense\n", "DEPLOYER_STATE_DIR=\"/mnt/nowhere/state\"\n"] {
+        server.write(&format!("{HOME}/engram-deployer.cfg"), settings);
+        for name in ["docker_started", "stopping_docker"] {
+            let waited = event(&server, name);
+            assert!(
+                waited < Duration::from_secs(8),
+                "{name}: {settings:?}: {waited:?}"
+            );
+        }
+    }
+    assert!(!server.has("/mnt/nowhere"));
+    fs::remove_file(server.path(&format!("{HOME}/engram-deployer.cfg"))).unwrap();
+    event(&server, "docker_started");
+    event(&server, "stopping_docker");
+    assert!(server.daemons().is_empty());
+}
+
+#[test]
+fn after_a_power_cut_in_a_run_the_packages_event_has_it_completed() {
+    let (mut server, issuer) = ready(HELD);
+    server.must(&[RC, "start"]);
+    server.wait_until_it_answers();
+    let run = server
+        .client()
+        .start_post("/deploy", &issuer.mint(AUDIENCE), r#"{"version":"1.0.0"}"#);
+    wait_until("the deploy is at work", SOON, || server.has("/run/at-work"));
+    server.reboot();
+    drop(run);
+    assert!(server.boot().status.success());
+    // The journal is all that is left of it; what stands there is looked at before anybody asks for the next deploy.
+    let journal = format!("{HOME}/state/journal");
+    let head = server.read(&journal);
+    assert!(head.contains("run_id"), "{head}");
+    server.write(&journal, format!("{head}{{\"unknown\":1}}\n"));
+    event(&server, "docker_started");
+    server.wait_until_it_answers();
+    wait_until("it is looked at", SOON, || {
+        server.syslog().contains("going back for run")
+    });
+    // There is no Docker here, so it stays until there is one.
+    assert!(server.read(&journal).contains("unknown"));
 }
