@@ -255,11 +255,137 @@ fn what_the_packages_page_cannot_save_as_it_is_changes_nothing() {
         assert!(!said.contains("does not run"), "{value:?}: {said}");
         assert_eq!(server.read(&path), before, "{value:?}");
     }
-    // A file that Unraid cannot read would be lost.
-    server.write(&path, "DEPLOYER_IMAGE=\"a\nthis is (no ini file\n");
+    // What stands in such a file would be lost.
+    server.write(&path, "DEPLOYER_IMAGE=\"a\nthis is (no setting\n");
     let broken = server.read(&path);
     let said = post(&server, &[("DEPLOYER_LOG", "debug")]);
     assert!(said.contains("mend it by hand"), "{said}");
     assert_eq!(server.read(&path), broken);
     assert!(page(&server).contains("cannot be edited here"));
+}
+
+#[test]
+fn what_the_packages_page_did_is_still_said_when_unraid_has_loaded_it_anew() {
+    let server = Server::with_plugin();
+    assert!(!page(&server).contains("engram-said"), "nothing was done yet");
+    post(&server, &[("DEPLOYER_IMAGE", "a\"b")]);
+    let shown = page(&server);
+    assert!(
+        shown.contains("nothing was saved") && shown.contains("DEPLOYER_IMAGE has a quote"),
+        "{shown}"
+    );
+    post(&server, &[("DEPLOYER_LOG", "debug")]);
+    assert!(page(&server).contains("saved; it does not run"));
+    server.must(&[&format!("{PLUGIN}/scripts/control"), "start"]);
+    assert!(page(&server).contains("ended at once"));
+    server.must(&[&format!("{PLUGIN}/scripts/control"), "dance; reboot"]);
+    assert!(page(&server).contains("no such button"));
+    // Not for ever.
+    server.must(&["touch", "-d", "10 minutes ago", "/run/engram-deployer.said"]);
+    assert!(!page(&server).contains("engram-said"));
+}
+
+#[test]
+fn nothing_that_the_packages_buttons_say_ends_the_script_that_unraid_puts_it_in() {
+    let server = Server::with_plugin();
+    let path = format!("{HOME}/engram-deployer.cfg");
+    let hostile = "DEPLOYER_RUNS_DIR=/mnt/</script><img src=x>\\";
+    let settings = server.read(&path);
+    server.write(
+        &path,
+        settings.replace("DEPLOYER_RUNS_DIR=\"/var/lib/engram-deployer/runs\"", hostile),
+    );
+    let said = server.must(&[&format!("{PLUGIN}/scripts/control"), "start"]);
+    assert!(said.contains("start the array first"), "{said}");
+    assert!(!said.contains(['<', '>', '"', '\\', '&']), "{said}");
+}
+
+#[test]
+fn the_packages_page_reads_a_file_as_the_daemon_does_and_loses_nothing_of_it() {
+    let server = Server::with_plugin();
+    let path = format!("{HOME}/engram-deployer.cfg");
+    let preset = server.read(&path);
+    // From an editor of another system, and from other hands.
+    let text = format!(
+        "\u{feff}DEPLOYER_IMAGE=\"ghcr.io/a/b\"\r\n# a comment (with a bracket\r\nexport DEPLOYER_KEEP_RUNS=7\r\n\
+         DEPLOYER_LOG='warn'\r\n\tDEPLOYER_QUEUE_MAX= 5 \r\n{preset}"
+    );
+    server.write(&path, &text);
+    let shown = page(&server);
+    for value in ["ghcr.io/a/b", "7", "warn", "5"] {
+        assert!(
+            shown.contains(&format!("value=\"{value}\"")),
+            "{value} is not in {shown}"
+        );
+    }
+    post(&server, &[("DEPLOYER_AUDIENCE", "mine")]);
+    let saved = server.read(&path);
+    for line in [
+        "DEPLOYER_IMAGE=\"ghcr.io/a/b\"",
+        "DEPLOYER_KEEP_RUNS=\"7\"",
+        "DEPLOYER_LOG=\"warn\"",
+        "DEPLOYER_QUEUE_MAX=\"5\"",
+        "DEPLOYER_AUDIENCE=\"mine\"",
+    ] {
+        assert!(
+            saved.lines().any(|found| found == line),
+            "{line} is not in {saved}"
+        );
+    }
+    // What the daemon refuses is refused here too: it would be lost, or would come to mean something.
+    for line in [
+        "DEPLOYER_IMAGE=\"a\"\nDEPLOYER_IMAGE=\"b\"\n",
+        "DEPLOYER_IMAGE=\"a\"b\"\n",
+        "DEPLOYER_IMAGE =a\n",
+        "[section]\n",
+        "a\n",
+    ] {
+        server.write(&path, format!("{preset}{line}"));
+        assert_eq!(
+            server.run(&["engram-deployer", "runs"]).status.code(),
+            Some(3),
+            "{line}"
+        );
+        let said = post(&server, &[("DEPLOYER_AUDIENCE", "mine")]);
+        assert!(said.contains("mend it by hand"), "{line}: {said}");
+        assert_eq!(server.read(&path), format!("{preset}{line}"));
+    }
+}
+
+#[test]
+fn what_is_left_empty_on_the_packages_page_is_what_the_plugin_sets_and_not_a_folder_in_memory() {
+    let server = Server::with_plugin();
+    let places = ["CERT_FILE", "KEY_FILE", "STATE_DIR", "RUNS_DIR"].map(|name| format!("DEPLOYER_{name}"));
+    let before = server.read(&format!("{HOME}/engram-deployer.cfg"));
+    let mut form: Vec<(&str, &str)> = places.iter().map(|name| (name.as_str(), "")).collect();
+    form.push(("DEPLOYER_NOTIFY_COMMAND", ""));
+    post(&server, &form);
+    let after = server.read(&format!("{HOME}/engram-deployer.cfg"));
+    let kept: Vec<&str> = before.lines().filter(|line| !line.contains("NOTIFY")).collect();
+    assert_eq!(after.lines().collect::<Vec<_>>(), kept, "nobody need be told");
+    let shown = page(&server);
+    assert!(
+        shown.contains(&format!("placeholder=\"{HOME}/state\"")),
+        "{shown}"
+    );
+}
+
+#[test]
+fn asking_for_a_part_of_the_packages_page_changes_neither_settings_nor_keys() {
+    let server = Server::with_plugin();
+    let kept = ["engram-deployer.cfg", "key.pem", "cert.pem"].map(|name| format!("{HOME}/{name}"));
+    let before = kept.each_ref().map(|path| server.read(path));
+    for part in ["save", "fields", "view", "state", "check"] {
+        let output = server.run(&["php", &format!("{PLUGIN}/include/{part}.php")]);
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert!(output.status.success(), "{part}: {said}");
+        let shows = ["state", "check"].contains(&part);
+        assert_eq!(said.is_empty(), !shows, "{part}: {said}");
+        assert!(
+            !said.contains("Warning:") && !said.contains("Fatal"),
+            "{part}: {said}"
+        );
+    }
+    assert_eq!(before, kept.each_ref().map(|path| server.read(path)));
+    assert!(!server.has("/run/engram-deployer.said"));
 }

@@ -1,7 +1,8 @@
 <?php
 // Stands in for Unraid's pages: renders the plugin's .page file as they do, in a frame that looks somewhat like theirs. For
 // `php -S`, or for a command line, which gets the page alone. What a page uses of Unraid's is here: the text markup, the
-// classes of its style sheets, and done().
+// classes of its style sheets, done(), and the frame that forms are answered in, which has the page loaded anew when the
+// answer is complete. As there, Apply can be pressed when something was changed, and quotes are sent with a backslash.
 $docroot = '/usr/local/emhttp';
 $plugin = "$docroot/plugins/engram-deployer";
 $path = parse_url($_SERVER['REQUEST_URI'] ?? '/', PHP_URL_PATH);
@@ -23,8 +24,8 @@ if (PHP_SAPI === 'cli') {
     return true;
 }
 if ($path === '/update.php') {
-    header('Content-Type: text/plain');
     require __DIR__ . '/update.php';
+    echo '<script>parent.location.reload();</script>';
     return true;
 }
 if (preg_match('#^/plugins/engram-deployer/include/(state|check)\.php$#', $path, $found)) {
@@ -37,7 +38,7 @@ if ($path !== '/') {
 }
 ?>
 <!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>Settings</title>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>Settings</title>
 <style>
 html { font-size: 62.5% }
 body { font: 1.3rem/1.6 sans-serif; margin: 0; color: #1c1b1b; background: #f2f2f2 }
@@ -51,8 +52,23 @@ body.help blockquote.inline_help { display: block }
 table { border-collapse: collapse; width: 100%; background: #fff } th { background: #e8e8e8 } td, th { padding: .3rem .8rem } tr:nth-child(even) td { background: #f7f7f7 }
 input, select, button { font: inherit; padding: .3rem .6rem } button, input[type=submit], input[type=button] { border: 1px solid #ff8c2f; background: none; color: #ff8c2f; text-transform: uppercase; font-weight: bold; padding: .6rem 1.4rem; margin-right: 1rem }
 .green-text { color: #4f8a10 } .red-text { color: #f0000c } .orange-text { color: #e68a00 }
-pre { background: #fff; padding: 1rem; font-size: 1.2rem }
+pre { background: #fff; padding: 1rem; font-size: 1.2rem } :disabled { opacity: .5 }
+#progressFrame { position: fixed; bottom: 0; left: 0; width: 60%; height: 2.5rem; border: 0 }
+@media (max-width: 767px) { dt { float: none; width: auto; text-align: left } dd { margin: 0 } .TableContainer { overflow-x: auto } }
 </style>
-<script>function done() { history.back(); }</script></head>
+<script>
+function done() { history.back(); }
+addEventListener('DOMContentLoaded', () => document.querySelectorAll('form').forEach(form => {
+  const apply = form.querySelector('input[value="Apply"]');
+  if (apply) {
+    apply.disabled = true;
+    form.addEventListener('input', () => { apply.disabled = false; });
+  }
+  form.addEventListener('submit', () => form.querySelectorAll('input[type=text]').forEach(input => {
+    input.value = input.value.replace(/"/g, '\\"');
+  }));
+}));
+</script></head>
 <body class="<?= isset($_GET['help']) ? 'help' : '' ?>"><header>Tower &nbsp; Dashboard &nbsp; Main &nbsp; Shares &nbsp; <b>Settings</b> &nbsp; Plugins &nbsp; Docker</header>
-<main><?= rendered("$plugin/engram-deployer.page") ?></main></body></html>
+<main><?= rendered("$plugin/engram-deployer.page") ?></main>
+<iframe id="progressFrame" name="progressFrame"></iframe></body></html>

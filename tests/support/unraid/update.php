@@ -1,7 +1,8 @@
 <?php
 // Stands in for Unraid's update.php, with what is known of it: KEY="value" lines without escapes, written over what an ini
 // reader found; `#include` before that, which can call it off; `#cleanup` leaves out what is empty; `#command` afterwards,
-// below the document root, its output read to the end. On a command line the form is JSON on standard input.
+// below the document root, its output read to the end. Each line of that becomes a script's text between double quotes, with
+// no other escapes than of those; `log:` begins it here. On a command line the form is JSON on standard input.
 $docroot = '/usr/local/emhttp';
 if (PHP_SAPI === 'cli') {
     $_POST = json_decode(stream_get_contents(STDIN), true);
@@ -31,8 +32,8 @@ if (isset($_POST['#file'])) {
                 $text .= "$key=\"$value\"\n";
             }
         }
-        file_put_contents("$file.tmp", $text);
-        rename("$file.tmp", $file);
+        file_put_contents($file . getmypid(), $text);
+        rename($file . getmypid(), $file);
     }
 }
 if (isset($_POST['#command'])) {

@@ -1,6 +1,10 @@
 <?php
 // Runs within Unraid's update.php before it writes the settings (its `#include`): what it could not write so that the daemon
 // reads the same is not saved. It writes KEY="value" without escapes, and reads the file back as an ini file.
+// Asked for by itself it does nothing.
+if (!isset($save, $_POST['#file'])) {
+    return;
+}
 require_once __DIR__ . '/view.php';
 
 // Why a value cannot stand in the file; null when it can.
@@ -35,6 +39,8 @@ function engram_posted(array $posted, array $groups): array
             unset($posted[$name]);
         } elseif (($unfit = engram_unfit($value)) !== null) {
             $faults[] = "$name $unfit";
+        } elseif ($value === '') {
+            $posted[$name] = engram_presets()[$name] ?? '';
         }
     }
     return [$posted, $faults];
@@ -45,9 +51,8 @@ function engram_posted(array $posted, array $groups): array
 $keys = engram_settings();
 if ($keys === null) {
     $keys = [];
-    $engram_faults[] = ENGRAM_SETTINGS . ' has lines that Unraid cannot read: mend it by hand first';
+    $engram_faults[] = ENGRAM_SETTINGS . ' has lines that make no sense: mend it by hand first';
 }
-$keys = array_filter($keys, fn($name) => preg_match('/^[A-Za-z_]\w*$/', $name) === 1, ARRAY_FILTER_USE_KEY);
 foreach (array_diff_key($keys, $_POST) as $engram_name => $engram_value) {
     if (($engram_unfit = engram_unfit($engram_value)) !== null) {
         $engram_faults[] = "$engram_name, which is in the file, $engram_unfit: mend it by hand first";
@@ -58,5 +63,6 @@ if ($engram_faults !== []) {
     // Nothing was changed, so the daemon is not told of anything. The names and words are ours; no value is among them.
     unset($_POST['#command']);
     array_unshift($engram_faults, 'engram-deployer: nothing was saved');
+    @file_put_contents(ENGRAM_SAID, implode("\n", $engram_faults) . "\n");
     array_map('write_log', $engram_faults);
 }

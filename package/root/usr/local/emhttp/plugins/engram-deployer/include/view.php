@@ -5,6 +5,9 @@
 const ENGRAM_PROGRAM = '/usr/local/sbin/engram-deployer';
 const ENGRAM_RC = '/etc/rc.d/rc.engram-deployer';
 const ENGRAM_SETTINGS = '/boot/config/plugins/engram-deployer/engram-deployer.cfg';
+// What the last button or the last saving said.
+const ENGRAM_SAID = '/run/engram-deployer.said';
+const ENGRAM_SAID_SECONDS = 300;
 const ENGRAM_RUNS_SHOWN = 10;
 
 // Some text, as it looks in a page.
@@ -13,15 +16,38 @@ function engram_text($text): string
     return htmlspecialchars((string) $text, ENT_QUOTES | ENT_SUBSTITUTE | ENT_HTML5, 'UTF-8');
 }
 
-// The settings as they are in the file; null when Unraid's own writer could not read it, and would lose what it holds.
+// The settings of a file as the daemon reads them; null when it has a line that the daemon refuses, and that would be lost.
 function engram_settings(string $file = ENGRAM_SETTINGS): ?array
 {
     if (!is_file($file)) {
         $file = dirname(__DIR__) . '/default.cfg';
     }
-    // As they stand: without that, an `off` without quotes would be nothing.
-    $settings = @parse_ini_file($file, false, INI_SCANNER_RAW);
-    return is_array($settings) ? array_filter($settings, 'is_string') : null;
+    $text = @file_get_contents($file);
+    if ($text === false || preg_match('//u', $text) !== 1) {
+        return null;
+    }
+    $settings = [];
+    foreach (explode("\n", preg_replace('/^\xef\xbb\xbf/', '', $text)) as $line) {
+        $line = trim(preg_replace('/\r$/', '', $line), " \t");
+        if ($line === '' || $line[0] === '#' || $line[0] === ';') {
+            continue;
+        }
+        // A value without quotes, or in quotes of one kind without another of that kind in it.
+        $form = '/^(?:export[ \t]+)?([A-Za-z_]\w*)=[ \t]*(?|"([^"]*)"|\'([^\']*)\'|([^"\'].*|))$/D';
+        if (preg_match($form, $line, $found) !== 1 || isset($settings[$found[1]])) {
+            return null;
+        }
+        $settings[$found[1]] = $found[2];
+    }
+    return $settings;
+}
+
+// What the plugin itself sets, and what a setting is when it is left empty. Nobody need be told.
+function engram_presets(): array
+{
+    $presets = engram_settings(dirname(__DIR__) . '/default.cfg') ?? [];
+    unset($presets['DEPLOYER_NOTIFY_COMMAND']);
+    return $presets;
 }
 
 // What a program of ours says, by lines, and its exit status. The words are ours, but each is quoted all the same.
@@ -52,6 +78,17 @@ function engram_time(string $time): string
 {
     $seconds = strtotime($time);
     return $seconds === false ? $time : date('Y-m-d H:i:s', $seconds);
+}
+
+// What the last button or the last saving said, for as long as it is news: the frame that Unraid shows it in goes away at
+// once, and the page is loaded anew.
+function engram_said(): string
+{
+    $age = time() - (int) @filemtime(ENGRAM_SAID);
+    $said = $age >= 0 && $age < ENGRAM_SAID_SECONDS ? trim((string) @file_get_contents(ENGRAM_SAID)) : '';
+    $said = str_replace('engram-deployer: ', '', $said);
+    return $said === '' ? '' : '<dl><dt>' . date('H:i:s', time() - $age) . ':</dt><dd class="engram-said">'
+        . nl2br(engram_text($said)) . '</dd></dl>';
 }
 
 // Who asked for it: a user of this host, or whoever the token named.
@@ -112,6 +149,7 @@ function engram_state(): string
     $said = str_replace('engram-deployer: ', '', $lines[0] ?? 'does not say');
     $colour = $runs ? 'green-text' : 'red-text';
     return "<dl><dt>Daemon:</dt><dd><span class=\"$colour\">" . engram_text($said) . '</span></dd></dl>'
+        . engram_said()
         . '<div class="TableContainer"><table class="unraid engram-runs"><thead><tr><th>State</th><th>Time</th><th>Run</th>'
         . '<th>Asked for by</th><th>Result</th></tr></thead><tbody>'
         . engram_rows(engram_runs(engram_settings() ?? [])) . '</tbody></table></div>';
@@ -136,6 +174,7 @@ function engram_pins(): string
 function engram_input(string $name, array $field, string $value): string
 {
     [, $default, , $kind] = array_pad($field, 4, '');
+    $default = engram_presets()["DEPLOYER_$name"] ?? $default;
     $name = engram_text("DEPLOYER_$name");
     if ($kind === '*') {
         // What it is now is not shown, so nothing means: as it is.
@@ -162,7 +201,8 @@ function engram_setting(string $name, array $field, string $value): string
 {
     // Help that begins with one of the choices has it as it is to be written.
     $help = ($field[3] ?? '') === '' ? ucfirst($field[2]) : $field[2];
-    return '<dl><dt>' . engram_text($field[0]) . ':</dt><dd>' . engram_input($name, $field, $value) . '</dd></dl>'
+    return '<dl><dt title="DEPLOYER_' . engram_text($name) . '">' . engram_text($field[0]) . ':</dt><dd>'
+        . engram_input($name, $field, $value) . '</dd></dl>'
         . '<blockquote class="inline_help"><p>' . engram_text($help) . '. <code>DEPLOYER_'
         . engram_text($name) . '</code></p></blockquote>';
 }
