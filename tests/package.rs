@@ -185,3 +185,24 @@ fn the_plg_and_the_store_entry_of_the_package_are_well_formed_and_agree() {
     assert!(of(&plg, "/PLUGIN/FILE/URL").ends_with(&format!("/{}/{name}", VERSIONS[0])));
     assert_eq!(of(&plg, "/PLUGIN/@launch"), "Settings/engram-deployer");
 }
+
+#[test]
+fn the_scripts_within_the_packages_plg_parse_and_shellcheck_has_nothing_to_say() {
+    let plg = package(VERSIONS[0]).1;
+    let xpath = |path: &str| {
+        run(installed("xmllint", "libxml2-utils")
+            .args(["--noent", "--xpath", path])
+            .arg(&plg))
+    };
+    assert_eq!(xpath("count(//INLINE)").trim(), "2");
+    for number in 1..=2 {
+        let script = xpath(&format!("string((//INLINE)[{number}])"));
+        let parsed = output_of(Command::new("bash").arg("-n"), script.as_bytes());
+        assert!(parsed.status.success(), "{}", text(&parsed.stderr));
+        let checked = output_of(
+            installed("shellcheck", "shellcheck").args(["--shell=bash", "-"]),
+            script.as_bytes(),
+        );
+        assert!(checked.status.success(), "{}", text(&checked.stdout));
+    }
+}

@@ -142,3 +142,33 @@ fn after_a_power_cut_in_a_run_the_packages_event_has_it_completed() {
     // There is no Docker here, so it stays until there is one.
     assert!(server.read(&journal).contains("unknown"));
 }
+
+#[test]
+fn what_a_deploy_leaves_on_the_packages_flash_is_small_and_its_log_is_elsewhere() {
+    let (server, issuer) = ready("echo a line of the log; echo another");
+    server.must(&[RC, "start"]);
+    server.wait_until_it_answers();
+    for version in ["1.0.0", "1.0.1", "1.0.2"] {
+        let body = format!(r#"{{"version":"{version}"}}"#);
+        let deploy = server
+            .client()
+            .start_post("/deploy", &issuer.mint(AUDIENCE), &body);
+        deploy.finish().assert_ok();
+    }
+    let state = server.must(&[
+        "find",
+        &format!("{HOME}/state"),
+        "-type",
+        "f",
+        "-printf",
+        "%P %s\n",
+    ]);
+    let known = ["journal", "jti", "jti.lock", "jwks.json", "last/deploy.json"];
+    for file in state.lines() {
+        let (name, size) = file.rsplit_once(' ').expect("a name and a size");
+        assert!(known.contains(&name), "{name} is on the flash: {state}");
+        assert!(size.parse::<u64>().unwrap() < 16 * 1024, "{state}");
+    }
+    let logs = server.must(&["find", "/var/lib/engram-deployer/runs", "-name", "log.ndjson"]);
+    assert_eq!(logs.lines().count(), 3, "{logs}");
+}

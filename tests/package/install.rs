@@ -161,10 +161,13 @@ fn an_upgrade_of_the_package_leaves_the_run_alone_and_the_new_daemon_shows_it() 
     assert_eq!(server.daemons(), [new]);
     server.wait_until_it_answers();
     let shown = client.get("/runs");
-    assert!(shown.body().contains("\"running\":{"), "{shown:?}");
+    let shown: serde_json::Value = serde_json::from_str(&shown.body()).expect("the list of runs");
+    let id = shown["running"]["run_id"].as_str().expect("the run at work");
+    let followed = client.start_get(&format!("/runs/{id}/log"), &issuer.mint(AUDIENCE));
     let second = post("1.0.1");
     server.write("/run/go-on", "");
     first.finish().assert_ok();
+    assert_eq!(followed.finish().assert_ok().outcome()["run_id"], id);
     assert_eq!(second.finish().assert_ok().outcome()["version"], "1.0.1");
     // What only the old package had is gone.
     assert!(!server.has(&format!("/usr/doc/engram-deployer-{}", VERSIONS[0])));

@@ -132,7 +132,7 @@ fn launcher_rc_two_starts_at_once_make_one_daemon() {
 
 #[test]
 fn launcher_rc_a_run_outlives_a_killed_starter_and_the_next_daemon_serves_again() {
-    for end in ["stop", "kill"] {
+    for end in ["stop", "restart", "kill"] {
         let (server, issuer) = (Server::with_plugin(), Issuer::start());
         server.configure(&issuer, HELD);
         assert_eq!(rc(&server, &["bash"], "start").0, 0);
@@ -142,11 +142,12 @@ fn launcher_rc_a_run_outlives_a_killed_starter_and_the_next_daemon_serves_again(
         let first = client.start_post("/deploy", &token(), r#"{"version":"1.0.0"}"#);
         wait_until("the deploy is at work", SOON, || server.has("/run/at-work"));
         assert_eq!(client.get("/healthz").status, 200, "while it is");
+        let before = server.pid();
         match end {
-            "kill" => kill(Pid::from_raw(server.pid()), Signal::SIGKILL).unwrap(),
-            _ => assert_eq!(rc(&server, &["bash"], "stop").0, 0),
+            "kill" => kill(Pid::from_raw(before), Signal::SIGKILL).unwrap(),
+            _ => assert_eq!(rc(&server, &["bash"], end).0, 0),
         }
-        wait_until("the daemon is gone", SOON, || server.daemons().is_empty());
+        wait_until("the daemon is gone", SOON, || !server.daemons().contains(&before));
         assert_eq!(rc(&server, &["bash"], "start").0, 0, "{end}");
         server.wait_until_it_answers();
         assert!(client.get("/runs").body().contains("\"running\":{"), "{end}");
