@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::time::Duration;
 
 use engram_deployer::config::{Preset, Visibility, variables};
 use serde_json::Value;
@@ -11,6 +12,7 @@ use super::repository;
 use crate::support::oidc::Issuer;
 use crate::support::process::{installed, output_of, run, text};
 use crate::support::server::{HOME, PLUGIN, Server};
+use crate::support::wait_until;
 
 /// Not for a server where the plugin starts the daemon.
 const NOT_ON_THE_PAGE: [&str; 1] = ["DEPLOYER_IDLE_EXIT"];
@@ -296,7 +298,10 @@ fn nothing_that_the_packages_buttons_say_ends_the_script_that_unraid_puts_it_in(
         settings.replace("DEPLOYER_RUNS_DIR=\"/var/lib/engram-deployer/runs\"", hostile),
     );
     let said = server.must(&[&format!("{PLUGIN}/scripts/control"), "start"]);
-    assert!(said.contains("start the array first"), "{said}");
+    assert!(
+        said.contains("start the array first") && said.contains("img src=x"),
+        "{said}"
+    );
     assert!(!said.contains(['<', '>', '"', '\\', '&']), "{said}");
 }
 
@@ -387,5 +392,56 @@ fn asking_for_a_part_of_the_packages_page_changes_neither_settings_nor_keys() {
         );
     }
     assert_eq!(before, kept.each_ref().map(|path| server.read(path)));
+    // Settings that it would complain of, if it were asked within update.php.
+    server.write(&kept[0], "nonsense\n");
+    let output = server.run(&["php", &format!("{PLUGIN}/include/save.php")]);
+    assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
     assert!(!server.has("/run/engram-deployer.said"));
+}
+
+#[test]
+fn neither_the_packages_page_nor_its_events_make_a_folder_in_the_arrays_place() {
+    let (server, issuer) = (Server::with_plugin(), Issuer::start());
+    server.configure(&issuer, "true");
+    let path = format!("{HOME}/engram-deployer.cfg");
+    let good = server.read(&path);
+    let on_array = "DEPLOYER_RUNS_DIR=\"/mnt/cache/system/engram-deployer\"";
+    let preset = "DEPLOYER_RUNS_DIR=\"/var/lib/engram-deployer/runs\"";
+    // Not by the page, while the daemon runs and takes up what is saved at once.
+    server.must(&["/etc/rc.d/rc.engram-deployer", "start"]);
+    let said = post(
+        &server,
+        &[("DEPLOYER_RUNS_DIR", "/mnt/cache/system/engram-deployer")],
+    );
+    assert!(
+        said.contains("nothing was saved") && said.contains("DEPLOYER_RUNS_DIR names a folder"),
+        "{said}"
+    );
+    assert_eq!(server.read(&path), good);
+    server.must(&["/etc/rc.d/rc.engram-deployer", "stop"]);
+    // By hand, or with a pool that has gone.
+    server.write(&path, good.replace(preset, on_array));
+    let check = server.must(&["php", &format!("{PLUGIN}/include/check.php")]);
+    assert!(
+        check.starts_with("FAULT  places: DEPLOYER_RUNS_DIR is /mnt/cache/system"),
+        "{check}"
+    );
+    let said = post(&server, &[("DEPLOYER_LOG", "debug")]);
+    assert!(said.contains("saved; it does not run"), "{said}");
+    page(&server);
+    server.must(&[&format!("{PLUGIN}/event/docker_started")]);
+    wait_until("the event", Duration::from_secs(10), || {
+        server.syslog().matches("start the array first").count() >= 2
+    });
+    assert!(server.daemons().is_empty());
+    assert!(!server.has("/mnt/cache"), "something was made there");
+    // Once it is there, all of it works.
+    server.must(&["mkdir", "-p", "/mnt/cache"]);
+    server.must(&["mount", "-t", "tmpfs", "tmpfs", "/mnt/cache"]);
+    post(
+        &server,
+        &[("DEPLOYER_RUNS_DIR", "/mnt/cache/system/engram-deployer/")],
+    );
+    server.must(&["/etc/rc.d/rc.engram-deployer", "start"]);
+    assert!(server.has("/mnt/cache/system/engram-deployer"));
 }

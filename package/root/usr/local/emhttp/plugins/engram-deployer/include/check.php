@@ -5,5 +5,10 @@ require_once __DIR__ . '/view.php';
 header('Content-Type: text/plain; charset=utf-8');
 header('X-Content-Type-Options: nosniff');
 header('Cache-Control: no-store');
+[$lines, $status] = engram_says(ENGRAM_RC, 'places');
+if ($status !== 0) {
+    // It would make folders where the array is to be.
+    exit('FAULT  places: ' . str_replace('engram-deployer: ', '', implode("\n", $lines)) . "\n");
+}
 [$lines] = engram_says('timeout', '60', ENGRAM_PROGRAM, 'check', '--env-file', ENGRAM_SETTINGS);
 echo implode("\n", $lines), "\n";

@@ -45,8 +45,11 @@ function engram_settings(string $file = ENGRAM_SETTINGS): ?array
 // What the plugin itself sets, and what a setting is when it is left empty. Nobody need be told.
 function engram_presets(): array
 {
-    $presets = engram_settings(dirname(__DIR__) . '/default.cfg') ?? [];
-    unset($presets['DEPLOYER_NOTIFY_COMMAND']);
+    static $presets = null;
+    if ($presets === null) {
+        $presets = engram_settings(dirname(__DIR__) . '/default.cfg') ?? [];
+        unset($presets['DEPLOYER_NOTIFY_COMMAND']);
+    }
     return $presets;
 }
 
