@@ -155,6 +155,10 @@ fn what_a_deploy_leaves_on_the_packages_flash_is_small_and_its_log_is_elsewhere(
             .start_post("/deploy", &issuer.mint(AUDIENCE), &body);
         deploy.finish().assert_ok();
     }
+    // The caller is told before everything is tidied up.
+    wait_until("the last run's end", SOON, || {
+        server.read(&format!("{HOME}/state/journal")).is_empty()
+    });
     let state = server.must(&[
         "find",
         &format!("{HOME}/state"),
