@@ -90,7 +90,7 @@ function engram_said(): string
     $age = time() - (int) @filemtime(ENGRAM_SAID);
     $said = $age >= 0 && $age < ENGRAM_SAID_SECONDS ? trim((string) @file_get_contents(ENGRAM_SAID)) : '';
     $said = str_replace('engram-deployer: ', '', $said);
-    return $said === '' ? '' : '<dl><dt>' . date('H:i:s', time() - $age) . ':</dt><dd class="engram-said">'
+    return $said === '' ? '' : '<dl><dt>At ' . date('H:i:s', time() - $age) . ':</dt><dd class="engram-said">'
         . nl2br(engram_text($said)) . '</dd></dl>';
 }
 
