@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::Value;
 
 use crate::support::curl::{Call, Client};
-use crate::support::deployer::{AUDIENCE, Setup};
+use crate::support::deployer::Setup;
 use crate::support::launcher::{KINDS, Kind, Place, launch, launch_with};
 use crate::support::oidc::Issuer;
+use crate::support::outlive::{Caller, gated};
 use crate::support::process::{processes_in, run};
 use crate::support::wait_until;
 
@@ -34,10 +34,7 @@ impl Gated {
         let issuer = Issuer::start();
         let mut setup = Setup::new(&issuer);
         let gate = setup.folder().join("gate");
-        setup.command_script(&format!(
-            "echo before the gate; env; while [ ! -e {} ]; do sleep 0.05; done; echo after the gate",
-            gate.display()
-        ));
+        setup.command_script(&gated(&gate.display().to_string()));
         setup.set("DEPLOYER_LOG", "trace");
         run(&mut setup.command(&["init"]));
         Gated { issuer, setup, gate }
@@ -47,61 +44,43 @@ impl Gated {
         self.setup.client()
     }
 
-    fn post(&self) -> Call {
-        let token = self.issuer.mint(AUDIENCE);
-        self.client()
-            .start_post("/deploy", &token, r#"{"version":"1.2.3"}"#)
+    fn caller(&self) -> Caller<'_> {
+        Caller {
+            client: self.client(),
+            issuer: &self.issuer,
+        }
     }
 
-    /// A run that has come to the gate; its id.
+    fn post(&self) -> Call {
+        self.caller().post()
+    }
+
     fn run(&self) -> (Call, String) {
-        let mut call = self.post();
-        let first: Value = serde_json::from_str(&call.wait_for("run_id")).unwrap();
-        call.wait_for("before the gate");
-        (call, first["run_id"].as_str().unwrap().to_owned())
+        self.caller().run()
     }
 
     fn open_gate(&self) {
         fs::write(&self.gate, "").unwrap();
-    }
-
-    fn runs(&self) -> Value {
-        serde_json::from_str(&self.client().get("/runs").body()).unwrap()
     }
 }
 
 /// The promise, for one kind of starter.
 fn a_run_outlives(kind: Kind) {
     let mut gated = Gated::new();
-    let launcher = launch(kind, &mut gated.setup);
-    let (call, id) = gated.run();
-    assert_eq!(gated.client().get("/healthz").status, 200);
-    launcher.kill();
-
-    let launcher = launch(kind, &mut gated.setup);
-    assert_eq!(gated.runs()["running"]["run_id"], id.as_str());
-    let mut second = gated.post();
-    let queued: Value = serde_json::from_str(&second.wait_for("queued")).unwrap();
-    assert!(queued["message"].as_str().unwrap().contains(&id), "{queued}");
-    let path = format!("/runs/{id}/log");
-    let follower = gated.client().start_get(&path, &gated.issuer.mint(AUDIENCE));
-    gated.open_gate();
-    let (first, followed, second) = (call.finish(), follower.finish(), second.finish());
-    followed.assert_ok();
-    second.assert_ok();
+    let first = launch(kind, &mut gated.setup);
+    let caller = Caller {
+        client: gated.client(),
+        issuer: &gated.issuer,
+    };
+    let mut next = None;
+    let replace = || {
+        first.kill();
+        next = Some(launch(kind, &mut gated.setup));
+    };
+    let (first, followed) = caller.a_run_outlives(replace, || fs::write(&gated.gate, "").unwrap());
     if !kind.takes_sessions_along() {
         assert_eq!(first.body(), followed.body());
     }
-    let runs = gated.runs();
-    let listed: Vec<&Value> = runs["runs"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|run| &run["run_id"])
-        .collect();
-    assert_eq!(listed, [&second.outcome()["run_id"], &Value::from(id)]);
-    assert_eq!(runs["running"], Value::Null);
-    drop(launcher);
 }
 
 #[test]
@@ -148,7 +127,7 @@ fn a_stopped_daemon_leaves_its_socket_with_inetd_and_its_run_alone() {
         assert_eq!(gated.client().get("/healthz").status, 200);
         launcher.serve_pid().is_some_and(|pid| pid != serve)
     });
-    assert_eq!(gated.runs()["running"]["run_id"], id.as_str());
+    assert_eq!(gated.caller().runs()["running"]["run_id"], id.as_str());
     // And the daemon does not need inetd for what it has.
     launcher.kill_alone();
     assert_eq!(gated.client().get("/healthz").status, 200);
