@@ -105,7 +105,7 @@ uninstall() {
     rmdir "$destdir$prefix/share/doc/engram-deployer" 2>/dev/null || true
     ! booted || systemctl daemon-reload
     say "kept: $etc (settings, key, certificate), /var/lib/engram-deployer (state), users 65521 to 65523"
-    say "to remove them as well: rm -r $etc /var/lib/engram-deployer /var/lib/engram-deployer-plan"
+    say "to remove them as well: rm -r $etc /var/lib/engram-deployer /var/lib/engram-deployer-plan /var/cache/engram-deployer"
     say "that forgets which tokens were used: do not install again within an hour"
 }
 

@@ -78,7 +78,18 @@ fn a_container_is_deployed_by_the_first_connection_and_an_idle_host_runs_nothing
             ("DEPLOYER_IMAGE", &live.image()),
             ("DEPLOYER_CONTAINERS", &live.entry()),
             ("DEPLOYER_IDLE_EXIT", "700ms"),
+            ("DEPLOYER_COSIGN_PATH", "/usr/local/bin/cosign"),
+            (
+                "DEPLOYER_COSIGN_IDENTITY",
+                "https://github.com/a/b/x.yml@refs/heads/main",
+            ),
+            ("DEPLOYER_COSIGN_ISSUER", "https://token.example.org"),
         ],
+    );
+    // As the real one, which does nothing without its cache.
+    host.script(
+        "/usr/local/bin/cosign",
+        "mkdir -p \"${TUF_ROOT:-$HOME/.sigstore/root}\" && touch \"${TUF_ROOT:-$HOME/.sigstore/root}/metadata\"",
     );
     let declared = format!("/etc/engram-deployer/containers/{}.json", live.name);
     host.write(&declared, declaration(live.port).to_string());
