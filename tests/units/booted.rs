@@ -294,7 +294,13 @@ fn a_key_that_only_systemd_can_read_is_served_with_also_after_a_reload() {
     );
     for key in ["cred:key.pem", "/run/credentials/engram-deployer.service/key.pem"] {
         host.configure(&issuer, &[("DEPLOYER_KEY_FILE", key)]);
-        host.must(&["systemctl", "restart", SERVICE]);
+        // It is no fault of the settings that nobody has it yet.
+        host.must(&["systemctl", "stop", SERVICE]);
+        let said = host.must(&["engram-deployer", "check"]);
+        assert!(said.contains("is there while the service runs"), "{said}");
+        host.must(&["systemctl", "start", SERVICE]);
+        let said = host.must(&["engram-deployer", "check"]);
+        assert!(said.contains("fit together"), "{said}");
         deploy(&host, &issuer, "1.2.3").assert_ok();
         host.write(SETTINGS, host.read(SETTINGS) + "DEPLOYER_AUDIENCE=another\n");
         host.must(&["systemctl", "reload", SERVICE]);
