@@ -12,12 +12,14 @@ use crate::support::host::{Live, declaration};
 use crate::support::oidc::Issuer;
 use crate::support::outlive::{Caller, gated};
 use crate::support::process::text;
+use crate::support::terraform::bucket::{self, Bucket};
 use crate::support::terraform::repository::Repository;
-use crate::support::terraform::{bucket::Bucket, site};
+use crate::support::terraform::site;
 use crate::support::wait_until;
 
 const SOON: Duration = Duration::from_secs(15);
 const GATE: &str = "/run/gate";
+const DRIFT: &str = "engram-deployer-drift.service";
 const RECOVER: &str = "engram-deployer-recover.service";
 
 fn deploy(host: &Booted, issuer: &Issuer, version: &str) -> crate::support::curl::Answer {
@@ -375,7 +377,7 @@ fn settings_that_are_wrong_keep_nobody_out_for_longer_than_they_are() {
 }
 
 #[test]
-fn a_plan_gets_its_walls_and_an_apply_its_turn_within_the_unit() {
+fn plans_applies_and_drift_work_within_the_units() {
     let issuer = Issuer::start();
     let (repository, bucket) = (Repository::new(), Bucket::start());
     let host = Booted::with_deployer(&issuer, "true");
@@ -388,8 +390,7 @@ fn a_plan_gets_its_walls_and_an_apply_its_turn_within_the_unit() {
         .stdin(fs::File::open(repository.folder().path()).expect("the repository"))
         .status();
     assert!(copied.is_ok_and(|status| status.success()));
-    let mut settings = site::settings("file:///srv/infra");
-    settings.push(("DEPLOYER_LOG", "info".into()));
+    let settings = site::settings("file:///srv/infra");
     let settings: Vec<(&str, &str)> = settings
         .iter()
         .map(|(name, value)| (*name, value.as_str()))
@@ -407,13 +408,11 @@ fn a_plan_gets_its_walls_and_an_apply_its_turn_within_the_unit() {
         let token = issuer.mint_with(audience, |all| claims(all, &sha));
         host.client().post(path, &token, &body).assert_ok();
     }
-    assert_eq!(
-        bucket
-            .state(site::KEY)
-            .map(|state| crate::support::terraform::bucket::resources(&state))
-            .unwrap_or_default(),
-        ["one"]
-    );
+    let state = bucket.state(site::KEY).expect("a state");
+    assert_eq!(bucket::resources(&state), ["one"]);
+    host.must(&["systemctl", "start", DRIFT]);
+    let said = host.journal(DRIFT, &[]);
+    assert!(said.contains("\"drifted\":0"), "{said}");
 }
 
 #[test]
