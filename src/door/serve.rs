@@ -153,7 +153,7 @@ impl Serve {
             self.duty.descriptor().map_or_else(nothing, reading),
         ];
         let restart = self.current.is_none().then_some(self.start_at);
-        let until = restart.into_iter().chain(self.duty_at(Instant::now())).min();
+        let until = restart.into_iter().chain(self.duty_at()).min();
         let [signal, current, next, changed, queue] = poll::wait(sources, until)?;
         if current.any() {
             self.hear_current();
@@ -173,10 +173,10 @@ impl Serve {
     }
 
     /// When our duty calls. The time to leave has come already while the warm session is still taking its leave.
-    fn duty_at(&self, now: Instant) -> Option<Instant> {
+    fn duty_at(&self) -> Option<Instant> {
         match self.stage {
-            Stage::Leaving => Some(now + RETRY),
-            Stage::Serving | Stage::Left => self.duty.until(now),
+            Stage::Leaving => Some(Instant::now() + RETRY),
+            Stage::Serving | Stage::Left => self.duty.until(),
         }
     }
 
@@ -184,7 +184,7 @@ impl Serve {
     fn do_our_duty(&mut self, changed: bool) -> Go {
         let now = Instant::now();
         self.duty.beat(now);
-        if changed || self.duty.until(now).is_some_and(|until| until <= now) {
+        if changed || self.duty.until().is_some_and(|until| until <= now) {
             self.duty.look(now);
         }
         if self.stage == Stage::Serving && self.duty.is_over(now) {
@@ -235,12 +235,12 @@ impl Serve {
                         log::info!("a session is ready again");
                     }
                     self.pause = WARM_BACKOFF.0;
-                    self.duty.ready();
+                    self.duty.ready(Instant::now());
                 }
                 Said::Accepted(address) => {
                     log::debug!("{address}: accepted");
                     if let Some(session) = self.current.take() {
-                        self.duty.accepted(session.into_child());
+                        self.duty.accepted(session.into_child(), Instant::now());
                     }
                     self.stage = Stage::Serving;
                 }
@@ -272,6 +272,7 @@ impl Serve {
                 self.current = Some(next.warm);
                 self.settings = next.settings;
                 self.duty.set_idle_exit(next.idle_exit);
+                self.duty.ready(Instant::now());
                 self.pause = WARM_BACKOFF.0;
                 log::info!("the new settings are in use");
             }
@@ -283,7 +284,7 @@ impl Serve {
                 return;
             }
         }
-        self.duty.reloaded();
+        self.duty.reloaded(Instant::now());
     }
 
     /// Makes a new warm session from what the files say now, and keeps the old one until that is ready.
@@ -294,7 +295,7 @@ impl Serve {
             Ok(next) => self.next = Some(next),
             Err(why) => {
                 log::error!("the old settings stay in use: {why}");
-                self.duty.reloaded();
+                self.duty.reloaded(Instant::now());
             }
         }
     }
