@@ -18,6 +18,7 @@ use crate::support::deployer::{AUDIENCE, Setup};
 use crate::support::launcher::{KINDS, Kind, Place, launch, launch_with};
 use crate::support::oidc::Issuer;
 use crate::support::process::{processes_in, run};
+use crate::support::roles::roles_below;
 use crate::support::wait_until;
 
 const SOON: Duration = Duration::from_secs(15);
@@ -171,6 +172,29 @@ fn an_idle_daemon_goes_and_no_connection_is_lost_by_it() {
         wait_until("not one process of ours is left", SOON, none);
         launcher.log_with(&["nothing to do: no more connections"]);
     }
+}
+
+#[test]
+fn an_idle_daemon_that_is_told_to_reload_while_it_takes_its_leave_goes_all_the_same() {
+    let mut gated = Gated::new();
+    gated.setup.set("DEPLOYER_IDLE_EXIT", "500ms");
+    let launcher = launch(Kind::InetdWait, &mut gated.setup);
+    assert_eq!(gated.client().get("/healthz").status, 200);
+    let serve = launcher.serve_pid().expect("a daemon");
+    let mut warm = Vec::new();
+    wait_until("a warm session alone", SOON, || {
+        warm = roles_below(serve, "session");
+        warm.len() == 1 && roles_below(warm[0].pid, "front").len() == 1
+    });
+    // It cannot take its leave, and so the daemon cannot either.
+    let signal = |pid, signal| kill(Pid::from_raw(pid), signal).unwrap();
+    signal(warm[0].pid, Signal::SIGSTOP);
+    thread::sleep(Duration::from_secs(1));
+    assert_eq!(launcher.serve_pid(), Some(serve));
+    signal(serve, Signal::SIGHUP);
+    launcher.log_with(&["the new settings are in use"]);
+    signal(warm[0].pid, Signal::SIGCONT);
+    wait_until("it goes", SOON, || launcher.serve_pid().is_none());
 }
 
 #[test]

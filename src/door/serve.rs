@@ -273,6 +273,8 @@ impl Serve {
                 self.settings = next.settings;
                 self.duty.set_idle_exit(next.idle_exit);
                 self.duty.ready(Instant::now());
+                // Whom we told to end is gone; this one was told nothing yet.
+                self.stage = Stage::Serving;
                 self.pause = WARM_BACKOFF.0;
                 log::info!("the new settings are in use");
             }
