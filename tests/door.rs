@@ -152,6 +152,51 @@ fn sighup_takes_new_settings_from_the_file_and_keeps_the_old_ones_when_they_are_
 }
 
 #[test]
+fn what_only_a_restart_takes_up_is_said_at_a_reload() {
+    let mut setup = Setup::new(&Issuer::start());
+    let file = setup.use_env_file();
+    let deployer = setup.start();
+    let good = fs::read_to_string(&file).unwrap();
+    let said = |sentence: &str| wait_until(sentence, SOON, || deployer.log().contains(sentence));
+    let address = format!("127.0.0.1:{}", deployer.port());
+    fs::write(&file, good.replace(&address, "127.0.0.1:1")).unwrap();
+    said("DEPLOYER_ADDR is 127.0.0.1:1 now: a restart will take it up");
+    said("the new settings are in use");
+    assert!(is_healthy(&deployer.client()));
+    let state = deployer.state().display().to_string();
+    fs::write(&file, good.replace(&state, "/nowhere")).unwrap();
+    said(
+        "the old settings stay in use: DEPLOYER_STATE_DIR, DEPLOYER_RUNS_DIR or DEPLOYER_RUNTIME_DIR changed",
+    );
+    assert!(is_healthy(&deployer.client()));
+    assert!(!Path::new("/nowhere").exists());
+}
+
+#[test]
+fn settings_that_were_taken_away_and_linked_back_are_noticed() {
+    let issuer = Issuer::start();
+    let mut setup = Setup::new(&issuer);
+    let file = setup.use_env_file();
+    let deployer = setup.start();
+    let good = fs::read_to_string(&file).unwrap();
+    fs::remove_file(&file).unwrap();
+    wait_until("the complaint", SOON, || {
+        deployer.log().contains("the old settings stay in use")
+    });
+    let other = deployer
+        .folder()
+        .write("other.env", good.replace("127.0.0.1,::1", "127.0.0.7"));
+    std::os::unix::fs::symlink(other, &file).unwrap();
+    wait_until("the new list of sources", SOON, || {
+        let token = issuer.mint(AUDIENCE);
+        let answer = deployer
+            .client()
+            .post("/deploy", &token, r#"{"version":"1.2.3"}"#);
+        answer.status == 403
+    });
+}
+
+#[test]
 fn an_upgrade_of_the_executable_does_not_disturb_the_one_that_runs() {
     let issuer = Issuer::start();
     let mut setup = Setup::new(&issuer);

@@ -52,7 +52,11 @@ impl Watched {
 
 fn watch(files: &[(PathBuf, Option<Fingerprint>)]) -> nix::Result<Inotify> {
     let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
-    let flags = AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_DELETE;
+    let flags = AddWatchFlags::IN_CLOSE_WRITE
+        | AddWatchFlags::IN_MOVED_TO
+        | AddWatchFlags::IN_DELETE
+        // A link is never written to: certbot takes the old one away and makes another.
+        | AddWatchFlags::IN_CREATE;
     for (path, _) in files {
         inotify.add_watch(path.parent().unwrap_or(Path::new("/")), flags)?;
     }

@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::config::{Config, Settings};
+use crate::config::{Config, Listen, Places, Settings};
 use crate::door::duty::Duty;
 use crate::door::reload::Watched;
 use crate::door::warm::{Said, Warm};
@@ -51,6 +51,7 @@ struct Serve {
     listening: Listening,
     source: Source,
     settings: Settings,
+    fixed: Fixed,
     signals: Signals,
     watched: Watched,
     duty: Duty,
@@ -62,6 +63,38 @@ struct Serve {
     start_at: Instant,
     pause: Duration,
     stage: Stage,
+}
+
+/// What only a restart takes up.
+struct Fixed {
+    listen: Listen,
+    places: Places,
+}
+
+impl Fixed {
+    fn of(config: &Config) -> Self {
+        Self {
+            listen: config.listen.clone(),
+            places: config.places.clone(),
+        }
+    }
+
+    /// What becomes of `config` at a reload.
+    ///
+    /// # Errors
+    /// Other folders: their replay memory is made, and what runs there is seen, by a `serve` that starts with them.
+    fn still_fits(&self, config: &Config, keeper: Keeper) -> Result<(), String> {
+        if keeper == Keeper::Ourselves && self.listen != config.listen {
+            log::warn!(
+                "DEPLOYER_ADDR is {} now: a restart will take it up",
+                config.listen
+            );
+        }
+        if self.places == config.places {
+            return Ok(());
+        }
+        Err("DEPLOYER_STATE_DIR, DEPLOYER_RUNS_DIR or DEPLOYER_RUNTIME_DIR changed: a restart will take it up".into())
+    }
 }
 
 /// A session made from new settings.
@@ -102,6 +135,7 @@ pub fn serve(listening: Listening, settings: Settings, config: &Config, source: 
         listening,
         source,
         settings,
+        fixed: Fixed::of(config),
         signals,
         current: None,
         next: None,
@@ -308,6 +342,7 @@ impl Serve {
             let all: Vec<String> = complaints.iter().map(ToString::to_string).collect();
             all.join("; ")
         })?;
+        self.fixed.still_fits(&config, self.listening.keeper)?;
         config.no_plan().iter().for_each(|line| log::warn!("{line}"));
         self.watched = Watched::new(watched_files(&config, self.source.file()));
         let warm = Warm::start(&self.listening.sockets, &settings)
