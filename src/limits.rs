@@ -26,8 +26,12 @@ pub const MAX_SESSIONS_PER_SOURCE: u32 = 32;
 /// Callers that follow a run at one time (`DEPLOYER_MAX_FOLLOWERS`).
 pub const MAX_FOLLOWERS: u32 = 64;
 
-/// Waits between attempts to start a warm session that died before it was ready: the first, and the longest.
+/// Waits between attempts to start a warm session after one that died without a connection: the first, and the longest.
 pub const WARM_BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// A warm session that died so long after its start died of something new, and the waits begin anew: twice
+/// [`WARM_DEADLINE`], by which one that cannot become ready is dead.
+pub const WARM_CALM: Duration = Duration::from_secs(20);
 
 /// Listening sockets that a starter may hand over: two families on a few addresses. Each warm session polls them all.
 pub const MAX_LISTENERS: usize = 16;

@@ -14,7 +14,7 @@ use crate::config::{Config, Listen, Places, Settings};
 use crate::door::duty::Duty;
 use crate::door::reload::Watched;
 use crate::door::warm::{Said, Warm};
-use crate::limits::{RETRY, WARM_BACKOFF};
+use crate::limits::{RETRY, WARM_BACKOFF, WARM_CALM};
 use crate::os::child;
 use crate::os::notify::Notifier;
 use crate::os::poll::{self, For};
@@ -268,11 +268,11 @@ impl Serve {
                     if self.pause > WARM_BACKOFF.0 {
                         log::info!("a session is ready again");
                     }
-                    self.pause = WARM_BACKOFF.0;
                     self.duty.ready(Instant::now());
                 }
                 Said::Accepted(address) => {
                     log::debug!("{address}: accepted");
+                    self.pause = WARM_BACKOFF.0;
                     if let Some(session) = self.current.take() {
                         self.duty.accepted(session.into_child(), Instant::now());
                     }
@@ -283,6 +283,10 @@ impl Serve {
                     self.stage = Stage::Left;
                 }
                 Said::Gone => {
+                    // A death now and then is none of a row.
+                    if self.start_at.elapsed() > WARM_CALM {
+                        self.pause = WARM_BACKOFF.0;
+                    }
                     // It has said why; once is enough.
                     if self.pause == WARM_BACKOFF.0 {
                         log::error!(
