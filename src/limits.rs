@@ -33,6 +33,10 @@ pub const WARM_BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Dura
 /// [`WARM_DEADLINE`], by which one that cannot become ready is dead.
 pub const WARM_CALM: Duration = Duration::from_secs(20);
 
+/// How long a start that failed lasts at least, when whoever waits at the socket makes our starter start us at once
+/// again: inetd shuts the port for ten minutes after 256 starts in one.
+pub const STARTER_PAUSE: Duration = Duration::from_secs(1);
+
 /// Listening sockets that a starter may hand over: two families on a few addresses. Each warm session polls them all.
 pub const MAX_LISTENERS: usize = 16;
 

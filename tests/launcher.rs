@@ -5,6 +5,7 @@ mod told;
 mod wire;
 
 use std::fs;
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
@@ -172,6 +173,19 @@ fn an_idle_daemon_goes_and_no_connection_is_lost_by_it() {
         wait_until("not one process of ours is left", SOON, none);
         launcher.log_with(&["nothing to do: no more connections"]);
     }
+}
+
+#[test]
+fn wrong_settings_do_not_make_a_starter_spin() {
+    let mut gated = Gated::new();
+    gated.setup.set("DEPLOYER_QUEUE_MAX", "many");
+    let launcher = launch(Kind::InetdWait, &mut gated.setup);
+    // Nobody takes it, so it starts the daemon again and again.
+    let _connection = TcpStream::connect(("127.0.0.1", gated.setup.port())).unwrap();
+    thread::sleep(Duration::from_secs(3));
+    let said = launcher.log();
+    let starts = said.matches("DEPLOYER_QUEUE_MAX is `many`").count();
+    assert!((1..=4).contains(&starts), "{starts} starts in 3 s");
 }
 
 #[test]

@@ -111,8 +111,10 @@ impl Duty {
             return;
         }
         self.present = present(&self.places);
-        // A queue that cannot be read may have somebody in it.
-        let is_quiet = self.serving.is_empty() && self.present.as_ref().is_ok_and(Present::is_nothing);
+        // A queue that cannot be read may have somebody in it, and nobody was answered before we were ready: whoever made
+        // our starter start us waits at the socket.
+        let is_quiet =
+            self.is_ready && self.serving.is_empty() && self.present.as_ref().is_ok_and(Present::is_nothing);
         self.quiet_since = is_quiet.then(|| self.quiet_since.unwrap_or(now));
         let heard = self.tell();
         self.look_at = match (heard, is_quiet) {
@@ -187,7 +189,21 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(60);
 
     fn duty(places: &Places, now: Instant) -> Duty {
-        Duty::new(Notifier::default(), places, Some(LIMIT), now)
+        let mut duty = Duty::new(Notifier::default(), places, Some(LIMIT), now);
+        duty.ready(now);
+        duty
+    }
+
+    #[test]
+    fn it_is_not_over_before_anybody_could_be_answered() {
+        let scratch = Scratch::new("duty-slow");
+        let start = Instant::now();
+        let mut duty = Duty::new(Notifier::default(), &scratch.0, Some(LIMIT), start);
+        duty.look(start + LIMIT);
+        assert!(!duty.is_over(start + 10 * LIMIT));
+        duty.ready(start + 2 * LIMIT);
+        assert!(!duty.is_over(start + 3 * LIMIT - Duration::from_millis(1)));
+        assert!(duty.is_over(start + 3 * LIMIT));
     }
 
     #[test]
