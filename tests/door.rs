@@ -113,6 +113,26 @@ fn a_new_certificate_is_served_without_a_signal_and_without_a_refused_connection
     );
 }
 
+#[test]
+fn a_certificate_that_was_taken_away_is_missed_until_it_is_back() {
+    let deployer = deployer();
+    let cert = deployer.certificate().cert.clone();
+    let client = deployer.client();
+    let client = Client {
+        ca: deployer.folder().write("kept.pem", fs::read(&cert).unwrap()),
+        ..client
+    };
+    warm_session(&deployer);
+    let away = deployer.folder().join("away.pem");
+    fs::rename(&cert, &away).unwrap();
+    assert!(is_healthy(&client), "the warm session has it");
+    wait_until("the complaint", SOON, || {
+        deployer.log().contains("ended without a connection")
+    });
+    fs::rename(&away, &cert).unwrap();
+    wait_until("it is back", SOON, || is_healthy(&client));
+}
+
 fn with(deployer: &Deployer, certificate: &Certificate) -> Client {
     Client {
         ca: certificate.cert.clone(),

@@ -18,7 +18,7 @@ use crate::support::curl::{Call, Client};
 use crate::support::deployer::{AUDIENCE, Setup};
 use crate::support::launcher::{KINDS, Kind, Place, launch, launch_with};
 use crate::support::oidc::Issuer;
-use crate::support::process::{processes_in, run};
+use crate::support::process::{Running, processes_in, run};
 use crate::support::roles::roles_below;
 use crate::support::wait_until;
 
@@ -232,6 +232,24 @@ fn an_idle_daemon_stays_while_a_run_is_at_work() {
     let (call, _) = gated.run();
     let serve = launcher.serve_pid().expect("a daemon");
     call.vanish();
+    thread::sleep(Duration::from_secs(1));
+    assert_eq!(launcher.serve_pid(), Some(serve));
+    gated.open_gate();
+    wait_until("it goes after the run", SOON, || launcher.serve_pid().is_none());
+}
+
+#[test]
+fn an_idle_daemon_stays_while_a_run_that_was_typed_is_at_work() {
+    let mut gated = Gated::new();
+    gated.setup.set("DEPLOYER_IDLE_EXIT", "200ms");
+    let launcher = launch(Kind::InetdWait, &mut gated.setup);
+    let said = gated.setup.folder().join("typed.log");
+    let _typed = Running::start(&mut gated.setup.command(&["deploy", "1.2.3"]), &said);
+    wait_until("the run is at the gate", SOON, || {
+        fs::read_to_string(&said).unwrap().contains("before the gate")
+    });
+    assert_eq!(gated.client().get("/healthz").status, 200);
+    let serve = launcher.serve_pid().expect("a daemon");
     thread::sleep(Duration::from_secs(1));
     assert_eq!(launcher.serve_pid(), Some(serve));
     gated.open_gate();
