@@ -66,20 +66,8 @@ impl Bench {
 }
 
 fn config() -> Config {
-    let settings = [
-        ("DEPLOYER_CERT_FILE", "/c.pem"),
-        ("DEPLOYER_KEY_FILE", "/k.pem"),
-        ("DEPLOYER_REPOSITORY", "x/y"),
-        (
-            "DEPLOYER_WORKFLOW_REF",
-            "x/y/.github/workflows/d.yml@refs/heads/main",
-        ),
-        ("DEPLOYER_ALLOWED_IPS", "127.0.0.1"),
-    ];
-    let settings = settings
-        .iter()
-        .fold(Settings::default(), |all, (name, value)| all.with(name, value));
-    Config::from_settings(&settings).expect("good settings")
+    let least = Settings::from_env_file(include_bytes!("data/least.env")).expect("settings");
+    Config::from_settings(&least).expect("good settings")
 }
 
 /// What `fetch::send` does with itself, done with the daemon's executable; and nobody sees a secret meanwhile.
