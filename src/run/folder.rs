@@ -190,6 +190,8 @@ pub(crate) mod testing {
     use crate::config::{Config, Job, Settings};
     use crate::gate::{Ask, DeployAsk};
     use crate::run::order::Origin;
+    use crate::run::record::{End, Shown};
+    use serde_json::Map;
 
     /// Folders of their own for one test; gone when dropped.
     pub(crate) struct Scratch(pub(crate) Places);
@@ -224,6 +226,19 @@ pub(crate) mod testing {
         let config = Config::from_settings(&least()).unwrap();
         let places = places.clone();
         Config { places, ..config }
+    }
+
+    /// The record of a run that has just gone well.
+    pub(crate) fn good_record(order: &Order) -> Record {
+        let now = SystemTime::now();
+        let end = End {
+            error: None,
+            more: Map::new(),
+            started: now,
+            finished: now,
+            shown: Shown::Status,
+        };
+        Record::new(order, end)
     }
 
     /// A local order.
