@@ -193,6 +193,28 @@ fn what_only_a_restart_takes_up_is_said_at_a_reload() {
 }
 
 #[test]
+fn a_reload_minds_what_a_start_minds() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut setup = Setup::new(&Issuer::start());
+    let file = setup.use_env_file();
+    let deployer = setup.start();
+    let good = fs::read_to_string(&file).unwrap();
+    let said = |sentence: &str| wait_until(sentence, SOON, || deployer.log().contains(sentence));
+    fs::write(&file, format!("{good}DEPLOYER_ALOWED_IPS=::1\n")).unwrap();
+    said("did you mean DEPLOYER_ALLOWED_IPS?");
+    said("the new settings are in use");
+    let password = deployer.folder().write("password", "of everybody");
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o644)).unwrap();
+    let login = format!(
+        "DEPLOYER_PULL=on\nDEPLOYER_IMAGE=ghcr.io/x/y\nDEPLOYER_REGISTRY_USERNAME=x\nDEPLOYER_REGISTRY_PASSWORD_FILE={}\n",
+        password.display()
+    );
+    fs::write(&file, good.replace("DEPLOYER_PULL=off\n", &login)).unwrap();
+    said("the old settings stay in use: ");
+    said(&format!("{}: others may", password.display()));
+}
+
+#[test]
 fn settings_that_were_taken_away_and_linked_back_are_noticed() {
     let issuer = Issuer::start();
     let mut setup = Setup::new(&issuer);

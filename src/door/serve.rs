@@ -10,7 +10,8 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::config::{Config, Listen, Places, Settings};
+use crate::config::{Config, Listen, Places, Settings, warnings};
+use crate::deploy;
 use crate::door::duty::Duty;
 use crate::door::reload::Watched;
 use crate::door::warm::{Said, Warm};
@@ -346,8 +347,12 @@ impl Serve {
             let all: Vec<String> = complaints.iter().map(ToString::to_string).collect();
             all.join("; ")
         })?;
+        deploy::refusal(&config).map_or(Ok(()), Err)?;
         self.fixed.still_fits(&config, self.listening.keeper)?;
-        config.no_plan().iter().for_each(|line| log::warn!("{line}"));
+        warnings(&settings)
+            .iter()
+            .chain(&config.no_plan())
+            .for_each(|line| log::warn!("{line}"));
         self.watched = Watched::new(watched_files(&config, self.source.file()));
         let warm = Warm::start(&self.listening.sockets, &settings)
             .map_err(|error| format!("start a session with the new ones: {error}"))?;
