@@ -1,10 +1,12 @@
-//! Noticing that the configuration, the certificate or its key changed.
+//! Noticing that the configuration, the certificate or its key changed, and what of it only a restart takes up.
 
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-use std::os::fd::{AsFd, BorrowedFd};
+
+use crate::config::{Config, Listen, Places};
 
 /// The files that a warm session was made from, as they were then.
 #[derive(Debug)]
@@ -79,6 +81,44 @@ fn fingerprint(path: &Path) -> Option<Fingerprint> {
     use std::os::unix::fs::MetadataExt;
     let file = path.metadata().ok()?;
     Some((file.ino(), file.len(), file.modified().ok()))
+}
+
+/// What only a restart takes up.
+pub struct Fixed {
+    /// Where we listen; `None` with a socket of our starter's.
+    listen: Option<Listen>,
+    places: Places,
+}
+
+impl Fixed {
+    /// From the settings that we started with.
+    pub fn new(listen: Option<&Listen>, places: &Places) -> Self {
+        Self {
+            listen: listen.cloned(),
+            places: places.clone(),
+        }
+    }
+
+    /// Says what of `config` has to wait.
+    ///
+    /// # Errors
+    /// Other folders: their replay memory is made, and what runs there is seen, by a `serve` that starts with them.
+    pub fn still_fits(&self, config: &Config) -> Result<(), String> {
+        if self
+            .listen
+            .as_ref()
+            .is_some_and(|listen| *listen != config.listen)
+        {
+            log::warn!(
+                "DEPLOYER_ADDR is {} now: a restart will take it up",
+                config.listen
+            );
+        }
+        if self.places == config.places {
+            return Ok(());
+        }
+        Err("DEPLOYER_STATE_DIR, DEPLOYER_RUNS_DIR or DEPLOYER_RUNTIME_DIR changed: a restart will take it up".into())
+    }
 }
 
 #[cfg(test)]

@@ -10,10 +10,10 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::config::{Config, Listen, Places, Settings, warnings};
+use crate::config::{Config, Settings, warnings};
 use crate::deploy;
 use crate::door::duty::Duty;
-use crate::door::reload::Watched;
+use crate::door::reload::{Fixed, Watched};
 use crate::door::warm::{Said, Warm};
 use crate::limits::{RETRY, WARM_BACKOFF, WARM_CALM};
 use crate::os::child;
@@ -66,38 +66,6 @@ struct Serve {
     stage: Stage,
 }
 
-/// What only a restart takes up.
-struct Fixed {
-    listen: Listen,
-    places: Places,
-}
-
-impl Fixed {
-    fn of(config: &Config) -> Self {
-        Self {
-            listen: config.listen.clone(),
-            places: config.places.clone(),
-        }
-    }
-
-    /// What becomes of `config` at a reload.
-    ///
-    /// # Errors
-    /// Other folders: their replay memory is made, and what runs there is seen, by a `serve` that starts with them.
-    fn still_fits(&self, config: &Config, keeper: Keeper) -> Result<(), String> {
-        if keeper == Keeper::Ourselves && self.listen != config.listen {
-            log::warn!(
-                "DEPLOYER_ADDR is {} now: a restart will take it up",
-                config.listen
-            );
-        }
-        if self.places == config.places {
-            return Ok(());
-        }
-        Err("DEPLOYER_STATE_DIR, DEPLOYER_RUNS_DIR or DEPLOYER_RUNTIME_DIR changed: a restart will take it up".into())
-    }
-}
-
 /// A session made from new settings.
 struct Next {
     warm: Warm,
@@ -130,13 +98,17 @@ pub fn serve(listening: Listening, settings: Settings, config: &Config, source: 
     let signals = Signals::block(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD])?;
     let now = Instant::now();
     let idle_exit = listening.keeper.idle_exit(config);
+    let bound = match listening.keeper {
+        Keeper::Ourselves => Some(&config.listen),
+        Keeper::Starter => None,
+    };
     let mut serve = Serve {
         watched: Watched::new(watched_files(config, source.file())),
         duty: Duty::new(Notifier::from_environment(), &config.places, idle_exit, now),
         listening,
         source,
         settings,
-        fixed: Fixed::of(config),
+        fixed: Fixed::new(bound, &config.places),
         signals,
         current: None,
         next: None,
@@ -348,7 +320,7 @@ impl Serve {
             all.join("; ")
         })?;
         deploy::refusal(&config).map_or(Ok(()), Err)?;
-        self.fixed.still_fits(&config, self.listening.keeper)?;
+        self.fixed.still_fits(&config)?;
         warnings(&settings)
             .iter()
             .chain(&config.no_plan())
