@@ -14,7 +14,7 @@ use nix::sys::socket::{Shutdown, shutdown};
 use super::{Gated, SOON};
 use crate::support::curl::Client;
 use crate::support::deployer::AUDIENCE;
-use crate::support::process::{Running, text};
+use crate::support::process::{Running, installed, text};
 use crate::support::{came_true, free_port, wait_until};
 
 #[test]
@@ -163,6 +163,51 @@ fn standard_streams_that_are_closed_or_connections_keep_nobody_from_serving_and_
             assert_eq!(said, "", "{script}");
         }
     }
+}
+
+#[test]
+fn sockets_that_were_announced_and_are_not_there_are_named() {
+    let gated = Gated::new();
+    let serve = gated.setup.command(&["serve"]);
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "LISTEN_PID=$$ LISTEN_FDS=2 exec \"$0\" serve 3</dev/null"])
+        .arg(serve.get_program());
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    let said = text(&output.stderr);
+    assert!(
+        said.contains("take descriptor 4 of LISTEN_FDS: Bad file"),
+        "{said}"
+    );
+}
+
+#[test]
+fn where_the_streams_cannot_be_moved_not_a_word_is_said() {
+    let gated = Gated::new();
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let connection = OwnedFd::from(listener.accept().unwrap().0);
+    let serve = gated.setup.command(&["serve"]);
+    let mut command = installed("unshare", "util-linux");
+    // Without /dev/null there is nothing to put in their place.
+    command
+        .args([
+            "--mount",
+            "sh",
+            "-c",
+            "mount -t tmpfs dev /dev && exec \"$0\" serve",
+        ])
+        .arg(serve.get_program())
+        .stdin(connection.try_clone().unwrap())
+        .stdout(connection.try_clone().unwrap())
+        .stderr(connection);
+    let status = command.status().unwrap();
+    drop(command);
+    assert_eq!(status.code(), Some(3));
+    let mut said = String::new();
+    peer.read_to_string(&mut said).unwrap();
+    assert_eq!(said, "");
 }
 
 #[test]
