@@ -5,6 +5,7 @@ mod told;
 mod wire;
 
 use std::fs;
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
@@ -17,7 +18,8 @@ use crate::support::deployer::Setup;
 use crate::support::launcher::{KINDS, Kind, Place, launch, launch_with};
 use crate::support::oidc::Issuer;
 use crate::support::outlive::{Caller, gated};
-use crate::support::process::{processes_in, run};
+use crate::support::process::{Running, processes_in, run};
+use crate::support::roles::roles_below;
 use crate::support::wait_until;
 
 const SOON: Duration = Duration::from_secs(15);
@@ -153,6 +155,42 @@ fn an_idle_daemon_goes_and_no_connection_is_lost_by_it() {
 }
 
 #[test]
+fn wrong_settings_do_not_make_a_starter_spin() {
+    let mut gated = Gated::new();
+    gated.setup.set("DEPLOYER_QUEUE_MAX", "many");
+    let launcher = launch(Kind::InetdWait, &mut gated.setup);
+    // Nobody takes it, so it starts the daemon again and again.
+    let _connection = TcpStream::connect(("127.0.0.1", gated.setup.port())).unwrap();
+    thread::sleep(Duration::from_secs(3));
+    let said = launcher.log();
+    let starts = said.matches("DEPLOYER_QUEUE_MAX is `many`").count();
+    assert!((1..=4).contains(&starts), "{starts} starts in 3 s");
+}
+
+#[test]
+fn an_idle_daemon_that_is_told_to_reload_while_it_takes_its_leave_goes_all_the_same() {
+    let mut gated = Gated::new();
+    gated.setup.set("DEPLOYER_IDLE_EXIT", "500ms");
+    let launcher = launch(Kind::InetdWait, &mut gated.setup);
+    assert_eq!(gated.client().get("/healthz").status, 200);
+    let serve = launcher.serve_pid().expect("a daemon");
+    let mut warm = Vec::new();
+    wait_until("a warm session alone", SOON, || {
+        warm = roles_below(serve, "session");
+        warm.len() == 1 && roles_below(warm[0].pid, "front").len() == 1
+    });
+    // It cannot take its leave, and so the daemon cannot either.
+    let signal = |pid, signal| kill(Pid::from_raw(pid), signal).unwrap();
+    signal(warm[0].pid, Signal::SIGSTOP);
+    thread::sleep(Duration::from_secs(1));
+    assert_eq!(launcher.serve_pid(), Some(serve));
+    signal(serve, Signal::SIGHUP);
+    launcher.log_with(&["the new settings are in use"]);
+    signal(warm[0].pid, Signal::SIGCONT);
+    wait_until("it goes", SOON, || launcher.serve_pid().is_none());
+}
+
+#[test]
 fn before_the_first_connection_there_is_no_process_of_ours() {
     for kind in KINDS {
         let mut gated = Gated::new();
@@ -173,6 +211,24 @@ fn an_idle_daemon_stays_while_a_run_is_at_work() {
     let (call, _) = gated.run();
     let serve = launcher.serve_pid().expect("a daemon");
     call.vanish();
+    thread::sleep(Duration::from_secs(1));
+    assert_eq!(launcher.serve_pid(), Some(serve));
+    gated.open_gate();
+    wait_until("it goes after the run", SOON, || launcher.serve_pid().is_none());
+}
+
+#[test]
+fn an_idle_daemon_stays_while_a_run_that_was_typed_is_at_work() {
+    let mut gated = Gated::new();
+    gated.setup.set("DEPLOYER_IDLE_EXIT", "200ms");
+    let launcher = launch(Kind::InetdWait, &mut gated.setup);
+    let said = gated.setup.folder().join("typed.log");
+    let _typed = Running::start(&mut gated.setup.command(&["deploy", "1.2.3"]), &said);
+    wait_until("the run is at the gate", SOON, || {
+        fs::read_to_string(&said).unwrap().contains("before the gate")
+    });
+    assert_eq!(gated.client().get("/healthz").status, 200);
+    let serve = launcher.serve_pid().expect("a daemon");
     thread::sleep(Duration::from_secs(1));
     assert_eq!(launcher.serve_pid(), Some(serve));
     gated.open_gate();

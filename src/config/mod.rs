@@ -151,7 +151,7 @@ pub struct RunLimits {
 }
 
 /// The folders of DESIGN section 6.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Places {
     /// Small and lasting (`DEPLOYER_STATE_DIR`).
     pub state: PathBuf,
