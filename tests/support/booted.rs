@@ -114,6 +114,12 @@ impl Booted {
         said.trim().to_owned()
     }
 
+    /// Sends a signal to a process, by its number on the host.
+    #[track_caller]
+    pub fn signal(&self, name: &str, pid: &str) {
+        self.must(&["sh", "-c", &format!("kill -{name} {pid}")]);
+    }
+
     /// What a unit logged, with the level of each line as the journal has it.
     #[track_caller]
     pub fn journal(&self, unit: &str, more: &[&str]) -> String {

@@ -186,7 +186,7 @@ fn a_run_outlives_a_stop_a_restart_an_upgrade_and_a_daemon_that_was_killed() {
     };
     let kill = || {
         let before = main_process();
-        host.must(&["kill", "-KILL", &before]);
+        host.signal("KILL", &before);
         wait_until("systemd starts another", SOON, || {
             let now = main_process();
             now != "0" && now != before
@@ -216,7 +216,7 @@ fn a_daemon_that_hangs_is_replaced_by_the_watchdog_and_its_run_goes_on() {
     );
     let hang = || {
         let pid = host.property(SERVICE, "MainPID");
-        host.must(&["kill", "-STOP", &pid]);
+        host.signal("STOP", &pid);
         wait_until("systemd replaces it", SOON, || {
             let now = host.property(SERVICE, "MainPID");
             now != "0" && now != pid
