@@ -3,7 +3,7 @@
 # sample of the settings. Doing it again upgrades, and keeps settings, key, certificate and state as they are.
 #
 # usage: contrib/install.sh [OPTION]... [NAME-OR-ADDRESS]...
-#   --prefix DIR     where the executable and the manual go (default: /usr/local)
+#   --prefix DIR     where the executable and the manual go (default: /usr/local); with /usr the units go to /usr/lib too
 #   --binary FILE    install this executable instead of building one
 #   --terraform      let the units do what terraform's plans need (kept by later upgrades)
 #   --uninstall      remove what was installed (with the same --prefix); settings, key, certificate and state stay
@@ -50,7 +50,11 @@ case $destdir in '' | /*) destdir=${destdir%/} ;; *) die "DESTDIR must be an abs
 
 program=$prefix/sbin/engram-deployer
 etc=/etc/engram-deployer
-units=/etc/systemd/system
+# A package of a distribution puts its units where packages do, and leaves /etc to the operator.
+case $prefix in
+/usr) units=/usr/lib/systemd/system conf=/usr/lib ;;
+*) units=/etc/systemd/system conf=/etc ;;
+esac
 services='engram-deployer.service engram-deployer@.service engram-deployer-recover.service engram-deployer-drift.service'
 
 # booted: whether systemd runs this host, and we may speak to it.
@@ -81,8 +85,8 @@ everything() {
     say "$prefix/share/doc/engram-deployer/engram-deployer.env"
     for unit in "$here"/systemd/system/*; do say "$units/${unit##*/}"; done
     for unit in $services; do say "$units/$unit.d/terraform.conf"; done
-    say /etc/tmpfiles.d/engram-deployer.conf
-    say /etc/sysusers.d/engram-deployer.conf
+    say "$conf/tmpfiles.d/engram-deployer.conf"
+    say "$conf/sysusers.d/engram-deployer.conf"
 }
 
 uninstall() {
@@ -101,7 +105,7 @@ uninstall() {
     rmdir "$destdir$prefix/share/doc/engram-deployer" 2>/dev/null || true
     ! booted || systemctl daemon-reload
     say "kept: $etc (settings, key, certificate), /var/lib/engram-deployer (state), users 65521 to 65523"
-    say "to remove them as well: rm -r $etc /var/lib/engram-deployer /var/lib/engram-deployer-plan"
+    say "to remove them as well: rm -r $etc /var/lib/engram-deployer /var/lib/engram-deployer-plan /var/cache/engram-deployer"
     say "that forgets which tokens were used: do not install again within an hour"
 }
 
@@ -186,8 +190,8 @@ install_units() {
             put 644 "$here/systemd/drop-in/terraform.conf" "$drop_in"
         fi
     done
-    put 644 "$here/systemd/tmpfiles.d/engram-deployer.conf" /etc/tmpfiles.d/engram-deployer.conf
-    put 644 "$here/systemd/sysusers.d/engram-deployer.conf" /etc/sysusers.d/engram-deployer.conf
+    put 644 "$here/systemd/tmpfiles.d/engram-deployer.conf" "$conf/tmpfiles.d/engram-deployer.conf"
+    put 644 "$here/systemd/sysusers.d/engram-deployer.conf" "$conf/sysusers.d/engram-deployer.conf"
 }
 
 # take_up: has systemd read what changed. A daemon that runs is replaced, and runs that are under way go on.

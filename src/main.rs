@@ -18,7 +18,10 @@ fn main() -> ExitCode {
         Some("session") => role("session", session_role),
         Some("front") => front_role().unwrap_or(ExitCode::FAILURE),
         Some("fetch") => role("fetch", fetch_role),
-        Some(jail::ROLE) => jail::role(),
+        Some(jail::ROLE) => {
+            process::be_called(jail::ROLE);
+            jail::role()
+        }
         Some("run") => role("run", run_role),
         _ => cli::main(arguments()),
     }
@@ -26,6 +29,7 @@ fn main() -> ExitCode {
 
 /// A role's end: its error is logged, also one that came before the settings.
 fn role(name: &'static str, body: impl FnOnce() -> io::Result<()>) -> ExitCode {
+    process::be_called(name);
     match body() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -57,6 +61,7 @@ fn session_role() -> io::Result<()> {
 
 /// The link as 3; it has no settings but those that come over it, and no log of its own.
 fn front_role() -> io::Result<ExitCode> {
+    process::be_called("front");
     descriptor::close_inherited(&[descriptor::FIRST])?;
     Ok(front::main(descriptor::adopt(descriptor::FIRST)?))
 }

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use crate::support::curl::Answer;
 use crate::support::deployer::Setup;
 use crate::support::docker::inspect;
+use crate::support::folder::files_below;
 use crate::support::host::{BACKENDS, Host};
 use crate::support::oidc::Issuer;
 use crate::support::process::text;
@@ -61,19 +62,7 @@ fn note_children(setup: &mut Setup, first: &str) {
 
 /// Everything below `folder` that has the secret in it, but for the file that it is kept in.
 fn found_below(folder: &Path) -> Vec<PathBuf> {
-    let (mut found, mut folders) = (Vec::new(), vec![folder.to_owned()]);
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            let (path, kind) = (entry.path(), entry.file_type().expect("a kind of file"));
-            match kind.is_dir() {
-                true => folders.push(path),
-                false if kind.is_file() && has_secret(&fs::read(&path).unwrap_or_default()) => {
-                    found.push(path)
-                }
-                false => {}
-            }
-        }
-    }
+    let mut found = files_below(folder, has_secret);
     found.retain(|path| !path.ends_with("password"));
     found
 }

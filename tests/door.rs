@@ -113,6 +113,26 @@ fn a_new_certificate_is_served_without_a_signal_and_without_a_refused_connection
     );
 }
 
+#[test]
+fn a_certificate_that_was_taken_away_is_missed_until_it_is_back() {
+    let deployer = deployer();
+    let cert = deployer.certificate().cert.clone();
+    let client = deployer.client();
+    let client = Client {
+        ca: deployer.folder().write("kept.pem", fs::read(&cert).unwrap()),
+        ..client
+    };
+    warm_session(&deployer);
+    let away = deployer.folder().join("away.pem");
+    fs::rename(&cert, &away).unwrap();
+    assert!(is_healthy(&client), "the warm session has it");
+    wait_until("the complaint", SOON, || {
+        deployer.log().contains("ended without a connection")
+    });
+    fs::rename(&away, &cert).unwrap();
+    wait_until("it is back", SOON, || is_healthy(&client));
+}
+
 fn with(deployer: &Deployer, certificate: &Certificate) -> Client {
     Client {
         ca: certificate.cert.clone(),
@@ -149,6 +169,73 @@ fn sighup_takes_new_settings_from_the_file_and_keeps_the_old_ones_when_they_are_
         deployer.log().contains("SIGHUP: making a new session")
     });
     assert_eq!(post().status, 403);
+}
+
+#[test]
+fn what_only_a_restart_takes_up_is_said_at_a_reload() {
+    let mut setup = Setup::new(&Issuer::start());
+    let file = setup.use_env_file();
+    let deployer = setup.start();
+    let good = fs::read_to_string(&file).unwrap();
+    let said = |sentence: &str| wait_until(sentence, SOON, || deployer.log().contains(sentence));
+    let address = format!("127.0.0.1:{}", deployer.port());
+    fs::write(&file, good.replace(&address, "127.0.0.1:1")).unwrap();
+    said("DEPLOYER_ADDR is 127.0.0.1:1 now: a restart will take it up");
+    said("the new settings are in use");
+    assert!(is_healthy(&deployer.client()));
+    let state = deployer.state().display().to_string();
+    fs::write(&file, good.replace(&state, "/nowhere")).unwrap();
+    said(
+        "the old settings stay in use: DEPLOYER_STATE_DIR, DEPLOYER_RUNS_DIR or DEPLOYER_RUNTIME_DIR changed",
+    );
+    assert!(is_healthy(&deployer.client()));
+    assert!(!Path::new("/nowhere").exists());
+}
+
+#[test]
+fn a_reload_minds_what_a_start_minds() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut setup = Setup::new(&Issuer::start());
+    let file = setup.use_env_file();
+    let deployer = setup.start();
+    let good = fs::read_to_string(&file).unwrap();
+    let said = |sentence: &str| wait_until(sentence, SOON, || deployer.log().contains(sentence));
+    fs::write(&file, format!("{good}DEPLOYER_ALOWED_IPS=::1\n")).unwrap();
+    said("did you mean DEPLOYER_ALLOWED_IPS?");
+    said("the new settings are in use");
+    let password = deployer.folder().write("password", "of everybody");
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o644)).unwrap();
+    let login = format!(
+        "DEPLOYER_PULL=on\nDEPLOYER_IMAGE=ghcr.io/x/y\nDEPLOYER_REGISTRY_USERNAME=x\nDEPLOYER_REGISTRY_PASSWORD_FILE={}\n",
+        password.display()
+    );
+    fs::write(&file, good.replace("DEPLOYER_PULL=off\n", &login)).unwrap();
+    said("the old settings stay in use: ");
+    said(&format!("{}: others may", password.display()));
+}
+
+#[test]
+fn settings_that_were_taken_away_and_linked_back_are_noticed() {
+    let issuer = Issuer::start();
+    let mut setup = Setup::new(&issuer);
+    let file = setup.use_env_file();
+    let deployer = setup.start();
+    let good = fs::read_to_string(&file).unwrap();
+    fs::remove_file(&file).unwrap();
+    wait_until("the complaint", SOON, || {
+        deployer.log().contains("the old settings stay in use")
+    });
+    let other = deployer
+        .folder()
+        .write("other.env", good.replace("127.0.0.1,::1", "127.0.0.7"));
+    std::os::unix::fs::symlink(other, &file).unwrap();
+    wait_until("the new list of sources", SOON, || {
+        let token = issuer.mint(AUDIENCE);
+        let answer = deployer
+            .client()
+            .post("/deploy", &token, r#"{"version":"1.2.3"}"#);
+        answer.status == 403
+    });
 }
 
 #[test]

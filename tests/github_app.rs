@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use crate::support::folder::Folder;
 use crate::support::github_api::{APP, GithubApi, INSTALLATION, Mood, REPOSITORY};
+use crate::support::process::{installed, output_of};
 use crate::support::token::openssl_rsa;
 
 const URL: &str = "https://github.com/engram-app/infra.git";
@@ -66,20 +67,8 @@ impl Bench {
 }
 
 fn config() -> Config {
-    let settings = [
-        ("DEPLOYER_CERT_FILE", "/c.pem"),
-        ("DEPLOYER_KEY_FILE", "/k.pem"),
-        ("DEPLOYER_REPOSITORY", "x/y"),
-        (
-            "DEPLOYER_WORKFLOW_REF",
-            "x/y/.github/workflows/d.yml@refs/heads/main",
-        ),
-        ("DEPLOYER_ALLOWED_IPS", "127.0.0.1"),
-    ];
-    let settings = settings
-        .iter()
-        .fold(Settings::default(), |all, (name, value)| all.with(name, value));
-    Config::from_settings(&settings).expect("good settings")
+    let least = Settings::from_env_file(include_bytes!("data/least.env")).expect("settings");
+    Config::from_settings(&least).expect("good settings")
 }
 
 /// What `fetch::send` does with itself, done with the daemon's executable; and nobody sees a secret meanwhile.
@@ -149,20 +138,8 @@ fn a_token_is_for_one_repository_and_is_taken_back() {
 #[test]
 fn a_key_as_github_writes_it_does_as_well() {
     let bench = Bench::new();
-    let mut child = Command::new("openssl")
-        .args(["rsa", "-traditional"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("openssl is installed");
-    child
-        .stdin
-        .take()
-        .expect("a pipe")
-        .write_all(keys()[0].as_bytes())
-        .expect("openssl reads");
-    let pem = child.wait_with_output().expect("openssl ends").stdout;
+    let mut openssl = installed("openssl", "openssl");
+    let pem = output_of(openssl.args(["rsa", "-traditional"]), keys()[0].as_bytes()).stdout;
     assert!(pem.starts_with(b"-----BEGIN RSA PRIVATE KEY-----"));
     fs::write(&bench.app.pem, pem).expect("writing the key");
     bench.token().unwrap();

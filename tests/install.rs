@@ -209,6 +209,36 @@ fn a_prefix_is_in_the_units_too() {
 }
 
 #[test]
+fn a_package_of_a_distribution_leaves_etc_to_the_operator() {
+    let root = Folder::new("distribution");
+    installs(&root, &["--prefix=/usr", "--terraform"]);
+    let in_etc = |root: &Folder| {
+        let names = modes(root).into_iter().map(|(name, _)| name);
+        names.filter(|name| name.starts_with("etc/")).collect::<Vec<_>>()
+    };
+    assert_eq!(in_etc(&root), ["etc/engram-deployer/env"]);
+    let unit = fs::read_to_string(root.join("usr/lib/systemd/system/engram-deployer.service"));
+    assert!(
+        unit.expect("a unit")
+            .contains("ExecStart=/usr/sbin/engram-deployer ")
+    );
+    for name in [
+        "usr/lib/systemd/system/engram-deployer.service.d/terraform.conf",
+        "usr/lib/sysusers.d/engram-deployer.conf",
+        "usr/lib/tmpfiles.d/engram-deployer.conf",
+        "usr/share/man/man8/engram-deployer.8",
+    ] {
+        assert!(root.join(name).exists(), "{name}");
+    }
+    assert!(
+        install(&root, &["--prefix", "/usr", "--uninstall"])
+            .status
+            .success()
+    );
+    assert_eq!(modes(&root), [("etc/engram-deployer/env".to_owned(), 0o600)]);
+}
+
+#[test]
 fn what_makes_no_sense_is_refused_before_anything_is_touched() {
     let root = Folder::new("refused");
     for arguments in [

@@ -5,19 +5,21 @@ mod told;
 mod wire;
 
 use std::fs;
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::Value;
 
 use crate::support::curl::{Call, Client};
-use crate::support::deployer::{AUDIENCE, Setup};
+use crate::support::deployer::Setup;
 use crate::support::launcher::{KINDS, Kind, Place, launch, launch_with};
 use crate::support::oidc::Issuer;
-use crate::support::process::{processes_in, run};
+use crate::support::outlive::{Caller, gated};
+use crate::support::process::{Running, processes_in, run};
+use crate::support::roles::roles_below;
 use crate::support::wait_until;
 
 const SOON: Duration = Duration::from_secs(15);
@@ -34,10 +36,7 @@ impl Gated {
         let issuer = Issuer::start();
         let mut setup = Setup::new(&issuer);
         let gate = setup.folder().join("gate");
-        setup.command_script(&format!(
-            "echo before the gate; env; while [ ! -e {} ]; do sleep 0.05; done; echo after the gate",
-            gate.display()
-        ));
+        setup.command_script(&gated(&gate.display().to_string()));
         setup.set("DEPLOYER_LOG", "trace");
         run(&mut setup.command(&["init"]));
         Gated { issuer, setup, gate }
@@ -47,61 +46,43 @@ impl Gated {
         self.setup.client()
     }
 
-    fn post(&self) -> Call {
-        let token = self.issuer.mint(AUDIENCE);
-        self.client()
-            .start_post("/deploy", &token, r#"{"version":"1.2.3"}"#)
+    fn caller(&self) -> Caller<'_> {
+        Caller {
+            client: self.client(),
+            issuer: &self.issuer,
+        }
     }
 
-    /// A run that has come to the gate; its id.
+    fn post(&self) -> Call {
+        self.caller().post()
+    }
+
     fn run(&self) -> (Call, String) {
-        let mut call = self.post();
-        let first: Value = serde_json::from_str(&call.wait_for("run_id")).unwrap();
-        call.wait_for("before the gate");
-        (call, first["run_id"].as_str().unwrap().to_owned())
+        self.caller().run()
     }
 
     fn open_gate(&self) {
         fs::write(&self.gate, "").unwrap();
-    }
-
-    fn runs(&self) -> Value {
-        serde_json::from_str(&self.client().get("/runs").body()).unwrap()
     }
 }
 
 /// The promise, for one kind of starter.
 fn a_run_outlives(kind: Kind) {
     let mut gated = Gated::new();
-    let launcher = launch(kind, &mut gated.setup);
-    let (call, id) = gated.run();
-    assert_eq!(gated.client().get("/healthz").status, 200);
-    launcher.kill();
-
-    let launcher = launch(kind, &mut gated.setup);
-    assert_eq!(gated.runs()["running"]["run_id"], id.as_str());
-    let mut second = gated.post();
-    let queued: Value = serde_json::from_str(&second.wait_for("queued")).unwrap();
-    assert!(queued["message"].as_str().unwrap().contains(&id), "{queued}");
-    let path = format!("/runs/{id}/log");
-    let follower = gated.client().start_get(&path, &gated.issuer.mint(AUDIENCE));
-    gated.open_gate();
-    let (first, followed, second) = (call.finish(), follower.finish(), second.finish());
-    followed.assert_ok();
-    second.assert_ok();
+    let first = launch(kind, &mut gated.setup);
+    let caller = Caller {
+        client: gated.client(),
+        issuer: &gated.issuer,
+    };
+    let mut next = None;
+    let replace = || {
+        first.kill();
+        next = Some(launch(kind, &mut gated.setup));
+    };
+    let (first, followed) = caller.a_run_outlives(replace, || fs::write(&gated.gate, "").unwrap());
     if !kind.takes_sessions_along() {
         assert_eq!(first.body(), followed.body());
     }
-    let runs = gated.runs();
-    let listed: Vec<&Value> = runs["runs"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|run| &run["run_id"])
-        .collect();
-    assert_eq!(listed, [&second.outcome()["run_id"], &Value::from(id)]);
-    assert_eq!(runs["running"], Value::Null);
-    drop(launcher);
 }
 
 #[test]
@@ -148,7 +129,7 @@ fn a_stopped_daemon_leaves_its_socket_with_inetd_and_its_run_alone() {
         assert_eq!(gated.client().get("/healthz").status, 200);
         launcher.serve_pid().is_some_and(|pid| pid != serve)
     });
-    assert_eq!(gated.runs()["running"]["run_id"], id.as_str());
+    assert_eq!(gated.caller().runs()["running"]["run_id"], id.as_str());
     // And the daemon does not need inetd for what it has.
     launcher.kill_alone();
     assert_eq!(gated.client().get("/healthz").status, 200);
@@ -174,6 +155,42 @@ fn an_idle_daemon_goes_and_no_connection_is_lost_by_it() {
 }
 
 #[test]
+fn wrong_settings_do_not_make_a_starter_spin() {
+    let mut gated = Gated::new();
+    gated.setup.set("DEPLOYER_QUEUE_MAX", "many");
+    let launcher = launch(Kind::InetdWait, &mut gated.setup);
+    // Nobody takes it, so it starts the daemon again and again.
+    let _connection = TcpStream::connect(("127.0.0.1", gated.setup.port())).unwrap();
+    thread::sleep(Duration::from_secs(3));
+    let said = launcher.log();
+    let starts = said.matches("DEPLOYER_QUEUE_MAX is `many`").count();
+    assert!((1..=4).contains(&starts), "{starts} starts in 3 s");
+}
+
+#[test]
+fn an_idle_daemon_that_is_told_to_reload_while_it_takes_its_leave_goes_all_the_same() {
+    let mut gated = Gated::new();
+    gated.setup.set("DEPLOYER_IDLE_EXIT", "500ms");
+    let launcher = launch(Kind::InetdWait, &mut gated.setup);
+    assert_eq!(gated.client().get("/healthz").status, 200);
+    let serve = launcher.serve_pid().expect("a daemon");
+    let mut warm = Vec::new();
+    wait_until("a warm session alone", SOON, || {
+        warm = roles_below(serve, "session");
+        warm.len() == 1 && roles_below(warm[0].pid, "front").len() == 1
+    });
+    // It cannot take its leave, and so the daemon cannot either.
+    let signal = |pid, signal| kill(Pid::from_raw(pid), signal).unwrap();
+    signal(warm[0].pid, Signal::SIGSTOP);
+    thread::sleep(Duration::from_secs(1));
+    assert_eq!(launcher.serve_pid(), Some(serve));
+    signal(serve, Signal::SIGHUP);
+    launcher.log_with(&["the new settings are in use"]);
+    signal(warm[0].pid, Signal::SIGCONT);
+    wait_until("it goes", SOON, || launcher.serve_pid().is_none());
+}
+
+#[test]
 fn before_the_first_connection_there_is_no_process_of_ours() {
     for kind in KINDS {
         let mut gated = Gated::new();
@@ -194,6 +211,24 @@ fn an_idle_daemon_stays_while_a_run_is_at_work() {
     let (call, _) = gated.run();
     let serve = launcher.serve_pid().expect("a daemon");
     call.vanish();
+    thread::sleep(Duration::from_secs(1));
+    assert_eq!(launcher.serve_pid(), Some(serve));
+    gated.open_gate();
+    wait_until("it goes after the run", SOON, || launcher.serve_pid().is_none());
+}
+
+#[test]
+fn an_idle_daemon_stays_while_a_run_that_was_typed_is_at_work() {
+    let mut gated = Gated::new();
+    gated.setup.set("DEPLOYER_IDLE_EXIT", "200ms");
+    let launcher = launch(Kind::InetdWait, &mut gated.setup);
+    let said = gated.setup.folder().join("typed.log");
+    let _typed = Running::start(&mut gated.setup.command(&["deploy", "1.2.3"]), &said);
+    wait_until("the run is at the gate", SOON, || {
+        fs::read_to_string(&said).unwrap().contains("before the gate")
+    });
+    assert_eq!(gated.client().get("/healthz").status, 200);
+    let serve = launcher.serve_pid().expect("a daemon");
     thread::sleep(Duration::from_secs(1));
     assert_eq!(launcher.serve_pid(), Some(serve));
     gated.open_gate();

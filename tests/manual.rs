@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 
 use engram_deployer::cli::commands::{COMMANDS, GLOBAL, Need, Opt, Spec};
 use engram_deployer::cli::help::ENV_FILES;
-use engram_deployer::config::{Config, Preset, Reads, Settings, Variable, Visibility, variables};
+use engram_deployer::config::{
+    Config, FOR_CHILDREN, Preset, Reads, Settings, Variable, Visibility, variables,
+};
 
 use crate::support::process::{installed, output_of, text};
 use kinds::KINDS;
@@ -184,6 +186,16 @@ fn the_variables_of_the_manual_are_those_of_the_parser() {
             assert!(known.contains(name.as_str()), "{name}");
         }
     }
+}
+
+#[test]
+fn what_tools_get_of_our_environment_is_in_the_manual() {
+    let page = read("engram-deployer.env.5");
+    let (_, rest) = page.split_once(".Sh ENVIRONMENT\n").expect("a section");
+    let (section, _) = rest.split_once(".Sh ").expect("its end");
+    let names = section.lines().filter_map(|line| line.strip_prefix(".Ev "));
+    let names: Vec<&str> = names.map(|name| name.trim_end_matches(" ,")).collect();
+    assert_eq!(names, FOR_CHILDREN);
 }
 
 #[test]

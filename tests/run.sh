@@ -27,8 +27,9 @@ start_dockerd
 
 # The status of cargo, not of tee.
 {
-    # With the places where a run can be killed: kill_matrix needs them.
-    cargo test --features failpoints -- "$@"
+    # With the places where a run can be killed: kill_matrix needs them. And with the usual signals: whoever was started in
+    # the background ignores Ctrl-C, and so would every shell that a test starts.
+    env --default-signal cargo test --features failpoints -- "$@"
     echo $? >"$folder/status"
 } 2>&1 | tee "$folder/output"
 status=$(cat "$folder/status")

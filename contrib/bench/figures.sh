@@ -1,5 +1,15 @@
 # shellcheck shell=sh disable=SC2034
-# What the benchmarks share: the build, tokens, figures and their rows. Sourced, after tests/support/parts.sh.
+# What the benchmarks share: arguments, the build, tokens, figures and their rows. Sourced, after tests/support/parts.sh.
+
+# take_arguments USUAL ARGUMENT...: sets $pairs; or tells what stands at the head of the script.
+take_arguments() {
+    pairs=${2:-$1}
+    case $pairs in
+    -h | --help) sed -n 's/^# \{0,1\}//; 2,10p' "$0" && exit 0 ;;
+    *[!0-9]* | 0) die "the number of pairs is a whole number (--help tells more)" ;;
+    esac
+    [ "$(id -u)" -eq 0 ] || die "run this as root"
+}
 
 build() { # sets $program
     program=$(contrib/build.sh) || die "the daemon could not be built"

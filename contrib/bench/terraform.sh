@@ -13,12 +13,7 @@ cd "$(dirname "$0")/../.." || exit 1
 . tests/support/parts.sh
 . contrib/bench/figures.sh
 
-case ${1:-5} in
--h | --help) sed -n 's/^# \{0,1\}//; 2,10p' "$0" && exit 0 ;;
-*[!0-9]* | 0) die "the number of pairs is a whole number (--help tells more)" ;;
-esac
-pairs=${1:-5}
-[ "$(id -u)" -eq 0 ] || die "run this as root"
+take_arguments 5 "$@"
 command -v terraform >/dev/null || die "there is no terraform here: https://developer.hashicorp.com/terraform/install"
 
 git_here() { # FOLDER ARGUMENT...: git, whatever this user has configured

@@ -10,7 +10,7 @@ use crate::os::settings::{self, Source};
 
 /// Where systemd keeps what it handed to the daemon, while that runs. A command that was typed is handed nothing, and
 /// `check` wants to look at the daemon's key; the others do without.
-const UNIT_CREDENTIALS: &str = "/run/credentials/engram-deployer.service";
+pub const UNIT_CREDENTIALS: &str = "/run/credentials/engram-deployer.service";
 
 /// Settings as they were found, and where.
 pub struct Found {

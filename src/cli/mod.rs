@@ -31,8 +31,11 @@ mod x509;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use crate::door::{self, Door, NoDoor};
+use crate::limits::STARTER_PAUSE;
+use crate::os::poll;
 use args::{Command, Invocation};
 use help::Exit;
 use out::Trouble;
@@ -50,11 +53,19 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(NoDoor::Unspeakable) => return ExitCode::from(Exit::Unable.code()),
         Err(NoDoor::Senseless(why)) => Err(Trouble::unable(why)),
     };
+    let keeps_its_socket = matches!(door, Ok(Door::Listening(_)));
     let done = match parsed {
         Ok(invocation) => door.and_then(|door| carry_out(invocation, door)),
         Err(error) => Err(Trouble::Senseless(error)),
     };
-    ExitCode::from(done.unwrap_or_else(out::explain).code())
+    let exit = done.unwrap_or_else(|trouble| {
+        let exit = out::explain(trouble);
+        if keeps_its_socket {
+            let _ = poll::wait([], Some(Instant::now() + STARTER_PAUSE));
+        }
+        exit
+    });
+    ExitCode::from(exit.code())
 }
 
 /// Carries out one command; its exit status is one of [`help::Exit`].

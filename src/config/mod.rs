@@ -30,7 +30,7 @@ mod warnings;
 pub use checks::{Checks, Cosign, Downgrade, Login, Revision};
 pub use endpoint::{BodyRule, Endpoint, Expected, Job, Pin, RequireSha, TerraformBody};
 pub use reader::Complaint;
-pub use settings::{Settings, SettingsError};
+pub use settings::{FOR_CHILDREN, Settings, SettingsError};
 pub use source::{Cidr, SlotKey, Sources, slot_key};
 pub use table::{Preset, Reads, Variable, Visibility, variable, variables};
 pub use terraform::{
@@ -151,7 +151,7 @@ pub struct RunLimits {
 }
 
 /// The folders of DESIGN section 6.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Places {
     /// Small and lasting (`DEPLOYER_STATE_DIR`).
     pub state: PathBuf,

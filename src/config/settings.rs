@@ -10,9 +10,10 @@ use std::fmt;
 use super::{envfile, table};
 use crate::limits::MAX_SETTINGS;
 
-/// What docker and the operator's command find in their environment, when it was set: how to find programs and the
-/// home folder, how to speak, and which dockerd to talk to. Leaving out one of docker's own would talk to another one.
-pub const FOR_CHILDREN: [&str; 9] = [
+/// What docker, cosign and the operator's command find in their environment, when it was set: how to find programs and
+/// the home folder, how to speak, which dockerd to talk to, and where cosign has what it trusts. Leaving out one of
+/// docker's own would talk to another one.
+pub const FOR_CHILDREN: [&str; 10] = [
     "PATH",
     "HOME",
     "LANG",
@@ -22,6 +23,7 @@ pub const FOR_CHILDREN: [&str; 9] = [
     "DOCKER_CONFIG",
     "DOCKER_CERT_PATH",
     "DOCKER_TLS_VERIFY",
+    "TUF_ROOT",
 ];
 
 /// Names and values. An empty value is the same as none: forms and templates write `KEY=""` for "not set".

@@ -1,6 +1,6 @@
 use super::*;
-use crate::config::Settings;
 use crate::gate::Ask;
+use crate::run::testing::least;
 
 /// As `main` joins them.
 fn plan<'a>(order: &'a Order, config: &'a Config) -> Plan<'a> {
@@ -11,21 +11,10 @@ fn plan<'a>(order: &'a Order, config: &'a Config) -> Plan<'a> {
 }
 
 fn config(more: &[(&str, &str)]) -> Config {
-    let mut settings = vec![
-        ("DEPLOYER_CERT_FILE", "/c.pem"),
-        ("DEPLOYER_KEY_FILE", "/k.pem"),
-        ("DEPLOYER_REPOSITORY", "x/y"),
-        (
-            "DEPLOYER_WORKFLOW_REF",
-            "x/y/.github/workflows/d.yml@refs/heads/main",
-        ),
-        ("DEPLOYER_ALLOWED_IPS", "127.0.0.1"),
-        ("DEPLOYER_IMAGE", "ghcr.io/x/y"),
-    ];
-    settings.extend(more);
-    let settings = settings
+    let least = least().with("DEPLOYER_IMAGE", "ghcr.io/x/y");
+    let settings = more
         .iter()
-        .fold(Settings::default(), |all, (name, value)| all.with(name, value));
+        .fold(least, |all, (name, value)| all.with(name, value));
     Config::from_settings(&settings).unwrap()
 }
 

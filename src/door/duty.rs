@@ -7,9 +7,9 @@ use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use crate::config::Places;
-use crate::limits::STATUS_EVERY;
+use crate::limits::{RETRY, STATUS_EVERY};
 use crate::os::child::Child;
-use crate::os::notify::Notifier;
+use crate::os::notify::{Heard, Notifier};
 use crate::os::watch::Watch;
 use crate::run::{Present, present};
 
@@ -26,16 +26,14 @@ pub struct Duty {
     present: io::Result<Present>,
     /// Since when there was neither connection nor run.
     quiet_since: Option<Instant>,
+    /// When to look again even if nothing wakes us.
+    look_at: Option<Instant>,
     /// When the watchdog is to be fed.
     beat_at: Option<Instant>,
-    told: Told,
-}
-
-/// What our starter knows.
-#[derive(Debug, PartialEq, Eq)]
-enum Told {
-    Nothing,
-    Ready { status: String },
+    /// Whether a session could take a connection.
+    is_ready: bool,
+    /// The status that our starter knows; `None` when it does not know that we are ready.
+    told: Option<String>,
 }
 
 impl Duty {
@@ -50,7 +48,9 @@ impl Duty {
             serving: Vec::new(),
             present: Ok(Present::default()),
             quiet_since: None,
-            told: Told::Nothing,
+            look_at: None,
+            is_ready: false,
+            told: None,
         };
         duty.look(now);
         duty
@@ -66,18 +66,17 @@ impl Duty {
     }
 
     /// A session took a connection.
-    pub fn accepted(&mut self, session: Child) {
+    pub fn accepted(&mut self, session: Child, now: Instant) {
         self.serving.push(session);
         self.quiet_since = None;
+        self.look_at = Some(now + STATUS_EVERY);
     }
 
     /// A session can take a connection; only the first one is worth a word.
-    pub fn ready(&mut self) {
-        if self.told == Told::Nothing {
-            let status = self.status();
-            self.notifier.ready();
-            self.notifier.status(&status);
-            self.told = Told::Ready { status };
+    pub fn ready(&mut self, now: Instant) {
+        if !self.is_ready {
+            self.is_ready = true;
+            self.look(now);
         }
     }
 
@@ -87,10 +86,9 @@ impl Duty {
     }
 
     /// They are in use, or the old ones stay.
-    pub fn reloaded(&self) {
-        if self.told != Told::Nothing {
-            self.notifier.ready();
-        }
+    pub fn reloaded(&mut self, now: Instant) {
+        self.told = None;
+        self.look(now);
     }
 
     /// From new settings.
@@ -108,24 +106,38 @@ impl Duty {
         self.changes.drain();
         self.serving
             .retain_mut(|session| matches!(session.try_wait(), Ok(None)));
+        self.look_at = None;
         if !self.is_of_interest() {
             return;
         }
         self.present = present(&self.places);
-        // A queue that cannot be read may have somebody in it.
-        let is_quiet = self.serving.is_empty() && self.present.as_ref().is_ok_and(Present::is_nothing);
+        // A queue that cannot be read may have somebody in it, and nobody was answered before we were ready: whoever made
+        // our starter start us waits at the socket.
+        let is_quiet =
+            self.is_ready && self.serving.is_empty() && self.present.as_ref().is_ok_and(Present::is_nothing);
         self.quiet_since = is_quiet.then(|| self.quiet_since.unwrap_or(now));
-        self.tell();
+        let heard = self.tell();
+        self.look_at = match (heard, is_quiet) {
+            (Heard::NoRoom, _) => Some(now + RETRY),
+            (Heard::Yes, false) => Some(now + STATUS_EVERY),
+            // Then a signal or inotify wakes us, or it is time to leave.
+            (Heard::Yes, true) => None,
+        };
     }
 
-    fn tell(&mut self) {
-        let now = self.status();
-        if let Told::Ready { status } = &mut self.told
-            && *status != now
-        {
-            self.notifier.status(&now);
-            *status = now;
+    fn tell(&mut self) -> Heard {
+        let status = self.status();
+        if !self.is_ready || self.told.as_ref() == Some(&status) {
+            return Heard::Yes;
         }
+        let heard = match self.told {
+            None => self.notifier.ready(&status),
+            Some(_) => self.notifier.status(&status),
+        };
+        if heard == Heard::Yes {
+            self.told = Some(status);
+        }
+        heard
     }
 
     fn status(&self) -> String {
@@ -140,20 +152,21 @@ impl Duty {
         if let (Some(at), Some(every)) = (self.beat_at, self.notifier.watchdog())
             && now >= at
         {
-            self.notifier.alive();
-            self.beat_at = Some(now + every);
+            let pause = match self.notifier.alive() {
+                Heard::Yes => every,
+                Heard::NoRoom => every.min(RETRY),
+            };
+            self.beat_at = Some(now + pause);
         }
     }
 
     /// When to come back at the latest.
-    pub fn until(&self, now: Instant) -> Option<Instant> {
+    pub fn until(&self) -> Option<Instant> {
         let leave_at = self
             .quiet_since
             .zip(self.idle_exit)
             .map(|(since, limit)| since + limit);
-        let busy = self.is_of_interest() && self.quiet_since.is_none();
-        let look_at = busy.then(|| now + STATUS_EVERY);
-        [self.beat_at, leave_at, look_at].into_iter().flatten().min()
+        [self.beat_at, leave_at, self.look_at].into_iter().flatten().min()
     }
 
     /// Whether there has been nothing to do for so long that our starter can have its memory back.
@@ -176,7 +189,21 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(60);
 
     fn duty(places: &Places, now: Instant) -> Duty {
-        Duty::new(Notifier::default(), places, Some(LIMIT), now)
+        let mut duty = Duty::new(Notifier::default(), places, Some(LIMIT), now);
+        duty.ready(now);
+        duty
+    }
+
+    #[test]
+    fn it_is_not_over_before_anybody_could_be_answered() {
+        let scratch = Scratch::new("duty-slow");
+        let start = Instant::now();
+        let mut duty = Duty::new(Notifier::default(), &scratch.0, Some(LIMIT), start);
+        duty.look(start + LIMIT);
+        assert!(!duty.is_over(start + 10 * LIMIT));
+        duty.ready(start + 2 * LIMIT);
+        assert!(!duty.is_over(start + 3 * LIMIT - Duration::from_millis(1)));
+        assert!(duty.is_over(start + 3 * LIMIT));
     }
 
     #[test]
@@ -184,7 +211,7 @@ mod tests {
         let scratch = Scratch::new("duty-idle");
         let start = Instant::now();
         let mut duty = duty(&scratch.0, start);
-        assert_eq!(duty.until(start), Some(start + LIMIT));
+        assert_eq!(duty.until(), Some(start + LIMIT));
         duty.look(start + LIMIT / 2);
         assert!(!duty.is_over(start + LIMIT - Duration::from_millis(1)));
         assert!(duty.is_over(start + LIMIT));
@@ -198,7 +225,8 @@ mod tests {
         let ticket = reserve(&scratch.0, 5, SystemTime::now(), order).unwrap();
         duty.look(start + LIMIT);
         assert!(!duty.is_over(start + 10 * LIMIT));
-        assert_eq!(duty.until(start), Some(start + STATUS_EVERY));
+        // Whether or not inotify has an instance for us.
+        assert_eq!(duty.until(), Some(start + LIMIT + STATUS_EVERY));
         let folder = crate::run::RunFolder::of(&scratch.0, ticket.id());
         std::fs::write(folder.path().join("started"), "1\n").unwrap();
         duty.look(start + 2 * LIMIT);
@@ -220,7 +248,8 @@ mod tests {
             .spawn()
             .unwrap();
         let pid = session.pid();
-        duty.accepted(session);
+        duty.accepted(session, start);
+        assert_eq!(duty.until(), Some(start + STATUS_EVERY));
         duty.look(start + LIMIT);
         assert!(!duty.is_over(start + 10 * LIMIT));
         crate::os::process::signal(pid, nix::sys::signal::Signal::SIGKILL);
@@ -236,7 +265,11 @@ mod tests {
         let start = Instant::now();
         let mut duty = Duty::new(Notifier::default(), &scratch.0, None, start);
         duty.look(start + LIMIT);
-        assert_eq!(duty.until(start), None);
+        assert_eq!(duty.until(), None);
+        let session = Command::tool(Path::new("/bin/true")).spawn().unwrap();
+        duty.accepted(session, start);
+        duty.look(start + LIMIT);
+        assert_eq!(duty.until(), None);
         assert!(!duty.is_over(start + 1000 * LIMIT) && duty.descriptor().is_none());
     }
 

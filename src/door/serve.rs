@@ -10,11 +10,12 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::config::{Config, Settings};
+use crate::config::{Config, Settings, warnings};
+use crate::deploy;
 use crate::door::duty::Duty;
-use crate::door::reload::Watched;
+use crate::door::reload::{Fixed, Watched};
 use crate::door::warm::{Said, Warm};
-use crate::limits::{RETRY, WARM_BACKOFF};
+use crate::limits::{RETRY, WARM_BACKOFF, WARM_CALM};
 use crate::os::child;
 use crate::os::notify::Notifier;
 use crate::os::poll::{self, For};
@@ -51,6 +52,7 @@ struct Serve {
     listening: Listening,
     source: Source,
     settings: Settings,
+    fixed: Fixed,
     signals: Signals,
     watched: Watched,
     duty: Duty,
@@ -96,12 +98,17 @@ pub fn serve(listening: Listening, settings: Settings, config: &Config, source: 
     let signals = Signals::block(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD])?;
     let now = Instant::now();
     let idle_exit = listening.keeper.idle_exit(config);
+    let bound = match listening.keeper {
+        Keeper::Ourselves => Some(&config.listen),
+        Keeper::Starter => None,
+    };
     let mut serve = Serve {
         watched: Watched::new(watched_files(config, source.file())),
         duty: Duty::new(Notifier::from_environment(), &config.places, idle_exit, now),
         listening,
         source,
         settings,
+        fixed: Fixed::new(bound, &config.places),
         signals,
         current: None,
         next: None,
@@ -153,7 +160,7 @@ impl Serve {
             self.duty.descriptor().map_or_else(nothing, reading),
         ];
         let restart = self.current.is_none().then_some(self.start_at);
-        let until = restart.into_iter().chain(self.duty_at(Instant::now())).min();
+        let until = restart.into_iter().chain(self.duty_at()).min();
         let [signal, current, next, changed, queue] = poll::wait(sources, until)?;
         if current.any() {
             self.hear_current();
@@ -173,10 +180,10 @@ impl Serve {
     }
 
     /// When our duty calls. The time to leave has come already while the warm session is still taking its leave.
-    fn duty_at(&self, now: Instant) -> Option<Instant> {
+    fn duty_at(&self) -> Option<Instant> {
         match self.stage {
-            Stage::Leaving => Some(now + RETRY),
-            Stage::Serving | Stage::Left => self.duty.until(now),
+            Stage::Leaving => Some(Instant::now() + RETRY),
+            Stage::Serving | Stage::Left => self.duty.until(),
         }
     }
 
@@ -184,7 +191,7 @@ impl Serve {
     fn do_our_duty(&mut self, changed: bool) -> Go {
         let now = Instant::now();
         self.duty.beat(now);
-        if changed || self.duty.until(now).is_some_and(|until| until <= now) {
+        if changed || self.duty.until().is_some_and(|until| until <= now) {
             self.duty.look(now);
         }
         if self.stage == Stage::Serving && self.duty.is_over(now) {
@@ -234,13 +241,13 @@ impl Serve {
                     if self.pause > WARM_BACKOFF.0 {
                         log::info!("a session is ready again");
                     }
-                    self.pause = WARM_BACKOFF.0;
-                    self.duty.ready();
+                    self.duty.ready(Instant::now());
                 }
                 Said::Accepted(address) => {
                     log::debug!("{address}: accepted");
+                    self.pause = WARM_BACKOFF.0;
                     if let Some(session) = self.current.take() {
-                        self.duty.accepted(session.into_child());
+                        self.duty.accepted(session.into_child(), Instant::now());
                     }
                     self.stage = Stage::Serving;
                 }
@@ -249,6 +256,10 @@ impl Serve {
                     self.stage = Stage::Left;
                 }
                 Said::Gone => {
+                    // A death now and then is none of a row.
+                    if self.start_at.elapsed() > WARM_CALM {
+                        self.pause = WARM_BACKOFF.0;
+                    }
                     // It has said why; once is enough.
                     if self.pause == WARM_BACKOFF.0 {
                         log::error!(
@@ -272,6 +283,9 @@ impl Serve {
                 self.current = Some(next.warm);
                 self.settings = next.settings;
                 self.duty.set_idle_exit(next.idle_exit);
+                self.duty.ready(Instant::now());
+                // Whom we told to end is gone; this one was told nothing yet.
+                self.stage = Stage::Serving;
                 self.pause = WARM_BACKOFF.0;
                 log::info!("the new settings are in use");
             }
@@ -283,7 +297,7 @@ impl Serve {
                 return;
             }
         }
-        self.duty.reloaded();
+        self.duty.reloaded(Instant::now());
     }
 
     /// Makes a new warm session from what the files say now, and keeps the old one until that is ready.
@@ -294,7 +308,7 @@ impl Serve {
             Ok(next) => self.next = Some(next),
             Err(why) => {
                 log::error!("the old settings stay in use: {why}");
-                self.duty.reloaded();
+                self.duty.reloaded(Instant::now());
             }
         }
     }
@@ -305,7 +319,12 @@ impl Serve {
             let all: Vec<String> = complaints.iter().map(ToString::to_string).collect();
             all.join("; ")
         })?;
-        config.no_plan().iter().for_each(|line| log::warn!("{line}"));
+        deploy::refusal(&config).map_or(Ok(()), Err)?;
+        self.fixed.still_fits(&config)?;
+        warnings(&settings)
+            .iter()
+            .chain(&config.no_plan())
+            .for_each(|line| log::warn!("{line}"));
         self.watched = Watched::new(watched_files(&config, self.source.file()));
         let warm = Warm::start(&self.listening.sockets, &settings)
             .map_err(|error| format!("start a session with the new ones: {error}"))?;

@@ -1,7 +1,7 @@
 //! Telling a service manager how we are: sd_notify(3), one datagram a message.
 //!
-//! Where nobody asked to be told, every call does nothing. Never waits: a message that does not fit is lost, and the
-//! next one says more. Trusts the two words of the environment that name the socket and the watchdog.
+//! Where nobody asked to be told, every call does nothing. Never waits: whoever has a message that must arrive says it
+//! again when there was no room. Trusts the two words of the environment that name the socket and the watchdog.
 
 use std::io;
 use std::os::linux::net::SocketAddrExt;
@@ -11,6 +11,16 @@ use std::time::Duration;
 use nix::time::{ClockId, clock_gettime};
 
 use crate::os::process;
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Heard {
+    /// It is on its way, or there is nobody to tell.
+    Yes,
+    /// Whoever wants to know is too busy just now.
+    NoRoom,
+}
 
 /// The way to whoever wants to know.
 #[derive(Debug, Default)]
@@ -47,21 +57,21 @@ impl Notifier {
         self.watchdog
     }
 
-    /// We answer requests.
-    pub fn ready(&self) {
-        self.say("READY=1");
+    /// We answer requests, and what we do, in one line of ours.
+    pub fn ready(&self, text: &str) -> Heard {
+        self.say(&format!("READY=1\nSTATUS={text}"))
     }
 
-    /// What we do, in one line of ours.
-    pub fn status(&self, text: &str) {
-        self.say(&format!("STATUS={text}"));
+    /// What we do.
+    pub fn status(&self, text: &str) -> Heard {
+        self.say(&format!("STATUS={text}"))
     }
 
     /// We take in new settings; [`Notifier::ready`] follows when that is over, whatever came of it.
     pub fn reloading(&self) {
-        // systemd 253 and newer compares it with when it asked.
+        // One that is lost is no harm: `ready` follows. systemd 253 and newer compares it with when it asked.
         let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from);
-        self.say(&format!(
+        let _ = self.say(&format!(
             "RELOADING=1\nMONOTONIC_USEC={}",
             now.unwrap_or_default().as_micros()
         ));
@@ -69,20 +79,25 @@ impl Notifier {
 
     /// We are about to end.
     pub fn stopping(&self) {
-        self.say("STOPPING=1");
+        let _ = self.say("STOPPING=1");
     }
 
     /// We still turn round.
-    pub fn alive(&self) {
-        self.say("WATCHDOG=1");
+    pub fn alive(&self) -> Heard {
+        self.say("WATCHDOG=1")
     }
 
-    fn say(&self, message: &str) {
-        if let Some(socket) = &self.socket
-            && let Err(error) = socket.send(message.as_bytes())
-        {
-            log::debug!("tell our starter {message:?}: {error}");
+    fn say(&self, message: &str) -> Heard {
+        let sent = self
+            .socket
+            .as_ref()
+            .map_or(Ok(0), |socket| socket.send(message.as_bytes()));
+        match sent {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Heard::NoRoom,
+            Err(error) => log::debug!("tell our starter {message:?}: {error}"),
+            Ok(_) => {}
         }
+        Heard::Yes
     }
 }
 
@@ -115,8 +130,8 @@ mod tests {
     use super::*;
 
     fn heard(listener: &UnixDatagram, notifier: &Notifier) {
-        notifier.ready();
-        notifier.status("nothing runs");
+        assert_eq!(notifier.ready("nothing runs"), Heard::Yes);
+        assert_eq!(notifier.status("a run"), Heard::Yes);
         notifier.reloading();
         let mut said = Vec::new();
         for _ in 0..3 {
@@ -124,7 +139,7 @@ mod tests {
             let count = listener.recv(&mut bytes).unwrap();
             said.push(String::from_utf8(bytes[..count].to_vec()).unwrap());
         }
-        assert_eq!(said[..2], ["READY=1", "STATUS=nothing runs"]);
+        assert_eq!(said[..2], ["READY=1\nSTATUS=nothing runs", "STATUS=a run"]);
         let usec = said[2].strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap();
         assert!(usec.parse::<u64>().unwrap() > 0);
     }
@@ -161,7 +176,7 @@ mod tests {
             assert!(connect(name).is_err(), "{name}");
         }
         let nobody = Notifier::default();
-        nobody.ready();
+        assert_eq!(nobody.ready("nothing runs"), Heard::Yes);
         assert!(!nobody.is_heard());
     }
 

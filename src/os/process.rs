@@ -1,9 +1,11 @@
 //! What the kernel says of a process: whether the one that was written down is still the one that lives.
 
+use std::ffi::CString;
 use std::fs;
 use std::io;
 
 use nix::errno::Errno;
+use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Pid, User, getuid, setsid};
@@ -38,6 +40,14 @@ pub fn leave_session() -> io::Result<()> {
         Ok(_) | Err(Errno::EPERM) => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Names this process after its role in the kernel's lists (`ps`, `top`, systemd's own words), at most 8 letters: it was
+/// started by the path `/proc/self/exe`, and would be called `exe`. Not `engram-deployer`, as `serve` is: whoever ends
+/// that by name leaves runs alone.
+pub fn be_called(role: &str) {
+    // A name is for people; without it all else goes on.
+    let _ = CString::new(format!("engram-{role}")).map(|name| prctl::set_name(&name));
 }
 
 /// Our own process id.

@@ -1,4 +1,4 @@
-//! Running a tool from its start to its end: reading what it prints, and ending it when its time is up.
+//! Running a tool from its start to its end, and reading what it prints. [`super::ending`] ends it when its time is up.
 //!
 //! Every tool stands in the ticket before it is started and until its group is gone, so that whoever completes this run
 //! after a crash knows what may still be at work.
@@ -7,11 +7,9 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::failpoint;
-use crate::limits::{GENTLY, KILL_AFTER, MIDWAY_LEAST, RETRY};
+use crate::limits::{MIDWAY_LEAST, RETRY};
 use crate::os::child::Exit;
 use crate::os::poll::{self, For};
-use crate::os::process::{self, Kin};
-use crate::os::signal::Signal;
 use crate::run::Stage;
 use crate::run::log::Voice;
 use crate::run::output::{Left, Name};
@@ -24,7 +22,7 @@ use crate::run::tool::{AtWork, Captured, Ended, Ending, Running, Streams, Tool, 
 pub type OnLine<'a> = dyn FnMut(&str) -> Option<String> + 'a;
 
 /// Why waiting for a tool ended.
-enum Attended {
+pub(super) enum Attended {
     Ended(Exit),
     TimeIsUp,
     Cancelled,
@@ -124,20 +122,6 @@ impl Stage {
             ended => ended,
         })
     }
-
-    /// Ends a tool that is past its deadline: KILL to its group, then waits until the group is empty. Only after a
-    /// look at what it was doing: it may be in the middle.
-    pub fn kill(&mut self, at_work: AtWork) -> Result<(), Failure> {
-        let mut running = at_work.running;
-        running.child.signal_group(Signal::SIGKILL);
-        match self.empty_group(&mut running, Instant::now() + KILL_AFTER, &mut |_| None)? {
-            GroupIs::Empty => Ok(()),
-            GroupIs::Alive => Err(Failure::Failed(format!(
-                "{} does not end, although killed",
-                running.name
-            ))),
-        }
-    }
 }
 
 impl Stage {
@@ -200,7 +184,7 @@ impl Stage {
     }
 
     /// Reads and waits until the tool ends, the time comes, or the run is cancelled.
-    fn attend(
+    pub(super) fn attend(
         &mut self,
         running: &mut Running,
         until: Instant,
@@ -262,133 +246,6 @@ impl Stage {
         Ok(())
     }
 
-    /// Ends a tool as `ending` says; `why` comes back, or a worse failure.
-    fn end(
-        &mut self,
-        mut running: Running,
-        ending: Ending,
-        why: Failure,
-        on_line: &mut OnLine<'_>,
-    ) -> Failure {
-        let ended = match ending {
-            Ending::Interrupt => self.interrupt(&mut running, on_line),
-            Ending::Gently => self.end_gently(&mut running, on_line),
-            Ending::Terminate | Ending::NeverMidway => self.terminate(&mut running, on_line),
-        };
-        match ended {
-            Ok(()) => why,
-            Err(worse) => worse,
-        }
-    }
-
-    fn terminate(&mut self, running: &mut Running, on_line: &mut OnLine<'_>) -> Result<(), Failure> {
-        for signal in [Signal::SIGTERM, Signal::SIGKILL] {
-            running.child.signal_group(signal);
-            if self.empty_group(running, Instant::now() + KILL_AFTER, on_line)? == GroupIs::Empty {
-                return Ok(());
-            }
-        }
-        Err(Failure::Failed(format!(
-            "{} does not end, although killed",
-            running.name
-        )))
-    }
-
-    /// One INT, and then as long as it takes: a second one makes terraform leave out of its state what it is creating. That
-    /// takes the operator's force, and so does what comes after it.
-    fn interrupt(&mut self, running: &mut Running, on_line: &mut OnLine<'_>) -> Result<(), Failure> {
-        self.say(
-            self.phase,
-            &format!(
-                "asked {} to end after what it is doing now; waiting for it",
-                running.name
-            ),
-        );
-        running.child.signal(Signal::SIGINT);
-        loop {
-            let later = Instant::now() + Duration::from_secs(3600);
-            match self.attend(running, later, Heed::Force, on_line)? {
-                Attended::Ended(_) => return self.after_its_end(running),
-                Attended::Cancelled => break,
-                Attended::TimeIsUp => {}
-            }
-        }
-        self.say(
-            self.phase,
-            &format!(
-                "ending {} by force: what it is creating now may be missing from its state",
-                running.name
-            ),
-        );
-        // To terraform it is the same as a second INT; but of two INTs that are pending the kernel makes one.
-        running.child.signal(Signal::SIGTERM);
-        let until = Instant::now() + KILL_AFTER;
-        match self.attend(running, until, Heed::Nothing, on_line)? {
-            Attended::Ended(_) => self.after_its_end(running),
-            _ => self.terminate(running, on_line),
-        }
-    }
-
-    /// One INT and a long wait, so that it can give back the lock it holds; then it is terminated.
-    fn end_gently(&mut self, running: &mut Running, on_line: &mut OnLine<'_>) -> Result<(), Failure> {
-        running.child.signal(Signal::SIGINT);
-        let until = Instant::now() + GENTLY;
-        match self.attend(running, until, Heed::Force, on_line)? {
-            Attended::Ended(_) => self.after_its_end(running),
-            _ => self.terminate(running, on_line),
-        }
-    }
-
-    fn after_its_end(&mut self, running: &mut Running) -> Result<(), Failure> {
-        self.sweep(running)?;
-        self.forget(running.child.pid());
-        Ok(())
-    }
-
-    /// Kills what a tool has left in its group, which it should have ended itself: terraform leaves the programs that a
-    /// configuration starts.
-    fn sweep(&mut self, running: &mut Running) -> Result<(), Failure> {
-        let until = Instant::now() + KILL_AFTER;
-        let group = running.child.pid();
-        while group_is(group) == GroupIs::Alive {
-            running.child.signal_group(Signal::SIGKILL);
-            if Instant::now() >= until {
-                return Err(Failure::Failed(format!(
-                    "what {} has left does not end, although killed",
-                    running.name
-                )));
-            }
-            let soon = Instant::now() + Duration::from_millis(10);
-            poll::wait([(self.interrupts_descriptor(), For::HangUp)], Some(soon)).map_err(machine)?;
-        }
-        Ok(())
-    }
-
-    /// Waits until the tool and all of its group are gone.
-    fn empty_group(
-        &mut self,
-        running: &mut Running,
-        until: Instant,
-        on_line: &mut OnLine<'_>,
-    ) -> Result<GroupIs, Failure> {
-        let group = running.child.pid();
-        if !matches!(
-            self.attend(running, until, Heed::Nothing, on_line)?,
-            Attended::Ended(_)
-        ) {
-            return Ok(GroupIs::Alive);
-        }
-        while group_is(group) == GroupIs::Alive {
-            if Instant::now() >= until {
-                return Ok(GroupIs::Alive);
-            }
-            let soon = until.min(Instant::now() + Duration::from_millis(10));
-            poll::wait([(self.interrupts_descriptor(), For::HangUp)], Some(soon)).map_err(machine)?;
-        }
-        self.forget(group);
-        Ok(GroupIs::Empty)
-    }
-
     fn sooner(&self, tool: Bound) -> Bound {
         let bounds = [tool, self.step.clone(), self.run.clone()];
         let [first, rest @ ..] = bounds;
@@ -401,18 +258,4 @@ impl Stage {
 
 fn later(one: Bound, other: Bound) -> Bound {
     if other.until > one.until { other } else { one }
-}
-
-/// Whether any process of a group lives, zombies not counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum GroupIs {
-    Empty,
-    Alive,
-}
-
-pub(super) fn group_is(group: i32) -> GroupIs {
-    match process::living(Kin::Group(group)) {
-        Ok(living) if living.is_empty() => GroupIs::Empty,
-        _ => GroupIs::Alive,
-    }
 }

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use crate::event::{Phase, Status};
 use crate::gate::TokenHash;
-use crate::run::folder::testing::{Scratch, order};
+use crate::run::folder::testing::{Scratch, good_record, order};
 use crate::run::folder::{journal_path, turn_path};
 use crate::run::log::Voice;
 use crate::run::ticket::{Ticket, Work};
@@ -48,15 +48,7 @@ fn die_with(scratch: &Scratch, came: Came, order: impl FnOnce(&RunId) -> Order) 
         journal::Journal::new(places, &id, "then".into()).begin().unwrap();
     }
     if came >= Came::Recorded {
-        let now = SystemTime::now();
-        let end = End {
-            error: None,
-            more: Map::new(),
-            started: now,
-            finished: now,
-            shown: Shown::Status,
-        };
-        folder.write_record(&Record::new(&order, end)).unwrap();
+        folder.write_record(&good_record(&order)).unwrap();
     }
     id
 }

@@ -190,6 +190,8 @@ pub(crate) mod testing {
     use crate::config::{Config, Job, Settings};
     use crate::gate::{Ask, DeployAsk};
     use crate::run::order::Origin;
+    use crate::run::record::{End, Shown};
+    use serde_json::Map;
 
     /// Folders of their own for one test; gone when dropped.
     pub(crate) struct Scratch(pub(crate) Places);
@@ -214,24 +216,29 @@ pub(crate) mod testing {
         }
     }
 
+    /// The least that the daemon starts with.
+    pub(crate) fn least() -> Settings {
+        Settings::from_env_file(include_bytes!("../../tests/data/least.env")).unwrap()
+    }
+
     /// Settings for these folders; everything else as by default.
     pub(crate) fn config(places: &Places) -> Config {
-        let settings = [
-            ("DEPLOYER_CERT_FILE", "/c.pem"),
-            ("DEPLOYER_KEY_FILE", "/k.pem"),
-            ("DEPLOYER_REPOSITORY", "x/y"),
-            (
-                "DEPLOYER_WORKFLOW_REF",
-                "x/y/.github/workflows/d.yml@refs/heads/main",
-            ),
-            ("DEPLOYER_ALLOWED_IPS", "127.0.0.1"),
-        ];
-        let settings = settings
-            .iter()
-            .fold(Settings::default(), |all, (name, value)| all.with(name, value));
-        let config = Config::from_settings(&settings).unwrap();
+        let config = Config::from_settings(&least()).unwrap();
         let places = places.clone();
         Config { places, ..config }
+    }
+
+    /// The record of a run that has just gone well.
+    pub(crate) fn good_record(order: &Order) -> Record {
+        let now = SystemTime::now();
+        let end = End {
+            error: None,
+            more: Map::new(),
+            started: now,
+            finished: now,
+            shown: Shown::Status,
+        };
+        Record::new(order, end)
     }
 
     /// A local order.

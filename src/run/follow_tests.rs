@@ -3,12 +3,9 @@ use super::*;
 use std::io::Write;
 use std::time::SystemTime;
 
-use serde_json::Map;
-
 use crate::event::Phase;
-use crate::run::folder::testing::{Scratch, order};
+use crate::run::folder::testing::{Scratch, good_record, order};
 use crate::run::log::{Log, Voice};
-use crate::run::record::{End, Record, Shown};
 use crate::run::ticket::Ticket;
 
 /// A live run with an open log.
@@ -27,18 +24,6 @@ fn follow(scratch: &Scratch, id: &RunId) -> Follower {
 
 fn say(log: &mut Log, message: &str) {
     log.say(Phase::Pull, message, Voice::Run, SystemTime::now());
-}
-
-fn record(id: &RunId) -> Record {
-    let now = SystemTime::now();
-    let end = End {
-        error: None,
-        more: Map::new(),
-        started: now,
-        finished: now,
-        shown: Shown::Status,
-    };
-    Record::new(&order(id), end)
 }
 
 /// The messages of all lines that are there now; an outcome is `outcome`.
@@ -64,7 +49,7 @@ fn a_follower_sees_every_line_from_the_start_to_the_outcome() {
     assert_eq!(all(&mut follower), (vec!["one".into()], Followed::NothingYet));
     say(&mut log, "two");
     assert_eq!(all(&mut follower), (vec!["two".into()], Followed::NothingYet));
-    log.end_once(&record(&id).outcome);
+    log.end_once(&good_record(&order(&id)).outcome);
     assert_eq!(all(&mut follower), (vec!["outcome".into()], Followed::Ended));
     assert_eq!(all(&mut follow(&scratch, &id)).0, ["one", "two", "outcome"]);
 }
@@ -141,7 +126,9 @@ fn a_run_that_was_recorded_but_lost_its_last_line_ends_with_its_record() {
     let scratch = Scratch::new("follow-record");
     let (ticket, mut log, id) = run(&scratch);
     say(&mut log, "one");
-    RunFolder::of(&scratch.0, &id).write_record(&record(&id)).unwrap();
+    RunFolder::of(&scratch.0, &id)
+        .write_record(&good_record(&order(&id)))
+        .unwrap();
     let mut follower = follow(&scratch, &id);
     assert_eq!(all(&mut follower), (vec!["one".into()], Followed::NothingYet));
     drop(ticket);

@@ -10,6 +10,7 @@ pub mod cancel;
 mod carry;
 mod complete;
 pub mod dead;
+mod ending;
 mod folder;
 pub mod follow;
 pub mod history;

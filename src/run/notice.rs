@@ -20,7 +20,7 @@ use crate::os::child::{Child, Command, Exit};
 use crate::os::poll::{self, For};
 use crate::os::signal::Signal;
 use crate::os::{logging, process};
-use crate::run::carry::{GroupIs, group_is};
+use crate::run::ending::{GroupIs, group_is};
 use crate::run::interrupts::Interrupts;
 use crate::run::output::{Lines, Sink, Stream};
 use crate::run::record::Record;

@@ -151,6 +151,11 @@ impl<'a> Run<'a> {
         if let Err(error) = self.folder.write_started(started) {
             log::warn!("run {}: write when it started: {error}", self.order.run_id);
         }
+        show(&self.config.places, self.config.runs.keep);
+        self.take_steps(turn, started)
+    }
+
+    fn take_steps(self, turn: Turn, started: SystemTime) -> io::Result<Finished> {
         let Self {
             config,
             jobs,
@@ -161,7 +166,6 @@ impl<'a> Run<'a> {
             interrupts,
             ..
         } = self;
-        show(&config.places, config.runs.keep);
         let journal = Journal::new(&config.places, &order.run_id, clock::rfc3339(started));
         let Plan {
             steps,

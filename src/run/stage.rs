@@ -16,7 +16,7 @@ use crate::os::poll::{self, For};
 use crate::os::process;
 use crate::os::secret::Secret;
 use crate::os::signal::Signal;
-use crate::run::carry::{GroupIs, group_is};
+use crate::run::ending::{GroupIs, group_is};
 use crate::run::interrupts::Interrupts;
 use crate::run::journal::Journal;
 use crate::run::log::{Log, Voice};

@@ -97,13 +97,17 @@ fn accept_one(
         }
         for (listener, ready) in listeners.iter().zip(&ready[2..]) {
             if ready.any()
-                && let Some((stream, peer)) = net::accept(listener)?
+                && let Some((stream, peer)) = net::accept(listener).map_err(not_accepted)?
                 && let Some(visitor) = let_in(config, stream, peer)?
             {
                 return Ok(Some(visitor));
             }
         }
     }
+}
+
+fn not_accepted(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("accept a connection: {error}"))
 }
 
 /// Source policy and caps: both before a single byte is read.

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -9,6 +11,9 @@ use nix::sys::signal::Signal;
 use super::{Gated, SOON};
 use crate::support::process::Running;
 use crate::support::wait_until;
+
+/// A daemon with nothing to do.
+const READY: &str = "READY=1\nSTATUS=nothing runs";
 
 /// Everything said to a notify socket, until `last` has come.
 fn heard_until(socket: &UnixDatagram, last: &str) -> Vec<String> {
@@ -34,10 +39,7 @@ fn a_service_manager_is_told_how_the_daemon_is() {
     let mut command = gated.setup.command(&["serve"]);
     command.env("NOTIFY_SOCKET", &path);
     let mut daemon = Running::start(&mut command, &gated.setup.folder().join("deployer.log"));
-    assert_eq!(
-        heard_until(&socket, "STATUS=nothing runs"),
-        ["READY=1", "STATUS=nothing runs"]
-    );
+    assert_eq!(heard_until(&socket, READY), [READY]);
     assert_eq!(gated.client().get("/healthz").status, 200, "ready means ready");
     let (call, id) = gated.run();
     heard_until(&socket, &format!("STATUS=run {id} (deploy) is at work"));
@@ -51,11 +53,69 @@ fn a_service_manager_is_told_how_the_daemon_is() {
     second.finish().assert_ok();
     heard_until(&socket, "STATUS=nothing runs");
     daemon.signal(Signal::SIGHUP);
-    let heard = heard_until(&socket, "READY=1");
+    let heard = heard_until(&socket, READY);
     let reloading = |said: &String| said.starts_with("RELOADING=1\nMONOTONIC_USEC=");
     assert!(heard.iter().any(reloading), "{heard:?}");
     daemon.stop();
     heard_until(&socket, "STOPPING=1");
+}
+
+/// Says so much to a socket that nobody else finds room.
+fn crowd(path: &Path) {
+    loop {
+        let one = UnixDatagram::unbound().unwrap();
+        one.connect(path).unwrap();
+        one.set_nonblocking(true).unwrap();
+        let mut count = 0;
+        while one.send(b"x").is_ok() {
+            count += 1;
+        }
+        if count == 0 {
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_daemon_that_could_not_serve_at_first_says_when_it_can() {
+    let gated = Gated::new();
+    let key = gated.setup.certificate().key.clone();
+    let good = fs::read(&key).unwrap();
+    fs::write(&key, "not a key").unwrap();
+    let path = gated.setup.folder().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(SOON)).unwrap();
+    let mut command = gated.setup.command(&["serve"]);
+    command.env("NOTIFY_SOCKET", &path);
+    let _daemon = Running::start(&mut command, &gated.setup.folder().join("deployer.log"));
+    // By then the pauses between two sessions are long, and the one that the good key brings is the first to be ready.
+    wait_until("four sessions that failed", SOON, || {
+        gated.setup.log().matches("no private key in").count() >= 4
+    });
+    fs::write(&key, good).unwrap();
+    heard_until(&socket, READY);
+}
+
+#[test]
+fn a_service_manager_that_is_too_busy_to_listen_is_told_again() {
+    let gated = Gated::new();
+    let path = gated.setup.folder().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    crowd(&path);
+    let mut command = gated.setup.command(&["serve"]);
+    command
+        .env("NOTIFY_SOCKET", &path)
+        .env("WATCHDOG_USEC", "4000000");
+    let _daemon = Running::start(&mut command, &gated.setup.folder().join("deployer.log"));
+    wait_until("an answer", SOON, || gated.client().get("/healthz").status == 200);
+    // The watchdog was to be fed after two seconds, and will bite after four.
+    thread::sleep(Duration::from_millis(2200));
+    socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    let mut heard = heard_until(&socket, "WATCHDOG=1");
+    if !heard.iter().any(|said| said == READY) {
+        heard = heard_until(&socket, READY);
+    }
+    assert!(heard.iter().any(|said| said == READY));
 }
 
 #[test]

@@ -18,6 +18,30 @@ use std::time::Duration;
 /// The audience of `/deploy`.
 pub const AUDIENCE: &str = "engram-deploy";
 
+/// Settings that work but for their places and the address: this issuer, GitHub's pins, callers on loopback, and a deploy
+/// that runs `/bin/true`.
+pub fn usual(issuer: &Issuer) -> BTreeMap<String, String> {
+    let settings = [
+        ("DEPLOYER_JWKS_URL", issuer.jwks_url()),
+        ("DEPLOYER_ISSUER", issuer.name().to_string()),
+        ("DEPLOYER_REPOSITORY", "engram-app/engram".into()),
+        (
+            "DEPLOYER_WORKFLOW_REF",
+            "engram-app/engram/.github/workflows/deploy.yml@refs/heads/main".into(),
+        ),
+        ("DEPLOYER_ALLOWED_IPS", "127.0.0.1,::1".into()),
+        ("DEPLOYER_LOG", "debug".into()),
+        ("DEPLOYER_BACKEND", "command".into()),
+        ("DEPLOYER_COMMAND_PATH", "/bin/true".into()),
+        ("DEPLOYER_PULL", "off".into()),
+        ("DEPLOYER_CONTAINERS", "engram".into()),
+        ("DEPLOYER_HEALTH_POLL_INTERVAL", "200ms".into()),
+        ("DEPLOYER_HEALTH_MAX_WAIT", "10s".into()),
+        ("DEPLOYER_HEALTH_STEADY", "10ms".into()),
+    ];
+    settings.map(|(name, value)| (name.to_string(), value)).into()
+}
+
 /// The settings of one deployer, and its folders: everything but the running daemon.
 pub struct Setup {
     folder: Folder,
@@ -31,7 +55,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Settings that work: this issuer, GitHub's pins, callers on loopback, and a deploy that runs `/bin/true`.
+    /// [`usual`] settings, in a folder of their own.
     pub fn new(issuer: &Issuer) -> Setup {
         let folder = Folder::new("deployer");
         let certificate = Certificate::create(&folder, "tls");
@@ -45,31 +69,17 @@ impl Setup {
             port_is_ours: true,
             certificate,
         };
-        let path = |name: &str| setup.folder.join(name).display().to_string();
-        let settings = [
-            ("DEPLOYER_CERT_FILE", setup.certificate.cert.display().to_string()),
-            ("DEPLOYER_KEY_FILE", setup.certificate.key.display().to_string()),
-            ("DEPLOYER_STATE_DIR", path("state")),
-            ("DEPLOYER_RUNS_DIR", path("runs")),
-            ("DEPLOYER_RUNTIME_DIR", path("runtime")),
-            ("DEPLOYER_JWKS_URL", issuer.jwks_url()),
-            ("DEPLOYER_ISSUER", issuer.name().to_string()),
-            ("DEPLOYER_REPOSITORY", "engram-app/engram".into()),
-            (
-                "DEPLOYER_WORKFLOW_REF",
-                "engram-app/engram/.github/workflows/deploy.yml@refs/heads/main".into(),
-            ),
-            ("DEPLOYER_ALLOWED_IPS", "127.0.0.1,::1".into()),
-            ("DEPLOYER_LOG", "debug".into()),
-            ("DEPLOYER_BACKEND", "command".into()),
-            ("DEPLOYER_COMMAND_PATH", "/bin/true".into()),
-            ("DEPLOYER_PULL", "off".into()),
-            ("DEPLOYER_CONTAINERS", "engram".into()),
-            ("DEPLOYER_HEALTH_POLL_INTERVAL", "200ms".into()),
-            ("DEPLOYER_HEALTH_MAX_WAIT", "10s".into()),
-            ("DEPLOYER_HEALTH_STEADY", "10ms".into()),
+        setup.settings = usual(issuer);
+        let places = [
+            ("DEPLOYER_CERT_FILE", setup.certificate.cert.clone()),
+            ("DEPLOYER_KEY_FILE", setup.certificate.key.clone()),
+            ("DEPLOYER_STATE_DIR", setup.folder.join("state")),
+            ("DEPLOYER_RUNS_DIR", setup.folder.join("runs")),
+            ("DEPLOYER_RUNTIME_DIR", setup.folder.join("runtime")),
         ];
-        setup.settings = settings.map(|(name, value)| (name.to_string(), value)).into();
+        for (name, place) in places {
+            setup.set(name, place);
+        }
         setup.choose_port();
         setup
     }

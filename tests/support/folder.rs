@@ -43,6 +43,22 @@ impl Folder {
     }
 }
 
+/// The files below `folder` whose content is one that `is_it` means.
+pub fn files_below(folder: &Path, is_it: impl Fn(&[u8]) -> bool) -> Vec<PathBuf> {
+    let (mut found, mut folders) = (Vec::new(), vec![folder.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let (path, kind) = (entry.path(), entry.file_type().expect("a kind of file"));
+            if kind.is_dir() {
+                folders.push(path);
+            } else if kind.is_file() && is_it(&fs::read(&path).unwrap_or_default()) {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
 impl Drop for Folder {
     fn drop(&mut self) {
         if thread::panicking() {

@@ -77,27 +77,22 @@ impl Host {
     }
 
     fn build(backend: impl FnOnce(&mut Setup, &str, u16, &str) -> Option<Unraid>) -> Host {
-        let registry = Registry::start();
-        let image = registry.image();
-        Image::of("1.0.0").import(&image);
-        Image::of("2.0.0").push(&image);
-        let (name, port) = (super::unique("app"), super::free_port());
-        let containers = Containers::named(&name);
-        let first = format!("{image}:1.0.0");
-        run_first(&name, port, &first);
+        let live = Live::new();
         let issuer = Issuer::start();
         let mut setup = Setup::new(&issuer);
-        setup.set("DEPLOYER_PULL", "on").set("DEPLOYER_IMAGE", &image);
-        setup.set("DEPLOYER_CONTAINERS", format!("{name}={}", health_url(port)));
-        let unraid = backend(&mut setup, &name, port, &image);
+        setup
+            .set("DEPLOYER_PULL", "on")
+            .set("DEPLOYER_IMAGE", live.image())
+            .set("DEPLOYER_CONTAINERS", live.entry());
+        let unraid = backend(&mut setup, &live.name, live.port, &live.image());
         Host {
             deployer: setup.start(),
-            name,
-            port,
+            name: live.name,
+            port: live.port,
             unraid,
             issuer,
-            containers,
-            registry,
+            containers: live.containers,
+            registry: live.registry,
         }
     }
 
@@ -122,7 +117,58 @@ impl Host {
 
     /// Pushes a version that misbehaves in the words of `app.rs`.
     pub fn push(&self, version: &str, words: &str) {
-        Image::of(version).behaving(words).push(&self.registry.image());
+        push(&self.registry, version, words);
+    }
+}
+
+/// What is deployed, without anybody who does it: a container of version 1.0.0, and 2.0.0 in the registry.
+pub struct Live {
+    /// The container's name.
+    pub name: String,
+    /// The port of loopback that it publishes.
+    pub port: u16,
+    /// Containers with its name, or one derived from it.
+    pub containers: Containers,
+    /// Where images come from.
+    pub registry: Registry,
+}
+
+impl Live {
+    /// With a name and a port of its own.
+    pub fn new() -> Live {
+        let registry = Registry::start();
+        let image = registry.image();
+        Image::of("1.0.0").import(&image);
+        Image::of("2.0.0").push(&image);
+        let (name, port) = (super::unique("app"), super::free_port());
+        let containers = Containers::named(&name);
+        run_first(&name, port, &format!("{image}:1.0.0"));
+        Live {
+            name,
+            port,
+            containers,
+            registry,
+        }
+    }
+
+    /// The image, without tag: `DEPLOYER_IMAGE`.
+    pub fn image(&self) -> String {
+        self.registry.image()
+    }
+
+    /// For `DEPLOYER_CONTAINERS`.
+    pub fn entry(&self) -> String {
+        format!("{}={}", self.name, health_url(self.port))
+    }
+
+    /// Pushes a version that misbehaves in the words of `app.rs`.
+    pub fn push(&self, version: &str, words: &str) {
+        push(&self.registry, version, words);
+    }
+
+    /// What its health URL says its version is.
+    pub fn version(&self) -> Option<String> {
+        version_at(self.port)
     }
 }
 
@@ -163,6 +209,10 @@ impl Second {
             containers,
         }
     }
+}
+
+fn push(registry: &Registry, version: &str, words: &str) {
+    Image::of(version).behaving(words).push(&registry.image());
 }
 
 /// Runs a container, with a restart policy that is neither the default nor what a declaration means by none.

@@ -143,7 +143,7 @@ impl Launcher {
     /// What stood on the daemon's standard error so far, and what came to syslog.
     pub fn log(&self) -> String {
         let said = text(&fs::read(&self.log).unwrap_or_default());
-        said + &self.syslog.lock().expect("a syslog")
+        said + "\n" + &self.syslog.lock().expect("a syslog")
     }
 
     /// The same, once all of `parts` are in it.
@@ -239,32 +239,45 @@ fn socket_activate(kind: Kind, setup: &Setup, line: &[String]) -> Command {
     command
 }
 
-/// The program and its arguments.
+/// The program and its arguments. What it reads is `contrib/inetd`, with the test's own port, program and settings.
 fn inetd(kind: Kind, setup: &Setup, folder: &Folder, line: &[String]) -> Vec<String> {
-    let wait = match kind.is_listening() {
-        true => "wait",
-        false => "nowait.1000",
+    let shipped = |name: &str| {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("contrib/inetd")
+            .join(name);
+        let text = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let words = [
+            "8443",
+            "/usr/local/sbin/engram-deployer",
+            "serve --env-file /etc/engram-deployer/env",
+        ];
+        let ours = [setup.port().to_string(), program().to_owned(), line.join(" ")];
+        words.iter().zip(ours).fold(text, |text, (word, ours)| {
+            assert!(text.contains(word), "{name} does not say {word}");
+            text.replace(word, &ours)
+        })
     };
     if matches!(kind, Kind::InetdWait | Kind::InetdNowait) {
         let _ = installed("inetd", "openbsd-inetd");
-        let text = format!(
-            "127.0.0.1:{} stream tcp {wait} root {} engram-deployer {}\n",
-            setup.port(),
-            program(),
-            line.join(" ")
-        );
-        let file = folder.write("inetd.conf", text);
+        let text = shipped("engram-deployer.inetd");
+        let wait = if kind.is_listening() { " wait " } else { " nowait" };
+        let mut lines = text
+            .lines()
+            .filter(|line| line.contains("stream") && line.contains(wait));
+        let line = lines.next().expect("a line of that kind").trim_start_matches('#');
+        let file = folder.write("inetd.conf", format!("{line}\n"));
         return vec!["/usr/sbin/inetd".into(), "-i".into(), file.display().to_string()];
     }
-    let text = format!(
-        "defaults\n{{\n}}\nservice engram\n{{\n type = UNLISTED\n bind = 127.0.0.1\n port = {}\n socket_type = stream\n \
-         protocol = tcp\n wait = {}\n user = root\n server = {}\n server_args = {}\n instances = UNLIMITED\n cps = 1000 1\n}}\n",
-        setup.port(),
-        if kind.is_listening() { "yes" } else { "no" },
-        program(),
-        line.join(" ")
-    );
-    let file = folder.write("xinetd.conf", text).display().to_string();
+    let mut text = shipped("engram-deployer.xinetd");
+    if !kind.is_listening() {
+        let alone = text.replace("wait            = yes", "wait            = no");
+        assert_ne!(alone, text, "the file says how it is changed to `nowait`");
+        text = alone;
+    }
+    let file = folder
+        .write("xinetd.conf", format!("defaults\n{{\n}}\n{text}"))
+        .display()
+        .to_string();
     let pid_file = folder.join("xinetd.pid").display().to_string();
     let arguments = ["-dontfork", "-f", &file, "-pidfile", &pid_file].map(str::to_owned);
     [xinetd()].into_iter().chain(arguments).collect()

@@ -6,6 +6,7 @@
 
 #![allow(dead_code, reason = "a kit: not every tool is in use at all times")]
 
+pub mod booted;
 pub mod certificate;
 pub mod curl;
 pub mod deployer;
@@ -21,6 +22,7 @@ pub mod host;
 pub mod images;
 pub mod launcher;
 pub mod oidc;
+pub mod outlive;
 pub mod pair;
 pub mod process;
 pub mod registry;
@@ -32,6 +34,7 @@ pub mod tls_client;
 pub mod token;
 pub mod way;
 pub mod web;
+pub mod world;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::atomic::{AtomicU32, Ordering};

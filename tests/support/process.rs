@@ -126,12 +126,25 @@ impl Drop for Running {
 
 /// The processes that have something under `folder` open, or work or are rooted there: what a daemon of a test left.
 pub fn processes_in(folder: &Path) -> Vec<i32> {
+    others()
+        .filter(|pid| links_of(*pid).iter().any(|link| link.starts_with(folder)))
+        .collect()
+}
+
+/// Every process but this one.
+fn others() -> impl Iterator<Item = i32> {
     let pids = fs::read_dir("/proc").expect("reading /proc").flatten();
-    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    pids.filter(|pid| {
-        *pid != std::process::id() as i32 && links_of(*pid).iter().any(|link| link.starts_with(folder))
-    })
-    .collect()
+    pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|pid| *pid != std::process::id() as i32)
+}
+
+/// The processes with a path in `folder` among their arguments: a daemon that was started a moment ago and has opened
+/// nothing there yet.
+fn processes_told_of(folder: &Path) -> Vec<i32> {
+    let folder = format!("{}/", folder.display());
+    others()
+        .filter(|pid| text(&fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()).contains(&folder))
+        .collect()
 }
 
 /// What a process holds: its descriptors, its working folder and its root.
@@ -149,10 +162,11 @@ pub fn links_of(pid: i32) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Kills every process in `folder`, and those that they start meanwhile.
+/// Kills every process in `folder`, those that were told of it, and those that they start meanwhile.
 pub fn clear(folder: &Path) {
     super::came_true(Duration::from_secs(5), || {
-        let left = processes_in(folder);
+        let mut left = processes_in(folder);
+        left.extend(processes_told_of(folder));
         for pid in &left {
             let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
         }

@@ -16,6 +16,7 @@ use serde_json::json;
 
 use super::lines_of;
 use crate::support::curl::Answer;
+use crate::support::folder::files_below;
 use crate::support::terraform::forge::{self, Forge};
 use crate::support::terraform::notes::Notes;
 use crate::support::terraform::site::Site;
@@ -122,22 +123,7 @@ fn look(words: &[String], server: &str, seen: &mut Seen) {
 
 /// Files beneath `folder` that hold one of the words, but for the settings that the key comes from.
 fn found_below(folder: &Path, words: &[String]) -> Vec<PathBuf> {
-    let (mut found, mut folders) = (Vec::new(), vec![folder.to_owned()]);
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            let (path, kind) = (entry.path(), entry.file_type().expect("a kind of file"));
-            match kind.is_dir() {
-                true => folders.push(path),
-                false if kind.is_file() => {
-                    let content = fs::read(&path).unwrap_or_default();
-                    if words.iter().any(|word| holds(&content, word)) {
-                        found.push(path);
-                    }
-                }
-                false => {}
-            }
-        }
-    }
+    let mut found = files_below(folder, |content| words.iter().any(|word| holds(content, word)));
     found.retain(|path| !path.ends_with("settings.env"));
     found
 }

@@ -9,6 +9,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use crate::cli::check::report::Report;
+use crate::cli::given::UNIT_CREDENTIALS;
 use crate::cli::x509::{self, Moment};
 use crate::config::Config;
 use crate::front;
@@ -18,7 +19,21 @@ use crate::os::{clock, files, trusted};
 /// Looks at both files.
 pub fn check(config: &Config, now: SystemTime, report: &mut Report) {
     let (cert, key) = (&config.cert_file, &config.key_file);
-    let faults = front::certificate_faults(cert, key);
+    let later: Vec<_> = [cert, key].into_iter().filter(|path| comes_later(path)).collect();
+    later.iter().for_each(|path| {
+        report.warn(
+            "certificate",
+            format_args!(
+                "{} is there while the service runs: check again then",
+                path.display()
+            ),
+        );
+    });
+    // Without one of the two there is no pair to look at.
+    let faults = match later.is_empty() {
+        true => front::certificate_faults(cert, key),
+        false => return validity(cert, now, report),
+    };
     if faults.is_empty() {
         report.ok(
             "certificate",
@@ -28,6 +43,11 @@ pub fn check(config: &Config, now: SystemTime, report: &mut Report) {
     faults.iter().for_each(|fault| report.fault("certificate", fault));
     validity(cert, now, report);
     key_is_private(key, report);
+}
+
+/// Whether systemd hands it over when it starts the daemon, which it has not done yet.
+fn comes_later(path: &Path) -> bool {
+    path.starts_with(UNIT_CREDENTIALS) && !path.exists()
 }
 
 /// A file that cannot be read was reported already.

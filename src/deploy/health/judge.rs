@@ -78,7 +78,10 @@ pub fn alive(seen: &Container) -> Verdict {
         Standing::Exited | Standing::Dead | Standing::Removing | Standing::Created => {
             Verdict::Hopeless(seen.describe())
         }
-        _ if seen.restart_count > RESTARTS_TOLERATED => Verdict::Hopeless(seen.describe()),
+        // One that runs at this moment may end once more: then it says with which status, which is what helps.
+        _ if seen.restart_count > RESTARTS_TOLERATED + u32::from(seen.is_running()) => {
+            Verdict::Hopeless(seen.describe())
+        }
         _ => Verdict::NotYet(seen.describe()),
     }
 }
@@ -204,7 +207,8 @@ mod tests {
             ("paused", 0, false),
             ("restarting", RESTARTS_TOLERATED, false),
             ("running", RESTARTS_TOLERATED, false),
-            ("running", RESTARTS_TOLERATED + 1, true),
+            ("running", RESTARTS_TOLERATED + 1, false),
+            ("running", RESTARTS_TOLERATED + 2, true),
             ("restarting", RESTARTS_TOLERATED + 1, true),
         ] {
             let container_is = container(&seen(status, restarts, Some("healthy")), STEADY);

@@ -234,20 +234,28 @@ pub fn configure(setup: &mut Setup, repository: &Repository) {
         fs::create_dir(&workdir).expect("a folder for terraform");
         setup.set(&format!("DEPLOYER_TF_{name}_WORKDIR"), workdir);
     }
+    for (name, value) in settings(&repository.url()) {
+        setup.set(name, value);
+    }
+}
+
+/// What terraform needs besides what a deploy needs, but for its folders.
+pub fn settings(repository: &str) -> Vec<(&'static str, String)> {
     let workflow = format!("{REPOSITORY}/.github/workflows/tf-apply.yml@refs/heads/main");
-    setup
-        .set("DEPLOYER_TF_APPLY_REPOSITORY", REPOSITORY)
-        .set("DEPLOYER_TF_APPLY_WORKFLOW_REF", workflow)
-        .set("DEPLOYER_TF_APPLY_ROOT_DIR", ".")
-        .set("DEPLOYER_TF_APPLY_REPO_URL", repository.url())
-        .set("DEPLOYER_TF_AWS_ACCESS_KEY_ID", "AKIDOFATEST")
-        .set("DEPLOYER_TF_AWS_SECRET_ACCESS_KEY", AWS_SECRET)
-        .set("DEPLOYER_TF_PLAN_SHARE_CREDENTIALS", "yes")
+    vec![
+        ("DEPLOYER_TF_APPLY_REPOSITORY", REPOSITORY.into()),
+        ("DEPLOYER_TF_APPLY_WORKFLOW_REF", workflow),
+        ("DEPLOYER_TF_APPLY_ROOT_DIR", ".".into()),
+        ("DEPLOYER_TF_APPLY_REPO_URL", repository.into()),
+        ("DEPLOYER_TF_AWS_ACCESS_KEY_ID", "AKIDOFATEST".into()),
+        ("DEPLOYER_TF_AWS_SECRET_ACCESS_KEY", AWS_SECRET.into()),
+        ("DEPLOYER_TF_PLAN_SHARE_CREDENTIALS", "yes".into()),
         // What is built into terraform has no lock file.
-        .set("DEPLOYER_TF_LOCKFILE", "update")
-        .set("DEPLOYER_TF_LOCK_TIMEOUT", "1s")
-        .set("DEPLOYER_TF_BINARY_PATH", program())
-        .set("DEPLOYER_TF_GIT_BINARY_PATH", git());
+        ("DEPLOYER_TF_LOCKFILE", "update".into()),
+        ("DEPLOYER_TF_LOCK_TIMEOUT", "1s".into()),
+        ("DEPLOYER_TF_BINARY_PATH", program().display().to_string()),
+        ("DEPLOYER_TF_GIT_BINARY_PATH", git().display().to_string()),
+    ]
 }
 
 /// What GitHub says of a job of pull request 7.

@@ -1,0 +1,157 @@
+use super::super::Settings;
+use super::super::parse::tests::drop_in;
+use super::*;
+
+fn advice(changes: &[(&str, &str)]) -> Vec<String> {
+    let settings = changes
+        .iter()
+        .fold(drop_in(), |settings: Settings, (name, value)| {
+            settings.with(name, value)
+        });
+    Config::from_settings(&settings)
+        .expect("a good configuration")
+        .advice()
+}
+
+const TIGHT: &str = "repository_id=1,repository_owner_id=2,environment=production,event_name=push";
+
+fn gitlab(claims: &str) -> Vec<String> {
+    advice(&[
+        ("DEPLOYER_ISSUER", "https://gitlab.example"),
+        ("DEPLOYER_JWKS_URL", "https://gitlab.example/oauth/discovery/keys"),
+        ("DEPLOYER_REPOSITORY", ""),
+        ("DEPLOYER_WORKFLOW_REF", ""),
+        ("DEPLOYER_CLAIMS", claims),
+    ])
+}
+
+#[test]
+fn a_tight_configuration_needs_no_advice() {
+    assert_eq!(advice(&[("DEPLOYER_CLAIMS", TIGHT)]), [""; 0]);
+    assert_eq!(
+        gitlab("project_id=7,ref=main,ref_type=branch,pipeline_source=push"),
+        [""; 0]
+    );
+}
+
+#[test]
+fn what_is_not_pinned_is_advised() {
+    let bare = advice(&[]).join("\n");
+    for claim in [
+        "`repository_id`",
+        "`repository_owner_id`",
+        "`environment`",
+        "event_name=push",
+    ] {
+        assert!(bare.contains(claim), "{claim}: {bare}");
+    }
+    for (claims, word) in [
+        (
+            "project_path=g/p,ref_path=refs/heads/main,pipeline_source=push",
+            "by name alone",
+        ),
+        ("project_id=7,ref=main,pipeline_source=push", "ref_type=branch"),
+        ("project_id=7,ref_path=refs/heads/main", "no event"),
+    ] {
+        let lines = gitlab(claims);
+        assert!(lines.len() == 1 && lines[0].contains(word), "{claims}: {lines:?}");
+    }
+}
+
+#[test]
+fn terraforms_endpoints_are_advised_like_the_other_and_by_their_own_variables() {
+    let workflow = "acme/infra/.github/workflows/a.yml@refs/heads/main";
+    let base = [
+        ("DEPLOYER_CLAIMS", TIGHT),
+        ("DEPLOYER_TF_APPLY_REPOSITORY", "acme/infra"),
+        ("DEPLOYER_TF_APPLY_WORKFLOW_REF", workflow),
+        ("DEPLOYER_TF_APPLY_ROOT_DIR", "."),
+        ("DEPLOYER_TF_AWS_ACCESS_KEY_ID", "i"),
+        ("DEPLOYER_TF_AWS_SECRET_ACCESS_KEY", "k"),
+        ("DEPLOYER_TF_APPLY_REPO_URL", "file:///srv/infra"),
+        ("DEPLOYER_TF_PLAN_SHARE_CREDENTIALS", "yes"),
+    ];
+    let lines = advice(&base);
+    let of = |path: &str, variable: &str| {
+        let about = lines.iter().filter(|line| line.starts_with(path));
+        about.filter(|line| line.contains(variable)).count()
+    };
+    // Repository, owner, environment, event; of a plan the first two.
+    assert_eq!(of("/tf-apply: ", "DEPLOYER_TF_APPLY_CLAIMS"), 4, "{lines:?}");
+    assert_eq!(of("/tf-plan: ", "DEPLOYER_TF_PLAN_CLAIMS"), 2, "{lines:?}");
+    assert_eq!(lines.len(), 6, "{lines:?}");
+    let tight = [
+        ("DEPLOYER_TF_APPLY_CLAIMS", TIGHT),
+        ("DEPLOYER_TF_PLAN_CLAIMS", "repository_id=1,repository_owner_id=2"),
+    ];
+    assert_eq!(advice(&[&base[..], &tight].concat()), [""; 0]);
+    let github = |url: &'static str| {
+        let app = [
+            ("DEPLOYER_TF_APPLY_GH_APP_ID", "1"),
+            ("DEPLOYER_TF_APPLY_GH_APP_INSTALLATION_ID", "2"),
+            ("DEPLOYER_TF_APPLY_GH_APP_PEM_PATH", "/app.pem"),
+            ("DEPLOYER_TF_APPLY_REPO_URL", url),
+        ];
+        advice(&[&base[..], &tight, &app].concat())
+    };
+    assert_eq!(github("https://github.com/Acme/infra.git"), [""; 0]);
+    let forgotten = github("");
+    assert!(
+        forgotten.len() == 1 && forgotten[0].contains("engram-infra"),
+        "{forgotten:?}"
+    );
+}
+
+#[test]
+fn what_is_pinned_loosely_or_contrarily_is_advised() {
+    let workflow = "acme/app/.github/workflows/deploy.yml";
+    let with = |more: &str| format!("{TIGHT},{more}");
+    let next = format!("{workflow}@refs/heads/next");
+    let sha = format!("{workflow}@0123abc");
+    for (name, value, word) in [
+        (
+            "DEPLOYER_CLAIMS",
+            with("event_name=pull_request_target").as_str(),
+            "pull_request_target",
+        ),
+        (
+            "DEPLOYER_CLAIMS",
+            with("sub=repo:acme/app:ref:refs/heads/main").as_str(),
+            "no ids",
+        ),
+        (
+            "DEPLOYER_CLAIMS",
+            with("sub=repo:acme@2/app@9:environment:production").as_str(),
+            "never hold",
+        ),
+        (
+            "DEPLOYER_CLAIMS",
+            with("sub=repo:acme@9/app@1:environment:production").as_str(),
+            "never hold",
+        ),
+        ("DEPLOYER_WORKFLOW_REF", &next, "does not name"),
+        ("DEPLOYER_WORKFLOW_REF", &sha, "no `@refs/"),
+        ("DEPLOYER_ALLOWED_IPS", "10.0.0.1,0.0.0.0/0", "stops nobody"),
+        ("DEPLOYER_USER", "nobody", "share"),
+        ("DEPLOYER_FETCH_USER", "65534", "share"),
+        ("DEPLOYER_HEALTH_MAX_WAIT", "8m", "DEPLOYER_RUN_MAX"),
+        (
+            "DEPLOYER_JWKS_URL",
+            "https://mirror.example/jwks",
+            "mirror.example",
+        ),
+    ] {
+        let lines = advice(&[("DEPLOYER_CLAIMS", TIGHT), (name, value)]);
+        assert!(
+            lines.len() == 1 && lines[0].contains(word),
+            "{name}={value}: {lines:?}"
+        );
+    }
+    assert_eq!(
+        advice(&[(
+            "DEPLOYER_CLAIMS",
+            &with("sub=repo:acme@2/app@1:environment:production")
+        )]),
+        [""; 0]
+    );
+}
