@@ -19,6 +19,8 @@ use crate::support::server::{HOME, VERSIONS, build, package};
 
 /// A deploy that says when it is at work, and ends when it may.
 const HELD: &str = "echo at work >/run/at-work\nwhile [ ! -e /run/go-on ]; do sleep 0.05; done";
+/// What the deploy of [`crate::support::outlive::gated`] waits for.
+const GATE: &str = "/run/gate";
 const SOON: Duration = Duration::from_secs(10);
 
 fn repository(path: &str) -> std::path::PathBuf {

@@ -4,13 +4,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
-use super::{HELD, SOON};
-use crate::support::deployer::AUDIENCE;
+use super::GATE;
 use crate::support::folder::Folder;
 use crate::support::oidc::Issuer;
+use crate::support::outlive::{Caller, gated};
 use crate::support::process::{output_of, run, text};
 use crate::support::server::{HOME, PLG, PLUGIN, RC, Server, VERSIONS, package};
-use crate::support::wait_until;
 
 #[test]
 fn installing_the_package_makes_settings_a_key_and_a_certificate_once_and_shows_the_pins() {
@@ -139,36 +138,24 @@ fn the_packages_first_steps_never_fail_an_installation_and_stay_in_their_root() 
 #[test]
 fn an_upgrade_of_the_package_leaves_the_run_alone_and_the_new_daemon_shows_it() {
     let (server, issuer) = (Server::with_plugin(), Issuer::start());
-    server.configure(&issuer, HELD);
+    server.configure(&issuer, &gated(GATE));
     server.must(&[RC, "start"]);
     server.wait_until_it_answers();
-    let client = server.client();
-    let post = |version: &str| {
-        client.start_post(
-            "/deploy",
-            &issuer.mint(AUDIENCE),
-            &format!(r#"{{"version":"{version}"}}"#),
-        )
+    let replace = || {
+        let old = server.pid();
+        let upgraded = server.install(VERSIONS[1]);
+        assert!(upgraded.status.success(), "{}", text(&upgraded.stdout));
+        let new = server.pid();
+        assert_ne!(old, new);
+        assert_eq!(server.daemons(), [new]);
+        server.wait_until_it_answers();
     };
-    let first = post("1.0.0");
-    wait_until("the deploy is at work", SOON, || server.has("/run/at-work"));
-    let old = server.pid();
-
-    let upgraded = server.install(VERSIONS[1]);
-    assert!(upgraded.status.success(), "{}", text(&upgraded.stdout));
-    let new = server.pid();
-    assert_ne!(old, new);
-    assert_eq!(server.daemons(), [new]);
-    server.wait_until_it_answers();
-    let shown = client.get("/runs");
-    let shown: serde_json::Value = serde_json::from_str(&shown.body()).expect("the list of runs");
-    let id = shown["running"]["run_id"].as_str().expect("the run at work");
-    let followed = client.start_get(&format!("/runs/{id}/log"), &issuer.mint(AUDIENCE));
-    let second = post("1.0.1");
-    server.write("/run/go-on", "");
-    first.finish().assert_ok();
-    assert_eq!(followed.finish().assert_ok().outcome()["run_id"], id);
-    assert_eq!(second.finish().assert_ok().outcome()["version"], "1.0.1");
+    let caller = Caller {
+        client: server.client(),
+        issuer: &issuer,
+    };
+    let (first, followed) = caller.a_run_outlives(replace, || server.write(GATE, ""));
+    assert_eq!(first.body(), followed.body());
     // What only the old package had is gone.
     assert!(!server.has(&format!("/usr/doc/engram-deployer-{}", VERSIONS[0])));
     assert!(server.has(&on_flash(VERSIONS[1])));

@@ -1,15 +1,14 @@
 //! The rc script, by the shells that may run it; the starter ended in the middle of a run.
 
 use std::fs;
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{HELD, SOON};
-use crate::support::deployer::AUDIENCE;
+use super::{GATE, SOON};
 use crate::support::oidc::Issuer;
+use crate::support::outlive::{Caller, gated};
 use crate::support::process::{links_of, output_of, text};
 use crate::support::server::{HOME, RC, Server};
 use crate::support::wait_until;
@@ -134,29 +133,26 @@ fn launcher_rc_two_starts_at_once_make_one_daemon() {
 fn launcher_rc_a_run_outlives_a_killed_starter_and_the_next_daemon_serves_again() {
     for end in ["stop", "restart", "kill"] {
         let (server, issuer) = (Server::with_plugin(), Issuer::start());
-        server.configure(&issuer, HELD);
+        server.configure(&issuer, &gated(GATE));
         assert_eq!(rc(&server, &["bash"], "start").0, 0);
         server.wait_until_it_answers();
-        let client = server.client();
-        let token = || issuer.mint(AUDIENCE);
-        let first = client.start_post("/deploy", &token(), r#"{"version":"1.0.0"}"#);
-        wait_until("the deploy is at work", SOON, || server.has("/run/at-work"));
-        assert_eq!(client.get("/healthz").status, 200, "while it is");
         let before = server.pid();
-        match end {
-            "kill" => kill(Pid::from_raw(before), Signal::SIGKILL).unwrap(),
-            _ => assert_eq!(rc(&server, &["bash"], end).0, 0),
-        }
-        wait_until("the daemon is gone", SOON, || !server.daemons().contains(&before));
-        assert_eq!(rc(&server, &["bash"], "start").0, 0, "{end}");
-        server.wait_until_it_answers();
-        assert!(client.get("/runs").body().contains("\"running\":{"), "{end}");
-        let second = client.start_post("/deploy", &token(), r#"{"version":"1.0.1"}"#);
-        sleep(Duration::from_millis(300));
-        server.write("/run/go-on", "");
+        let replace = || {
+            match end {
+                "kill" => kill(Pid::from_raw(before), Signal::SIGKILL).unwrap(),
+                _ => assert_eq!(rc(&server, &["bash"], end).0, 0),
+            }
+            wait_until("the daemon is gone", SOON, || !server.daemons().contains(&before));
+            assert_eq!(rc(&server, &["bash"], "start").0, 0, "{end}");
+            server.wait_until_it_answers();
+        };
+        let caller = Caller {
+            client: server.client(),
+            issuer: &issuer,
+        };
         // The session of the first one follows its run, whoever started it is gone.
-        first.finish().assert_ok();
-        assert_eq!(second.finish().assert_ok().outcome()["version"], "1.0.1", "{end}");
+        let (first, followed) = caller.a_run_outlives(replace, || server.write(GATE, ""));
+        assert_eq!(first.body(), followed.body(), "{end}");
     }
 }
 

@@ -1,14 +1,16 @@
 //! A scratch root like an Unraid server, with the plugin's package: see `unraid/root.sh` for what is like it.
 
 use super::curl::Client;
+use super::deployer;
 use super::folder::Folder;
 use super::oidc::Issuer;
 use super::process::{Running, installed, output_of, run, text};
 use super::roles::Role;
+use super::world::World;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
@@ -27,7 +29,8 @@ pub const VERSIONS: [&str; 2] = ["2026.01.31", "2026.02.01"];
 
 /// A server that is switched on. Its flash outlives [`Server::reboot`], nothing else does.
 pub struct Server {
-    first: Running,
+    _first: Running,
+    world: World,
     folder: Folder,
     port: u16,
 }
@@ -76,13 +79,25 @@ pub fn build(version: &str, program: &Path, output: &Path) {
     run(command.arg("--output").arg(output));
 }
 
+impl Deref for Server {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        &self.world
+    }
+}
+
 impl Server {
     /// One with an empty flash.
     pub fn start() -> Server {
         let folder = Folder::new("server");
-        let first = switch_on(folder.path());
-        let port = super::free_port();
-        Server { first, folder, port }
+        let (first, world) = switch_on(folder.path());
+        Server {
+            _first: first,
+            world,
+            folder,
+            port: super::free_port(),
+        }
     }
 
     /// One with the first version of the plugin, installed as a user would.
@@ -99,7 +114,7 @@ impl Server {
         // the power is cut.
         for signal in [Signal::SIGSTOP, Signal::SIGKILL] {
             for pid in self.processes() {
-                if pid != self.first.pid() && !is_file_system(pid) {
+                if pid != self.world.pid && !is_file_system(pid) {
                     let _ = kill(Pid::from_raw(pid), signal);
                 }
             }
@@ -115,65 +130,7 @@ impl Server {
         });
         self.end_everything();
         fs::remove_file(self.folder.join("ready")).expect("the sign of a complete root");
-        self.first = switch_on(self.folder.path());
-    }
-
-    /// A file of the server's, as this process reaches it.
-    pub fn path(&self, path: &str) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/root{path}", self.first.pid()))
-    }
-
-    /// A file's text.
-    #[track_caller]
-    pub fn read(&self, path: &str) -> String {
-        let bytes = fs::read(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
-        text(&bytes)
-    }
-
-    /// Whether there is such a file.
-    pub fn has(&self, path: &str) -> bool {
-        self.path(path).symlink_metadata().is_ok()
-    }
-
-    /// Writes a file, with the folders above it.
-    #[track_caller]
-    pub fn write(&self, path: &str, content: impl AsRef<[u8]>) {
-        let place = self.path(path);
-        fs::create_dir_all(place.parent().expect("a file in a folder")).expect("its folder");
-        fs::write(&place, content).unwrap_or_else(|error| panic!("{path}: {error}"));
-    }
-
-    /// Writes an executable shell script.
-    #[track_caller]
-    pub fn script(&self, path: &str, lines: &str) {
-        self.write(path, format!("#!/bin/sh\n{lines}\n"));
-        fs::set_permissions(self.path(path), fs::Permissions::from_mode(0o755)).expect("an executable");
-    }
-
-    /// A command on the server, as root, with the environment of Unraid's own scripts.
-    pub fn command(&self, words: &[&str]) -> Command {
-        let mut command = self.within("chroot");
-        command.arg(self.folder.join("root"));
-        command
-            .args([
-                "/usr/bin/env",
-                "-i",
-                "PATH=/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin",
-            ])
-            .args(words);
-        command
-    }
-
-    /// Runs it to its end, which is when nobody has its output open any more.
-    #[track_caller]
-    pub fn run(&self, words: &[&str]) -> Output {
-        output_of(&mut self.command(words), b"")
-    }
-
-    /// The same, and it must succeed; what it said.
-    #[track_caller]
-    pub fn must(&self, words: &[&str]) -> String {
-        run(&mut self.command(words))
+        (self._first, self.world) = switch_on(self.folder.path());
     }
 
     /// Has the plugin manager install a version, from the network.
@@ -230,16 +187,6 @@ impl Server {
         pid.unwrap_or_else(|| panic!("the pid file says {file:?}"))
     }
 
-    /// Every process on it.
-    pub fn processes(&self) -> Vec<i32> {
-        let space = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
-        let ours = space(self.first.pid());
-        let pids = fs::read_dir("/proc").expect("reading /proc").flatten();
-        pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-            .filter(|pid| ours.is_some() && space(*pid) == ours)
-            .collect()
-    }
-
     /// The processes that are `serve`. A child of one, until it becomes something else, does not count.
     pub fn daemons(&self) -> Vec<i32> {
         let named = |pid: &i32| {
@@ -277,26 +224,14 @@ impl Server {
 
     /// The settings alone.
     pub fn add_settings(&self, issuer: &Issuer) {
-        let settings = self.read(&format!("{HOME}/engram-deployer.cfg"));
-        let workflow = "engram-app/engram/.github/workflows/deploy.yml@refs/heads/main";
-        let added = [
-            ("ADDR", format!("127.0.0.1:{}", self.port)),
-            ("JWKS_URL", issuer.jwks_url()),
-            ("ISSUER", issuer.name().to_string()),
-            ("REPOSITORY", "engram-app/engram".into()),
-            ("WORKFLOW_REF", workflow.into()),
-            ("ALLOWED_IPS", "127.0.0.1".into()),
-            ("LOG", "debug".into()),
-            ("BACKEND", "command".into()),
-            ("COMMAND_PATH", "/usr/local/bin/deploy-it".into()),
-            ("CONTAINERS", "engram".into()),
-            ("HEALTH_STEADY", "10ms".into()),
-        ];
-        let added: String = added
+        let mut settings = deployer::usual(issuer);
+        settings.insert("DEPLOYER_ADDR".into(), format!("127.0.0.1:{}", self.port));
+        settings.insert("DEPLOYER_COMMAND_PATH".into(), "/usr/local/bin/deploy-it".into());
+        let lines = settings
             .iter()
-            .map(|(name, value)| format!("DEPLOYER_{name}=\"{value}\"\n"))
-            .collect();
-        self.write(&format!("{HOME}/engram-deployer.cfg"), settings + &added);
+            .map(|(name, value)| format!("{name}=\"{value}\"\n"));
+        let file = format!("{HOME}/engram-deployer.cfg");
+        self.write(&file, self.read(&file) + &lines.collect::<String>());
     }
 
     /// curl for it, by the certificate that it made itself.
@@ -335,7 +270,7 @@ impl Server {
     fn within(&self, program: &str) -> Command {
         let mut command = installed("nsenter", "util-linux");
         command
-            .arg(format!("--mount=/proc/{}/ns/mnt", self.first.pid()))
+            .arg(format!("--mount=/proc/{}/ns/mnt", self.world.pid))
             .arg(program);
         command
     }
@@ -343,7 +278,7 @@ impl Server {
     fn end_everything(&self) {
         super::came_true(Duration::from_secs(5), || {
             let left = self.processes();
-            for pid in left.iter().filter(|pid| **pid != self.first.pid()) {
+            for pid in left.iter().filter(|pid| **pid != self.world.pid) {
                 let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
             }
             left.len() <= 1
@@ -364,7 +299,7 @@ fn is_file_system(pid: i32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("mount.exfat"))
 }
 
-fn switch_on(folder: &Path) -> Running {
+fn switch_on(folder: &Path) -> (Running, World) {
     let log = folder.join("server.log");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/unraid/root.sh");
     let mut command = installed("unshare", "util-linux");
@@ -379,5 +314,9 @@ fn switch_on(folder: &Path) -> Running {
         folder.join("ready").exists()
             && fs::read_to_string(format!("/proc/{}/comm", first.pid())).is_ok_and(|name| name == "sleep\n")
     });
-    first
+    let world = World {
+        pid: first.pid(),
+        spaces: &["--mount"],
+    };
+    (first, world)
 }
