@@ -56,10 +56,11 @@ pub fn at_work(document: &Value) -> String {
 
 fn line_of(run: &Value, state: &str, since: &str) -> String {
     let line = format!(
-        "{state:<10} {}  since {} UTC  {}  {}",
+        "{state:<10} {}  since {} UTC  {}  {}  {}",
         text(run, "run_id"),
         date_and_clock_of(text(run, since)),
         text(run, "endpoint"),
+        what(run),
         origin(&run["origin"])
     );
     format!("{}\n", harmless(&line))
@@ -125,7 +126,7 @@ mod tests {
         let id = |last| format!("20260102T030405Z-0123abc{last}");
         let time = "2026-01-02T03:04:05.678Z";
         let document = json!({
-            "running": {"run_id": id(3), "endpoint": "deploy", "started_at": time, "origin": {"from": "local", "user": "root"}},
+            "running": {"run_id": id(3), "endpoint": "deploy", "started_at": time, "version": "1.2.4", "origin": {"from": "local", "user": "root"}},
             "queued": [{"run_id": id(4), "endpoint": "deploy", "accepted_at": time, "origin": {"from": "token", "actor": "x\u{1b}[2J"}}],
             "runs": [{"run_id": id(2), "endpoint": "deploy", "status": "ok", "version": "1.2.3", "finished_at": time,
                 "duration_ms": 1234, "dry_run": true, "origin": {"from": "token", "actor": "octocat", "repository": "a/b"}}],
@@ -134,7 +135,7 @@ mod tests {
         let lines: Vec<&str> = table.lines().collect();
         assert_eq!(lines.len(), 3, "{table}");
         assert!(
-            lines[0].starts_with("running    ") && lines[0].ends_with("root on this host"),
+            lines[0].starts_with("running    ") && lines[0].ends_with("deploy  1.2.4  root on this host"),
             "{table}"
         );
         assert!(

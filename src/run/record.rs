@@ -290,6 +290,13 @@ fn at_work(places: &Places, ended: &[(Key, String)]) -> io::Result<(Value, Vec<V
             "run_id": seen.id, "endpoint": order.endpoint, "origin": order.origin.summary(),
             "accepted_at": order.accepted_at,
         });
+        let (version, sha) = order.names();
+        let module = order.module().map(str::to_owned);
+        for (name, value) in [("version", version), ("sha", sha), ("module", module)] {
+            if let Some(value) = value {
+                listed[name] = value.into();
+            }
+        }
         match folder.started() {
             Ok(Some(started)) => {
                 listed["started_at"] = json!(clock::rfc3339(started));

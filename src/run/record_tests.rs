@@ -171,6 +171,8 @@ fn the_oldest_folders_go_and_a_live_or_unfinished_one_never_does() {
         public(&scratch.0, "runs.json")["running"]["run_id"],
         live.as_str()
     );
+    // What it is about is worth knowing while it is at work.
+    assert_eq!(public(&scratch.0, "runs.json")["running"]["version"], "1.2.3");
     // One that has ended, but is only just giving its ticket back.
     let oldest = RunFolder::all(&scratch.0)
         .unwrap()
