@@ -3,7 +3,7 @@
 use crate::support::certificate::Certificate;
 use crate::support::folder::Folder;
 use crate::support::front::{Front, UID, settings};
-use crate::support::process::{installed, output_of, text};
+use crate::support::process::{go_first, installed, output_of, text};
 use crate::support::tls_client::{End, TlsClient};
 use crate::support::{long_tests, wait_until};
 use engram_deployer::http::Refusal;
@@ -446,6 +446,7 @@ fn http_1_0_gets_a_stream_that_ends_with_the_connection() {
 
 #[test]
 fn http_every_line_is_a_chunk_that_reaches_the_caller_within_100_ms_and_in_order() {
+    go_first();
     let mut front = Front::ready();
     let mut client = front.connected();
     client.send(post().as_bytes()).expect("sending the request");

@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::support::curl::{Answer, Call};
 use crate::support::deployer::{AUDIENCE, Deployer, Setup};
 use crate::support::oidc::Issuer;
+use crate::support::process::go_first;
 use crate::support::wait_until;
 
 /// A deployer whose command writes down when it begins and ends, and waits in between as long as a test says.
@@ -111,6 +112,7 @@ fn error_of(answer: &Answer) -> String {
 
 #[test]
 fn health_is_answered_while_a_run_is_at_work() {
+    go_first();
     let shop = Shop::open("sleep 20", |_| ());
     let run = shop.post("1.0.0");
     shop.wait_for_entry("begin 1.0.0");

@@ -29,7 +29,9 @@ start_dockerd
 {
     # With the places where a run can be killed: kill_matrix needs them. And with the usual signals: whoever was started in
     # the background ignores Ctrl-C, and so would every shell that a test starts.
-    env --default-signal cargo test --features failpoints -- "$@"
+    # Most of a test's time is waiting, for a container's health or for a limit to pass.
+    RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) * 2))} \
+        env --default-signal cargo test --features failpoints -- "$@"
     echo $? >"$folder/status"
 } 2>&1 | tee "$folder/output"
 status=$(cat "$folder/status")
