@@ -1,7 +1,6 @@
 //! Where the things of a run are: its folder, and the locks and files that all runs share.
 //!
-//! A run folder holds `grant.json` (what was ordered), `started` (when its turn came), `log.ndjson` and, at the end,
-//! `result.json`. Only root may enter it.
+//! A run folder holds `grant.json` (what was ordered), `log.ndjson` and, at the end, `result.json`. Only root may enter it.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -142,21 +141,10 @@ impl RunFolder {
         )
     }
 
-    /// When its turn came, if it did.
+    /// When its turn came, in the folder of a version that wrote it there; now its ticket says it.
     pub fn started(&self) -> io::Result<Option<SystemTime>> {
         let millis: Option<u64> = read(&self.0.join("started"))?;
         Ok(millis.map(|millis| UNIX_EPOCH + Duration::from_millis(millis)))
-    }
-
-    /// Writes when its turn came. It need not survive a power cut: the log says it too.
-    pub fn write_started(&self, now: SystemTime) -> io::Result<()> {
-        let millis = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
-        files::create(
-            &self.0.join("started"),
-            &line(&millis)?,
-            0o600,
-            Durability::Volatile,
-        )
     }
 
     /// When the order was written.

@@ -290,7 +290,7 @@ fn at_work(places: &Places, ended: &[(Key, String)]) -> io::Result<(Value, Vec<V
             "run_id": seen.id, "endpoint": order.endpoint, "origin": order.origin.summary(),
             "accepted_at": order.accepted_at,
         });
-        match folder.started() {
+        match seen.started(places) {
             Ok(Some(started)) => {
                 listed["started_at"] = json!(clock::rfc3339(started));
                 running = listed;
