@@ -31,14 +31,11 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> 
     Ok(())
 }
 
-/// Makes the file `path` with `bytes` in it, under its own name from the start: half the waits for a disk of
+/// Makes the file `path` with `bytes` in it, on disk under its own name from the start: half the waits for it of
 /// [`replace`]. A reader may see a part of it, and a power cut may leave one, so its end must show where it ends.
-pub fn create(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> io::Result<()> {
-    write_new(path, bytes, mode, durability)?;
-    if durability == Durability::Durable {
-        sync_folder(path)?;
-    }
-    Ok(())
+pub fn create(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    write_new(path, bytes, mode, Durability::Durable)?;
+    sync_folder(path)
 }
 
 fn write_new(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> io::Result<()> {

@@ -83,6 +83,8 @@ impl Completer<'_> {
             self.put_back_unknown(&folder, &content)?;
         }
         if folder.has_record() || !folder.exists() {
+            // What could be put back is forgotten only when the result cannot be lost any more.
+            optional(folder.keep_record()).map_err(unread)?;
             journal::end(self.places(), &content.head.run_id).map_err(unread)?;
         }
         Ok(())
@@ -131,6 +133,9 @@ impl Completer<'_> {
         }
         self.finish_tools(dead)?;
         let log = Log::open(&folder.log(), &dead.id);
+        folder
+            .keep_record()
+            .map_err(|error| broken("its folder cannot be kept", &error))?;
         let known = folder.record().map_err(unread)?;
         let (record, mut log, ticket) = match known {
             Some(record) => (record, log, None),

@@ -278,7 +278,7 @@ fn a_run_whose_result_could_not_be_written_is_recorded_as_its_log_says() {
     let folder = RunFolder::of(&scratch.0, &id);
     let record = folder.record().unwrap().unwrap();
     Log::open(&folder.log(), &id).end_once(&record.outcome);
-    fs::remove_file(folder.path().join("result.json")).unwrap();
+    fs::write(folder.path().join(".result"), "").unwrap();
     complete(&scratch.0).unwrap();
     assert_eq!(folder.record().unwrap().unwrap().outcome, record.outcome);
 }
@@ -287,6 +287,30 @@ fn a_run_whose_result_could_not_be_written_is_recorded_as_its_log_says() {
 fn restart(places: &Places) {
     fs::remove_dir_all(&places.runtime).unwrap();
     crate::os::places::prepare(places).unwrap();
+}
+
+#[test]
+fn after_a_power_cut_a_run_with_a_torn_result_is_completed() {
+    let scratch = Scratch::new("dead-torn");
+    let id = die(&scratch, Came::Recorded);
+    let kept = RunFolder::of(&scratch.0, &id).path().join(".result");
+    let whole = fs::read(&kept).unwrap();
+    fs::write(&kept, [&whole[..200], &vec![0; whole.len() - 200]].concat()).unwrap();
+    restart(&scratch.0);
+    complete(&scratch.0).unwrap();
+    assert_eq!(record(&scratch, &id).outcome.more["interrupted"], json!(true));
+    assert!(dead::find(&scratch.0).unwrap().is_empty());
+}
+
+#[test]
+fn a_result_that_a_caller_was_told_is_the_status_after_a_power_cut() {
+    let scratch = Scratch::new("dead-told");
+    let id = die(&scratch, Came::Recorded);
+    restart(&scratch.0);
+    assert!(dead::find(&scratch.0).unwrap().is_empty());
+    record::ensure_published(&scratch.0, 50).unwrap();
+    let status = fs::read_to_string(scratch.0.public().join("deploy.json")).unwrap();
+    assert_eq!(status.trim_end(), record(&scratch, &id).outcome.line());
 }
 
 #[test]
