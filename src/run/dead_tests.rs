@@ -303,6 +303,17 @@ fn after_a_power_cut_a_run_with_a_torn_result_is_completed() {
 }
 
 #[test]
+fn after_a_power_cut_that_took_its_log_a_run_goes_back_by_its_journal() {
+    let scratch = Scratch::new("dead-log");
+    let id = die_noted(&scratch, &["app"], journal::Came::Midway);
+    fs::remove_file(RunFolder::of(&scratch.0, &id).log()).unwrap();
+    restart(&scratch.0);
+    complete(&scratch.0).unwrap();
+    assert_eq!(record(&scratch, &id).outcome.more["rolled_back"], json!(["app"]));
+    assert_eq!(journal::read(&scratch.0).unwrap(), None);
+}
+
+#[test]
 fn a_result_that_a_caller_was_told_is_the_status_after_a_power_cut() {
     let scratch = Scratch::new("dead-told");
     let id = die(&scratch, Came::Recorded);
