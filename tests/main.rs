@@ -10,6 +10,7 @@ mod cli;
 mod deploy;
 mod documents;
 mod door;
+mod durability;
 mod fault_matrix;
 mod follow;
 mod front;

@@ -18,7 +18,7 @@ need_cargo
 need install cc=build-essential curl=curl openssl=openssl jq=jq git=git docker=docker.io dockerd=docker.io \
     docker-registry=docker-registry ip=iproute2 shellcheck=shellcheck busybox=busybox setpriv=util-linux strace=strace \
     systemd-analyze=systemd mandoc=mandoc xz=xz-utils xmllint=libxml2-utils php=php-cli mkfs.vfat=dosfstools \
-    mkfs.exfat=exfatprogs mount.exfat-fuse=exfat-fuse readelf=binutils
+    mkfs.ext4=e2fsprogs mkfs.exfat=exfatprogs mount.exfat-fuse=exfat-fuse readelf=binutils
 need_inetd
 need_xinetd
 need_terraform

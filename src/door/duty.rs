@@ -227,8 +227,9 @@ mod tests {
         assert!(!duty.is_over(start + 10 * LIMIT));
         // Whether or not inotify has an instance for us.
         assert_eq!(duty.until(), Some(start + LIMIT + STATUS_EVERY));
-        let folder = crate::run::RunFolder::of(&scratch.0, ticket.id());
-        std::fs::write(folder.path().join("started"), "1\n").unwrap();
+        for entry in std::fs::read_dir(scratch.0.queue()).unwrap() {
+            std::fs::write(entry.unwrap().path(), "{\"turn\":1}\n").unwrap();
+        }
         duty.look(start + 2 * LIMIT);
         assert!(!duty.is_over(start + 10 * LIMIT));
         drop(ticket);

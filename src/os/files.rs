@@ -31,14 +31,11 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> 
     Ok(())
 }
 
-/// Makes the file `path` with `bytes` in it, under its own name from the start: half the waits for a disk of
+/// Makes the file `path` with `bytes` in it, on disk under its own name from the start: half the waits for it of
 /// [`replace`]. A reader may see a part of it, and a power cut may leave one, so its end must show where it ends.
-pub fn create(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> io::Result<()> {
-    write_new(path, bytes, mode, durability)?;
-    if durability == Durability::Durable {
-        sync_folder(path)?;
-    }
-    Ok(())
+pub fn create(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    write_new(path, bytes, mode, Durability::Durable)?;
+    sync_folder(path)
 }
 
 fn write_new(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> io::Result<()> {
@@ -102,17 +99,18 @@ pub fn ensure_folder(path: &Path, mode: u32) -> io::Result<()> {
 }
 
 /// Puts `bytes` after the first `kept` bytes of the file `path`, on disk when the call returns. What stood there goes:
-/// the torn end of a write that a power cut interrupted.
+/// the torn end of a write that a power cut interrupted. fdatasync(2) is enough: the length is on disk with it, and of the
+/// times nothing depends.
 ///
 /// # Errors
-/// Those of open(2), write(2) and fsync(2); the file then ends at `kept`, as far as it can still be made to.
+/// Those of open(2), write(2) and fdatasync(2); the file then ends at `kept`, as far as it can still be made to.
 pub fn append_durably(path: &Path, kept: u64, bytes: &[u8]) -> io::Result<()> {
     let file = OpenOptions::new().write(true).open(path)?;
     // Only where it is due: many filesystems make a write of it even when nothing is cut.
     if file.metadata()?.len() != kept {
         file.set_len(kept)?;
     }
-    let written = file.write_all_at(bytes, kept).and_then(|()| file.sync_all());
+    let written = file.write_all_at(bytes, kept).and_then(|()| file.sync_data());
     written.inspect_err(|_| drop(file.set_len(kept)))
 }
 

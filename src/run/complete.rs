@@ -83,6 +83,8 @@ impl Completer<'_> {
             self.put_back_unknown(&folder, &content)?;
         }
         if folder.has_record() || !folder.exists() {
+            // What could be put back is forgotten only when the result cannot be lost any more.
+            optional(folder.keep_record()).map_err(unread)?;
             journal::end(self.places(), &content.head.run_id).map_err(unread)?;
         }
         Ok(())
@@ -121,7 +123,7 @@ impl Completer<'_> {
 
     fn complete(&mut self, dead: &Dead) -> Result<(), Failure> {
         let folder = RunFolder::of(self.places(), &dead.id);
-        let unread = |error: io::Error| broken("its folder cannot be read", &error);
+        let unread = |error: io::Error| unread(&error);
         let Some(order) = folder.order().map_err(unread)? else {
             return folder.remove().map_err(unread);
         };
@@ -131,6 +133,9 @@ impl Completer<'_> {
         }
         self.finish_tools(dead)?;
         let log = Log::open(&folder.log(), &dead.id);
+        folder
+            .keep_record()
+            .map_err(|error| broken("its folder cannot be kept", &error))?;
         let known = folder.record().map_err(unread)?;
         let (record, mut log, ticket) = match known {
             Some(record) => (record, log, None),
@@ -156,10 +161,10 @@ impl Completer<'_> {
         order: &Order,
         mut log: Log,
     ) -> Result<(Record, Log, Option<Ticket>), Failure> {
-        let unread = |error: io::Error| broken("its folder cannot be read", &error);
+        let unread = |error: io::Error| unread(&error);
         // It had come to its end and could not write that down: the log knows better.
         if let Some(outcome) = log.outcome() {
-            let mut record = Record::new(order, died(folder, Shown::Status, None)?);
+            let mut record = Record::new(order, self.died(dead, folder, Shown::Status, None)?);
             record.outcome = outcome;
             return Ok((record, log, None));
         }
@@ -174,25 +179,28 @@ impl Completer<'_> {
             }
             _ => {}
         }
-        let started = folder.started().map_err(unread)?;
-        let told = started.and_then(|_| {
+        // The ticket is gone with a restart of the host. The journal survives that, and what reached the disk of the log.
+        let had_its_turn =
+            journal.is_some() || self.started(dead, folder)?.is_some() || log.is_past_the_queue();
+        let told = had_its_turn.then(|| {
             let mut say = |phase, text: &str| log.say(phase, text, Voice::Run, SystemTime::now());
             (self.jobs.bury)(order, self.config, folder, &mut say)
         });
+        let told = told.flatten();
         folder.clear_output().map_err(unread)?;
-        let (shown, sentence) = match (journal, started) {
+        let (shown, sentence) = match (journal, had_its_turn) {
             (Some(_), _) => (
                 Shown::Status,
                 "interrupted while it was changing something; its log says what came last",
             ),
-            (None, Some(_)) => (Shown::Status, "interrupted before it changed anything"),
-            (None, None) => (
+            (None, true) => (Shown::Status, "interrupted before it changed anything"),
+            (None, false) => (
                 Shown::RunsAlone,
                 "interrupted before its turn came; nothing was changed",
             ),
         };
         let sentence = told.map_or(sentence.to_owned(), |told| format!("{sentence}; {told}"));
-        let end = died(folder, shown, Some(sentence))?;
+        let end = self.died(dead, folder, shown, Some(sentence))?;
         Ok((Record::new(order, end), log, None))
     }
 
@@ -207,7 +215,7 @@ impl Completer<'_> {
     ) -> Result<(Record, Log, Option<Ticket>), Failure> {
         let (tidy, config) = (self.jobs.tidy, self.config);
         let ((), log, ticket) = self.on_stage(dead, folder, log, |stage| tidy(entries, config, stage))?;
-        let end = died(folder, Shown::Status, None)?;
+        let end = self.died(dead, folder, Shown::Status, None)?;
         Ok((Record::new(order, end), log, Some(ticket)))
     }
 
@@ -221,9 +229,35 @@ impl Completer<'_> {
         entries: &[Value],
     ) -> Result<(Record, Log, Option<Ticket>), Failure> {
         let (back, log, ticket) = self.go_back(dead, folder, log, entries)?;
-        let mut end = died(folder, Shown::Status, None)?;
+        let mut end = self.died(dead, folder, Shown::Status, None)?;
         end.error = Some(back.tell("interrupted while it was changing something", &mut end.more));
         Ok((Record::new(order, end), log, Some(ticket)))
+    }
+
+    /// The end of a run that could not write its own; `error` is none where all it was for is done.
+    fn died(
+        &self,
+        dead: &Dead,
+        folder: &RunFolder,
+        shown: Shown,
+        error: Option<String>,
+    ) -> Result<End, Failure> {
+        let ordered = || folder.ordered_at().map_err(|error| unread(&error));
+        Ok(End {
+            error,
+            more: Map::from_iter([("interrupted".to_owned(), json!(true))]),
+            started: self.started(dead, folder)?.map_or_else(ordered, Ok)?,
+            finished: SystemTime::now(),
+            shown,
+        })
+    }
+
+    /// When its turn came, as far as that is known.
+    fn started(&self, dead: &Dead, folder: &RunFolder) -> Result<Option<SystemTime>, Failure> {
+        let ticket = dead.ticket.as_ref();
+        ticket
+            .map_or_else(|| folder.started(), |seen| seen.started(self.places()))
+            .map_err(|error| unread(&error))
     }
 
     fn go_back(
@@ -270,6 +304,11 @@ fn was_admitted(places: &Places, folder: &RunFolder, order: &Order) -> Result<bo
     if folder.has_record() || folder.log().exists() {
         return Ok(true);
     }
+    // Nobody waits for the log: where a filesystem has no journal of its own, a power cut takes its name.
+    let journal = journal::read(places).map_err(|error| error.to_string())?;
+    if journal.is_some_and(|content| content.head.run_id == order.run_id) {
+        return Ok(true);
+    }
     match &order.origin {
         Origin::Local { .. } => Ok(false),
         Origin::Token { jti, .. } => {
@@ -279,18 +318,8 @@ fn was_admitted(places: &Places, folder: &RunFolder, order: &Order) -> Result<bo
     }
 }
 
-/// The end of a run that could not write its own; `error` is none where all it was for is done.
-fn died(folder: &RunFolder, shown: Shown, error: Option<String>) -> Result<End, Failure> {
-    let started = folder
-        .started()
-        .and_then(|started| started.map_or_else(|| folder.ordered_at(), Ok));
-    Ok(End {
-        error,
-        more: Map::from_iter([("interrupted".to_owned(), json!(true))]),
-        started: started.map_err(|error| broken("its folder cannot be read", &error))?,
-        finished: SystemTime::now(),
-        shown,
-    })
+fn unread(error: &io::Error) -> Failure {
+    broken("its folder cannot be read", error)
 }
 
 fn broken(doing: &str, error: &io::Error) -> Failure {

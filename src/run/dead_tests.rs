@@ -34,7 +34,7 @@ fn die(scratch: &Scratch, came: Came) -> RunId {
 fn die_with(scratch: &Scratch, came: Came, order: impl FnOnce(&RunId) -> Order) -> RunId {
     let id = RunId::new(SystemTime::now()).unwrap();
     let (order, places) = (order(&id), &scratch.0);
-    let _ticket = Ticket::make(places, &id).unwrap();
+    let mut ticket = Ticket::make(places, &id).unwrap();
     let folder = RunFolder::of(places, &id);
     folder.create(&order).unwrap();
     if came >= Came::Waited {
@@ -42,7 +42,7 @@ fn die_with(scratch: &Scratch, came: Came, order: impl FnOnce(&RunId) -> Order) 
         log.say(Phase::Queued, "starting", Voice::Run, SystemTime::now());
     }
     if came >= Came::HadItsTurn {
-        folder.write_started(SystemTime::now()).unwrap();
+        ticket.has_its_turn(SystemTime::now()).unwrap();
     }
     if came >= Came::Changed {
         journal::Journal::new(places, &id, "then".into()).begin().unwrap();
@@ -270,17 +270,70 @@ fn a_run_whose_result_could_not_be_written_is_recorded_as_its_log_says() {
     let folder = RunFolder::of(&scratch.0, &id);
     let record = folder.record().unwrap().unwrap();
     Log::open(&folder.log(), &id).end_once(&record.outcome);
-    fs::remove_file(folder.path().join("result.json")).unwrap();
+    fs::write(folder.path().join(".result"), "").unwrap();
     complete(&scratch.0).unwrap();
     assert_eq!(folder.record().unwrap().unwrap().outcome, record.outcome);
+}
+
+/// What lies in memory is gone.
+fn restart(places: &Places) {
+    fs::remove_dir_all(&places.runtime).unwrap();
+    crate::os::places::prepare(places).unwrap();
+}
+
+#[test]
+fn after_a_power_cut_a_run_with_a_torn_result_is_completed() {
+    let scratch = Scratch::new("dead-torn");
+    let id = die(&scratch, Came::Recorded);
+    let kept = RunFolder::of(&scratch.0, &id).path().join(".result");
+    let whole = fs::read(&kept).unwrap();
+    fs::write(&kept, [&whole[..200], &vec![0; whole.len() - 200]].concat()).unwrap();
+    restart(&scratch.0);
+    complete(&scratch.0).unwrap();
+    assert_eq!(record(&scratch, &id).outcome.more["interrupted"], json!(true));
+    assert!(dead::find(&scratch.0).unwrap().is_empty());
+}
+
+#[test]
+fn after_a_power_cut_that_took_its_log_a_run_goes_back_by_its_journal() {
+    let scratch = Scratch::new("dead-log");
+    let id = die_noted(&scratch, &["app"], journal::Came::Midway);
+    fs::remove_file(RunFolder::of(&scratch.0, &id).log()).unwrap();
+    restart(&scratch.0);
+    complete(&scratch.0).unwrap();
+    assert_eq!(record(&scratch, &id).outcome.more["rolled_back"], json!(["app"]));
+    assert_eq!(journal::read(&scratch.0).unwrap(), None);
+}
+
+#[test]
+fn a_result_that_a_caller_was_told_is_the_status_after_a_power_cut() {
+    let scratch = Scratch::new("dead-told");
+    let id = die(&scratch, Came::Recorded);
+    restart(&scratch.0);
+    assert!(dead::find(&scratch.0).unwrap().is_empty());
+    record::ensure_published(&scratch.0, 50).unwrap();
+    let status = fs::read_to_string(scratch.0.public().join("deploy.json")).unwrap();
+    assert_eq!(status.trim_end(), record(&scratch, &id).outcome.line());
+}
+
+#[test]
+fn after_a_restart_of_the_host_the_log_says_whether_the_turn_had_come() {
+    for (phase, in_status) in [(Phase::Queued, false), (Phase::Preflight, true)] {
+        let scratch = Scratch::new("dead-restart-turn");
+        let id = die(&scratch, Came::HadItsTurn);
+        let mut log = Log::open(&RunFolder::of(&scratch.0, &id).log(), &id);
+        log.say(phase, "what came last", Voice::Run, SystemTime::now());
+        restart(&scratch.0);
+        complete(&scratch.0).unwrap();
+        assert_eq!(scratch.0.public().join("deploy.json").exists(), in_status);
+    }
 }
 
 #[test]
 fn after_a_restart_of_the_host_a_run_without_a_ticket_is_completed_too() {
     let scratch = Scratch::new("dead-restart");
     let id = die(&scratch, Came::Changed);
-    fs::remove_dir_all(&scratch.0.runtime).unwrap();
-    crate::os::places::prepare(&scratch.0).unwrap();
+    restart(&scratch.0);
     assert_eq!(dead::find(&scratch.0).unwrap().len(), 1);
     complete(&scratch.0).unwrap();
     let record = RunFolder::of(&scratch.0, &id).record().unwrap().unwrap();
@@ -381,6 +434,7 @@ fn leave_at_work(
     folder.create(&order(&id)).unwrap();
     Log::open(&folder.log(), &id).say(Phase::Update, "begin", Voice::Run, SystemTime::now());
     ticket.write_holder_as(pids[0]).unwrap();
+    ticket.has_its_turn(SystemTime::now()).unwrap();
     ticket
         .starting(Work {
             program: "sh".into(),
@@ -432,9 +486,6 @@ fn an_apply_of_a_dead_run_is_let_finish_and_what_it_said_last_is_told() {
     let script = r#"trap "touch interrupted" INT; sleep 0.4; touch done"#;
     let script = format!("cd {}; {script}", scratch.0.state.display());
     let (id, tool, _child) = leave_at_work(&scratch, Ending::Interrupt, &script, soon(0));
-    RunFolder::of(&scratch.0, &id)
-        .write_started(SystemTime::now())
-        .unwrap();
     fs::write(output(&id), "Apply complete!").unwrap();
     complete(&scratch.0).unwrap();
     assert!(scratch.0.state.join("done").exists() && !scratch.0.state.join("interrupted").exists());

@@ -1,7 +1,19 @@
 //! Where the things of a run are: its folder, and the locks and files that all runs share.
 //!
-//! A run folder holds `grant.json` (what was ordered), `started` (when its turn came), `log.ndjson` and, at the end,
-//! `result.json`. Only root may enter it.
+//! A run folder holds `grant.json` (what was ordered), `log.ndjson`, `.result` (how it ended, for good) and, at the end,
+//! `result.json`, which is a copy for whoever looks. Only root may enter it.
+//!
+//! The last line waits for the result to be on disk, so that is made to wait for the disk once. `.result` is made with the
+//! folder, empty, and its name is on disk with the grant's: to fill it takes one fdatasync(2), and no second one for a
+//! rename, which a power cut undoes on FAT besides. What can go wrong with that, and what meets it:
+//!
+//! - The power fails while it is filled: it may be empty, or cut, or hold what another file left in the same blocks, whole
+//!   lines of it. Its first bytes are the SHA-256 of the rest, so nothing but what was written counts; the run is dead
+//!   then, and completed. Nobody has been told of its end.
+//! - The run is killed between writing and the end of that wait: what is read then need not be on disk. Who completes
+//!   the run, or tells of its end instead of it, waits for the disk again ([`RunFolder::keep_record`]).
+//! - The copy is made when the result is on disk and is never waited for: it may be lost, or empty. It is read only where
+//!   `.result` says nothing, as in the folders of a version that had none. Its name says that there is a record on disk.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -13,6 +25,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::config::Places;
+use crate::gate::TokenHash;
 use crate::limits::{MAX_RUN_FILE, STATE_LOCK_WAIT};
 use crate::os::files::{self, Durability, optional};
 use crate::os::lock;
@@ -86,18 +99,15 @@ impl RunFolder {
         self.0.join("log.ndjson")
     }
 
-    /// Makes the folder with the order in it; on disk when this returns.
+    /// Makes the folder with the order in it, and with room for its result; on disk when this returns.
     ///
     /// # Errors
     /// [`io::ErrorKind::AlreadyExists`] when there is one already: no run ever takes over another's.
     pub fn create(&self, order: &Order) -> io::Result<()> {
         DirBuilder::new().mode(0o700).create(&self.0)?;
-        files::create(
-            &self.0.join("grant.json"),
-            &line(order)?,
-            0o600,
-            Durability::Durable,
-        )?;
+        // Before the grant, whose wait for the folder is for both names.
+        files::create_private(&self.kept())?;
+        files::create(&self.0.join("grant.json"), &line(order)?, 0o600)?;
         files::sync_folder(&self.0)
     }
 
@@ -113,7 +123,12 @@ impl RunFolder {
 
     /// How it ended, if it has.
     pub fn record(&self) -> io::Result<Option<Record>> {
-        read(&self.0.join("result.json"))
+        let kept = self.kept();
+        let bytes = optional(files::read_bounded(&kept, MAX_RUN_FILE))?.unwrap_or_default();
+        match of_one_write(&bytes) {
+            Some(json) => parse(&kept, json),
+            None => read(&self.copy()),
+        }
     }
 
     /// Removes the file that a tool prints to, which has a name only while the tool is started: a run that was killed just
@@ -127,36 +142,51 @@ impl RunFolder {
         self.0.join(".output")
     }
 
-    /// Whether it has been recorded.
+    /// Whether it has been recorded. Every run that is kept is asked: most by their copy's name alone.
     pub fn has_record(&self) -> bool {
-        self.0.join("result.json").exists()
+        self.copy().exists() || matches!(self.record(), Ok(Some(_)))
     }
 
     /// Writes how it ended; on disk when this returns.
     pub fn write_record(&self, record: &Record) -> io::Result<()> {
-        files::replace(
-            &self.0.join("result.json"),
-            &line(record)?,
-            0o600,
-            Durability::Durable,
-        )
+        let (kept, json) = (self.kept(), line(record)?);
+        let bytes = [sum(&json).as_bytes(), &json].concat();
+        match files::append_durably(&kept, 0, &bytes) {
+            // A folder of a version that did not make it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => files::create(&kept, &bytes, 0o600),
+            other => other,
+        }
     }
 
-    /// When its turn came, if it did.
+    /// Waits until what is there of its result is on disk: its writer may have been killed before that.
+    pub fn keep_record(&self) -> io::Result<()> {
+        if let Some(kept) = optional(File::open(self.kept()))? {
+            kept.sync_all()?;
+        }
+        files::sync_folder(&self.kept())
+    }
+
+    /// Makes the copy of its record, which is on disk, unless there is one.
+    pub fn copy_record(&self, record: &Record) -> io::Result<()> {
+        let copy = self.copy();
+        if copy.exists() {
+            return Ok(());
+        }
+        files::replace(&copy, &line(record)?, 0o600, Durability::Volatile)
+    }
+
+    fn kept(&self) -> PathBuf {
+        self.0.join(".result")
+    }
+
+    fn copy(&self) -> PathBuf {
+        self.0.join("result.json")
+    }
+
+    /// When its turn came, in the folder of a version that wrote it there; now its ticket says it.
     pub fn started(&self) -> io::Result<Option<SystemTime>> {
         let millis: Option<u64> = read(&self.0.join("started"))?;
         Ok(millis.map(|millis| UNIX_EPOCH + Duration::from_millis(millis)))
-    }
-
-    /// Writes when its turn came. It need not survive a power cut: the log says it too.
-    pub fn write_started(&self, now: SystemTime) -> io::Result<()> {
-        let millis = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
-        files::create(
-            &self.0.join("started"),
-            &line(&millis)?,
-            0o600,
-            Durability::Volatile,
-        )
     }
 
     /// When the order was written.
@@ -173,9 +203,24 @@ fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     if !bytes.ends_with(b"\n") {
         return Ok(None);
     }
-    let value = serde_json::from_slice(&bytes)
-        .map_err(|error| io::Error::other(format!("{} is not what we wrote: {error}", path.display())))?;
-    Ok(Some(value))
+    parse(path, &bytes)
+}
+
+fn parse<T: DeserializeOwned>(path: &Path, json: &[u8]) -> io::Result<Option<T>> {
+    serde_json::from_slice(json)
+        .map(Some)
+        .map_err(|error| io::Error::other(format!("{} is not what we wrote: {error}", path.display())))
+}
+
+/// What follows the sum, if it is what the sum is of.
+fn of_one_write(bytes: &[u8]) -> Option<&[u8]> {
+    let (first, rest) = bytes.split_at_checked(TokenHash::LENGTH)?;
+    (first == sum(rest).as_bytes()).then_some(rest)
+}
+
+/// SHA-256 in hex, as the replay memory uses it.
+fn sum(bytes: &[u8]) -> String {
+    TokenHash::of_bytes(bytes).into()
 }
 
 fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
@@ -267,6 +312,90 @@ pub(crate) mod testing {
 mod tests {
     use super::testing::{Scratch, order};
     use super::*;
+    use crate::run::record::{End, Shown};
+
+    /// A folder in whose `.result` these bytes are, and the record that they are of.
+    fn recorded(scratch: &Scratch, second: u64) -> (RunFolder, Vec<u8>) {
+        let at = UNIX_EPOCH + Duration::from_secs(1_767_323_045 + second);
+        let id = RunId::new(at).unwrap();
+        let folder = RunFolder::of(&scratch.0, &id);
+        folder.create(&order(&id)).unwrap();
+        let end = End {
+            error: None,
+            more: serde_json::Map::new(),
+            started: at,
+            finished: at,
+            shown: Shown::Status,
+        };
+        folder.write_record(&Record::new(&order(&id), end)).unwrap();
+        let bytes = fs::read(folder.kept()).unwrap();
+        (folder, bytes)
+    }
+
+    fn is_recorded(folder: &RunFolder) -> bool {
+        let record = folder.record().unwrap();
+        assert_eq!(record.is_some(), folder.has_record());
+        record.is_some()
+    }
+
+    #[test]
+    fn what_a_power_cut_left_of_a_result_was_never_written() {
+        let scratch = Scratch::new("folder-torn-result");
+        let (folder, whole) = recorded(&scratch, 0);
+        assert!(is_recorded(&folder));
+        // Of one length, as the results of one endpoint are: what stands in a block that was given back.
+        let (_, other) = recorded(&scratch, 1);
+        assert_eq!(whole.len(), other.len());
+        for length in 0..whole.len() {
+            fs::write(folder.kept(), &whole[..length]).unwrap();
+            assert!(!is_recorded(&folder), "{length} bytes");
+            let mut zeros = whole[..length].to_vec();
+            zeros.resize(whole.len(), 0);
+            fs::write(folder.kept(), &zeros).unwrap();
+            assert!(!is_recorded(&folder), "{length} bytes, then zeros");
+            let mixed = [&whole[..length], &other[length..]].concat();
+            fs::write(folder.kept(), &mixed).unwrap();
+            assert_eq!(
+                is_recorded(&folder),
+                mixed == whole || mixed == other,
+                "{length} bytes, then another's"
+            );
+        }
+    }
+
+    #[test]
+    fn a_result_counts_whatever_became_of_its_copy() {
+        let scratch = Scratch::new("folder-copy");
+        let (folder, _) = recorded(&scratch, 0);
+        let record = folder.record().unwrap().unwrap();
+        for left in [None, Some(&b""[..]), Some(b"{\"endpoint\":"), Some(b"\0\0\0\0")] {
+            let _ = fs::remove_file(folder.copy());
+            left.into_iter()
+                .for_each(|left| fs::write(folder.copy(), left).unwrap());
+            assert!(is_recorded(&folder), "{left:?}");
+            assert_eq!(folder.record().unwrap().unwrap(), record);
+        }
+        fs::remove_file(folder.copy()).unwrap();
+        folder.copy_record(&record).unwrap();
+        assert_eq!(read(&folder.copy()).unwrap(), Some(record));
+    }
+
+    #[test]
+    fn the_folder_of_an_earlier_version_is_read_and_recorded() {
+        let scratch = Scratch::new("folder-earlier");
+        let (folder, _) = recorded(&scratch, 0);
+        let record = folder.record().unwrap().unwrap();
+        fs::remove_file(folder.kept()).unwrap();
+        assert!(!is_recorded(&folder));
+        fs::write(folder.path().join("started"), "1767323045678\n").unwrap();
+        assert!(folder.started().unwrap().is_some());
+        folder.write_record(&record).unwrap();
+        assert!(is_recorded(&folder));
+        fs::remove_file(folder.kept()).unwrap();
+        fs::write(folder.copy(), line(&record).unwrap()).unwrap();
+        assert!(is_recorded(&folder));
+        assert_eq!(folder.record().unwrap(), Some(record));
+    }
 
     #[test]
     fn what_a_power_cut_left_of_a_grant_was_never_written() {

@@ -158,6 +158,8 @@ impl Follower {
             return Ok(self.give(line));
         }
         if let Some(record) = self.folder.record()? {
+            // It did not come to saying so itself, perhaps not even to waiting for the disk.
+            self.folder.keep_record()?;
             self.ended = true;
             return Ok(Followed::Line(record.outcome.line()));
         }

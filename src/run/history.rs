@@ -10,6 +10,7 @@ use crate::event::{Event, Phase};
 use crate::os::clock;
 use crate::os::files::optional;
 use crate::run::record::Record;
+use crate::run::ticket::Seen;
 use crate::run::{Order, RunFolder, RunId, ticket};
 
 /// One run.
@@ -71,11 +72,12 @@ fn entry(places: &Places, id: &RunId) -> io::Result<Option<Entry>> {
     let folder = RunFolder::of(places, id);
     // The ticket before the result: a run that ends in between is then seen to have ended.
     let ticket = ticket::of(places, id)?;
-    let live = ticket.map_or(Ok(false), |seen| seen.is_live())?;
+    let live = ticket.as_ref().map_or(Ok(false), Seen::is_live)?;
+    let started = ticket.map_or(Ok(None), |seen| seen.started(places))?;
     let Some(order) = folder.order()? else {
         return Ok(None);
     };
-    let state = match (folder.record()?, live, folder.started()?) {
+    let state = match (folder.record()?, live, started) {
         (Some(record), _, _) => State::Ended(Box::new(record)),
         (None, true, Some(started)) => State::Running(clock::rfc3339(started)),
         (None, true, None) => State::Queued,

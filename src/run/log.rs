@@ -120,6 +120,18 @@ impl Log {
         outcome_of(self.tail().ok()?.lines().last()?)
     }
 
+    /// Whether it tells of more than waiting: then the run had its turn.
+    pub fn is_past_the_queue(&self) -> bool {
+        let Some(file) = &self.file else { return false };
+        let mut head = vec![0; TAIL.min(self.length) as usize];
+        let (event, waiting) = (b"{\"phase\":\"", b"{\"phase\":\"queued\"");
+        // Not the last piece: behind the last newline is nothing, or what does not fit.
+        file.read_exact_at(&mut head, 0).is_ok()
+            && head
+                .split_inclusive(|byte| *byte == b'\n')
+                .any(|line| line.ends_with(b"\n") && line.starts_with(event) && !line.starts_with(waiting))
+    }
+
     fn ends_with(&self, line: &str) -> bool {
         self.tail().is_ok_and(|tail| tail.lines().last() == Some(line))
     }

@@ -28,7 +28,7 @@ pub fn present(places: &Places) -> io::Result<Present> {
             continue;
         }
         let folder = RunFolder::of(places, &seen.id);
-        match folder.started() {
+        match seen.started(places) {
             Ok(Some(_)) => {
                 let order = folder.order().ok().flatten();
                 present.running = Some((seen.id, order.map_or_else(String::new, |order| order.endpoint)));
@@ -76,8 +76,8 @@ mod tests {
         let first = reserve();
         assert!(!seen().is_nothing());
         assert_eq!(seen().to_string(), "nothing runs, 1 in the queue");
-        let folder = RunFolder::of(&scratch.0, first.id());
-        std::fs::write(folder.path().join("started"), "1\n").unwrap();
+        let ticket = ticket::of(&scratch.0, first.id()).unwrap().unwrap().file_name();
+        std::fs::write(scratch.0.queue().join(&ticket), "{\"turn\":1}\n").unwrap();
         let second = reserve();
         let id = first.id().clone();
         assert_eq!(
@@ -86,7 +86,6 @@ mod tests {
         );
         drop(second);
         assert_eq!(seen().to_string(), format!("run {id} (deploy) is at work"));
-        let ticket = ticket::of(&scratch.0, &id).unwrap().unwrap().file_name();
         drop(first);
         // As a run that was killed leaves it: there, and nobody's.
         std::fs::write(scratch.0.queue().join(ticket), "").unwrap();

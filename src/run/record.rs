@@ -1,4 +1,4 @@
-//! The record of a run, and what is published of it: `result.json`, the status documents, `runs.json`.
+//! The record of a run, and what is published of it: the result in its folder, the status documents, `runs.json`.
 //!
 //! The record is on disk first; everything else can be made again from it. Publishing happens under the queue lock, so
 //! that two publishers cannot put an older list over a newer one.
@@ -133,7 +133,8 @@ struct Listed<'a> {
 }
 
 /// Records the end of a run, in the one order that a crash cannot make a lie of: the result on disk, the public files,
-/// the last line for followers, the lasting status, the journal gone. Doing it again changes nothing more.
+/// the last line for followers; then the result's copy, the lasting status, the journal gone. Doing it again changes
+/// nothing more.
 ///
 /// # Errors
 /// When the result could not be written: then the run stays unrecorded, and whoever sees it dead tries again. What
@@ -152,6 +153,7 @@ pub fn conclude(places: &Places, keep: u32, record: &Record, id: &RunId, log: &m
     failpoint!("published");
     log.end_once(&record.outcome);
     written?;
+    warn(id, "copy the result of", folder.copy_record(record));
     if record.shown == Shown::Status {
         for document in record.documents() {
             let last = folder::last_path(places, &document);
@@ -297,7 +299,7 @@ fn at_work(places: &Places, ended: &[(Key, String)]) -> io::Result<(Value, Vec<V
                 listed[name] = value.into();
             }
         }
-        match folder.started() {
+        match seen.started(places) {
             Ok(Some(started)) => {
                 listed["started_at"] = json!(clock::rfc3339(started));
                 running = listed;

@@ -150,7 +150,7 @@ fn the_status_outlives_the_folder_of_its_run() {
 fn the_oldest_folders_go_and_a_live_or_unfinished_one_never_does() {
     let scratch = Scratch::new("record-prune");
     let live = RunId::new(at(0)).unwrap();
-    let _ticket = Ticket::make(&scratch.0, &live).unwrap();
+    let mut ticket = Ticket::make(&scratch.0, &live).unwrap();
     RunFolder::of(&scratch.0, &live).create(&order(&live)).unwrap();
     let dead = RunId::new(at(1)).unwrap();
     RunFolder::of(&scratch.0, &dead).create(&order(&dead)).unwrap();
@@ -165,7 +165,7 @@ fn the_oldest_folders_go_and_a_live_or_unfinished_one_never_does() {
         public(&scratch.0, "runs.json")["queued"][0]["run_id"],
         live.as_str()
     );
-    RunFolder::of(&scratch.0, &live).write_started(at(9)).unwrap();
+    ticket.has_its_turn(at(9)).unwrap();
     run(&scratch.0, 3, 10, Shown::Status);
     assert_eq!(
         public(&scratch.0, "runs.json")["running"]["run_id"],

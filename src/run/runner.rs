@@ -148,7 +148,7 @@ impl<'a> Run<'a> {
             return Ok(self.end_early(Some(turn), &failure));
         }
         let started = SystemTime::now();
-        if let Err(error) = self.folder.write_started(started) {
+        if let Err(error) = self.ticket.has_its_turn(started) {
             log::warn!("run {}: write when it started: {error}", self.order.run_id);
         }
         show(&self.config.places, self.config.runs.keep);

@@ -9,14 +9,15 @@ use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::Places;
 use crate::limits::{MAX_RUN_FILE, STATE_LOCK_WAIT};
 use crate::os::{files, lock, process};
-use crate::run::RunId;
 use crate::run::tool::Ending;
+use crate::run::{RunFolder, RunId};
 
 /// A process that was written down: its number alone may have been given to another one since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +57,8 @@ pub struct Work {
 enum Line {
     /// The run's process.
     Holder(Process),
+    /// Its turn came, so many milliseconds after 1970.
+    Turn(u64),
     /// A tool is about to be started: written before it is, because a holder may be killed between the two.
     Starting(Work),
     /// It was started; it leads a process group of its own.
@@ -71,6 +74,8 @@ enum Line {
 pub struct Notes {
     /// The run's process, once it has written itself down.
     pub holder: Option<Process>,
+    /// When its turn came, if it did.
+    pub turn: Option<SystemTime>,
     /// Tools at work; without a process where the holder was killed while it started one.
     pub work: Vec<(Work, Option<Process>)>,
 }
@@ -140,6 +145,15 @@ impl Seen {
         Ok(read_notes(&text))
     }
 
+    /// When its run's turn came, if it did. That is of use only while the run is at work or its ticket is there, so it
+    /// waits for no disk; after a restart of the host the journal and the log say whether it had come to that.
+    pub fn started(&self, places: &Places) -> io::Result<Option<SystemTime>> {
+        match self.notes()?.turn {
+            None => RunFolder::of(places, &self.id).started(),
+            turn => Ok(turn),
+        }
+    }
+
     /// Removes the file; one that is gone is no error.
     pub fn remove(&self) -> io::Result<()> {
         files::optional(fs::remove_file(&self.path)).map(|_| ())
@@ -154,6 +168,7 @@ fn read_notes(text: &[u8]) -> Notes {
         };
         match serde_json::from_slice(line) {
             Ok(Line::Holder(process)) => notes.holder = Some(process),
+            Ok(Line::Turn(millis)) => notes.turn = Some(UNIX_EPOCH + Duration::from_millis(millis)),
             Ok(Line::Starting(work)) => notes.work.push((work, None)),
             Ok(Line::Started(process)) => {
                 if let Some((_, started)) = notes.work.last_mut() {
@@ -213,9 +228,11 @@ impl Ticket {
         let seen = seen.cloned().unwrap_or_else(first);
         // Whoever probes whether its holder lives has it for a moment.
         let file = lock::exclusive_within(&seen.path, STATE_LOCK_WAIT)?;
+        let turn = seen.notes()?.turn;
         file.set_len(0)?;
         let mut ticket = Self::new(file, seen);
         ticket.write_holder()?;
+        turn.map_or(Ok(()), |turn| ticket.has_its_turn(turn))?;
         Ok(ticket)
     }
 
@@ -242,6 +259,17 @@ impl Ticket {
         if let Some(process) = Process::of(pid) {
             self.write(&Line::Holder(process))?;
         }
+        self.tools_begin_here()
+    }
+
+    /// Its turn has come.
+    pub fn has_its_turn(&mut self, now: SystemTime) -> io::Result<()> {
+        let millis = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+        self.write(&Line::Turn(millis))?;
+        self.tools_begin_here()
+    }
+
+    fn tools_begin_here(&mut self) -> io::Result<()> {
         self.tools_from = self.file.stream_position()?;
         Ok(())
     }
@@ -298,7 +326,6 @@ impl From<Ticket> for OwnedFd {
 mod tests {
     use super::*;
     use crate::run::folder::testing::Scratch;
-    use std::time::SystemTime;
 
     fn work(program: &str) -> Work {
         Work {
@@ -336,6 +363,8 @@ mod tests {
         let id = RunId::new(SystemTime::now()).unwrap();
         let mut ticket = Ticket::make(&scratch.0, &id).unwrap();
         ticket.write_holder().unwrap();
+        let turn = UNIX_EPOCH + Duration::from_millis(1_767_323_045_678);
+        ticket.has_its_turn(turn).unwrap();
         let own = process::own_pid();
         ticket.starting(work("a")).unwrap();
         ticket.started(own).unwrap();
@@ -351,6 +380,12 @@ mod tests {
         // What comes next begins where the last tool's lines were.
         ticket.starting(work("c")).unwrap();
         assert_eq!(seen.notes().unwrap().work, vec![(work("c"), None)]);
+        assert_eq!(seen.started(&scratch.0).unwrap(), Some(turn));
+        // Whoever takes it over tells it, too.
+        drop(ticket);
+        let _taken = Ticket::of_the_dead(&scratch.0, &id, Some(&seen)).unwrap();
+        let notes = seen.notes().unwrap();
+        assert_eq!((notes.turn, notes.work), (Some(turn), vec![]));
     }
 
     #[test]

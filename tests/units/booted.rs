@@ -428,7 +428,11 @@ fn removing_it_stops_what_listens_and_leaves_a_run_and_the_settings_alone() {
     assert!(host.has(SETTINGS) && host.has("/etc/engram-deployer/key.pem"));
     host.write(GATE, "");
     call.finish().assert_ok();
-    assert!(host.has(&format!("/var/lib/engram-deployer/runs/{id}/result.json")));
+    // It is made after the caller was told.
+    let result = format!("/var/lib/engram-deployer/runs/{id}/result.json");
+    wait_until("the result can be read", Duration::from_secs(10), || {
+        host.has(&result)
+    });
     assert!(host.has(COMMAND), "what is not ours stays");
     let left = text(&host.run(&["systemctl", "--failed", "--no-legend"]).stdout);
     assert_eq!(left, "");

@@ -15,7 +15,8 @@ use crate::jwt::dead_from;
 /// Bytes of a line, newline included.
 pub const WIDTH: usize = HASH + 1 + SECONDS + 1 + RUN_ID + 1;
 
-const HASH: usize = 64;
+/// Hex digits of a hash.
+pub const HASH: usize = 64;
 /// 2^53 has 16 digits.
 const SECONDS: usize = 16;
 /// `YYYYMMDDThhmmssZ-xxxxxxxx`.

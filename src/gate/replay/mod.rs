@@ -51,9 +51,17 @@ pub enum Creation {
 }
 
 impl TokenHash {
+    /// Digits of a hash.
+    pub const LENGTH: usize = lines::HASH;
+
     /// The hash of an id, exactly as it stands in the token.
     pub fn of(jti: &str) -> Self {
-        let digest = ring::digest::digest(&ring::digest::SHA256, jti.as_bytes());
+        Self::of_bytes(jti.as_bytes())
+    }
+
+    /// The same of anything else.
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
         Self(digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 }
