@@ -164,8 +164,10 @@ impl Drop for Booted {
 fn switch_on(folder: &Path) -> (Running, World) {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
     let log = folder.join("boot.log");
-    let mut command = installed("unshare", "util-linux");
+    // A test process that is killed drops nothing: then the kernel ends the host.
+    let mut command = installed("setpriv", "util-linux");
     command
+        .args(["--pdeathsig", "KILL", "unshare"])
         .args(["--mount", "--propagation", "private", "sh"])
         .arg(repository.join("tests/support/systemd/boot.sh"))
         .arg(folder)

@@ -72,13 +72,11 @@ fn the_installer_makes_users_and_folders_and_turns_on_what_listens_and_what_reco
 fn a_container_is_deployed_by_the_first_connection_and_an_idle_host_runs_nothing_again() {
     let (live, issuer) = (Live::new(), Issuer::start());
     let host = Booted::with_deployer(&issuer, "true");
-    host.configure(
+    deploys(
+        &host,
         &issuer,
+        &live,
         &[
-            ("DEPLOYER_BACKEND", "docker"),
-            ("DEPLOYER_PULL", "on"),
-            ("DEPLOYER_IMAGE", &live.image()),
-            ("DEPLOYER_CONTAINERS", &live.entry()),
             ("DEPLOYER_IDLE_EXIT", "700ms"),
             ("DEPLOYER_COSIGN_PATH", "/usr/local/bin/cosign"),
             (
@@ -93,19 +91,16 @@ fn a_container_is_deployed_by_the_first_connection_and_an_idle_host_runs_nothing
         "/usr/local/bin/cosign",
         "mkdir -p \"${TUF_ROOT:-$HOME/.sigstore/root}\" && touch \"${TUF_ROOT:-$HOME/.sigstore/root}/metadata\"",
     );
-    let declared = format!("/etc/engram-deployer/containers/{}.json", live.name);
-    host.write(&declared, declaration(live.port).to_string());
     assert_eq!(host.property(SERVICE, "ActiveState"), "inactive");
     host.must(&["systemctl", "restart", SOCKET]);
 
     deploy(&host, &issuer, "2.0.0").assert_ok();
     assert_eq!(live.version().as_deref(), Some("2.0.0"));
     assert_eq!(host.property(SERVICE, "ActiveState"), "active");
-    assert_eq!(host.property(SERVICE, "StatusText"), "nothing runs");
-    assert_eq!(
-        named(&host),
-        ["engram-deployer", "engram-front", "engram-session"]
-    );
+    wait_until("all that is left waits", SOON, || {
+        named(&host) == ["engram-deployer", "engram-front", "engram-session"]
+            && host.property(SERVICE, "StatusText") == "nothing runs"
+    });
     // A token that was used: refused, and a warning in the journal.
     let token = issuer.mint(AUDIENCE);
     let ask = || {
@@ -133,6 +128,20 @@ fn a_container_is_deployed_by_the_first_connection_and_an_idle_host_runs_nothing
     assert_eq!(host.property(SOCKET, "SubState"), "listening");
     assert_eq!(named(&host), [""; 0], "a process is left");
     assert_eq!(host.client().get("/healthz").status, 200);
+}
+
+/// Has a host deploy a container, with these settings besides.
+fn deploys(host: &Booted, issuer: &Issuer, live: &Live, more: &[(&str, &str)]) {
+    let (image, entry) = (live.image(), live.entry());
+    let settings = [
+        ("DEPLOYER_BACKEND", "docker"),
+        ("DEPLOYER_PULL", "on"),
+        ("DEPLOYER_IMAGE", image.as_str()),
+        ("DEPLOYER_CONTAINERS", entry.as_str()),
+    ];
+    host.configure(issuer, &[&settings, more].concat());
+    let declared = format!("/etc/engram-deployer/containers/{}.json", live.name);
+    host.write(&declared, declaration(live.port).to_string());
 }
 
 /// What the daemon's processes are called.
@@ -232,18 +241,7 @@ fn what_a_power_cut_interrupted_is_put_back_at_boot_when_docker_answers() {
     let (live, issuer) = (Live::new(), Issuer::start());
     live.push("3.0.0", "slow-start=60000");
     let mut host = Booted::with_deployer(&issuer, "true");
-    host.configure(
-        &issuer,
-        &[
-            ("DEPLOYER_BACKEND", "docker"),
-            ("DEPLOYER_PULL", "on"),
-            ("DEPLOYER_IMAGE", &live.image()),
-            ("DEPLOYER_CONTAINERS", &live.entry()),
-            ("DEPLOYER_HEALTH_MAX_WAIT", "120s"),
-        ],
-    );
-    let declared = format!("/etc/engram-deployer/containers/{}.json", live.name);
-    host.write(&declared, declaration(live.port).to_string());
+    deploys(&host, &issuer, &live, &[("DEPLOYER_HEALTH_MAX_WAIT", "120s")]);
     host.must(&["systemctl", "restart", SOCKET]);
     let token = issuer.mint(AUDIENCE);
     let mut call = host

@@ -66,11 +66,16 @@ ln -s /proc/self/fd "$root/dev/fd"
 mount -t cgroup2 cgroup2 "$folder/cgroup" || fail "the kernel has no cgroup2, and systemd does nothing without"
 above=$folder/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup)
 own=$folder/cgroup/${folder##*/}
+# What is left of hosts that were ended before they could clean up.
+for left in "$folder"/cgroup/engram-test-*-booted; do
+    owner=${left##*/engram-test-}
+    [ -e "/proc/${owner%%-*}" ] || find "$left" -depth -type d -exec rmdir {} + 2>/dev/null || true
+done
 mkdir -p "$own"
 echo $$ >"$own/cgroup.procs"
 status=0
 # shellcheck disable=SC2016
-unshare --mount --pid --cgroup --uts --ipc --fork sh -ec '
+setpriv --pdeathsig KILL unshare --mount --pid --cgroup --uts --ipc --fork --kill-child sh -ec '
 mount -t proc proc "$1/proc"
 mount --bind "$1/proc/sys" "$1/proc/sys"
 mount -o remount,bind,ro "$1/proc/sys"
