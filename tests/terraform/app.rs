@@ -56,8 +56,11 @@ fn a_private_repository_is_planned_and_applied_with_a_token_for_each_run() {
     assert_eq!(site.resources(), ["a"]);
     let wanted = forge.api.given();
     let wanted: Vec<String> = wanted.iter().map(|token| authorization(token)).collect();
-    for seen in forge.server.seen() {
-        let shown = seen.authorization.expect("a token with every request");
+    // git before 2.46 first asks without a token, and shows it when it is told to.
+    let seen = forge.server.seen().into_iter();
+    let shown: Vec<String> = seen.filter_map(|request| request.authorization).collect();
+    assert!(shown.len() >= 2, "one for each run: {shown:?}");
+    for shown in shown {
         assert!(wanted.contains(&shown), "{shown}");
     }
 }
