@@ -60,6 +60,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let exit = done.unwrap_or_else(|trouble| {
         let exit = out::explain(trouble);
+        // Whoever waits there has us started again at once.
         if keeps_its_socket {
             let _ = poll::wait([], Some(Instant::now() + STARTER_PAUSE));
         }
