@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -132,8 +132,7 @@ fn an_upgrade_replaces_what_is_its_own_and_keeps_what_is_yours() {
         .iter()
         .map(|(name, _)| (root.join(name), fs::read(root.join(name)).expect("a file")))
         .collect();
-    let newer = root.write("newer", "#!/bin/sh\necho 9.9.9\n");
-    fs::set_permissions(&newer, fs::Permissions::from_mode(0o755)).expect("an executable");
+    let newer = root.program("newer", "#!/bin/sh\necho 9.9.9\n");
     fs::write(
         root.join("etc/systemd/system/engram-deployer.service"),
         "[Unit]\n",

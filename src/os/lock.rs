@@ -87,7 +87,24 @@ fn is_contended(error: &io::Error) -> bool {
 }
 
 #[cfg(test)]
+pub(crate) mod testing {
+    use std::time::{Duration, Instant};
+
+    /// Drops what holds a lock and waits until the lock is free. A child that another test starts at this moment has a
+    /// copy of every descriptor of this process until its exec, and holds the lock with it.
+    pub(crate) fn let_go<T>(holder: T, is_free: impl Fn() -> bool) {
+        drop(holder);
+        let until = Instant::now() + Duration::from_secs(10);
+        while !is_free() {
+            assert!(Instant::now() < until, "somebody else has the lock");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
+    use super::testing::let_go;
     use super::*;
 
     #[test]
@@ -97,8 +114,7 @@ mod tests {
         let held = try_exclusive(&path).unwrap().unwrap();
         assert!(is_held(&path).unwrap());
         assert!(try_exclusive(&path).unwrap().is_none());
-        drop(held);
-        assert!(!is_held(&path).unwrap());
+        let_go(held, || !is_held(&path).unwrap());
         // Two probers at once.
         let first = File::open(&path).unwrap();
         FileExt::try_lock_shared(&first).unwrap();

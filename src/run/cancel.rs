@@ -92,7 +92,7 @@ fn ask(places: &Places, id: &RunId, urgency: Urgency) -> Result<(), CancelError>
 mod tests {
     use super::*;
     use crate::run::folder::testing::Scratch;
-    use crate::run::ticket::Ticket;
+    use crate::run::ticket::{Ticket, testing::die};
     use std::time::SystemTime;
 
     #[test]
@@ -119,7 +119,7 @@ mod tests {
             ask(&scratch.0, &id, Urgency::Gentle),
             Err(CancelError::NotAtWork)
         ));
-        drop(ticket);
+        die(ticket);
         assert!(matches!(
             ask(&scratch.0, &id, Urgency::Gentle),
             Err(CancelError::NotAtWork)

@@ -3,7 +3,7 @@ use super::*;
 use std::time::Duration;
 
 use crate::os::child::Command;
-use crate::os::process;
+use crate::os::{lock, process};
 use crate::run::RunId;
 
 use std::fs;
@@ -50,6 +50,7 @@ fn die_with(scratch: &Scratch, came: Came, order: impl FnOnce(&RunId) -> Order) 
     if came >= Came::Recorded {
         folder.write_record(&good_record(&order)).unwrap();
     }
+    ticket::testing::die(ticket);
     id
 }
 
@@ -70,7 +71,13 @@ fn complete_by(
         say,
         tell: &mut |_| {},
     };
-    completer.complete_all()
+    let done = completer.complete_all();
+    if done.is_err() {
+        // The completer has let go of the dead run's ticket.
+        let tickets = ticket::list(places).unwrap();
+        lock::testing::let_go((), || !tickets.iter().any(|one| one.is_live().unwrap()));
+    }
+    done
 }
 
 /// A job that notes words. Going back says them; `later` cannot be gone back over now, `lost` not at all.
@@ -444,6 +451,7 @@ fn leave_at_work(
         .unwrap();
     ticket.started(pids[1]).unwrap();
     process::signal(pids[0], crate::os::signal::Signal::SIGKILL);
+    ticket::testing::die(ticket);
     (id, pids[1], child)
 }
 

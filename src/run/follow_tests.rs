@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use crate::event::Phase;
 use crate::run::folder::testing::{Scratch, good_record, order};
 use crate::run::log::{Log, Voice};
-use crate::run::ticket::Ticket;
+use crate::run::ticket::{Ticket, testing::die};
 
 /// A live run with an open log.
 fn run(scratch: &Scratch) -> (Ticket, Log, RunId) {
@@ -131,7 +131,7 @@ fn a_run_that_was_recorded_but_lost_its_last_line_ends_with_its_record() {
         .unwrap();
     let mut follower = follow(&scratch, &id);
     assert_eq!(all(&mut follower), (vec!["one".into()], Followed::NothingYet));
-    drop(ticket);
+    die(ticket);
     follower.looked = None;
     assert_eq!(all(&mut follower), (vec!["outcome".into()], Followed::Ended));
 }
@@ -142,7 +142,7 @@ fn a_reservation_that_was_given_back_ends_its_follower() {
     let (ticket, _log, id) = run(&scratch);
     let mut follower = follow(&scratch, &id);
     RunFolder::of(&scratch.0, &id).remove().unwrap();
-    drop(ticket);
+    die(ticket);
     assert_eq!(all(&mut follower), (vec![], Followed::Ended));
     assert!(Follower::open(&scratch.0, &id, &Settings::default()).is_none());
 }

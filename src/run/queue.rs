@@ -153,6 +153,7 @@ impl Drop for Reservation {
 mod tests {
     use super::*;
     use crate::run::folder::testing::{Scratch, order};
+    use crate::run::ticket::testing::die;
 
     fn reserve(places: &Places, most: u32) -> Result<Reservation, ReserveError> {
         super::reserve(places, most, SystemTime::now(), order)
@@ -183,7 +184,7 @@ mod tests {
         assert!(matches!(reserve(&scratch.0, 2), Err(ReserveError::Full)));
         for mut reservation in held {
             // As if its process had died.
-            drop(reservation.ticket.take());
+            die(reservation.ticket.take().unwrap());
         }
         assert_eq!(ticket::list(&scratch.0).unwrap().len(), 3);
         assert!(reserve(&scratch.0, 2).is_ok());

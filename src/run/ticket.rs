@@ -323,7 +323,19 @@ impl From<Ticket> for OwnedFd {
 }
 
 #[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+
+    /// Leaves a ticket as a dead holder does.
+    pub(crate) fn die(ticket: Ticket) {
+        let seen = ticket.seen().clone();
+        lock::testing::let_go(ticket, || !seen.is_live().unwrap());
+    }
+}
+
+#[cfg(test)]
 mod tests {
+    use super::testing::die;
     use super::*;
     use crate::run::folder::testing::Scratch;
 
@@ -346,8 +358,7 @@ mod tests {
             ids.iter().collect::<Vec<_>>()
         );
         assert!(seen.iter().all(|one| one.is_live().unwrap()));
-        drop(tickets);
-        assert!(!seen.iter().any(|one| one.is_live().unwrap()));
+        tickets.into_iter().for_each(die);
         assert_eq!(
             Ticket::make(&scratch.0, &RunId::new(SystemTime::now()).unwrap())
                 .unwrap()
@@ -382,7 +393,7 @@ mod tests {
         assert_eq!(seen.notes().unwrap().work, vec![(work("c"), None)]);
         assert_eq!(seen.started(&scratch.0).unwrap(), Some(turn));
         // Whoever takes it over tells it, too.
-        drop(ticket);
+        die(ticket);
         let _taken = Ticket::of_the_dead(&scratch.0, &id, Some(&seen)).unwrap();
         let notes = seen.notes().unwrap();
         assert_eq!((notes.turn, notes.work), (Some(turn), vec![]));

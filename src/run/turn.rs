@@ -134,7 +134,7 @@ impl std::fmt::Display for Ahead {
 mod tests {
     use super::*;
     use crate::run::folder::testing::Scratch;
-    use crate::run::ticket::Ticket;
+    use crate::run::ticket::{Ticket, testing::die};
     use std::time::SystemTime;
 
     fn ticket(scratch: &Scratch) -> Ticket {
@@ -169,7 +169,7 @@ mod tests {
         let (first, gave_up, mine) = (ticket(&scratch), ticket(&scratch), ticket(&scratch));
         let first_id = first.seen().id.clone();
         let both = vec![first_id.clone(), gave_up.seen().id.clone()];
-        drop(gave_up);
+        die(gave_up);
         let (waited, told) = wait_for(&scratch, number(&mine), Duration::from_millis(50));
         let Waited::TooLong(ahead) = waited else {
             panic!("{waited:?}")
@@ -177,7 +177,7 @@ mod tests {
         assert_eq!(ahead, Ahead::Runs(vec![first_id.clone()]));
         assert_eq!(told, [Ahead::Runs(vec![first_id])]);
         assert_ne!(told, [Ahead::Runs(both)]);
-        drop(first);
+        die(first);
         assert!(matches!(
             wait_for(&scratch, number(&mine), Duration::ZERO).0,
             Waited::Turn(_)
@@ -191,9 +191,9 @@ mod tests {
         let ids = [first.seen().id.clone(), second.seen().id.clone()];
         let gone = std::thread::spawn(move || {
             std::thread::sleep(Duration::from_millis(40));
-            drop(first);
+            die(first);
             std::thread::sleep(Duration::from_millis(40));
-            drop(second);
+            die(second);
             Instant::now()
         });
         let (waited, told) = wait_for(&scratch, number(&mine), Duration::from_secs(9));
@@ -214,7 +214,7 @@ mod tests {
         let (waited, told) = wait_for(&scratch, number(&mine), Duration::from_millis(900));
         assert!(matches!(waited, Waited::TooLong(Ahead::Completion)));
         assert_eq!(told, [Ahead::Nothing, Ahead::Completion]);
-        drop(completer);
+        lock::testing::let_go(completer, || !lock::is_held(&turn_path(&scratch.0)).unwrap());
         assert!(matches!(
             wait_for(&scratch, number(&mine), Duration::ZERO).0,
             Waited::Turn(_)

@@ -103,6 +103,7 @@ fn mark_of(path: &Path) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::os::lock::testing::let_go;
     use std::path::PathBuf;
 
     fn scratch(name: &str) -> PathBuf {
@@ -139,7 +140,11 @@ mod tests {
     #[test]
     fn a_dropped_slot_is_free_at_once() {
         let folder = scratch("drop");
-        drop(fill(&folder, "192.0.2.1", Standing::Allowed));
+        let slots = fill(&folder, "192.0.2.1", Standing::Allowed);
+        let_go(slots, || {
+            let mut files = std::fs::read_dir(&folder).unwrap();
+            files.all(|file| !lock::is_held(&file.unwrap().path()).unwrap())
+        });
         assert_eq!(fill(&folder, "192.0.2.1", Standing::Allowed).len(), 8);
         std::fs::remove_dir_all(folder).unwrap();
     }

@@ -2,7 +2,6 @@
 
 use super::*;
 
-use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use crate::config::{Config, Lockfile, RequireDigest, Side, TerraformConfig};
@@ -142,16 +141,24 @@ impl Bench {
 
     /// Puts a program in git's place that notes what it was given before it becomes git.
     pub(super) fn note_calls(&mut self) -> PathBuf {
-        let root = self.scratch.0.state.parent().unwrap().to_owned();
-        let (notes, program) = (root.join("notes"), root.join("noting-git"));
-        let script = format!(
-            "#!/bin/sh\n{{ echo call; printf '%s\\n' \"$@\"; env; }} >>{}\nexec git \"$@\"\n",
+        let notes = self.scratch.0.state.parent().unwrap().join("notes");
+        self.before_git(&format!(
+            "{{ echo call; printf '%s\\n' \"$@\"; env; }} >>{}",
             notes.display()
-        );
-        fs::write(&program, script).unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-        self.settings().git = program;
+        ));
         notes
+    }
+
+    /// Puts a program in git's place that runs this shell text before it becomes git.
+    pub(super) fn before_git(&mut self, script: &str) {
+        let root = self.scratch.0.state.parent().unwrap();
+        let (text, program) = (root.join("git.text"), root.join("wrapped-git"));
+        fs::write(&text, format!("#!/bin/sh\n{script}\nexec git \"$@\"\n")).unwrap();
+        // By another process: a child that another test starts at this moment would have it open for writing.
+        let mut install = std::process::Command::new("install");
+        let made = install.args(["-m", "755"]).args([&text, &program]).status();
+        assert!(made.unwrap().success());
+        self.settings().git = program;
     }
 }
 

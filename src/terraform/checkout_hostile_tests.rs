@@ -3,7 +3,6 @@
 use super::bench::git_server::{self, GitServer, Manners};
 use super::bench::{Bench, LINK, PLAIN, TOKEN};
 use super::*;
-use std::os::unix::fs::PermissionsExt;
 
 #[test]
 fn a_redirect_is_not_followed_and_gets_no_token() {
@@ -154,16 +153,11 @@ fn what_another_run_left_is_not_built_upon() {
 fn the_reference_may_move_while_a_commit_is_fetched() {
     let (mut bench, ids) = Bench::with_history("moved");
     // It moves between the two fetches: before the second one of git's calls with a filter.
-    let root = bench.scratch.0.state.parent().unwrap().to_owned();
-    let program = root.join("moving-git");
-    let script = format!(
-        "#!/bin/sh\ncase \"$*\" in *--filter=*) git -C {} update-ref refs/heads/main {};; esac\nexec git \"$@\"\n",
+    bench.before_git(&format!(
+        "case \"$*\" in *--filter=*) git -C {} update-ref refs/heads/main {};; esac",
         bench.repository.path().display(),
         ids[1]
-    );
-    fs::write(&program, script).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    bench.settings().git = program;
+    ));
     // Backwards: what was the reference's a moment ago is not any more.
     let error = bench.refusal(&ids[2], Trust::Merged, None);
     assert!(error.contains("ancestors"), "{error}");
@@ -177,14 +171,7 @@ fn a_repository_that_lies_around_the_checkout_is_not_touched() {
     git_server::git(&root).args(["init", "--quiet"]).status().unwrap();
     let settings = fs::read(root.join(".git/config")).unwrap();
     // Even when there is no repository where there should be one.
-    let program = root.join("lazy-git");
-    fs::write(
-        &program,
-        "#!/bin/sh\n[ \"$1\" != init ] || exit 0\nexec git \"$@\"\n",
-    )
-    .unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    bench.settings().git = program;
+    bench.before_git("[ \"$1\" != init ] || exit 0");
     for trust in [Trust::Any, Trust::Merged] {
         let error = bench.refusal(&ids[2], trust, None);
         assert!(error.contains("not a git repository"), "{error}");

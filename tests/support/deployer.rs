@@ -144,15 +144,7 @@ impl Setup {
 
     /// Writes a shell script into the folder; where it is.
     pub fn executable(&self, name: &str, script: &str) -> PathBuf {
-        use std::os::unix::fs::PermissionsExt;
-        // Written under another name first: a program that is open for writing cannot be started (ETXTBSY).
-        let path = self
-            .folder
-            .write(&format!("{name}.new"), format!("#!/bin/sh\n{script}\n"));
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("making a script executable");
-        let place = self.folder.join(name);
-        fs::rename(&path, &place).expect("putting a script in its place");
-        place
+        self.folder.program(name, format!("#!/bin/sh\n{script}\n"))
     }
 
     /// The folder that holds everything of this deployer.

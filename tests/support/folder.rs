@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 
 /// A new folder, removed with everything in it when dropped. A test that fails leaves it, and says where it is.
@@ -40,6 +41,25 @@ impl Folder {
             .and_then(|()| fs::write(&path, content))
             .unwrap_or_else(|error| panic!("writing {}: {error}", path.display()));
         path
+    }
+
+    /// Writes a program in it and says where, by another process: a child that this one starts at the same moment has
+    /// a copy of every descriptor until its exec, and a program that somebody has open for writing cannot be started
+    /// (ETXTBSY).
+    pub fn program(&self, name: &str, script: impl AsRef<[u8]>) -> PathBuf {
+        let text = self.write(&format!("{name}.text"), script);
+        let made = self.join(&format!("{name}.made"));
+        let mut install = Command::new("install");
+        let status = install.args(["-m", "755"]).args([&text, &made]).status();
+        assert!(
+            status.expect("install").success(),
+            "installing {}",
+            made.display()
+        );
+        fs::remove_file(text).expect("removing a text");
+        let place = self.join(name);
+        fs::rename(made, &place).expect("putting a program in its place");
+        place
     }
 }
 

@@ -2,8 +2,6 @@
 //!
 //! The notes go to a server of the test's by loopback: behind the walls of a plan there is no file of ours to write to.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -45,8 +43,7 @@ impl Notes {
              env -i curl -sS -H Expect: --data-binary @- {url} || exit 99\nexec {} \"$@\"\n",
             real.display()
         );
-        let place = self.folder.write(name, script);
-        fs::set_permissions(place, fs::Permissions::from_mode(0o755)).expect("the mode of a wrapper");
+        self.folder.program(name, script);
     }
 
     /// For `DEPLOYER_TF_BINARY_PATH`.

@@ -65,8 +65,7 @@ impl SlowProvider {
             program.display(),
             book.display()
         );
-        let start = folder.write(&place, start);
-        fs::set_permissions(start, fs::Permissions::from_mode(0o755)).expect("the mode of the provider");
+        folder.program(&place, start);
         let provider = SlowProvider {
             folder,
             python: shown,
