@@ -51,7 +51,10 @@ fn is_test_file(path: &Path) -> bool {
 
 fn read(root: &Path, path: PathBuf) -> Source {
     let text = fs::read_to_string(&path).unwrap();
-    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+    let of_tests =
+        ["mod tests {", "pub(crate) mod testing {"].map(|start| format!("\n#[cfg(test)]\n{start}"));
+    let ends = of_tests.iter().filter_map(|start| text.find(start));
+    let code = &text[..ends.min().unwrap_or(text.len())];
     let lines = code
         .lines()
         .enumerate()
