@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use crate::support::certificate::Certificate;
 use crate::support::curl::Client;
 use crate::support::deployer::{AUDIENCE, Deployer, Setup};
-use crate::support::folder::Folder;
+use crate::support::folder::{Folder, install};
 use crate::support::oidc::Issuer;
 use crate::support::roles::{Role, roles_below};
 use crate::support::wait_until;
@@ -243,7 +243,7 @@ fn an_upgrade_of_the_executable_does_not_disturb_the_one_that_runs() {
     let issuer = Issuer::start();
     let mut setup = Setup::new(&issuer);
     let program = setup.folder().join("engram-deployer");
-    fs::copy(env!("CARGO_BIN_EXE_engram-deployer"), &program).unwrap();
+    install(env!("CARGO_BIN_EXE_engram-deployer"), &program);
     setup.use_program(&program);
     let deployer = setup.start();
     assert!(is_healthy(&deployer.client()));

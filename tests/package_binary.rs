@@ -12,7 +12,7 @@ use std::thread;
 use nix::sched::{CloneFlags, unshare};
 
 use crate::support::deployer::Setup;
-use crate::support::folder::Folder;
+use crate::support::folder::{Folder, install};
 use crate::support::long_tests;
 use crate::support::oidc::Issuer;
 use crate::support::process::{installed, run, text};
@@ -36,7 +36,7 @@ fn in_an_empty_root(setup: &mut Setup, etc: &[(&str, &str)]) {
     for inside in [folder.as_str(), "/proc", "/dev", "/etc"] {
         fs::create_dir_all(format!("{root}{inside}")).expect("a folder of the root");
     }
-    fs::copy(built(), format!("{root}/engram-deployer")).expect("the executable");
+    install(built(), format!("{root}/engram-deployer"));
     fs::write(format!("{root}/dev/null"), "").expect("a place for /dev/null");
     for (name, content) in etc {
         fs::write(format!("{root}/etc/{name}"), content).expect("a file of /etc");
@@ -75,7 +75,7 @@ fn it_is_one_stripped_file_that_needs_no_other() {
     let needed = run(installed("readelf", "binutils").arg("-d").arg(&program));
     assert!(!needed.contains("NEEDED"), "{needed}");
     let root = Folder::new("empty-root");
-    fs::copy(&program, root.join("engram-deployer")).expect("the executable");
+    install(&program, root.join("engram-deployer"));
     let said = run(Command::new("chroot")
         .arg(root.path())
         .args(["/engram-deployer", "version"])

@@ -17,6 +17,7 @@ use engram_deployer::jail::{COMPLAINT, FAILED, Show};
 
 use crate::plan_isolation::cell::{Scene, USER, role, run, shell, start_by};
 use crate::support::deployer::Setup;
+use crate::support::folder::install;
 use crate::support::oidc::Issuer;
 
 /// A process of the plan's own user outside, with the canary in its environment.
@@ -145,7 +146,7 @@ fn a_plan_writes_to_its_own_folder_and_to_memory_alone() {
 fn a_plan_gets_no_privileges_by_any_way_out() {
     let scene = Scene::new();
     let id = scene.among_programs.join("id");
-    fs::copy("/usr/bin/id", &id).unwrap();
+    install("/usr/bin/id", &id);
     fs::set_permissions(&id, fs::Permissions::from_mode(0o4755)).unwrap();
     let script = format!(
         "{} -u; mount -o remount,rw / && echo out; mount -o remount,bind,rw /etc && echo out; umount /etc && echo out; \

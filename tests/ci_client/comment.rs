@@ -5,8 +5,9 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
-use super::job::{Folder, found, in_each_shell};
+use super::job::{found, in_each_shell, workshop};
 use super::scripted::{Reply, Server};
+use crate::support::folder::Folder;
 
 pub const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/contrib/ci/plan-comment.sh");
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -26,7 +27,7 @@ fn script(shell: &[&str], folder: &Folder, port: u16, command: &str) -> Command 
     script
         .env_clear()
         .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-        .env("TMPDIR", folder.0.join("tmp"))
+        .env("TMPDIR", folder.join("tmp"))
         .stdin(Stdio::null());
     script
         .env("GITHUB_API_URL", format!("http://127.0.0.1:{port}"))
@@ -34,14 +35,14 @@ fn script(shell: &[&str], folder: &Folder, port: u16, command: &str) -> Command 
     script
         .env("GITHUB_TOKEN", TOKEN)
         .env("GITHUB_REPOSITORY", "an/infra")
-        .env("GITHUB_OUTPUT", folder.0.join("outputs"));
+        .env("GITHUB_OUTPUT", folder.join("outputs"));
     script.env("COMMIT", COMMIT).env("HEAD", HEAD);
     script
 }
 
 fn ended(script: &mut Command, folder: &Folder) -> Output {
     let output = script.output().expect("the shell starts");
-    let left = fs::read_dir(folder.0.join("tmp")).expect("the folder").count();
+    let left = fs::read_dir(folder.join("tmp")).expect("the folder").count();
     assert_eq!(left, 0, "it leaves nothing behind");
     for stream in [&output.stdout, &output.stderr] {
         assert!(!String::from_utf8_lossy(stream).contains(TOKEN));
@@ -51,9 +52,9 @@ fn ended(script: &mut Command, folder: &Folder) -> Output {
 
 /// Has a plan written; what was asked of GitHub, and the comment's text.
 fn written(shell: &[&str], plan: &str, known: Value, status: &str) -> (Vec<String>, String) {
-    let folder = Folder::new();
+    let folder = workshop();
     let server = Server::start(None, vec![answer(&known), answer(&json!({"id": 1}))]);
-    let file = folder.0.join("plan");
+    let file = folder.join("plan");
     fs::write(&file, plan).expect("the plan");
     let mut script = script(shell, &folder, server.port, "write");
     script
@@ -175,12 +176,12 @@ fn merged() -> Value {
 
 /// Asks for the reviewed digest; what it said to GitHub, and how it ended.
 fn reviewed(shell: &[&str], reply: &Value) -> (Value, Output, String) {
-    let folder = Folder::new();
+    let folder = workshop();
     let server = Server::start(None, vec![answer(reply)]);
     let output = ended(&mut script(shell, &folder, server.port, "reviewed"), &folder);
     let asked = server.asked();
     assert_eq!(asked[0].what, "POST /graphql");
-    let outputs = fs::read_to_string(folder.0.join("outputs")).unwrap_or_default();
+    let outputs = fs::read_to_string(folder.join("outputs")).unwrap_or_default();
     (
         serde_json::from_str(&asked[0].body).expect("JSON"),
         output,

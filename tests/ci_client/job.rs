@@ -1,13 +1,12 @@
 //! A CI job's surroundings: the client in one shell, what it may see, and what came of it.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::scripted::{Asked, Identity, Reply, Server};
+use crate::support::folder::Folder;
 
 pub const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/contrib/ci/engram-deploy.sh");
 pub const RUN: &str = "20260102T030405Z-0123abcd";
@@ -63,28 +62,13 @@ pub fn minted(token: &str) -> Reply {
     )
 }
 
-/// A folder of its own for one test, removed at its end.
-pub struct Folder(pub PathBuf);
-
-impl Folder {
-    pub fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!(
-            "engram-ci-{}-{}",
-            std::process::id(),
-            NEXT.fetch_add(1, Ordering::SeqCst)
-        );
-        let folder = std::env::temp_dir().join(name);
-        fs::create_dir_all(folder.join("bin")).expect("a folder");
-        fs::create_dir_all(folder.join("tmp")).expect("a folder");
-        Self(folder)
+/// A folder for one test, with a folder for programs in it and one for what is temporary.
+pub fn workshop() -> Folder {
+    let folder = Folder::new("ci");
+    for inside in ["bin", "tmp"] {
+        fs::create_dir(folder.join(inside)).expect("a folder");
     }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+    folder
 }
 
 pub fn found(program: &str) -> Option<PathBuf> {
@@ -128,8 +112,8 @@ pub struct Done {
 
 impl Ci {
     pub fn new(shell: &'static [&'static str]) -> Self {
-        let folder = Folder::new();
-        let (bin, real) = (folder.0.join("bin"), found("curl").expect("curl"));
+        let folder = workshop();
+        let (bin, real) = (folder.join("bin"), found("curl").expect("curl"));
         // busybox brings every tool itself here, so the client is shown to need no other.
         if shell[0] == "busybox" {
             let done = Command::new("busybox")
@@ -139,15 +123,14 @@ impl Ci {
             assert!(done.expect("busybox").success());
         }
         // A curl that leaves behind what anyone on the machine could have seen of it.
-        let seen = folder.0.join("seen");
+        let seen = folder.join("seen");
         let wrapper = format!(
             "#!/bin/sh\n{{ printf '%s\\n' \"$@\"; tr '\\0' '\\n' </proc/$$/cmdline; /usr/bin/env; }} >>{}\nexec {} \"$@\"\n",
             seen.display(),
             real.display()
         );
-        fs::write(bin.join("curl"), wrapper).expect("a wrapper");
-        fs::set_permissions(bin.join("curl"), fs::Permissions::from_mode(0o755)).expect("its mode");
-        let identity = Identity::new(&folder.0);
+        folder.program("bin/curl", wrapper);
+        let identity = Identity::new(folder.path());
         Self {
             shell,
             folder,
@@ -165,21 +148,21 @@ impl Ci {
 
     /// The client with these words.
     pub fn client(&self, port: u16, words: &[&str]) -> Command {
-        let mut path = self.folder.0.join("bin").into_os_string();
+        let mut path = self.folder.join("bin").into_os_string();
         if self.shell[0] != "busybox" {
             path.push(":/usr/local/bin:/usr/bin:/bin");
         }
-        let _ = fs::remove_file(self.folder.0.join("outputs"));
+        let _ = fs::remove_file(self.folder.join("outputs"));
         let mut job = Command::new(found(self.shell[0]).expect("the shell"));
         job.args(&self.shell[1..]).arg(SCRIPT).args(words);
         job.env_clear()
             .env("PATH", path)
-            .env("TMPDIR", self.folder.0.join("tmp"))
+            .env("TMPDIR", self.folder.join("tmp"))
             .stdin(Stdio::null());
         job.env("DEPLOYER_URL", format!("https://127.0.0.1:{port}"))
             .env("DEPLOYER_PIN", &self.identity.pin);
         job.env("DEPLOYER_TOKEN", TOKEN).env("DEPLOYER_PATIENCE", "3");
-        job.env("GITHUB_OUTPUT", self.folder.0.join("outputs"));
+        job.env("GITHUB_OUTPUT", self.folder.join("outputs"));
         job
     }
 
@@ -205,11 +188,11 @@ impl Ci {
         let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
         let (out, err) = (text(output.stdout), text(output.stderr));
         println!("--- {}\n{out}{err}", self.shell.join(" "));
-        let left: Vec<_> = fs::read_dir(self.folder.0.join("tmp"))
+        let left: Vec<_> = fs::read_dir(self.folder.join("tmp"))
             .expect("the folder")
             .collect();
         assert!(left.is_empty(), "the client leaves nothing behind: {left:?}");
-        let outputs = fs::read_to_string(self.folder.0.join("outputs")).unwrap_or_default();
+        let outputs = fs::read_to_string(self.folder.join("outputs")).unwrap_or_default();
         Done {
             status: output.status.code().expect("an exit status"),
             out,
@@ -221,7 +204,7 @@ impl Ci {
 
     /// What anyone on the machine could see of curl.
     pub fn seen(&self) -> String {
-        fs::read_to_string(self.folder.0.join("seen")).unwrap_or_default()
+        fs::read_to_string(self.folder.join("seen")).unwrap_or_default()
     }
 }
 

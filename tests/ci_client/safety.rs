@@ -10,7 +10,7 @@ use super::scripted::{Identity, Reply, Server};
 #[test]
 fn another_server_than_the_pinned_one_is_sent_nothing() {
     in_each_shell(|ci| {
-        let other = Identity::new(&ci.folder.0.join("tmp").parent().expect("a folder").join("bin"));
+        let other = Identity::new(&ci.folder.join("tmp").parent().expect("a folder").join("bin"));
         let server = ci.server(vec![whole()]);
         let mut wrong_pin = ci.job(server.port);
         wrong_pin.env("DEPLOYER_PIN", &other.pin);
@@ -38,7 +38,7 @@ fn the_certificate_may_be_a_file_or_its_text_and_a_backup_pin_is_taken() {
             "sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=;{}",
             ci.identity.pin
         );
-        let file = ci.folder.0.join("cert.pem");
+        let file = ci.folder.join("cert.pem");
         for certificate in [file.to_str().expect("a path"), &ci.identity.certificate] {
             assert_eq!(
                 ci.run(
@@ -262,7 +262,7 @@ fn a_cancelled_job_leaves_no_client_behind() {
             String::from_utf8_lossy(&output.stderr).contains(&format!("a run that began goes on: {RUN}"))
         );
         assert!(
-            fs::read_dir(ci.folder.0.join("tmp"))
+            fs::read_dir(ci.folder.join("tmp"))
                 .expect("the folder")
                 .next()
                 .is_none()

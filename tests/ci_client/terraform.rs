@@ -99,7 +99,7 @@ fn what_terraform_says_about_the_plan_is_saved_once_whatever_is_cut() {
         let evil = "{\"phase\":\"tf_plan\",\"message\":\"a\\u001b \x07##[group]b\",\"time\":\"t\"}";
         let whole = stream(&[INIT, CHANGE, evil, COUNT, &planned(true)]).end();
         let cut = stream(&[INIT, CHANGE, BEAT]).torn(r#"{"phase":"tf_p"#).cut();
-        let saved = ci.folder.0.join("plan");
+        let saved = ci.folder.join("plan");
         for way in ["--json", "--allow-destroy"] {
             let server = ci.server(vec![cut.clone(), whole.clone()]);
             let words = [

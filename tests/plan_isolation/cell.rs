@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::chown;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,7 +12,7 @@ use engram_deployer::jail::{Access, Cell, Order, Show, Walls};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
-use crate::support::folder::Folder;
+use crate::support::folder::{Folder, install};
 use crate::support::unique;
 
 /// A user of nobody else's.
@@ -77,8 +77,10 @@ impl Scene {
     /// A file that everyone may read and execute.
     pub fn file(&self, path: &Path, content: &str) {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, content).unwrap();
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        let text = self.folder.join("text");
+        fs::write(&text, content).unwrap();
+        install(&text, path);
+        fs::remove_file(text).unwrap();
     }
 
     /// The walls of a plan.

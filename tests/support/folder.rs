@@ -43,24 +43,28 @@ impl Folder {
         path
     }
 
-    /// Writes a program in it and says where, by another process: a child that this one starts at the same moment has
-    /// a copy of every descriptor until its exec, and a program that somebody has open for writing cannot be started
-    /// (ETXTBSY).
+    /// Writes a program in it and says where.
     pub fn program(&self, name: &str, script: impl AsRef<[u8]>) -> PathBuf {
         let text = self.write(&format!("{name}.text"), script);
         let made = self.join(&format!("{name}.made"));
-        let mut install = Command::new("install");
-        let status = install.args(["-m", "755"]).args([&text, &made]).status();
-        assert!(
-            status.expect("install").success(),
-            "installing {}",
-            made.display()
-        );
+        install(&text, &made);
         fs::remove_file(text).expect("removing a text");
         let place = self.join(name);
         fs::rename(made, &place).expect("putting a program in its place");
         place
     }
+}
+
+/// Copies a program, by another process: a child that this one starts at the same moment has a copy of every descriptor
+/// until its exec, and a program that somebody has open for writing cannot be started (ETXTBSY).
+#[track_caller]
+pub fn install(from: impl AsRef<Path>, to: impl AsRef<Path>) {
+    let (from, to) = (from.as_ref(), to.as_ref());
+    let status = Command::new("install")
+        .args(["-m", "755"])
+        .args([from, to])
+        .status();
+    assert!(status.expect("install").success(), "installing {}", to.display());
 }
 
 /// The files below `folder` whose content is one that `is_it` means.

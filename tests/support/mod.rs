@@ -36,7 +36,9 @@ pub mod way;
 pub mod web;
 pub mod world;
 
-use std::net::{Ipv4Addr, TcpListener};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket, sockopt};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -51,10 +53,34 @@ pub fn unique(word: &str) -> String {
     )
 }
 
-/// A port of loopback that was free a moment ago. Another program may take it first; whoever binds it must cope.
+/// A port of loopback that was free a moment ago, for somebody else to listen on. None that the kernel gives to a client
+/// or to whoever asks for any; another test process may take it first, so whoever binds it must cope.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("binding a port of loopback");
-    listener.local_addr().expect("a listener's own address").port()
+    const FROM: u32 = 10_000;
+    const PORTS: u32 = 20_000;
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let start = std::process::id().wrapping_mul(97);
+    loop {
+        let port = FROM + (start + COUNT.fetch_add(1, Ordering::Relaxed)) % PORTS;
+        if let Some(free) = u16::try_from(port).ok().filter(|port| is_free(*port)) {
+            return free;
+        }
+    }
+}
+
+/// Bound, but never listened on: that would keep the port from others for as long as a child that is being started right
+/// now has a copy of the socket.
+fn is_free(port: u16) -> bool {
+    let socket = socket(
+        AddressFamily::Inet,
+        SockType::Stream,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )
+    .expect("a socket");
+    setsockopt(&socket, sockopt::ReuseAddr, &true).expect("SO_REUSEADDR");
+    let address = SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port));
+    bind(socket.as_raw_fd(), &address).is_ok()
 }
 
 /// Waits until `condition` holds; fails with `what` when it does not within `limit`.

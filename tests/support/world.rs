@@ -1,10 +1,10 @@
 //! A host within this machine: processes with mounts (and more) of their own, seen from outside.
 
+use super::folder::install;
 use super::process::{installed, output_of, run, text};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -46,8 +46,10 @@ impl World {
     /// Writes an executable shell script.
     #[track_caller]
     pub fn script(&self, path: &str, lines: &str) {
-        self.write(path, format!("#!/bin/sh\n{lines}\n"));
-        fs::set_permissions(self.path(path), fs::Permissions::from_mode(0o755)).expect("an executable");
+        let text = format!("{path}.text");
+        self.write(&text, format!("#!/bin/sh\n{lines}\n"));
+        install(self.path(&text), self.path(path));
+        fs::remove_file(self.path(&text)).expect("removing a text");
     }
 
     /// A command on the host, as root, with an environment of its own.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::{Unit, analyze};
 use crate::support::deployer::Setup;
+use crate::support::folder::install;
 use crate::support::process::installed;
 
 /// A daemon that is started with a unit's capabilities, all of the host read-only, a `/proc` of processes alone, and
@@ -21,7 +22,7 @@ impl Sandbox {
         let folder = setup.folder().path().display().to_string();
         let trace = setup.folder().join("calls");
         let program = setup.folder().join("engram-deployer");
-        fs::copy(env!("CARGO_BIN_EXE_engram-deployer"), &program).expect("the executable");
+        install(env!("CARGO_BIN_EXE_engram-deployer"), &program);
         let capabilities: String = unit
             .words("CapabilityBoundingSet")
             .iter()
