@@ -220,6 +220,10 @@ fn check_reads_templates_and_declarations_as_a_deploy_would() {
         let named = |line: &str| line.starts_with(level) && line.contains(word);
         assert!(said.lines().any(named), "{level}{word}:\n{said}");
     }
+    // What all of them lack is said once.
+    setup.set("DEPLOYER_TEMPLATE_DIR", "/nowhere/templates");
+    let said = self::said(&setup.run(&["check"]));
+    assert_eq!(said.matches("FAULT  templates: ").count(), 1, "{said}");
     let declared = setup.folder().write("containers/good.json", "{\"portz\":[]}");
     setup
         .set("DEPLOYER_BACKEND", "docker")

@@ -39,9 +39,9 @@ const DEPLOY: [&str; 19] = [
     "write run/.result",
     "wait run/.result",
     "last line",
-    "write run/.result.json.tmp",
-    "write state/last/.deploy.json.tmp",
-    "wait state/last/.deploy.json.tmp",
+    "write run/.result.json.engram.tmp",
+    "write state/last/.deploy.json.engram.tmp",
+    "wait state/last/.deploy.json.engram.tmp",
     "wait state/last",
 ];
 
@@ -245,9 +245,9 @@ fn whoever_tells_the_result_of_a_killed_run_waits_for_the_disk_first() {
         "wait run/.result",
         "wait run",
         "last line",
-        "write run/.result.json.tmp",
-        "write state/last/.deploy.json.tmp",
-        "wait state/last/.deploy.json.tmp",
+        "write run/.result.json.engram.tmp",
+        "write state/last/.deploy.json.engram.tmp",
+        "wait state/last/.deploy.json.engram.tmp",
         "wait state/last",
     ];
     assert_eq!(steps(&trace, &setup, id, completed[0]), completed);
@@ -285,7 +285,7 @@ fn with_docker_nothing_is_changed_that_is_not_in_the_journal_on_disk() {
     ];
     // The journal is made by the first run of all. Its first entry says whose it is, its last one that nothing goes back.
     let expected = [
-        &["wait state/.journal.tmp", "wait state"][..],
+        &["wait state/.journal.engram.tmp", "wait state"][..],
         &entry,
         &entry,
         &["docker tag"],

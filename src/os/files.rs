@@ -8,6 +8,8 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::os::process;
+
 /// Whether a replaced file must survive a power cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
@@ -53,10 +55,35 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> io
     Ok(())
 }
 
+/// In the name of every file that [`replace`] writes, behind the name that it will have.
+const OURS: &str = ".engram.";
+
 /// Beside `path`, hidden, and not ending like it: Unraid reads every `*.xml` of a folder.
 fn temporary_name(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.{}.tmp", std::process::id()))
+    path.with_file_name(format!(".{name}{OURS}{}.tmp", std::process::id()))
+}
+
+/// The process that made a file of this name for [`replace`].
+fn writer_of(temporary: &str) -> Option<i32> {
+    let name = temporary.strip_prefix('.')?.strip_suffix(".tmp")?;
+    name.rsplit_once(OURS)?.1.parse().ok()
+}
+
+/// Takes away what a power cut, or a KILL, left in `folder` between a write of [`replace`] and its rename: files of
+/// processes that are no more. A folder that does not exist has none.
+pub fn sweep(folder: &Path) -> io::Result<()> {
+    let Some(entries) = optional(fs::read_dir(folder))? else {
+        return Ok(());
+    };
+    for entry in entries {
+        let path = entry?.path();
+        let writer = path.file_name().and_then(|name| writer_of(name.to_str()?));
+        if writer.is_some_and(|pid| process::start_time(pid).is_none()) {
+            optional(fs::remove_file(path))?;
+        }
+    }
+    Ok(())
 }
 
 /// vfat cannot hold every mode and says so for some; its mount options are what protects the files there.
@@ -156,4 +183,39 @@ pub fn optional<T>(result: io::Result<T>) -> io::Result<Option<T>> {
 /// `error` with what was being done to which file.
 pub fn describe(error: &io::Error, doing: &str, path: &Path) -> String {
     format!("{doing} {}: {error}", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_dead_writers_left_is_taken_away_and_nothing_else() {
+        let folder = std::env::temp_dir().join(format!("files-sweep-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        // Above the highest number that the kernel gives to a process (2^22, proc(5)).
+        let dead = 4_194_305;
+        let kept = [
+            format!(".a.engram.{}.tmp", std::process::id()),
+            format!(".a.{dead}.tmp"),
+            format!("a.engram.{dead}.tmp"),
+            format!(".a.engram.{dead}.bak"),
+            ".a.engram.x.tmp".into(),
+            "jti".into(),
+        ];
+        for name in kept.iter().chain(&[format!(".a.engram.{dead}.tmp")]) {
+            fs::write(folder.join(name), "half").unwrap();
+        }
+        sweep(&folder).unwrap();
+        let mut left: Vec<_> = fs::read_dir(&folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        let mut kept = kept.to_vec();
+        left.sort();
+        kept.sort();
+        assert_eq!(left, kept);
+        fs::remove_dir_all(&folder).unwrap();
+        sweep(&folder).unwrap();
+    }
 }

@@ -201,7 +201,11 @@ pub fn ensure_published(places: &Places, keep: u32) -> io::Result<()> {
             }
         }
     }
-    for entry in fs::read_dir(places.state.join("last"))? {
+    let last = places.state.join("last");
+    for folder in [&places.state, &last, &last.join("modules")] {
+        files::sweep(folder)?;
+    }
+    for entry in fs::read_dir(last)? {
         let path = entry?.path();
         // `modules` holds documents of another kind.
         if path.is_dir() {

@@ -120,8 +120,12 @@ fn the_public_files_come_back_after_the_runtime_folder_was_lost() {
     fs::remove_dir_all(&scratch.0.runtime).unwrap();
     crate::os::places::prepare(&scratch.0).unwrap();
     // A crash came between the result and its lasting copy, too.
-    fs::remove_file(folder::last_path(&scratch.0, "deploy")).unwrap();
+    let last = folder::last_path(&scratch.0, "deploy");
+    let left = last.with_file_name(".deploy.json.engram.4194305.tmp");
+    fs::rename(&last, &left).unwrap();
     ensure_published(&scratch.0, 50).unwrap();
+    assert!(!left.exists());
+    assert_eq!(fs::read_dir(scratch.0.public()).unwrap().count(), 2);
     assert_eq!(
         ["deploy.json", "runs.json"].map(|name| public(&scratch.0, name)),
         before

@@ -71,11 +71,12 @@ fn folder(path: &Path, report: &mut Report) {
     }
     let probe = path.join(".check");
     let written = files::replace(&probe, b"", 0o600, Durability::Volatile);
-    let removed = written.and_then(|()| fs::remove_file(&probe));
+    // Another `check` may have taken it away.
+    let removed = written.and_then(|()| files::optional(fs::remove_file(&probe)));
     report.found(
         "folders",
         removed
-            .map(|()| format!("{} can be written to", path.display()))
+            .map(|_| format!("{} can be written to", path.display()))
             .map_err(|error| files::describe(&error, "write to", path)),
     );
 }

@@ -1,5 +1,6 @@
 //! Findings, a line each, printed as they are found: some take seconds.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use crate::cli::help::Exit;
@@ -11,6 +12,8 @@ use crate::event::harmless;
 pub struct Report {
     faults: usize,
     warnings: usize,
+    /// The lines that are not to be said again: several containers may have one thing in common.
+    said: BTreeSet<String>,
     /// A line could not be printed.
     unread: Option<Trouble>,
 }
@@ -23,14 +26,12 @@ impl Report {
 
     /// Something that works, and could be better.
     pub fn warn(&mut self, what: &str, detail: impl Display) {
-        self.warnings += 1;
-        self.line("warn", what, detail);
+        self.warnings += usize::from(self.line("warn", what, detail));
     }
 
     /// Something that will not work, or is not safe.
     pub fn fault(&mut self, what: &str, detail: impl Display) {
-        self.faults += 1;
-        self.line("FAULT", what, detail);
+        self.faults += usize::from(self.line("FAULT", what, detail));
     }
 
     /// What came of a look at something.
@@ -53,10 +54,16 @@ impl Report {
         }
     }
 
-    fn line(&mut self, level: &str, what: &str, detail: impl Display) {
+    /// Whether it is news.
+    fn line(&mut self, level: &str, what: &str, detail: impl Display) -> bool {
         let text = harmless(&format!("{level:<5}  {what}: {detail}"));
-        if let Err(trouble) = out::print(&format!("{text}\n")) {
-            self.unread = Some(trouble);
+        let is_new = !self.said.contains(&text);
+        if is_new {
+            if let Err(trouble) = out::print(&format!("{text}\n")) {
+                self.unread = Some(trouble);
+            }
+            self.said.insert(text);
         }
+        is_new
     }
 }

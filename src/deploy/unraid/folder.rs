@@ -88,6 +88,7 @@ pub fn write(path: &Path, expected: &[u8], bytes: &[u8]) -> Result<(), String> {
             path.display()
         ));
     }
+    files::sweep(path.parent().unwrap_or(&path)).map_err(described)?;
     let mode = fs::metadata(&path).map_err(described)?.permissions().mode() & 0o7777;
     files::replace(&path, bytes, mode, Durability::Durable).map_err(described)
 }
@@ -178,7 +179,7 @@ mod tests {
             "my-app.xml.bak",
             "my-app.XML",
             "xml",
-            ".my-app.xml.12.tmp",
+            ".my-app.xml.engram.12.tmp",
         ] {
             scratch.write(name, &named("app"));
         }
@@ -230,7 +231,9 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         let link = scratch.0.join("link.xml");
         std::os::unix::fs::symlink(&path, &link).unwrap();
+        let left = scratch.write(".my-app.xml.engram.4194305.tmp", "half");
         write(&link, b"old", b"new").unwrap();
+        assert!(!left.exists(), "what a power cut left of another write");
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
