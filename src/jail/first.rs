@@ -30,11 +30,11 @@ pub(super) fn live() -> io::Result<u8> {
         .identity()?
         .ok_or_else(|| io::Error::other("walls do not hold root"))?;
     walls::raise(&order.cell.walls.clone().unwrap_or_default())?;
+    keep_few()?;
     privilege::become_for_good(identity, &order.cell.groups)?;
     prctl::set_no_new_privs()?;
     prctl::set_dumpable(false)?;
     keep_modest()?;
-    keep_few()?;
     // After the change of user, which would undo it. A keeper that died before this line is seen by its pipe.
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     stand_in(&order.cell.directory)?;

@@ -24,7 +24,7 @@ use nix::unistd::{chdir, execve};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Account;
-use crate::limits::{JAIL_PROCESSES, MAX_SETTINGS};
+use crate::limits::{JAIL_FILE, JAIL_OOM_SCORE, JAIL_PROCESSES, MAX_SETTINGS};
 use crate::os::child::{Command, Exit};
 use crate::os::descriptor;
 use crate::os::privilege::{self, Identity};
@@ -213,8 +213,12 @@ fn keep_modest() -> io::Result<()> {
     Ok(setrlimit(Resource::RLIMIT_CORE, 0, 0)?)
 }
 
-/// A plan's tools may not fill the host's table of processes either.
+/// A plan's tools may not fill the host's table of processes either, nor make a file that nobody can read to its end; and
+/// they are the first to go when memory is short.
 fn keep_few() -> io::Result<()> {
+    let scores = Path::new("/proc/self/oom_score_adj");
+    std::fs::write(scores, JAIL_OOM_SCORE).map_err(|error| told(error, "write", scores))?;
+    setrlimit(Resource::RLIMIT_FSIZE, JAIL_FILE, JAIL_FILE)?;
     Ok(setrlimit(Resource::RLIMIT_NPROC, JAIL_PROCESSES, JAIL_PROCESSES)?)
 }
 

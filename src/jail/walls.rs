@@ -15,9 +15,19 @@ use crate::jail::{Access, Show, Walls, told};
 use crate::limits::{JAIL_ROOT, JAIL_SHARED_MEMORY, JAIL_TEMPORARY};
 use crate::os::namespace::{self, Allowed, Links, Rules};
 
-/// Where programs, their libraries and their settings are, on every kind of host that we know (`/nix`: NixOS).
+/// Where programs, their libraries and their settings are, on every kind of host that we know. Of `/nix` (NixOS) not all:
+/// beside the store is the socket of a daemon that builds for everybody who can connect to it.
 const SYSTEM: &[&str] = &[
-    "/bin", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/nix", "/opt", "/sbin", "/usr",
+    "/bin",
+    "/etc",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/nix/store",
+    "/opt",
+    "/sbin",
+    "/usr",
 ];
 
 /// What `/etc` may only have a link to: names, authorities, time. Where one leads out of [`SYSTEM`], that is shown too.

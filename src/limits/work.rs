@@ -60,6 +60,13 @@ pub const UPDATE_MARGIN: Duration = Duration::from_secs(5 * 60);
 /// Waits before a `terraform init` is tried again whose network failed: three tries in all.
 pub const TF_INIT_WAITS: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(10)];
 
+/// Bytes of one text in what terraform shows of a plan: what nobody writes into an attribute. Longer ones are refused, since
+/// a hostile plan may print without end and whoever reads JSON has to keep a text until it ends.
+pub const MAX_SHOWN_TEXT: usize = 16 * 1024 * 1024;
+
+/// Levels of brackets in it, likewise.
+pub const MAX_SHOWN_DEPTH: usize = 10_000;
+
 /// Bytes of a plan's `relevant_attributes` that are put in order for its digest: some forty thousand of them. What is beyond
 /// that counts in the order in which terraform printed it.
 pub const MAX_SORTED: usize = 4 * 1024 * 1024;
@@ -193,6 +200,14 @@ pub const JAIL_TEMPORARY: u64 = 1024 * 1024 * 1024;
 
 /// Bytes of a jail's `/dev/shm`, which programs use for little.
 pub const JAIL_SHARED_MEMORY: u64 = 64 * 1024 * 1024;
+
+/// Bytes of one file that a plan's tools write, the one with what they print among them. The largest providers take under
+/// 1 GiB unpacked.
+pub const JAIL_FILE: u64 = 2 * 1024 * 1024 * 1024;
+
+/// How readily the kernel ends a plan's processes when memory is short, from -1000 to 1000 (proc(5), oom_score_adj): before
+/// everything else on the host.
+pub const JAIL_OOM_SCORE: &str = "1000";
 
 /// Processes and threads of a plan's user. Terraform with twenty providers has some hundreds; a fork bomb ends here.
 pub const JAIL_PROCESSES: u64 = 4096;

@@ -79,7 +79,9 @@ impl Completer<'_> {
             return Ok(());
         };
         let folder = RunFolder::of(self.places(), &content.head.run_id);
-        if !folder.exists() {
+        if !folder.has_record() && folder.order().map_err(unread)?.is_none() {
+            // What is there without a grant was made by somebody who died putting it back, or is torn.
+            optional(folder.remove()).map_err(unread)?;
             self.put_back_unknown(&folder, &content)?;
         }
         if folder.has_record() || !folder.exists() {
@@ -122,6 +124,7 @@ impl Completer<'_> {
     }
 
     fn complete(&mut self, dead: &Dead) -> Result<(), Failure> {
+        self.finish_tools(dead)?;
         let folder = RunFolder::of(self.places(), &dead.id);
         let unread = |error: io::Error| unread(&error);
         let Some(order) = folder.order().map_err(unread)? else {
@@ -131,7 +134,6 @@ impl Completer<'_> {
             log::info!("run {} was never admitted; its place is given back", dead.id);
             return folder.remove().map_err(unread);
         }
-        self.finish_tools(dead)?;
         let log = Log::open(&folder.log(), &dead.id);
         folder
             .keep_record()

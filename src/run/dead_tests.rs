@@ -194,6 +194,27 @@ fn after_a_restart_of_the_host_it_goes_back_all_the_same() {
 }
 
 #[test]
+fn whoever_died_while_it_put_back_a_lost_run_has_not_put_it_back() {
+    let scratch = Scratch::new("dead-again");
+    let id = die_noted(&scratch, &["later"], journal::Came::Midway);
+    let folder = RunFolder::of(&scratch.0, &id);
+    folder.remove().unwrap();
+    // What the one before made: a folder without a grant, with a log or without.
+    fs::create_dir(folder.path()).unwrap();
+    for _ in 0..2 {
+        let error = complete(&scratch.0).unwrap_err().to_string();
+        assert!(error.contains("docker does not answer"), "{error}");
+        assert!(journal::read(&scratch.0).unwrap().is_some());
+        fs::create_dir(folder.path()).unwrap();
+        fs::write(folder.log(), "{}\n").unwrap();
+    }
+    fs::write(scratch.0.state.join("now"), "").unwrap();
+    complete(&scratch.0).unwrap();
+    assert_eq!(journal::read(&scratch.0).unwrap(), None);
+    assert!(ticket::list(&scratch.0).unwrap().is_empty() && !folder.exists());
+}
+
+#[test]
 fn a_run_whose_folder_is_lost_goes_back_by_its_journal_alone() {
     for at_once in [true, false] {
         let scratch = Scratch::new("dead-folder");

@@ -14,6 +14,7 @@ use crate::limits::{LOG_BLOCK, MAX_LINE, MAX_LOG};
 use crate::os::{clock, files};
 use crate::run::RunId;
 use crate::run::mask::Mask;
+use crate::run::output::CUT;
 
 /// Who speaks. Past [`MAX_LOG`] the tools are silent, and past it and this much more everybody is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,7 +212,7 @@ pub fn bounded(text: &str) -> String {
         .rev()
         .find(|at| text.is_char_boundary(*at))
         .unwrap_or(0);
-    format!("{} ... (cut)", &text[..end])
+    format!("{}{CUT}", &text[..end])
 }
 
 #[cfg(test)]

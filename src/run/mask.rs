@@ -6,6 +6,7 @@
 use serde_json::{Map, Value};
 
 use crate::os::secret::Secret;
+use crate::run::output::CUT;
 
 /// What stands in the place of a secret.
 const COVER: &str = "***";
@@ -36,7 +37,34 @@ impl Mask {
     /// `text` without what is hidden.
     pub fn cover(&self, text: &str) -> String {
         let words = self.words.iter();
-        words.fold(text.to_owned(), |text, word| text.replace(word.expose(), COVER))
+        let whole = words.fold(text.to_owned(), |text, word| text.replace(word.expose(), COVER));
+        if self.words.is_empty() || !whole.contains(CUT) {
+            return whole;
+        }
+        let mut parts: Vec<String> = whole.split(CUT).map(str::to_owned).collect();
+        if let Some((_, cut)) = parts.split_last_mut() {
+            cut.iter_mut().for_each(|part| self.cover_beginning(part));
+        }
+        parts.join(CUT)
+    }
+
+    /// Covers the beginning of a secret at the end of `text`, which was cut there.
+    fn cover_beginning(&self, text: &mut String) {
+        // What became of half a character.
+        let kept = text.trim_end_matches(char::REPLACEMENT_CHARACTER);
+        let beginning = |word: &str| {
+            let ends = word.char_indices().map(|(at, _)| at).skip(1);
+            ends.filter(|end| kept.ends_with(&word[..*end])).max()
+        };
+        let longest = self
+            .words
+            .iter()
+            .filter_map(|word| beginning(word.expose()))
+            .max();
+        if let Some(length) = longest {
+            text.truncate(kept.len() - length);
+            text.push_str(COVER);
+        }
     }
 
     /// Every text in `members` without what is hidden.
@@ -85,6 +113,25 @@ mod tests {
             assert_eq!(mask.cover(text), covered, "{text}");
         }
         assert_eq!(Mask::default().cover("hunter2"), "hunter2");
+    }
+
+    #[test]
+    fn of_a_secret_that_was_cut_nothing_is_left_to_read() {
+        let mask = mask(&["hunter2", "un-hinged", "p\u{e4}sse"]);
+        for (text, covered) in [
+            ("x hunter ... (cut)", "x *** ... (cut)"),
+            ("x h ... (cut)", "x *** ... (cut)"),
+            ("x hunter2 ... (cut)", "x *** ... (cut)"),
+            (
+                "x hun ... (cut) y un- ... (cut) hun",
+                "x *** ... (cut) y *** ... (cut) hun",
+            ),
+            ("x p\u{fffd} ... (cut)", "x *** ... (cut)"),
+            ("x ... (cut)", "x ... (cut)"),
+            (" ... (cut)", " ... (cut)"),
+        ] {
+            assert_eq!(mask.cover(text), covered, "{text}");
+        }
     }
 
     #[test]

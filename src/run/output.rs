@@ -2,15 +2,18 @@
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use crate::event::harmless;
-use crate::limits::{MAX_LINE, TAIL_LINES};
+use crate::limits::{MAX_LINE, MAX_LOG, TAIL_LINES};
 use crate::os::descriptor;
 use crate::os::watch::Watch;
+
+/// Behind what was cut.
+pub const CUT: &str = " ... (cut)";
 
 /// Cuts bytes into lines. A newline or a carriage return ends one, since progress bars use the latter; empty lines are
 /// left out; what is not UTF-8, and control characters, are replaced; a line over [`MAX_LINE`] loses its rest.
@@ -18,6 +21,8 @@ use crate::os::watch::Watch;
 pub struct Lines {
     pending: Vec<u8>,
     cut: bool,
+    /// The line that is pending began before what we have of it.
+    torn: bool,
     tail: VecDeque<String>,
 }
 
@@ -38,9 +43,9 @@ impl Lines {
         let mut line = harmless(&String::from_utf8_lossy(&self.pending));
         self.pending.clear();
         if std::mem::take(&mut self.cut) {
-            line.push_str(" ... (cut)");
+            line.push_str(CUT);
         }
-        if line.trim().is_empty() {
+        if std::mem::take(&mut self.torn) || line.trim().is_empty() {
             return;
         }
         each(&line);
@@ -53,6 +58,13 @@ impl Lines {
     /// The last [`TAIL_LINES`] lines, oldest first.
     pub fn tail(&self) -> Vec<String> {
         self.tail.iter().cloned().collect()
+    }
+
+    /// Leaves out `bytes`, and what is left then of the line in which they end: a secret might be torn there.
+    fn skip(&mut self, bytes: u64, each: &mut dyn FnMut(&str)) {
+        self.finish(each);
+        each(&format!("... ({bytes} bytes left out)"));
+        self.torn = true;
     }
 
     fn add(&mut self, bytes: &[u8]) {
@@ -186,13 +198,22 @@ impl Stream {
     }
 
     /// Reads all that was printed by now, and no more: what a process that the tool left behind prints is not waited for.
+    /// Of more than a log can hold it reads the end: a hostile tool can make its file as long as the filesystem allows,
+    /// without writing a byte.
     pub fn read_rest(&mut self, each: &mut dyn FnMut(&str)) {
-        let printed = match &self.source {
-            Source::Kept(reader, _) => reader.metadata().map_or(0, |file| file.len()),
+        let unread = match &mut self.source {
+            Source::Kept(reader, _) => unread(reader),
             // A pipe holds less than a pass.
             Source::Pipe(_) | Source::Closed => 0,
         };
-        for _ in 0..=printed / PASS as u64 {
+        if let (Some(skipped @ 1..), Source::Kept(reader, _)) =
+            (unread.checked_sub(MAX_LOG), &mut self.source)
+            && reader.seek_relative(skipped as i64).is_ok()
+            && let Sink::Lines(lines) = &mut self.sink
+        {
+            lines.skip(skipped, each);
+        }
+        for _ in 0..=unread.min(MAX_LOG) / PASS as u64 {
             if self.read(each) == Left::Nothing {
                 break;
             }
@@ -235,9 +256,16 @@ impl Stream {
     }
 }
 
+/// Bytes of a file behind the place where we are in it.
+fn unread(file: &mut File) -> u64 {
+    let length = file.metadata().map_or(0, |facts| facts.len());
+    file.stream_position().map_or(0, |at| length.saturating_sub(at))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
 
     fn lines(parts: &[&[u8]]) -> Vec<String> {
         let (mut lines, mut seen) = (Lines::default(), Vec::new());
@@ -270,6 +298,32 @@ mod tests {
         assert_eq!(seen.len(), 2);
         assert!(seen[0].len() < MAX_LINE + 20 && seen[0].ends_with("(cut)"));
         assert_eq!(seen[1], "next");
+    }
+
+    #[test]
+    fn of_a_file_without_end_only_the_end_is_read() {
+        let path = std::env::temp_dir().join(format!("output-endless-{}", std::process::id()));
+        let (mut stream, writer) = Stream::kept(&path, Sink::Lines(Lines::default()), Name::GivenUp).unwrap();
+        let mut writer = File::from(writer);
+        let mut seen = Vec::new();
+        let mut each = |line: &str| seen.push(line.to_owned());
+        writer.write_all(b"begin\nhalf").unwrap();
+        assert_eq!(stream.read(&mut each), Left::Nothing);
+        // Ten times what an hour would read.
+        let hole = 1 << 43;
+        writer.set_len(hole).unwrap();
+        writer.write_all(b"secret\nend\n").unwrap();
+        stream.read_rest(&mut each);
+        let left_out = hole + 11 - MAX_LOG - 10;
+        assert_eq!(
+            seen,
+            [
+                "begin",
+                "half",
+                &format!("... ({left_out} bytes left out)"),
+                "end"
+            ]
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use ring::digest::{Context, SHA256};
 
-use crate::limits::MAX_SORTED;
+use crate::limits::{MAX_SHOWN_DEPTH, MAX_SHOWN_TEXT, MAX_SORTED};
 
 /// The member that says when it was planned.
 const TIMESTAMP: &[u8] = b"\"timestamp\"";
@@ -39,6 +39,8 @@ struct Scan {
     entries: Vec<Vec<u8>>,
     /// Bytes in them.
     kept: usize,
+    /// Bytes of the text that we are in.
+    letters: usize,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -95,6 +97,23 @@ impl Digest {
         self.hash.update(&counted);
     }
 
+    /// Whether the document, as far as it came, is one that terraform may have printed. A plan that runs hostile code may
+    /// print anything, and whoever reads on must keep some of it: a text, a name with blanks around it, an entry of a list,
+    /// a bracket for each level.
+    pub fn is_sane(&self) -> bool {
+        let Scan {
+            letters,
+            held,
+            kept,
+            depth,
+            ..
+        } = &self.scan;
+        *letters <= MAX_SHOWN_TEXT
+            && held.len() <= MAX_SHOWN_TEXT
+            && *kept <= MAX_SORTED + MAX_SHOWN_TEXT
+            && *depth <= MAX_SHOWN_DEPTH
+    }
+
     /// The digest, as a request names it.
     pub fn finish(self) -> String {
         let mut text = "sha256:".to_owned();
@@ -109,6 +128,7 @@ impl Digest {
 impl Scan {
     fn step(&mut self, byte: u8, counted: &mut Vec<u8>) {
         let quoted = self.text != Text::Outside;
+        self.letters = if quoted { self.letters + 1 } else { 0 };
         self.text = match (self.text, byte) {
             (Text::Outside, b'"') | (Text::Escaped, _) => Text::Inside,
             (Text::Inside, b'"') => Text::Outside,

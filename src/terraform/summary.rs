@@ -90,6 +90,11 @@ impl<R: Read> Read for Hashed<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
         self.digest.update(&buffer[..count]);
+        if !self.digest.is_sane() {
+            return Err(io::Error::other(
+                "a text or a list in it is longer than anybody writes",
+            ));
+        }
         Ok(count)
     }
 }
@@ -132,13 +137,51 @@ struct Resource {
 /// `before` and `after`, which hold everything, are passed over.
 #[derive(Deserialize)]
 struct Change {
-    actions: Vec<String>,
+    actions: Actions,
+}
+
+/// What a change does, counted while it is read.
+#[derive(Default)]
+struct Actions {
+    counts: Counts,
+    /// Those that do something, or look something up.
+    some: u64,
 }
 
 impl Change {
     /// A thing that only has another name by now stands among those that have changed.
     fn is_none(&self) -> bool {
-        self.actions.iter().all(|action| action == "no-op")
+        self.actions.some == 0
+    }
+}
+
+impl<'de> Deserialize<'de> for Actions {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(Acting)
+    }
+}
+
+struct Acting;
+
+impl<'de> Visitor<'de> for Acting {
+    type Value = Actions;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of actions")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Actions, A::Error> {
+        let mut actions = Actions::default();
+        while let Some(action) = list.next_element::<String>()? {
+            actions.some += u64::from(action != "no-op");
+            match action.as_str() {
+                "create" => actions.counts.add += 1,
+                "update" => actions.counts.change += 1,
+                "delete" => actions.counts.destroy += 1,
+                _ => {}
+            }
+        }
+        Ok(actions)
     }
 }
 
@@ -175,14 +218,10 @@ impl<'de> Visitor<'de> for Counting {
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<Counts, A::Error> {
         while let Some(resource) = list.next_element::<Resource>()? {
-            for action in resource.change.actions {
-                match action.as_str() {
-                    "create" => self.0.add += 1,
-                    "update" => self.0.change += 1,
-                    "delete" => self.0.destroy += 1,
-                    _ => {}
-                }
-            }
+            let Counts { add, change, destroy } = resource.change.actions.counts;
+            self.0.add += add;
+            self.0.change += change;
+            self.0.destroy += destroy;
         }
         Ok(self.0)
     }
@@ -252,6 +291,26 @@ mod tests {
             (counts, 1, 1, true)
         );
         assert_eq!(summary.counts.to_string(), "3 to add, 1 to change, 3 to destroy");
+    }
+
+    #[test]
+    fn a_document_without_end_takes_no_memory_without_end() {
+        let endless =
+            |begin: &'static str, byte| Read::chain(begin.as_bytes(), io::repeat(byte).take(1 << 32));
+        for (begin, byte) in [
+            ("{\"a\":\"", b'x'),
+            ("{\"a\":\"", b'\\'),
+            ("{\"", b'x'),
+            ("{", b' '),
+            ("{\"a\":", b'['),
+            ("{\"relevant_attributes\":[", b'1'),
+        ] {
+            let fault = read(endless(begin, byte)).unwrap_err().to_string();
+            assert!(
+                fault.contains("longer than anybody writes"),
+                "{begin}{byte}: {fault}"
+            );
+        }
     }
 
     #[test]
