@@ -196,8 +196,8 @@ pub const MAX_FRAME: usize = 128 * 1024;
 /// Log lines that front may send for one connection; a front that has been taken over cannot fill the log.
 pub const MAX_FRONT_LOG_LINES: usize = 16;
 
-/// Bytes of all settings together, as handed to a role: they must fit into one pipe buffer (pipe(7): 64 KiB), so that
-/// they are complete before the role starts.
+/// Bytes of all settings together, and of anything else that is handed to a role or a tool on its standard input. Nobody
+/// needs as much; what is longer is no settings file.
 pub const MAX_SETTINGS: usize = 60 * 1024;
 
 // ---- roles without privileges ------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ mod role;
 pub use order::{Answer, Header, Method, Order};
 pub use role::role;
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -69,16 +69,13 @@ enum Attempt {
 }
 
 fn attempt(order: &Order) -> io::Result<Attempt> {
-    let (order_reader, order_writer) = descriptor::pipe()?;
     let (answer_reader, answer_writer) = descriptor::pipe()?;
     let json = serde_json::to_vec(order)?;
     if json.len() > MAX_SETTINGS {
-        return Err(io::Error::other("the order does not fit into a pipe"));
+        return Err(io::Error::other("the order is too long"));
     }
-    // Complete in the pipe before the role starts, so this cannot wait for it.
-    std::fs::File::from(order_writer).write_all(&json)?;
     let mut child = Command::role("fetch")
-        .descriptor(0, order_reader)
+        .descriptor(0, descriptor::holding(&json)?)
         .descriptor(1, answer_writer)
         .descriptor(2, null()?)
         .spawn()?;

@@ -23,11 +23,12 @@ pub(super) fn keep(order: &Order) -> io::Result<u8> {
     let (reader, lifeline) = descriptor::pipe()?;
     let mut lifeline = File::from(lifeline);
     let length = u32::try_from(json.len()).map_err(io::Error::other)?;
-    lifeline.write_all(&[&length.to_le_bytes(), json.as_slice()].concat())?;
     let mut first = Command::role(ROLE)
         .argument(FIRST)
         .descriptor(0, reader)
         .spawn()?;
+    // With its reader there: a pipe may hold less than an order. Should that one have died, its end says so.
+    let _ = lifeline.write_all(&[&length.to_le_bytes(), json.as_slice()].concat());
     loop {
         // In this order: its end may be the signal that is read here.
         while let Some(signal) = signals.take()? {

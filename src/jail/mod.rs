@@ -114,11 +114,9 @@ pub struct Order {
 /// The role, to be started with `order`: that on standard input, the tool's own descriptors besides.
 ///
 /// # Errors
-/// When the order does not fit into a pipe, or holds what is not UTF-8.
+/// When the order is too long, or holds what is not UTF-8.
 pub fn command(order: &Order) -> io::Result<Command> {
-    let (reader, writer) = descriptor::pipe()?;
-    std::fs::File::from(writer).write_all(&order.json()?)?;
-    Ok(Command::role_as_tool(ROLE).descriptor(0, reader))
+    Ok(Command::role_as_tool(ROLE).descriptor(0, descriptor::holding(&order.json()?)?))
 }
 
 /// Arguments as an order holds them.
@@ -136,11 +134,8 @@ pub fn texts(arguments: &[OsString]) -> io::Result<Vec<String>> {
 impl Order {
     fn json(&self) -> io::Result<Vec<u8>> {
         let json = serde_json::to_vec(self)?;
-        // Complete in the pipe before the role starts, with four bytes for its length: see keeper.
         if json.len() > MAX_SETTINGS {
-            return Err(io::Error::other(
-                "what the tool is to be does not fit into a pipe",
-            ));
+            return Err(io::Error::other("what the tool is to be is too long"));
         }
         Ok(json)
     }

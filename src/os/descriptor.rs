@@ -2,11 +2,13 @@
 //!
 //! [`adopt`] holds the only `unsafe` of the crate.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::cmsg_space;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, recvmsg,
     sendmsg, socketpair,
@@ -75,6 +77,16 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
 /// A pipe: its reading end, its writing end.
 pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(nix::unistd::pipe2(OFlag::O_CLOEXEC)?)
+}
+
+/// A file in memory that holds `bytes`, to be read from its start: what a child is to find on a descriptor. Not a pipe, which
+/// holds two pages where root has many of them (pipe(7), pipe-user-pages-soft), and would then wait for a reader that does
+/// not exist yet.
+pub fn holding(bytes: &[u8]) -> io::Result<OwnedFd> {
+    let mut file = File::from(memfd_create(c"engram", MFdFlags::MFD_CLOEXEC)?);
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file.into())
 }
 
 /// Makes reads and writes on `descriptor` return instead of waiting.

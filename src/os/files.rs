@@ -8,6 +8,8 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::{FallocateFlags, fallocate};
+
 use crate::os::process;
 
 /// Whether a replaced file must survive a power cut.
@@ -139,6 +141,13 @@ pub fn append_durably(path: &Path, kept: u64, bytes: &[u8]) -> io::Result<()> {
     }
     let written = file.write_all_at(bytes, kept).and_then(|()| file.sync_data());
     written.inspect_err(|_| drop(file.set_len(kept)))
+}
+
+/// Gives the disk back what the first `bytes` of a file take, where the filesystem can do that: they read as zeros then.
+pub fn give_back(file: &File, bytes: u64) {
+    let kept = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    // vfat cannot.
+    let _ = fallocate(file, kept, 0, bytes as i64);
 }
 
 /// The content of `path`; an error when it is larger than `most` bytes.

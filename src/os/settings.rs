@@ -1,8 +1,8 @@
 //! Settings on their way: from the environment or a file into a process, and from a process into a role.
 //!
-//! A role gets them as JSON on standard input: complete in the pipe before it starts, in no argument, in no environment.
+//! A role gets them as JSON on standard input: complete before it starts, in no argument, in no environment.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -91,12 +91,10 @@ pub fn understand(settings: &Settings) -> Result<Config, Vec<Complaint>> {
     })
 }
 
-/// A role's standard input: a pipe that holds `settings`, whole, and then ends.
+/// A role's standard input: `settings`, whole, and then its end.
 pub fn hand_over(settings: &Settings) -> io::Result<OwnedFd> {
     let json = settings.to_json().map_err(told)?;
-    let (reader, writer) = descriptor::pipe()?;
-    std::fs::File::from(writer).write_all(&json)?;
-    Ok(reader)
+    descriptor::holding(&json)
 }
 
 /// What [`hand_over`] put on standard input; `/dev/null` takes its place, so that no child reads on.

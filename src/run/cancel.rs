@@ -14,6 +14,8 @@ use crate::run::{RunId, ticket};
 pub enum CancelError {
     /// It has ended, or never was.
     NotAtWork,
+    /// It is dead, and somebody puts back what it had half done.
+    Dead,
     /// Its process has not written itself down yet; asking again in a moment helps.
     JustStarting,
     /// The queue folder or the ticket could not be read.
@@ -24,6 +26,7 @@ impl fmt::Display for CancelError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CancelError::NotAtWork => f.write_str("no such run is waiting or at work"),
+            CancelError::Dead => f.write_str("it is dead already, and is being completed"),
             CancelError::JustStarting => f.write_str("the run is just starting; try again in a moment"),
             CancelError::Failed(error) => write!(f, "read the run's ticket: {error}"),
         }
@@ -76,11 +79,11 @@ fn ask(places: &Places, id: &RunId, urgency: Urgency) -> Result<(), CancelError>
     if !seen.is_live().map_err(CancelError::Failed)? {
         return Err(CancelError::NotAtWork);
     }
-    let holder = seen
-        .notes()
-        .map_err(CancelError::Failed)?
-        .holder
-        .ok_or(CancelError::JustStarting)?;
+    let notes = seen.notes().map_err(CancelError::Failed)?;
+    if notes.completed {
+        return Err(CancelError::Dead);
+    }
+    let holder = notes.holder.ok_or(CancelError::JustStarting)?;
     if !holder.lives() {
         return Err(CancelError::NotAtWork);
     }
@@ -119,10 +122,17 @@ mod tests {
             ask(&scratch.0, &id, Urgency::Gentle),
             Err(CancelError::NotAtWork)
         ));
+        let dead = ticket.seen().clone();
         die(ticket);
         assert!(matches!(
             ask(&scratch.0, &id, Urgency::Gentle),
             Err(CancelError::NotAtWork)
+        ));
+        // Whoever completes it is not meant.
+        let _taken = Ticket::of_the_dead(&scratch.0, &id, Some(&dead)).unwrap();
+        assert!(matches!(
+            ask(&scratch.0, &id, Urgency::Force),
+            Err(CancelError::Dead)
         ));
     }
 }

@@ -2,6 +2,7 @@
 //! changes; how that is done is `crate::run::complete`'s.
 
 use std::io;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::config::{Config, Places, Settings};
@@ -86,6 +87,18 @@ pub fn ensure_recovered(places: &Places, settings: &Settings) -> io::Result<Opti
         .map(Some)
 }
 
+/// Waits until nobody completes dead runs at this moment.
+///
+/// # Errors
+/// When somebody does for longer than a recovery waits, and those of the machine.
+pub fn await_recovery(places: &Places) -> io::Result<()> {
+    lock::exclusive_within(&recovering(places), RECOVERY_WAITS).map(drop)
+}
+
+fn recovering(places: &Places) -> PathBuf {
+    places.runtime.join("recover.lock")
+}
+
 /// The role behind [`ensure_recovered`], and `engram-deployer recover`: waits for the turn and completes what is dead.
 /// One at a time: a second one has nothing to do.
 ///
@@ -97,12 +110,14 @@ pub fn recover(config: &Config, jobs: &Jobs) -> io::Result<()> {
     let places = &config.places;
     // Again after letting go: a run may have died just after the last look, when its finder met our lock.
     while something_died(places)? {
-        let Some(_alone) = lock::try_exclusive(&places.runtime.join("recover.lock"))? else {
+        let Some(_alone) = lock::try_exclusive(&recovering(places))? else {
             return Ok(());
         };
         let until = Instant::now() + RECOVERY_WAITS;
-        let Waited::Turn(_turn) = turn::wait(places, 0, &mut interrupts, until, &mut |_| {})? else {
-            return Ok(());
+        let _turn = match turn::wait(places, 0, &mut interrupts, until, &mut |_| {})? {
+            Waited::Turn(turn) => turn,
+            Waited::Cancelled => return Err(io::Error::other("asked to end before its turn came")),
+            Waited::TooLong(ahead) => return Err(io::Error::other(format!("waited too long for {ahead}"))),
         };
         let say = &mut |what: &str| log::info!("{what}");
         let mut completer = Completer {

@@ -51,19 +51,19 @@ pub fn entries(places: &Places) -> io::Result<Vec<Entry>> {
     // The sort is stable, so runs that wait stand in the order in which they were asked for.
     found.sort_by(|one, other| {
         let ((rank, ended), (other_rank, other_ended)) = (one.state.place(), other.state.place());
-        rank.cmp(&other_rank).then_with(|| other_ended.cmp(ended))
+        rank.cmp(&other_rank).then_with(|| other_ended.cmp(&ended))
     });
     Ok(found)
 }
 
 impl State {
-    /// Its place in the list: the rank, and for those that ended the time.
-    fn place(&self) -> (u8, &str) {
+    /// Its place in the list: the rank, and for those that ended when they did.
+    fn place(&self) -> (u8, (u64, &str)) {
         match self {
-            State::Running(_) => (0, ""),
-            State::Queued => (1, ""),
-            State::Dead => (2, ""),
-            State::Ended(record) => (3, &record.outcome.finished_at),
+            State::Running(_) => (0, (0, "")),
+            State::Queued => (1, (0, "")),
+            State::Dead => (2, (0, "")),
+            State::Ended(record) => (3, record.lateness()),
         }
     }
 }

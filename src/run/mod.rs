@@ -37,7 +37,7 @@ mod turn;
 pub use crate::gate::{Ask, DeployAsk, TerraformAsk};
 pub use cancel::{CancelError, Urgency, cancel};
 pub use carry::OnLine;
-pub use dead::{RECOVER, ensure_recovered, recover};
+pub use dead::{RECOVER, await_recovery, ensure_recovered, recover};
 pub use folder::RunFolder;
 #[cfg(test)]
 pub(crate) use folder::testing;

@@ -26,7 +26,7 @@ use crate::run::output::{Lines, Sink, Stream};
 use crate::run::record::Record;
 use crate::run::stage::Heed;
 use crate::run::step::Spoken;
-use crate::run::tool::filled_pipe;
+use crate::run::tool::holding;
 
 /// What the role is started with instead of a ticket's name.
 pub const TELL: &str = "--tell";
@@ -80,7 +80,7 @@ fn start(errand: &Errand) -> io::Result<()> {
     let null = std::fs::OpenOptions::new().write(true).open("/dev/null")?;
     Command::role("run")
         .argument(TELL)
-        .descriptor(0, filled_pipe(&serde_json::to_vec(errand)?)?)
+        .descriptor(0, holding(&serde_json::to_vec(errand)?)?)
         .descriptor(1, null.into())
         .spawn()
         .map(drop)
@@ -134,7 +134,7 @@ fn carry_out(errand: &Errand, given: Duration, interrupts: &mut Interrupts) -> i
     }
     let document = format!("{}\n", errand.document);
     let started = command
-        .descriptor(0, filled_pipe(document.as_bytes())?)
+        .descriptor(0, holding(document.as_bytes())?)
         .descriptor(2, writer.try_clone()?)
         .descriptor(1, writer)
         .spawn();

@@ -8,9 +8,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use crate::event::harmless;
-use crate::limits::{MAX_LINE, MAX_LOG, TAIL_LINES};
-use crate::os::descriptor;
+use crate::limits::{MAX_LINE, MAX_LOG, TAIL_BYTES, TAIL_LINES};
 use crate::os::watch::Watch;
+use crate::os::{descriptor, files};
 
 /// Behind what was cut.
 pub const CUT: &str = " ... (cut)";
@@ -104,7 +104,8 @@ pub enum Name {
 enum Source {
     /// A pipe: breaks when we die, and with it a tool that prints on.
     Pipe(File),
-    /// A file, so that a tool which must not be cut can print on whatever becomes of us. It has no end.
+    /// A file, so that a tool which must not be cut can print on whatever becomes of us. It has no end, and the disk gets back
+    /// what has been read.
     Kept(File, Watch),
     /// No more will come.
     Closed,
@@ -116,10 +117,17 @@ pub struct Stream {
     source: Source,
     /// What has been read so far.
     pub sink: Sink,
+    /// Bytes that have been read.
+    read: u64,
+    /// Those of them that the disk has back.
+    given_back: u64,
 }
 
 /// Bytes that one pass reads at most, so that a tool that prints without end cannot keep us from its deadline.
 const PASS: usize = 256 * 1024;
+
+/// Bytes that have been read of a file when the disk gets them back.
+const GIVE_BACK: u64 = 4 * 1024 * 1024;
 
 /// Whether a pass has read all that there was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,7 +144,7 @@ impl Stream {
         let (reader, writer) = descriptor::pipe()?;
         descriptor::set_nonblocking(&reader)?;
         let source = Source::Pipe(reader.into());
-        Ok((Self { source, sink }, writer))
+        Ok((Self::from(source, sink), writer))
     }
 
     /// A stream through a file that is made as `path`.
@@ -147,17 +155,21 @@ impl Stream {
             .create_new(true)
             .mode(0o600)
             .open(path)?;
-        let source = File::open(path).map(|reader| Source::Kept(reader, Watch::written(path)));
+        let reader = OpenOptions::new().read(true).write(true).open(path);
+        let source = reader.map(|reader| Source::Kept(reader, Watch::written(path)));
         if name == Name::GivenUp {
             fs::remove_file(path)?;
         }
-        Ok((
-            Self {
-                source: source?,
-                sink,
-            },
-            writer.into(),
-        ))
+        Ok((Self::from(source?, sink), writer.into()))
+    }
+
+    fn from(source: Source, sink: Sink) -> Self {
+        Self {
+            source,
+            sink,
+            read: 0,
+            given_back: 0,
+        }
     }
 
     /// What to wait for; `None` where nothing will come, or only a timer can see it.
@@ -211,6 +223,7 @@ impl Stream {
             && reader.seek_relative(skipped as i64).is_ok()
             && let Sink::Lines(lines) = &mut self.sink
         {
+            self.read += skipped;
             lines.skip(skipped, each);
         }
         for _ in 0..=unread.min(MAX_LOG) / PASS as u64 {
@@ -245,6 +258,13 @@ impl Stream {
     }
 
     fn take(&mut self, part: &[u8], each: &mut dyn FnMut(&str)) {
+        self.read += part.len() as u64;
+        if let Source::Kept(file, _) = &self.source
+            && self.read - self.given_back > GIVE_BACK
+        {
+            self.given_back = self.read - TAIL_BYTES;
+            files::give_back(file, self.given_back);
+        }
         match &mut self.sink {
             Sink::Lines(lines) => lines.push(part, each),
             Sink::Whole { bytes, most, over } => {
@@ -324,6 +344,33 @@ mod tests {
                 "end"
             ]
         );
+    }
+
+    #[test]
+    fn what_has_been_read_of_a_long_output_takes_no_disk_and_its_end_stays() {
+        use std::os::unix::fs::MetadataExt;
+        let path = std::env::temp_dir().join(format!("output-long-{}", std::process::id()));
+        let (mut stream, writer) = Stream::kept(&path, Sink::Lines(Lines::default()), Name::Stays).unwrap();
+        let (mut writer, mut lines) = (File::from(writer), 0);
+        let block = b"a line of output\n".repeat(PASS / 17);
+        for _ in 0..40 {
+            writer.write_all(&block).unwrap();
+            while stream.read(&mut |_| lines += 1) == Left::Maybe {}
+        }
+        writer.write_all(b"the end\n").unwrap();
+        assert_eq!(lines, 40 * (PASS / 17));
+        let facts = fs::metadata(&path).unwrap();
+        assert!(
+            facts.blocks() * 512 < facts.len() / 4,
+            "{} blocks",
+            facts.blocks()
+        );
+        assert!(
+            files::read_end(&path, TAIL_BYTES)
+                .unwrap()
+                .ends_with(b"of output\nthe end\n")
+        );
+        fs::remove_file(path).unwrap();
     }
 
     #[test]

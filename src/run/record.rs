@@ -41,6 +41,10 @@ pub struct Record {
     pub shown: Shown,
     /// The last line of its log.
     pub outcome: Outcome,
+    /// How many runs of this host had ended when it ended, or more: clocks may step back, this does not. 0 is a record of a
+    /// version that did not count.
+    #[serde(default)]
+    pub sequence: u64,
 }
 
 /// What a run came to.
@@ -99,7 +103,13 @@ impl Record {
             origin: order.origin.summary(),
             shown,
             outcome,
+            sequence: 0,
         }
+    }
+
+    /// What comes later among the records of a host is greater.
+    pub fn lateness(&self) -> (u64, &str) {
+        (self.sequence, &self.outcome.finished_at)
     }
 
     /// The names of the status documents that show it, without their ending: its endpoint's, and that of its module.
@@ -144,7 +154,10 @@ pub fn conclude(places: &Places, keep: u32, record: &Record, id: &RunId, log: &m
     failpoint!("before-result");
     let written = match folder.record()? {
         Some(_) => Ok(()),
-        None => folder.write_record(record),
+        None => folder.write_record(&Record {
+            sequence: next_sequence(places),
+            ..record.clone()
+        }),
     };
     failpoint!("result-written");
     if written.is_ok() {
@@ -165,6 +178,29 @@ pub fn conclude(places: &Places, keep: u32, record: &Record, id: &RunId, log: &m
     failpoint!("journal-ended");
     warn(id, "remove older runs than", prune(places, keep));
     Ok(())
+}
+
+/// The next number of a record. It is kept in memory, for whoever comes next; after a restart of the host it is counted anew.
+/// Two runs may get the same one, where one of them never had its turn; then the clock decides.
+fn next_sequence(places: &Places) -> u64 {
+    let path = places.runtime.join("sequence");
+    let known = files::read_bounded(&path, MAX_RUN_FILE).ok();
+    let known = known.and_then(|text| String::from_utf8(text).ok()?.trim_end().parse().ok());
+    let next: u64 = known.unwrap_or_else(|| highest_sequence(places)) + 1;
+    if let Err(error) = files::replace(&path, format!("{next}\n").as_bytes(), 0o600, Durability::Volatile) {
+        // The next one would get the same number.
+        let _ = fs::remove_file(&path);
+        log::warn!("{}", files::describe(&error, "write", &path));
+    }
+    next
+}
+
+fn highest_sequence(places: &Places) -> u64 {
+    let ids = RunFolder::all(places).unwrap_or_default();
+    let records = ids
+        .iter()
+        .filter_map(|id| RunFolder::of(places, id).record().ok()?);
+    records.map(|record| record.sequence).max().unwrap_or(0)
 }
 
 fn warn(id: &RunId, doing: &str, result: io::Result<()>) {
@@ -334,10 +370,12 @@ fn outcome_in(path: &std::path::Path) -> io::Result<Option<Outcome>> {
     Ok(serde_json::from_slice(&bytes).ok())
 }
 
-/// Puts `outcome` in the place of an older one. Times of one form compare as text.
+/// Puts `outcome` in the place of an older one. Times of one form compare as text. One that ended later than now was
+/// written by a clock that was ahead, and would stay until then.
 fn replace_older(path: &std::path::Path, outcome: &Outcome, durability: Durability) -> io::Result<()> {
-    let newer = outcome_in(path)?.is_some_and(|there| there.finished_at > outcome.finished_at);
-    if newer {
+    let now = clock::rfc3339(SystemTime::now());
+    let is_newer = |there: Outcome| there.finished_at > outcome.finished_at && there.finished_at <= now;
+    if outcome_in(path)?.is_some_and(is_newer) {
         return Ok(());
     }
     let mode = match durability {

@@ -113,6 +113,24 @@ fn an_older_result_found_late_does_not_replace_a_newer_status() {
 }
 
 #[test]
+fn a_run_whose_clock_was_ahead_does_not_stand_in_the_way_of_later_ones() {
+    let scratch = Scratch::new("record-ahead");
+    let tomorrow = SystemTime::now() + Duration::from_secs(24 * 3600);
+    let tomorrow = tomorrow.duration_since(at(0)).unwrap().as_secs();
+    let ahead = run(&scratch.0, 50, tomorrow, Shown::Status);
+    let shown = |id: &RunId| {
+        let last = || crate::run::history::entries(&scratch.0).unwrap();
+        assert_eq!(public(&scratch.0, "deploy.json")["run_id"], id.as_str());
+        assert_eq!(last()[0].order.run_id, *id);
+    };
+    shown(&ahead);
+    shown(&run(&scratch.0, 50, 0, Shown::Status));
+    // After a restart of the host.
+    fs::remove_file(scratch.0.runtime.join("sequence")).unwrap();
+    shown(&run(&scratch.0, 50, 10, Shown::Status));
+}
+
+#[test]
 fn the_public_files_come_back_after_the_runtime_folder_was_lost() {
     let scratch = Scratch::new("record-rebuilt");
     let id = run(&scratch.0, 50, 0, Shown::Status);

@@ -57,6 +57,8 @@ pub struct Work {
 enum Line {
     /// The run's process.
     Holder(Process),
+    /// That process is another run, or nobody's: it completes this one, which is dead.
+    Completed,
     /// Its turn came, so many milliseconds after 1970.
     Turn(u64),
     /// A tool is about to be started: written before it is, because a holder may be killed between the two.
@@ -74,6 +76,8 @@ enum Line {
 pub struct Notes {
     /// The run's process, once it has written itself down.
     pub holder: Option<Process>,
+    /// Whether its holder completes it, because it is dead.
+    pub completed: bool,
     /// When its turn came, if it did.
     pub turn: Option<SystemTime>,
     /// Tools at work; without a process where the holder was killed while it started one.
@@ -168,6 +172,7 @@ fn read_notes(text: &[u8]) -> Notes {
         };
         match serde_json::from_slice(line) {
             Ok(Line::Holder(process)) => notes.holder = Some(process),
+            Ok(Line::Completed) => notes.completed = true,
             Ok(Line::Turn(millis)) => notes.turn = Some(UNIX_EPOCH + Duration::from_millis(millis)),
             Ok(Line::Starting(work)) => notes.work.push((work, None)),
             Ok(Line::Started(process)) => {
@@ -231,6 +236,7 @@ impl Ticket {
         let turn = seen.notes()?.turn;
         file.set_len(0)?;
         let mut ticket = Self::new(file, seen);
+        ticket.write(&Line::Completed)?;
         ticket.write_holder()?;
         turn.map_or(Ok(()), |turn| ticket.has_its_turn(turn))?;
         Ok(ticket)
@@ -396,7 +402,10 @@ mod tests {
         die(ticket);
         let _taken = Ticket::of_the_dead(&scratch.0, &id, Some(&seen)).unwrap();
         let notes = seen.notes().unwrap();
-        assert_eq!((notes.turn, notes.work), (Some(turn), vec![]));
+        assert_eq!(
+            (notes.turn, notes.work, notes.completed),
+            (Some(turn), vec![], true)
+        );
     }
 
     #[test]

@@ -147,10 +147,14 @@ impl Tool {
 
     fn connect(&self, mut command: Command, streams: Streams<'_>) -> io::Result<(Command, Vec<Stream>)> {
         if let Some(input) = &self.stdin {
-            command = command.descriptor(0, filled_pipe(input)?);
+            command = command.descriptor(0, holding(input)?);
         }
         if let Some(secret) = &self.pipe {
-            command = command.descriptor(descriptor::FIRST, filled_pipe(secret.expose().as_bytes())?);
+            // A pipe, which can be read once. A page of it is always to be had.
+            let (reader, writer) = descriptor::pipe()?;
+            descriptor::set_nonblocking(&writer)?;
+            std::fs::File::from(writer).write_all(secret.expose().as_bytes())?;
+            command = command.descriptor(descriptor::FIRST, reader);
         }
         let lines = Sink::Lines(Lines::default());
         let (output, writer) = match streams {
@@ -180,16 +184,14 @@ impl Tool {
     }
 }
 
-/// A pipe that holds all of `input` before anybody reads: what fits into its buffer never waits.
-pub(super) fn filled_pipe(input: &[u8]) -> io::Result<OwnedFd> {
+/// All of `input`, for a child to read.
+pub(super) fn holding(input: &[u8]) -> io::Result<OwnedFd> {
     if input.len() > MAX_SETTINGS {
         return Err(io::Error::other(format!(
             "its standard input is over {MAX_SETTINGS} bytes"
         )));
     }
-    let (reader, writer) = descriptor::pipe()?;
-    std::fs::File::from(writer).write_all(input)?;
-    Ok(reader)
+    descriptor::holding(input)
 }
 
 /// Where a tool's output goes.
