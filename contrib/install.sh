@@ -249,6 +249,8 @@ fi
 [ -n "$binary" ] || binary=$("$here/build.sh" | tail -n 1)
 case $binary in /*) ;; *) [ -f "$binary" ] || binary=$here/../$binary ;; esac
 [ -f "$binary" ] || die "there is no executable $binary"
+# It is run as well: a name without a slash would be looked for in PATH.
+case $binary in /*) ;; *) binary=$PWD/$binary ;; esac
 put 755 "$binary" "$program"
 for page in engram-deployer.8 engram-deployer.env.5; do
     put_text "$here/man/$page" "$prefix/share/man/man${page##*.}/$page"

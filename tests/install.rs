@@ -17,10 +17,14 @@ fn script() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/install.sh")
 }
 
-fn install(root: &Folder, arguments: &[&str]) -> Output {
+fn installer(root: &Folder, arguments: &[&str]) -> Command {
     let mut command = Command::new("sh");
     command.arg(script()).args(arguments).env("DESTDIR", root.path());
-    output_of(&mut command, b"")
+    command
+}
+
+fn install(root: &Folder, arguments: &[&str]) -> Output {
+    output_of(&mut installer(root, arguments), b"")
 }
 
 #[track_caller]
@@ -235,6 +239,20 @@ fn a_package_of_a_distribution_leaves_etc_to_the_operator() {
             .success()
     );
     assert_eq!(modes(&root), [("etc/engram-deployer/env".to_owned(), 0o600)]);
+}
+
+#[test]
+fn an_executable_given_by_its_name_alone_is_the_one_in_this_folder_not_the_one_in_the_path() {
+    let root = Folder::new("named");
+    let [given, other] = ["given", "other"].map(|folder| {
+        let name = format!("{folder}/deployer");
+        let program = root.program(&name, format!("#!/bin/sh\necho pins by the {folder} one\n"));
+        program.parent().expect("its folder").to_owned()
+    });
+    let path = format!("{}:{}", other.display(), std::env::var("PATH").expect("a path"));
+    let mut command = installer(&root, &["--binary", "deployer", "deploy.example.org"]);
+    let said = run(command.current_dir(given).env("PATH", path));
+    assert!(said.contains("pins by the given one"), "{said}");
 }
 
 #[test]
