@@ -60,6 +60,20 @@ services='engram-deployer.service engram-deployer@.service engram-deployer-recov
 # booted: whether systemd runs this host, and we may speak to it.
 booted() { [ -z "$destdir" ] && [ -d /run/systemd/system ]; }
 
+# there FILE: whether something is in that place, be it a link to a volume that is not mounted at the moment.
+there() { [ -e "$1" ] || [ -L "$1" ]; }
+
+# astray FILE: whether it is such a link.
+astray() { [ -L "$1" ] && [ ! -e "$1" ]; }
+
+# keep FILE...: what is the operator's; of a link that leads nowhere the operator had better know.
+keep() {
+    for file; do
+        ! astray "$destdir$file" ||
+            say "kept $file: it is a link to $(readlink "$destdir$file"), and nothing is there at the moment"
+    done
+}
+
 # put MODE FROM TO: a file of ours, replaced by a new one; a running program keeps the old one.
 put() {
     mkdir -p "$(dirname "$destdir$3")"
@@ -135,8 +149,8 @@ alternative_names() {
 # make_key: key and certificate, when neither is there: clients pin the key, so that nobody has to sign it.
 make_key() {
     key=$destdir$etc/key.pem cert=$destdir$etc/cert.pem
-    if [ -e "$key" ] || [ -e "$cert" ]; then
-        [ -e "$key" ] && [ -e "$cert" ] && return
+    if there "$key" || there "$cert"; then
+        there "$key" && there "$cert" && keep "$etc/key.pem" "$etc/cert.pem" && return
         die "of $etc/key.pem and $etc/cert.pem one is missing: put it there, or move the other one away"
     fi
     if [ -n "$destdir" ] && [ -z "$names" ]; then
@@ -170,7 +184,10 @@ make_key() {
 # make_settings: from the sample, with what is known.
 make_settings() {
     env=$destdir$etc/env
-    [ ! -e "$env" ] || return 0
+    if there "$env"; then
+        keep "$etc/env"
+        return
+    fi
     first=yes
     (
         umask 077
@@ -220,6 +237,10 @@ remember() {
 
 # pins EXECUTABLE: of the certificate, by a file of its own: the host's settings are not looked at.
 pins() {
+    if astray "$destdir$etc/cert.pem"; then
+        say "the pins cannot be read: nothing is where $etc/cert.pem links to; 'engram-deployer pin' shows them later"
+        return
+    fi
     only=$(mktemp)
     say "DEPLOYER_CERT_FILE=$destdir$etc/cert.pem" >"$only"
     "$1" pin --env-file "$only" || say "the pins could not be read; 'engram-deployer pin' says why"
@@ -239,7 +260,7 @@ what_next() {
         say "         $program serve --env-file $etc/env"
         say "     or use inetd (contrib/inetd). Stop it by TERM to its own process, never to a whole group: runs go on."
     fi
-    say "in CI: the pin above as DEPLOYER_PIN, or $etc/cert.pem as DEPLOYER_CACERT"
+    say "in CI: the pin ('engram-deployer pin' shows it) as DEPLOYER_PIN, or $etc/cert.pem as DEPLOYER_CACERT"
 }
 
 if [ "$action" = uninstall ]; then
@@ -262,7 +283,7 @@ make_key
 make_settings
 if [ -n "$destdir" ]; then
     say "installed beneath $destdir; nothing of this host was changed"
-    [ ! -e "$destdir$etc/cert.pem" ] || pins "$binary"
+    ! there "$destdir$etc/cert.pem" || pins "$binary"
     exit 0
 fi
 ! booted || take_up

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -156,6 +156,30 @@ fn an_upgrade_replaces_what_is_its_own_and_keeps_what_is_yours() {
         root.join("etc/systemd/system/engram-deployer@.service.d/terraform.conf")
             .exists()
     );
+}
+
+#[test]
+fn links_to_a_volume_that_is_not_mounted_are_kept_and_named() {
+    let root = Folder::new("unmounted");
+    let volume = root.join("volume");
+    let links = CONFIGURATION.map(|(name, _)| {
+        let link = root.join(name);
+        fs::create_dir_all(link.parent().expect("a folder")).expect("making it");
+        let target = volume.join(link.file_name().expect("a name"));
+        symlink(&target, &link).expect("a link");
+        (name, link, target)
+    });
+    let said = installs(&root, &["deploy.example.org"]);
+    for (name, link, target) in links {
+        assert_eq!(fs::read_link(link).ok().as_ref(), Some(&target), "{name}");
+        let kept = format!("kept /{name}: it is a link to {}", target.display());
+        assert!(said.contains(&kept), "{kept}: {said}");
+    }
+    assert!(
+        said.contains("the pins cannot be read: nothing is where"),
+        "{said}"
+    );
+    assert!(!volume.exists() && !said.contains("made "), "{said}");
 }
 
 #[test]
