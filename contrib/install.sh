@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs engram-deployer on plain Linux: the executable, systemd's units, the manual, a key and a certificate, the
-# sample of the settings. Doing it again upgrades, and keeps settings, key, certificate and state as they are.
+# sample of the settings. Doing it again upgrades; settings, key, certificate, state and disabled units stay as they are.
 #
 # usage: contrib/install.sh [OPTION]... [NAME-OR-ADDRESS]...
 #   --prefix DIR     where the executable and the manual go (default: /usr/local); with /usr the units go to /usr/lib too
@@ -56,6 +56,8 @@ case $prefix in
 *) units=/etc/systemd/system conf=/etc ;;
 esac
 services='engram-deployer.service engram-deployer@.service engram-deployer-recover.service engram-deployer-drift.service'
+# Enabled when they are new here, and not by an upgrade: whoever listens by other means has turned the socket off.
+starters='engram-deployer.socket engram-deployer-recover.service' new=''
 
 # booted: whether systemd runs this host, and we may speak to it.
 booted() { [ -z "$destdir" ] && [ -d /run/systemd/system ]; }
@@ -199,7 +201,13 @@ make_settings() {
     say "made $etc/env from the sample: put your own values in"
 }
 
+# had UNIT: whether this host has the unit already, from wherever: whether it is enabled is the operator's affair then.
+had() {
+    there "$destdir/etc/systemd/system/$1" || there "$destdir/usr/lib/systemd/system/$1"
+}
+
 install_units() {
+    for unit in $starters; do had "$unit" || new="$new $unit"; done
     for unit in "$here"/systemd/system/*; do put_text "$unit" "$units/${unit##*/}"; done
     for unit in $services; do
         drop_in=$units/$unit.d/terraform.conf
@@ -213,10 +221,14 @@ install_units() {
 
 # take_up: has systemd read what changed. A daemon that runs is replaced, and runs that are under way go on.
 take_up() {
+    systemctl daemon-reload
+    # At once: if something below fails, they are not new any more the next time.
+    for unit in $new; do systemctl enable "$unit"; done
+    for unit in $starters; do
+        systemctl is-enabled --quiet "$unit" || say "left as it was: $unit is not enabled"
+    done
     systemd-sysusers engram-deployer.conf || say "the users 65521 to 65523 were not made; the daemon works without"
     systemd-tmpfiles --create engram-deployer.conf
-    systemctl daemon-reload
-    systemctl enable engram-deployer.socket engram-deployer-recover.service
     systemctl try-restart engram-deployer.service
 }
 
@@ -253,7 +265,7 @@ what_next() {
     say "  1. put your values into $etc/env (man engram-deployer.env)"
     say "  2. engram-deployer check, until it finds nothing"
     if [ -d /run/systemd/system ]; then
-        say "  3. systemctl start engram-deployer.socket"
+        say "  3. systemctl start engram-deployer.socket, or what listens in its place"
     else
         say "  3. there is no systemd here. Have the host's own init start, at boot and after docker:"
         say "         $program recover --env-file $etc/env"
@@ -277,10 +289,11 @@ for page in engram-deployer.8 engram-deployer.env.5; do
     put_text "$here/man/$page" "$prefix/share/man/man${page##*.}/$page"
 done
 put 644 "$here/engram-deployer.env" "$prefix/share/doc/engram-deployer/engram-deployer.env"
-install_units
 (umask 077 && mkdir -p "$destdir$etc/containers")
 make_key
 make_settings
+# Last: an installation that was refused above finds its units new the next time.
+install_units
 if [ -n "$destdir" ]; then
     say "installed beneath $destdir; nothing of this host was changed"
     ! there "$destdir$etc/cert.pem" || pins "$binary"

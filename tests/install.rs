@@ -315,18 +315,13 @@ mount --bind /dev "$1/root/dev"
 mount -t tmpfs tmpfs "$1/root/run"
 mkdir -p "$1/root/contrib" && mount --bind "$2" "$1/root/contrib"
 cp "$3" "$1/root/new-binary"
-chroot "$1/root" sh -ec '
-rm -rf /etc/engram-deployer /var/lib/engram-deployer
-sh /contrib/install.sh --binary /new-binary
-echo ----
-sh /contrib/install.sh --binary /new-binary
-echo ----
-ls /etc/engram-deployer /var/lib/engram-deployer
-'
+rm -rf "$1/root/etc/engram-deployer" "$1/root/var/lib/engram-deployer"
+chroot "$1/root" sh -ec "install() { sh /contrib/install.sh --binary /new-binary; }; $4" 2>&1
 "#;
 
-#[test]
-fn on_a_host_without_systemd_it_prepares_the_state_once_and_says_what_to_do() {
+/// What these lines said on such a host, cut at `----`; `install` in them is the installer.
+#[track_caller]
+fn on_a_host(lines: &str) -> Vec<String> {
     let folder = Folder::new("host");
     let contrib = script().parent().expect("contrib").to_owned();
     let output = output_of(
@@ -334,12 +329,19 @@ fn on_a_host_without_systemd_it_prepares_the_state_once_and_says_what_to_do() {
             .args(["--mount", "--propagation", "slave", "sh", "-c", ON_A_HOST, "sh"])
             .arg(folder.path())
             .arg(contrib)
-            .arg(PROGRAM),
+            .args([PROGRAM, lines]),
         b"",
     );
-    let said = text(&output.stdout) + &text(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    let parts: Vec<&str> = said.split("----\n").collect();
+    let said = text(&output.stdout);
+    assert!(output.status.success(), "{said}{}", text(&output.stderr));
+    said.split("----\n").map(str::to_owned).collect()
+}
+
+#[test]
+fn on_a_host_without_systemd_it_prepares_the_state_once_and_says_what_to_do() {
+    let parts =
+        on_a_host("install; echo ----; install; echo ----; ls /etc/engram-deployer /var/lib/engram-deployer");
+    let said = parts.join("----\n");
     assert!(parts[0].contains("made, and knows no token"), "{said}");
     assert!(
         parts[0].contains("there is no systemd here") && parts[0].contains("recover --env-file"),
@@ -354,4 +356,42 @@ fn on_a_host_without_systemd_it_prepares_the_state_once_and_says_what_to_do() {
         assert!(parts[2].lines().any(|line| line == name), "{name}: {said}");
     }
     assert!(!parts[2].contains("env.first"), "{said}");
+}
+
+/// systemctl is the real one: offline it turns units on and off, and starts none.
+const WITH_SYSTEMD: &str = "
+export SYSTEMD_OFFLINE=1
+mkdir /run/systemd /run/systemd/system
+rm -f /etc/systemd/system/*/engram-deployer* /etc/systemd/system/engram-deployer*
+ask() { systemctl is-enabled engram-deployer.socket engram-deployer-recover.service || true; }
+";
+
+#[test]
+fn an_upgrade_turns_on_the_unit_that_is_new_and_not_the_one_that_you_turned_off() {
+    let upgrade = "install; echo ----; ask; echo ----
+        systemctl disable engram-deployer.socket engram-deployer-recover.service
+        rm /etc/systemd/system/engram-deployer-recover.service
+        echo ----; install; echo ----; ask";
+    let parts = on_a_host(&format!("{WITH_SYSTEMD}{upgrade}"));
+    assert_eq!(
+        (&*parts[1], &*parts[4]),
+        ("enabled\nenabled\n", "disabled\nenabled\n"),
+        "{parts:?}"
+    );
+    let left = "left as it was: engram-deployer.socket is not enabled\n";
+    assert!(
+        !parts[0].contains("left as it was") && parts[3].contains(left),
+        "{parts:?}"
+    );
+}
+
+#[test]
+fn an_installation_that_was_refused_once_turns_on_what_it_installs_the_next_time() {
+    let mended = "echo half >/etc/engram-deployer/key.pem
+        install && exit 1
+        rm /etc/engram-deployer/key.pem
+        echo ----; install; echo ----; ask";
+    let parts = on_a_host(&format!("{WITH_SYSTEMD}mkdir /etc/engram-deployer\n{mended}"));
+    assert!(parts[0].contains("one is missing"), "{parts:?}");
+    assert_eq!(parts[2], "enabled\nenabled\n", "{parts:?}");
 }
