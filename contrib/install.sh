@@ -219,7 +219,7 @@ install_units() {
     put 644 "$here/systemd/sysusers.d/engram-deployer.conf" "$conf/sysusers.d/engram-deployer.conf"
 }
 
-# take_up: has systemd read what changed. A daemon that runs is replaced, and runs that are under way go on.
+# take_up: has systemd read what changed. A daemon that runs is replaced if it can, and runs that are under way go on.
 take_up() {
     systemctl daemon-reload
     # At once: if something below fails, they are not new any more the next time.
@@ -229,7 +229,12 @@ take_up() {
     done
     systemd-sysusers engram-deployer.conf || say "the users 65521 to 65523 were not made; the daemon works without"
     systemd-tmpfiles --create engram-deployer.conf
-    systemctl try-restart engram-deployer.service
+    # Without them no new daemon gets ready, and this would end here; the one that runs can still do something.
+    if astray "$etc/env" || astray "$etc/key.pem" || astray "$etc/cert.pem"; then
+        say "a daemon that runs was left running. Once all is mounted: systemctl try-restart engram-deployer.service"
+    else
+        systemctl try-restart engram-deployer.service
+    fi
 }
 
 # remember: the memory of used tokens, on a first installation alone: one that was lost since is none of ours to make.

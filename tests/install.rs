@@ -395,3 +395,15 @@ fn an_installation_that_was_refused_once_turns_on_what_it_installs_the_next_time
     assert!(parts[0].contains("one is missing"), "{parts:?}");
     assert_eq!(parts[2], "enabled\nenabled\n", "{parts:?}");
 }
+
+#[test]
+fn a_daemon_whose_key_is_not_mounted_is_not_stopped_by_an_upgrade() {
+    let unmounted = "ln -sf /volume/key.pem /etc/engram-deployer/key.pem";
+    let parts = on_a_host(&format!("{WITH_SYSTEMD}install; echo ----; {unmounted}; install"));
+    let restarts = parts.iter().map(|part| part.contains("command 'try-restart'"));
+    assert_eq!(restarts.collect::<Vec<_>>(), [true, false], "{parts:?}");
+    assert!(
+        parts[1].contains("left running") && parts[1].contains("sha256//"),
+        "{parts:?}"
+    );
+}
