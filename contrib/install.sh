@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs engram-deployer on plain Linux: the executable, systemd's units, the manual, a key and a certificate, the
-# sample of the settings. Doing it again upgrades, and keeps settings, key, certificate and state as they are.
+# sample of the settings. Doing it again upgrades; settings, key, certificate, state and disabled units stay as they are.
 #
 # usage: contrib/install.sh [OPTION]... [NAME-OR-ADDRESS]...
 #   --prefix DIR     where the executable and the manual go (default: /usr/local); with /usr the units go to /usr/lib too
@@ -56,9 +56,25 @@ case $prefix in
 *) units=/etc/systemd/system conf=/etc ;;
 esac
 services='engram-deployer.service engram-deployer@.service engram-deployer-recover.service engram-deployer-drift.service'
+# Enabled when they are new here, and not by an upgrade: whoever listens by other means has turned the socket off.
+starters='engram-deployer.socket engram-deployer-recover.service' new=''
 
 # booted: whether systemd runs this host, and we may speak to it.
 booted() { [ -z "$destdir" ] && [ -d /run/systemd/system ]; }
+
+# there FILE: whether something is in that place, be it a link to a volume that is not mounted at the moment.
+there() { [ -e "$1" ] || [ -L "$1" ]; }
+
+# astray FILE: whether it is such a link.
+astray() { [ -L "$1" ] && [ ! -e "$1" ]; }
+
+# keep FILE...: what is the operator's; of a link that leads nowhere the operator had better know.
+keep() {
+    for file; do
+        ! astray "$destdir$file" ||
+            say "kept $file: it is a link to $(readlink "$destdir$file"), and nothing is there at the moment"
+    done
+}
 
 # put MODE FROM TO: a file of ours, replaced by a new one; a running program keeps the old one.
 put() {
@@ -135,8 +151,8 @@ alternative_names() {
 # make_key: key and certificate, when neither is there: clients pin the key, so that nobody has to sign it.
 make_key() {
     key=$destdir$etc/key.pem cert=$destdir$etc/cert.pem
-    if [ -e "$key" ] || [ -e "$cert" ]; then
-        [ -e "$key" ] && [ -e "$cert" ] && return
+    if there "$key" || there "$cert"; then
+        there "$key" && there "$cert" && keep "$etc/key.pem" "$etc/cert.pem" && return
         die "of $etc/key.pem and $etc/cert.pem one is missing: put it there, or move the other one away"
     fi
     if [ -n "$destdir" ] && [ -z "$names" ]; then
@@ -170,7 +186,10 @@ make_key() {
 # make_settings: from the sample, with what is known.
 make_settings() {
     env=$destdir$etc/env
-    [ ! -e "$env" ] || return 0
+    if there "$env"; then
+        keep "$etc/env"
+        return
+    fi
     first=yes
     (
         umask 077
@@ -182,7 +201,13 @@ make_settings() {
     say "made $etc/env from the sample: put your own values in"
 }
 
+# had UNIT: whether this host has the unit already, from wherever: whether it is enabled is the operator's affair then.
+had() {
+    there "$destdir/etc/systemd/system/$1" || there "$destdir/usr/lib/systemd/system/$1"
+}
+
 install_units() {
+    for unit in $starters; do had "$unit" || new="$new $unit"; done
     for unit in "$here"/systemd/system/*; do put_text "$unit" "$units/${unit##*/}"; done
     for unit in $services; do
         drop_in=$units/$unit.d/terraform.conf
@@ -194,13 +219,22 @@ install_units() {
     put 644 "$here/systemd/sysusers.d/engram-deployer.conf" "$conf/sysusers.d/engram-deployer.conf"
 }
 
-# take_up: has systemd read what changed. A daemon that runs is replaced, and runs that are under way go on.
+# take_up: has systemd read what changed. A daemon that runs is replaced if it can, and runs that are under way go on.
 take_up() {
+    systemctl daemon-reload
+    # At once: if something below fails, they are not new any more the next time.
+    for unit in $new; do systemctl enable "$unit"; done
+    for unit in $starters; do
+        systemctl is-enabled --quiet "$unit" || say "left as it was: $unit is not enabled"
+    done
     systemd-sysusers engram-deployer.conf || say "the users 65521 to 65523 were not made; the daemon works without"
     systemd-tmpfiles --create engram-deployer.conf
-    systemctl daemon-reload
-    systemctl enable engram-deployer.socket engram-deployer-recover.service
-    systemctl try-restart engram-deployer.service
+    # Without them no new daemon gets ready, and this would end here; the one that runs can still do something.
+    if astray "$etc/env" || astray "$etc/key.pem" || astray "$etc/cert.pem"; then
+        say "a daemon that runs was left running. Once all is mounted: systemctl try-restart engram-deployer.service"
+    else
+        systemctl try-restart engram-deployer.service
+    fi
 }
 
 # remember: the memory of used tokens, on a first installation alone: one that was lost since is none of ours to make.
@@ -220,6 +254,10 @@ remember() {
 
 # pins EXECUTABLE: of the certificate, by a file of its own: the host's settings are not looked at.
 pins() {
+    if astray "$destdir$etc/cert.pem"; then
+        say "the pins cannot be read: nothing is where $etc/cert.pem links to; 'engram-deployer pin' shows them later"
+        return
+    fi
     only=$(mktemp)
     say "DEPLOYER_CERT_FILE=$destdir$etc/cert.pem" >"$only"
     "$1" pin --env-file "$only" || say "the pins could not be read; 'engram-deployer pin' says why"
@@ -232,14 +270,14 @@ what_next() {
     say "  1. put your values into $etc/env (man engram-deployer.env)"
     say "  2. engram-deployer check, until it finds nothing"
     if [ -d /run/systemd/system ]; then
-        say "  3. systemctl start engram-deployer.socket"
+        say "  3. systemctl start engram-deployer.socket, or what listens in its place"
     else
         say "  3. there is no systemd here. Have the host's own init start, at boot and after docker:"
         say "         $program recover --env-file $etc/env"
         say "         $program serve --env-file $etc/env"
         say "     or use inetd (contrib/inetd). Stop it by TERM to its own process, never to a whole group: runs go on."
     fi
-    say "in CI: the pin above as DEPLOYER_PIN, or $etc/cert.pem as DEPLOYER_CACERT"
+    say "in CI: the pin ('engram-deployer pin' shows it) as DEPLOYER_PIN, or $etc/cert.pem as DEPLOYER_CACERT"
 }
 
 if [ "$action" = uninstall ]; then
@@ -249,18 +287,21 @@ fi
 [ -n "$binary" ] || binary=$("$here/build.sh" | tail -n 1)
 case $binary in /*) ;; *) [ -f "$binary" ] || binary=$here/../$binary ;; esac
 [ -f "$binary" ] || die "there is no executable $binary"
+# It is run as well: a name without a slash would be looked for in PATH.
+case $binary in /*) ;; *) binary=$PWD/$binary ;; esac
 put 755 "$binary" "$program"
 for page in engram-deployer.8 engram-deployer.env.5; do
     put_text "$here/man/$page" "$prefix/share/man/man${page##*.}/$page"
 done
 put 644 "$here/engram-deployer.env" "$prefix/share/doc/engram-deployer/engram-deployer.env"
-install_units
 (umask 077 && mkdir -p "$destdir$etc/containers")
 make_key
 make_settings
+# Last: an installation that was refused above finds its units new the next time.
+install_units
 if [ -n "$destdir" ]; then
     say "installed beneath $destdir; nothing of this host was changed"
-    [ ! -e "$destdir$etc/cert.pem" ] || pins "$binary"
+    ! there "$destdir$etc/cert.pem" || pins "$binary"
     exit 0
 fi
 ! booted || take_up

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -17,10 +17,14 @@ fn script() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/install.sh")
 }
 
-fn install(root: &Folder, arguments: &[&str]) -> Output {
+fn installer(root: &Folder, arguments: &[&str]) -> Command {
     let mut command = Command::new("sh");
     command.arg(script()).args(arguments).env("DESTDIR", root.path());
-    output_of(&mut command, b"")
+    command
+}
+
+fn install(root: &Folder, arguments: &[&str]) -> Output {
+    output_of(&mut installer(root, arguments), b"")
 }
 
 #[track_caller]
@@ -155,6 +159,30 @@ fn an_upgrade_replaces_what_is_its_own_and_keeps_what_is_yours() {
 }
 
 #[test]
+fn links_to_a_volume_that_is_not_mounted_are_kept_and_named() {
+    let root = Folder::new("unmounted");
+    let volume = root.join("volume");
+    let links = CONFIGURATION.map(|(name, _)| {
+        let link = root.join(name);
+        fs::create_dir_all(link.parent().expect("a folder")).expect("making it");
+        let target = volume.join(link.file_name().expect("a name"));
+        symlink(&target, &link).expect("a link");
+        (name, link, target)
+    });
+    let said = installs(&root, &["deploy.example.org"]);
+    for (name, link, target) in links {
+        assert_eq!(fs::read_link(link).ok().as_ref(), Some(&target), "{name}");
+        let kept = format!("kept /{name}: it is a link to {}", target.display());
+        assert!(said.contains(&kept), "{kept}: {said}");
+    }
+    assert!(
+        said.contains("the pins cannot be read: nothing is where"),
+        "{said}"
+    );
+    assert!(!volume.exists() && !said.contains("made "), "{said}");
+}
+
+#[test]
 fn removing_it_leaves_settings_and_key_and_says_so() {
     let root = Folder::new("removed");
     installs(&root, &["--terraform", "deploy.example.org"]);
@@ -238,6 +266,20 @@ fn a_package_of_a_distribution_leaves_etc_to_the_operator() {
 }
 
 #[test]
+fn an_executable_given_by_its_name_alone_is_the_one_in_this_folder_not_the_one_in_the_path() {
+    let root = Folder::new("named");
+    let [given, other] = ["given", "other"].map(|folder| {
+        let name = format!("{folder}/deployer");
+        let program = root.program(&name, format!("#!/bin/sh\necho pins by the {folder} one\n"));
+        program.parent().expect("its folder").to_owned()
+    });
+    let path = format!("{}:{}", other.display(), std::env::var("PATH").expect("a path"));
+    let mut command = installer(&root, &["--binary", "deployer", "deploy.example.org"]);
+    let said = run(command.current_dir(given).env("PATH", path));
+    assert!(said.contains("pins by the given one"), "{said}");
+}
+
+#[test]
 fn what_makes_no_sense_is_refused_before_anything_is_touched() {
     let root = Folder::new("refused");
     for arguments in [
@@ -273,18 +315,13 @@ mount --bind /dev "$1/root/dev"
 mount -t tmpfs tmpfs "$1/root/run"
 mkdir -p "$1/root/contrib" && mount --bind "$2" "$1/root/contrib"
 cp "$3" "$1/root/new-binary"
-chroot "$1/root" sh -ec '
-rm -rf /etc/engram-deployer /var/lib/engram-deployer
-sh /contrib/install.sh --binary /new-binary
-echo ----
-sh /contrib/install.sh --binary /new-binary
-echo ----
-ls /etc/engram-deployer /var/lib/engram-deployer
-'
+rm -rf "$1/root/etc/engram-deployer" "$1/root/var/lib/engram-deployer"
+chroot "$1/root" sh -ec "install() { sh /contrib/install.sh --binary /new-binary; }; $4" 2>&1
 "#;
 
-#[test]
-fn on_a_host_without_systemd_it_prepares_the_state_once_and_says_what_to_do() {
+/// What these lines said on such a host, cut at `----`; `install` in them is the installer.
+#[track_caller]
+fn on_a_host(lines: &str) -> Vec<String> {
     let folder = Folder::new("host");
     let contrib = script().parent().expect("contrib").to_owned();
     let output = output_of(
@@ -292,12 +329,19 @@ fn on_a_host_without_systemd_it_prepares_the_state_once_and_says_what_to_do() {
             .args(["--mount", "--propagation", "slave", "sh", "-c", ON_A_HOST, "sh"])
             .arg(folder.path())
             .arg(contrib)
-            .arg(PROGRAM),
+            .args([PROGRAM, lines]),
         b"",
     );
-    let said = text(&output.stdout) + &text(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    let parts: Vec<&str> = said.split("----\n").collect();
+    let said = text(&output.stdout);
+    assert!(output.status.success(), "{said}{}", text(&output.stderr));
+    said.split("----\n").map(str::to_owned).collect()
+}
+
+#[test]
+fn on_a_host_without_systemd_it_prepares_the_state_once_and_says_what_to_do() {
+    let parts =
+        on_a_host("install; echo ----; install; echo ----; ls /etc/engram-deployer /var/lib/engram-deployer");
+    let said = parts.join("----\n");
     assert!(parts[0].contains("made, and knows no token"), "{said}");
     assert!(
         parts[0].contains("there is no systemd here") && parts[0].contains("recover --env-file"),
@@ -312,4 +356,54 @@ fn on_a_host_without_systemd_it_prepares_the_state_once_and_says_what_to_do() {
         assert!(parts[2].lines().any(|line| line == name), "{name}: {said}");
     }
     assert!(!parts[2].contains("env.first"), "{said}");
+}
+
+/// systemctl is the real one: offline it turns units on and off, and starts none.
+const WITH_SYSTEMD: &str = "
+export SYSTEMD_OFFLINE=1
+mkdir /run/systemd /run/systemd/system
+rm -f /etc/systemd/system/*/engram-deployer* /etc/systemd/system/engram-deployer*
+ask() { systemctl is-enabled engram-deployer.socket engram-deployer-recover.service || true; }
+";
+
+#[test]
+fn an_upgrade_turns_on_the_unit_that_is_new_and_not_the_one_that_you_turned_off() {
+    let upgrade = "install; echo ----; ask; echo ----
+        systemctl disable engram-deployer.socket engram-deployer-recover.service
+        rm /etc/systemd/system/engram-deployer-recover.service
+        echo ----; install; echo ----; ask";
+    let parts = on_a_host(&format!("{WITH_SYSTEMD}{upgrade}"));
+    assert_eq!(
+        (&*parts[1], &*parts[4]),
+        ("enabled\nenabled\n", "disabled\nenabled\n"),
+        "{parts:?}"
+    );
+    let left = "left as it was: engram-deployer.socket is not enabled\n";
+    assert!(
+        !parts[0].contains("left as it was") && parts[3].contains(left),
+        "{parts:?}"
+    );
+}
+
+#[test]
+fn an_installation_that_was_refused_once_turns_on_what_it_installs_the_next_time() {
+    let mended = "echo half >/etc/engram-deployer/key.pem
+        install && exit 1
+        rm /etc/engram-deployer/key.pem
+        echo ----; install; echo ----; ask";
+    let parts = on_a_host(&format!("{WITH_SYSTEMD}mkdir /etc/engram-deployer\n{mended}"));
+    assert!(parts[0].contains("one is missing"), "{parts:?}");
+    assert_eq!(parts[2], "enabled\nenabled\n", "{parts:?}");
+}
+
+#[test]
+fn a_daemon_whose_key_is_not_mounted_is_not_stopped_by_an_upgrade() {
+    let unmounted = "ln -sf /volume/key.pem /etc/engram-deployer/key.pem";
+    let parts = on_a_host(&format!("{WITH_SYSTEMD}install; echo ----; {unmounted}; install"));
+    let restarts = parts.iter().map(|part| part.contains("command 'try-restart'"));
+    assert_eq!(restarts.collect::<Vec<_>>(), [true, false], "{parts:?}");
+    assert!(
+        parts[1].contains("left running") && parts[1].contains("sha256//"),
+        "{parts:?}"
+    );
 }
