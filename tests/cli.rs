@@ -3,7 +3,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -508,8 +508,18 @@ fn a_dead_run_is_completed_by_hand() {
     });
     drop(ticket);
     let_go(&setup);
-    let output = setup.run(&["recover"]);
+    // While somebody else is at it, it waits, and says of nothing that it is done.
+    let other = fs::File::create(setup.runtime().join("recover.lock")).expect("a lock");
+    fs2::FileExt::lock_exclusive(&other).expect("the lock of whoever completes dead runs");
+    let mut recover = setup.command(&["recover"]);
+    recover.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut recover = recover.spawn().expect("the command");
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(recover.try_wait().expect("its state").is_none());
+    drop(other);
+    let output = recover.wait_with_output().expect("its output");
     assert_eq!(code(&output), 0, "{}", said(&output));
+    assert!(text(&output.stdout).contains("are completed"), "{}", said(&output));
     let outcome = lines(&setup.run(&["log", &id])).pop().expect("an outcome");
     assert_eq!(
         (&outcome["status"], &outcome["interrupted"]),
