@@ -45,6 +45,19 @@ pub fn read_bytes(path: &Path, most: u64) -> Result<Vec<u8>, String> {
     }
 }
 
+/// Why what is in the file `path` is no secret, if it can be known: everyone may read it, or somebody else write it. For
+/// a file that is served from all the same.
+pub fn known_to_all(path: &Path) -> Option<String> {
+    let facts = path.metadata().ok()?;
+    let open = || {
+        let mode = facts.mode() & 0o7777;
+        (mode & 0o004 != 0)
+            .then(|| format!("everyone can read it (mode {mode:04o}); take that away (chmod 600)"))
+    };
+    let fault = trusted::fault(&facts).or_else(open)?;
+    Some(format!("{}: {fault}", path.display()))
+}
+
 fn readable_by_others(mode: u32) -> Option<String> {
     (mode & 0o077 != 0).then(|| {
         format!(
