@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::support::certificate::Certificate;
 use crate::support::deployer::{AUDIENCE, Setup};
+use crate::support::folder::Folder;
 use crate::support::oidc::Issuer;
 use crate::support::process::{Running, installed, output_of, run, text};
 use crate::support::template::Unraid;
@@ -267,6 +268,16 @@ fn check_names_every_fault_of_the_host_in_one_go() {
         let named = |line: &str| line.starts_with(&format!("FAULT  {what}: ")) && line.contains(detail);
         assert!(said.lines().any(named), "{what}, {detail}:\n{said}");
     }
+}
+
+#[test]
+fn check_warns_of_a_state_that_a_power_cut_takes() {
+    let mut setup = Setup::new(&Issuer::start());
+    let memory = Folder::at(Path::new("/dev/shm"), "state");
+    setup.set("DEPLOYER_STATE_DIR", memory.path());
+    let said = said(&setup.run(&["check"]));
+    let warning = format!("warn   folders: {} is in memory", memory.path().display());
+    assert!(said.contains(&warning), "{said}");
 }
 
 #[test]
