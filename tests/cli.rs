@@ -233,6 +233,13 @@ fn check_reads_templates_and_declarations_as_a_deploy_would() {
     let said = self::said(&setup.run(&["check"]));
     let named = |line: &str| line.starts_with("FAULT  deploy: ") && line.contains("portz");
     assert!(said.lines().any(named), "{said}");
+    setup
+        .folder()
+        .write("containers/good.json", "{\"env_file\":\"/nonexistent\"}");
+    let said = self::said(&setup.run(&["check"]));
+    let named =
+        |line: &str| line.starts_with("FAULT  deploy: ") && line.contains("env_file: open /nonexistent: No");
+    assert!(said.lines().any(named), "{said}");
 }
 
 #[test]
