@@ -136,6 +136,22 @@ fn nobody_reading_the_output_is_no_reason_to_panic() {
 }
 
 #[test]
+fn output_that_cannot_be_written_is_said_once_and_why() {
+    let setup = Setup::new(&Issuer::start());
+    for command in ["pin", "check", "help"] {
+        let full = fs::File::create("/dev/full").expect("a full disk");
+        let output = setup.command(&[command]).stdout(full).output().expect("it runs");
+        let said = text(&output.stderr);
+        assert_eq!(code(&output), 4, "{command}: {said}");
+        assert_eq!(
+            said.matches("standard output: No space left on device").count(),
+            1,
+            "{command}: {said}"
+        );
+    }
+}
+
+#[test]
 fn wrong_settings_are_complained_of_all_at_once_wherever_they_are_needed() {
     let mut setup = Setup::new(&Issuer::start());
     setup

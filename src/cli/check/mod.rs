@@ -50,7 +50,7 @@ fn settings_of(env_file: Option<&Path>, report: &mut Report) -> Option<(Found, C
             faults.iter().for_each(|fault| report.fault("settings", fault));
             return None;
         }
-        Err(Trouble::Unread | Trouble::Senseless(_)) => return None,
+        Err(Trouble::Unread(_) | Trouble::Senseless(_)) => return None,
     };
     match settings::understand(&found.settings) {
         Ok(config) => Some((found, config)),
