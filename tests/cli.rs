@@ -186,6 +186,35 @@ fn a_settings_file_that_others_may_write_is_not_read() {
 }
 
 #[test]
+fn check_finds_fault_with_secrets_in_a_file_that_others_may_read() {
+    let mut setup = Setup::new(&Issuer::start());
+    let secret = "DEPLOYER_TF_PLAN_AWS_SECRET_ACCESS_KEY";
+    for (value, mode, level) in [
+        ("", 0o644, "ok   "),
+        ("hunter2", 0o600, "ok   "),
+        ("hunter2", 0o644, "FAULT"),
+    ] {
+        setup.set(secret, value);
+        let file = setup.use_env_file();
+        fs::set_permissions(&file, Permissions::from_mode(mode)).expect("setting a mode");
+        let said = said(&setup.run(&["check"]));
+        let line = said
+            .lines()
+            .find(|line| line.contains(" settings: ") && line.contains("settings.env"));
+        assert!(
+            line.is_some_and(|line| line.starts_with(level)),
+            "{mode:o}: {said}"
+        );
+        assert_eq!(
+            said.contains("others may read it (mode 0644), and it holds secrets; take that away (chmod 600)"),
+            level == "FAULT",
+            "{said}"
+        );
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+}
+
+#[test]
 fn check_is_content_with_a_host_that_works() {
     let setup = Setup::new(&Issuer::start());
     let output = setup.run(&["check"]);
