@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::support::certificate::Certificate;
 use crate::support::deployer::{AUDIENCE, Setup};
+use crate::support::folder::Folder;
 use crate::support::oidc::Issuer;
 use crate::support::process::{Running, installed, output_of, run, text};
 use crate::support::template::Unraid;
@@ -135,6 +136,22 @@ fn nobody_reading_the_output_is_no_reason_to_panic() {
 }
 
 #[test]
+fn output_that_cannot_be_written_is_said_once_and_why() {
+    let setup = Setup::new(&Issuer::start());
+    for command in ["pin", "check", "help"] {
+        let full = fs::File::create("/dev/full").expect("a full disk");
+        let output = setup.command(&[command]).stdout(full).output().expect("it runs");
+        let said = text(&output.stderr);
+        assert_eq!(code(&output), 4, "{command}: {said}");
+        assert_eq!(
+            said.matches("standard output: No space left on device").count(),
+            1,
+            "{command}: {said}"
+        );
+    }
+}
+
+#[test]
 fn wrong_settings_are_complained_of_all_at_once_wherever_they_are_needed() {
     let mut setup = Setup::new(&Issuer::start());
     setup
@@ -166,6 +183,35 @@ fn a_settings_file_that_others_may_write_is_not_read() {
     let output = with(0o666);
     assert_eq!(code(&output), 3);
     assert!(said(&output).contains("chmod go-w"), "{}", said(&output));
+}
+
+#[test]
+fn check_finds_fault_with_secrets_in_a_file_that_others_may_read() {
+    let mut setup = Setup::new(&Issuer::start());
+    let secret = "DEPLOYER_TF_PLAN_AWS_SECRET_ACCESS_KEY";
+    for (value, mode, level) in [
+        ("", 0o644, "ok   "),
+        ("hunter2", 0o600, "ok   "),
+        ("hunter2", 0o644, "FAULT"),
+    ] {
+        setup.set(secret, value);
+        let file = setup.use_env_file();
+        fs::set_permissions(&file, Permissions::from_mode(mode)).expect("setting a mode");
+        let said = said(&setup.run(&["check"]));
+        let line = said
+            .lines()
+            .find(|line| line.contains(" settings: ") && line.contains("settings.env"));
+        assert!(
+            line.is_some_and(|line| line.starts_with(level)),
+            "{mode:o}: {said}"
+        );
+        assert_eq!(
+            said.contains("others may read it (mode 0644), and it holds secrets; take that away (chmod 600)"),
+            level == "FAULT",
+            "{said}"
+        );
+        assert!(!said.contains("hunter2"), "{said}");
+    }
 }
 
 #[test]
@@ -232,6 +278,13 @@ fn check_reads_templates_and_declarations_as_a_deploy_would() {
     let said = self::said(&setup.run(&["check"]));
     let named = |line: &str| line.starts_with("FAULT  deploy: ") && line.contains("portz");
     assert!(said.lines().any(named), "{said}");
+    setup
+        .folder()
+        .write("containers/good.json", "{\"env_file\":\"/nonexistent\"}");
+    let said = self::said(&setup.run(&["check"]));
+    let named =
+        |line: &str| line.starts_with("FAULT  deploy: ") && line.contains("env_file: open /nonexistent: No");
+    assert!(said.lines().any(named), "{said}");
 }
 
 #[test]
@@ -267,6 +320,16 @@ fn check_names_every_fault_of_the_host_in_one_go() {
         let named = |line: &str| line.starts_with(&format!("FAULT  {what}: ")) && line.contains(detail);
         assert!(said.lines().any(named), "{what}, {detail}:\n{said}");
     }
+}
+
+#[test]
+fn check_warns_of_a_state_that_a_power_cut_takes() {
+    let mut setup = Setup::new(&Issuer::start());
+    let memory = Folder::at(Path::new("/dev/shm"), "state");
+    setup.set("DEPLOYER_STATE_DIR", memory.path());
+    let said = said(&setup.run(&["check"]));
+    let warning = format!("warn   folders: {} is in memory", memory.path().display());
+    assert!(said.contains(&warning), "{said}");
 }
 
 #[test]

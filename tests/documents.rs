@@ -77,6 +77,7 @@ fn no_document_or_sample_names_a_setting_that_does_not_exist() {
     let commands = [
         "DEPLOYER_IMAGE_REF",
         "DEPLOYER_VERSION",
+        "DEPLOYER_SHA",
         "DEPLOYER_RUN_ID",
         "DEPLOYER_STATUS",
         "DEPLOYER_ENDPOINT",
@@ -127,6 +128,46 @@ fn every_sentence_of_the_troubleshooting_is_one_we_say() {
         }
     }
     assert!(count > 15, "{count} sentences were read");
+}
+
+#[test]
+fn what_a_command_is_told_is_named_wherever_it_is_explained() {
+    let source = read("src/deploy/mod.rs");
+    let (_, told) = source.split_once("fn variables(&self)").expect("what it is told");
+    let told = names_in(told);
+    assert!(told.len() > 2, "{told:?}");
+    for (document, row) in [
+        ("README.md", "| `DEPLOYER_COMMAND_PATH` |"),
+        (
+            "package/root/usr/local/emhttp/plugins/engram-deployer/include/fields.php",
+            "'COMMAND_PATH' =>",
+        ),
+    ] {
+        let text = read(document);
+        let row = text.lines().find(|line| line.contains(row)).expect(document);
+        assert!(told.is_subset(&names_in(row)), "{document}: {row}");
+    }
+}
+
+#[test]
+fn every_rule_on_a_tokens_times_is_explained_with_its_bound() {
+    use engram_deployer::{jwt::Check, limits};
+    let readme = read("README.md");
+    let explained = quoted(section(&readme, "Troubleshooting")).join(" ");
+    for check in [
+        Check::IssuedAt,
+        Check::NotBefore,
+        Check::Expiry,
+        Check::Lifetime,
+        Check::Age,
+    ] {
+        assert!(explained.contains(&check.to_string()), "{check}");
+    }
+    // Both documents say one hour.
+    for bound in [limits::MAX_TOKEN_LIFETIME, limits::MAX_TOKEN_AGE] {
+        assert_eq!(bound.as_secs(), 3600);
+    }
+    assert!(read("contrib/ci/samples/gitlab.yml").contains("\n  timeout: 1 hour # At most.\n"));
 }
 
 #[test]

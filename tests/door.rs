@@ -215,6 +215,23 @@ fn a_reload_minds_what_a_start_minds() {
 }
 
 #[test]
+fn a_key_that_everyone_can_read_is_served_and_said_at_the_start_and_at_each_reload() {
+    use std::os::unix::fs::PermissionsExt;
+    let setup = Setup::new(&Issuer::start());
+    let key = setup.certificate().key.clone();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    let deployer = setup.start();
+    let said = || {
+        let sentence = format!("{}: everyone can read it (mode 0644)", key.display());
+        deployer.log().matches(&sentence).count()
+    };
+    assert!(is_healthy(&deployer.client()) && is_healthy(&deployer.client()));
+    assert_eq!(said(), 1, "{}", deployer.log());
+    deployer.signal(Signal::SIGHUP);
+    wait_until("it is said again", SOON, || said() == 2);
+}
+
+#[test]
 fn settings_that_were_taken_away_and_linked_back_are_noticed() {
     let issuer = Issuer::start();
     let mut setup = Setup::new(&issuer);

@@ -13,8 +13,8 @@ pub enum Trouble {
     Unable(Vec<String>),
     /// What was typed makes no sense.
     Senseless(UsageError),
-    /// Whoever read standard output is gone, or it cannot be written; there is nobody to tell.
-    Unread,
+    /// Standard output cannot be written, for this reason; without one, whoever read it is gone, and nobody is there to tell.
+    Unread(Option<String>),
 }
 
 impl Trouble {
@@ -49,7 +49,10 @@ impl From<io::Error> for Trouble {
 pub fn print(text: &str) -> Result<Exit, Trouble> {
     let mut out = io::stdout().lock();
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    written.map(|()| Exit::Done).map_err(|_| Trouble::Unread)
+    let told = |error: &io::Error| error.kind() != io::ErrorKind::BrokenPipe;
+    written
+        .map(|()| Exit::Done)
+        .map_err(|error| Trouble::Unread(told(&error).then(|| format!("standard output: {error}"))))
 }
 
 /// Says why a command ended before it was done; with which exit status it did.
@@ -63,6 +66,9 @@ pub fn explain(trouble: Trouble) -> Exit {
             complain(&error.to_string());
             Exit::Usage
         }
-        Trouble::Unread => Exit::Unknown,
+        Trouble::Unread(why) => {
+            why.iter().for_each(|why| complain(why));
+            Exit::Unknown
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use crate::cli::given::{self, Found};
 use crate::cli::help::Exit;
 use crate::cli::out::Trouble;
-use crate::config::{Config, Settings, warnings};
+use crate::config::{Config, Settings};
 use crate::deploy;
 use crate::door::Door;
 use crate::door::serve::{self as role, Keeper, Listening};
@@ -74,10 +74,7 @@ fn bind(config: &Config) -> Result<Listening, Trouble> {
 }
 
 fn say_what_may_surprise(found: &Found, config: &Config) {
-    warnings(&found.settings)
-        .iter()
-        .chain(&config.no_plan())
-        .for_each(|line| log::warn!("{line}"));
+    role::say_what_may_surprise(&found.settings, config);
     // None of it keeps us from serving: a template folder may not be mounted yet.
     for complaint in deploy::complaints(config) {
         log::error!("a deploy would fail: {complaint}");

@@ -182,8 +182,8 @@ fn events(endpoint: &Endpoint) -> Vec<String> {
         return Vec::new();
     }
     vec![format!(
-        "no event is pinned: add event_name=push,event_name=workflow_dispatch (GitLab: pipeline_source=push) to {}, so \
-         that no other event passes",
+        "no event is pinned: add event_name=push,event_name=workflow_dispatch (GitLab: pipeline_source=web, or \
+         however you start it) to {}, so that no other event passes",
         claims_of(endpoint)
     )]
 }

@@ -29,9 +29,21 @@ fn gitlab(claims: &str) -> Vec<String> {
 fn a_tight_configuration_needs_no_advice() {
     assert_eq!(advice(&[("DEPLOYER_CLAIMS", TIGHT)]), [""; 0]);
     assert_eq!(
-        gitlab("project_id=7,ref=main,ref_type=branch,pipeline_source=push"),
+        gitlab("project_id=7,ref=main,ref_type=branch,pipeline_source=web"),
         [""; 0]
     );
+}
+
+#[test]
+fn the_sample_for_gitlab_follows_the_advice() {
+    let sample = include_str!("../../contrib/ci/samples/gitlab.yml");
+    let claims = sample
+        .lines()
+        .find_map(|line| line.strip_prefix("#   DEPLOYER_CLAIMS="));
+    let claims = claims.expect("its claims").replace("NUMBER", "7");
+    assert_eq!(gitlab(&claims), [""; 0]);
+    let (before, event) = claims.rsplit_once(',').expect("claims");
+    assert!(gitlab(before)[0].contains(event), "{event}");
 }
 
 #[test]

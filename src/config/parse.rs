@@ -47,7 +47,7 @@ fn config(r: &mut Reader, settings: &Settings) -> Option<Config> {
     let caps = caps(r);
     let runs = run_limits(r);
     let places = places(r);
-    let log = r.read("DEPLOYER_LOG", |text| Ok(text.to_owned()));
+    let log = r.read("DEPLOYER_LOG", value::log_filter);
     let notify = r.optional("DEPLOYER_NOTIFY_COMMAND", value::path);
     let deploy = deploy(r, settings);
     #[cfg(feature = "failpoints")]

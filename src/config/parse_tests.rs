@@ -171,6 +171,7 @@ fn one_wrong_setting_is_one_complaint() {
         ("DEPLOYER_MAX_SESSIONS_PER_SOURCE", "-1"),
         ("DEPLOYER_QUEUE_MAX_WAIT", "soon"),
         ("DEPLOYER_KEEP_RUNS", "0"),
+        ("DEPLOYER_LOG", "warning"),
         ("DEPLOYER_RUNS_DIR", "/var/lib/engram-deployer"),
         ("DEPLOYER_RUNS_DIR", "/run/engram-deployer/public/runs"),
         ("DEPLOYER_RUNTIME_DIR", "/"),

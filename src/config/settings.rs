@@ -129,6 +129,11 @@ impl Settings {
         })
     }
 
+    /// Whether a value that may not be shown is among them.
+    pub fn hold_a_secret(&self) -> bool {
+        self.names().any(table::is_secret)
+    }
+
     /// As one JSON object of at most [`MAX_SETTINGS`] bytes, for a role's pipe. Secrets are in it: never log it.
     pub fn to_json(&self) -> Result<Vec<u8>, SettingsError> {
         // A map of strings: serialising it cannot fail.
@@ -290,6 +295,13 @@ mod tests {
             assert!(printed.contains("DEPLOYER_TF_AWS_SECRET_ACCESS_KEY"), "{printed}");
         }
         assert_eq!(settings.get("DEPLOYER_NEW_PASSWORD"), Some("hunter2"));
+        assert!(settings.hold_a_secret());
+        let unset = b"DEPLOYER_TF_AWS_SECRET_ACCESS_KEY=\nDEPLOYER_KEY_FILE=/x\n";
+        assert!(
+            !Settings::from_env_file(unset)
+                .expect("a good file")
+                .hold_a_secret()
+        );
         let error =
             faults(b"DEPLOYER_TF_AWS_SECRET_ACCESS_KEY=hunter2 # x\nhunter2\n\"hunter2\"=1\n").join("\n");
         assert!(!error.contains("hunter2"), "{error}");

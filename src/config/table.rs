@@ -315,7 +315,8 @@ const VARIABLES: &[Variable] = &[
         "DEPLOYER_CONTAINERS",
         Text("engram-saas=8000,engram-selfhost=8001"),
         &[Run],
-        "what to deploy, in this order: NAME=PORT (health at http://localhost:PORT/api/health), NAME=URL, or NAME alone",
+        "what to deploy, in this order: NAME=PORT (health at http://localhost:PORT/api/health), NAME=URL \
+         (https, or http to loopback), or NAME alone",
     ),
     plain(
         "DEPLOYER_BACKEND",
@@ -387,7 +388,7 @@ const VARIABLES: &[Variable] = &[
         "DEPLOYER_HEALTH_STEADY",
         Text("10s"),
         &[Run],
-        "how long each container must have run without a restart before a deploy counts",
+        "how long each container must have run without a restart before a deploy counts; not read with backend command",
     ),
     plain(
         "DEPLOYER_HEALTH_EXPECT",

@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
 
+use log::LevelFilter;
+
 use super::{Account, HealthExpect, Listen, Rollback, url};
 use crate::limits::MAX_LIST;
 
@@ -143,6 +145,28 @@ pub(super) fn health_expect(text: &str) -> Result<HealthExpect, String> {
     }
 }
 
+/// What env_logger takes: LEVEL, TARGET=LEVEL or TARGET, separated by commas, and `/TEXT` for the lines that have it. But no
+/// lone word that is neither a level nor a target of ours: all logging would be off after `warning`, and nobody told.
+pub(super) fn log_filter(text: &str) -> Result<String, String> {
+    const OURS: &str = env!("CARGO_CRATE_NAME");
+    let is_level = |word: &str| word.trim().parse::<LevelFilter>().is_ok();
+    // Targets are matched by how they begin.
+    let is_ours = |word: &str| word.starts_with(OURS) || OURS.starts_with(word);
+    let is_good = |one: &&str| match one.split_once('=') {
+        None => is_level(one) || is_ours(one),
+        Some((target, "")) => is_ours(target),
+        Some((_, level)) => is_level(level),
+    };
+    let (directives, lines) = text.split_once('/').unwrap_or((text, ""));
+    let bad = directives.split(',').map(str::trim).find(|one| !is_good(one));
+    match bad.or(lines.contains('/').then_some(lines)) {
+        None => Ok(text.to_owned()),
+        Some(bad) => Err(format!(
+            "off, error, warn, info, debug or trace, or TARGET=LEVEL, separated by commas (`{bad}` is not)"
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -249,6 +273,39 @@ mod tests {
             ("99999999999", None),
         ] {
             assert_eq!(count(1..=64)(text).ok(), number, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_log_filter_is_what_env_logger_takes_and_no_slip_that_turns_all_off() {
+        for good in [
+            "warn",
+            "OFF",
+            " Debug ",
+            "info,engram_deployer::run=trace",
+            "warn, rustls = off ,",
+            "engram_deployer",
+            "engram_deployer::run=",
+            "=info",
+            ",",
+            "info/accepted",
+            "/accepted",
+        ] {
+            assert_eq!(log_filter(good).as_deref(), Ok(good));
+        }
+        for (text, bad) in [
+            ("warning", "warning"),
+            ("info,verbose", "verbose"),
+            ("info=", "info="),
+            ("engram-deployer", "engram-deployer"),
+            ("engram_deployer=loud", "engram_deployer=loud"),
+            ("a=info=debug", "a=info=debug"),
+            ("info debug", "info debug"),
+            ("5", "5"),
+            ("info/a/b", "a/b"),
+        ] {
+            let should = log_filter(text).expect_err(text);
+            assert!(should.ends_with(&format!("(`{bad}` is not)")), "{text}: {should}");
         }
     }
 

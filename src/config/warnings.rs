@@ -26,6 +26,9 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
             "DEPLOYER_REGISTRY_USERNAME is not read, because your command pulls by itself (DEPLOYER_PULL=off)".into(),
         );
     }
+    if command && settings.get("DEPLOYER_HEALTH_STEADY").is_some() {
+        found.push("DEPLOYER_HEALTH_STEADY is not read with DEPLOYER_BACKEND=command".into());
+    }
     found
 }
 
@@ -144,6 +147,17 @@ mod tests {
         assert_eq!(asked, [""; 0], "complaints say the rest");
         let pull = warnings(&with(&[("DEPLOYER_PULL", "off")]));
         assert!(pull.len() == 1 && pull[0].contains("will be pulled"), "{pull:?}");
+    }
+
+    #[test]
+    fn a_time_that_no_container_is_held_for_is_said_to_be_unread() {
+        let steady = ("DEPLOYER_HEALTH_STEADY", "30s");
+        assert_eq!(warnings(&with(&[steady])), [""; 0]);
+        let found = warnings(&with(&[steady, ("DEPLOYER_BACKEND", "command")]));
+        assert!(
+            found.len() == 1 && found[0].contains("DEPLOYER_HEALTH_STEADY is not read"),
+            "{found:?}"
+        );
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::limits::{RETRY, WARM_BACKOFF, WARM_CALM};
 use crate::os::child;
 use crate::os::notify::Notifier;
 use crate::os::poll::{self, For};
+use crate::os::secret;
 use crate::os::settings::{self, Source};
 use crate::os::signal::{Signal, Signals};
 
@@ -124,6 +125,15 @@ pub fn serve(listening: Listening, settings: Settings, config: &Config, source: 
             return Ok(());
         }
     }
+}
+
+/// Logs what the operator should know of settings that are taken up, though nothing refuses them.
+pub fn say_what_may_surprise(settings: &Settings, config: &Config) {
+    warnings(settings)
+        .iter()
+        .chain(&config.no_plan())
+        .chain(&secret::known_to_all(&config.key_file))
+        .for_each(|line| log::warn!("{line}"));
 }
 
 fn watched_files<'a>(config: &'a Config, env_file: Option<&'a Path>) -> Vec<&'a Path> {
@@ -321,10 +331,7 @@ impl Serve {
         })?;
         deploy::refusal(&config).map_or(Ok(()), Err)?;
         self.fixed.still_fits(&config)?;
-        warnings(&settings)
-            .iter()
-            .chain(&config.no_plan())
-            .for_each(|line| log::warn!("{line}"));
+        say_what_may_surprise(&settings, &config);
         self.watched = Watched::new(watched_files(&config, self.source.file()));
         let warm = Warm::start(&self.listening.sockets, &settings)
             .map_err(|error| format!("start a session with the new ones: {error}"))?;

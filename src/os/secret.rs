@@ -1,5 +1,6 @@
 //! Secrets in files: read in one place, and only where nobody else can read them.
 
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -35,8 +36,8 @@ pub fn read(path: &Path) -> Result<Secret, String> {
 pub fn read_bytes(path: &Path, most: u64) -> Result<Vec<u8>, String> {
     let described = |error: io::Error| files::describe(&error, "read the secret in", path);
     let (file, facts) = trusted::open(path).map_err(described)?;
-    let fault = trusted::fault(&facts).or_else(|| readable_by_others(facts.mode()));
-    match fault {
+    let readable = || Some(format!("{}; {CLOSE_IT}", readable_by_others(&facts)?));
+    match trusted::fault(&facts).or_else(readable) {
         Some(fault) => Err(format!(
             "refuse to read the secret in {}: {fault}",
             path.display()
@@ -45,13 +46,25 @@ pub fn read_bytes(path: &Path, most: u64) -> Result<Vec<u8>, String> {
     }
 }
 
-fn readable_by_others(mode: u32) -> Option<String> {
-    (mode & 0o077 != 0).then(|| {
-        format!(
-            "others may read it (mode {:04o}); take that away (chmod 600)",
-            mode & 0o7777
-        )
-    })
+/// Why what is in the file `path` is no secret, if it can be known: everyone may read it, or somebody else write it. For
+/// a file that is served from all the same.
+pub fn known_to_all(path: &Path) -> Option<String> {
+    let facts = path.metadata().ok()?;
+    let open = || {
+        let mode = facts.mode() & 0o7777;
+        (mode & 0o004 != 0).then(|| format!("everyone can read it (mode {mode:04o}); {CLOSE_IT}"))
+    };
+    let fault = trusted::fault(&facts).or_else(open)?;
+    Some(format!("{}: {fault}", path.display()))
+}
+
+/// What to do about a file that others may read.
+pub const CLOSE_IT: &str = "take that away (chmod 600)";
+
+/// Whether others than its owner may read a file, in words.
+pub fn readable_by_others(facts: &Metadata) -> Option<String> {
+    let mode = facts.mode() & 0o7777;
+    (mode & 0o077 != 0).then(|| format!("others may read it (mode {mode:04o})"))
 }
 
 #[cfg(test)]

@@ -15,11 +15,19 @@ use crate::os::files;
 /// When it is no plain file, when it is somebody else's or others may write to it (see [`fault`]), when it is longer,
 /// and those of open(2) and read(2); each names the file.
 pub fn read(path: &Path, most: u64) -> Result<Vec<u8>, String> {
+    files::read_bounded_from(opened(path)?, path, most).map_err(|error| files::describe(&error, "read", path))
+}
+
+/// The file `path`, opened.
+///
+/// # Errors
+/// Those of [`read`], but for what is in it.
+pub fn opened(path: &Path) -> Result<File, String> {
     let (file, facts) = open(path).map_err(|error| files::describe(&error, "open", path))?;
-    if let Some(fault) = fault(&facts) {
-        return Err(format!("refuse to read {}: {fault}", path.display()));
+    match fault(&facts) {
+        Some(fault) => Err(format!("refuse to read {}: {fault}", path.display())),
+        None => Ok(file),
     }
-    files::read_bounded_from(file, path, most).map_err(|error| files::describe(&error, "read", path))
 }
 
 /// Opens a plain file without waiting: a FIFO in its place must not stop us. With what the kernel says of what was

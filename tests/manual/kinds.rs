@@ -153,7 +153,11 @@ pub const KINDS: &[(&str, &str, &str)] = &[
         "octo/infra/.github/workflows/tf-plan.yml@",
     ),
     ("DEPLOYER_TF_PLAN_CLAIMS", "list of claims", "repository_id=5678"),
-    ("DEPLOYER_TF_APPLY_GH_APP_ID", "number", "123456"),
+    (
+        "DEPLOYER_TF_APPLY_GH_APP_ID",
+        "number or client id",
+        "Iv23EXAMPLE",
+    ),
     ("DEPLOYER_TF_APPLY_GH_APP_INSTALLATION_ID", "number", "7891011"),
     (
         "DEPLOYER_TF_APPLY_GH_APP_PEM_PATH",

@@ -14,7 +14,7 @@ use crate::cli::x509::{self, Moment};
 use crate::config::Config;
 use crate::front;
 use crate::limits::{CERTIFICATE_NOTICE, MAX_PEM};
-use crate::os::{clock, files, trusted};
+use crate::os::{clock, files, secret};
 
 /// Looks at both files.
 pub fn check(config: &Config, now: SystemTime, report: &mut Report) {
@@ -84,17 +84,8 @@ fn key_is_private(path: &Path, report: &mut Report) {
     let Ok(facts) = fs::metadata(path) else {
         return;
     };
-    if let Some(fault) = trusted::fault(&facts) {
-        report.fault("key", format_args!("{}: {fault}", path.display()));
-    } else if facts.mode() & 0o004 != 0 {
-        report.fault(
-            "key",
-            format_args!(
-                "everyone can read {} (mode {:04o}): chmod 600",
-                path.display(),
-                facts.mode() & 0o7777
-            ),
-        );
+    if let Some(fault) = secret::known_to_all(path) {
+        report.fault("key", fault);
     } else if facts.mode() & 0o040 != 0 {
         report.warn(
             "key",

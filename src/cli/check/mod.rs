@@ -18,8 +18,9 @@ use std::time::SystemTime;
 use crate::cli::given::{self, Found};
 use crate::cli::help::Exit;
 use crate::cli::out::Trouble;
-use crate::config::{Config, warnings};
-use crate::os::{logging, process, settings};
+use crate::config::{Config, Settings, warnings};
+use crate::limits::MAX_SETTINGS;
+use crate::os::{files, logging, process, secret, settings, trusted};
 use report::Report;
 
 /// Prints a line for each finding; [`Exit::Failed`] when there is a fault among them.
@@ -50,7 +51,7 @@ fn settings_of(env_file: Option<&Path>, report: &mut Report) -> Option<(Found, C
             faults.iter().for_each(|fault| report.fault("settings", fault));
             return None;
         }
-        Err(Trouble::Unread | Trouble::Senseless(_)) => return None,
+        Err(Trouble::Unread(_) | Trouble::Senseless(_)) => return None,
     };
     match settings::understand(&found.settings) {
         Ok(config) => Some((found, config)),
@@ -67,8 +68,22 @@ fn settings_of(env_file: Option<&Path>, report: &mut Report) -> Option<(Found, C
     }
 }
 
+/// Why the secrets that are set in the file `path` are none, if others may read it. Those in the environment are not the
+/// file's affair.
+fn secrets_for_all(path: &Path) -> Option<String> {
+    let (file, facts) = trusted::open(path).ok()?;
+    let readable = secret::readable_by_others(&facts)?;
+    let text = files::read_bounded_from(file, path, MAX_SETTINGS as u64).ok()?;
+    let holds = Settings::from_env_file(&text).is_ok_and(|settings| settings.hold_a_secret());
+    let (path, advice) = (path.display(), secret::CLOSE_IT);
+    holds.then(|| format!("{path}: {readable}, and it holds secrets; {advice}"))
+}
+
 fn about_the_settings(found: &Found, config: &Config, report: &mut Report) {
-    report.ok("settings", format_args!("from {}", found.origin()));
+    match found.source.file().and_then(secrets_for_all) {
+        None => report.ok("settings", format_args!("from {}", found.origin())),
+        Some(fault) => report.fault("settings", fault),
+    }
     warnings(&found.settings)
         .iter()
         .chain(&config.no_plan())

@@ -9,7 +9,7 @@ use crate::config::{Account, Config};
 use crate::gate::{Creation, Memory, Past};
 use crate::os::files::{self, Durability};
 use crate::os::privilege::{self, Identity};
-use crate::os::{places, trusted};
+use crate::os::{disk, places, trusted};
 
 /// Looks at all of them; makes what `serve` would make.
 pub fn check(config: &Config, now: SystemTime, report: &mut Report) {
@@ -19,6 +19,11 @@ pub fn check(config: &Config, now: SystemTime, report: &mut Report) {
             let (places, public) = (&config.places, config.places.public());
             for folder in [&places.state, &places.runs, &places.runtime, &public] {
                 self::folder(folder, report);
+            }
+            if disk::is_in_memory(&places.state).unwrap_or(false) {
+                let state = places.state.display();
+                let advice = "is in memory (tmpfs): a power cut takes what is known of used tokens and of changes half done";
+                report.warn("folders", format_args!("{state} {advice}"));
             }
             memory(&config.places.state, now, report);
         }

@@ -18,7 +18,7 @@ use crate::deploy::reference::short_id;
 use crate::event::Phase;
 use crate::failpoint;
 use crate::limits::{MAX_TEMPLATE, SWAP_DEADLINE};
-use crate::os::files;
+use crate::os::{files, trusted};
 use crate::run::{Failure, Stage};
 use creation::{Making, SPEC_LABEL, VERSION_LABEL, fingerprint};
 use declaration::Declaration;
@@ -45,19 +45,34 @@ pub struct New<'a> {
     pub version: &'a str,
 }
 
-/// Every mistake in the declarations of `containers`, a sentence each with its file; empty when all are good.
+/// Every mistake in the declarations of `containers`, and in what they name of this host, a sentence each with its file;
+/// empty when all are good.
 pub fn mistakes(declarations: &Path, containers: &[Container]) -> Vec<String> {
     let mut found = Vec::new();
-    for container in containers {
-        if let Err(mut more) = declared(declarations, &container.name) {
-            found.append(&mut more);
+    for Container { name, .. } in containers {
+        match declared(declarations, name) {
+            Ok(declared) => found.extend(env_file_fault(declarations, name, &declared)),
+            Err(mut more) => found.append(&mut more),
         }
     }
     found
 }
 
+/// Why docker could not read the variables of a container, or should not, because somebody else sets them.
+fn env_file_fault(declarations: &Path, name: &str, declared: &Declaration) -> Option<String> {
+    let fault = trusted::opened(Path::new(declared.env_file.as_ref()?)).err()?;
+    Some(format!(
+        "{}: env_file: {fault}",
+        path(declarations, name).display()
+    ))
+}
+
+fn path(declarations: &Path, name: &str) -> PathBuf {
+    declarations.join(format!("{name}.json"))
+}
+
 fn declared(declarations: &Path, name: &str) -> Result<Declaration, Vec<String>> {
-    let path: PathBuf = declarations.join(format!("{name}.json"));
+    let path = path(declarations, name);
     let bytes = files::read_bounded(&path, MAX_TEMPLATE)
         .map_err(|error| vec![files::describe(&error, "read the declaration", &path)])?;
     Declaration::read(&bytes).map_err(|mistakes| {
@@ -191,5 +206,43 @@ fn can_be_kept(name: &str, now: Option<&Seen>) -> Result<(), Failure> {
             "{name} was started with --rm: stopping it would remove it, with no way back; start it without --rm first"
         ))),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_file_of_variables_must_be_there_and_nobody_elses_to_write() {
+        let folder = std::env::temp_dir().join(format!("swap-env-file-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("app.env");
+        let declared = serde_json::json!({ "env_file": file }).to_string();
+        fs::write(folder.join("app.json"), declared).unwrap();
+        let container = Container {
+            name: "app".into(),
+            health_url: None,
+        };
+        let mistakes = || mistakes(&folder, std::slice::from_ref(&container)).join("; ");
+        let begin = format!("{}/app.json: env_file: ", folder.display());
+        let missing = mistakes();
+        assert!(
+            missing.starts_with(&begin) && missing.contains("app.env: No such file"),
+            "{missing}"
+        );
+        fs::write(&file, "A=1\n").unwrap();
+        for (mode, word) in [(0o644, ""), (0o666, "mode 0666")] {
+            fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+            let found = mistakes();
+            assert_eq!(
+                (found.is_empty(), found.contains(word)),
+                (word.is_empty(), true),
+                "{found}"
+            );
+        }
+        fs::remove_dir_all(folder).unwrap();
     }
 }

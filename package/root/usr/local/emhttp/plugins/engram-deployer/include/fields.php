@@ -13,7 +13,7 @@ return [
     ],
     'What is deployed' => [
         'IMAGE' => ['Image, without tag', 'ghcr.io/engram-app/engram', 'the image, without tag'],
-        'CONTAINERS' => ['Containers, in order', 'engram-saas=8000,engram-selfhost=8001', 'in the order of the deploy: name=port (health at http://localhost:PORT/api/health), name=URL, or name alone'],
+        'CONTAINERS' => ['Containers, in order', 'engram-saas=8000,engram-selfhost=8001', 'in the order of the deploy: name=port (health at http://localhost:PORT/api/health), name=URL (https, or http to loopback), or name alone'],
         'HEALTH_EXPECT' => ['What counts as healthy', 'version', 'version: 200 and JSON with the deployed version; status: any 200; container: Docker\'s own health state', 'version,status,container'],
         'HEALTH_MAX_WAIT' => ['Longest wait for health', '60s', 'how long a container may take'],
         'ROLLBACK' => ['Go back when it fails', 'on', 'whether a deploy that fails, or was interrupted, is put back; off leaves everything as it is', 'on,off'],
@@ -65,7 +65,7 @@ return [
         'UPDATE_MAX_WAIT' => ['Longest update', '5m', 'how long update_container, or your executable, may take for one container'],
         'DOCKER_PATH' => ['Docker client', 'docker', 'the docker client'],
         'CONTAINER_DIR' => ['Declarations', '/etc/engram-deployer/containers', 'docker: the declarations'],
-        'COMMAND_PATH' => ['Command', '', 'command: your executable; gets the name as argument, DEPLOYER_IMAGE_REF and DEPLOYER_VERSION in its environment'],
+        'COMMAND_PATH' => ['Command', '', 'command: your executable; gets the name as argument, DEPLOYER_IMAGE_REF, DEPLOYER_VERSION and, when the request named a commit, DEPLOYER_SHA in its environment'],
         'PULL' => ['Pull before the command', 'off', 'command: on pulls and tags before it', 'off,on'],
     ],
     'Terraform' => [
