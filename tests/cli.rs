@@ -582,7 +582,11 @@ fn a_dead_run_is_completed_by_hand() {
     drop(other);
     let output = recover.wait_with_output().expect("its output");
     assert_eq!(code(&output), 0, "{}", said(&output));
-    assert!(text(&output.stdout).contains("are completed"), "{}", said(&output));
+    assert!(
+        text(&output.stdout).contains("are completed"),
+        "{}",
+        said(&output)
+    );
     let outcome = lines(&setup.run(&["log", &id])).pop().expect("an outcome");
     assert_eq!(
         (&outcome["status"], &outcome["interrupted"]),
