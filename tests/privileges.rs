@@ -69,7 +69,7 @@ fn a_live_front_holds_nothing_but_its_link_and_its_connection() {
 }
 
 #[test]
-fn a_live_fetch_holds_nothing_but_its_pipes_and_its_connection() {
+fn a_live_fetch_holds_nothing_but_its_pipe_and_its_connection() {
     let issuer = Issuer::start();
     issuer.hang(1);
     let deployer = Setup::new(&issuer).start();
@@ -87,7 +87,7 @@ fn a_live_fetch_holds_nothing_but_its_pipes_and_its_connection() {
         .iter()
         .map(|target| target.split(':').next().unwrap())
         .collect();
-    assert_eq!(kinds, ["pipe", "pipe", "/dev/null", "socket"]);
+    assert_eq!(kinds, ["/dev/null", "pipe", "/dev/null", "socket"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The other side of the fence: the process that makes the request. It gives up its privileges before it does.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 
 use ureq::http;
 
@@ -8,6 +8,7 @@ use crate::config;
 use crate::fetch::Report;
 use crate::fetch::order::{Answer, LONGEST_HEADER, Method, Order, TELLING};
 use crate::limits::{FETCH_MEMORY, FETCH_OPEN_FILES, MAX_SETTINGS};
+use crate::os::descriptor;
 use crate::os::privilege::{Confinement, Identity};
 
 /// The role itself: order on standard input, report and body on standard output.
@@ -15,9 +16,7 @@ use crate::os::privilege::{Confinement, Identity};
 /// # Errors
 /// When the order cannot be read or privileges cannot be given up; nothing was fetched then.
 pub fn role() -> io::Result<()> {
-    let mut json = Vec::new();
-    io::stdin().take(MAX_SETTINGS as u64).read_to_end(&mut json)?;
-    let order: Order = serde_json::from_slice(&json)?;
+    let order: Order = serde_json::from_slice(&descriptor::handed_over(MAX_SETTINGS)?)?;
     nix::unistd::alarm::set(order.seconds);
     let confinement = Confinement {
         root: None,

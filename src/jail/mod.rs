@@ -11,7 +11,7 @@ mod keeper;
 mod walls;
 
 use std::ffi::{CString, OsString};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::RawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -173,11 +173,8 @@ pub fn role() -> ExitCode {
 }
 
 fn begin() -> io::Result<u8> {
-    let mut json = Vec::new();
-    io::stdin().take(MAX_SETTINGS as u64 + 1).read_to_end(&mut json)?;
-    let order: Order = serde_json::from_slice(&json)?;
+    let order: Order = serde_json::from_slice(&descriptor::handed_over(MAX_SETTINGS)?)?;
     descriptor::close_inherited(&order.keeps)?;
-    nix::unistd::dup2_stdin(&std::fs::File::open("/dev/null")?)?;
     match order.cell.walls {
         Some(_) => keeper::keep(&order),
         None => become_the_tool(&order),

@@ -3,7 +3,7 @@
 //! [`adopt`] holds the only `unsafe` of the crate.
 
 use std::fs::File;
-use std::io::{self, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::cmsg_space;
@@ -87,6 +87,18 @@ pub fn holding(bytes: &[u8]) -> io::Result<OwnedFd> {
     file.write_all(bytes)?;
     file.rewind()?;
     Ok(file.into())
+}
+
+/// What a starter of ours put on standard input, at most `most` bytes of it; `/dev/null` takes its place, so that nobody reads
+/// it again.
+pub fn handed_over(most: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    io::stdin().take(most as u64 + 1).read_to_end(&mut bytes)?;
+    nix::unistd::dup2_stdin(File::open("/dev/null")?)?;
+    if bytes.len() > most {
+        return Err(io::Error::other("what was handed over is too long"));
+    }
+    Ok(bytes)
 }
 
 /// Makes reads and writes on `descriptor` return instead of waiting.

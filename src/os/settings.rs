@@ -2,7 +2,7 @@
 //!
 //! A role gets them as JSON on standard input: complete before it starts, in no argument, in no environment.
 
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -97,12 +97,9 @@ pub fn hand_over(settings: &Settings) -> io::Result<OwnedFd> {
     descriptor::holding(&json)
 }
 
-/// What [`hand_over`] put on standard input; `/dev/null` takes its place, so that no child reads on.
+/// What [`hand_over`] put on standard input.
 pub fn receive() -> io::Result<Settings> {
-    let mut json = Vec::new();
-    io::stdin().take(MAX_SETTINGS as u64 + 1).read_to_end(&mut json)?;
-    nix::unistd::dup2_stdin(&std::fs::File::open("/dev/null")?)?;
-    Settings::from_json(&json).map_err(told)
+    Settings::from_json(&descriptor::handed_over(MAX_SETTINGS)?).map_err(told)
 }
 
 fn told(error: SettingsError) -> io::Error {

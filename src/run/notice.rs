@@ -5,7 +5,7 @@
 //! command has started, and logs what went wrong; a run never fails by it. A run that a crash has cut short is told of
 //! when it is completed, and perhaps twice rather than never.
 
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use crate::limits::{KILL_AFTER, MAX_SETTINGS, NOTICE_DEADLINE, RETRY};
 use crate::os::child::{Child, Command, Exit};
 use crate::os::poll::{self, For};
 use crate::os::signal::Signal;
-use crate::os::{logging, process};
+use crate::os::{descriptor, logging, process};
 use crate::run::ending::{GroupIs, group_is};
 use crate::run::interrupts::Interrupts;
 use crate::run::output::{Lines, Sink, Stream};
@@ -92,11 +92,7 @@ fn start(errand: &Errand) -> io::Result<()> {
 /// Only those of the machine: what the command does wrong is logged.
 pub fn role() -> io::Result<()> {
     process::leave_session()?;
-    let mut order = Vec::new();
-    io::stdin()
-        .take(MAX_SETTINGS as u64 + 1)
-        .read_to_end(&mut order)?;
-    let errand: Errand = serde_json::from_slice(&order)?;
+    let errand: Errand = serde_json::from_slice(&descriptor::handed_over(MAX_SETTINGS)?)?;
     logging::start("notice", &errand.log);
     let mut interrupts = Interrupts::block()?;
     match carry_out(&errand, NOTICE_DEADLINE, &mut interrupts)? {
