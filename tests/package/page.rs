@@ -409,15 +409,19 @@ fn neither_the_packages_page_nor_its_events_make_a_folder_in_the_arrays_place() 
     let preset = "DEPLOYER_RUNS_DIR=\"/var/lib/engram-deployer/runs\"";
     // Not by the page, while the daemon runs and takes up what is saved at once.
     server.must(&["/etc/rc.d/rc.engram-deployer", "start"]);
-    let said = post(
-        &server,
-        &[("DEPLOYER_RUNS_DIR", "/mnt/cache/system/engram-deployer")],
-    );
-    assert!(
-        said.contains("nothing was saved") && said.contains("DEPLOYER_RUNS_DIR names a folder"),
-        "{said}"
-    );
-    assert_eq!(server.read(&path), good);
+    for (name, folder) in [
+        ("DEPLOYER_RUNS_DIR", "/mnt/cache/system/engram-deployer"),
+        ("DEPLOYER_STATE_DIR", "//mnt/cache/system/engram-deployer"),
+        ("DEPLOYER_RUNTIME_DIR", "/mnt/../mnt/cache"),
+        ("DEPLOYER_TF_PLAN_WORKDIR", "/mnt/cache/plan"),
+    ] {
+        let said = post(&server, &[(name, folder)]);
+        assert!(
+            said.contains("nothing was saved") && said.contains(&format!("{name} names a folder")),
+            "{folder}: {said}"
+        );
+        assert_eq!(server.read(&path), good);
+    }
     server.must(&["/etc/rc.d/rc.engram-deployer", "stop"]);
     // By hand, or with a pool that has gone.
     server.write(&path, good.replace(preset, on_array));

@@ -196,6 +196,33 @@ fn launcher_rc_never_runs_the_settings_and_never_makes_a_folder_in_the_arrays_pl
     rc(&server, &["bash"], "stop");
     assert!(!server.has("/run/run"));
 
+    server.must(&["ln", "-s", "/mnt/user", "/usr/local/share/appdata"]);
+    for name in [
+        "STATE_DIR",
+        "RUNS_DIR",
+        "RUNTIME_DIR",
+        "TF_APPLY_WORKDIR",
+        "TF_PLAN_WORKDIR",
+    ] {
+        server.write(&path, format!("DEPLOYER_{name}=\"/mnt/user/x\"\n"));
+        let (status, said) = rc(&server, &["dash"], "places");
+        assert!(status == 1 && said.contains(name), "{name}: {said}");
+    }
+    for (folder, expected) in [
+        ("//mnt/user/x", 1),
+        ("/mnt//user/x/", 1),
+        ("/./mnt/user", 1),
+        ("/mnt/../mnt/user", 1),
+        ("/usr/local/share/appdata/x", 1),
+        ("/run/mnt/user", 0),
+        ("/mntx/user", 0),
+        ("", 0),
+    ] {
+        for shell in SHELLS {
+            let output = server.run(&[shell, &[RC, "at_hand", folder]].concat());
+            assert_eq!(output.status.code(), Some(expected), "{shell:?}: {folder:?}");
+        }
+    }
     let on_array = "DEPLOYER_RUNS_DIR=\"/mnt/user/appdata/engram-deployer\"";
     let changed = good.replace("DEPLOYER_RUNS_DIR=\"/var/lib/engram-deployer/runs\"", on_array);
     server.write(&path, changed);
