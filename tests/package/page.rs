@@ -313,10 +313,12 @@ fn the_packages_page_reads_a_file_as_the_daemon_does_and_loses_nothing_of_it() {
     // From an editor of another system, and from other hands.
     let text = format!(
         "\u{feff}DEPLOYER_IMAGE=\"ghcr.io/a/b\"\r\n# a comment (with a bracket\r\nexport DEPLOYER_KEEP_RUNS=7\r\n\
-         DEPLOYER_LOG='warn'\r\n\tDEPLOYER_QUEUE_MAX= 5 \r\n{preset}"
+         DEPLOYER_LOG='warn'\r\n\tDEPLOYER_QUEUE_MAX= 5 \r\nDEPLOYER_REF=\"refs/heads/a #b\"\nDEPLOYER_CLAIMS=a=#\n\
+         {preset}"
     );
     server.write(&path, &text);
     let shown = page(&server);
+    assert!(shown.contains("comments in"), "what a saving drops is said");
     for value in ["ghcr.io/a/b", "7", "warn", "5"] {
         assert!(
             shown.contains(&format!("value=\"{value}\"")),
@@ -330,6 +332,8 @@ fn the_packages_page_reads_a_file_as_the_daemon_does_and_loses_nothing_of_it() {
         "DEPLOYER_KEEP_RUNS=\"7\"",
         "DEPLOYER_LOG=\"warn\"",
         "DEPLOYER_QUEUE_MAX=\"5\"",
+        "DEPLOYER_REF=\"refs/heads/a #b\"",
+        "DEPLOYER_CLAIMS=\"a=#\"",
         "DEPLOYER_AUDIENCE=\"mine\"",
     ] {
         assert!(
@@ -342,6 +346,14 @@ fn the_packages_page_reads_a_file_as_the_daemon_does_and_loses_nothing_of_it() {
         "DEPLOYER_IMAGE=\"a\"\nDEPLOYER_IMAGE=\"b\"\n",
         "DEPLOYER_IMAGE=\"a\"b\"\n",
         "DEPLOYER_IMAGE =a\n",
+        "DEPLOYER_IMAGE= \"a\"b\"\n",
+        "DEPLOYER_REF=refs/heads/main # production\n",
+        "DEPLOYER_REF=refs/heads/main\t# production\n",
+        "DEPLOYER_REF=refs/heads/main \\\n",
+        "DEPLOYER_REF=\\\n",
+        "DEPLOYER_REF=refs/heads/\u{85}main\n",
+        "DEPLOYER_REF=\"refs/heads/\u{1}main\"\n",
+        "export\tDEPLOYER_REF=refs/heads/main\n",
         "[section]\n",
         "a\n",
     ] {
@@ -366,7 +378,10 @@ fn what_is_left_empty_on_the_packages_page_is_what_the_plugin_sets_and_not_a_fol
     form.push(("DEPLOYER_NOTIFY_COMMAND", ""));
     post(&server, &form);
     let after = server.read(&format!("{HOME}/engram-deployer.cfg"));
-    let kept: Vec<&str> = before.lines().filter(|line| !line.contains("NOTIFY")).collect();
+    let kept = before
+        .lines()
+        .filter(|line| !line.starts_with(';') && !line.contains("NOTIFY"));
+    let kept: Vec<&str> = kept.collect();
     assert_eq!(after.lines().collect::<Vec<_>>(), kept, "nobody need be told");
     let shown = page(&server);
     assert!(
