@@ -247,6 +247,8 @@ fn what_the_packages_page_cannot_save_as_it_is_changes_nothing() {
         "a\\",
         "${PATH}",
         "a\u{1b}[2J",
+        "a\u{85}b",
+        "a\u{9b}b",
         "a\0b",
     ] {
         let said = post(&server, &[("DEPLOYER_IMAGE", value), ("DEPLOYER_LOG", "debug")]);
@@ -257,6 +259,14 @@ fn what_the_packages_page_cannot_save_as_it_is_changes_nothing() {
         assert!(!said.contains("does not run"), "{value:?}: {said}");
         assert_eq!(server.read(&path), before, "{value:?}");
     }
+    // Bytes that are no text, which JSON cannot bring.
+    let include = r#"function write_log($text) { echo $text; }
+        $_POST = ['#file' => 'x', 'DEPLOYER_IMAGE' => "a\xffb"]; $save = true; include $argv[1]; var_dump($save);"#;
+    let said = server.must(&["php", "-r", include, &format!("{PLUGIN}/include/save.php")]);
+    assert!(
+        said.contains("DEPLOYER_IMAGE is not UTF-8") && said.contains("bool(false)"),
+        "{said}"
+    );
     // What stands in such a file would be lost.
     server.write(&path, "DEPLOYER_IMAGE=\"a\nthis is (no setting\n");
     let broken = server.read(&path);

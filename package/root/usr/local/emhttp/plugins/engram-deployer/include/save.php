@@ -13,7 +13,7 @@ function engram_unfit(string $value): ?string
     return match (true) {
         strlen($value) > 8192 => 'is too long',
         preg_match('//u', $value) !== 1 => 'is not UTF-8',
-        preg_match('/[\x00-\x1f\x7f]/', $value) === 1 => 'has a control character in it',
+        preg_match('/\p{Cc}/u', $value) === 1 => 'has a control character in it',
         strpbrk($value, '"\\') !== false => 'has a quote or a backslash in it',
         str_contains($value, '${') => 'has ${ in it, which Unraid would replace',
         default => null,
