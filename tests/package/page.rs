@@ -11,8 +11,8 @@ use serde_json::Value;
 use super::repository;
 use crate::support::oidc::Issuer;
 use crate::support::process::{installed, output_of, run, text};
-use crate::support::server::{HOME, PLUGIN, Server};
-use crate::support::wait_until;
+use crate::support::server::{HOME, PLUGIN, RC, Server};
+use crate::support::{free_port, wait_until};
 
 /// Not for a server where the plugin starts the daemon.
 const NOT_ON_THE_PAGE: [&str; 1] = ["DEPLOYER_IDLE_EXIT"];
@@ -25,6 +25,7 @@ fn the_packages_php_is_read_by_php() {
         .map(|entry| entry.unwrap().path())
         .collect();
     files.push(plugin.join("engram-deployer.page"));
+    files.push(plugin.join("scripts/rehearse"));
     assert!(files.len() > 4);
     for file in files {
         run(installed("php", "php-cli").arg("-l").arg(file));
@@ -398,6 +399,52 @@ fn what_is_left_empty_on_the_packages_page_is_what_the_plugin_sets_and_not_a_fol
         shown.contains(&format!("placeholder=\"{HOME}/state\"")),
         "{shown}"
     );
+}
+
+#[test]
+fn applying_the_packages_page_keeps_the_daemon_in_service_and_restarts_it_for_what_is_read_once_alone() {
+    let (server, issuer) = (Server::with_plugin(), Issuer::start());
+    server.configure(&issuer, "true");
+    server.must(&[RC, "start"]);
+    server.wait_until_it_answers();
+    let first = server.pid();
+    let typo = format!("{HOME}/kye.pem");
+    let said = post(&server, &[("DEPLOYER_KEY_FILE", &typo)]);
+    assert!(
+        said.contains("goes on with the settings from before") && said.contains(&typo),
+        "{said}"
+    );
+    assert!(said.contains("saved") && !said.contains("started"), "{said}");
+    assert!(page(&server).contains("goes on with the settings from before"));
+    server.wait_until_it_answers();
+    server.must(&["mv", &format!("{HOME}/key.pem"), &typo]);
+    let said = post(&server, &[("DEPLOYER_QUEUE_MAX", "7")]);
+    assert!(said.contains("told to take up its settings"), "{said}");
+    server.wait_until_it_answers();
+    assert_eq!(server.daemons(), [first], "a reload is enough");
+    // The port that it has is not somebody else's.
+    let port = server.client().url.rsplit(':').next().unwrap().to_owned();
+    for (name, value) in [
+        ("DEPLOYER_ADDR", format!("localhost:{port}")),
+        ("DEPLOYER_RUNTIME_DIR", "/run/another".into()),
+        ("DEPLOYER_ADDR", format!("127.0.0.1:{}", free_port())),
+    ] {
+        let before = server.pid();
+        let said = post(&server, &[(name, &value)]);
+        assert!(
+            said.contains("stopped") && said.contains("started"),
+            "{name}: {said}"
+        );
+        let now = server.pid();
+        assert!(now != before && server.daemons() == [now], "{value}");
+        let mut client = server.client();
+        if let Some(port) = value.strip_prefix("127.0.0.1:") {
+            client.url = format!("https://127.0.0.1:{port}");
+        }
+        wait_until("it answers", Duration::from_secs(10), || {
+            client.get("/healthz").status == 200
+        });
+    }
 }
 
 #[test]
