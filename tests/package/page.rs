@@ -9,6 +9,7 @@ use engram_deployer::config::{Preset, Visibility, variables};
 use serde_json::Value;
 
 use super::repository;
+use crate::support::deployer::AUDIENCE;
 use crate::support::oidc::Issuer;
 use crate::support::process::{installed, output_of, run, text};
 use crate::support::server::{HOME, PLUGIN, RC, Server};
@@ -445,6 +446,28 @@ fn applying_the_packages_page_keeps_the_daemon_in_service_and_restarts_it_for_wh
             client.get("/healthz").status == 200
         });
     }
+}
+
+#[test]
+fn the_packages_first_deploy_needs_no_init_after_the_page_and_does_not_mind_one() {
+    let (server, issuer) = (Server::with_plugin(), Issuer::start());
+    server.add_settings(&issuer);
+    server.script("/usr/local/bin/deploy-it", "true");
+    let check = server.must(&["php", &format!("{PLUGIN}/include/check.php")]);
+    assert!(check.contains("was not there and is new"), "{check}");
+    server.must(&["engram-deployer", "init"]);
+    server.must(&[RC, "start"]);
+    server.wait_until_it_answers();
+    // As if CI had been set up meanwhile: the memory takes tokens that were issued half a minute after it was made.
+    let memory = format!("{HOME}/state/jti");
+    let text = server.read(&memory);
+    let made = text.split(' ').nth(4).unwrap();
+    let seconds: u64 = made.parse().expect("when it was made");
+    let earlier = format!("{:0width$}", seconds - 31, width = made.len());
+    server.write(&memory, text.replacen(made, &earlier, 1));
+    let token = issuer.mint(AUDIENCE);
+    let deploy = server.client().post("/deploy", &token, r#"{"version":"1.0.0"}"#);
+    deploy.assert_ok();
 }
 
 #[test]
