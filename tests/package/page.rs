@@ -9,10 +9,11 @@ use engram_deployer::config::{Preset, Visibility, variables};
 use serde_json::Value;
 
 use super::repository;
+use crate::support::deployer::AUDIENCE;
 use crate::support::oidc::Issuer;
 use crate::support::process::{installed, output_of, run, text};
-use crate::support::server::{HOME, PLUGIN, Server};
-use crate::support::wait_until;
+use crate::support::server::{HOME, PLUGIN, RC, Server};
+use crate::support::{free_port, wait_until};
 
 /// Not for a server where the plugin starts the daemon.
 const NOT_ON_THE_PAGE: [&str; 1] = ["DEPLOYER_IDLE_EXIT"];
@@ -25,6 +26,7 @@ fn the_packages_php_is_read_by_php() {
         .map(|entry| entry.unwrap().path())
         .collect();
     files.push(plugin.join("engram-deployer.page"));
+    files.push(plugin.join("scripts/rehearse"));
     assert!(files.len() > 4);
     for file in files {
         run(installed("php", "php-cli").arg("-l").arg(file));
@@ -247,6 +249,8 @@ fn what_the_packages_page_cannot_save_as_it_is_changes_nothing() {
         "a\\",
         "${PATH}",
         "a\u{1b}[2J",
+        "a\u{85}b",
+        "a\u{9b}b",
         "a\0b",
     ] {
         let said = post(&server, &[("DEPLOYER_IMAGE", value), ("DEPLOYER_LOG", "debug")]);
@@ -257,6 +261,14 @@ fn what_the_packages_page_cannot_save_as_it_is_changes_nothing() {
         assert!(!said.contains("does not run"), "{value:?}: {said}");
         assert_eq!(server.read(&path), before, "{value:?}");
     }
+    // Bytes that are no text, which JSON cannot bring.
+    let include = r#"function write_log($text) { echo $text; }
+        $_POST = ['#file' => 'x', 'DEPLOYER_IMAGE' => "a\xffb"]; $save = true; include $argv[1]; var_dump($save);"#;
+    let said = server.must(&["php", "-r", include, &format!("{PLUGIN}/include/save.php")]);
+    assert!(
+        said.contains("DEPLOYER_IMAGE is not UTF-8") && said.contains("bool(false)"),
+        "{said}"
+    );
     // What stands in such a file would be lost.
     server.write(&path, "DEPLOYER_IMAGE=\"a\nthis is (no setting\n");
     let broken = server.read(&path);
@@ -313,10 +325,12 @@ fn the_packages_page_reads_a_file_as_the_daemon_does_and_loses_nothing_of_it() {
     // From an editor of another system, and from other hands.
     let text = format!(
         "\u{feff}DEPLOYER_IMAGE=\"ghcr.io/a/b\"\r\n# a comment (with a bracket\r\nexport DEPLOYER_KEEP_RUNS=7\r\n\
-         DEPLOYER_LOG='warn'\r\n\tDEPLOYER_QUEUE_MAX= 5 \r\n{preset}"
+         DEPLOYER_LOG='warn'\r\n\tDEPLOYER_QUEUE_MAX= 5 \r\nDEPLOYER_REF=\"refs/heads/a #b\"\nDEPLOYER_CLAIMS=a=#\n\
+         {preset}"
     );
     server.write(&path, &text);
     let shown = page(&server);
+    assert!(shown.contains("comments in"), "what a saving drops is said");
     for value in ["ghcr.io/a/b", "7", "warn", "5"] {
         assert!(
             shown.contains(&format!("value=\"{value}\"")),
@@ -330,6 +344,8 @@ fn the_packages_page_reads_a_file_as_the_daemon_does_and_loses_nothing_of_it() {
         "DEPLOYER_KEEP_RUNS=\"7\"",
         "DEPLOYER_LOG=\"warn\"",
         "DEPLOYER_QUEUE_MAX=\"5\"",
+        "DEPLOYER_REF=\"refs/heads/a #b\"",
+        "DEPLOYER_CLAIMS=\"a=#\"",
         "DEPLOYER_AUDIENCE=\"mine\"",
     ] {
         assert!(
@@ -342,6 +358,14 @@ fn the_packages_page_reads_a_file_as_the_daemon_does_and_loses_nothing_of_it() {
         "DEPLOYER_IMAGE=\"a\"\nDEPLOYER_IMAGE=\"b\"\n",
         "DEPLOYER_IMAGE=\"a\"b\"\n",
         "DEPLOYER_IMAGE =a\n",
+        "DEPLOYER_IMAGE= \"a\"b\"\n",
+        "DEPLOYER_REF=refs/heads/main # production\n",
+        "DEPLOYER_REF=refs/heads/main\t# production\n",
+        "DEPLOYER_REF=refs/heads/main \\\n",
+        "DEPLOYER_REF=\\\n",
+        "DEPLOYER_REF=refs/heads/\u{85}main\n",
+        "DEPLOYER_REF=\"refs/heads/\u{1}main\"\n",
+        "export\tDEPLOYER_REF=refs/heads/main\n",
         "[section]\n",
         "a\n",
     ] {
@@ -366,13 +390,84 @@ fn what_is_left_empty_on_the_packages_page_is_what_the_plugin_sets_and_not_a_fol
     form.push(("DEPLOYER_NOTIFY_COMMAND", ""));
     post(&server, &form);
     let after = server.read(&format!("{HOME}/engram-deployer.cfg"));
-    let kept: Vec<&str> = before.lines().filter(|line| !line.contains("NOTIFY")).collect();
+    let kept = before
+        .lines()
+        .filter(|line| !line.starts_with(';') && !line.contains("NOTIFY"));
+    let kept: Vec<&str> = kept.collect();
     assert_eq!(after.lines().collect::<Vec<_>>(), kept, "nobody need be told");
     let shown = page(&server);
     assert!(
         shown.contains(&format!("placeholder=\"{HOME}/state\"")),
         "{shown}"
     );
+}
+
+#[test]
+fn applying_the_packages_page_keeps_the_daemon_in_service_and_restarts_it_for_what_is_read_once_alone() {
+    let (server, issuer) = (Server::with_plugin(), Issuer::start());
+    server.configure(&issuer, "true");
+    server.must(&[RC, "start"]);
+    server.wait_until_it_answers();
+    let first = server.pid();
+    let typo = format!("{HOME}/kye.pem");
+    let said = post(&server, &[("DEPLOYER_KEY_FILE", &typo)]);
+    assert!(
+        said.contains("goes on with the settings from before") && said.contains(&typo),
+        "{said}"
+    );
+    assert!(said.contains("saved") && !said.contains("started"), "{said}");
+    assert!(page(&server).contains("goes on with the settings from before"));
+    server.wait_until_it_answers();
+    server.must(&["mv", &format!("{HOME}/key.pem"), &typo]);
+    let said = post(&server, &[("DEPLOYER_QUEUE_MAX", "7")]);
+    assert!(said.contains("told to take up its settings"), "{said}");
+    server.wait_until_it_answers();
+    assert_eq!(server.daemons(), [first], "a reload is enough");
+    // The port that it has is not somebody else's.
+    let port = server.client().url.rsplit(':').next().unwrap().to_owned();
+    for (name, value) in [
+        ("DEPLOYER_ADDR", format!("localhost:{port}")),
+        ("DEPLOYER_RUNTIME_DIR", "/run/another".into()),
+        ("DEPLOYER_ADDR", format!("127.0.0.1:{}", free_port())),
+    ] {
+        let before = server.pid();
+        let said = post(&server, &[(name, &value)]);
+        assert!(
+            said.contains("stopped") && said.contains("started"),
+            "{name}: {said}"
+        );
+        let now = server.pid();
+        assert!(now != before && server.daemons() == [now], "{value}");
+        let mut client = server.client();
+        if let Some(port) = value.strip_prefix("127.0.0.1:") {
+            client.url = format!("https://127.0.0.1:{port}");
+        }
+        wait_until("it answers", Duration::from_secs(10), || {
+            client.get("/healthz").status == 200
+        });
+    }
+}
+
+#[test]
+fn the_packages_first_deploy_needs_no_init_after_the_page_and_does_not_mind_one() {
+    let (server, issuer) = (Server::with_plugin(), Issuer::start());
+    server.add_settings(&issuer);
+    server.script("/usr/local/bin/deploy-it", "true");
+    let check = server.must(&["php", &format!("{PLUGIN}/include/check.php")]);
+    assert!(check.contains("was not there and is new"), "{check}");
+    server.must(&["engram-deployer", "init"]);
+    server.must(&[RC, "start"]);
+    server.wait_until_it_answers();
+    // As if CI had been set up meanwhile: the memory takes tokens that were issued half a minute after it was made.
+    let memory = format!("{HOME}/state/jti");
+    let text = server.read(&memory);
+    let made = text.split(' ').nth(4).unwrap();
+    let seconds: u64 = made.parse().expect("when it was made");
+    let earlier = format!("{:0width$}", seconds - 31, width = made.len());
+    server.write(&memory, text.replacen(made, &earlier, 1));
+    let token = issuer.mint(AUDIENCE);
+    let deploy = server.client().post("/deploy", &token, r#"{"version":"1.0.0"}"#);
+    deploy.assert_ok();
 }
 
 #[test]
@@ -409,15 +504,19 @@ fn neither_the_packages_page_nor_its_events_make_a_folder_in_the_arrays_place() 
     let preset = "DEPLOYER_RUNS_DIR=\"/var/lib/engram-deployer/runs\"";
     // Not by the page, while the daemon runs and takes up what is saved at once.
     server.must(&["/etc/rc.d/rc.engram-deployer", "start"]);
-    let said = post(
-        &server,
-        &[("DEPLOYER_RUNS_DIR", "/mnt/cache/system/engram-deployer")],
-    );
-    assert!(
-        said.contains("nothing was saved") && said.contains("DEPLOYER_RUNS_DIR names a folder"),
-        "{said}"
-    );
-    assert_eq!(server.read(&path), good);
+    for (name, folder) in [
+        ("DEPLOYER_RUNS_DIR", "/mnt/cache/system/engram-deployer"),
+        ("DEPLOYER_STATE_DIR", "//mnt/cache/system/engram-deployer"),
+        ("DEPLOYER_RUNTIME_DIR", "/mnt/../mnt/cache"),
+        ("DEPLOYER_TF_PLAN_WORKDIR", "/mnt/cache/plan"),
+    ] {
+        let said = post(&server, &[(name, folder)]);
+        assert!(
+            said.contains("nothing was saved") && said.contains(&format!("{name} names a folder")),
+            "{folder}: {said}"
+        );
+        assert_eq!(server.read(&path), good);
+    }
     server.must(&["/etc/rc.d/rc.engram-deployer", "stop"]);
     // By hand, or with a pool that has gone.
     server.write(&path, good.replace(preset, on_array));

@@ -1,6 +1,7 @@
 //! The rc script, by the shells that may run it; the starter ended in the middle of a run.
 
 use std::fs;
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -74,6 +75,71 @@ fn launcher_rc_starts_stops_reloads_and_restarts_by_every_shell_and_does_nothing
     }
     let senseless = server.run(&[RC, "dance"]);
     assert_eq!(senseless.status.code(), Some(2));
+}
+
+#[test]
+fn launcher_rc_a_restart_that_could_serve_nobody_leaves_a_daemon_that_serves_in_service() {
+    let (server, _issuer) = ready();
+    assert_eq!(rc(&server, &["dash"], "start").0, 0);
+    server.wait_until_it_answers();
+    let pid = server.pid();
+    let path = format!("{HOME}/engram-deployer.cfg");
+    let good = server.read(&path);
+    let with = |name: &str, value: &str| {
+        let others = good.lines().filter(|line| !line.starts_with(name));
+        others.map(|line| format!("{line}\n")).collect::<String>() + &format!("{name}=\"{value}\"\n")
+    };
+    let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    for (settings, why) in [
+        (with("DEPLOYER_KEY_FILE", &format!("{HOME}/kye.pem")), "kye.pem"),
+        (
+            with("DEPLOYER_USER", "nobody-of-that-name"),
+            "nobody-of-that-name",
+        ),
+        (with("DEPLOYER_QUEUE_MAX", "many"), "DEPLOYER_QUEUE_MAX"),
+        (
+            with("DEPLOYER_RUNS_DIR", "/mnt/cache/runs"),
+            "start the array first",
+        ),
+        (with("DEPLOYER_ADDR", &taken), "Address already in use"),
+        ("nonsense\n".into(), "line 1"),
+    ] {
+        server.write(&path, &settings);
+        for shell in SHELLS {
+            let (status, said) = rc(&server, shell, "restart");
+            assert!(status == 1 && said.contains(why), "{shell:?}: {settings}: {said}");
+            assert!(
+                said.contains("left as it is") && !said.contains("stopped"),
+                "{said}"
+            );
+        }
+        assert_eq!(server.daemons(), [pid], "{settings}");
+        server.wait_until_it_answers();
+    }
+    server.write(&path, good);
+    assert_eq!(rc(&server, &["dash"], "restart").0, 0);
+    assert!(server.pid() != pid && server.daemons() == [server.pid()]);
+    server.wait_until_it_answers();
+    assert!(!server.has("/run/engram-deployer.rehearsal"), "something stays");
+}
+
+#[test]
+fn launcher_rc_does_not_say_started_of_a_daemon_that_serves_nobody_and_leaves_it_to_be_mended() {
+    let (server, _issuer) = ready();
+    let path = format!("{HOME}/key.pem");
+    let key = server.read(&path);
+    fs::remove_file(server.path(&path)).unwrap();
+    let (status, said) = rc(&server, &["bash"], "start");
+    assert!(
+        status == 1 && said.contains("serves nobody") && said.contains("key.pem"),
+        "{said}"
+    );
+    assert!(!said.contains("started"), "{said}");
+    assert_eq!(server.daemons(), [server.pid()]);
+    server.write(&path, key);
+    server.wait_until_it_answers();
+    assert_eq!(rc(&server, &["bash"], "restart").0, 0);
 }
 
 #[test]
@@ -196,6 +262,33 @@ fn launcher_rc_never_runs_the_settings_and_never_makes_a_folder_in_the_arrays_pl
     rc(&server, &["bash"], "stop");
     assert!(!server.has("/run/run"));
 
+    server.must(&["ln", "-s", "/mnt/user", "/usr/local/share/appdata"]);
+    for name in [
+        "STATE_DIR",
+        "RUNS_DIR",
+        "RUNTIME_DIR",
+        "TF_APPLY_WORKDIR",
+        "TF_PLAN_WORKDIR",
+    ] {
+        server.write(&path, format!("DEPLOYER_{name}=\"/mnt/user/x\"\n"));
+        let (status, said) = rc(&server, &["dash"], "places");
+        assert!(status == 1 && said.contains(name), "{name}: {said}");
+    }
+    for (folder, expected) in [
+        ("//mnt/user/x", 1),
+        ("/mnt//user/x/", 1),
+        ("/./mnt/user", 1),
+        ("/mnt/../mnt/user", 1),
+        ("/usr/local/share/appdata/x", 1),
+        ("/run/mnt/user", 0),
+        ("/mntx/user", 0),
+        ("", 0),
+    ] {
+        for shell in SHELLS {
+            let output = server.run(&[shell, &[RC, "at_hand", folder]].concat());
+            assert_eq!(output.status.code(), Some(expected), "{shell:?}: {folder:?}");
+        }
+    }
     let on_array = "DEPLOYER_RUNS_DIR=\"/mnt/user/appdata/engram-deployer\"";
     let changed = good.replace("DEPLOYER_RUNS_DIR=\"/var/lib/engram-deployer/runs\"", on_array);
     server.write(&path, changed);

@@ -13,24 +13,19 @@ function engram_unfit(string $value): ?string
     return match (true) {
         strlen($value) > 8192 => 'is too long',
         preg_match('//u', $value) !== 1 => 'is not UTF-8',
-        preg_match('/[\x00-\x1f\x7f]/', $value) === 1 => 'has a control character in it',
+        preg_match('/\p{Cc}/u', $value) === 1 => 'has a control character in it',
         strpbrk($value, '"\\') !== false => 'has a quote or a backslash in it',
         str_contains($value, '${') => 'has ${ in it, which Unraid would replace',
         default => null,
     };
 }
 
-// Whether a folder below /mnt is on something that is mounted: the daemon takes up what is saved at once, and would make the
-// folder in memory, in the array's place.
-function engram_at_hand(string $folder): bool
+// Whether a folder is in the array's place while nothing is mounted there: the daemon takes up what is saved at once, and
+// would make it in memory.
+function engram_is_in_the_way(string $name, string $folder): bool
 {
-    $mounts = (string) @file_get_contents('/proc/mounts');
-    for ($above = rtrim($folder, '/'); str_starts_with($above, '/mnt/'); $above = dirname($above)) {
-        if (str_contains($mounts, " $above ")) {
-            return true;
-        }
-    }
-    return !str_starts_with($folder, '/mnt/');
+    return preg_match('/_((STATE|RUNS|RUNTIME)_DIR|WORKDIR)$/', $name) === 1
+        && engram_says(ENGRAM_RC, 'at_hand', $folder)[1] !== 0;
 }
 
 // What is posted, without what is no setting of ours and without secrets that stay as they are; and what is wrong with it.
@@ -52,7 +47,7 @@ function engram_posted(array $posted, array $groups): array
             unset($posted[$name]);
         } elseif (($unfit = engram_unfit($value)) !== null) {
             $faults[] = "$name $unfit";
-        } elseif (preg_match('/_(STATE_DIR|RUNS_DIR|WORKDIR)$/', $name) === 1 && !engram_at_hand($value)) {
+        } elseif (engram_is_in_the_way($name, $value)) {
             $faults[] = "$name names a folder where nothing is mounted: start the array first";
         } elseif ($value === '') {
             $posted[$name] = engram_presets()[$name] ?? '';

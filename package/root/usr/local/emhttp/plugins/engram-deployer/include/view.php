@@ -16,7 +16,8 @@ function engram_text($text): string
     return htmlspecialchars((string) $text, ENT_QUOTES | ENT_SUBSTITUTE | ENT_HTML5, 'UTF-8');
 }
 
-// The settings of a file as the daemon reads them; null when it has a line that the daemon refuses, and that would be lost.
+// The settings of a file as the daemon reads them; null when it has a line that the daemon refuses, and that would be lost,
+// or come to mean something.
 function engram_settings(string $file = ENGRAM_SETTINGS): ?array
 {
     if (!is_file($file)) {
@@ -32,9 +33,12 @@ function engram_settings(string $file = ENGRAM_SETTINGS): ?array
         if ($line === '' || $line[0] === '#' || $line[0] === ';') {
             continue;
         }
-        // A value without quotes, or in quotes of one kind without another of that kind in it.
-        $form = '/^(?:export[ \t]+)?([A-Za-z_]\w*)=[ \t]*(?|"([^"]*)"|\'([^\']*)\'|([^"\'].*|))$/D';
-        if (preg_match($form, $line, $found) !== 1 || isset($settings[$found[1]])) {
+        // A value in quotes of one kind without another of that kind in it; or one without quotes, which neither has what
+        // looks like a comment in it nor ends as if it went on in the next line.
+        $plain = '(?!.*[ \t]#)[^"\'].*(?<!\\\\)';
+        $form = '/^(?:export [ \t]*)?([A-Za-z_]\w*)=[ \t]*+(?|"([^"]*)"|\'([^\']*)\'|(' . $plain . '|))$/D';
+        $control = preg_match('/[^\P{Cc}\t]/u', $line) === 1;
+        if ($control || preg_match($form, $line, $found) !== 1 || isset($settings[$found[1]])) {
             return null;
         }
         $settings[$found[1]] = $found[2];
