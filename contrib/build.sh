@@ -16,7 +16,7 @@ elif [ "$machine" = x86_64 ]; then
     # What the toolchain's own linker, LLD, can do for a smaller file, of which every process keeps less in memory:
     # relocations in their short form (glibc 2.36 or newer applies them), one copy of functions that are equal, and no
     # tables for unwinding.
-    for option in -z,pack-relative-relocs --icf=all --no-eh-frame-hdr -T,contrib/no-unwinding.ld; do
+    for option in -z,pack-relative-relocs --icf=all --no-eh-frame-hdr -T,contrib/layout.ld; do
         flags="$flags -C link-arg=-Wl,$option"
     done
 fi
