@@ -97,21 +97,21 @@ const JOBS: run::Jobs = run::Jobs {
 };
 
 fn bury(
-    order: &run::Order,
+    order: &run::RunRequest,
     config: &Config,
     folder: &run::RunFolder,
     say: &mut run::Saying<'_>,
 ) -> Option<String> {
-    match &order.ask {
-        run::Ask::Deploy(_) => None,
-        run::Ask::Terraform(ask) => terraform::bury(order, ask, config, folder, say),
+    match &order.task {
+        run::Task::Deploy(_) => None,
+        run::Task::Terraform(task) => terraform::bury(order, task, config, folder, say),
     }
 }
 
-fn plan<'p>(order: &'p run::Order, config: &'p Config) -> run::Plan<'p> {
-    match &order.ask {
-        run::Ask::Deploy(ask) => deploy::plan(order, ask, config),
-        run::Ask::Terraform(ask) => terraform::plan(order, ask, config),
+fn plan<'p>(order: &'p run::RunRequest, config: &'p Config) -> run::Plan<'p> {
+    match &order.task {
+        run::Task::Deploy(task) => deploy::plan(order, task, config),
+        run::Task::Terraform(task) => terraform::plan(order, task, config),
     }
 }
 

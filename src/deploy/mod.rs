@@ -33,13 +33,13 @@ use serde_json::Value;
 use crate::config::{Backend, Config, Container, DeployConfig};
 use crate::event::Phase;
 use crate::failpoint;
-use crate::gate::{DeployAsk, Version};
+use crate::gate::{DeployTask, Version};
 use crate::limits::{
     ALREADY_DEADLINE, CLEANUP_DEADLINE, COSIGN_DEADLINE, HEALTH_MARGIN, PREFLIGHT_DEADLINE,
     PULL_STEP_DEADLINE, TAG_DEADLINE, TEMPLATE_DEADLINE, UPDATE_MARGIN, VERIFY_DEADLINE,
 };
 use crate::run::step::act_of;
-use crate::run::{Failure, Order, Origin, Plan, RunId, Stage, Step};
+use crate::run::{Failure, Origin, Plan, RunContext, RunId, RunRequest, Step};
 use before::{Before, Was};
 use command::Command;
 use docker::Docker;
@@ -83,19 +83,19 @@ enum Way<'a> {
 }
 
 /// The steps that carry out `ask`, which is what `order` orders, in order.
-pub fn plan<'a>(order: &'a Order, ask: &'a DeployAsk, config: &'a Config) -> Plan<'a> {
-    let deploy = Rc::new(Deploy::new(order, ask, config));
+pub fn plan<'a>(order: &'a RunRequest, task: &'a DeployTask, config: &'a Config) -> Plan<'a> {
+    let deploy = Rc::new(Deploy::new(order, task, config));
     let mut plan = Plan::default();
     plan.steps
         .push(deploy.looks(Phase::Preflight, PREFLIGHT_DEADLINE, Deploy::preflight));
-    if ask.dry_run {
+    if task.dry_run {
         plan.more.insert("dry_run".into(), Value::Bool(true));
         return plan;
     }
     if deploy.way.pulls() {
         plan.steps.extend(deploy.fetching());
     }
-    if deploy.way.sees_containers() && !ask.force {
+    if deploy.way.sees_containers() && !task.force {
         plan.steps
             .push(deploy.looks(Phase::Verify, ALREADY_DEADLINE, Deploy::already_there));
     }
@@ -122,8 +122,8 @@ impl<'a> Deploy<'a> {
             self.looks(Phase::Verify, VERIFY_DEADLINE, Deploy::verify),
         ];
         if let Some(cosign) = &self.config.deploy.checks.cosign {
-            steps.push(self.looks(Phase::Verify, COSIGN_DEADLINE, move |deploy, stage| {
-                deploy.check_signature(stage, cosign)
+            steps.push(self.looks(Phase::Verify, COSIGN_DEADLINE, move |deploy, ctx| {
+                deploy.check_signature(ctx, cosign)
             }));
         }
         steps.push(self.changes(Phase::Tag, TAG_DEADLINE, Deploy::tag));
@@ -148,10 +148,10 @@ impl<'a> Deploy<'a> {
 
 /// Making steps.
 impl<'a> Deploy<'a> {
-    fn new(order: &'a Order, ask: &'a DeployAsk, config: &'a Config) -> Self {
+    fn new(order: &'a RunRequest, task: &'a DeployTask, config: &'a Config) -> Self {
         let docker = Docker::new(&config.deploy);
         let commits = Commits {
-            asked: ask.sha.as_ref().map(ToString::to_string),
+            asked: task.sha.as_ref().map(ToString::to_string),
             token: match &order.origin {
                 Origin::Token { claims, .. } => claims.get("sha").and_then(Value::as_str).map(str::to_owned),
                 Origin::Local { .. } => None,
@@ -161,9 +161,9 @@ impl<'a> Deploy<'a> {
             config,
             docker,
             way: Way::of(&config.deploy, docker),
-            reference: format!("{}:{}", config.deploy.image, ask.version),
+            reference: format!("{}:{}", config.deploy.image, task.version),
             run_id: &order.run_id,
-            version: ask.version.clone(),
+            version: task.version.clone(),
             commits,
             digest: OnceCell::new(),
             image: OnceCell::new(),
@@ -177,7 +177,7 @@ impl<'a> Deploy<'a> {
         self: &Rc<Self>,
         phase: Phase,
         deadline: Duration,
-        act: impl Fn(&Self, &mut Stage) -> Result<(), Failure> + 'a,
+        act: impl Fn(&Self, &mut RunContext) -> Result<(), Failure> + 'a,
     ) -> Step<'a> {
         Step::looks(phase, deadline, act_of(self, act))
     }
@@ -186,7 +186,7 @@ impl<'a> Deploy<'a> {
         self: &Rc<Self>,
         phase: Phase,
         deadline: Duration,
-        act: impl Fn(&Self, &mut Stage) -> Result<(), Failure> + 'a,
+        act: impl Fn(&Self, &mut RunContext) -> Result<(), Failure> + 'a,
     ) -> Step<'a> {
         Step::changes(phase, deadline, act_of(self, act))
     }
@@ -200,11 +200,11 @@ impl<'a> Deploy<'a> {
         phase: Phase,
         deadline: Duration,
         container: &'a Container,
-        act: impl Fn(&Self, &mut Stage, &Container) -> Result<(), Failure> + 'a,
+        act: impl Fn(&Self, &mut RunContext, &Container) -> Result<(), Failure> + 'a,
     ) -> Step<'a> {
-        self.changes(phase, deadline, move |deploy, stage| {
-            stage.outcome_member("changed", true.into());
-            act(deploy, stage, container)
+        self.changes(phase, deadline, move |deploy, ctx| {
+            ctx.outcome_member("changed", true.into());
+            act(deploy, ctx, container)
         })
     }
 
@@ -240,10 +240,10 @@ impl<'a> Way<'a> {
 
 /// Taking steps.
 impl Deploy<'_> {
-    fn tag(&self, stage: &mut Stage) -> Result<(), Failure> {
+    fn tag(&self, ctx: &mut RunContext) -> Result<(), Failure> {
         let latest = format!("{}:latest", self.config.deploy.image);
         let image = self.image()?;
-        let was = self.docker.image(stage, &latest)?.map(|image| image.id);
+        let was = self.docker.image(ctx, &latest)?.map(|image| image.id);
         if was.as_ref() != Some(image) {
             let (reference, becomes) = (latest.clone(), image.clone());
             let tag = before::Tag {
@@ -251,36 +251,36 @@ impl Deploy<'_> {
                 was,
                 becomes,
             };
-            stage.note(Before::Tag(tag).entry().map_err(Failure::Failed)?)?;
+            ctx.note(Before::Tag(tag).entry().map_err(Failure::Failed)?)?;
             failpoint!("tag-noted");
-            self.docker.tag(stage, image, &latest)?;
+            self.docker.tag(ctx, image, &latest)?;
             failpoint!("tagged");
         }
-        stage.say(Phase::Tag, &format!("{latest} is image {image} now"));
+        ctx.say(Phase::Tag, &format!("{latest} is image {image} now"));
         Ok(())
     }
 
-    fn template(&self, stage: &mut Stage, container: &Container) -> Result<(), Failure> {
+    fn template(&self, ctx: &mut RunContext, container: &Container) -> Result<(), Failure> {
         let Way::Unraid(unraid) = self.way else {
             return Ok(());
         };
-        let was = self.note(stage, container)?;
+        let was = self.note(ctx, container)?;
         match &was.template {
-            Some(sheet) => unraid.write_template(stage, &container.name, sheet),
+            Some(sheet) => unraid.write_template(ctx, &container.name, sheet),
             None => Ok(()),
         }
     }
 
-    fn update(&self, stage: &mut Stage, container: &Container) -> Result<(), Failure> {
+    fn update(&self, ctx: &mut RunContext, container: &Container) -> Result<(), Failure> {
         let name = &container.name;
         if let Way::Command(command) = self.way {
-            return command.update(stage, name, &self.variables());
+            return command.update(ctx, name, &self.variables());
         }
-        let was = self.note(stage, container)?;
+        let was = self.note(ctx, container)?;
         match (self.way, &was.template) {
             (Way::Unraid(unraid), Some(template)) => {
-                self.hold_tag(stage)?;
-                unraid.update(stage, &was, template)
+                self.hold_tag(ctx)?;
+                unraid.update(ctx, &was, template)
             }
             (Way::Swap(swap), _) => {
                 let new = New {
@@ -289,27 +289,27 @@ impl Deploy<'_> {
                     image: self.image()?,
                     version: self.version.as_str(),
                 };
-                swap.update(stage, &new)
+                swap.update(ctx, &new)
             }
             _ => Ok(()),
         }
     }
 
-    fn wait_for_health(&self, stage: &mut Stage, container: &Container) -> Result<(), Failure> {
+    fn wait_for_health(&self, ctx: &mut RunContext, container: &Container) -> Result<(), Failure> {
         let Some(health) = self.health(container) else {
             return Ok(());
         };
-        health.wait(stage)?;
+        health.wait(ctx)?;
         failpoint!("healthy");
-        self.watch(stage, container)
+        self.watch(ctx, container)
     }
 
-    fn clean_up(&self, stage: &mut Stage) -> Result<(), Failure> {
+    fn clean_up(&self, ctx: &mut RunContext) -> Result<(), Failure> {
         if self.way.sees_containers() {
             let containers = self.config.deploy.containers.iter();
-            containers.for_each(|container| aside::clean_up(self.docker, stage, &container.name));
+            containers.for_each(|container| aside::clean_up(self.docker, ctx, &container.name));
         }
-        self.remove_old_images(stage)
+        self.remove_old_images(ctx)
     }
 
     /// What the operator's command is told.

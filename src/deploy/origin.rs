@@ -8,7 +8,7 @@ use crate::config::{Cosign, Revision};
 use crate::deploy::docker::last_words;
 use crate::event::Phase;
 use crate::limits::COSIGN_DEADLINE;
-use crate::run::{Ending, Failure, Stage, Tool, ToolEnd};
+use crate::run::{Ending, Failure, RunContext, Tool, ToolEnd};
 
 const LABEL: &str = "org.opencontainers.image.revision";
 
@@ -23,11 +23,11 @@ pub(super) struct Commits {
 
 impl Deploy<'_> {
     /// Holds the image's own word for its commit against what was asked for.
-    pub(super) fn check_revision(&self, stage: &mut Stage, label: Option<&str>) -> Result<(), Failure> {
+    pub(super) fn check_revision(&self, ctx: &mut RunContext, label: Option<&str>) -> Result<(), Failure> {
         match judge(self.config.deploy.checks.revision, label, &self.commits) {
             Judged::Good => Ok(()),
             Judged::Odd(warning) => {
-                stage.say(Phase::Verify, &format!("warning: {warning}"));
+                ctx.say(Phase::Verify, &format!("warning: {warning}"));
                 Ok(())
             }
             Judged::Refused(why) => Err(Failure::Failed(format!("{}: {why}", self.reference))),
@@ -35,7 +35,7 @@ impl Deploy<'_> {
     }
 
     /// Has cosign check the signature of the digest that was pulled.
-    pub(super) fn check_signature(&self, stage: &mut Stage, cosign: &Cosign) -> Result<(), Failure> {
+    pub(super) fn check_signature(&self, ctx: &mut RunContext, cosign: &Cosign) -> Result<(), Failure> {
         let unsigned = |why: &str| {
             Failure::Failed(format!(
                 "the signature of {} was not verified: {why}",
@@ -58,18 +58,18 @@ impl Deploy<'_> {
             pipe: None,
         };
         // What it prints on success is the signatures themselves.
-        match stage.tool(&tool, &mut |_| None)? {
+        match ctx.tool(&tool, &mut |_| None)? {
             ToolEnd::Ended(ended) if ended.exit.is_success() => {
                 let message = format!(
                     "{image} was signed by {}, says {}",
                     cosign.identity, cosign.issuer
                 );
-                stage.say(Phase::Verify, &message);
+                ctx.say(Phase::Verify, &message);
                 Ok(())
             }
             ToolEnd::Ended(ended) => Err(unsigned(&last_words(&ended.tail, &ended.exit.to_string()))),
             ToolEnd::AtWork(at_work) => {
-                stage.kill(at_work)?;
+                ctx.kill(at_work)?;
                 Err(unsigned("cosign did not end"))
             }
         }

@@ -1,11 +1,11 @@
 use super::*;
-use crate::gate::Ask;
+use crate::gate::Task;
 use crate::run::testing::least;
 
 /// As `main` joins them.
-fn plan<'a>(order: &'a Order, config: &'a Config) -> Plan<'a> {
-    match &order.ask {
-        Ask::Deploy(ask) => super::plan(order, ask, config),
+fn plan<'a>(order: &'a RunRequest, config: &'a Config) -> Plan<'a> {
+    match &order.task {
+        Task::Deploy(task) => super::plan(order, task, config),
         other => panic!("{other:?}"),
     }
 }
@@ -18,14 +18,14 @@ fn config(more: &[(&str, &str)]) -> Config {
     Config::from_settings(&settings).unwrap()
 }
 
-fn order(more: serde_json::Value) -> Order {
-    let mut ask = serde_json::json!({"ask": "deploy", "version": "0.5.61"});
-    ask.as_object_mut()
+fn order(more: serde_json::Value) -> RunRequest {
+    let mut task = serde_json::json!({"task": "deploy", "version": "0.5.61"});
+    task.as_object_mut()
         .unwrap()
         .extend(more.as_object().unwrap().clone());
     let id = RunId::parse("20260102T030405Z-01234567").unwrap();
     let now = std::time::SystemTime::UNIX_EPOCH;
-    Order::local(serde_json::from_value(ask).unwrap(), &id, 0, "root", now)
+    RunRequest::local(serde_json::from_value(task).unwrap(), &id, 0, "root", now)
 }
 
 fn phases(more: &[(&str, &str)], dry_run: bool) -> Vec<Phase> {

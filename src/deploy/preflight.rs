@@ -9,7 +9,7 @@ use super::docker::login;
 use super::{Deploy, Way, aside, swap};
 use crate::config::{Backend, Config, Container};
 use crate::event::Phase;
-use crate::run::{Failure, Stage};
+use crate::run::{Failure, RunContext};
 
 /// What is wrong with the files that deploys need, without asking docker: a sentence each. For the start of the daemon
 /// and for `check`.
@@ -57,22 +57,22 @@ fn names_of_ours(containers: &[Container], ours: &[fn(&str) -> String]) -> Vec<S
 
 impl Deploy<'_> {
     /// Everything that can be checked, for every container; all that is wrong is said, the first of it is the failure.
-    pub(super) fn preflight(&self, stage: &mut Stage) -> Result<(), Failure> {
+    pub(super) fn preflight(&self, ctx: &mut RunContext) -> Result<(), Failure> {
         let complaints = complaints(self.config);
         if !complaints.is_empty() {
             return Err(Failure::Failed(complaints.join("; ")));
         }
         if self.way.pulls() {
-            let version = self.docker.server_version(stage)?;
-            stage.say(Phase::Preflight, &format!("docker {version} answers"));
-            self.room(stage)?;
+            let version = self.docker.server_version(ctx)?;
+            ctx.say(Phase::Preflight, &format!("docker {version} answers"));
+            self.room(ctx)?;
         }
         let mut first = None;
         for container in &self.config.deploy.containers {
-            match self.look_at(stage, container) {
+            match self.look_at(ctx, container) {
                 Ok(()) => {}
                 Err(Failure::Failed(sentence)) => {
-                    stage.say(Phase::Preflight, &sentence);
+                    ctx.say(Phase::Preflight, &sentence);
                     first.get_or_insert(Failure::Failed(sentence));
                 }
                 Err(ended) => return Err(ended),
@@ -81,26 +81,26 @@ impl Deploy<'_> {
         first.map_or(Ok(()), Err)
     }
 
-    fn look_at(&self, stage: &mut Stage, container: &Container) -> Result<(), Failure> {
+    fn look_at(&self, ctx: &mut RunContext, container: &Container) -> Result<(), Failure> {
         let name = &container.name;
         if let Way::Command(command) = self.way {
             let program = command.program.display();
-            stage.say(Phase::Preflight, &format!("{name}: {program} can be executed"));
+            ctx.say(Phase::Preflight, &format!("{name}: {program} can be executed"));
             return Ok(());
         }
-        let now = self.docker.container(stage, name)?;
+        let now = self.docker.container(ctx, name)?;
         let runs = now.as_ref().map_or("is not there yet".to_owned(), |now| {
             format!("is {}, image {} ({})", now.describe(), now.image, now.reference())
         });
-        stage.say(Phase::Preflight, &format!("{name}: {runs}"));
-        aside::is_free(self.docker, stage, name, &self.config.deploy.image)?;
+        ctx.say(Phase::Preflight, &format!("{name}: {runs}"));
+        aside::is_free(self.docker, ctx, name, &self.config.deploy.image)?;
         self.before
             .borrow_mut()
             .extend(now.as_ref().map(|now| now.image.clone()));
-        self.check_order(stage, name, now.as_ref())?;
+        self.check_order(ctx, name, now.as_ref())?;
         match self.way {
-            Way::Unraid(unraid) => unraid.check_template(stage, name, &self.config.deploy.image),
-            Way::Swap(swap) => swap.check(stage, name, now.as_ref()),
+            Way::Unraid(unraid) => unraid.check_template(ctx, name, &self.config.deploy.image),
+            Way::Swap(swap) => swap.check(ctx, name, now.as_ref()),
             Way::Command(_) => Ok(()),
         }
     }

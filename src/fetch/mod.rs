@@ -7,10 +7,10 @@
 //! only. ureq is given no timeout of its own: it would start a thread for the resolver, which a role without the right
 //! to fork cannot have.
 
-mod order;
+mod request;
 mod role;
 
-pub use order::{Answer, Header, Method, Order};
+pub use request::{FetchRequest, FetchResponse, Header, Method};
 pub use role::role;
 
 use std::io::{self, Read};
@@ -42,7 +42,7 @@ enum Report {
 ///
 /// # Errors
 /// Those of [`send`].
-pub fn get(order: &Order) -> Result<Answer, String> {
+pub fn get(order: &FetchRequest) -> Result<FetchResponse, String> {
     send(order)
 }
 
@@ -53,7 +53,7 @@ pub fn get(order: &Order) -> Result<Answer, String> {
 ///
 /// # Errors
 /// One sentence: what could not be done, and what came back.
-pub fn send(order: &Order) -> Result<Answer, String> {
+pub fn send(order: &FetchRequest) -> Result<FetchResponse, String> {
     for _ in 0..2 {
         match attempt(order).map_err(|error| format!("start the fetch role: {error}"))? {
             Attempt::Done(result) => return result,
@@ -64,11 +64,11 @@ pub fn send(order: &Order) -> Result<Answer, String> {
 }
 
 enum Attempt {
-    Done(Result<Answer, String>),
+    Done(Result<FetchResponse, String>),
     Killed(Exit),
 }
 
-fn attempt(order: &Order) -> io::Result<Attempt> {
+fn attempt(order: &FetchRequest) -> io::Result<Attempt> {
     let (answer_reader, answer_writer) = descriptor::pipe()?;
     let json = serde_json::to_vec(order)?;
     if json.len() > MAX_SETTINGS {
@@ -120,7 +120,7 @@ fn end(child: &mut Child, by_force: bool) -> io::Result<Exit> {
     child.wait()
 }
 
-fn understand(bytes: &[u8], order: &Order) -> Result<Answer, String> {
+fn understand(bytes: &[u8], order: &FetchRequest) -> Result<FetchResponse, String> {
     let garbled = || format!("{}: the fetch role gave no whole answer", order.spoken());
     let end = bytes.iter().position(|byte| *byte == b'\n').ok_or_else(garbled)?;
     match serde_json::from_slice(&bytes[..end]).map_err(|_| garbled())? {
@@ -128,7 +128,7 @@ fn understand(bytes: &[u8], order: &Order) -> Result<Answer, String> {
             status,
             headers,
             length,
-        } if bytes.len() - end - 1 == length => Ok(Answer {
+        } if bytes.len() - end - 1 == length => Ok(FetchResponse {
             status,
             headers,
             body: bytes[end + 1..].to_vec(),

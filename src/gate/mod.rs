@@ -18,7 +18,7 @@ mod request;
 mod signature;
 mod source;
 
-pub use body::{Ask, Commit, DeployAsk, PlanDigest, Sha, TerraformAsk, Version};
+pub use body::{Commit, DeployTask, PlanDigest, Sha, Task, TerraformTask, Version};
 pub use explain::{Finding, Verdict, explain};
 pub use fetch_keys::fetch_keys;
 pub use keys::{Fetch, Keys, NoKey};
@@ -58,7 +58,7 @@ pub struct Permitted {
     endpoint: &'static str,
     job: Job,
     claimed: Claimed,
-    ask: Ask,
+    task: Task,
 }
 
 /// A run that may start. Only [`admit`] makes one, once for a token.
@@ -86,13 +86,13 @@ pub fn admit<R: Reservation>(
     let unverified = Unverified::parse(token.as_bytes())?;
     let signed = signature::check(unverified, &gates.keys, now)?;
     let claimed = claims::check(signed, gates.issuer, endpoint, now)?;
-    let ask = body::read(&endpoint.body, &request.body)?;
-    commit::check(&ask, &claimed, endpoint)?;
+    let task = body::read(&endpoint.body, &request.body)?;
+    commit::check(&task, &claimed, endpoint)?;
     let permitted = Permitted {
         endpoint: endpoint.name,
         job: endpoint.job,
         claimed,
-        ask,
+        task,
     };
     let reservation = reserve(&permitted)?;
     gates
@@ -136,8 +136,8 @@ impl Permitted {
     }
 
     /// What was asked for.
-    pub fn ask(&self) -> &Ask {
-        &self.ask
+    pub fn task(&self) -> &Task {
+        &self.task
     }
 
     /// Every claim of the token, for the record. The token itself is gone by now.

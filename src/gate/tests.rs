@@ -167,8 +167,8 @@ fn a_good_request_is_granted_with_what_it_asked_for_and_who_asked() {
     let (grant, place) = world.admit().unwrap();
     let permitted = grant.permitted();
     assert_eq!((permitted.endpoint(), permitted.job()), ("deploy", Job::Deploy));
-    let Ask::Deploy(DeployAsk { version, .. }) = permitted.ask() else {
-        panic!("{:?}", permitted.ask());
+    let Task::Deploy(DeployTask { version, .. }) = permitted.task() else {
+        panic!("{:?}", permitted.task());
     };
     assert_eq!(version.to_string(), "1.2.3");
     assert_eq!(permitted.claims()["actor"], "octocat");

@@ -98,7 +98,7 @@ impl Show {
 
 /// A tool, and the cell it is started in.
 #[derive(Clone, Serialize, Deserialize)]
-pub struct Order {
+pub struct JailRequest {
     /// Where, and as whom.
     pub cell: Cell,
     /// With a slash.
@@ -115,7 +115,7 @@ pub struct Order {
 ///
 /// # Errors
 /// When the order is too long, or holds what is not UTF-8.
-pub fn command(order: &Order) -> io::Result<Command> {
+pub fn command(order: &JailRequest) -> io::Result<Command> {
     Ok(Command::role_as_tool(ROLE).descriptor(0, descriptor::holding(&order.json()?)?))
 }
 
@@ -131,7 +131,7 @@ pub fn texts(arguments: &[OsString]) -> io::Result<Vec<String>> {
     arguments.iter().map(text).collect()
 }
 
-impl Order {
+impl JailRequest {
     fn json(&self) -> io::Result<Vec<u8>> {
         let json = serde_json::to_vec(self)?;
         if json.len() > MAX_SETTINGS {
@@ -173,7 +173,7 @@ pub fn role() -> ExitCode {
 }
 
 fn begin() -> io::Result<u8> {
-    let order: Order = serde_json::from_slice(&descriptor::handed_over(MAX_SETTINGS)?)?;
+    let order: JailRequest = serde_json::from_slice(&descriptor::handed_over(MAX_SETTINGS)?)?;
     descriptor::close_inherited(&order.keeps)?;
     match order.cell.walls {
         Some(_) => keeper::keep(&order),
@@ -182,7 +182,7 @@ fn begin() -> io::Result<u8> {
 }
 
 /// Never returns but with an error. SIGPIPE stays ignored, as Rust's start left it; terraform (Go) and git set their own.
-fn become_the_tool(order: &Order) -> io::Result<u8> {
+fn become_the_tool(order: &JailRequest) -> io::Result<u8> {
     let identity = order.identity()?;
     if let Some(identity) = identity.filter(|_| is_root()) {
         privilege::become_for_good(identity, &order.cell.groups)?;

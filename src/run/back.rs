@@ -11,7 +11,7 @@ use crate::config::{Config, Rollback};
 use crate::event::Phase;
 use crate::failpoint;
 use crate::limits::{BACK_AGAIN, BACK_PATIENCE};
-use crate::run::Stage;
+use crate::run::RunContext;
 use crate::run::jobs::{Aftermath, Jobs, Undone};
 use crate::run::step::Failure;
 
@@ -31,7 +31,7 @@ pub enum Back {
 /// # Errors
 /// When it could not be done in all that time: then the run must not be recorded.
 pub fn patiently(
-    stage: &mut Stage,
+    ctx: &mut RunContext,
     entries: &[Value],
     jobs: &Jobs,
     config: &Config,
@@ -39,16 +39,16 @@ pub fn patiently(
     let until = Instant::now() + BACK_PATIENCE;
     let mut said = false;
     loop {
-        match once(stage, entries, Aftermath::Failed, jobs, config) {
+        match once(ctx, entries, Aftermath::Failed, jobs, config) {
             Err(failure) if Instant::now() < until => {
                 if !std::mem::replace(&mut said, true) {
-                    stage.say(
+                    ctx.say(
                         Phase::Rollback,
                         &format!("cannot go back yet: {failure}; trying on"),
                     );
                 }
-                stage.in_any_case(BACK_PATIENCE + Duration::from_secs(60), |stage| {
-                    stage.pause(BACK_AGAIN)
+                ctx.in_any_case(BACK_PATIENCE + Duration::from_secs(60), |ctx| {
+                    ctx.pause(BACK_AGAIN)
                 })?;
             }
             done => return done,
@@ -61,7 +61,7 @@ pub fn patiently(
 /// # Errors
 /// When it cannot be done now.
 pub fn once(
-    stage: &mut Stage,
+    ctx: &mut RunContext,
     entries: &[Value],
     aftermath: Aftermath,
     jobs: &Jobs,
@@ -73,11 +73,11 @@ pub fn once(
     if config.deploy.rollback == Rollback::Off {
         return Ok(Back::Stays);
     }
-    stage.goes_back();
+    ctx.goes_back();
     failpoint!("going-back");
-    let undone = (jobs.undo)(entries, aftermath, config, stage)?;
+    let undone = (jobs.undo)(entries, aftermath, config, ctx)?;
     for fault in &undone.faults {
-        stage.say(Phase::Rollback, &format!("FAILED: {fault}"));
+        ctx.say(Phase::Rollback, &format!("FAILED: {fault}"));
     }
     failpoint!("gone-back");
     Ok(Back::Undone(undone))

@@ -63,7 +63,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub fn cancel(places: &Places, id: &RunId, urgency: Urgency) -> Result<(), CancelError> {
     let until = Instant::now() + PATIENCE;
     loop {
-        match ask(places, id, urgency) {
+        match task(places, id, urgency) {
             Err(CancelError::JustStarting) if Instant::now() < until => {
                 poll::wait([], Some(Instant::now() + RETRY)).map_err(CancelError::Failed)?;
             }
@@ -72,7 +72,7 @@ pub fn cancel(places: &Places, id: &RunId, urgency: Urgency) -> Result<(), Cance
     }
 }
 
-fn ask(places: &Places, id: &RunId, urgency: Urgency) -> Result<(), CancelError> {
+fn task(places: &Places, id: &RunId, urgency: Urgency) -> Result<(), CancelError> {
     let seen = ticket::of(places, id)
         .map_err(CancelError::Failed)?
         .ok_or(CancelError::NotAtWork)?;
@@ -103,12 +103,12 @@ mod tests {
         let scratch = Scratch::new("cancel");
         let id = RunId::new(SystemTime::now()).unwrap();
         assert!(matches!(
-            ask(&scratch.0, &id, Urgency::Gentle),
+            task(&scratch.0, &id, Urgency::Gentle),
             Err(CancelError::NotAtWork)
         ));
         let ticket = Ticket::make(&scratch.0, &id).unwrap();
         assert!(matches!(
-            ask(&scratch.0, &id, Urgency::Gentle),
+            task(&scratch.0, &id, Urgency::Gentle),
             Err(CancelError::JustStarting)
         ));
         // Our own process id with another's start time: were it signalled, this test would end here.
@@ -119,19 +119,19 @@ mod tests {
         );
         std::fs::write(path, line).unwrap();
         assert!(matches!(
-            ask(&scratch.0, &id, Urgency::Gentle),
+            task(&scratch.0, &id, Urgency::Gentle),
             Err(CancelError::NotAtWork)
         ));
         let dead = ticket.seen().clone();
         die(ticket);
         assert!(matches!(
-            ask(&scratch.0, &id, Urgency::Gentle),
+            task(&scratch.0, &id, Urgency::Gentle),
             Err(CancelError::NotAtWork)
         ));
         // Whoever completes it is not meant.
         let _taken = Ticket::of_the_dead(&scratch.0, &id, Some(&dead)).unwrap();
         assert!(matches!(
-            ask(&scratch.0, &id, Urgency::Force),
+            task(&scratch.0, &id, Urgency::Force),
             Err(CancelError::Dead)
         ));
     }

@@ -10,10 +10,10 @@ use crate::failpoint;
 use crate::limits::{MIDWAY_LEAST, RETRY};
 use crate::os::child::Exit;
 use crate::os::poll::{self, For};
-use crate::run::Stage;
+use crate::run::RunContext;
+use crate::run::context::{Bound, Heed, machine};
 use crate::run::log::Voice;
 use crate::run::output::{Left, Name};
-use crate::run::stage::{Bound, Heed, machine};
 use crate::run::step::Failure;
 use crate::run::ticket::Work;
 use crate::run::tool::{AtWork, Captured, Ended, Ending, Running, Streams, Tool, ToolEnd};
@@ -28,7 +28,7 @@ pub(super) enum Attended {
     Cancelled,
 }
 
-impl Stage {
+impl RunContext {
     /// Runs `tool` to its end. Each line it prints, on either stream and in the order of arrival, is offered to
     /// `on_line`; what that returns is said in the step's phase. Lines come made harmless and bounded; a carriage
     /// return ends a line too, as progress bars use it.
@@ -65,7 +65,7 @@ impl Stage {
     /// Runs a tool whose standard output goes into the new file `path`; its other lines are offered to `on_line`.
     ///
     /// # Errors
-    /// As [`Stage::tool`]. It is ended as [`Ending::Terminate`] says, whatever the tool names.
+    /// As [`RunContext::tool`]. It is ended as [`Ending::Terminate`] says, whatever the tool names.
     pub fn write_out(
         &mut self,
         tool: &Tool,
@@ -84,7 +84,7 @@ impl Stage {
     /// Runs a quiet tool and returns its standard output, at most `most` bytes of it.
     ///
     /// # Errors
-    /// As [`Stage::tool`]; and [`Failure::Failed`] when it prints more. It is always ended as
+    /// As [`RunContext::tool`]; and [`Failure::Failed`] when it prints more. It is always ended as
     /// [`Ending::Terminate`] says, whatever the tool names: what only looks is never in the middle of anything.
     pub fn capture(&mut self, tool: &Tool, most: usize) -> Result<Captured, Failure> {
         let mut running = self.start(tool, Streams::Captured { most })?;
@@ -124,7 +124,7 @@ impl Stage {
     }
 }
 
-impl Stage {
+impl RunContext {
     fn start(&mut self, tool: &Tool, streams: Streams<'_>) -> Result<Running, Failure> {
         self.check()?;
         let until = SystemTime::now() + tool.deadline;

@@ -18,11 +18,11 @@ use crate::run::dead::{self, Dead};
 use crate::run::interrupts::Interrupts;
 use crate::run::journal::{Came, Content, Journal};
 use crate::run::log::{Log, Voice};
-use crate::run::order::Origin;
 use crate::run::record::{self, End, Record, Shown};
+use crate::run::request::Origin;
 use crate::run::step::Failure;
 use crate::run::ticket::{self, Ticket};
-use crate::run::{Aftermath, Jobs, Order, RunFolder, Stage, journal, leftover};
+use crate::run::{Aftermath, Jobs, RunContext, RunFolder, RunRequest, journal, leftover};
 
 /// Where and how dead runs are completed.
 pub struct Completer<'a> {
@@ -160,7 +160,7 @@ impl Completer<'_> {
         &mut self,
         dead: &Dead,
         folder: &RunFolder,
-        order: &Order,
+        order: &RunRequest,
         mut log: Log,
     ) -> Result<(Record, Log, Option<Ticket>), Failure> {
         let unread = |error: io::Error| unread(&error);
@@ -211,12 +211,12 @@ impl Completer<'_> {
         &mut self,
         dead: &Dead,
         folder: &RunFolder,
-        order: &Order,
+        order: &RunRequest,
         log: Log,
         entries: &[Value],
     ) -> Result<(Record, Log, Option<Ticket>), Failure> {
         let (tidy, config) = (self.jobs.tidy, self.config);
-        let ((), log, ticket) = self.on_stage(dead, folder, log, |stage| tidy(entries, config, stage))?;
+        let ((), log, ticket) = self.on_stage(dead, folder, log, |ctx| tidy(entries, config, ctx))?;
         let end = self.died(dead, folder, Shown::Status, None)?;
         Ok((Record::new(order, end), log, Some(ticket)))
     }
@@ -226,7 +226,7 @@ impl Completer<'_> {
         &mut self,
         dead: &Dead,
         folder: &RunFolder,
-        order: &Order,
+        order: &RunRequest,
         log: Log,
         entries: &[Value],
     ) -> Result<(Record, Log, Option<Ticket>), Failure> {
@@ -271,8 +271,8 @@ impl Completer<'_> {
     ) -> Result<(Back, Log, Ticket), Failure> {
         (self.say)(&format!("going back for run {}, which was interrupted", dead.id));
         let (jobs, config) = (self.jobs, self.config);
-        let (back, log, ticket) = self.on_stage(dead, folder, log, |stage| {
-            back::once(stage, entries, Aftermath::Interrupted, jobs, config)
+        let (back, log, ticket) = self.on_stage(dead, folder, log, |ctx| {
+            back::once(ctx, entries, Aftermath::Interrupted, jobs, config)
         })?;
         Ok((back?, log, ticket))
     }
@@ -283,7 +283,7 @@ impl Completer<'_> {
         dead: &Dead,
         folder: &RunFolder,
         log: Log,
-        act: impl FnOnce(&mut Stage) -> T,
+        act: impl FnOnce(&mut RunContext) -> T,
     ) -> Result<(T, Log, Ticket), Failure> {
         let places = self.places();
         let ticket = Ticket::of_the_dead(places, &dead.id, dead.ticket.as_ref())
@@ -293,16 +293,16 @@ impl Completer<'_> {
             .map_err(|error| broken("clear its folder", &error))?;
         let journal = Journal::new(places, &dead.id, String::new());
         let (ears, given) = (self.interrupts.clone(), self.config.runs.run_max);
-        let mut stage = Stage::new(folder.clone(), log, ears, ticket, journal, given);
-        let result = act(&mut stage);
-        let (log, ticket, _) = stage.leave();
+        let mut ctx = RunContext::new(folder.clone(), log, ears, ticket, journal, given);
+        let result = act(&mut ctx);
+        let (log, ticket, _) = ctx.leave();
         Ok((result, log, ticket))
     }
 }
 
 /// Whether the run was to be: it has begun, or its token was spent for it. A place in the queue that was not given back,
 /// because its session died before the token was spent, is not a run.
-fn was_admitted(places: &Places, folder: &RunFolder, order: &Order) -> Result<bool, String> {
+fn was_admitted(places: &Places, folder: &RunFolder, order: &RunRequest) -> Result<bool, String> {
     if folder.has_record() || folder.log().exists() {
         return Ok(true);
     }

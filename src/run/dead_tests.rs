@@ -31,7 +31,7 @@ fn die(scratch: &Scratch, came: Came) -> RunId {
     die_with(scratch, came, order)
 }
 
-fn die_with(scratch: &Scratch, came: Came, order: impl FnOnce(&RunId) -> Order) -> RunId {
+fn die_with(scratch: &Scratch, came: Came, order: impl FnOnce(&RunId) -> RunRequest) -> RunId {
     let id = RunId::new(SystemTime::now()).unwrap();
     let (order, places) = (order(&id), &scratch.0);
     let mut ticket = Ticket::make(places, &id).unwrap();
@@ -83,9 +83,9 @@ fn complete_by(
 /// A job that notes words. Going back says them; `later` cannot be gone back over now, `lost` not at all.
 const JOBS: Jobs = Jobs {
     plan: |_, _| unreachable!("nothing is planned for a dead run"),
-    undo: |entries, aftermath, config, stage| {
+    undo: |entries, aftermath, config, ctx| {
         assert_eq!(aftermath, Aftermath::Interrupted);
-        let ticket = ticket::of(&config.places, &stage.ticket.seen().id)
+        let ticket = ticket::of(&config.places, &ctx.ticket.seen().id)
             .unwrap()
             .unwrap();
         assert!(ticket.is_live().unwrap() && ticket.notes().unwrap().holder.unwrap().lives());
@@ -98,11 +98,11 @@ const JOBS: Jobs = Jobs {
                 "lost" => undone.faults.push("lost".into()),
                 word => undone.rolled_back.push(word.into()),
             }
-            stage.say(Phase::Rollback, entry);
+            ctx.say(Phase::Rollback, entry);
         }
         Ok(undone)
     },
-    tidy: |_, _, stage| stage.say(Phase::Cleanup, "tidied"),
+    tidy: |_, _, ctx| ctx.say(Phase::Cleanup, "tidied"),
     bury: |_, _, folder, say| {
         let last = fs::read_to_string(folder.output()).ok()?;
         say(Phase::Done, &last);
@@ -378,7 +378,7 @@ fn a_place_whose_token_was_never_spent_is_given_back_and_a_spent_one_is_recorded
                 jti: TokenHash::of(jti),
                 claims: Map::new(),
             };
-            Order { origin, ..order(id) }
+            RunRequest { origin, ..order(id) }
         }
     };
     let memory = Memory::of(&scratch.0.state);
@@ -549,7 +549,7 @@ fn a_waiting_run_that_is_cancelled_stops_waiting_for_a_dead_ones_tool() {
     let scratch = Scratch::new("dead-cancel");
     let (id, tool, _child) = leave_at_work(&scratch, Ending::NeverMidway, "sleep 60; sleep 60", soon(60));
     let mut interrupts = Interrupts::deaf();
-    interrupts.ask();
+    interrupts.task();
     let mut said = Vec::new();
     let mut say = |what: &str| said.push(what.to_owned());
     let completed = complete_by(&scratch.0, &mut interrupts, &mut say);

@@ -8,13 +8,13 @@ use crate::limits::{GENTLY, KILL_AFTER};
 use crate::os::poll::{self, For};
 use crate::os::process::{self, Kin};
 use crate::os::signal::Signal;
-use crate::run::Stage;
+use crate::run::RunContext;
 use crate::run::carry::{Attended, OnLine};
-use crate::run::stage::{Heed, machine};
+use crate::run::context::{Heed, machine};
 use crate::run::step::Failure;
 use crate::run::tool::{AtWork, Ending, Running};
 
-impl Stage {
+impl RunContext {
     /// Ends a tool that is past its deadline: KILL to its group, then waits until the group is empty. Only after a
     /// look at what it was doing: it may be in the middle.
     pub fn kill(&mut self, at_work: AtWork) -> Result<(), Failure> {

@@ -30,7 +30,7 @@ use crate::limits::{MAX_RUN_FILE, STATE_LOCK_WAIT};
 use crate::os::files::{self, Durability, optional};
 use crate::os::lock;
 use crate::run::record::Record;
-use crate::run::{Order, RunId};
+use crate::run::{RunId, RunRequest};
 
 /// Proof that the queue lock is held; making tickets, publishing and pruning need it.
 #[derive(Debug)]
@@ -103,7 +103,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// [`io::ErrorKind::AlreadyExists`] when there is one already: no run ever takes over another's.
-    pub fn create(&self, order: &Order) -> io::Result<()> {
+    pub fn create(&self, order: &RunRequest) -> io::Result<()> {
         DirBuilder::new().mode(0o700).create(&self.0)?;
         // Before the grant, whose wait for the folder is for both names.
         files::create_private(&self.kept())?;
@@ -117,7 +117,7 @@ impl RunFolder {
     }
 
     /// What was ordered; `None` when that was never written.
-    pub fn order(&self) -> io::Result<Option<Order>> {
+    pub fn order(&self) -> io::Result<Option<RunRequest>> {
         read(&self.0.join("grant.json"))
     }
 
@@ -233,9 +233,9 @@ fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
 pub(crate) mod testing {
     use super::*;
     use crate::config::{Config, Job, Settings};
-    use crate::gate::{Ask, DeployAsk};
-    use crate::run::order::Origin;
+    use crate::gate::{DeployTask, Task};
     use crate::run::record::{End, Shown};
+    use crate::run::request::Origin;
     use serde_json::Map;
 
     /// Folders of their own for one test; gone when dropped.
@@ -274,7 +274,7 @@ pub(crate) mod testing {
     }
 
     /// The record of a run that has just gone well.
-    pub(crate) fn good_record(order: &Order) -> Record {
+    pub(crate) fn good_record(order: &RunRequest) -> Record {
         let now = SystemTime::now();
         let end = End {
             error: None,
@@ -287,12 +287,12 @@ pub(crate) mod testing {
     }
 
     /// A local order.
-    pub(crate) fn order(id: &RunId) -> Order {
-        Order {
+    pub(crate) fn order(id: &RunId) -> RunRequest {
+        RunRequest {
             run_id: id.clone(),
             endpoint: "deploy".into(),
             job: Job::Deploy,
-            ask: Ask::Deploy(DeployAsk {
+            task: Task::Deploy(DeployTask {
                 version: "1.2.3".to_owned().try_into().unwrap(),
                 sha: None,
                 dry_run: false,

@@ -11,13 +11,13 @@ use crate::os::clock;
 use crate::os::files::optional;
 use crate::run::record::Record;
 use crate::run::ticket::Seen;
-use crate::run::{Order, RunFolder, RunId, ticket};
+use crate::run::{RunFolder, RunId, RunRequest, ticket};
 
 /// One run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
     /// What was asked for, by whom, when.
-    pub order: Order,
+    pub order: RunRequest,
     /// What has become of it.
     pub state: State,
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::config::Config;
 use crate::event::Phase;
 use crate::run::step::{Failure, Plan};
-use crate::run::{Order, RunFolder, Stage};
+use crate::run::{RunContext, RunFolder, RunRequest};
 
 /// Says something in a phase.
 pub type Saying<'a> = dyn FnMut(Phase, &str) + 'a;
@@ -17,18 +17,18 @@ pub type Saying<'a> = dyn FnMut(Phase, &str) + 'a;
 #[derive(Clone, Copy, Debug)]
 pub struct Jobs {
     /// The steps of an order.
-    pub plan: for<'p> fn(&'p Order, &'p Config) -> Plan<'p>,
+    pub plan: for<'p> fn(&'p RunRequest, &'p Config) -> Plan<'p>,
     /// Puts back what the entries of a journal name, the last first. It looks at what is there and does only what is
     /// missing, because it may have been done before, in part or wholly.
     ///
     /// An error is one of the whole: that it cannot be done now and may be later. What goes wrong with a part stands in
     /// [`Undone::faults`].
-    pub undo: fn(&[Value], Aftermath, &Config, &mut Stage) -> Result<Undone, Failure>,
+    pub undo: fn(&[Value], Aftermath, &Config, &mut RunContext) -> Result<Undone, Failure>,
     /// Tidies up after a run that was done, and died before it could do that itself. Nothing depends on it.
-    pub tidy: fn(&[Value], &Config, &mut Stage),
+    pub tidy: fn(&[Value], &Config, &mut RunContext),
     /// Cleans up after a run that died in its turn, besides what its journal names: its tools have ended by now. What it says
     /// goes into the run's log; what it returns is told with the record: of what cannot be put back, and what to do.
-    pub bury: fn(&Order, &Config, &RunFolder, &mut Saying<'_>) -> Option<String>,
+    pub bury: fn(&RunRequest, &Config, &RunFolder, &mut Saying<'_>) -> Option<String>,
 }
 
 /// After what something is put back.

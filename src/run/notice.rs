@@ -20,11 +20,11 @@ use crate::os::child::{Child, Command, Exit};
 use crate::os::poll::{self, For};
 use crate::os::signal::Signal;
 use crate::os::{descriptor, logging, process};
+use crate::run::context::Heed;
 use crate::run::ending::{GroupIs, group_is};
 use crate::run::interrupts::Interrupts;
 use crate::run::output::{Lines, Sink, Stream};
 use crate::run::record::Record;
-use crate::run::stage::Heed;
 use crate::run::step::Spoken;
 use crate::run::tool::holding;
 
@@ -275,7 +275,7 @@ mod tests {
     #[test]
     fn a_notice_that_is_asked_to_end_does() {
         let mut interrupts = Interrupts::deaf();
-        interrupts.ask();
+        interrupts.task();
         let begun = Instant::now();
         let told = told("sleep 60", Duration::from_secs(60), &mut interrupts);
         assert!(matches!(told, Told::No(_)) && begun.elapsed() < Duration::from_secs(9));

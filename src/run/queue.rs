@@ -14,7 +14,7 @@ use crate::os::child::Command;
 use crate::os::{descriptor, settings};
 use crate::run::folder::QueueLock;
 use crate::run::ticket::{self, Ticket};
-use crate::run::{Order, RunFolder, RunId};
+use crate::run::{RunFolder, RunId, RunRequest};
 
 /// Why there is no reservation.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub enum Complaints {
 #[derive(Debug)]
 pub struct Reservation {
     places: Places,
-    order: Order,
+    order: RunRequest,
     /// `None` once the run has it.
     ticket: Option<Ticket>,
 }
@@ -51,7 +51,7 @@ pub fn reserve(
     places: &Places,
     queue_max: u32,
     now: SystemTime,
-    order: impl FnOnce(&RunId) -> Order,
+    order: impl FnOnce(&RunId) -> RunRequest,
 ) -> Result<Reservation, ReserveError> {
     let failed = |error: io::Error| ReserveError::Failed(format!("make a place in the queue: {error}"));
     let id = RunId::new(now).map_err(failed)?;

@@ -18,7 +18,7 @@ use crate::os::clock;
 use crate::os::files::{self, Durability, optional};
 use crate::run::folder::{self, QueueLock};
 use crate::run::log::{Log, bounded};
-use crate::run::{Order, RunFolder, RunId, journal, ticket};
+use crate::run::{RunFolder, RunId, RunRequest, journal, ticket};
 
 /// Where a run is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,7 +64,7 @@ pub struct End {
 
 impl Record {
     /// The record of `order`'s run.
-    pub fn new(order: &Order, end: End) -> Self {
+    pub fn new(order: &RunRequest, end: End) -> Self {
         let (version, sha) = order.names();
         let mut more = end.more;
         let shown = match order.dry_run() {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::gate::Ask;
+use crate::gate::Task;
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
@@ -81,8 +81,8 @@ fn a_run_that_never_had_its_turn_is_in_the_list_alone() {
 fn a_dry_run_replaces_no_status_and_says_that_it_was_one() {
     let id = RunId::new(at(0)).unwrap();
     let mut order = order(&id);
-    match &mut order.ask {
-        Ask::Deploy(ask) => ask.dry_run = true,
+    match &mut order.task {
+        Task::Deploy(task) => task.dry_run = true,
         other => panic!("{other:?}"),
     }
     let record = Record::new(&order, end(0, Shown::Status));

@@ -25,13 +25,13 @@ use crate::run::record::{self, End, Record, Shown};
 use crate::run::step::{Effect, Failure, More, Plan, Spoken, Step};
 use crate::run::ticket::{Seen, Ticket};
 use crate::run::turn::{self, Ahead, Turn, Waited};
-use crate::run::{Jobs, Order, RunFolder, Stage, notice};
+use crate::run::{Jobs, RunContext, RunFolder, RunRequest, notice};
 
 /// A run from its start to the moment that its turn comes.
 struct Run<'a> {
     config: &'a Config,
     jobs: &'a Jobs,
-    order: &'a Order,
+    order: &'a RunRequest,
     folder: RunFolder,
     ticket: Ticket,
     log: Log,
@@ -83,7 +83,7 @@ pub fn carry_out(held: OwnedFd, ticket: &str, config: &Config, jobs: &Jobs) -> i
     conclude(config, &order, finished)
 }
 
-fn conclude(config: &Config, order: &Order, finished: Finished) -> io::Result<()> {
+fn conclude(config: &Config, order: &RunRequest, finished: Finished) -> io::Result<()> {
     let Finished {
         mut log,
         ticket,
@@ -174,15 +174,15 @@ impl<'a> Run<'a> {
             at_the_end,
         } = (jobs.plan)(order, config);
         let time = time.unwrap_or(config.runs.run_max);
-        let mut stage = Stage::new(folder, log, interrupts, ticket, journal, time);
-        let error = match walk(&mut stage, steps) {
+        let mut ctx = RunContext::new(folder, log, interrupts, ticket, journal, time);
+        let error = match walk(&mut ctx, steps) {
             Ok(()) => None,
-            Err(failure) => Some(fail(&mut stage, &failure, jobs, config, &mut more)?),
+            Err(failure) => Some(fail(&mut ctx, &failure, jobs, config, &mut more)?),
         };
         if let Some(act) = at_the_end {
-            stage.at_the_end(act);
+            ctx.at_the_end(act);
         }
-        let (log, ticket, members) = stage.leave();
+        let (log, ticket, members) = ctx.leave();
         more.extend(members);
         let end = End {
             error,
@@ -238,18 +238,18 @@ impl<'a> Run<'a> {
 
 /// Takes the steps in order, up to the first failure. Where those that change something are done, nothing goes back any
 /// more: that is on disk before the first one that tidies up, because tidying takes away what could be gone back to.
-fn walk(stage: &mut Stage, steps: Vec<Step<'_>>) -> Result<(), Failure> {
+fn walk(ctx: &mut RunContext, steps: Vec<Step<'_>>) -> Result<(), Failure> {
     let (tidying, steps): (Vec<_>, Vec<_>) =
         steps.into_iter().partition(|step| step.effect == Effect::Tidies);
     for mut step in steps {
-        stage.enter(&step)?;
-        (step.act)(stage)?;
-        if stage.more() == More::Nothing {
+        ctx.enter(&step)?;
+        (step.act)(ctx)?;
+        if ctx.more() == More::Nothing {
             return Ok(());
         }
     }
-    match stage.settle() {
-        Ok(()) => tidying.into_iter().for_each(|mut step| stage.tidy(&mut step)),
+    match ctx.settle() {
+        Ok(()) => tidying.into_iter().for_each(|mut step| ctx.tidy(&mut step)),
         Err(error) => log::warn!("nothing is tidied up, because the journal could not be written: {error}"),
     }
     Ok(())
@@ -257,23 +257,23 @@ fn walk(stage: &mut Stage, steps: Vec<Step<'_>>) -> Result<(), Failure> {
 
 /// Goes back after a failure; why the run failed, with what became of what it had changed.
 fn fail(
-    stage: &mut Stage,
+    ctx: &mut RunContext,
     failure: &Failure,
     jobs: &Jobs,
     config: &Config,
     more: &mut Map<String, Value>,
 ) -> io::Result<String> {
-    let entries = stage.noted();
+    let entries = ctx.noted();
     if !entries.is_empty() {
-        stage.say(Phase::Rollback, &format!("going back: {failure}"));
+        ctx.say(Phase::Rollback, &format!("going back: {failure}"));
     }
-    let back = back::patiently(stage, &entries, jobs, config).map_err(|why| {
+    let back = back::patiently(ctx, &entries, jobs, config).map_err(|why| {
         let sentence = format!("going back has to wait for whoever completes this run: {why}");
-        stage.say(Phase::Rollback, &sentence);
+        ctx.say(Phase::Rollback, &sentence);
         io::Error::other(sentence)
     })?;
     mark(failure, more);
-    let why = match (failure, stage.has_changed()) {
+    let why = match (failure, ctx.has_changed()) {
         (Failure::Cancelled, false) => "cancelled before anything was changed".to_owned(),
         (Failure::Cancelled, true) if entries.is_empty() => {
             "cancelled; what was changed before stays".to_owned()

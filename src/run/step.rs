@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::event::Phase;
-use crate::run::Stage;
+use crate::run::RunContext;
 
 /// What a step does to the world; it decides what a cancellation may do to the step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,15 +25,15 @@ pub enum Effect {
 }
 
 /// What a step does, once it is its time.
-pub type Act<'a> = Box<dyn FnMut(&mut Stage) -> Result<(), Failure> + 'a>;
+pub type Act<'a> = Box<dyn FnMut(&mut RunContext) -> Result<(), Failure> + 'a>;
 
 /// What something that several steps share does in one of them.
 pub fn act_of<'a, T: 'a>(
     shared: &Rc<T>,
-    act: impl Fn(&T, &mut Stage) -> Result<(), Failure> + 'a,
+    act: impl Fn(&T, &mut RunContext) -> Result<(), Failure> + 'a,
 ) -> Act<'a> {
     let shared = Rc::clone(shared);
-    Box::new(move |stage| act(&shared, stage))
+    Box::new(move |ctx| act(&shared, ctx))
 }
 
 /// One step of a run.
@@ -53,7 +53,7 @@ impl<'a> Step<'a> {
     pub fn looks(
         phase: Phase,
         deadline: Duration,
-        act: impl FnMut(&mut Stage) -> Result<(), Failure> + 'a,
+        act: impl FnMut(&mut RunContext) -> Result<(), Failure> + 'a,
     ) -> Self {
         Self {
             phase,
@@ -67,7 +67,7 @@ impl<'a> Step<'a> {
     pub fn changes(
         phase: Phase,
         deadline: Duration,
-        act: impl FnMut(&mut Stage) -> Result<(), Failure> + 'a,
+        act: impl FnMut(&mut RunContext) -> Result<(), Failure> + 'a,
     ) -> Self {
         Self {
             effect: Effect::Changes,
@@ -79,7 +79,7 @@ impl<'a> Step<'a> {
     pub fn tidies(
         phase: Phase,
         deadline: Duration,
-        act: impl FnMut(&mut Stage) -> Result<(), Failure> + 'a,
+        act: impl FnMut(&mut RunContext) -> Result<(), Failure> + 'a,
     ) -> Self {
         Self {
             effect: Effect::Tidies,
@@ -93,7 +93,7 @@ impl<'a> Step<'a> {
 pub(super) enum More {
     /// The next step.
     Steps,
-    /// Nothing: see [`Stage::end_here`].
+    /// Nothing: see [`RunContext::end_here`].
     Nothing,
 }
 
@@ -102,7 +102,7 @@ pub(super) enum More {
 pub struct Plan<'a> {
     /// In order.
     pub steps: Vec<Step<'a>>,
-    /// Members of the outcome beyond the fixed ones; steps add more with [`Stage::outcome_member`].
+    /// Members of the outcome beyond the fixed ones; steps add more with [`RunContext::outcome_member`].
     pub more: Map<String, Value>,
     /// How long the run may take from its turn on, where that is not `DEPLOYER_RUN_MAX`.
     pub time: Option<Duration>,

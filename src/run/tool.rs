@@ -136,7 +136,7 @@ impl Tool {
         if self.stdin.is_some() {
             return Err(io::Error::other("a tool in a cell has no standard input"));
         }
-        jail::command(&jail::Order {
+        jail::command(&jail::JailRequest {
             cell: cell.clone(),
             program: program.to_owned(),
             arguments: jail::texts(&self.arguments)?,

@@ -226,7 +226,7 @@ mod tests {
         let scratch = Scratch::new("turn-cancel");
         let (_first, mine) = (ticket(&scratch), ticket(&scratch));
         let mut interrupts = Interrupts::deaf();
-        interrupts.ask();
+        interrupts.task();
         let until = Instant::now() + Duration::from_secs(9);
         let waited = wait(&scratch.0, number(&mine), &mut interrupts, until, &mut |_| {}).unwrap();
         assert!(matches!(waited, Waited::Cancelled));

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use crate::config::{Config, Endpoint, Job, Settings};
 use crate::gate::{self, Gates, Keys, Memory, Permitted, Refusal, Request};
 use crate::limits::QUEUE_RETRY_AFTER;
-use crate::run::{self, Complaints, Follower, Order, Reservation, ReserveError, RunId};
+use crate::run::{self, Complaints, Follower, Reservation, ReserveError, RunId, RunRequest};
 use crate::session::slots::{self, Slot};
 
 /// What an admission needs to know.
@@ -126,7 +126,7 @@ impl Admission<'_> {
     /// The gate of the queue.
     fn reserve(&self, permitted: &Permitted, now: SystemTime) -> Result<Room, Refusal> {
         let slot = self.place_for_a_follower()?;
-        let order = |id: &RunId| Order::of_token(permitted, id, self.request_id, now);
+        let order = |id: &RunId| RunRequest::of_token(permitted, id, self.request_id, now);
         match run::reserve(&self.config.places, self.config.runs.queue_max, now, order) {
             Ok(reservation) => Ok(Room { reservation, slot }),
             Err(ReserveError::Full) => Err(Refusal::QueueFull {

@@ -116,10 +116,10 @@ impl Bench {
             module: &self.module,
         };
         let _ = fs::remove_dir_all(&self.scratch.0.runs);
-        let mut stage = Stage::scratch(&self.scratch.0);
+        let mut ctx = RunContext::scratch(&self.scratch.0);
         let token = token.map(|text| Secret::new(text.to_owned()));
-        let done = checkout_with(&mut stage, &hands, wanted, token.as_ref());
-        drop(stage);
+        let done = checkout_with(&mut ctx, &hands, wanted, token.as_ref());
+        drop(ctx);
         (done.map_err(|failure| failure.to_string()), self.lines())
     }
 

@@ -35,10 +35,10 @@ use serde_json::Value;
 
 use crate::config::{Config, Job, Module, Side, TerraformConfig};
 use crate::event::Phase;
-use crate::gate::TerraformAsk;
+use crate::gate::TerraformTask;
 use crate::limits::{CHECKOUT_DEADLINE, HEALTH_MARGIN};
 use crate::run::step::act_of;
-use crate::run::{Ending, Failure, Order, Plan, Stage, Step, Tool};
+use crate::run::{Ending, Failure, Plan, RunContext, RunRequest, Step, Tool};
 use crate::secret::Secret;
 use checkout::{CheckedOut, Trust, Wanted};
 use hands::{Errand, Hands};
@@ -50,7 +50,7 @@ use work::{Kind, Work};
 struct Terraform<'a> {
     config: &'a Config,
     terraform: &'a TerraformConfig,
-    ask: &'a TerraformAsk,
+    task: &'a TerraformTask,
     module: &'a Module,
     hands: Hands<'a>,
     checked_out: OnceCell<CheckedOut>,
@@ -59,8 +59,8 @@ struct Terraform<'a> {
 }
 
 /// The steps that carry out `ask`, which is what `order` orders, in order.
-pub fn plan<'a>(order: &'a Order, ask: &'a TerraformAsk, config: &'a Config) -> Plan<'a> {
-    let terraform = match Terraform::new(order, ask, config) {
+pub fn plan<'a>(order: &'a RunRequest, task: &'a TerraformTask, config: &'a Config) -> Plan<'a> {
+    let terraform = match Terraform::new(order, task, config) {
         Ok(terraform) => Rc::new(terraform),
         Err(why) => return refused(why),
     };
@@ -75,7 +75,7 @@ pub fn plan<'a>(order: &'a Order, ask: &'a TerraformAsk, config: &'a Config) -> 
         terraform.looks(Phase::TfInit, longest, Terraform::init),
         terraform.looks(Phase::TfPlan, longest, Terraform::plan),
     ];
-    if ask.what == Job::TfApply {
+    if task.what == Job::TfApply {
         plan.steps
             .push(terraform.looks(Phase::TfPlan, longest, Terraform::may_be_applied));
         plan.steps.push(Step::changes(
@@ -106,13 +106,13 @@ fn refused<'a>(why: String) -> Plan<'a> {
 
 /// Making steps.
 impl<'a> Terraform<'a> {
-    fn new(order: &'a Order, ask: &'a TerraformAsk, config: &'a Config) -> Result<Self, String> {
+    fn new(order: &'a RunRequest, task: &'a TerraformTask, config: &'a Config) -> Result<Self, String> {
         let terraform = config.terraform.as_ref();
         let terraform = terraform.ok_or("terraform is not configured on this host any more")?;
-        let module = terraform.module(ask.module.as_deref());
+        let module = terraform.module(task.module.as_deref());
         let module =
-            module.ok_or_else(|| format!("there is no module {:?} on this host any more", ask.module))?;
-        let (kind, side) = match ask.what {
+            module.ok_or_else(|| format!("there is no module {:?} on this host any more", task.module))?;
+        let (kind, side) = match task.what {
             Job::TfPlan => (Kind::Plan, terraform.plan.as_ref()),
             _ => (Kind::Apply, Some(&terraform.apply)),
         };
@@ -121,7 +121,7 @@ impl<'a> Terraform<'a> {
         Ok(Self {
             config,
             terraform,
-            ask,
+            task,
             module,
             hands: Hands {
                 config,
@@ -132,7 +132,7 @@ impl<'a> Terraform<'a> {
             },
             checked_out: OnceCell::new(),
             planned: OnceCell::new(),
-            report: RefCell::new(Report::new(order, ask, module)),
+            report: RefCell::new(Report::new(order, task, module)),
         })
     }
 
@@ -140,7 +140,7 @@ impl<'a> Terraform<'a> {
         self: &Rc<Self>,
         phase: Phase,
         deadline: Duration,
-        act: impl Fn(&Self, &mut Stage) -> Result<(), Failure> + 'a,
+        act: impl Fn(&Self, &mut RunContext) -> Result<(), Failure> + 'a,
     ) -> Step<'a> {
         Step::looks(phase, deadline, act_of(self, act))
     }
@@ -148,20 +148,20 @@ impl<'a> Terraform<'a> {
 
 /// Taking steps.
 impl Terraform<'_> {
-    fn fetch(&self, stage: &mut Stage) -> Result<(), Failure> {
-        secrets(self.hands.side).for_each(|secret| stage.hide(secret));
+    fn fetch(&self, ctx: &mut RunContext) -> Result<(), Failure> {
+        secrets(self.hands.side).for_each(|secret| ctx.hide(secret));
         self.hands.prepare()?;
         let wanted = Wanted {
-            commit: self.ask.sha.as_ref(),
+            commit: self.task.sha.as_ref(),
             trust: match self.hands.kind {
                 Kind::Plan => Trust::Any,
                 Kind::Apply => Trust::Merged,
             },
             module: self.module,
         };
-        let checked_out = checkout::checkout(stage, &self.hands, wanted)?;
-        if self.ask.sha.is_none() {
-            self.outcome(stage, "sha", checked_out.commit.to_string());
+        let checked_out = checkout::checkout(ctx, &self.hands, wanted)?;
+        if self.task.sha.is_none() {
+            self.outcome(ctx, "sha", checked_out.commit.to_string());
             self.report.borrow_mut().of_commit(&checked_out.commit);
         }
         let _ = self.checked_out.set(checked_out);
@@ -169,15 +169,15 @@ impl Terraform<'_> {
     }
 
     /// What is said last of a run that succeeds.
-    fn done(&self, stage: &mut Stage) -> Result<(), Failure> {
+    fn done(&self, ctx: &mut RunContext) -> Result<(), Failure> {
         let sentence = self.report.borrow().sentence();
-        stage.say(Phase::Done, &sentence);
+        ctx.say(Phase::Done, &sentence);
         Ok(())
     }
 
     /// Takes everything away that may hold a secret, whatever came of the run, and leaves its documents.
-    fn leave(&self, stage: &mut Stage) -> Result<(), Failure> {
-        self.report.borrow().leave(stage, &self.config.places);
+    fn leave(&self, ctx: &mut RunContext) -> Result<(), Failure> {
+        self.report.borrow().leave(ctx, &self.config.places);
         self.hands.clear()
     }
 
@@ -203,8 +203,8 @@ impl Terraform<'_> {
         format!("-lock-timeout={}s", self.terraform.lock_timeout.as_secs())
     }
 
-    fn outcome(&self, stage: &mut Stage, name: &str, value: impl Into<Value>) {
-        stage.outcome_member(name, value.into());
+    fn outcome(&self, ctx: &mut RunContext, name: &str, value: impl Into<Value>) {
+        ctx.outcome_member(name, value.into());
     }
 }
 

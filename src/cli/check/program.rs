@@ -33,7 +33,7 @@ pub enum Answer {
 }
 
 /// Runs a tool that says little and ends soon; it is killed when it does not.
-pub fn ask(command: Command) -> io::Result<Answer> {
+pub fn task(command: Command) -> io::Result<Answer> {
     let (reader, writer) = descriptor::pipe()?;
     let errors = writer.try_clone()?;
     let mut child = command.descriptor(1, writer).descriptor(2, errors).spawn()?;

@@ -10,11 +10,11 @@ use crate::event::Phase;
 use crate::failpoint;
 use crate::limits::MAX_TEMPLATE;
 use crate::os::files::{self, Durability};
-use crate::run::{Failure, Stage};
+use crate::run::{Failure, RunContext};
 
 /// Puts a template back. Where it holds exactly what we wrote, every byte of before comes back; where somebody else has
 /// edited it since, only the image it names; where it cannot be read at all, or is gone, all of it.
-pub fn restore(stage: &mut Stage, name: &str, sheet: &Sheet) -> Result<(), Failure> {
+pub fn restore(ctx: &mut RunContext, name: &str, sheet: &Sheet) -> Result<(), Failure> {
     let path = sheet.path.display();
     let there = files::optional(files::read_bounded(&sheet.path, MAX_TEMPLATE));
     let there =
@@ -45,7 +45,7 @@ pub fn restore(stage: &mut Stage, name: &str, sheet: &Sheet) -> Result<(), Failu
             .map_err(|error| Failure::Failed(files::describe(&error, "write the template", &sheet.path)))?,
     }
     failpoint!("template-restored");
-    stage.say(Phase::Rollback, &format!("{name}: {path} {said}"));
+    ctx.say(Phase::Rollback, &format!("{name}: {path} {said}"));
     Ok(())
 }
 
@@ -100,9 +100,9 @@ mod tests {
             image: "x/y".into(),
             version: "2".into(),
         };
-        let mut stage = Stage::scratch(&scratch.0);
+        let mut ctx = RunContext::scratch(&scratch.0);
         for _ in 0..2 {
-            restore(&mut stage, "app", &sheet).map_err(|failure| failure.to_string())?;
+            restore(&mut ctx, "app", &sheet).map_err(|failure| failure.to_string())?;
         }
         Ok(fs::read_to_string(&path).unwrap())
     }

@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::config::{DEFAULT_MODULE, Job};
-use crate::gate::{Ask, Permitted, TokenHash};
+use crate::gate::{Permitted, Task, TokenHash};
 use crate::os::clock;
 use crate::run::RunId;
 
 /// An admitted order. Written once, before the token's `jti` is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Order {
+pub struct RunRequest {
     /// The run that carries it out.
     pub run_id: RunId,
     /// The endpoint's name, as in [`crate::config::Endpoint::name`]; the local command line uses the same names.
@@ -20,7 +20,7 @@ pub struct Order {
     /// What is started.
     pub job: Job,
     /// What was asked for.
-    pub ask: Ask,
+    pub task: Task,
     /// Who asked.
     pub origin: Origin,
     /// As in the answer's `Request-Id`; for the local command line one of its own.
@@ -75,7 +75,7 @@ const PUBLIC_CLAIMS: [&str; 6] = [
     "user_login",
 ];
 
-impl Order {
+impl RunRequest {
     /// The order of a token that went through the gates.
     pub fn of_token(permitted: &Permitted, run_id: &RunId, request_id: &str, now: SystemTime) -> Self {
         let kept = |name: &str| Some((name.to_owned(), permitted.claims().get(name)?.clone()));
@@ -84,7 +84,7 @@ impl Order {
             run_id: run_id.clone(),
             endpoint: permitted.endpoint().to_owned(),
             job: permitted.job(),
-            ask: permitted.ask().clone(),
+            task: permitted.task().clone(),
             origin: Origin::Token {
                 jti: permitted.token(),
                 claims,
@@ -95,16 +95,16 @@ impl Order {
     }
 
     /// The order of somebody on the host.
-    pub fn local(ask: Ask, run_id: &RunId, uid: u32, user: &str, now: SystemTime) -> Self {
-        let job = match &ask {
-            Ask::Deploy(_) => Job::Deploy,
-            Ask::Terraform(ask) => ask.what,
+    pub fn local(task: Task, run_id: &RunId, uid: u32, user: &str, now: SystemTime) -> Self {
+        let job = match &task {
+            Task::Deploy(_) => Job::Deploy,
+            Task::Terraform(task) => task.what,
         };
         Self {
             run_id: run_id.clone(),
             endpoint: job.name().to_owned(),
             job,
-            ask,
+            task,
             origin: Origin::Local {
                 uid,
                 user: user.to_owned(),
@@ -116,26 +116,26 @@ impl Order {
 
     /// The version and the commit that it names, as texts.
     pub fn names(&self) -> (Option<String>, Option<String>) {
-        match &self.ask {
-            Ask::Deploy(ask) => (
-                Some(ask.version.to_string()),
-                ask.sha.as_ref().map(ToString::to_string),
+        match &self.task {
+            Task::Deploy(task) => (
+                Some(task.version.to_string()),
+                task.sha.as_ref().map(ToString::to_string),
             ),
-            Ask::Terraform(ask) => (None, ask.sha.as_ref().map(ToString::to_string)),
+            Task::Terraform(task) => (None, task.sha.as_ref().map(ToString::to_string)),
         }
     }
 
     /// The module that it is about, where its kind of run has modules.
     pub fn module(&self) -> Option<&str> {
-        match &self.ask {
-            Ask::Deploy(_) => None,
-            Ask::Terraform(ask) => Some(ask.module.as_deref().unwrap_or(DEFAULT_MODULE)),
+        match &self.task {
+            Task::Deploy(_) => None,
+            Task::Terraform(task) => Some(task.module.as_deref().unwrap_or(DEFAULT_MODULE)),
         }
     }
 
     /// Whether nothing is to be changed.
     pub fn dry_run(&self) -> bool {
-        matches!(&self.ask, Ask::Deploy(ask) if ask.dry_run)
+        matches!(&self.task, Task::Deploy(task) if task.dry_run)
     }
 }
 

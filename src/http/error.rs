@@ -6,7 +6,7 @@ use crate::limits::{MAX_BODY, MAX_HEAD, MAX_HEADERS, MAX_TARGET};
 
 /// Why a request is refused by the front, each with a status and a sentence of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum HttpError {
     /// The first byte is not a TLS record's.
     NotTls,
     /// A CR that no LF follows (RFC 9112, 2.2).
@@ -93,11 +93,11 @@ pub enum Refusal {
     NoAnswer,
 }
 
-impl Refusal {
+impl HttpError {
     /// Every refusal, for the tests and the tables in the documents.
     #[rustfmt::skip]
-    pub const ALL: [Refusal; 42] = {
-        use Refusal::*;
+    pub const ALL: [HttpError; 42] = {
+        use HttpError::*;
         [
             NotTls, BareCr, BareLf, Nul, RequestLine, Version, TargetTooLong, TargetForm, TargetDots,
             TargetEncoded, TargetBytes, HeadTooLarge, TooManyHeaders, Folded, SpaceBeforeColon, HeaderName,
@@ -125,7 +125,7 @@ impl Refusal {
     /// The value of `Allow`, for a 405.
     pub fn allow(self) -> Option<&'static str> {
         match self {
-            Refusal::MethodNotAllowed(allow) => Some(allow),
+            HttpError::MethodNotAllowed(allow) => Some(allow),
             _ => None,
         }
     }
@@ -133,7 +133,7 @@ impl Refusal {
     /// The table: status, sentence, and the bound that ends the sentence where there is one.
     #[rustfmt::skip]
     fn row(self) -> (u16, &'static str, Option<usize>) {
-        use Refusal::*;
+        use HttpError::*;
         let (status, sentence) = match self {
             NotTls => (400, "this port speaks TLS: use https"),
             BareCr => (400, "a line of the request contains a CR without an LF"),
@@ -188,14 +188,14 @@ mod tests {
 
     #[test]
     fn every_refusal_has_a_sentence_of_its_own() {
-        for (i, one) in Refusal::ALL.iter().enumerate() {
+        for (i, one) in HttpError::ALL.iter().enumerate() {
             let sentence = one.sentence();
             assert!(
                 !sentence.is_empty() && sentence.bytes().all(|b| (b' '..0x7f).contains(&b)),
                 "{one:?}"
             );
             assert!(!sentence.ends_with('.'), "{one:?}: no full stop");
-            for other in &Refusal::ALL[i + 1..] {
+            for other in &HttpError::ALL[i + 1..] {
                 assert_ne!(sentence, other.sentence(), "{one:?} and {other:?}");
             }
         }
@@ -203,15 +203,15 @@ mod tests {
 
     #[test]
     fn what_a_peer_can_provoke_by_its_bytes_is_a_4xx_or_the_505() {
-        for one in Refusal::ALL {
-            let own_fault = matches!(one, Refusal::Unreadable | Refusal::NoAnswer);
+        for one in HttpError::ALL {
+            let own_fault = matches!(one, HttpError::Unreadable | HttpError::NoAnswer);
             assert_eq!(own_fault, one.status() >= 500 && one.status() != 505, "{one:?}");
         }
     }
 
     #[test]
     fn only_a_405_says_what_is_allowed() {
-        for one in Refusal::ALL {
+        for one in HttpError::ALL {
             assert_eq!(one.allow().is_some(), one.status() == 405, "{one:?}");
         }
     }

@@ -3,7 +3,7 @@
 //! Every answer says `Connection: close`, because one request a connection is the contract. What is put into a header is
 //! checked here, so that nothing relayed can end a line early.
 
-use super::{Method, Refusal, StreamFraming, Version};
+use super::{HttpError, Method, StreamFraming, Version};
 
 /// The interim answer to `Expect: 100-continue`.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -13,17 +13,17 @@ const JSON: &str = "application/json";
 
 /// An answer that is known whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct Response {
     status: u16,
     headers: Vec<(String, String)>,
     /// Content type and content; `None` where there can be none (204).
     content: Option<(&'static str, Vec<u8>)>,
 }
 
-impl Answer {
+impl Response {
     /// One sentence, in plain text, with a newline.
-    pub fn sentence(status: u16, sentence: &str) -> Answer {
-        Answer {
+    pub fn sentence(status: u16, sentence: &str) -> Response {
+        Response {
             status,
             headers: Vec::new(),
             content: Some((PLAIN, format!("{sentence}\n").into_bytes())),
@@ -31,8 +31,8 @@ impl Answer {
     }
 
     /// A JSON document, which no cache may keep.
-    pub fn json(document: Vec<u8>) -> Answer {
-        Answer {
+    pub fn json(document: Vec<u8>) -> Response {
+        Response {
             status: 200,
             headers: Vec::new(),
             content: Some((JSON, document)),
@@ -41,8 +41,8 @@ impl Answer {
     }
 
     /// 204: there is no such document yet.
-    pub fn no_content() -> Answer {
-        Answer {
+    pub fn no_content() -> Response {
+        Response {
             status: 204,
             headers: Vec::new(),
             content: None,
@@ -51,13 +51,13 @@ impl Answer {
     }
 
     /// The answer with one more header.
-    pub fn with(mut self, name: &str, value: &str) -> Answer {
+    pub fn with(mut self, name: &str, value: &str) -> Response {
         self.headers.push((name.to_string(), value.to_string()));
         self
     }
 
     /// The answer, kept from caches.
-    pub fn not_stored(self) -> Answer {
+    pub fn not_stored(self) -> Response {
         self.with("Cache-Control", "no-store")
     }
 
@@ -82,9 +82,9 @@ impl Answer {
     }
 }
 
-impl From<Refusal> for Answer {
-    fn from(refusal: Refusal) -> Answer {
-        let answer = Answer::sentence(refusal.status(), &refusal.sentence());
+impl From<HttpError> for Response {
+    fn from(refusal: HttpError) -> Response {
+        let answer = Response::sentence(refusal.status(), &refusal.sentence());
         match refusal.allow() {
             Some(allow) => answer.with("Allow", allow),
             None => answer,
@@ -165,7 +165,7 @@ fn reason(status: u16) -> &'static str {
 mod tests {
     use super::*;
 
-    fn text(answer: &Answer, method: Method) -> String {
+    fn text(answer: &Response, method: Method) -> String {
         String::from_utf8(answer.bytes(method)).unwrap()
     }
 
@@ -173,18 +173,18 @@ mod tests {
     fn a_refusal_is_one_sentence_and_a_newline() {
         let expected = "HTTP/1.1 404 Not Found\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 10\r\n\
                         Connection: close\r\n\r\nnot found\n";
-        assert_eq!(text(&Refusal::NotFound.into(), Method::Get), expected);
+        assert_eq!(text(&HttpError::NotFound.into(), Method::Get), expected);
     }
 
     #[test]
     fn a_405_says_what_is_allowed() {
-        let answer = text(&Refusal::MethodNotAllowed("GET, HEAD").into(), Method::Post);
+        let answer = text(&HttpError::MethodNotAllowed("GET, HEAD").into(), Method::Post);
         assert!(answer.contains("\r\nAllow: GET, HEAD\r\n"), "{answer}");
     }
 
     #[test]
     fn head_gets_the_head_of_a_get_and_nothing_after_it() {
-        let answer = Answer::json(b"{\"a\":1}".to_vec());
+        let answer = Response::json(b"{\"a\":1}".to_vec());
         let (get, head) = (text(&answer, Method::Get), text(&answer, Method::Head));
         assert_eq!(get, format!("{head}{{\"a\":1}}"));
         assert!(head.ends_with("\r\n\r\n") && head.contains("Content-Length: 7\r\n"));
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_204_has_no_content_and_no_length() {
-        let answer = text(&Answer::no_content(), Method::Get);
+        let answer = text(&Response::no_content(), Method::Get);
         assert_eq!(
             answer,
             "HTTP/1.1 204 No Content\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n"
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn documents_are_kept_from_caches() {
-        assert!(text(&Answer::json(Vec::new()), Method::Get).contains("\r\nCache-Control: no-store\r\n"));
+        assert!(text(&Response::json(Vec::new()), Method::Get).contains("\r\nCache-Control: no-store\r\n"));
     }
 
     #[test]
@@ -214,10 +214,10 @@ mod tests {
             ("", "x"),
         ];
         for (name, value) in tricks {
-            let answer = text(&Answer::no_content().with(name, value), Method::Get);
+            let answer = text(&Response::no_content().with(name, value), Method::Get);
             assert_eq!(
                 answer,
-                text(&Answer::no_content(), Method::Get),
+                text(&Response::no_content(), Method::Get),
                 "{name:?}: {value:?}"
             );
         }
@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn every_refusal_has_a_reason_phrase() {
-        for refusal in Refusal::ALL {
+        for refusal in HttpError::ALL {
             assert!(!reason(refusal.status()).is_empty(), "{refusal:?}");
         }
     }

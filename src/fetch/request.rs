@@ -13,7 +13,7 @@ use crate::secret::Secret;
 
 /// What to send where, and how much of the answer to take.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Order {
+pub struct FetchRequest {
     /// What is done to it.
     pub method: Method,
     /// https, or http to loopback.
@@ -81,16 +81,16 @@ pub(super) const LONGEST_HEADER: usize = 64;
 
 /// What came back, whatever its status.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct FetchResponse {
     /// The HTTP status.
     pub status: u16,
-    /// Those of `TELLING` that it has. See [`Answer::header`].
+    /// Those of `TELLING` that it has. See [`FetchResponse::header`].
     pub headers: Vec<(String, String)>,
     /// The body, complete.
     pub body: Vec<u8>,
 }
 
-impl Order {
+impl FetchRequest {
     /// An order to get `url` as `identity`, within `deadline`.
     pub fn new(url: &str, identity: Identity, deadline: Duration, most: usize) -> Self {
         let seconds = u32::try_from(deadline.as_millis().div_ceil(1000))
@@ -143,7 +143,7 @@ impl Order {
     }
 }
 
-impl Answer {
+impl FetchResponse {
     /// The header `name`, in lower case: `date`, `retry-after` or `x-ratelimit-remaining`.
     pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(found, _)| found == name);
@@ -158,11 +158,11 @@ mod tests {
     #[test]
     fn a_header_reaches_the_role_and_is_printed_by_nobody() {
         let identity = Identity { uid: 1, gid: 1 };
-        let order = Order::new("https://host/x", identity, Duration::from_millis(1500), 7)
+        let order = FetchRequest::new("https://host/x", identity, Duration::from_millis(1500), 7)
             .method(Method::Delete)
             .header("authorization", Secret::new("Bearer hunter2".into()));
         assert!(!format!("{order:?}").contains("hunter2"));
-        let handed: Order = serde_json::from_slice(&serde_json::to_vec(&order).unwrap()).unwrap();
+        let handed: FetchRequest = serde_json::from_slice(&serde_json::to_vec(&order).unwrap()).unwrap();
         assert_eq!(handed.headers[0].value.expose(), "Bearer hunter2");
         assert_eq!((handed.method, handed.seconds), (Method::Delete, 2));
         assert_eq!(handed.spoken(), "delete https://host/x");

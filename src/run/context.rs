@@ -26,7 +26,7 @@ use crate::run::{RunFolder, RunId};
 
 /// The world as a step sees it.
 #[derive(Debug)]
-pub struct Stage {
+pub struct RunContext {
     pub(super) folder: RunFolder,
     pub(super) log: Log,
     pub(super) interrupts: Interrupts,
@@ -86,7 +86,7 @@ impl Bound {
     }
 }
 
-impl Stage {
+impl RunContext {
     /// The stage of a run whose turn has come: it may take `run_max` from now on.
     pub(super) fn new(
         folder: RunFolder,
@@ -223,7 +223,7 @@ impl Stage {
 }
 
 /// What the runner does with a stage; steps cannot.
-impl Stage {
+impl RunContext {
     /// Begins a step: whether it may, its deadline, and the journal when it is the first that changes something.
     pub(super) fn enter(&mut self, step: &Step<'_>) -> Result<(), Failure> {
         if step.effect != Effect::Tidies {
@@ -243,7 +243,7 @@ impl Stage {
     /// asked for is live.
     pub(super) fn tidy(&mut self, step: &mut Step<'_>) {
         self.phase = step.phase;
-        if let Err(failure) = self.in_any_case(step.deadline, |stage| (step.act)(stage)) {
+        if let Err(failure) = self.in_any_case(step.deadline, |ctx| (step.act)(ctx)) {
             self.say(step.phase, &format!("warning: {failure}"));
         }
     }
@@ -251,7 +251,7 @@ impl Stage {
     /// Takes what is done last. Whatever becomes of it, the run is what it is.
     pub(super) fn at_the_end(&mut self, mut act: Act<'_>) {
         self.end_what_is_left();
-        if let Err(failure) = self.in_any_case(CLEANUP_DEADLINE, |stage| act(stage)) {
+        if let Err(failure) = self.in_any_case(CLEANUP_DEADLINE, |ctx| act(ctx)) {
             self.say(self.phase, &format!("warning: {failure}"));
         }
     }
@@ -359,5 +359,5 @@ pub(super) fn phase_name(phase: Phase) -> String {
 }
 
 #[cfg(test)]
-#[path = "stage_tests.rs"]
+#[path = "context_tests.rs"]
 pub(crate) mod tests;

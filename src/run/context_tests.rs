@@ -7,7 +7,7 @@ use crate::os::child::Exit;
 use crate::run::folder::testing::Scratch;
 use crate::run::{Captured, Ending, RunFolder, RunId, Tool, ToolEnd, ticket};
 
-impl Stage {
+impl RunContext {
     /// A stage for unit tests: its log is `<runs>/<id>/log.ndjson`. It hears no signals and has a minute.
     pub(crate) fn scratch(places: &Places) -> Self {
         let id = RunId::new(SystemTime::now()).unwrap();
@@ -29,7 +29,7 @@ impl Stage {
 
     /// As if the run had been asked to end.
     pub(crate) fn cancel(&mut self) {
-        self.interrupts.ask();
+        self.interrupts.task();
     }
 }
 
@@ -63,15 +63,15 @@ fn uncut(script: &str) -> Tool {
     }
 }
 
-fn messages(stage: &Stage, places: &Places) -> Vec<String> {
-    let folder = RunFolder::of(places, &stage.ticket.seen().id);
+fn messages(ctx: &RunContext, places: &Places) -> Vec<String> {
+    let folder = RunFolder::of(places, &ctx.ticket.seen().id);
     let text = std::fs::read_to_string(folder.log()).unwrap();
     let event = |line: &str| serde_json::from_str::<crate::event::Event>(line).unwrap().message;
     text.lines().map(event).collect()
 }
 
-fn work(stage: &Stage) -> Vec<(ticket::Work, Option<ticket::Process>)> {
-    stage.ticket.seen().notes().unwrap().work
+fn work(ctx: &RunContext) -> Vec<(ticket::Work, Option<ticket::Process>)> {
+    ctx.ticket.seen().notes().unwrap().work
 }
 
 fn exited(end: Result<ToolEnd, Failure>) -> Exit {
@@ -96,10 +96,10 @@ fn lives(marker: &Path) -> bool {
 #[test]
 fn what_a_tool_prints_is_said_in_order_and_its_exit_is_told() {
     let scratch = Scratch::new("stage-tool");
-    let mut stage = Stage::scratch(&scratch.0);
+    let mut ctx = RunContext::scratch(&scratch.0);
     let script = "echo out; echo err >&2; echo hidden; printf last; exit 3";
     let mut all = Vec::new();
-    let end = stage.tool(&shell(script), &mut |line| {
+    let end = ctx.tool(&shell(script), &mut |line| {
         all.push(line.to_owned());
         (line != "hidden").then(|| format!("said {line}"))
     });
@@ -109,29 +109,26 @@ fn what_a_tool_prints_is_said_in_order_and_its_exit_is_told() {
     assert_eq!(ended.exit, Exit::Code(3));
     assert_eq!(all, ["out", "err", "hidden", "last"]);
     assert_eq!(ended.tail, all);
-    assert_eq!(
-        messages(&stage, &scratch.0),
-        ["said out", "said err", "said last"]
-    );
-    assert_eq!(work(&stage), vec![]);
+    assert_eq!(messages(&ctx, &scratch.0), ["said out", "said err", "said last"]);
+    assert_eq!(work(&ctx), vec![]);
 }
 
 #[test]
 fn a_tool_that_leaves_a_process_with_its_output_behind_is_not_waited_for() {
     let scratch = Scratch::new("stage-left");
-    let mut stage = Stage::scratch(&scratch.0);
+    let mut ctx = RunContext::scratch(&scratch.0);
     let started = Instant::now();
-    let end = stage.tool(&shell("sleep 20 & echo done"), &mut |_| None);
+    let end = ctx.tool(&shell("sleep 20 & echo done"), &mut |_| None);
     assert_eq!(exited(end), Exit::Code(0));
     assert!(started.elapsed() < Duration::from_secs(5));
-    let group = stage.ticket.seen().clone();
+    let group = ctx.ticket.seen().clone();
     drop(group);
 }
 
 #[test]
 fn a_quiet_tool_is_captured_with_its_streams_apart() {
     let scratch = Scratch::new("stage-capture");
-    let mut stage = Stage::scratch(&scratch.0);
+    let mut ctx = RunContext::scratch(&scratch.0);
     let tool = Tool {
         stdin: Some(b"given".to_vec()),
         ..shell("cat; echo why >&2; exit 1")
@@ -140,12 +137,12 @@ fn a_quiet_tool_is_captured_with_its_streams_apart() {
         exit,
         stdout,
         stderr_tail,
-    } = stage.capture(&tool, 100).unwrap();
+    } = ctx.capture(&tool, 100).unwrap();
     assert_eq!(
         (exit, stdout.as_slice(), stderr_tail),
         (Exit::Code(1), &b"given"[..], vec!["why".to_owned()])
     );
-    let error = stage
+    let error = ctx
         .capture(&shell("head -c 1000000 /dev/zero"), 1000)
         .unwrap_err();
     assert!(error.to_string().contains("more than 1000 bytes"), "{error}");
@@ -154,28 +151,28 @@ fn a_quiet_tool_is_captured_with_its_streams_apart() {
 #[test]
 fn a_missing_program_is_a_sentence_and_leaves_no_trace_in_the_ticket() {
     let scratch = Scratch::new("stage-missing");
-    let mut stage = Stage::scratch(&scratch.0);
+    let mut ctx = RunContext::scratch(&scratch.0);
     for program in ["/nowhere/at-all", "not-on-any-path"] {
         let tool = Tool {
             program: program.into(),
             ..shell("")
         };
-        let error = stage.tool(&tool, &mut |_| None).unwrap_err();
+        let error = ctx.tool(&tool, &mut |_| None).unwrap_err();
         assert!(error.to_string().contains(program), "{error}");
     }
-    assert_eq!(work(&stage), vec![]);
+    assert_eq!(work(&ctx), vec![]);
 }
 
 #[test]
 fn a_tool_past_its_deadline_is_ended_with_its_whole_group() {
     let scratch = Scratch::new("stage-deadline");
-    let mut stage = Stage::scratch(&scratch.0);
+    let mut ctx = RunContext::scratch(&scratch.0);
     let marker = scratch.0.state.join("pid");
     let script = format!(
         "sh -c 'trap \"\" HUP; echo $$; exec sleep 60' & echo $$ > {}; wait",
         marker.display()
     );
-    let error = stage
+    let error = ctx
         .tool(&briefly(&script, Ending::Terminate), &mut |_| None)
         .unwrap_err();
     assert_eq!(error.to_string(), "`sh` was not done within 150ms");
@@ -184,54 +181,54 @@ fn a_tool_past_its_deadline_is_ended_with_its_whole_group() {
         process::living(process::Kin::Group(group)).unwrap(),
         Vec::<i32>::new()
     );
-    assert_eq!(work(&stage), vec![]);
+    assert_eq!(work(&ctx), vec![]);
 }
 
 #[test]
 fn a_tool_that_must_not_be_cut_is_left_at_work_until_the_step_decides() {
     let scratch = Scratch::new("stage-midway");
-    let mut stage = Stage::scratch(&scratch.0);
-    stage.enter(&step(Effect::Changes)).unwrap();
-    stage.cancel();
+    let mut ctx = RunContext::scratch(&scratch.0);
+    ctx.enter(&step(Effect::Changes)).unwrap();
+    ctx.cancel();
     let marker = scratch.0.state.join("pid");
     let script = format!("echo $$ > {}; sleep 0.4; echo late; sleep 60", marker.display());
-    let end = stage.tool(&briefly(&script, Ending::NeverMidway), &mut |_| None);
+    let end = ctx.tool(&briefly(&script, Ending::NeverMidway), &mut |_| None);
     let Ok(ToolEnd::AtWork(at_work)) = end else {
         panic!("{end:?}")
     };
     assert!(lives(&marker));
-    assert_eq!(work(&stage).len(), 1);
+    assert_eq!(work(&ctx).len(), 1);
     let patience = Duration::from_millis(500);
     let mut say = |line: &str| Some(line.to_owned());
-    let end = stage.await_longer(at_work, patience, &mut say);
+    let end = ctx.await_longer(at_work, patience, &mut say);
     let Ok(ToolEnd::AtWork(at_work)) = end else {
         panic!("{end:?}")
     };
-    assert_eq!(messages(&stage, &scratch.0), ["late"]);
-    stage.kill(at_work).unwrap();
+    assert_eq!(messages(&ctx, &scratch.0), ["late"]);
+    ctx.kill(at_work).unwrap();
     assert!(!lives(&marker));
-    assert_eq!(work(&stage), vec![]);
+    assert_eq!(work(&ctx), vec![]);
 }
 
 #[test]
 fn what_a_step_leaves_at_work_is_killed_before_the_turn_passes() {
     let scratch = Scratch::new("stage-dropped");
-    let mut stage = Stage::scratch(&scratch.0);
+    let mut ctx = RunContext::scratch(&scratch.0);
     let marker = scratch.0.state.join("pid");
     let script = format!("echo $$ > {}; exec sleep 60", marker.display());
-    drop(stage.tool(&briefly(&script, Ending::NeverMidway), &mut |_| None));
+    drop(ctx.tool(&briefly(&script, Ending::NeverMidway), &mut |_| None));
     assert!(lives(&marker));
-    drop(stage.leave());
+    drop(ctx.leave());
     assert!(!lives(&marker));
 }
 
 #[test]
 fn a_tool_that_is_interrupted_gets_one_int_and_the_time_it_needs() {
     let scratch = Scratch::new("stage-interrupt");
-    let mut stage = Stage::scratch(&scratch.0);
+    let mut ctx = RunContext::scratch(&scratch.0);
     let script = "trap 'echo interrupted; sleep 0.3; echo saved; exit 0' INT; echo ready; while :; do sleep 0.05; done";
     let mut seen = Vec::new();
-    let end = stage.tool(&briefly(script, Ending::Interrupt), &mut |line| {
+    let end = ctx.tool(&briefly(script, Ending::Interrupt), &mut |line| {
         seen.push(line.to_owned());
         None
     });
@@ -242,26 +239,26 @@ fn a_tool_that_is_interrupted_gets_one_int_and_the_time_it_needs() {
 #[test]
 fn a_tool_that_changes_things_is_interrupted_once_when_the_run_is_cancelled() {
     let scratch = Scratch::new("stage-interrupt-once");
-    let mut stage = Stage::scratch(&scratch.0);
-    stage.enter(&step(Effect::Changes)).unwrap();
+    let mut ctx = RunContext::scratch(&scratch.0);
+    ctx.enter(&step(Effect::Changes)).unwrap();
     let script =
         "trap 'n=x$n; echo interrupted $n' INT; for i in 1 2 3 4 5 6; do sleep 0.1; done; echo saved";
-    stage.interrupts.ask_in(Duration::from_millis(150));
+    ctx.interrupts.ask_in(Duration::from_millis(150));
     let tool = Tool {
         ending: Ending::Interrupt,
         ..shell(script)
     };
-    let end = stage.tool(&tool, &mut |line| Some(line.to_owned()));
+    let end = ctx.tool(&tool, &mut |line| Some(line.to_owned()));
     assert_eq!(end.unwrap_err(), Failure::Cancelled);
-    let said = messages(&stage, &scratch.0);
+    let said = messages(&ctx, &scratch.0);
     assert_eq!(said[1..], ["interrupted x", "saved"], "{said:?}");
-    assert!(!stage.folder.output().exists());
+    assert!(!ctx.folder.output().exists());
 }
 
 #[test]
 fn what_a_tool_leaves_in_its_group_is_swept_where_it_was_asked_to_end_by_a_signal() {
     let scratch = Scratch::new("stage-sweep");
-    let mut stage = Stage::scratch(&scratch.0);
+    let mut ctx = RunContext::scratch(&scratch.0);
     let marker = scratch.0.state.join("pid");
     for ending in [Ending::Interrupt, Ending::Gently] {
         let script = format!("sleep 60 & echo $! > {}; exit 1", marker.display());
@@ -269,23 +266,23 @@ fn what_a_tool_leaves_in_its_group_is_swept_where_it_was_asked_to_end_by_a_signa
             ending,
             ..shell(&script)
         };
-        assert_eq!(exited(stage.tool(&tool, &mut |_| None)), Exit::Code(1));
+        assert_eq!(exited(ctx.tool(&tool, &mut |_| None)), Exit::Code(1));
         assert!(!lives(&marker), "{ending:?}");
-        assert_eq!(work(&stage), vec![]);
+        assert_eq!(work(&ctx), vec![]);
     }
 }
 
 #[test]
 fn everything_that_a_tool_has_printed_before_its_end_is_said_however_much() {
     let scratch = Scratch::new("stage-much");
-    let mut stage = Stage::scratch(&scratch.0);
+    let mut ctx = RunContext::scratch(&scratch.0);
     for ending in [Ending::Gently, Ending::Interrupt, Ending::Terminate] {
         let mut lines = 0;
         let tool = Tool {
             ending,
             ..shell("i=$(seq -w 1 60000); printf '%s\\n' \"$i\"")
         };
-        let end = stage.tool(&tool, &mut |_| {
+        let end = ctx.tool(&tool, &mut |_| {
             lines += 1;
             None
         });
@@ -297,21 +294,21 @@ fn everything_that_a_tool_has_printed_before_its_end_is_said_however_much() {
 fn what_a_tool_prints_into_a_file_is_for_us_alone() {
     use std::os::unix::fs::PermissionsExt;
     let scratch = Scratch::new("stage-into");
-    let mut stage = Stage::scratch(&scratch.0);
+    let mut ctx = RunContext::scratch(&scratch.0);
     let path = scratch.0.state.join("shown");
     let mut seen = Vec::new();
     let mut each = |line: &str| {
         seen.push(line.to_owned());
         None
     };
-    let ended = stage
+    let ended = ctx
         .write_out(&shell("echo out; echo err >&2; exit 3"), &path, &mut each)
         .unwrap();
     assert_eq!((ended.exit, seen), (Exit::Code(3), vec!["err".to_owned()]));
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "out\n");
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     assert!(
-        stage.write_out(&shell("true"), &path, &mut |_| None).is_err(),
+        ctx.write_out(&shell("true"), &path, &mut |_| None).is_err(),
         "nothing is overwritten"
     );
 }
@@ -319,95 +316,95 @@ fn what_a_tool_prints_into_a_file_is_for_us_alone() {
 #[test]
 fn a_cancellation_ends_a_step_only_while_nothing_has_been_changed() {
     let scratch = Scratch::new("stage-cancel");
-    let mut stage = Stage::scratch(&scratch.0);
-    stage.enter(&step(Effect::Looks)).unwrap();
-    stage.cancel();
+    let mut ctx = RunContext::scratch(&scratch.0);
+    ctx.enter(&step(Effect::Looks)).unwrap();
+    ctx.cancel();
     assert_eq!(
-        stage.tool(&shell("sleep 20"), &mut |_| None).unwrap_err(),
+        ctx.tool(&shell("sleep 20"), &mut |_| None).unwrap_err(),
         Failure::Cancelled
     );
-    assert_eq!(stage.pause(Duration::from_secs(20)), Err(Failure::Cancelled));
+    assert_eq!(ctx.pause(Duration::from_secs(20)), Err(Failure::Cancelled));
 
-    let mut stage = Stage::scratch(&scratch.0);
-    stage.enter(&step(Effect::Changes)).unwrap();
-    stage.cancel();
+    let mut ctx = RunContext::scratch(&scratch.0);
+    ctx.enter(&step(Effect::Changes)).unwrap();
+    ctx.cancel();
     assert_eq!(
-        exited(stage.tool(&shell("sleep 0.1"), &mut |_| None)),
+        exited(ctx.tool(&shell("sleep 0.1"), &mut |_| None)),
         Exit::Code(0)
     );
-    stage.pause(Duration::from_millis(10)).unwrap();
-    assert_eq!(stage.enter(&step(Effect::Looks)), Err(Failure::Cancelled));
+    ctx.pause(Duration::from_millis(10)).unwrap();
+    assert_eq!(ctx.enter(&step(Effect::Looks)), Err(Failure::Cancelled));
 }
 
 #[test]
 fn a_cancellation_ends_a_tool_in_its_middle_only_while_nothing_has_been_changed() {
     let scratch = Scratch::new("stage-cancel-tool");
-    let mut stage = Stage::scratch(&scratch.0);
-    stage.enter(&step(Effect::Looks)).unwrap();
-    stage.interrupts.ask_in(Duration::from_millis(100));
+    let mut ctx = RunContext::scratch(&scratch.0);
+    ctx.enter(&step(Effect::Looks)).unwrap();
+    ctx.interrupts.ask_in(Duration::from_millis(100));
     let tool = shell("echo begun; sleep 20");
     let mut say = |line: &str| Some(line.to_owned());
-    let error = stage.tool(&tool, &mut say).unwrap_err();
+    let error = ctx.tool(&tool, &mut say).unwrap_err();
     assert_eq!(error, Failure::Cancelled);
-    assert_eq!(messages(&stage, &scratch.0), ["begun"]);
+    assert_eq!(messages(&ctx, &scratch.0), ["begun"]);
 
-    let mut stage = Stage::scratch(&scratch.0);
-    stage.enter(&step(Effect::Changes)).unwrap();
-    stage.interrupts.ask_in(Duration::from_millis(100));
-    let end = stage.tool(&shell("echo begun; sleep 0.5; echo done"), &mut say);
+    let mut ctx = RunContext::scratch(&scratch.0);
+    ctx.enter(&step(Effect::Changes)).unwrap();
+    ctx.interrupts.ask_in(Duration::from_millis(100));
+    let end = ctx.tool(&shell("echo begun; sleep 0.5; echo done"), &mut say);
     assert_eq!(exited(end), Exit::Code(0));
-    assert_eq!(messages(&stage, &scratch.0), ["begun", "done"]);
+    assert_eq!(messages(&ctx, &scratch.0), ["begun", "done"]);
 }
 
 #[test]
 fn nothing_is_changed_before_the_journal_is_on_disk() {
     let scratch = Scratch::new("stage-journal");
-    let mut stage = Stage::scratch(&scratch.0);
-    stage.enter(&step(Effect::Looks)).unwrap();
+    let mut ctx = RunContext::scratch(&scratch.0);
+    ctx.enter(&step(Effect::Looks)).unwrap();
     assert!(crate::run::journal::read(&scratch.0).unwrap().is_none());
-    stage.enter(&step(Effect::Changes)).unwrap();
+    ctx.enter(&step(Effect::Changes)).unwrap();
     assert_eq!(
         crate::run::journal::read(&scratch.0)
             .unwrap()
             .unwrap()
             .head
             .run_id,
-        stage.ticket.seen().id
+        ctx.ticket.seen().id
     );
-    let mut stage = Stage::scratch(&scratch.0);
+    let mut ctx = RunContext::scratch(&scratch.0);
     std::fs::remove_dir_all(&scratch.0.state).unwrap();
-    let error = stage.enter(&step(Effect::Changes)).unwrap_err();
+    let error = ctx.enter(&step(Effect::Changes)).unwrap_err();
     assert!(error.to_string().contains("nothing was changed"), "{error}");
 }
 
 #[test]
 fn the_sooner_of_the_deadlines_counts_and_is_named() {
     let scratch = Scratch::new("stage-bounds");
-    let mut stage = Stage::scratch(&scratch.0);
+    let mut ctx = RunContext::scratch(&scratch.0);
     let short = Step::looks(Phase::Pull, Duration::from_millis(100), |_| Ok(()));
-    stage.enter(&short).unwrap();
-    let error = stage.tool(&shell("sleep 20"), &mut |_| None).unwrap_err();
+    ctx.enter(&short).unwrap();
+    let error = ctx.tool(&shell("sleep 20"), &mut |_| None).unwrap_err();
     assert_eq!(error.to_string(), "the step `pull` was not done within 100ms");
-    assert_eq!(stage.pause(Duration::from_secs(9)), Err(error));
-    stage.run.until = Instant::now();
-    let error = stage.enter(&step(Effect::Looks)).unwrap_err();
+    assert_eq!(ctx.pause(Duration::from_secs(9)), Err(error));
+    ctx.run.until = Instant::now();
+    let error = ctx.enter(&step(Effect::Looks)).unwrap_err();
     assert_eq!(error.to_string(), "the run was not done within 1m");
 }
 
 #[test]
 fn a_tool_that_must_not_be_cut_can_print_on_after_its_run_has_died() {
     let scratch = Scratch::new("stage-printson");
-    let mut stage = Stage::scratch(&scratch.0);
+    let mut ctx = RunContext::scratch(&scratch.0);
     let done = scratch.0.state.join("done");
     let script = format!("echo first; sleep 0.4; echo more && touch {}", done.display());
     let mut seen = Vec::new();
-    let end = stage.tool(&briefly(&script, Ending::NeverMidway), &mut |line| {
+    let end = ctx.tool(&briefly(&script, Ending::NeverMidway), &mut |line| {
         seen.push(line.to_owned());
         None
     });
     assert_eq!(seen, ["first"]);
     // Nobody reads any more: a pipe would be broken now.
-    drop((end, stage));
+    drop((end, ctx));
     let until = Instant::now() + Duration::from_secs(5);
     while !done.exists() {
         assert!(Instant::now() < until, "the tool died of its output");
@@ -418,27 +415,27 @@ fn a_tool_that_must_not_be_cut_can_print_on_after_its_run_has_died() {
 #[test]
 fn what_must_be_done_in_any_case_has_time_of_its_own_and_then_the_deadlines_count_again() {
     let scratch = Scratch::new("stage-any-case");
-    let mut stage = Stage::scratch(&scratch.0);
-    stage.enter(&step(Effect::Changes)).unwrap();
-    stage.run.until = Instant::now();
-    assert!(stage.tool(&shell(""), &mut |_| None).is_err());
+    let mut ctx = RunContext::scratch(&scratch.0);
+    ctx.enter(&step(Effect::Changes)).unwrap();
+    ctx.run.until = Instant::now();
+    assert!(ctx.tool(&shell(""), &mut |_| None).is_err());
     let given = Duration::from_millis(300);
-    let (ended, late) = stage.in_any_case(given, |stage| {
-        let ended = exited(stage.tool(&shell(""), &mut |_| None));
-        (ended, stage.tool(&shell("sleep 20"), &mut |_| None))
+    let (ended, late) = ctx.in_any_case(given, |ctx| {
+        let ended = exited(ctx.tool(&shell(""), &mut |_| None));
+        (ended, ctx.tool(&shell("sleep 20"), &mut |_| None))
     });
     assert_eq!(ended, Exit::Code(0));
     let late = late.unwrap_err().to_string();
     assert_eq!(late, "the end of the step `update` was not done within 300ms");
-    assert_eq!(stage.check(), Err(stage.run.passed()));
+    assert_eq!(ctx.check(), Err(ctx.run.passed()));
 }
 
 #[test]
 fn all_that_a_tool_printed_into_its_file_before_it_ended_is_said() {
     let scratch = Scratch::new("stage-burst-end");
-    let mut stage = Stage::scratch(&scratch.0);
+    let mut ctx = RunContext::scratch(&scratch.0);
     let mut last = 0;
-    let end = stage.tool(&uncut("seq 150000"), &mut |line| {
+    let end = ctx.tool(&uncut("seq 150000"), &mut |line| {
         assert_eq!(line.parse(), Ok(last + 1));
         last += 1;
         None
@@ -450,10 +447,10 @@ fn all_that_a_tool_printed_into_its_file_before_it_ended_is_said() {
 #[test]
 fn a_burst_into_a_file_is_read_at_once_though_nothing_follows_it() {
     let scratch = Scratch::new("stage-burst");
-    let mut stage = Stage::scratch(&scratch.0);
+    let mut ctx = RunContext::scratch(&scratch.0);
     let script = "yes $(printf %0999d 7) | head -n 4000; sleep 6";
     let (begun, mut came) = (Instant::now(), Vec::new());
-    let end = stage.tool(&uncut(script), &mut |_| {
+    let end = ctx.tool(&uncut(script), &mut |_| {
         came.push(begun.elapsed());
         None
     });
