@@ -14,9 +14,10 @@ use crate::cli::help::Exit;
 use crate::cli::out::{self, Trouble};
 use crate::cli::show::Show;
 use crate::cli::words;
+use crate::gate::{DeployTask, Task};
 use crate::gate::{Sha, Version};
 use crate::os::{places, process};
-use crate::run::{Complaints, DeployTask, ReserveError, RunId, RunRequest, Task, reserve};
+use crate::queue::{Complaints, ReserveError, RunId, RunRequest, reserve};
 
 /// Starts the run and follows it to its end.
 ///

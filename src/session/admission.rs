@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use crate::config::{Config, Endpoint, Job, Settings};
 use crate::gate::{self, Gates, Keys, Memory, Permitted, Refusal, Request};
 use crate::limits::QUEUE_RETRY_AFTER;
-use crate::run::{self, Complaints, Follower, Reservation, ReserveError, RunId, RunRequest};
+use crate::queue::{self, Complaints, Follower, Reservation, ReserveError, RunId, RunRequest};
 use crate::session::slots::{self, Slot};
 
 /// What an admission needs to know.
@@ -119,7 +119,7 @@ impl Admission<'_> {
     }
 
     fn endpoint_of(&self, id: &RunId) -> Option<&Endpoint> {
-        let order = run::RunFolder::of(&self.config.places, id).order().ok()??;
+        let order = queue::RunFolder::of(&self.config.places, id).order().ok()??;
         self.config.endpoint_named(&order.endpoint)
     }
 
@@ -127,7 +127,7 @@ impl Admission<'_> {
     fn reserve(&self, permitted: &Permitted, now: SystemTime) -> Result<Room, Refusal> {
         let slot = self.place_for_a_follower()?;
         let order = |id: &RunId| RunRequest::of_token(permitted, id, self.request_id, now);
-        match run::reserve(&self.config.places, self.config.runs.queue_max, now, order) {
+        match queue::reserve(&self.config.places, self.config.runs.queue_max, now, order) {
             Ok(reservation) => Ok(Room { reservation, slot }),
             Err(ReserveError::Full) => Err(Refusal::QueueFull {
                 retry_after: QUEUE_RETRY_AFTER,

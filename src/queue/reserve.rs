@@ -1,7 +1,7 @@
 //! Room in the queue: [`reserve`] makes a ticket and a run folder, [`Reservation::start`] hands both to a run.
 //!
 //! A reservation is undone when it is dropped, so that a token which turns out to be used leaves nothing behind. When
-//! its process dies instead, the ticket is free and the token unremembered, by which [`crate::run::dead`] knows it.
+//! its process dies instead, the ticket is free and the token unremembered, by which [`crate::queue::dead`] knows it.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -12,9 +12,9 @@ use crate::config::{Places, Settings};
 use crate::gate;
 use crate::os::child::Command;
 use crate::os::{descriptor, settings};
-use crate::run::folder::QueueLock;
-use crate::run::ticket::{self, Ticket};
-use crate::run::{RunFolder, RunId, RunRequest};
+use crate::queue::folder::QueueLock;
+use crate::queue::ticket::{self, Ticket};
+use crate::queue::{RunFolder, RunId, RunRequest};
 
 /// Why there is no reservation.
 #[derive(Debug)]
@@ -152,8 +152,8 @@ impl Drop for Reservation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::folder::testing::{Scratch, order};
-    use crate::run::ticket::testing::die;
+    use crate::queue::folder::testing::{Scratch, order};
+    use crate::queue::ticket::testing::die;
 
     fn reserve(places: &Places, most: u32) -> Result<Reservation, ReserveError> {
         super::reserve(places, most, SystemTime::now(), order)
