@@ -54,7 +54,7 @@ pub fn tell(config: &Config, record: &Record) {
 }
 
 fn errand(config: &Config, command: &Path, record: &Record) -> Errand {
-    let kept = config.deploy.environment.iter();
+    let kept = config.deploy().environment.iter();
     let kept = kept.filter(|(name, _)| matches!(name.as_str(), "PATH" | "HOME"));
     let status = match record.outcome.status {
         Status::Ok => "ok",

@@ -227,8 +227,7 @@ fn settings(config: &Config) -> io::Result<Settings> {
         uid,
         gid,
         endpoints: config
-            .endpoints
-            .iter()
+            .endpoints()
             .map(|endpoint| endpoint.name.to_owned())
             .collect(),
         modules: config
