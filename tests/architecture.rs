@@ -205,7 +205,10 @@ fn a_run_is_started_and_a_log_is_read_with_proof_alone() {
     );
     assert_only_in("pub fn of_operator(", &["gate/mod.rs"]);
     // The role that runs is started for a reservation, and to complete dead runs.
-    assert_only_in("outliving_role(", &["os/child.rs", "run/queue.rs", "run/dead.rs"]);
+    assert_only_in(
+        "Command::role(\"run\")",
+        &["run/queue.rs", "run/dead.rs", "run/notice.rs"],
+    );
     for proof in ["Permitted", "Grant", "Authority", "Reader"] {
         let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/gate/mod.rs")).unwrap();
         let declared = format!("#[derive(Debug)]\npub struct {proof} {{");

@@ -22,6 +22,7 @@ mod journal;
 mod leftover;
 mod log;
 mod mask;
+pub mod messages;
 pub mod notice;
 mod output;
 pub mod present;

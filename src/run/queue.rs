@@ -3,13 +3,13 @@
 //! A reservation is undone when it is dropped, so that a token which turns out to be used leaves nothing behind. When
 //! its process dies instead, the ticket is free and the token unremembered, by which [`crate::run::dead`] knows it.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 
 use crate::config::{Places, Settings};
 use crate::gate::Authority;
-use crate::os::child::Command;
+use crate::os::child::{Command, Group};
 use crate::os::{descriptor, settings};
 use crate::run::folder::QueueLock;
 use crate::run::ticket::{self, Ticket};
@@ -111,20 +111,15 @@ impl Reservation {
         let Some(ticket) = self.ticket.take() else {
             return Err(io::Error::other("a reservation starts once"));
         };
-        let null = || {
-            OpenOptions::new()
-                .write(true)
-                .open("/dev/null")
-                .map(OwnedFd::from)
-        };
-        let mut run = Command::outliving_role("run")
+        let mut run = Command::role("run")
+            .group(Group::Session)
             .argument(ticket.seen().file_name())
             .logging_as_we_do()
             .descriptor(0, settings::hand_over(settings)?)
-            .descriptor(1, null()?)
+            .descriptor(1, descriptor::null()?)
             .descriptor(descriptor::FIRST, OwnedFd::from(ticket));
         if complaints == Complaints::ToNobody {
-            run = run.descriptor(2, null()?);
+            run = run.descriptor(2, descriptor::null()?);
         }
         run.spawn()?;
         Ok(self.order.run_id.clone())

@@ -94,7 +94,7 @@ impl Admission<'_> {
         // An unknown id is judged by the first endpoint's pins: only who may read logs learns that there is none.
         let endpoint = run
             .as_ref()
-            .map_or(self.config.endpoints.first(), |(endpoint, _)| Some(*endpoint));
+            .map_or(self.config.endpoints().next(), |(endpoint, _)| Some(*endpoint));
         let endpoint = endpoint.ok_or(Refusal::UnknownRun)?;
         let reader = gate::admit_reader(request, endpoint, gates, now, id)?;
         if run.is_none() {
