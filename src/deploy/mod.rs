@@ -99,11 +99,11 @@ pub fn plan<'a>(order: &'a RunRequest, task: &'a DeployTask, config: &'a Config)
         plan.steps
             .push(deploy.looks(Phase::Verify, ALREADY_DEADLINE, Deploy::already_there));
     }
-    for container in &config.deploy.containers {
+    for container in &config.deploy().containers {
         plan.steps.extend(deploy.replacing(container));
     }
     if deploy.way.sees_containers() {
-        let deadline = config.deploy.health.steady + HEALTH_MARGIN;
+        let deadline = config.deploy().health.steady + HEALTH_MARGIN;
         plan.steps
             .push(deploy.changes(Phase::Health, deadline, Deploy::hold));
     }
@@ -121,7 +121,7 @@ impl<'a> Deploy<'a> {
             self.looks(Phase::Pull, PULL_STEP_DEADLINE, Deploy::pull),
             self.looks(Phase::Verify, VERIFY_DEADLINE, Deploy::verify),
         ];
-        if let Some(cosign) = &self.config.deploy.checks.cosign {
+        if let Some(cosign) = &self.config.deploy().checks.cosign {
             steps.push(self.looks(Phase::Verify, COSIGN_DEADLINE, move |deploy, ctx| {
                 deploy.check_signature(ctx, cosign)
             }));
@@ -136,10 +136,10 @@ impl<'a> Deploy<'a> {
         if let Way::Unraid(_) = self.way {
             steps.push(self.changes_one(Phase::Template, TEMPLATE_DEADLINE, container, Deploy::template));
         }
-        let update = self.config.deploy.update_max_wait + UPDATE_MARGIN;
+        let update = self.config.deploy().update_max_wait + UPDATE_MARGIN;
         steps.push(self.changes_one(Phase::Update, update, container, Deploy::update));
         if self.health(container).is_some() {
-            let deadline = self.config.deploy.health.max_wait + HEALTH_MARGIN;
+            let deadline = self.config.deploy().health.max_wait + HEALTH_MARGIN;
             steps.push(self.changes_one(Phase::Health, deadline, container, Deploy::wait_for_health));
         }
         steps
@@ -149,7 +149,7 @@ impl<'a> Deploy<'a> {
 /// Making steps.
 impl<'a> Deploy<'a> {
     fn new(order: &'a RunRequest, task: &'a DeployTask, config: &'a Config) -> Self {
-        let docker = Docker::new(&config.deploy);
+        let docker = Docker::new(config.deploy());
         let commits = Commits {
             asked: task.sha.as_ref().map(ToString::to_string),
             token: match &order.origin {
@@ -160,8 +160,8 @@ impl<'a> Deploy<'a> {
         Self {
             config,
             docker,
-            way: Way::of(&config.deploy, docker),
-            reference: format!("{}:{}", config.deploy.image, task.version),
+            way: Way::of(config.deploy(), docker),
+            reference: format!("{}:{}", config.deploy().image, task.version),
             run_id: &order.run_id,
             version: task.version.clone(),
             commits,
@@ -241,7 +241,7 @@ impl<'a> Way<'a> {
 /// Taking steps.
 impl Deploy<'_> {
     fn tag(&self, ctx: &mut RunContext) -> Result<(), Failure> {
-        let latest = format!("{}:latest", self.config.deploy.image);
+        let latest = format!("{}:latest", self.config.deploy().image);
         let image = self.image()?;
         let was = self.docker.image(ctx, &latest)?.map(|image| image.id);
         if was.as_ref() != Some(image) {
@@ -306,7 +306,7 @@ impl Deploy<'_> {
 
     fn clean_up(&self, ctx: &mut RunContext) -> Result<(), Failure> {
         if self.way.sees_containers() {
-            let containers = self.config.deploy.containers.iter();
+            let containers = self.config.deploy().containers.iter();
             containers.for_each(|container| aside::clean_up(self.docker, ctx, &container.name));
         }
         self.remove_old_images(ctx)

@@ -17,7 +17,7 @@ impl Deploy<'_> {
         if let Some(was) = self.noted.borrow().get(name) {
             return Ok(Rc::clone(was));
         }
-        let image = &self.config.deploy.image;
+        let image = &self.config.deploy().image;
         if let Some(kept) = aside::is_free(self.docker, ctx, name, image)? {
             let restart = match self.way {
                 Way::Swap(swap) => Some(swap.restart(name)?),

@@ -24,12 +24,12 @@ pub struct Tagged {
 impl Deploy<'_> {
     /// Removes the versions beyond `DEPLOYER_KEEP_IMAGES`. What cannot be removed is only said.
     pub(super) fn remove_old_images(&self, ctx: &mut RunContext) -> Result<(), Failure> {
-        let image = &self.config.deploy.image;
+        let image = &self.config.deploy().image;
         let tags = self.docker.tags(ctx, image)?;
         let mut in_use = self.docker.images_in_use(ctx)?;
         in_use.insert(self.image()?.clone());
         in_use.extend(self.before.borrow().iter().cloned());
-        for old in superfluous(&tags, &in_use, &self.version, self.config.deploy.keep_images) {
+        for old in superfluous(&tags, &in_use, &self.version, self.config.deploy().keep_images) {
             let reference = format!("{image}:{}", old.tag);
             let message = match self.docker.remove_image(ctx, &reference) {
                 Ok(()) => format!("removed the image {reference}"),

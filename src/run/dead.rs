@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::config::{Config, Places, Settings};
-use crate::os::child::{Child, Command};
-use crate::os::{lock, process, settings};
+use crate::os::child::{Child, Command, Group};
+use crate::os::{descriptor, lock, process, settings};
 use crate::run::complete::Completer;
 use crate::run::interrupts::Interrupts;
 use crate::run::ticket::{self, Seen};
@@ -76,11 +76,11 @@ pub fn ensure_recovered(places: &Places, settings: &Settings) -> io::Result<Opti
     if !something_died(places)? {
         return Ok(None);
     }
-    let null = std::fs::OpenOptions::new().write(true).open("/dev/null")?;
-    let command = Command::outliving_role("run")
+    let command = Command::role("run")
+        .group(Group::Session)
         .argument(RECOVER)
         .logging_as_we_do()
-        .descriptor(1, null.into());
+        .descriptor(1, descriptor::null()?);
     command
         .descriptor(0, settings::hand_over(settings)?)
         .spawn()

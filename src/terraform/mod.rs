@@ -84,7 +84,7 @@ pub fn plan<'a>(order: &'a RunRequest, task: &'a TerraformTask, config: &'a Conf
             act_of(&terraform, Terraform::apply),
         ));
         if terraform.health_url().is_some() {
-            let deadline = config.deploy.health.max_wait + HEALTH_MARGIN;
+            let deadline = config.deploy().health.max_wait + HEALTH_MARGIN;
             plan.steps
                 .push(terraform.looks(Phase::Health, deadline, Terraform::wait_for_health));
         }
