@@ -37,7 +37,7 @@ impl Deploy<'_> {
 
     /// Waits until every container has been up for long enough.
     pub(super) fn hold(&self, ctx: &mut RunContext, healthy: &[Healthy]) -> Result<(), Failure> {
-        let steady = self.config.deploy.health.steady;
+        let steady = self.config.deploy().health.steady;
         let mut waited = false;
         loop {
             let mut left = Duration::ZERO;

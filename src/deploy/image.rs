@@ -19,14 +19,14 @@ impl Deploy<'_> {
 
     fn log_in(&self, ctx: &mut RunContext) -> Result<Option<LoggedIn>, Failure> {
         let reference = &self.reference;
-        let Some(login) = &self.config.deploy.login else {
+        let Some(login) = &self.config.deploy().login else {
             ctx.say(Phase::Pull, &format!("pull {reference}"));
             return Ok(None);
         };
         let folder = (&*self.config.places.logins(), self.run_id.as_str());
-        let environment = &self.config.deploy.environment;
-        let made =
-            LoggedIn::new(login, &self.config.deploy.image, folder, environment).map_err(Failure::Failed)?;
+        let environment = &self.config.deploy().environment;
+        let made = LoggedIn::new(login, &self.config.deploy().image, folder, environment)
+            .map_err(Failure::Failed)?;
         made.secrets.iter().for_each(|secret| ctx.hide(secret));
         ctx.say(Phase::Pull, &format!("pull {reference} as {}", login.username));
         Ok(Some(made))

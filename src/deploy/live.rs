@@ -34,7 +34,7 @@ impl Deploy<'_> {
             return Ok(());
         }
         let sentence = format!("{name}: {live} is live, so {} is a downgrade", self.version);
-        match self.config.deploy.checks.downgrade {
+        match self.config.deploy().checks.downgrade {
             Downgrade::Allowed => {
                 ctx.say(Phase::Preflight, &sentence);
                 Ok(())
@@ -48,7 +48,7 @@ impl Deploy<'_> {
     /// By the container itself, and where there is none by the template that the next start would take.
     fn live_version(&self, ctx: &mut RunContext, name: &str, now: Option<&Seen>) -> Option<Version> {
         let version = |text: &str| Version::try_from(text.to_owned()).ok();
-        let image = &self.config.deploy.image;
+        let image = &self.config.deploy().image;
         match (now, self.way) {
             (Some(now), _) => now.label(VERSION_LABEL).and_then(version).or_else(|| {
                 let named = Some(now.reference()).filter(|reference| same_image(reference, image));
@@ -64,7 +64,7 @@ impl Deploy<'_> {
 
     /// Whether every container runs the image already, as it would be made now, and is healthy.
     pub(super) fn already_there(&self, ctx: &mut RunContext, image: &Verified) -> Result<bool, Failure> {
-        for container in &self.config.deploy.containers {
+        for container in &self.config.deploy().containers {
             match self.look_for(ctx, image, container)? {
                 There::Yes => {}
                 There::OtherImage => return Ok(false),
@@ -117,7 +117,7 @@ impl Deploy<'_> {
     ) -> Result<Option<String>, Failure> {
         match self.way {
             Way::Unraid(unraid) => {
-                let named = unraid.named(ctx, Phase::Verify, name, &self.config.deploy.image)?;
+                let named = unraid.named(ctx, Phase::Verify, name, &self.config.deploy().image)?;
                 Ok((named != self.reference).then(|| format!("its template names {named}")))
             }
             Way::Swap(swap) => swap.made_otherwise(name, now, &self.version.to_string()),

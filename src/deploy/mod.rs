@@ -100,14 +100,14 @@ pub fn deploy(
         return Ok(());
     }
     let mut healthy = Vec::new();
-    for container in &config.deploy.containers {
+    for container in &config.deploy().containers {
         healthy.push(deploy.replace(ctx, &image, container)?);
     }
-    let deadline = config.deploy.health.steady + HEALTH_MARGIN;
+    let deadline = config.deploy().health.steady + HEALTH_MARGIN;
     deploy.change(ctx, Phase::Health, deadline, |ctx| deploy.hold(ctx, &healthy))?;
     ctx.commit();
     ctx.tidy(Phase::Cleanup, CLEANUP_DEADLINE, |ctx| {
-        let containers = config.deploy.containers.iter();
+        let containers = config.deploy().containers.iter();
         containers.for_each(|container| aside::clean_up(deploy.docker, ctx, &container.name));
         deploy.remove_old_images(ctx, &image, &ran)
     });
@@ -117,7 +117,7 @@ pub fn deploy(
 /// Parts of the story.
 impl<'a> Deploy<'a> {
     fn new(order: &'a RunRequest, task: &'a DeployTask, config: &'a Config) -> Self {
-        let docker = Docker::new(&config.deploy);
+        let docker = Docker::new(config.deploy());
         let commits = Commits {
             asked: task.sha.as_ref().map(ToString::to_string),
             token: match &order.origin {
@@ -128,8 +128,8 @@ impl<'a> Deploy<'a> {
         Self {
             config,
             docker,
-            way: Way::of(&config.deploy, docker),
-            reference: format!("{}:{}", config.deploy.image, task.version),
+            way: Way::of(config.deploy(), docker),
+            reference: format!("{}:{}", config.deploy().image, task.version),
             run_id: &order.run_id,
             version: task.version.clone(),
             commits,
@@ -144,7 +144,7 @@ impl<'a> Deploy<'a> {
         let image = ctx.step(Phase::Verify, VERIFY_DEADLINE, Effect::Looks, |ctx| {
             self.verify(ctx, digest)
         })?;
-        if let Some(cosign) = &self.config.deploy.checks.cosign {
+        if let Some(cosign) = &self.config.deploy().checks.cosign {
             ctx.step(Phase::Verify, COSIGN_DEADLINE, Effect::Looks, |ctx| {
                 self.check_signature(ctx, &image, cosign)
             })?;
@@ -178,7 +178,7 @@ impl<'a> Deploy<'a> {
                 Ok(was)
             })?);
         }
-        let update = self.config.deploy.update_max_wait + UPDATE_MARGIN;
+        let update = self.config.deploy().update_max_wait + UPDATE_MARGIN;
         self.change(ctx, Phase::Update, update, |ctx| {
             let was = match was {
                 Some(was) => was,
@@ -186,7 +186,7 @@ impl<'a> Deploy<'a> {
             };
             self.update(ctx, image, container, &was)
         })?;
-        let deadline = self.config.deploy.health.max_wait + HEALTH_MARGIN;
+        let deadline = self.config.deploy().health.max_wait + HEALTH_MARGIN;
         self.change(ctx, Phase::Health, deadline, |ctx| {
             if let Some(health) = self.health(container) {
                 health.wait(ctx)?;
@@ -207,9 +207,9 @@ impl<'a> Deploy<'a> {
             true => Some(self.fetch(ctx)?),
             false => None,
         };
-        let update = self.config.deploy.update_max_wait + UPDATE_MARGIN;
-        let deadline = self.config.deploy.health.max_wait + HEALTH_MARGIN;
-        for container in &self.config.deploy.containers {
+        let update = self.config.deploy().update_max_wait + UPDATE_MARGIN;
+        let deadline = self.config.deploy().health.max_wait + HEALTH_MARGIN;
+        for container in &self.config.deploy().containers {
             self.change(ctx, Phase::Update, update, |ctx| {
                 command.update(ctx, &container.name, &self.variables())
             })?;
@@ -277,7 +277,7 @@ impl<'a> Way<'a> {
 /// Single steps.
 impl Deploy<'_> {
     fn tag(&self, ctx: &mut RunContext, image: &Verified) -> Result<(), Failure> {
-        let latest = format!("{}:latest", self.config.deploy.image);
+        let latest = format!("{}:latest", self.config.deploy().image);
         let was = self.docker.image(ctx, &latest)?.map(|image| image.id);
         if was.as_ref() != Some(&image.id) {
             let tag = before::Tag {

@@ -17,7 +17,7 @@ impl Deploy<'_> {
         container: &Container,
     ) -> Result<Was, Failure> {
         let name = &container.name;
-        let image = &self.config.deploy.image;
+        let image = &self.config.deploy().image;
         if let Some(kept) = aside::is_free(self.docker, ctx, name, image)? {
             let restart = match self.way {
                 Way::Swap(swap) => Some(swap.restart(name)?),

@@ -24,7 +24,7 @@ pub(super) struct Commits {
 impl Deploy<'_> {
     /// Holds the image's own word for its commit against what was asked for.
     pub(super) fn check_revision(&self, ctx: &mut RunContext, label: Option<&str>) -> Result<(), Failure> {
-        match judge(self.config.deploy.checks.revision, label, &self.commits) {
+        match judge(self.config.deploy().checks.revision, label, &self.commits) {
             Judged::Good => Ok(()),
             Judged::Odd(warning) => {
                 ctx.say(Phase::Verify, &format!("warning: {warning}"));
@@ -51,11 +51,11 @@ impl Deploy<'_> {
             .digest
             .as_ref()
             .ok_or_else(|| unsigned("the registry named no digest"))?;
-        let image = format!("{}@{digest}", self.config.deploy.image);
+        let image = format!("{}@{digest}", self.config.deploy().image);
         let tool = Tool {
             program: cosign.program.clone(),
             arguments: arguments(cosign, &image).map(Into::into).into(),
-            environment: self.config.deploy.environment.clone(),
+            environment: self.config.deploy().environment.clone(),
             deadline: COSIGN_DEADLINE,
             ending: EndPolicy::Terminate,
             stdin: None,

@@ -15,8 +15,8 @@ use crate::run::{Failure, RunContext};
 /// What is wrong with the files that deploys need, without asking docker: a sentence each. For the start of the daemon
 /// and for `check`.
 pub fn complaints(config: &Config) -> Vec<String> {
-    let containers = &config.deploy.containers;
-    let mut found: Vec<String> = match &config.deploy.backend {
+    let containers = &config.deploy().containers;
+    let mut found: Vec<String> = match &config.deploy().backend {
         Backend::Unraid { update_container, .. } => {
             let mut found: Vec<String> = executable(update_container).err().into_iter().collect();
             found.extend(names_of_ours(containers, &[aside::previous]));
@@ -29,7 +29,7 @@ pub fn complaints(config: &Config) -> Vec<String> {
         }
         Backend::Command { program, .. } => executable(program).err().into_iter().collect(),
     };
-    let cosign = config.deploy.checks.cosign.as_ref();
+    let cosign = config.deploy().checks.cosign.as_ref();
     found.extend(cosign.and_then(|cosign| executable(&cosign.program).err()));
     found.extend(refusal(config));
     found
@@ -37,7 +37,7 @@ pub fn complaints(config: &Config) -> Vec<String> {
 
 /// What keeps the daemon from starting at all: a secret that others may read has to be taken for known.
 pub fn refusal(config: &Config) -> Option<String> {
-    login::complaint(config.deploy.login.as_ref())
+    login::complaint(config.deploy().login.as_ref())
 }
 
 /// Containers that have a name which a deploy gives to a container of its own.
@@ -70,7 +70,7 @@ impl Deploy<'_> {
             self.room(ctx)?;
         }
         let (mut first, mut ran) = (None, Vec::new());
-        for container in &self.config.deploy.containers {
+        for container in &self.config.deploy().containers {
             match self.look_at(ctx, container) {
                 Ok(image) => ran.extend(image),
                 Err(Failure::Failed(sentence)) => {
@@ -95,10 +95,10 @@ impl Deploy<'_> {
             format!("is {}, image {} ({})", now.describe(), now.image, now.reference())
         });
         ctx.say(Phase::Preflight, &format!("{name}: {runs}"));
-        aside::is_free(self.docker, ctx, name, &self.config.deploy.image)?;
+        aside::is_free(self.docker, ctx, name, &self.config.deploy().image)?;
         self.check_order(ctx, name, now.as_ref())?;
         match self.way {
-            Way::Unraid(unraid) => unraid.check_template(ctx, name, &self.config.deploy.image),
+            Way::Unraid(unraid) => unraid.check_template(ctx, name, &self.config.deploy().image),
             Way::Swap(swap) => swap.check(ctx, name, now.as_ref()),
             Way::Command(_) => Ok(()),
         }?;

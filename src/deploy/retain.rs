@@ -29,12 +29,12 @@ impl Deploy<'_> {
         verified: &Verified,
         ran: &[ImageId],
     ) -> Result<(), Failure> {
-        let image = &self.config.deploy.image;
+        let image = &self.config.deploy().image;
         let tags = self.docker.tags(ctx, image)?;
         let mut in_use = self.docker.images_in_use(ctx)?;
         in_use.insert(verified.id.clone());
         in_use.extend(ran.iter().cloned());
-        for old in superfluous(&tags, &in_use, &self.version, self.config.deploy.keep_images) {
+        for old in superfluous(&tags, &in_use, &self.version, self.config.deploy().keep_images) {
             let reference = format!("{image}:{}", old.tag);
             let message = match self.docker.remove_image(ctx, &reference) {
                 Ok(()) => format!("removed the image {reference}"),

@@ -11,8 +11,8 @@ use crate::run::{Failure, RunContext};
 impl Deploy<'_> {
     /// Refuses when less is free than `DEPLOYER_MIN_FREE`, unless the image is here already.
     pub(super) fn room(&self, ctx: &mut RunContext) -> Result<(), Failure> {
-        let floor = self.config.deploy.checks.min_free;
-        if floor == 0 || !is_local(&self.config.deploy.environment) {
+        let floor = self.config.deploy().checks.min_free;
+        if floor == 0 || !is_local(&self.config.deploy().environment) {
             return Ok(());
         }
         if self.docker.image(ctx, &self.reference)?.is_some() {

@@ -48,7 +48,7 @@ pub fn undo(
     config: &Config,
     ctx: &mut RunContext,
 ) -> Result<Undone, Failure> {
-    let docker = Docker::new(&config.deploy);
+    let docker = Docker::new(config.deploy());
     let back = Back {
         config,
         docker,
@@ -78,7 +78,7 @@ pub fn undo(
 
 /// Removes the containers that were kept by a deploy which was done.
 pub fn tidy(entries: &[Value], config: &Config, ctx: &mut RunContext) {
-    let docker = Docker::new(&config.deploy);
+    let docker = Docker::new(config.deploy());
     for entry in entries {
         if let Ok(Before::Container(was)) = serde_json::from_value(entry.clone()) {
             ctx.in_any_case(CLEANUP_DEADLINE, |ctx| aside::clean_up(docker, ctx, &was.name));
@@ -130,8 +130,8 @@ impl Back<'_> {
 
     /// A container, and its template first: that is what it would be made from.
     fn container(&self, ctx: &mut RunContext, was: &Was) -> Result<Option<Value>, Failure> {
-        let health = self.config.deploy.health.max_wait + HEALTH_MARGIN;
-        let given = BACK_DEADLINE + self.config.deploy.update_max_wait + health;
+        let health = self.config.deploy().health.max_wait + HEALTH_MARGIN;
+        let given = BACK_DEADLINE + self.config.deploy().update_max_wait + health;
         let template = match &was.template {
             Some(sheet) => unraid::restore(ctx, &was.name, sheet),
             None => Ok(()),
@@ -222,7 +222,7 @@ impl Back<'_> {
     fn is_of_an_edited_template(&self, new: &Container) -> bool {
         new.label(unraid::MADE_BY_UNRAID).is_some()
             && new.state.status == Standing::Created
-            && same_image(new.reference(), &self.config.deploy.image)
+            && same_image(new.reference(), &self.config.deploy().image)
     }
 
     /// The old one is gone, which no deploy does: a new one of the old image is made the way this host makes them.
@@ -234,8 +234,8 @@ impl Back<'_> {
                 Phase::Rollback,
                 &format!("{name}: the one before was removed; making it again"),
             );
-            match &self.config.deploy.backend {
-                Backend::Unraid { .. } => Unraid::of(&self.config.deploy).make_again(ctx, name, stood)?,
+            match &self.config.deploy().backend {
+                Backend::Unraid { .. } => Unraid::of(self.config.deploy()).make_again(ctx, name, stood)?,
                 Backend::Docker { declarations } => {
                     let swap = Swap {
                         docker: self.docker,
@@ -291,7 +291,7 @@ impl Back<'_> {
             self.docker.say_log(ctx, name);
             return wrong(format!("is back and does not run: it is {}", now.describe()));
         }
-        let containers = &self.config.deploy.containers;
+        let containers = &self.config.deploy().containers;
         let known = containers.iter().find(|container| container.name == *name);
         let health = known.and_then(|known| Health::of(self.config, known, Some(self.docker), ""));
         match (stood.life, health) {

@@ -109,12 +109,12 @@ pub fn understand(settings: &Settings) -> Result<Config, Vec<Complaint>> {
 /// A role's standard input: `settings`, whole, and then its end.
 pub fn hand_over(settings: &Settings) -> io::Result<OwnedFd> {
     let json = settings.to_json().map_err(told)?;
-    descriptor::holding(&json)
+    descriptor::memory_file(&json)
 }
 
 /// What [`hand_over`] put on standard input.
 pub fn receive() -> io::Result<Settings> {
-    Settings::from_json(&descriptor::handed_over(MAX_SETTINGS)?).map_err(told)
+    Settings::from_json(&descriptor::take_stdin()?).map_err(told)
 }
 
 fn told(error: SettingsError) -> io::Error {

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::{Places, Settings};
-use crate::os::child::{Child, Command};
-use crate::os::{lock, settings};
+use crate::os::child::{Child, Command, Group};
+use crate::os::{descriptor, lock, settings};
 use crate::queue::ticket::{self, Seen};
 use crate::queue::{RunFolder, RunId, journal};
 
@@ -73,11 +73,11 @@ pub fn ensure_recovered(places: &Places, settings: &Settings) -> io::Result<Opti
     if !something_died(places)? {
         return Ok(None);
     }
-    let null = std::fs::OpenOptions::new().write(true).open("/dev/null")?;
-    let command = Command::outliving_role("run")
+    let command = Command::role("run")
+        .group(Group::Session)
         .argument(RECOVER)
         .logging_as_we_do()
-        .descriptor(1, null.into());
+        .descriptor(1, descriptor::null()?);
     command
         .descriptor(0, settings::hand_over(settings)?)
         .spawn()

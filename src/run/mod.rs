@@ -9,6 +9,7 @@ pub mod ending;
 pub mod interrupts;
 pub mod log;
 mod mask;
+pub mod messages;
 pub mod output;
 pub mod step;
 pub mod tool;

@@ -4,12 +4,11 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::jail::{self, Cell};
-use crate::limits::MAX_SETTINGS;
 use crate::os::child::{self, Child, Command, Exit};
 use crate::os::{descriptor, files};
 use crate::queue::EndPolicy;
@@ -115,8 +114,7 @@ impl Tool {
         // The executable of unit tests has no roles.
         let Some(cell) = self.cell.as_ref().filter(|_| !cfg!(test)) else {
             let command = Command::tool(program).arguments(&self.arguments);
-            let variables = self.environment.iter();
-            return Ok(variables.fold(command, |command, (name, value)| command.variable(name, value)));
+            return Ok(command.variables(&self.environment));
         };
         if self.stdin.is_some() {
             return Err(io::Error::other("a tool in a cell has no standard input"));
@@ -132,7 +130,7 @@ impl Tool {
 
     fn connect(&self, mut command: Command, streams: Streams<'_>) -> io::Result<(Command, Vec<Stream>)> {
         if let Some(input) = &self.stdin {
-            command = command.descriptor(0, holding(input)?);
+            command = command.descriptor(0, descriptor::memory_file(input)?);
         }
         if let Some(secret) = &self.pipe {
             // A pipe, which can be read once. A page of it is always to be had.
@@ -167,16 +165,6 @@ impl Tool {
         let command = command.descriptor(2, writer.try_clone()?).descriptor(1, writer);
         Ok((command, vec![output]))
     }
-}
-
-/// All of `input`, for a child to read.
-pub fn holding(input: &[u8]) -> io::Result<OwnedFd> {
-    if input.len() > MAX_SETTINGS {
-        return Err(io::Error::other(format!(
-            "its standard input is over {MAX_SETTINGS} bytes"
-        )));
-    }
-    descriptor::holding(input)
 }
 
 /// Where a tool's output goes.

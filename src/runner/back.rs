@@ -65,7 +65,7 @@ pub fn once(
     if entries.is_empty() {
         return Ok(Back::Nothing);
     }
-    if config.deploy.rollback == Rollback::Off {
+    if config.deploy().rollback == Rollback::Off {
         return Ok(Back::Stays);
     }
     ctx.goes_back();

@@ -72,7 +72,7 @@ fn complete_with(
     interrupts: &mut Interrupts,
     say: &mut dyn FnMut(&str),
 ) -> Result<(), Failure> {
-    config.deploy.docker = docker(places);
+    config.applications[0].deploy.docker = docker(places);
     let mut completer = Completer {
         config: &config,
         interrupts,

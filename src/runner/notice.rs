@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::config::Config;
 use crate::event::Status;
-use crate::limits::{KILL_AFTER, MAX_SETTINGS, NOTICE_DEADLINE, RETRY};
+use crate::limits::{KILL_AFTER, NOTICE_DEADLINE, RETRY};
 use crate::os::child::{Child, Command, Exit};
 use crate::os::poll::{self, For};
 use crate::os::signal::Signal;
@@ -26,7 +26,6 @@ use crate::run::context::CancelPolicy;
 use crate::run::ending::{GroupIs, group_is};
 use crate::run::interrupts::Interrupts;
 use crate::run::output::{Lines, Sink, Stream};
-use crate::run::tool::holding;
 
 /// What the role is started with instead of a ticket's name.
 pub const TELL: &str = "--tell";
@@ -55,7 +54,7 @@ pub fn tell(config: &Config, record: &Record) {
 }
 
 fn errand(config: &Config, command: &Path, record: &Record) -> Errand {
-    let kept = config.deploy.environment.iter();
+    let kept = config.deploy().environment.iter();
     let kept = kept.filter(|(name, _)| matches!(name.as_str(), "PATH" | "HOME"));
     let status = match record.outcome.status {
         Status::Ok => "ok",
@@ -77,11 +76,10 @@ fn errand(config: &Config, command: &Path, record: &Record) -> Errand {
 
 /// Its end is nobody's business, and it lives longer than we do.
 fn start(errand: &Errand) -> io::Result<()> {
-    let null = std::fs::OpenOptions::new().write(true).open("/dev/null")?;
     Command::role("run")
         .argument(TELL)
-        .descriptor(0, holding(&serde_json::to_vec(errand)?)?)
-        .descriptor(1, null.into())
+        .descriptor(0, descriptor::memory_file(&serde_json::to_vec(errand)?)?)
+        .descriptor(1, descriptor::null()?)
         .spawn()
         .map(drop)
 }
@@ -92,7 +90,7 @@ fn start(errand: &Errand) -> io::Result<()> {
 /// Only those of the machine: what the command does wrong is logged.
 pub fn role() -> io::Result<()> {
     process::leave_session()?;
-    let errand: Errand = serde_json::from_slice(&descriptor::handed_over(MAX_SETTINGS)?)?;
+    let errand: Errand = serde_json::from_slice(&descriptor::take_stdin()?)?;
     logging::start("notice", &errand.log);
     let mut interrupts = Interrupts::block()?;
     match carry_out(&errand, NOTICE_DEADLINE, &mut interrupts)? {
@@ -124,13 +122,10 @@ enum Told {
 
 fn carry_out(errand: &Errand, given: Duration, interrupts: &mut Interrupts) -> io::Result<Told> {
     let (mut output, writer) = Stream::new(Sink::Lines(Lines::default()))?;
-    let mut command = Command::tool(&errand.command);
-    for (name, value) in &errand.environment {
-        command = command.variable(name, value);
-    }
+    let command = Command::tool(&errand.command).variables(&errand.environment);
     let document = format!("{}\n", errand.document);
     let started = command
-        .descriptor(0, holding(document.as_bytes())?)
+        .descriptor(0, descriptor::memory_file(document.as_bytes())?)
         .descriptor(2, writer.try_clone()?)
         .descriptor(1, writer)
         .spawn();

@@ -165,6 +165,7 @@ impl Bench {
 fn terraform(repo_url: String, workdir: &Path) -> TerraformConfig {
     let none = || Secret::new(String::new());
     TerraformConfig {
+        endpoints: Vec::new(),
         repo_url,
         reference: "refs/heads/main".into(),
         modules: Vec::new(),

@@ -153,7 +153,7 @@ impl Hands<'_> {
     fn hides(&self) -> Vec<PathBuf> {
         let Config { places, .. } = self.config;
         let app = self.terraform.app.as_ref().map(|app| app.pem.clone());
-        let login = self.config.deploy.login.as_ref();
+        let login = self.config.deploy().login.as_ref();
         let password = login.map(|login| login.password_file.clone());
         let ours = [
             &self.config.key_file,

@@ -32,6 +32,7 @@ fn side(account: Option<u32>, docker: &str) -> Side {
 
 fn terraform() -> TerraformConfig {
     TerraformConfig {
+        endpoints: Vec::new(),
         repo_url: "file:///srv/x".into(),
         reference: "refs/heads/main".into(),
         modules: Vec::new(),

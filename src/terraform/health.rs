@@ -19,7 +19,7 @@ impl Terraform<'_> {
     }
 
     pub(super) fn wait_for(&self, ctx: &mut RunContext, url: &str) -> Result<(), Failure> {
-        let (start, longest) = (Instant::now(), self.config.deploy.health.max_wait);
+        let (start, longest) = (Instant::now(), self.config.deploy().health.max_wait);
         let (mut pause, mut said) = (FIRST_PROBE_PAUSE, String::new());
         loop {
             let answer = self.probe(url)?;
@@ -41,7 +41,7 @@ impl Terraform<'_> {
                 )));
             }
             ctx.pause(pause)?;
-            pause = (pause * 2).min(self.config.deploy.health.poll_interval);
+            pause = (pause * 2).min(self.config.deploy().health.poll_interval);
         }
     }
 

@@ -127,7 +127,7 @@ impl<'a> Terraform<'a> {
                 self.apply(ctx, &checked_out, report)
             })?;
             if let Some(health) = self.health_url() {
-                let deadline = self.config.deploy.health.max_wait + HEALTH_MARGIN;
+                let deadline = self.config.deploy().health.max_wait + HEALTH_MARGIN;
                 ctx.step(Phase::Health, deadline, Effect::Looks, |ctx| {
                     let result = self.wait_for(ctx, &health.url);
                     report.healthy(&result);

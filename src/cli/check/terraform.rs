@@ -20,7 +20,7 @@ pub fn check(config: &Config, report: &mut Report) {
     let Some(terraform) = &config.terraform else {
         return;
     };
-    let path = path(&config.deploy);
+    let path = path(config.deploy());
     report.found("git", git(terraform, path));
     report.found("terraform", version(terraform, path));
     if let Some(app) = &terraform.app {

@@ -16,7 +16,7 @@ use crate::event::Phase;
 use crate::limits::{DOCKER_QUICK, FAILED_LOG_LINES, MAX_INSPECT, PULL_AGAIN, PULL_DEADLINE, STOP_DEADLINE};
 use crate::run::{Captured, EndPolicy, Failure, RunContext, Tool, ToolEnd};
 use login::LoggedIn;
-use pull::Again;
+use pull::PullFault;
 use seen::{Container, Image, ImageId};
 
 /// The docker client of this host.
@@ -67,13 +67,13 @@ impl<'a> Docker<'a> {
         }
         let mut waits = PULL_AGAIN.iter();
         loop {
-            let (kind, said) = match pull_once(ctx, &tool, reference)? {
+            let ((fault, hint), said) = match pull_once(ctx, &tool, reference)? {
                 Ok(digest) => return Ok(digest),
-                Err(said) => (pull::kind(&said), said),
+                Err(said) => (pull::meaning(&said), said),
             };
-            let failure = format!("pull failed: {}: {said}", kind.says);
-            match (kind.again, waits.next()) {
-                (Again::Soon, Some(wait)) => {
+            let failure = format!("pull failed: {hint}: {said}");
+            match (fault, waits.next()) {
+                (PullFault::Unreachable, Some(wait)) => {
                     ctx.say(
                         Phase::Pull,
                         &format!("{failure}; trying again in {} s", wait.as_secs()),

@@ -77,9 +77,9 @@ impl<'a> Health<'a> {
         docker: Option<Docker<'a>>,
         version: &'a str,
     ) -> Option<Self> {
-        let expects_container = config.deploy.health.expect == HealthExpect::Container;
+        let expects_container = config.deploy().health.expect == HealthExpect::Container;
         let subject = match (&container.health_url, docker) {
-            (_, None) if expects_container => Subject::Container(Docker::new(&config.deploy)),
+            (_, None) if expects_container => Subject::Container(Docker::new(config.deploy())),
             (Some(url), docker) if !expects_container => Subject::Url(url, docker),
             (_, Some(docker)) => Subject::Container(docker),
             (_, None) => return None,
@@ -88,7 +88,7 @@ impl<'a> Health<'a> {
             config,
             container,
             subject,
-            expect: config.deploy.health.expect,
+            expect: config.deploy().health.expect,
             phase: Phase::Health,
             version,
         })
@@ -128,8 +128,8 @@ impl<'a> Health<'a> {
     /// # Errors
     /// With the last thing that was seen, when its time is up or it has ended.
     pub fn wait(&self, ctx: &mut RunContext) -> Result<(), Failure> {
-        let mut wait = Wait::new(self.config.deploy.health.max_wait);
-        wait.pause = wait.pause.min(self.config.deploy.health.poll_interval);
+        let mut wait = Wait::new(self.config.deploy().health.max_wait);
+        wait.pause = wait.pause.min(self.config.deploy().health.poll_interval);
         match self.watch(ctx, &mut wait) {
             Err(late @ Failure::Deadline { .. }) => {
                 let seen = Some(wait.said.as_str()).filter(|said| !said.is_empty());
@@ -174,7 +174,7 @@ impl<'a> Health<'a> {
     fn wait_on(&self, ctx: &mut RunContext, wait: &mut Wait, seen: String) -> Result<(), Failure> {
         let left = wait.until.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            let given = crate::run::HumanDuration(self.config.deploy.health.max_wait);
+            let given = crate::run::HumanDuration(self.config.deploy().health.max_wait);
             return Err(self.failed(ctx, &format!("not healthy after {given}: {seen}")));
         }
         if wait.said != seen {
@@ -182,7 +182,7 @@ impl<'a> Health<'a> {
             wait.said = seen;
         }
         ctx.pause(wait.pause.min(left))?;
-        wait.pause = (wait.pause * 2).min(self.config.deploy.health.poll_interval);
+        wait.pause = (wait.pause * 2).min(self.config.deploy().health.poll_interval);
         Ok(())
     }
 
