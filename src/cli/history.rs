@@ -233,7 +233,7 @@ mod tests {
     use crate::config::Job;
     use crate::gate::{DeployTask, Task, TerraformTask};
     use crate::queue::Origin;
-    use crate::queue::record::{End, Record, Shown};
+    use crate::queue::record::{End, Record, Visibility};
     use std::time::{Duration, UNIX_EPOCH};
 
     fn entry(sha: Option<&str>, error: Option<&str>, more: Value) -> Entry {
@@ -250,7 +250,7 @@ mod tests {
             more: more.as_object().cloned().unwrap_or_default(),
             started: UNIX_EPOCH,
             finished: UNIX_EPOCH + Duration::from_millis(12_345),
-            shown: Shown::Status,
+            visibility: Visibility::Status,
         };
         let record = Record::new(&order, end);
         Entry {
@@ -322,7 +322,7 @@ WHEN (UTC)           OUTCOME            ENDPOINT  VERSION  COMMIT          TOOK 
             more: serde_json::Map::new(),
             started: UNIX_EPOCH,
             finished: UNIX_EPOCH,
-            shown: Shown::Status,
+            visibility: Visibility::Status,
         };
         let record = Record::new(&queued.order, end);
         assert_eq!(record.outcome.more["module"], "dashboard");

@@ -18,7 +18,7 @@ use crate::gate::{Sha, Version};
 use crate::os::places;
 use crate::queue::RunId;
 use crate::queue::list::{self, Entry, State};
-use crate::queue::record::{Record, Shown};
+use crate::queue::record::{Record, Visibility};
 
 /// Says what it deploys and why, deploys it, and follows that to its end.
 ///
@@ -85,16 +85,16 @@ fn choose(entries: &[Entry], changed: impl Fn(&RunId) -> Result<bool, String>) -
             continue;
         };
         let sha = sha.as_ref();
-        match (record.shown, record.outcome.status) {
-            (Shown::RunsAlone, _) => {}
-            (Shown::Status, Status::Ok) => {
+        match (record.visibility, record.outcome.status) {
+            (Visibility::RunsOnly, _) => {}
+            (Visibility::Status, Status::Ok) => {
                 broken = None;
                 if let Some(before) = way.iter().position(|one| one.version == version) {
                     way.truncate(before);
                 }
                 way.push(Healthy { version, sha, record });
             }
-            (Shown::Status, Status::Fail) => {
+            (Visibility::Status, Status::Fail) => {
                 if !was_put_back(record) && changed(&entry.order.run_id)? {
                     broken = Some(record);
                 }
@@ -200,8 +200,8 @@ mod tests {
             started: finished,
             finished,
             shown: match how {
-                "queued" => Shown::RunsAlone,
-                _ => Shown::Status,
+                "queued" => Visibility::RunsOnly,
+                _ => Visibility::Status,
             },
         };
         let state = match how {

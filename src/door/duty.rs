@@ -11,7 +11,7 @@ use crate::limits::{RETRY, STATUS_EVERY};
 use crate::os::child::Child;
 use crate::os::notify::{Heard, Notifier};
 use crate::os::watch::Watch;
-use crate::queue::{Present, present};
+use crate::queue::list::{live, summary};
 
 /// See the module's head.
 #[derive(Debug)]

@@ -39,11 +39,10 @@ pub const ALREADY_DEADLINE: Duration = Duration::from_secs(2 * 60);
 /// Stopping a container. It has a stop timeout of its own (10 s unless it was given another) after which docker kills.
 pub const STOP_DEADLINE: Duration = Duration::from_secs(3 * 60);
 
-/// What a tool that must not be ended in its middle has at least, however little the run has left. Between removing a
-/// container and starting the next it stops one (10 s on Unraid) and asks a registry, perhaps in vain.
-pub const MIDWAY_LEAST: Duration = Duration::from_secs(30);
+/// While a call that was handed to dockerd is waited for beyond its usual time, that is said this often.
+pub const STILL_WAITING_EVERY: Duration = Duration::from_secs(60);
 
-/// The proof after such a tool, whatever the run has left: some looks, a network, a start, each a quick call.
+/// The proof after `update_container`, whatever the run has left: some looks, a network, a start, each a quick call.
 pub const PROOF_DEADLINE: Duration = Duration::from_secs(2 * 60);
 
 /// From stopping a container to starting the next, whatever the run has left: half-way is the one place where a deploy
@@ -129,11 +128,10 @@ pub const TAIL_LINES: usize = 20;
 /// Between two tries for the turn while another process gives it back: the first wait, doubled up to [`super::RETRY`].
 pub const TURN_RETRY: Duration = Duration::from_millis(2);
 
-/// How long a failed run waits for a docker that does not answer, before it goes back: one that is restarted, or started
-/// again by its supervisor, is up within seconds. After that whoever completes the run does it.
-pub const BACK_PATIENCE: Duration = Duration::from_secs(2 * 60);
+/// The turn's lock is held for longer than this, while no run holds a ticket, only by whoever completes a dead run.
+pub const COMPLETION_AFTER: Duration = Duration::from_millis(500);
 
-/// Between two such attempts.
+/// Between two attempts at going back while docker does not answer.
 pub const BACK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Between two starts of a recovery for one follower: the first one may have met another that was just ending.

@@ -57,34 +57,34 @@ pub fn is_root() -> bool {
 
 /// Processes that belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kin {
+pub enum ProcessSet {
     /// A process group.
     Group(i32),
     /// A session: all that a session leader has started, whatever groups they are in.
     Session(i32),
 }
 
-/// The living processes of `kin`, without zombies: those wait for a parent that may never look.
-pub fn living(kin: Kin) -> io::Result<Vec<i32>> {
+/// The living processes of `set`, without zombies: those wait for a parent that may never look.
+pub fn living(set: ProcessSet) -> io::Result<Vec<i32>> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let pid = entry?
             .file_name()
             .to_str()
             .and_then(|name| name.parse::<i32>().ok());
-        found.extend(pid.filter(|pid| belongs(*pid, kin).unwrap_or(false)));
+        found.extend(pid.filter(|pid| belongs(*pid, set).unwrap_or(false)));
     }
     Ok(found)
 }
 
 /// State, process group and session are fields 3, 5 and 6 of proc(5)'s `stat`, the first, third and fourth after the name.
-fn belongs(pid: i32, kin: Kin) -> Option<bool> {
+fn belongs(pid: i32, set: ProcessSet) -> Option<bool> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().take(4).collect();
     let number = |index: usize| fields.get(index)?.parse::<i32>().ok();
-    let same = match kin {
-        Kin::Group(group) => number(2)? == group,
-        Kin::Session(session) => number(3)? == session,
+    let same = match set {
+        ProcessSet::Group(group) => number(2)? == group,
+        ProcessSet::Session(session) => number(3)? == session,
     };
     Some(same && !matches!(fields.first(), Some(&("Z" | "X"))))
 }
