@@ -8,7 +8,6 @@ use crate::run::{Ending, Failure, RunContext};
 
 use super::fault::Fault;
 use super::{Terraform, environment, planning};
-use crate::config::Lockfile;
 
 impl Terraform<'_> {
     /// Prepares the checkout. A plan after an init that failed would run whatever a commit has brought along.
@@ -39,7 +38,7 @@ impl Terraform<'_> {
 
     fn init_tool(&self) -> crate::run::Tool {
         let mut arguments = vec!["init", "-input=false", "-no-color"];
-        if self.terraform.lockfile == Lockfile::ReadOnly {
+        if self.terraform.lockfile_readonly {
             arguments.push("-lockfile=readonly");
         }
         let arguments = arguments.into_iter().map(str::to_owned).collect();
