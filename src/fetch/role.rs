@@ -7,7 +7,7 @@ use ureq::http;
 use crate::config;
 use crate::fetch::Report;
 use crate::fetch::request::{FetchRequest, FetchResponse, LONGEST_HEADER, Method, TELLING};
-use crate::limits::{FETCH_MEMORY, FETCH_OPEN_FILES, MAX_SETTINGS};
+use crate::limits::{FETCH_MEMORY, FETCH_OPEN_FILES};
 use crate::os::descriptor;
 use crate::os::privilege::{Confinement, Identity};
 
@@ -16,7 +16,7 @@ use crate::os::privilege::{Confinement, Identity};
 /// # Errors
 /// When the order cannot be read or privileges cannot be given up; nothing was fetched then.
 pub fn role() -> io::Result<()> {
-    let order: FetchRequest = serde_json::from_slice(&descriptor::handed_over(MAX_SETTINGS)?)?;
+    let order: FetchRequest = serde_json::from_slice(&descriptor::take_stdin()?)?;
     nix::unistd::alarm::set(order.seconds);
     let confinement = Confinement {
         root: None,

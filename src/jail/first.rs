@@ -64,10 +64,8 @@ fn start(order: &JailRequest) -> io::Result<Child> {
     for number in &order.keeps {
         command = command.descriptor(*number, descriptor::adopt(*number)?);
     }
-    for (name, value) in &order.environment {
-        command = command.variable(name, value);
-    }
     command
+        .variables(&order.environment)
         .spawn()
         .map_err(|error| told(error, "start", &order.program))
 }

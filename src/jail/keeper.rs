@@ -19,7 +19,7 @@ use crate::os::{descriptor, namespace};
 pub(super) fn keep(order: &JailRequest) -> io::Result<u8> {
     let signals = Signals::block(&[Signal::SIGCHLD, Signal::SIGINT, Signal::SIGTERM])?;
     namespace::own_processes().map_err(|error| no_namespace(&error))?;
-    let json = order.json()?;
+    let json = serde_json::to_vec(order)?;
     let (reader, lifeline) = descriptor::pipe()?;
     let mut lifeline = File::from(lifeline);
     let length = u32::try_from(json.len()).map_err(io::Error::other)?;

@@ -24,8 +24,8 @@ use nix::unistd::{chdir, execve};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Account;
-use crate::limits::{JAIL_FILE, JAIL_OOM_SCORE, JAIL_PROCESSES, MAX_SETTINGS};
-use crate::os::child::{Command, Exit};
+use crate::limits::{JAIL_FILE, JAIL_OOM_SCORE, JAIL_PROCESSES};
+use crate::os::child::{Command, Exit, Group};
 use crate::os::descriptor;
 use crate::os::privilege::{self, Identity};
 use crate::os::process::is_root;
@@ -116,7 +116,9 @@ pub struct JailRequest {
 /// # Errors
 /// When the order is too long, or holds what is not UTF-8.
 pub fn command(order: &JailRequest) -> io::Result<Command> {
-    Ok(Command::role_as_tool(ROLE).descriptor(0, descriptor::holding(&order.json()?)?))
+    Ok(Command::role(ROLE)
+        .group(Group::Own)
+        .descriptor(0, descriptor::memory_file(&serde_json::to_vec(order)?)?))
 }
 
 /// Arguments as an order holds them.
@@ -132,14 +134,6 @@ pub fn texts(arguments: &[OsString]) -> io::Result<Vec<String>> {
 }
 
 impl JailRequest {
-    fn json(&self) -> io::Result<Vec<u8>> {
-        let json = serde_json::to_vec(self)?;
-        if json.len() > MAX_SETTINGS {
-            return Err(io::Error::other("what the tool is to be is too long"));
-        }
-        Ok(json)
-    }
-
     /// Who the tool runs as; `None` is root, or ourselves where we are not root.
     fn identity(&self) -> io::Result<Option<Identity>> {
         self.cell.account.as_ref().map(privilege::identity).transpose()
@@ -173,7 +167,7 @@ pub fn role() -> ExitCode {
 }
 
 fn begin() -> io::Result<u8> {
-    let order: JailRequest = serde_json::from_slice(&descriptor::handed_over(MAX_SETTINGS)?)?;
+    let order: JailRequest = serde_json::from_slice(&descriptor::take_stdin()?)?;
     descriptor::close_inherited(&order.keeps)?;
     match order.cell.walls {
         Some(_) => keeper::keep(&order),

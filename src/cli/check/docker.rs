@@ -26,11 +26,9 @@ fn docker(deploy: &DeployConfig) -> Result<String, String> {
     let name = deploy.docker.display();
     let client = child::find_program(&deploy.docker, path)
         .ok_or_else(|| format!("there is no `{name}` on {path}: install it, or set DEPLOYER_DOCKER_PATH"))?;
-    let started = Command::tool(&client).arguments(["version", "--format", "{{.Server.Version}}"]);
-    let command = deploy
-        .environment
-        .iter()
-        .fold(started, |command, (name, value)| command.variable(name, value));
+    let command = Command::tool(&client)
+        .arguments(["version", "--format", "{{.Server.Version}}"])
+        .variables(&deploy.environment);
     let answer = task(command).map_err(|error| format!("run {}: {error}", client.display()))?;
     match answer {
         Answer::Ended(Exit::Code(0), said) => Ok(format!(

@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 
 use crate::config::Places;
-use crate::run::{RunFolder, RunId, ticket};
+use crate::queue::{RunFolder, RunId, ticket};
 
 /// The runs that live.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,8 +62,8 @@ impl fmt::Display for Present {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::folder::testing::{Scratch, order};
-    use crate::run::reserve;
+    use crate::queue::folder::testing::{Scratch, order};
+    use crate::queue::reserve;
     use std::time::SystemTime;
 
     #[test]
@@ -72,7 +72,7 @@ mod tests {
         let seen = || present(&scratch.0).unwrap();
         assert!(seen().is_nothing());
         assert_eq!(seen().to_string(), "nothing runs");
-        let reserve = || reserve(&scratch.0, 5, SystemTime::now(), order).unwrap();
+        let reserve = || reserve(&scratch.0, 5, order(&RunId::new(SystemTime::now()).unwrap())).unwrap();
         let first = reserve();
         assert!(!seen().is_nothing());
         assert_eq!(seen().to_string(), "nothing runs, 1 in the queue");

@@ -15,18 +15,17 @@ use serde_json::json;
 
 use crate::config::Config;
 use crate::event::Status;
-use crate::limits::{KILL_AFTER, MAX_SETTINGS, NOTICE_DEADLINE, RETRY};
+use crate::limits::{KILL_AFTER, NOTICE_DEADLINE, RETRY};
 use crate::os::child::{Child, Command, Exit};
 use crate::os::poll::{self, For};
 use crate::os::signal::Signal;
 use crate::os::{descriptor, logging, process};
-use crate::run::context::Heed;
+use crate::queue::record::Record;
+use crate::run::HumanDuration;
+use crate::run::context::CancelPolicy;
 use crate::run::ending::{GroupIs, group_is};
 use crate::run::interrupts::Interrupts;
 use crate::run::output::{Lines, Sink, Stream};
-use crate::run::record::Record;
-use crate::run::step::Spoken;
-use crate::run::tool::holding;
 
 /// What the role is started with instead of a ticket's name.
 pub const TELL: &str = "--tell";
@@ -77,11 +76,10 @@ fn errand(config: &Config, command: &Path, record: &Record) -> Errand {
 
 /// Its end is nobody's business, and it lives longer than we do.
 fn start(errand: &Errand) -> io::Result<()> {
-    let null = std::fs::OpenOptions::new().write(true).open("/dev/null")?;
     Command::role("run")
         .argument(TELL)
-        .descriptor(0, holding(&serde_json::to_vec(errand)?)?)
-        .descriptor(1, null.into())
+        .descriptor(0, descriptor::memory_file(&serde_json::to_vec(errand)?)?)
+        .descriptor(1, descriptor::null()?)
         .spawn()
         .map(drop)
 }
@@ -92,7 +90,7 @@ fn start(errand: &Errand) -> io::Result<()> {
 /// Only those of the machine: what the command does wrong is logged.
 pub fn role() -> io::Result<()> {
     process::leave_session()?;
-    let errand: Errand = serde_json::from_slice(&descriptor::handed_over(MAX_SETTINGS)?)?;
+    let errand: Errand = serde_json::from_slice(&descriptor::take_stdin()?)?;
     logging::start("notice", &errand.log);
     let mut interrupts = Interrupts::block()?;
     match carry_out(&errand, NOTICE_DEADLINE, &mut interrupts)? {
@@ -124,13 +122,10 @@ enum Told {
 
 fn carry_out(errand: &Errand, given: Duration, interrupts: &mut Interrupts) -> io::Result<Told> {
     let (mut output, writer) = Stream::new(Sink::Lines(Lines::default()))?;
-    let mut command = Command::tool(&errand.command);
-    for (name, value) in &errand.environment {
-        command = command.variable(name, value);
-    }
+    let command = Command::tool(&errand.command).variables(&errand.environment);
     let document = format!("{}\n", errand.document);
     let started = command
-        .descriptor(0, holding(document.as_bytes())?)
+        .descriptor(0, descriptor::memory_file(document.as_bytes())?)
         .descriptor(2, writer.try_clone()?)
         .descriptor(1, writer)
         .spawn();
@@ -139,12 +134,12 @@ fn carry_out(errand: &Errand, given: Duration, interrupts: &mut Interrupts) -> i
         Err(error) => return Ok(Told::No(format!("was not started: {error}"))),
     };
     let until = Instant::now() + given;
-    let told = match attend(&mut child, &mut output, until, Heed::Cancellation, interrupts)? {
+    let told = match attend(&mut child, &mut output, until, CancelPolicy::Cancel, interrupts)? {
         Attended::Ended(exit) if exit.is_success() => Told::Yes,
         Attended::Ended(exit) => Told::No(format!("ended with {exit}{}", last_words(&output))),
         Attended::AtWork => {
             end(&mut child, &mut output, interrupts)?;
-            let (given, last) = (Spoken(given), last_words(&output));
+            let (given, last) = (HumanDuration(given), last_words(&output));
             Told::No(format!(
                 "was ended: it may take {given}, and less when we are asked to end{last}"
             ))
@@ -165,7 +160,7 @@ fn attend(
     child: &mut Child,
     output: &mut Stream,
     until: Instant,
-    heed: Heed,
+    cancel: CancelPolicy,
     interrupts: &mut Interrupts,
 ) -> io::Result<Attended> {
     loop {
@@ -176,7 +171,7 @@ fn attend(
             return Ok(Attended::Ended(exit));
         }
         let now = Instant::now();
-        if now >= until || (asked && heed == Heed::Cancellation) {
+        if now >= until || (asked && cancel == CancelPolicy::Cancel) {
             return Ok(Attended::AtWork);
         }
         let signals = interrupts.as_fd();
@@ -193,7 +188,7 @@ fn end(child: &mut Child, output: &mut Stream, interrupts: &mut Interrupts) -> i
     for signal in [Signal::SIGTERM, Signal::SIGKILL] {
         child.signal_group(signal);
         let until = Instant::now() + KILL_AFTER;
-        if let Attended::Ended(_) = attend(child, output, until, Heed::Nothing, interrupts)? {
+        if let Attended::Ended(_) = attend(child, output, until, CancelPolicy::Never, interrupts)? {
             return Ok(());
         }
     }
@@ -216,7 +211,7 @@ fn last_words(output: &Stream) -> String {
 mod tests {
     use super::*;
     use crate::os::process::{Kin, living};
-    use crate::run::folder::testing::Scratch;
+    use crate::queue::folder::testing::Scratch;
 
     /// What comes of this shell text, which has `given` for it.
     fn told(script: &str, given: Duration, interrupts: &mut Interrupts) -> Told {
