@@ -15,7 +15,7 @@ use crate::cli::show::{Colour, GREEN, RED, Show, coloured, date_and_clock_of, to
 use crate::cli::{given, runs};
 use crate::event::{Outcome, Status, harmless};
 use crate::os::places;
-use crate::queue::list::{Entry, State, entries};
+use crate::queue::list::{Run as Entry, State, list as entries};
 use crate::queue::{RunId, RunRequest};
 
 /// Digits of a commit in the table.
@@ -233,7 +233,7 @@ mod tests {
     use crate::config::Job;
     use crate::gate::{DeployTask, Task, TerraformTask};
     use crate::queue::Origin;
-    use crate::queue::record::{End, Record, Visibility};
+    use crate::queue::record::{End, Publication, Record};
     use std::time::{Duration, UNIX_EPOCH};
 
     fn entry(sha: Option<&str>, error: Option<&str>, more: Value) -> Entry {
@@ -250,7 +250,7 @@ mod tests {
             more: more.as_object().cloned().unwrap_or_default(),
             started: UNIX_EPOCH,
             finished: UNIX_EPOCH + Duration::from_millis(12_345),
-            visibility: Visibility::Status,
+            publication: Publication::Status,
         };
         let record = Record::new(&order, end);
         Entry {
@@ -322,7 +322,7 @@ WHEN (UTC)           OUTCOME            ENDPOINT  VERSION  COMMIT          TOOK 
             more: serde_json::Map::new(),
             started: UNIX_EPOCH,
             finished: UNIX_EPOCH,
-            visibility: Visibility::Status,
+            publication: Publication::Status,
         };
         let record = Record::new(&queued.order, end);
         assert_eq!(record.outcome.more["module"], "dashboard");

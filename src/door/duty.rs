@@ -11,7 +11,7 @@ use crate::limits::{RETRY, STATUS_EVERY};
 use crate::os::child::Child;
 use crate::os::notify::{Heard, Notifier};
 use crate::os::watch::Watch;
-use crate::queue::list::{live, summary};
+use crate::queue::list::{Run, live, summary};
 
 /// See the module's head.
 #[derive(Debug)]
@@ -23,7 +23,8 @@ pub struct Duty {
     idle_exit: Option<Duration>,
     /// Sessions with a connection.
     serving: Vec<Child>,
-    present: io::Result<Present>,
+    /// The runs that hold a ticket.
+    runs: io::Result<Vec<Run>>,
     /// Since when there was neither connection nor run.
     quiet_since: Option<Instant>,
     /// When to look again even if nothing wakes us.
@@ -46,7 +47,7 @@ impl Duty {
             changes: Watch::closed_after_writing(&places.queue()).and(&places.public()),
             idle_exit,
             serving: Vec::new(),
-            present: Ok(Present::default()),
+            runs: Ok(Vec::new()),
             quiet_since: None,
             look_at: None,
             is_ready: false,
@@ -110,11 +111,11 @@ impl Duty {
         if !self.is_of_interest() {
             return;
         }
-        self.present = present(&self.places);
+        self.runs = live(&self.places);
         // A queue that cannot be read may have somebody in it, and nobody was answered before we were ready: whoever made
         // our starter start us waits at the socket.
         let is_quiet =
-            self.is_ready && self.serving.is_empty() && self.present.as_ref().is_ok_and(Present::is_nothing);
+            self.is_ready && self.serving.is_empty() && self.runs.as_ref().is_ok_and(Vec::is_empty);
         self.quiet_since = is_quiet.then(|| self.quiet_since.unwrap_or(now));
         let heard = self.tell();
         self.look_at = match (heard, is_quiet) {
@@ -141,8 +142,8 @@ impl Duty {
     }
 
     fn status(&self) -> String {
-        match &self.present {
-            Ok(present) => present.to_string(),
+        match &self.runs {
+            Ok(runs) => summary(runs),
             Err(error) => format!("the queue cannot be read: {error}"),
         }
     }

@@ -431,6 +431,20 @@ mod tests {
     }
 
     #[test]
+    fn what_has_ended_keeps_its_process_id_until_it_is_reaped() {
+        let mut child = Command::tool(Path::new("/bin/sh"))
+            .arguments(["-c", "exit 3"])
+            .spawn()
+            .unwrap();
+        while child.peek().unwrap().is_none() {}
+        assert_eq!(child.peek().unwrap(), Some(Exit::Code(3)));
+        assert!(crate::os::process::start_time(child.pid()).is_some());
+        assert_eq!(child.try_wait().unwrap(), Some(Exit::Code(3)));
+        assert_eq!(child.peek().unwrap(), Some(Exit::Code(3)));
+        assert!(crate::os::process::start_time(child.pid()).is_none());
+    }
+
+    #[test]
     fn a_missing_program_is_an_error_of_the_start() {
         let error = Command::tool(Path::new("/nowhere/at-all")).spawn().unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);

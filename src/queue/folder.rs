@@ -223,7 +223,7 @@ pub(crate) mod testing {
     use super::*;
     use crate::config::{Config, Job, Settings};
     use crate::gate::{DeployTask, Task};
-    use crate::queue::record::{End, Visibility};
+    use crate::queue::record::{End, Publication};
     use crate::queue::request::Origin;
     use serde_json::Map;
 
@@ -270,7 +270,7 @@ pub(crate) mod testing {
             more: Map::new(),
             started: now,
             finished: now,
-            visibility: Visibility::Status,
+            publication: Publication::Status,
         };
         Record::new(order, end)
     }
@@ -301,7 +301,8 @@ pub(crate) mod testing {
 mod tests {
     use super::testing::{Scratch, order};
     use super::*;
-    use crate::queue::record::{End, Visibility};
+    use crate::queue::record::{End, Publication};
+    use std::time::{Duration, UNIX_EPOCH};
 
     /// A folder in whose `.result` these bytes are, and the record that they are of.
     fn recorded(scratch: &Scratch, second: u64) -> (RunFolder, Vec<u8>) {
@@ -314,7 +315,7 @@ mod tests {
             more: serde_json::Map::new(),
             started: at,
             finished: at,
-            visibility: Visibility::Status,
+            publication: Publication::Status,
         };
         folder.write_record(&Record::new(&order(&id), end)).unwrap();
         let bytes = fs::read(folder.kept()).unwrap();

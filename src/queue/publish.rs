@@ -20,7 +20,7 @@ use crate::os::files::{self, Durability, optional};
 use crate::queue::RunId;
 use crate::queue::folder::{QueueLock, RunFolder, last_path};
 use crate::queue::list::{Run, State, live};
-use crate::queue::record::{Record, Visibility};
+use crate::queue::record::{Publication, Record};
 
 /// Publishes a run that has just ended.
 pub fn publish_end(places: &Places, keep: u32, record: &Record) -> io::Result<()> {
@@ -79,7 +79,7 @@ pub fn keep_status(places: &Places, record: &Record) -> io::Result<()> {
 impl Record {
     /// The names of the status documents that show it, without `.json`: its endpoint's, and that of its module.
     fn documents(&self) -> Vec<String> {
-        if self.visibility == Visibility::RunsOnly {
+        if self.publication == Publication::RunsOnly {
             return Vec::new();
         }
         let module = self.outcome.more.get("module").and_then(Value::as_str);

@@ -12,7 +12,7 @@ use crate::queue::RunRequest;
 /// Where a run is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Visibility {
+pub enum Publication {
     /// In `/runs`, and as its endpoint's status.
     Status,
     /// In `/runs` alone: a dry run, and a run that never had its turn.
@@ -29,7 +29,7 @@ pub struct Record {
     pub origin: Value,
     /// Where it is shown.
     #[serde(rename = "shown")]
-    pub visibility: Visibility,
+    pub publication: Publication,
     /// The last line of its log.
     pub outcome: Outcome,
     /// How many runs of this host had ended when it ended, or more: clocks may step back, this does not.
@@ -48,7 +48,7 @@ pub struct End {
     /// Now.
     pub finished: SystemTime,
     /// Where it is shown, unless it is a dry run.
-    pub visibility: Visibility,
+    pub publication: Publication,
 }
 
 impl Record {
@@ -56,9 +56,9 @@ impl Record {
     pub fn new(order: &RunRequest, end: End) -> Self {
         let (version, sha) = order.names();
         let mut more = end.more;
-        let visibility = match order.dry_run() {
-            true => Visibility::RunsOnly,
-            false => end.visibility,
+        let publication = match order.dry_run() {
+            true => Publication::RunsOnly,
+            false => end.publication,
         };
         if order.dry_run() {
             more.insert("dry_run".to_owned(), json!(true));
@@ -90,7 +90,7 @@ impl Record {
         Self {
             endpoint: order.endpoint.clone(),
             origin: order.origin.summary(),
-            visibility,
+            publication,
             outcome,
             sequence: 0,
         }

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use crate::config::Places;
 use crate::os::child::Exit;
+use crate::os::process;
 use crate::queue::folder::testing::Scratch;
 use crate::queue::{EndPolicy, RunFolder, RunId, ticket};
-use crate::run::{Captured, EndPolicy, Tool, ToolEnd};
+use crate::run::{Captured, Ended, Tool};
 
 impl RunContext {
     /// A stage for unit tests: its log is `<runs>/<id>/log.ndjson`. It hears no signals and has a minute.
@@ -283,7 +284,7 @@ fn what_a_tool_leaves_in_its_group_is_swept_where_it_was_asked_to_end_by_a_signa
 fn everything_that_a_tool_has_printed_before_its_end_is_said_however_much() {
     let scratch = Scratch::new("stage-much");
     let mut ctx = RunContext::scratch(&scratch.0);
-    for ending in [
+    for end_policy in [
         EndPolicy::InterruptThenTerminate,
         EndPolicy::Interrupt,
         EndPolicy::Terminate,

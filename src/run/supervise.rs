@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::failpoint;
-use crate::limits::{KILL_AFTER, RETRY, STILL_WAITING_EVERY};
+use crate::limits::{KILL_AFTER, STILL_WAITING_EVERY};
 use crate::os::child::Exit;
 use crate::os::poll::{self, For};
 use crate::os::process::{self, ProcessSet};

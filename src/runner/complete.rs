@@ -12,12 +12,11 @@ use serde_json::{Map, Value, json};
 
 use crate::config::{Config, Places};
 use crate::deploy::{self, UndoReason};
-use crate::event::Phase;
 use crate::gate::{Memory, Task};
 use crate::os::files::optional;
 use crate::queue::dead::{self, Dead};
 use crate::queue::journal::{self, Content, Journal};
-use crate::queue::record::{End, Record, Visibility};
+use crate::queue::record::{End, Publication, Record};
 use crate::queue::ticket::{self, Ticket};
 use crate::queue::{Origin, RunFolder, RunRequest};
 use crate::run::interrupts::Interrupts;
@@ -51,8 +50,7 @@ impl Completer<'_> {
     /// When one could not be completed: then nothing else may be changed.
     pub fn complete_all(&mut self) -> Result<(), Failure> {
         // Only the run whose turn it is logs in anywhere, and that is the caller: every login that is there is a dead run's.
-        optional(std::fs::remove_dir_all(self.places().logins()))
-            .map_err(broken("remove the login of an interrupted run"))?;
+        remove_logins(self.places()).map_err(broken("remove the login of an interrupted run"))?;
         self.check_journal()?;
         for dead in dead::find(self.places()).map_err(broken("look for interrupted runs"))? {
             self.complete(&dead).map_err(|failure| match failure {
@@ -149,7 +147,7 @@ impl Completer<'_> {
             more: Map::from_iter([("interrupted".to_owned(), json!(true))]),
             started: started.map_or_else(|| folder.ordered_at(), Ok).map_err(&unread)?,
             finished: SystemTime::now(),
-            visibility: Visibility::Status,
+            publication: Publication::Status,
         };
         let log = Log::open(&folder.log(), &dead.id);
         // It had come to its end and could not write that down: the log knows better.
@@ -179,7 +177,7 @@ impl Completer<'_> {
             }
             None => {
                 end.error = Some("interrupted before its turn came; nothing was changed".to_owned());
-                end.visibility = Visibility::RunsOnly;
+                end.publication = Publication::RunsOnly;
             }
         }
         end.finished = SystemTime::now();
@@ -232,6 +230,14 @@ impl Completer<'_> {
         *self.interrupts = ctx.leave().interrupts;
         Ok(result)
     }
+}
+
+/// The folder itself stays: others may be about to make sure that it is there.
+fn remove_logins(places: &Places) -> io::Result<()> {
+    for entry in std::fs::read_dir(places.logins())? {
+        optional(std::fs::remove_dir_all(entry?.path()))?;
+    }
+    Ok(())
 }
 
 /// Also where it had none: one was made while it was completed.

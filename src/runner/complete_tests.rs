@@ -522,13 +522,7 @@ fn lives(pid: i32) -> bool {
 #[test]
 fn a_gentle_tool_of_a_dead_run_is_ended_before_anything_else_begins() {
     let scratch = Scratch::new("dead-terminate");
-    let (id, tool, _child) = leave_at_work(
-        &scratch,
-        order,
-        EndPolicy::Terminate,
-        "sleep 60; sleep 60",
-        soon(60),
-    );
+    let (id, tool, _child) = leave_at_work(&scratch, order, EndPolicy::Terminate, "sleep 60; sleep 60");
     assert!(lives(tool));
     complete(&scratch.0).unwrap();
     assert!(!lives(tool));
@@ -597,13 +591,7 @@ fn a_plan_of_a_dead_run_is_interrupted_and_may_give_back_its_lock() {
     let scratch = Scratch::new("dead-plan");
     let script = r#"trap "touch interrupted; exit" INT; sleep 60 & wait"#;
     let script = format!("cd {}; {script}", scratch.0.state.display());
-    let (_, tool, _child) = leave_at_work(
-        &scratch,
-        order,
-        EndPolicy::InterruptThenTerminate,
-        &script,
-        soon(60),
-    );
+    let (_, tool, _child) = leave_at_work(&scratch, order, EndPolicy::InterruptThenTerminate, &script);
     std::thread::sleep(Duration::from_millis(200));
     let begun = std::time::Instant::now();
     let group = move || process::signal_group(tool, crate::os::signal::Signal::SIGKILL);
@@ -620,13 +608,7 @@ fn a_plan_of_a_dead_run_is_interrupted_and_may_give_back_its_lock() {
 #[test]
 fn a_waiting_run_that_is_cancelled_stops_waiting_for_a_dead_ones_tool() {
     let scratch = Scratch::new("dead-cancel");
-    let (id, tool, _child) = leave_at_work(
-        &scratch,
-        order,
-        EndPolicy::NeverMidway,
-        "sleep 60; sleep 60",
-        soon(60),
-    );
+    let (id, tool, _child) = leave_at_work(&scratch, order, EndPolicy::WaitOut, "sleep 60; sleep 60");
     let mut interrupts = Interrupts::deaf().unwrap();
     interrupts.ask_in(Duration::ZERO);
     let mut said = Vec::new();

@@ -27,7 +27,7 @@ use crate::os::failpoint;
 use crate::os::{clock, descriptor, process, settings};
 use crate::queue::dead::RECOVER;
 use crate::queue::journal::Journal;
-use crate::queue::record::{End, Record, Visibility};
+use crate::queue::record::{End, Publication, Record};
 use crate::queue::ticket::{Ticket, TicketFile};
 use crate::queue::{RunFolder, RunRequest, publish};
 use crate::run::interrupts::Interrupts;
@@ -156,7 +156,7 @@ impl Waiting<'_> {
             more,
             started: self.began,
             finished: SystemTime::now(),
-            visibility: Visibility::RunsOnly,
+            publication: Publication::RunsOnly,
         };
         self.conclude(turn, end)
     }
@@ -184,7 +184,7 @@ impl Waiting<'_> {
             more,
             started,
             finished: SystemTime::now(),
-            visibility: Visibility::Status,
+            publication: Publication::Status,
         };
         (self.log, self.interrupts, self.ticket) = (left.log, left.interrupts, left.ticket);
         self.conclude(Some(turn), end)

@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::config::Places;
 use crate::limits::{COMPLETION_AFTER, RETRY, TURN_RETRY};
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
     use crate::queue::folder::testing::Scratch;
     use crate::queue::ticket::{Ticket, testing::die};
-    use std::time::SystemTime;
+    use std::time::{Duration, SystemTime};
 
     fn ticket(scratch: &Scratch) -> Ticket {
         crate::queue::ticket::testing::make(&scratch.0, &RunId::new(SystemTime::now()).unwrap())
