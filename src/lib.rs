@@ -31,4 +31,4 @@ pub mod front;
 pub mod session;
 // How it starts.
 pub mod cli;
-pub mod door;
+pub mod listen;

@@ -22,7 +22,7 @@ pub const STALLED_CALLER: Duration = Duration::from_secs(60);
 /// Silence on a stream after which a heartbeat line goes out. Proxies and NATs drop idle connections after 30 s or more.
 pub const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// Connections not yet admitted, over all doors (`DEPLOYER_MAX_SESSIONS`).
+/// Connections not yet admitted, however they arrive (`DEPLOYER_MAX_SESSIONS`).
 pub const MAX_SESSIONS: u32 = 64;
 
 /// The same for one source: an IPv4 address or an IPv6 /64 (`DEPLOYER_MAX_SESSIONS_PER_SOURCE`).
@@ -38,11 +38,11 @@ pub const WARM_BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Dura
 /// [`WARM_DEADLINE`], by which one that cannot become ready is dead.
 pub const WARM_CALM: Duration = Duration::from_secs(20);
 
-/// How long a start that failed lasts at least, when whoever waits at the socket makes our starter start us at once
+/// How long a start that failed lasts at least, when whoever waits at the socket makes the supervisor start us at once
 /// again: inetd shuts the port for ten minutes after 256 starts in one.
-pub const STARTER_PAUSE: Duration = Duration::from_secs(1);
+pub const SUPERVISOR_PAUSE: Duration = Duration::from_secs(1);
 
-/// Listening sockets that a starter may hand over: two families on a few addresses. Each warm session polls them all.
+/// Listening sockets that a supervisor may hand over: two families on a few addresses. Each warm session polls them all.
 pub const MAX_LISTENERS: usize = 16;
 
 /// Between two looks at what runs, for whoever started us and wants to know, while something does. Changes of the folders

@@ -117,7 +117,7 @@ fn plan<'p>(order: &'p run::RunRequest, config: &'p Config) -> run::Plan<'p> {
 
 /// The settings that our starter put on standard input. It has checked them, so a complaint is its mistake.
 fn received(role: &'static str) -> io::Result<(Settings, Config)> {
-    let received = settings::receive()?;
+    let received = settings::from_stdin()?;
     let config = settings::understand(&received).map_err(|complaints| {
         io::Error::other(
             complaints

@@ -14,7 +14,7 @@ const ROWS: &[&[&str]] = &[
     &["run"],
     &["deploy", "terraform"],
     &["front", "session"],
-    &["door"],
+    &["listen"],
     &["cli"],
     &["main", "lib"],
 ];

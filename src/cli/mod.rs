@@ -33,8 +33,8 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use crate::door::{self, Door, NoDoor};
-use crate::limits::STARTER_PAUSE;
+use crate::limits::SUPERVISOR_PAUSE;
+use crate::listen::{self, Inherited, NotInherited};
 use crate::os::poll;
 use args::{Command, Invocation};
 use help::Exit;
@@ -43,38 +43,42 @@ use out::Trouble;
 /// Does what was typed after the program's name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let parsed = args::parse(arguments);
-    let starts = match &parsed {
+    let serves = match &parsed {
         Ok(invocation) => invocation.command == Command::Serve,
-        // It may have been meant to: not a word before that is known.
+        // It may have been meant to, and then standard error may be a connection.
         Err(_) => true,
     };
-    let door = match starts.then(door::find).unwrap_or(Ok(Door::Bind)) {
-        Ok(door) => Ok(door),
-        Err(NoDoor::Unspeakable) => return ExitCode::from(Exit::Unable.code()),
-        Err(NoDoor::Senseless(why)) => Err(Trouble::unable(why)),
+    let inherited = match serves {
+        true => listen::inherited(),
+        false => Ok(Inherited::Nothing),
     };
-    let keeps_its_socket = matches!(door, Ok(Door::Listening(_)));
+    let inherited = match inherited {
+        Err(NotInherited::StderrIsSocket) => return ExitCode::from(Exit::Unable.code()),
+        Err(NotInherited::Invalid(why)) => Err(Trouble::unable(why)),
+        Ok(inherited) => Ok(inherited),
+    };
+    let is_restarted_at_once = matches!(inherited, Ok(Inherited::Listening(_)));
     let done = match parsed {
-        Ok(invocation) => door.and_then(|door| carry_out(invocation, door)),
+        Ok(invocation) => inherited.and_then(|inherited| execute(invocation, inherited)),
         Err(error) => Err(Trouble::Senseless(error)),
     };
     let exit = done.unwrap_or_else(|trouble| {
         let exit = out::explain(trouble);
-        // Whoever waits there has us started again at once.
-        if keeps_its_socket {
-            let _ = poll::wait([], Some(Instant::now() + STARTER_PAUSE));
+        // The connection that waits at the supervisor's socket has us started again.
+        if is_restarted_at_once {
+            let _ = poll::wait([], Some(Instant::now() + SUPERVISOR_PAUSE));
         }
         exit
     });
     ExitCode::from(exit.code())
 }
 
-/// Carries out one command; its exit status is one of [`help::Exit`].
-fn carry_out(invocation: Invocation, door: Door) -> Result<Exit, Trouble> {
+/// Executes one command; its exit status is one of [`help::Exit`].
+fn execute(invocation: Invocation, inherited: Inherited) -> Result<Exit, Trouble> {
     let env_file = invocation.env_file;
     let env_file = env_file.as_deref();
     match invocation.command {
-        Command::Serve => serve::serve(env_file, door),
+        Command::Serve => serve::serve(env_file, inherited),
         Command::Check => check::check(env_file),
         Command::Init => init::init(env_file),
         Command::Deploy(asked) => deploy::deploy(env_file, &asked),

@@ -10,8 +10,8 @@ use crate::config::{Complaint, Config, Settings, SettingsError};
 use crate::limits::MAX_SETTINGS;
 use crate::os::{descriptor, process, trusted};
 
-const NO_WALLS: &str =
-    "we are not root here, and only root can shut a plan in, which runs what a pull request brings";
+const NOT_ROOT: &str =
+    "we are not root here, and only root can start the sandbox for what a pull request brings";
 
 /// Where settings are from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,21 +87,21 @@ pub fn understand(settings: &Settings) -> Result<Config, Vec<Complaint>> {
     let config = Config::from_settings(settings)?;
     Ok(match process::is_root() {
         true => config,
-        false => config.without_plan(NO_WALLS),
+        false => config.without_plan(NOT_ROOT),
     })
 }
 
-/// A role's standard input: `settings`, whole, and then its end.
-pub fn hand_over(settings: &Settings) -> io::Result<OwnedFd> {
-    let json = settings.to_json().map_err(told)?;
+/// `settings` as a role's standard input.
+pub fn memory_file(settings: &Settings) -> io::Result<OwnedFd> {
+    let json = settings.to_json().map_err(joined)?;
     descriptor::memory_file(&json)
 }
 
-/// What [`hand_over`] put on standard input.
-pub fn receive() -> io::Result<Settings> {
-    Settings::from_json(&descriptor::take_stdin()?).map_err(told)
+/// What [`memory_file`] put on standard input.
+pub fn from_stdin() -> io::Result<Settings> {
+    Settings::from_json(&descriptor::take_stdin()?).map_err(joined)
 }
 
-fn told(error: SettingsError) -> io::Error {
+fn joined(error: SettingsError) -> io::Error {
     io::Error::other(error.faults.join("; "))
 }
