@@ -14,7 +14,7 @@ use crate::cli::help::Exit;
 use crate::cli::out::{self, Trouble};
 use crate::cli::show::Show;
 use crate::cli::words;
-use crate::gate::{Sha, Version};
+use crate::gate::{Authority, Sha, Version};
 use crate::os::{places, process};
 use crate::run::{Complaints, DeployTask, ReserveError, RunId, RunRequest, Task, reserve};
 
@@ -70,12 +70,14 @@ fn start(given: &Given, task: Task) -> Result<RunId, Trouble> {
     let (uid, user) = orderer();
     let now = SystemTime::now();
     let most = given.config.runs.queue_max;
-    let order = |id: &RunId| RunRequest::local(task, id, uid, &user, now);
-    let reservation = reserve(&given.config.places, most, now, order).map_err(|error| match error {
+    let id = RunId::new(now)?;
+    let order = RunRequest::local(task, &id, uid, &user, now);
+    let reservation = reserve(&given.config.places, most, order).map_err(|error| match error {
         ReserveError::Full => format!("{most} runs wait already; `engram-deployer runs` lists them"),
         ReserveError::Failed(sentence) => sentence,
     })?;
-    let started = reservation.start(&given.settings, Complaints::ToNobody);
+    let authority = Authority::of_operator(id.as_str());
+    let started = reservation.start(authority, &given.settings, Complaints::ToNobody);
     started.map_err(|error| Trouble::unable(format!("start the run: {error}")))
 }
 

@@ -168,7 +168,7 @@ impl NotifyStatus {
 mod tests {
     use super::*;
     use crate::os::child::Command;
-    use crate::run::{reserve, testing};
+    use crate::run::{RunId, reserve, testing};
     use std::path::Path;
     use std::time::SystemTime;
     use testing::{Scratch, order};
@@ -209,7 +209,7 @@ mod tests {
         let scratch = Scratch::new("notify-run");
         let start = Instant::now();
         let mut status = status(&scratch.0, start);
-        let ticket = reserve(&scratch.0, 5, SystemTime::now(), order).unwrap();
+        let ticket = reserve(&scratch.0, 5, order(&RunId::new(SystemTime::now()).unwrap())).unwrap();
         status.update(start + LIMIT);
         assert!(!status.is_idle_exit_due(start + 10 * LIMIT));
         // Whether or not inotify has an instance for us.

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use crate::config::{Places, Settings};
 use crate::event::outcome_of;
+use crate::gate::Reader;
 use crate::limits::{LOG_BLOCK as BLOCK, RECOVER_AGAIN, RETRY};
 use crate::os::child::Child;
 use crate::os::files::optional;
@@ -49,14 +50,16 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Follows the run `id`; `None` when there is no such run. `settings` are for completing it, should it be dead.
-    pub fn open(places: &Places, id: &RunId, settings: &Settings) -> Option<Self> {
-        let folder = RunFolder::of(places, id);
+    /// Follows the run that `reader` may read; `None` when there is no such run. `settings` are for completing it,
+    /// should it be dead.
+    pub fn open(places: &Places, reader: Reader, settings: &Settings) -> Option<Self> {
+        let id = RunId::parse(reader.run_id())?;
+        let folder = RunFolder::of(places, &id);
         folder.exists().then(|| Self {
             watch: Watch::written(folder.path()),
             places: places.clone(),
             settings: settings.clone(),
-            id: id.clone(),
+            id,
             folder,
             log: None,
             offset: 0,

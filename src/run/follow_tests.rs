@@ -4,6 +4,7 @@ use std::io::Write;
 use std::time::SystemTime;
 
 use crate::event::Phase;
+use crate::gate::Reader;
 use crate::run::folder::testing::{Scratch, good_record, order};
 use crate::run::log::{Log, Voice};
 use crate::run::ticket::{Ticket, testing::die};
@@ -19,7 +20,7 @@ fn run(scratch: &Scratch) -> (Ticket, Log, RunId) {
 }
 
 fn follow(scratch: &Scratch, id: &RunId) -> Follower {
-    Follower::open(&scratch.0, id, &Settings::default()).unwrap()
+    Follower::open(&scratch.0, Reader::of_operator(id.as_str()), &Settings::default()).unwrap()
 }
 
 fn say(log: &mut Log, message: &str) {
@@ -144,5 +145,6 @@ fn a_reservation_that_was_given_back_ends_its_follower() {
     RunFolder::of(&scratch.0, &id).remove().unwrap();
     die(ticket);
     assert_eq!(all(&mut follower), (vec![], Followed::Ended));
-    assert!(Follower::open(&scratch.0, &id, &Settings::default()).is_none());
+    let reader = Reader::of_operator(id.as_str());
+    assert!(Follower::open(&scratch.0, reader, &Settings::default()).is_none());
 }

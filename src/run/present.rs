@@ -72,7 +72,7 @@ mod tests {
         let seen = || present(&scratch.0).unwrap();
         assert!(seen().is_nothing());
         assert_eq!(seen().to_string(), "nothing runs");
-        let reserve = || reserve(&scratch.0, 5, SystemTime::now(), order).unwrap();
+        let reserve = || reserve(&scratch.0, 5, order(&RunId::new(SystemTime::now()).unwrap())).unwrap();
         let first = reserve();
         assert!(!seen().is_nothing());
         assert_eq!(seen().to_string(), "nothing runs, 1 in the queue");

@@ -6,10 +6,9 @@
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::time::SystemTime;
 
 use crate::config::{Places, Settings};
-use crate::gate;
+use crate::gate::Authority;
 use crate::os::child::{Command, Group};
 use crate::os::{descriptor, settings};
 use crate::run::folder::QueueLock;
@@ -43,27 +42,21 @@ pub struct Reservation {
     ticket: Option<Ticket>,
 }
 
-/// Takes the next place, unless `queue_max` runs wait already, and writes down what `order` says of it.
+/// Takes the next place, unless `queue_max` runs wait already, and writes down what is asked for. Starts nothing.
 ///
 /// # Errors
 /// [`ReserveError`]; nothing is left behind then.
-pub fn reserve(
-    places: &Places,
-    queue_max: u32,
-    now: SystemTime,
-    order: impl FnOnce(&RunId) -> RunRequest,
-) -> Result<Reservation, ReserveError> {
+pub fn reserve(places: &Places, queue_max: u32, order: RunRequest) -> Result<Reservation, ReserveError> {
     let failed = |error: io::Error| ReserveError::Failed(format!("make a place in the queue: {error}"));
-    let id = RunId::new(now).map_err(failed)?;
-    let ticket = make_ticket(places, queue_max, &id)
+    let ticket = make_ticket(places, queue_max, &order.run_id)
         .map_err(failed)?
         .ok_or(ReserveError::Full)?;
     let reservation = Reservation {
         places: places.clone(),
-        order: order(&id),
+        order,
         ticket: Some(ticket),
     };
-    RunFolder::of(places, &id)
+    RunFolder::of(places, reservation.id())
         .create(&reservation.order)
         .map_err(failed)?;
     Ok(reservation)
@@ -105,8 +98,16 @@ impl Reservation {
     ///
     /// # Errors
     /// When no process could be started. The run is admitted all the same: it is dead, and recorded as such by whoever
-    /// sees it.
-    pub fn start(mut self, settings: &Settings, complaints: Complaints) -> io::Result<RunId> {
+    /// sees it. An authority over another run starts none.
+    pub fn start(
+        mut self,
+        authority: Authority,
+        settings: &Settings,
+        complaints: Complaints,
+    ) -> io::Result<RunId> {
+        if authority.run_id() != self.id().as_str() {
+            return Err(io::Error::other("the authority is over another run"));
+        }
         let Some(ticket) = self.ticket.take() else {
             return Err(io::Error::other("a reservation starts once"));
         };
@@ -122,12 +123,6 @@ impl Reservation {
         }
         run.spawn()?;
         Ok(self.order.run_id.clone())
-    }
-}
-
-impl gate::Reservation for Reservation {
-    fn run_id(&self) -> &str {
-        self.order.run_id.as_str()
     }
 }
 
@@ -149,9 +144,20 @@ mod tests {
     use super::*;
     use crate::run::folder::testing::{Scratch, order};
     use crate::run::ticket::testing::die;
+    use std::time::SystemTime;
 
     fn reserve(places: &Places, most: u32) -> Result<Reservation, ReserveError> {
-        super::reserve(places, most, SystemTime::now(), order)
+        super::reserve(places, most, order(&RunId::new(SystemTime::now()).unwrap()))
+    }
+
+    #[test]
+    fn an_authority_over_another_run_starts_none() {
+        let scratch = Scratch::new("queue-authority");
+        let reservation = reserve(&scratch.0, 1).unwrap();
+        let other = Authority::of_operator("20260102T030405Z-0123abcd");
+        let started = reservation.start(other, &Settings::default(), Complaints::ToNobody);
+        assert!(started.unwrap_err().to_string().contains("another run"));
+        assert_eq!(fs::read_dir(scratch.0.queue()).unwrap().count(), 0);
     }
 
     #[test]
