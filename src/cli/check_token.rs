@@ -8,25 +8,25 @@ use std::io::{self, IsTerminal, Read};
 use std::path::Path;
 use std::time::SystemTime;
 
-use crate::cli::given::{self, Given};
-use crate::cli::help::Exit;
-use crate::cli::out::{self, Trouble};
+use crate::cli::settings_source::{self, Loaded};
+use crate::cli::help::ExitStatus;
+use crate::cli::output::{self, CommandError};
 use crate::config::{Config, Endpoint};
 use crate::gate::{Finding, Gates, Keys, Memory, Verdict, explain, fetch_keys};
 use crate::limits::MAX_TOKEN;
 
-/// Prints each rule with what came of it; [`Exit::Done`] when all hold.
+/// Prints each rule with what came of it; [`ExitStatus::Done`] when all hold.
 ///
 /// # Errors
 /// When there is no such endpoint or no token.
-pub fn check_token(env_file: Option<&Path>, endpoint: Option<&str>) -> Result<Exit, Trouble> {
-    let Given { config, .. } = given::config(env_file)?;
+pub fn check_token(env_file: Option<&Path>, endpoint: Option<&str>) -> Result<ExitStatus, CommandError> {
+    let Loaded { config, .. } = settings_source::load(env_file)?;
     let endpoint = named(&config, endpoint.unwrap_or("deploy"))?;
     let token = read_token()?;
     let findings = judge(&config, endpoint, &token);
-    out::print(&table(&findings))?;
+    output::print(&table(&findings))?;
     let holds = findings.iter().all(|finding| finding.verdict == Verdict::Pass);
-    Ok(if holds { Exit::Done } else { Exit::Failed })
+    Ok(if holds { ExitStatus::Done } else { ExitStatus::Failed })
 }
 
 fn named<'a>(config: &'a Config, name: &str) -> Result<&'a Endpoint, String> {
@@ -41,7 +41,7 @@ fn named<'a>(config: &'a Config, name: &str) -> Result<&'a Endpoint, String> {
 fn read_token() -> Result<Vec<u8>, String> {
     let stdin = io::stdin();
     if stdin.is_terminal() {
-        out::complain("paste the token, then press Enter and Ctrl-D");
+        output::complain("paste the token, then press Enter and Ctrl-D");
     }
     let mut text = Vec::new();
     stdin

@@ -9,10 +9,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::cli::args::Form;
-use crate::cli::help::Exit;
-use crate::cli::out::{self, Trouble};
+use crate::cli::help::ExitStatus;
+use crate::cli::output::{self, CommandError};
 use crate::cli::show::{Colour, GREEN, RED, Show, coloured, date_and_clock_of, took};
-use crate::cli::{given, runs};
+use crate::cli::{settings_source, runs};
 use crate::event::{Outcome, Status, harmless};
 use crate::os::places;
 use crate::run::history::{Entry, State, entries};
@@ -25,17 +25,17 @@ const SHORT_SHA: usize = 12;
 ///
 /// # Errors
 /// When the runs' folders cannot be read.
-pub fn history(env_file: Option<&Path>, form: Form) -> Result<Exit, Trouble> {
-    let given = given::config(env_file)?;
-    places::prepare(&given.config.places)?;
-    let entries = entries(&given.config.places).map_err(|error| {
-        let folder = given.config.places.runs.display();
+pub fn history(arguments: &Arguments) -> Result<ExitStatus, CommandError> {
+    let loaded = settings_source::load(env_file)?;
+    places::prepare(&loaded.config.places)?;
+    let entries = entries(&loaded.config.places).map_err(|error| {
+        let folder = loaded.config.places.runs.display();
         format!("list the runs in {folder}: {error}")
     })?;
     match Show::on_stdout(form) {
-        Show::Json => out::print(&entries.iter().map(line).collect::<String>()),
-        Show::Readable(_) if entries.is_empty() => out::print("no run yet\n"),
-        Show::Readable(colour) => out::print(&table(&entries, colour)),
+        Show::Json => output::print(&entries.iter().map(line).collect::<String>()),
+        Show::Readable(_) if entries.is_empty() => output::print("no run yet\n"),
+        Show::Readable(colour) => output::print(&table(&entries, colour)),
     }
 }
 

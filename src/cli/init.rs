@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use crate::cli::given::{self, Given};
-use crate::cli::help::Exit;
-use crate::cli::out::{self, Trouble};
+use crate::cli::settings_source::{self, Loaded};
+use crate::cli::help::ExitStatus;
+use crate::cli::output::{self, CommandError};
 use crate::gate::{Creation, Memory, Past};
 use crate::os::places;
 
@@ -13,8 +13,8 @@ use crate::os::places;
 ///
 /// # Errors
 /// When a memory is there that remembers something, or cannot be read: that is no first installation.
-pub fn init(env_file: Option<&Path>) -> Result<Exit, Trouble> {
-    let Given { config, .. } = given::config(env_file)?;
+pub fn init(env_file: Option<&Path>) -> Result<ExitStatus, CommandError> {
+    let Loaded { config, .. } = settings_source::load(env_file)?;
     let state = &config.places.state;
     let memory = Memory::of(state);
     places::prepare(&config.places)?;
@@ -22,10 +22,10 @@ pub fn init(env_file: Option<&Path>) -> Result<Exit, Trouble> {
     let said = match (made, memory.inspect()?) {
         (Creation::New, _) => "made, and knows no token",
         (Creation::Exists, 0) => "already there, and knows no token; nothing was changed",
-        (Creation::Exists, known) => return Err(Trouble::unable(in_use(state, known))),
+        (Creation::Exists, known) => return Err(CommandError::unable(in_use(state, known))),
     };
     let places = &config.places;
-    out::print(&format!(
+    output::print(&format!(
         "state folder:    {}\nrun folders:     {}\nruntime folder:  {}\nreplay memory:   {said}\n",
         state.display(),
         places.runs.display(),

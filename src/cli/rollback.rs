@@ -7,9 +7,9 @@ use std::path::Path;
 
 use crate::cli::args::{Effect, Form};
 use crate::cli::deploy;
-use crate::cli::given::{self, Given};
-use crate::cli::help::Exit;
-use crate::cli::out::{self, Trouble};
+use crate::cli::settings_source::{self, Loaded};
+use crate::cli::help::ExitStatus;
+use crate::cli::output::{self, CommandError};
 use crate::cli::show::{Show, date_and_clock_of};
 use crate::config::Places;
 use crate::event::{Phase, Status};
@@ -23,15 +23,15 @@ use crate::run::{DeployTask, RunId, Task};
 ///
 /// # Errors
 /// When there is no such version, or a run is at work: then it is not known what will be live.
-pub fn rollback(env_file: Option<&Path>, effect: Effect, form: Form) -> Result<Exit, Trouble> {
-    let given = given::config(env_file)?;
-    places::prepare(&given.config.places)?;
-    let target = find(&given.config.places)?;
+pub fn rollback(env_file: Option<&Path>, effect: Effect, form: Form) -> Result<ExitStatus, CommandError> {
+    let loaded = settings_source::load(env_file)?;
+    places::prepare(&loaded.config.places)?;
+    let target = find(&loaded.config.places)?;
     let show = Show::on_stdout(form);
     match show {
         // What is for a program is lines of a run and nothing else.
-        Show::Json => out::complain(&target.why),
-        Show::Readable(_) => drop(out::print(&format!("{}\n", target.why))?),
+        Show::Json => output::complain(&target.why),
+        Show::Readable(_) => drop(output::print(&format!("{}\n", target.why))?),
     }
     let task = Task::Deploy(DeployTask {
         version: target.version,
@@ -40,8 +40,8 @@ pub fn rollback(env_file: Option<&Path>, effect: Effect, form: Form) -> Result<E
         force: false,
     });
     // That setting is about what is asked for by accident; whoever types this wants just that.
-    let settings = given.settings.with("DEPLOYER_ALLOW_DOWNGRADE", "yes");
-    deploy::carry_out(&Given { settings, ..given }, task, show)
+    let settings = loaded.settings.with("DEPLOYER_ALLOW_DOWNGRADE", "yes");
+    deploy::carry_out(&Loaded { settings, ..loaded }, task, show)
 }
 
 /// What to go back to.

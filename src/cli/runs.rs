@@ -5,9 +5,9 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::cli::args::Form;
-use crate::cli::given;
-use crate::cli::help::Exit;
-use crate::cli::out::{self, Trouble};
+use crate::cli::settings_source;
+use crate::cli::help::ExitStatus;
+use crate::cli::output::{self, CommandError};
 use crate::cli::show::{Show, date_and_clock_of, took};
 use crate::config::Config;
 use crate::event::harmless;
@@ -20,12 +20,12 @@ use crate::run::ensure_published;
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn runs(env_file: Option<&Path>, form: Form) -> Result<Exit, Trouble> {
-    let given = given::config(env_file)?;
-    let document = document(&given.config)?;
+pub fn runs(arguments: &Arguments) -> Result<ExitStatus, CommandError> {
+    let loaded = settings_source::load(env_file)?;
+    let document = document(&loaded.config)?;
     match Show::on_stdout(form) {
-        Show::Json => out::print(&format!("{document}\n")),
-        Show::Readable(_) => out::print(&table(&document)),
+        Show::Json => output::print(&format!("{document}\n")),
+        Show::Readable(_) => output::print(&table(&document)),
     }
 }
 

@@ -4,9 +4,9 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use crate::cli::given::{self, Found};
-use crate::cli::help::Exit;
-use crate::cli::out::Trouble;
+use crate::cli::settings_source::{self, FoundSettings};
+use crate::cli::help::ExitStatus;
+use crate::cli::output::CommandError;
 use crate::config::{Config, Settings};
 use crate::deploy;
 use crate::gate::{Creation, Memory, Past};
@@ -21,8 +21,8 @@ use crate::session::{self, Arrival};
 ///
 /// # Errors
 /// Everything that is wrong with the settings at once; else the first thing that the host refuses.
-pub fn serve(file: Option<&Path>, inherited: Inherited) -> Result<Exit, Trouble> {
-    let found = given::from(source(file, &inherited)?)?;
+pub fn serve(file: Option<&Path>, inherited: Inherited) -> Result<ExitStatus, CommandError> {
+    let found = settings_source::from(source(file, &inherited)?)?;
     let config = found.config()?;
     let listeners = match inherited {
         Inherited::Connected(stream) => return one_session(Arrival::Connected(stream), &found, &config),
@@ -38,36 +38,36 @@ pub fn serve(file: Option<&Path>, inherited: Inherited) -> Result<Exit, Trouble>
         log::info!("listening on {}", socket.local_addr()?);
     }
     role::serve(listeners, found.settings, &config, found.source)?;
-    Ok(Exit::Done)
+    Ok(ExitStatus::Done)
 }
 
 /// Whoever starts a daemon says what it reads, and no usual file is looked for. A supervisor that hands over a socket may
 /// have nowhere to say it: inetd gives an empty environment.
-fn source(file: Option<&Path>, inherited: &Inherited) -> Result<Source, Trouble> {
+fn source(file: Option<&Path>, inherited: &Inherited) -> Result<Source, CommandError> {
     Ok(match (file, inherited) {
         // Absolute, because its folder is watched.
         (Some(file), _) => Source::Named(std::path::absolute(file)?),
         (None, Inherited::Nothing) => Source::Environment,
-        (None, _) => given::source(None),
+        (None, _) => settings_source::source(None),
     })
 }
 
 /// A connection that the supervisor accepted: a session and nothing else, so what `serve` does once is done here where it
 /// was not.
-fn one_session(arrival: Arrival, found: &Found, config: &Config) -> Result<Exit, Trouble> {
+fn one_session(arrival: Arrival, found: &FoundSettings, config: &Config) -> Result<ExitStatus, CommandError> {
     logging::start("session", &config.log);
     prepare_state(config, &found.settings)?;
     session::session(arrival, &found.settings, config)?;
-    Ok(Exit::Done)
+    Ok(ExitStatus::Done)
 }
 
-fn bind(config: &Config) -> Result<Listeners, Trouble> {
+fn bind(config: &Config) -> Result<Listeners, CommandError> {
     net::listen(&config.listen)
         .map(Listeners::Own)
-        .map_err(|error| Trouble::unable(format!("listen on {}: {error}", config.listen)))
+        .map_err(|error| CommandError::unable(format!("listen on {}: {error}", config.listen)))
 }
 
-fn log_warnings(found: &Found, config: &Config) {
+fn log_warnings(found: &FoundSettings, config: &Config) {
     role::log_warnings(&found.settings, config);
     // None of it keeps us from serving: a template folder may not be mounted yet.
     for complaint in deploy::complaints(config) {
@@ -80,7 +80,7 @@ fn log_warnings(found: &Found, config: &Config) {
 
 /// The folders, the replay memory, and what earlier runs left. An error in the last does not keep us from serving: a status
 /// is better late than never.
-fn prepare_state(config: &Config, settings: &Settings) -> Result<(), Trouble> {
+fn prepare_state(config: &Config, settings: &Settings) -> Result<(), CommandError> {
     places::prepare(&config.places)?;
     ensure_memory(config)?;
     if let Err(error) = run::ensure_published(&config.places, config.runs.keep) {

@@ -6,10 +6,10 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::cli::args::Form;
-use crate::cli::help::Exit;
-use crate::cli::out::{self, Trouble};
+use crate::cli::help::ExitStatus;
+use crate::cli::output::{self, CommandError};
 use crate::cli::show::{Colour, Show, date_and_clock_of, result};
-use crate::cli::{given, runs};
+use crate::cli::{settings_source, runs};
 use crate::config::{Config, Job};
 use crate::event::{Outcome, Status, harmless, outcome_of};
 use crate::limits::MAX_PUBLIC_FILE;
@@ -19,23 +19,23 @@ use crate::os::files::{describe, optional, read_bounded};
 ///
 /// # Errors
 /// When the files cannot be read.
-pub fn status(env_file: Option<&Path>, form: Form) -> Result<Exit, Trouble> {
-    let given = given::config(env_file)?;
-    let runs = runs::document(&given.config)?;
-    let last = last(&given.config, Job::Deploy)?;
+pub fn status(arguments: &Arguments) -> Result<ExitStatus, CommandError> {
+    let loaded = settings_source::load(env_file)?;
+    let runs = runs::document(&loaded.config)?;
+    let last = last(&loaded.config, Job::Deploy)?;
     match (Show::on_stdout(form), &last) {
         (Show::Json, None) => {}
-        (Show::Json, Some(outcome)) => drop(out::print(&format!("{}\n", outcome.line()))?),
+        (Show::Json, Some(outcome)) => drop(output::print(&format!("{}\n", outcome.line()))?),
         (Show::Readable(colour), last) => {
-            let terraform = terraform(&given.config, colour)?;
+            let terraform = terraform(&loaded.config, colour)?;
             let text = deploy(last.as_ref(), colour) + &terraform + &runs::at_work(&runs);
-            out::print(&text)?;
+            output::print(&text)?;
         }
     }
     Ok(match last.map(|outcome| outcome.status) {
-        None => Exit::Unable,
-        Some(Status::Ok) => Exit::Done,
-        Some(Status::Fail) => Exit::Failed,
+        None => ExitStatus::Unable,
+        Some(Status::Ok) => ExitStatus::Done,
+        Some(Status::Fail) => ExitStatus::Failed,
     })
 }
 
