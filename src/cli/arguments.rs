@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::commands::{COMMANDS, ENV_FILE, GLOBAL, Opt, Spec, Verb};
+use super::commands::{COMMANDS, ENV_FILE, Opt, Spec, Verb};
 use super::output::CommandError;
 use crate::config::nearest;
 use crate::event::harmless;
@@ -57,16 +57,27 @@ impl Arguments {
     }
 
     /// Adds an option, with its value from behind `=` or from the next word.
-    fn add(&mut self, spec: &Spec, word: &OsString, rest: &mut impl Iterator<Item = OsString>) -> Result<(), String> {
+    fn add(
+        &mut self,
+        spec: &Spec,
+        word: &OsString,
+        rest: &mut impl Iterator<Item = OsString>,
+    ) -> Result<(), String> {
         use std::os::unix::ffi::OsStringExt;
         let bytes = word.as_encoded_bytes();
         let end = bytes.iter().position(|byte| *byte == b'=').unwrap_or(bytes.len());
         let name = String::from_utf8_lossy(&bytes[..end]);
-        let inline = bytes.get(end + 1..).map(|value| OsString::from_vec(value.to_vec()));
+        let inline = bytes
+            .get(end + 1..)
+            .map(|value| OsString::from_vec(value.to_vec()));
         let known = || spec.all_options();
         let Some(option) = known().find(|option| option.long == name || option.short == Some(&name)) else {
             let hint = did_you_mean(&name, known().map(|option| option.long), 3);
-            return Err(format!("`{}` has no option `{}`{hint}", spec.name(), harmless(&name)));
+            return Err(format!(
+                "`{}` has no option `{}`{hint}",
+                spec.name(),
+                harmless(&name)
+            ));
         };
         let long = option.long;
         if self.has(option) || long == ENV_FILE.long && self.env_file.is_some() {
@@ -76,7 +87,10 @@ impl Arguments {
             (None, Some(_)) => return Err(format!("`{long}` takes no value")),
             (None, None) => OsString::new(),
             (Some(name), inline) => inline
-                .or_else(|| rest.next().filter(|next| !next.as_encoded_bytes().starts_with(b"-")))
+                .or_else(|| {
+                    rest.next()
+                        .filter(|next| !next.as_encoded_bytes().starts_with(b"-"))
+                })
                 .filter(|value| !value.is_empty())
                 .ok_or_else(|| format!("`{long}` needs a value: {long} {name}"))?,
         };

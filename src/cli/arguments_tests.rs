@@ -1,124 +1,104 @@
-use super::super::commands::{COMMANDS, Need};
 use super::*;
+use crate::cli::commands::{BUILT_FROM, DRY_RUN, ENDPOINT, FOLLOW, FORCE, JSON, REPLACE};
+use crate::cli::commands_terraform::{ALLOW_DESTROY, COMMIT, MODULE, PLAN_DIGEST};
 use std::os::unix::ffi::OsStringExt;
 
-fn typed(line: &str) -> Result<Invocation, String> {
-    parse(line.split_whitespace().map(OsString::from)).map_err(|error| error.to_string())
+fn typed(line: &str) -> Result<Arguments, String> {
+    parse(line.split_whitespace().map(OsString::from))
 }
 
-fn command(line: &str) -> Command {
-    typed(line)
-        .unwrap_or_else(|error| panic!("{line}: {error}"))
-        .command
+/// A command with its operand and these options, and no others.
+fn arguments(verb: Verb, operand: &str, options: &[(Opt, &str)]) -> Arguments {
+    let option = |(option, value): &(Opt, &str)| (option.long, (*value).to_owned());
+    Arguments {
+        verb,
+        operand: Some(operand.to_owned()).filter(|operand| !operand.is_empty()),
+        options: options.iter().map(option).collect(),
+        env_file: None,
+    }
 }
 
 #[test]
 fn every_command_is_understood() {
-    let deploy = |sha: Option<&str>, effect, form| {
-        Command::Deploy(Deploy {
-            version: "0.5.61".into(),
-            sha: sha.map(str::to_owned),
-            effect,
-            already_there: AlreadyThere::Kept,
-            form,
-        })
-    };
-    let cancel = |run: &str, urgency| Command::Cancel {
-        run: run.into(),
-        urgency,
-    };
-    let terraform = |verb, sha: Option<&str>| {
-        Command::Terraform(Terraform {
-            verb,
-            sha: sha.map(str::to_owned),
-            module: None,
-            plan_digest: None,
-            destroy: Destroy::Limited,
-            form: Form::ByTerminal,
-        })
-    };
-    let log = |follow, form| Command::Log {
-        run: "R".into(),
-        follow,
-        form,
-    };
-    for (line, expected) in [
-        ("", Command::Serve),
-        ("serve", Command::Serve),
-        ("check", Command::Check),
-        ("init", Command::Init),
-        ("deploy 0.5.61", deploy(None, Effect::Real, Form::ByTerminal)),
+    let (sha, dry_run, json) = ((BUILT_FROM, "abc1234"), (DRY_RUN, ""), (JSON, ""));
+    for (line, verb, operand, options) in [
+        ("", Verb::Serve, "", &[][..]),
+        ("serve", Verb::Serve, "", &[]),
+        ("check", Verb::Check, "", &[]),
+        ("init", Verb::Init, "", &[]),
+        ("deploy 0.5.61", Verb::Deploy, "0.5.61", &[]),
         (
             "deploy --sha abc1234 0.5.61 --dry-run --json",
-            deploy(Some("abc1234"), Effect::DryRun, Form::Json),
+            Verb::Deploy,
+            "0.5.61",
+            &[sha, dry_run, json],
         ),
-        (
-            "deploy 0.5.61 --sha=abc1234",
-            deploy(Some("abc1234"), Effect::Real, Form::ByTerminal),
-        ),
-        ("deploy -- 0.5.61", deploy(None, Effect::Real, Form::ByTerminal)),
-        (
-            "rollback",
-            Command::Rollback {
-                effect: Effect::Real,
-                form: Form::ByTerminal,
-            },
-        ),
-        (
-            "rollback --json --dry-run",
-            Command::Rollback {
-                effect: Effect::DryRun,
-                form: Form::Json,
-            },
-        ),
-        ("history", Command::History(Form::ByTerminal)),
-        ("history --json", Command::History(Form::Json)),
-        ("status", Command::Status(Form::ByTerminal)),
-        ("status --json", Command::Status(Form::Json)),
-        ("runs --json", Command::Runs(Form::Json)),
-        ("log R", log(Follow::No, Form::ByTerminal)),
-        ("log -f R", log(Follow::ToTheEnd, Form::ByTerminal)),
-        ("log R --follow --json", log(Follow::ToTheEnd, Form::Json)),
-        ("cancel R", cancel("R", Urgency::Gentle)),
-        ("cancel cancel", cancel("cancel", Urgency::Gentle)),
-        ("cancel R --force", cancel("R", Urgency::Force)),
-        ("tf-plan --sha S", terraform(Verb::TfPlan, Some("S"))),
-        ("tf-apply --sha=S", terraform(Verb::TfApply, Some("S"))),
-        ("drift", terraform(Verb::Drift, None)),
+        ("deploy 0.5.61 --sha=abc1234", Verb::Deploy, "0.5.61", &[sha]),
+        ("deploy 0.5.61 --force", Verb::Deploy, "0.5.61", &[(REPLACE, "")]),
+        ("deploy -- 0.5.61", Verb::Deploy, "0.5.61", &[]),
+        ("rollback", Verb::Rollback, "", &[]),
+        ("rollback --json --dry-run", Verb::Rollback, "", &[json, dry_run]),
+        ("history", Verb::History, "", &[]),
+        ("history --json", Verb::History, "", &[json]),
+        ("status", Verb::Status, "", &[]),
+        ("status --json", Verb::Status, "", &[json]),
+        ("runs --json", Verb::Runs, "", &[json]),
+        ("log R", Verb::Log, "R", &[]),
+        ("log -f R", Verb::Log, "R", &[(FOLLOW, "")]),
+        ("log R --follow --json", Verb::Log, "R", &[(FOLLOW, ""), json]),
+        ("cancel R", Verb::Cancel, "R", &[]),
+        ("cancel cancel", Verb::Cancel, "cancel", &[]),
+        ("cancel R --force", Verb::Cancel, "R", &[(FORCE, "")]),
+        ("tf-plan --sha S", Verb::TfPlan, "", &[(COMMIT, "S")]),
+        ("tf-apply --sha=S", Verb::TfApply, "", &[(COMMIT, "S")]),
+        ("drift", Verb::Drift, "", &[]),
         (
             "tf-apply --plan-digest D --allow-destroy --sha S --module M --json",
-            Command::Terraform(Terraform {
-                verb: Verb::TfApply,
-                sha: Some("S".into()),
-                module: Some("M".into()),
-                plan_digest: Some("D".into()),
-                destroy: Destroy::Allowed,
-                form: Form::Json,
-            }),
+            Verb::TfApply,
+            "",
+            &[
+                (PLAN_DIGEST, "D"),
+                (ALLOW_DESTROY, ""),
+                (COMMIT, "S"),
+                (MODULE, "M"),
+                json,
+            ],
         ),
-        ("pin", Command::Pin),
-        ("check-token", Command::CheckToken { endpoint: None }),
+        ("pin", Verb::Pin, "", &[]),
+        ("check-token", Verb::CheckToken, "", &[]),
         (
             "check-token --endpoint deploy",
-            Command::CheckToken {
-                endpoint: Some("deploy".into()),
-            },
+            Verb::CheckToken,
+            "",
+            &[(ENDPOINT, "deploy")],
         ),
-        ("recover", Command::Recover),
-        ("version", Command::Version),
-        ("--version", Command::Version),
-        ("-V", Command::Version),
-        ("help", Command::Help(None)),
-        ("help log", Command::Help(Some(Verb::Log))),
-        ("help help", Command::Help(Some(Verb::Help))),
-        ("--help", Command::Help(None)),
-        ("deploy --help", Command::Help(Some(Verb::Deploy))),
-        ("-h log", Command::Help(Some(Verb::Log))),
-        ("log --nonsense -h", Command::Help(Some(Verb::Log))),
-        ("--env-file serve check", Command::Check),
+        ("recover", Verb::Recover, "", &[]),
+        ("version", Verb::Version, "", &[]),
+        ("--version", Verb::Version, "", &[]),
+        ("-V", Verb::Version, "", &[]),
+        ("help", Verb::Help, "", &[]),
+        ("help log", Verb::Help, "log", &[]),
+        ("help help", Verb::Help, "help", &[]),
+        ("--help", Verb::Help, "", &[]),
+        ("deploy --help", Verb::Help, "deploy", &[]),
+        ("-h log", Verb::Help, "log", &[]),
+        ("log --nonsense -h", Verb::Help, "log", &[]),
     ] {
-        assert_eq!(command(line), expected, "{line:?}");
+        assert_eq!(typed(line), Ok(arguments(verb, operand, options)), "{line:?}");
     }
+    let named = typed("--env-file serve check").expect("a file of that name");
+    assert_eq!(
+        (named.verb, named.env_file()),
+        (Verb::Check, Some(Path::new("serve")))
+    );
+}
+
+#[test]
+fn options_are_found_by_what_they_are_called() {
+    let deploy = typed("deploy 1.2.3 --sha abc1234 --json").expect("a deploy");
+    assert_eq!(deploy.operand(), "1.2.3");
+    assert_eq!(deploy.value(&BUILT_FROM), Some("abc1234"));
+    assert!(deploy.has(&JSON) && !deploy.has(&DRY_RUN) && deploy.value(&DRY_RUN).is_none());
 }
 
 #[test]
@@ -135,7 +115,7 @@ fn the_settings_file_may_stand_before_and_after_the_command() {
             "{line}"
         );
     }
-    assert_eq!(typed("--env-file F").map(|one| one.command), Ok(Command::Serve));
+    assert_eq!(typed("--env-file F").map(|one| one.verb), Ok(Verb::Serve));
     let odd = OsString::from_vec(b"--env-file=/x/\xff".to_vec());
     let path = parse([OsString::from("check"), odd])
         .expect("a path is bytes")
@@ -154,7 +134,6 @@ fn what_makes_no_sense_is_said_with_a_hint() {
         ),
         ("frobnicate", "no command `frobnicate`", "help`"),
         ("front", "no command `front`", "help`"),
-        ("help frobnicate", "no command `frobnicate`", "help`"),
         ("deploy", "needs a VERSION", "help deploy`"),
         ("deploy --sha abc1234", "needs a VERSION", "help deploy`"),
         (
@@ -210,9 +189,12 @@ fn what_makes_no_sense_is_said_with_a_hint() {
         let error = typed(line).expect_err(line);
         assert!(error.contains(what) && error.contains(hint), "{line}: {error}");
     }
-    let escape = parse([OsString::from("--\u{1b}[2J")])
-        .expect_err("no such option")
-        .to_string();
+    let unknown = command_named("frobnicate").expect_err("no such command");
+    assert!(
+        unknown.starts_with("there is no command `frobnicate`;"),
+        "{unknown}"
+    );
+    let escape = parse([OsString::from("--\u{1b}[2J")]).expect_err("no such option");
     assert!(!escape.contains('\u{1b}'));
     let odd = || OsString::from_vec(vec![b'1', 0xff]);
     assert!(parse(["deploy".into(), odd()]).is_err());
@@ -221,9 +203,8 @@ fn what_makes_no_sense_is_said_with_a_hint() {
 
 /// The words without which the command makes no sense.
 fn needed(spec: &Spec) -> String {
-    let operand = spec.operand.filter(|operand| operand.need == Need::Required);
-    let options = spec.options.iter().filter(|option| option.need == Need::Required);
-    let options = options.map(|option| format!(" {} X", option.long));
+    let operand = spec.operand().filter(|operand| !operand.starts_with('['));
+    let options = spec.required.iter().map(|option| format!(" {} X", option.long));
     operand
         .map(|_| " X".to_owned())
         .into_iter()
@@ -235,12 +216,12 @@ fn needed(spec: &Spec) -> String {
 fn no_option_of_the_table_is_ignored() {
     for spec in COMMANDS {
         let needed = needed(spec);
-        let bare = typed(&format!("{}{needed}", spec.name)).expect("as the table says");
+        let bare = typed(&format!("{}{needed}", spec.name())).expect("as the table says");
         for option in spec.options {
             let value = option.value.map(|_| " Y").unwrap_or_default();
-            let line = format!("{}{needed} {}{value}", spec.name, option.long);
+            let line = format!("{}{needed} {}{value}", spec.name(), option.long);
             assert_ne!(typed(&line), Ok(bare.clone()), "{line}");
         }
-        assert_eq!(!needed.is_empty(), typed(spec.name).is_err(), "{}", spec.name);
+        assert_eq!(!needed.is_empty(), typed(spec.name()).is_err(), "{}", spec.name());
     }
 }

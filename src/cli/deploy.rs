@@ -12,9 +12,9 @@ use crate::cli::help::ExitStatus;
 use crate::cli::output::{self, CommandError};
 use crate::cli::settings_source::{self, Loaded};
 use crate::cli::show::Show;
-use crate::gate::{Authority, Sha, Version};
+use crate::gate::{Authority, DeployTask, Sha, Task, Version};
 use crate::os::{places, process};
-use crate::run::{Complaints, DeployTask, ReserveError, RunId, RunRequest, Task, reserve};
+use crate::queue::{Complaints, ReserveError, RunId, RunRequest, reserve};
 
 /// Starts the run and follows it to its end.
 ///
@@ -23,7 +23,9 @@ use crate::run::{Complaints, DeployTask, ReserveError, RunId, RunRequest, Task, 
 pub fn deploy(arguments: &Arguments) -> Result<ExitStatus, CommandError> {
     // The same rules as for a request's body.
     let wrong = |rule: &str| arguments.wrong(rule);
-    let sha = arguments.value(&BUILT_FROM).map(|sha| Sha::try_from(sha.to_owned()));
+    let sha = arguments
+        .value(&BUILT_FROM)
+        .map(|sha| Sha::try_from(sha.to_owned()));
     let task = DeployTask {
         version: Version::try_from(arguments.operand().to_owned()).map_err(wrong)?,
         sha: sha.transpose().map_err(wrong)?,

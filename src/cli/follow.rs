@@ -3,19 +3,18 @@
 use std::os::fd::AsFd;
 use std::time::Instant;
 
-use crate::cli::args::Follow;
-use crate::cli::commands::Verb;
-use crate::cli::settings_source::Loaded;
+use crate::cli::arguments::Arguments;
+use crate::cli::commands::FOLLOW;
 use crate::cli::help::ExitStatus;
 use crate::cli::output::{self, CommandError};
+use crate::cli::settings_source::{self, Loaded};
 use crate::cli::show::Show;
-use crate::cli::words;
 use crate::event::{Status, outcome_of};
 use crate::gate::Reader;
 use crate::limits::RETRY;
 use crate::os::poll::{self, For};
 use crate::os::signal::{Signal, Signals};
-use crate::run::{Followed, Follower, RunId};
+use crate::queue::{Followed, Follower, RunId};
 
 /// How following ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +31,7 @@ pub enum End {
 
 impl End {
     /// The exit status that says it.
-    pub fn exit(self) -> Exit {
+    pub fn exit(self) -> ExitStatus {
         match self {
             End::Outcome(Status::Ok) | End::NothingMore => ExitStatus::Done,
             End::Outcome(Status::Fail) => ExitStatus::Failed,

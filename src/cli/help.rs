@@ -48,7 +48,10 @@ pub const ENV_FILES: [&str; 2] = [
 
 /// The help of the whole program.
 pub fn general() -> String {
-    let commands: String = COMMANDS.iter().map(|spec| row(spec.usage, spec.summary)).collect();
+    let commands: String = COMMANDS
+        .iter()
+        .map(|spec| row(spec.usage, spec.summary))
+        .collect();
     format!(
         "Usage: engram-deployer [COMMAND] [OPTION]...\n\n\
          Commands:\n{commands}\n\

@@ -19,7 +19,6 @@ mod output;
 pub mod pin;
 mod recover;
 mod rollback;
-mod runs;
 mod serve;
 mod settings_source;
 mod show;
@@ -34,7 +33,8 @@ use std::time::Instant;
 use crate::limits::SUPERVISOR_PAUSE;
 use crate::listen::{self, Inherited, NotInherited};
 use crate::os::poll;
-use args::{Command, Invocation};
+use arguments::Arguments;
+use commands::Verb;
 use help::ExitStatus;
 use output::CommandError;
 
@@ -74,7 +74,7 @@ fn execute(arguments: &Arguments, inherited: Inherited) -> Result<ExitStatus, Co
         Verb::Deploy => deploy::deploy(arguments),
         Verb::Rollback => rollback::rollback(arguments),
         Verb::Status => status::status(arguments),
-        Verb::Runs => runs::runs(arguments),
+        Verb::Runs => history::runs(arguments),
         Verb::History => history::history(arguments),
         Verb::Log => follow::log(arguments),
         Verb::Cancel => cancel::cancel(arguments),

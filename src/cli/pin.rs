@@ -9,6 +9,7 @@ use ring::digest::{SHA256, digest};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use crate::cli::arguments::Arguments;
 use crate::cli::help::ExitStatus;
 use crate::cli::output::{self, CommandError};
 use crate::cli::{settings_source, x509};
@@ -20,8 +21,8 @@ const CERTIFICATE: &str = "DEPLOYER_CERT_FILE";
 
 /// Prints the pins of the certificate that is served. Needs that one setting, so that a CI job can be prepared before
 /// the rest is known.
-pub(super) fn print(env_file: Option<&Path>) -> Result<ExitStatus, CommandError> {
-    let found = settings_source::read(env_file)?;
+pub(super) fn print(arguments: &Arguments) -> Result<ExitStatus, CommandError> {
+    let found = settings_source::read(arguments.env_file())?;
     let path = found.settings.get(CERTIFICATE).map(Path::new).ok_or_else(|| {
         format!(
             "{CERTIFICATE} is not set in {}; name the file with --env-file",

@@ -1,19 +1,18 @@
 //! `recover`: has the dead runs completed, and waits until they are.
 
-use std::path::Path;
-
-use crate::cli::settings_source;
+use crate::cli::arguments::Arguments;
 use crate::cli::help::ExitStatus;
 use crate::cli::output::{self, CommandError};
+use crate::cli::settings_source;
 use crate::os::places;
-use crate::run::{await_recovery, ensure_recovered};
+use crate::queue::{await_recovery, ensure_recovered};
 
 /// Starts the role that completes them, as any other finder of a dead run would, and waits for its end.
 ///
 /// # Errors
 /// When it cannot be started.
-pub fn recover(env_file: Option<&Path>) -> Result<ExitStatus, CommandError> {
-    let loaded = settings_source::load(env_file)?;
+pub fn recover(arguments: &Arguments) -> Result<ExitStatus, CommandError> {
+    let loaded = settings_source::load(arguments.env_file())?;
     places::prepare(&loaded.config.places)?;
     let mut were_dead = false;
     loop {

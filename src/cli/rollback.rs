@@ -3,45 +3,45 @@
 //! What was healthy, and what is live, the records of the kept runs tell. It is a run like any other; only what to deploy
 //! is found out here.
 
-use std::path::Path;
-
-use crate::cli::args::{Effect, Form};
+use crate::cli::arguments::Arguments;
+use crate::cli::commands::DRY_RUN;
 use crate::cli::deploy;
-use crate::cli::settings_source::{self, Loaded};
 use crate::cli::help::ExitStatus;
 use crate::cli::output::{self, CommandError};
+use crate::cli::settings_source::{self, Loaded};
 use crate::cli::show::{Show, date_and_clock_of};
 use crate::config::Places;
 use crate::event::{Phase, Status};
+use crate::gate::{DeployTask, Task};
 use crate::gate::{Sha, Version};
 use crate::os::places;
-use crate::run::history::{self, Entry, State};
-use crate::run::record::{Record, Shown};
-use crate::run::{DeployTask, RunId, Task};
+use crate::queue::RunId;
+use crate::queue::list::{self, Entry, State};
+use crate::queue::record::{Record, Shown};
 
 /// Says what it deploys and why, deploys it, and follows that to its end.
 ///
 /// # Errors
 /// When there is no such version, or a run is at work: then it is not known what will be live.
-pub fn rollback(env_file: Option<&Path>, effect: Effect, form: Form) -> Result<ExitStatus, CommandError> {
-    let loaded = settings_source::load(env_file)?;
+pub fn rollback(arguments: &Arguments) -> Result<ExitStatus, CommandError> {
+    let loaded = settings_source::load(arguments.env_file())?;
     places::prepare(&loaded.config.places)?;
     let target = find(&loaded.config.places)?;
-    let show = Show::on_stdout(form);
+    let show = Show::on_stdout(arguments);
     match show {
         // What is for a program is lines of a run and nothing else.
         Show::Json => output::complain(&target.why),
-        Show::Readable(_) => drop(output::print(&format!("{}\n", target.why))?),
+        Show::Plain | Show::Coloured => drop(output::print(&format!("{}\n", target.why))?),
     }
     let task = Task::Deploy(DeployTask {
         version: target.version,
         sha: target.sha,
-        dry_run: effect == Effect::DryRun,
+        dry_run: arguments.has(&DRY_RUN),
         force: false,
     });
     // That setting is about what is asked for by accident; whoever types this wants just that.
     let settings = loaded.settings.with("DEPLOYER_ALLOW_DOWNGRADE", "yes");
-    deploy::carry_out(&Loaded { settings, ..loaded }, task, show)
+    deploy::run(&Loaded { settings, ..loaded }, task, show)
 }
 
 /// What to go back to.
@@ -54,10 +54,9 @@ struct Target {
 }
 
 fn find(places: &Places) -> Result<Target, String> {
-    let entries = history::entries(places).map_err(|error| format!("read the runs: {error}"))?;
+    let entries = list::entries(places).map_err(|error| format!("read the runs: {error}"))?;
     let came_to_update = |id: &RunId| {
-        history::came_to(places, id, Phase::Update)
-            .map_err(|error| format!("read the log of run {id}: {error}"))
+        list::came_to(places, id, Phase::Update).map_err(|error| format!("read the log of run {id}: {error}"))
     };
     choose(&entries, came_to_update)
 }
@@ -161,8 +160,8 @@ fn was_put_back(record: &Record) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::RunRequest;
-    use crate::run::record::End;
+    use crate::queue::RunRequest;
+    use crate::queue::record::End;
     use serde_json::json;
     use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

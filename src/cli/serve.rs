@@ -4,9 +4,9 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use crate::cli::settings_source::{self, FoundSettings};
 use crate::cli::help::ExitStatus;
 use crate::cli::output::CommandError;
+use crate::cli::settings_source::{self, FoundSettings};
 use crate::config::{Config, Settings};
 use crate::deploy;
 use crate::gate::{Creation, Memory, Past};
@@ -14,7 +14,7 @@ use crate::listen::Inherited;
 use crate::listen::serve::{self as role, Listeners};
 use crate::os::settings::Source;
 use crate::os::{logging, net, places, process};
-use crate::run;
+use crate::queue;
 use crate::session::{self, Arrival};
 
 /// Answers requests until it is told to stop, or has answered the one that it was started for.
@@ -64,7 +64,7 @@ fn one_session(arrival: Arrival, found: &FoundSettings, config: &Config) -> Resu
 fn bind(config: &Config) -> Result<Listeners, CommandError> {
     net::listen(&config.listen)
         .map(Listeners::Own)
-        .map_err(|error| CommandError::unable(format!("listen on {}: {error}", config.listen)))
+        .map_err(|error| CommandError::from(format!("listen on {}: {error}", config.listen)))
 }
 
 fn log_warnings(found: &FoundSettings, config: &Config) {
@@ -83,10 +83,10 @@ fn log_warnings(found: &FoundSettings, config: &Config) {
 fn prepare_state(config: &Config, settings: &Settings) -> Result<(), CommandError> {
     places::prepare(&config.places)?;
     ensure_memory(config)?;
-    if let Err(error) = run::ensure_published(&config.places, config.runs.keep) {
+    if let Err(error) = queue::ensure_published(&config.places, config.runs.keep) {
         log::error!("publish the last results: {error}");
     }
-    if let Err(error) = run::ensure_recovered(&config.places, settings) {
+    if let Err(error) = queue::ensure_recovered(&config.places, settings) {
         log::error!("complete interrupted runs: {error}");
     }
     Ok(())

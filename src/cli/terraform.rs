@@ -12,8 +12,8 @@ use crate::cli::show::Show;
 use crate::cli::{deploy, settings_source};
 use crate::config::{Config, Job, RequireDigest, TerraformConfig};
 use crate::gate::{Commit, PlanDigest};
+use crate::gate::{Task, TerraformTask};
 use crate::os::places;
-use crate::run::{Task, TerraformTask};
 
 /// Starts the run and follows it to its end.
 ///
@@ -31,7 +31,10 @@ pub fn terraform(arguments: &Arguments) -> Result<ExitStatus, CommandError> {
         },
         sha: value(&COMMIT).map(Commit::try_from).transpose().map_err(wrong)?,
         module: value(&MODULE),
-        plan_digest: value(&PLAN_DIGEST).map(PlanDigest::try_from).transpose().map_err(wrong)?,
+        plan_digest: value(&PLAN_DIGEST)
+            .map(PlanDigest::try_from)
+            .transpose()
+            .map_err(wrong)?,
         allow_destroy: arguments.has(&ALLOW_DESTROY),
         approved_pr: None,
     };

@@ -10,7 +10,7 @@ use crate::limits::{RETRY, STATUS_EVERY};
 use crate::os::child::Child;
 use crate::os::notify::{Delivery, Notifier};
 use crate::os::watch::Watch;
-use crate::run::{Present, present};
+use crate::queue::{Present, present};
 
 #[derive(Debug)]
 pub struct NotifyStatus {
@@ -168,7 +168,7 @@ impl NotifyStatus {
 mod tests {
     use super::*;
     use crate::os::child::Command;
-    use crate::run::{RunId, reserve, testing};
+    use crate::queue::{RunId, reserve, testing};
     use std::path::Path;
     use std::time::SystemTime;
     use testing::{Scratch, order};

@@ -292,10 +292,7 @@ impl Serve {
 
     fn start_replacement(&mut self) -> Result<Replacement, String> {
         let settings = self.source.load().map_err(|error| error.faults.join("; "))?;
-        let config = settings::understand(&settings).map_err(|complaints| {
-            let all: Vec<String> = complaints.iter().map(ToString::to_string).collect();
-            all.join("; ")
-        })?;
+        let config = settings::understand_in_one_line(&settings)?;
         deploy::refusal(&config).map_or(Ok(()), Err)?;
         self.fixed.allows(&config)?;
         log_warnings(&settings, &config);

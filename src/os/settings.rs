@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{Complaint, Config, Settings, SettingsError};
 use crate::limits::MAX_SETTINGS;
-use crate::os::{descriptor, process, trusted};
+use crate::os::{descriptor, logging, process, trusted};
 
 const NOT_ROOT: &str =
     "we are not root here, and only root can start the sandbox for what a pull request brings";
@@ -49,7 +49,19 @@ impl Source {
     }
 }
 
-/// Where the service manager puts what it hands to this process, if it does.
+/// A role's settings, which [`memory_file`] put on standard input; the log is opened with them. They were checked before, so
+/// a complaint is a mistake of ours.
+///
+/// # Errors
+/// When they cannot be read or are not good.
+pub fn received(role: &'static str) -> io::Result<(Settings, Config)> {
+    let received = Settings::from_json(&descriptor::take_stdin()?).map_err(joined)?;
+    let config = understand_in_one_line(&received).map_err(io::Error::other)?;
+    logging::start(role, &config.log);
+    Ok((received, config))
+}
+
+/// Where the service manager puts credentials for this process, if it does.
 fn credentials() -> Option<PathBuf> {
     let folder = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)?;
     folder.is_dir().then_some(folder)
@@ -91,15 +103,18 @@ pub fn understand(settings: &Settings) -> Result<Config, Vec<Complaint>> {
     })
 }
 
+/// The same, with all complaints in one line.
+pub fn understand_in_one_line(settings: &Settings) -> Result<Config, String> {
+    understand(settings).map_err(|complaints| {
+        let all: Vec<String> = complaints.iter().map(ToString::to_string).collect();
+        all.join("; ")
+    })
+}
+
 /// `settings` as a role's standard input.
 pub fn memory_file(settings: &Settings) -> io::Result<OwnedFd> {
     let json = settings.to_json().map_err(joined)?;
     descriptor::memory_file(&json)
-}
-
-/// What [`memory_file`] put on standard input.
-pub fn from_stdin() -> io::Result<Settings> {
-    Settings::from_json(&descriptor::take_stdin()?).map_err(joined)
 }
 
 fn joined(error: SettingsError) -> io::Error {

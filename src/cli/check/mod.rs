@@ -15,9 +15,9 @@ mod terraform;
 use std::path::Path;
 use std::time::SystemTime;
 
-use crate::cli::settings_source::{self, FoundSettings};
 use crate::cli::help::ExitStatus;
 use crate::cli::output::CommandError;
+use crate::cli::settings_source::{self, FoundSettings};
 use crate::config::{Config, Settings, warnings};
 use crate::limits::MAX_SETTINGS;
 use crate::os::{files, logging, process, secret, settings, trusted};
