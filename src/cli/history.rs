@@ -55,7 +55,8 @@ fn document(config: &Config) -> Result<String, String> {
     let path = config.places.public().join("runs.json");
     ensure_published(&config.places, config.runs.keep)
         .and_then(|()| read_bounded(&path, MAX_PUBLIC_FILE))
-        .map(|text| format!("{}\n", String::from_utf8_lossy(&text).trim_end()))
+        .and_then(|text| Ok(serde_json::from_slice::<Value>(&text)?))
+        .map(|document| format!("{document}\n"))
         .map_err(|error| describe(&error, "read", &path))
 }
 

@@ -520,7 +520,9 @@ fn soon(seconds: u64) -> u64 {
 }
 
 fn lives(pid: i32) -> bool {
-    process::living(process::Kin::Group(pid)).unwrap().contains(&pid)
+    process::living(process::ProcessSet::Group(pid))
+        .unwrap()
+        .contains(&pid)
 }
 
 #[test]
