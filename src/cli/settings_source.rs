@@ -47,9 +47,7 @@ pub fn source(env_file: Option<&Path>) -> Source {
 /// # Errors
 /// Every fault at once.
 pub fn from(source: Source) -> Result<FoundSettings, CommandError> {
-    let settings = source
-        .load()
-        .map_err(|error| CommandError::Unable(error.faults))?;
+    let settings = source.load().map_err(CommandError::Unable)?;
     Ok(FoundSettings { settings, source })
 }
 

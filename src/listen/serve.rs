@@ -291,7 +291,7 @@ impl Serve {
     }
 
     fn start_replacement(&mut self) -> Result<Replacement, String> {
-        let settings = self.source.load().map_err(|error| error.faults.join("; "))?;
+        let settings = self.source.load().map_err(|errors| errors.join("; "))?;
         let config = settings::understand_in_one_line(&settings)?;
         deploy::refusal(&config).map_or(Ok(()), Err)?;
         self.fixed.allows(&config)?;

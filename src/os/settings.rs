@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Complaint, Config, Settings, SettingsError};
+use crate::config::{Complaint, Config, Settings};
 use crate::limits::MAX_SETTINGS;
 use crate::os::{descriptor, logging, process, trusted};
 
@@ -30,7 +30,7 @@ impl Source {
     ///
     /// # Errors
     /// Every fault at once, one line each, naming the file.
-    pub fn load(&self) -> Result<Settings, SettingsError> {
+    pub fn load(&self) -> Result<Settings, Vec<String>> {
         let environment = environment()?;
         let settings = match self {
             Source::Environment => environment,
@@ -55,7 +55,7 @@ impl Source {
 /// # Errors
 /// When they cannot be read or are not good.
 pub fn received(role: &'static str) -> io::Result<(Settings, Config)> {
-    let received = Settings::from_json(&descriptor::take_stdin()?).map_err(joined)?;
+    let received = Settings::from_json(&descriptor::take_stdin()?).map_err(io::Error::other)?;
     let config = understand_in_one_line(&received).map_err(io::Error::other)?;
     logging::start(role, &config.log);
     Ok((received, config))
@@ -71,7 +71,7 @@ fn credentials() -> Option<PathBuf> {
 ///
 /// # Errors
 /// Every fault at once, one line each.
-fn environment() -> Result<Settings, SettingsError> {
+fn environment() -> Result<Settings, Vec<String>> {
     Settings::from_environment(std::env::vars_os())
 }
 
@@ -79,16 +79,11 @@ fn environment() -> Result<Settings, SettingsError> {
 ///
 /// # Errors
 /// Every fault at once, one line each, naming the file.
-fn read(path: &Path) -> Result<Settings, SettingsError> {
-    let text = trusted::read(path, MAX_SETTINGS as u64).map_err(|fault| SettingsError {
-        faults: vec![format!("take settings: {fault}")],
-    })?;
-    Settings::from_env_file(&text).map_err(|error| {
-        let named = |fault: &String| format!("{}: {fault}", path.display());
-        SettingsError {
-            faults: error.faults.iter().map(named).collect(),
-        }
-    })
+fn read(path: &Path) -> Result<Settings, Vec<String>> {
+    let text =
+        trusted::read(path, MAX_SETTINGS as u64).map_err(|error| vec![format!("take settings: {error}")])?;
+    let named = |error: &String| format!("{}: {error}", path.display());
+    Settings::from_env_file(&text).map_err(|errors| errors.iter().map(named).collect())
 }
 
 /// What `settings` mean on this machine: without the endpoints that it cannot offer.
@@ -113,10 +108,6 @@ pub fn understand_in_one_line(settings: &Settings) -> Result<Config, String> {
 
 /// `settings` as a role's standard input.
 pub fn memory_file(settings: &Settings) -> io::Result<OwnedFd> {
-    let json = settings.to_json().map_err(joined)?;
+    let json = settings.to_json().map_err(io::Error::other)?;
     descriptor::memory_file(&json)
-}
-
-fn joined(error: SettingsError) -> io::Error {
-    io::Error::other(error.faults.join("; "))
 }
