@@ -80,7 +80,7 @@ fn templates(config: &Config, folder: &Path, report: &mut Report) {
         });
         let reference = found.and_then(|found| {
             let path = found.path.display();
-            let template = Template::read(&found.bytes).map_err(|broken| format!("{path}: {broken}"))?;
+            let template = Template::read(&found.text).map_err(|broken| format!("{path}: {broken}"))?;
             let reference = template.reference(&config.deploy().image);
             reference
                 .map(|reference| format!("{name}: {path} names {reference}"))

@@ -5,11 +5,9 @@
 //! under another name, the script makes a new one and does not start it (as it does where there is none), and only then
 //! is the old one stopped. The image is on the host before it runs, so that its own pull may fail without harm.
 
+mod backup;
 pub mod folder;
-mod lexis;
-mod sheet;
 pub mod template;
-pub mod xml;
 
 use std::path::Path;
 
@@ -22,11 +20,11 @@ use crate::deploy::reference::short_id;
 use crate::event::Phase;
 use crate::failpoint;
 use crate::limits::{KILL_AFTER, PROOF_DEADLINE};
-use crate::run::{AtWork, Ending, Failure, RunContext, Tool, ToolEnd};
-use sheet::{still_ours, written};
+use crate::run::{AtWork, EndPolicy, Failure, RunContext, Tool, ToolEnd};
+use backup::{still_ours, written};
 use template::Template;
 
-pub use sheet::restore;
+pub use backup::restore;
 
 /// On every container that Unraid's page or script has made.
 pub const MADE_BY_UNRAID: &str = "net.unraid.docker.managed";
@@ -91,11 +89,10 @@ impl<'a> Unraid<'a> {
         version: &str,
     ) -> Result<Sheet, Failure> {
         let found = self.find(ctx, Phase::Template, name)?;
-        read(&found, |template| template.with_version(image, version).map(drop))?;
-        let text = String::from_utf8(found.bytes).map_err(|error| Failure::Failed(error.to_string()))?;
+        read(&found, |template| template.reference(image).map(drop))?;
         Ok(Sheet {
             path: found.path,
-            text,
+            text: found.text,
             image: image.to_owned(),
             version: version.to_owned(),
         })
@@ -104,11 +101,11 @@ impl<'a> Unraid<'a> {
     /// Writes the new version into a template, which must be as `sheet` has it.
     pub fn write_template(&self, ctx: &mut RunContext, name: &str, sheet: &Sheet) -> Result<(), Failure> {
         let (path, reference) = (sheet.path.display(), format!("{}:{}", sheet.image, sheet.version));
-        let bytes = written(sheet).map_err(Failure::Failed)?;
-        let now = match bytes == sheet.text.as_bytes() {
+        let text = written(sheet).map_err(Failure::Failed)?;
+        let now = match text == sheet.text {
             true => "already",
             false => {
-                folder::write(&sheet.path, sheet.text.as_bytes(), &bytes).map_err(Failure::Failed)?;
+                folder::write(&sheet.path, &sheet.text, &text).map_err(Failure::Failed)?;
                 "now"
             }
         };
@@ -284,7 +281,7 @@ impl<'a> Unraid<'a> {
             arguments: [&[name], more].concat().iter().map(Into::into).collect(),
             environment: self.config.environment.clone(),
             deadline: self.config.update_max_wait,
-            ending: Ending::NeverMidway,
+            ending: EndPolicy::NeverMidway,
             stdin: None,
             cell: None,
             pipe: None,
@@ -297,7 +294,7 @@ fn read<T>(
     use_it: impl FnOnce(&Template<'_>) -> Result<T, String>,
 ) -> Result<T, Failure> {
     let described = |why: String| Failure::Failed(format!("the template {}: {why}", found.path.display()));
-    let template = Template::read(&found.bytes).map_err(|broken| described(broken.to_string()))?;
+    let template = Template::read(&found.text).map_err(described)?;
     use_it(&template).map_err(described)
 }
 
