@@ -66,7 +66,7 @@ fn a_good_token_passes_from_text_to_claims() {
         (Some("id-1"), NOW, NOW + 300)
     );
     let text = token.rsplit_once('.').unwrap().0;
-    assert_eq!(*claimed.signed_hash(), hash::sha256(&[text.as_bytes()]));
+    assert_eq!(*claimed.signed_hash(), hash::sha256(text.as_bytes()));
     assert_eq!(claimed.issuer(), "https://issuer.example");
     assert_eq!(
         claimed.claims().text("repository").unwrap(),

@@ -34,7 +34,7 @@ pub fn verify(token: Unverified<'_>, key: &PublicKey) -> Result<Signed, Rejected
         })?;
     Ok(Signed {
         payload: token.payload,
-        hash: sha256(&[token.signed_text]),
+        hash: sha256(token.signed_text),
     })
 }
 

@@ -221,7 +221,7 @@ fn of_one_write(bytes: &[u8]) -> Option<&[u8]> {
 
 /// SHA-256 in hex.
 fn sum(bytes: &[u8]) -> String {
-    base64url::hex(&sha256(&[bytes]))
+    base64url::hex(&sha256(bytes))
 }
 
 fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {

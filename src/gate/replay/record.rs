@@ -107,7 +107,7 @@ fn sealed(number: usize, parts: &[&[u8]]) -> Vec<u8> {
 }
 
 fn check(number: usize, fields: &[u8]) -> [u8; hash::LENGTH] {
-    sha256(&[&(number as u64).to_be_bytes(), fields])
+    sha256(&[&(number as u64).to_be_bytes(), fields].concat())
 }
 
 /// The fields of record `number`, if its check holds.

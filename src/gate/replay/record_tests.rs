@@ -13,7 +13,7 @@ fn token(number: u64) -> TokenId {
 
 /// One that has no `jti`.
 fn nameless(number: u64) -> TokenId {
-    let hash = sha256(&[&number.to_be_bytes()]);
+    let hash = sha256(&number.to_be_bytes());
     TokenId::from_bytes(&[b"s", &hash[..]].concat()).unwrap()
 }
 
@@ -68,7 +68,7 @@ fn a_use_is_found_by_its_token_and_says_all_of_it() {
 
 #[test]
 fn the_two_kinds_of_token_are_kept_apart() {
-    let hash = sha256(&[b"x"]);
+    let hash = sha256(b"x");
     let [jti, signed] = [b"j", b"s"].map(|kind| TokenId::from_bytes(&[kind, &hash[..]].concat()).unwrap());
     let file = file(&[used(jti.clone(), 100)]);
     let book = Book::open(&file).unwrap();

@@ -57,7 +57,7 @@ impl TokenId {
     pub fn of_jti(issuer: &str, jti: &str) -> Self {
         Self {
             kind: Kind::Jti,
-            hash: sha256(&[issuer.as_bytes(), b"\0", jti.as_bytes()]),
+            hash: sha256(format!("{issuer}\0{jti}").as_bytes()),
         }
     }
 
