@@ -132,10 +132,11 @@ pub const MAX_FETCH: usize = 64 * 1024;
 
 // ---- the replay memory -------------------------------------------------------------------------------------------
 
-/// Bytes of the memory's file. 100,000 ids take about 10 MiB; past this something is wrong, and we refuse.
-pub const MAX_REPLAY_FILE: u64 = 64 * 1024 * 1024;
+/// Bytes of the memory's file: 131,070 records. The dead are dropped when it is full; who has used as many tokens within
+/// the hour that one lives at most has to wait.
+pub const MAX_REPLAY_FILE: usize = 16 * 1024 * 1024;
 
-/// Records from which on dropping the dead ones is worth a rewrite of the file: 110 KB, years of deploys. Rarer writes
+/// Records from which on dropping the dead ones is worth a rewrite of the file: 128 KiB, years of deploys. Rarer writes
 /// spare a flash drive.
 pub const REPLAY_PRUNE_FROM: usize = 1024;
 
