@@ -214,13 +214,9 @@ fn checks(r: &mut Reader, backend: &Backend) -> Checks {
     // A check of an image that we never see would be a check that nobody makes.
     let seen = !matches!(backend, Backend::Command { pull: false, .. });
     let fits = seen || checks.revision != Revision::On;
-    r.must_fit("DEPLOYER_REQUIRE_REVISION", &["DEPLOYER_PULL"], fits, UNSEEN);
-    r.must_fit(
-        "DEPLOYER_COSIGN_PATH",
-        &["DEPLOYER_PULL"],
-        seen || checks.cosign.is_none(),
-        UNSEEN,
-    );
+    r.must_fit("DEPLOYER_REQUIRE_REVISION", fits, UNSEEN);
+    let fits = seen || checks.cosign.is_none();
+    r.must_fit("DEPLOYER_COSIGN_PATH", fits, UNSEEN);
     checks
 }
 

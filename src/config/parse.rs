@@ -14,9 +14,6 @@ const WORKFLOW_REF: &str = "DEPLOYER_WORKFLOW_REF";
 const REF: &str = "DEPLOYER_REF";
 const CLAIMS: &str = "DEPLOYER_CLAIMS";
 
-/// The variables of single pins.
-const OWN: [&str; 3] = [REPOSITORY, WORKFLOW_REF, REF];
-
 impl Config {
     /// Makes sense of all settings, or returns every complaint.
     pub fn from_settings(settings: &Settings) -> Result<Config, Vec<Complaint>> {
@@ -67,12 +64,7 @@ fn host(r: &mut Reader, settings: &Settings) -> Config {
     };
     // Either could end or trace the other.
     let differ = config.front_user != config.fetch_user;
-    r.must_fit(
-        "DEPLOYER_FETCH_USER",
-        &["DEPLOYER_USER"],
-        differ,
-        "another user than DEPLOYER_USER",
-    );
+    r.must_fit("DEPLOYER_FETCH_USER", differ, "another user than DEPLOYER_USER");
     config
 }
 
@@ -130,9 +122,9 @@ fn endpoint(r: &mut Reader, by_github: bool) -> Endpoint {
     let own = own
         .into_iter()
         .filter_map(|(claim, values)| Some(pins::pin(claim, values?)));
-    let pins = with_listed(r, own.collect(), &OWN, (CLAIMS, listed));
+    let pins = with_listed(r, own.collect(), (CLAIMS, listed));
     if !by_github && let Err(should) = pins::are_enough(&pins) {
-        r.must_fit(CLAIMS, &OWN, false, should);
+        r.must_fit(CLAIMS, false, should);
     }
     Endpoint {
         name: "deploy",
@@ -150,19 +142,19 @@ pub(super) fn must_be_of(
     (of, repository): (&str, &str),
     (name, workflows): (&'static str, &[String]),
 ) {
+    let fits = r.is_wrong(of) || pins::are_of(repository, workflows);
     let should = format!("of {of}, so each value begins with `{repository}/`, case included");
-    r.must_fit(name, &[of], pins::are_of(repository, workflows), should);
+    r.must_fit(name, fits, should);
 }
 
-/// The pins of the variables in `with`, and those of a list in a variable of its own.
+/// The pins of single variables, and those of a list in a variable of its own.
 pub(super) fn with_listed(
     r: &mut Reader,
     own: Vec<Pin>,
-    with: &[&str],
     (name, listed): (&'static str, Vec<Pin>),
 ) -> Vec<Pin> {
     if let Err(should) = pins::can_hold(&own, &listed) {
-        r.must_fit(name, with, false, should);
+        r.must_fit(name, false, should);
     }
     own.into_iter().chain(listed).collect()
 }
@@ -183,28 +175,18 @@ fn caps(r: &mut Reader) -> Caps {
 
 /// Three folders of their own: one file name must not mean two things, and nothing of ours may be in front's reach.
 fn places(r: &mut Reader) -> Places {
-    const STATE: &str = "DEPLOYER_STATE_DIR";
-    const RUNTIME: &str = "DEPLOYER_RUNTIME_DIR";
-    let state = r.read(STATE, value::path);
+    const RUNTIME: &str = "a folder of its own, not DEPLOYER_RUNTIME_DIR and not in its `public`";
+    const OTHERS: &str = "a folder of its own, not one of the other two and not in `public`";
+    let state = r.read("DEPLOYER_STATE_DIR", value::path);
     let runs = r.optional("DEPLOYER_RUNS_DIR", value::path);
     let runs = runs.unwrap_or_else(|| state.join("runs"));
-    let runtime = r.read(RUNTIME, value::path);
-    let places = Places { state, runs, runtime };
-    let Places { state, runs, runtime } = &places;
-    let public = places.public();
-    r.must_fit(
-        STATE,
-        &[RUNTIME],
-        runtime != state && !state.starts_with(&public),
-        "a folder of its own, not DEPLOYER_RUNTIME_DIR and not in its `public`",
-    );
-    r.must_fit(
-        "DEPLOYER_RUNS_DIR",
-        &[STATE, RUNTIME],
-        runs != state && runs != runtime && !runs.starts_with(&public),
-        "a folder of its own, not one of the other two and not in `public`",
-    );
-    places
+    let runtime = r.read("DEPLOYER_RUNTIME_DIR", value::path);
+    let public = runtime.join("public");
+    let fits = runtime != state && !state.starts_with(&public);
+    r.must_fit("DEPLOYER_STATE_DIR", fits, RUNTIME);
+    let fits = runs != state && runs != runtime && !runs.starts_with(&public);
+    r.must_fit("DEPLOYER_RUNS_DIR", fits, OTHERS);
+    Places { state, runs, runtime }
 }
 
 #[cfg(test)]

@@ -143,16 +143,20 @@ impl<'a> Reader<'a> {
         missing.iter().for_each(|name| self.missing(name));
     }
 
-    /// Complains about `name` unless it `fits` the variables in `with`, where all of them are good by themselves.
-    pub fn must_fit(&mut self, name: &'static str, with: &[&str], fits: bool, should: impl Into<String>) {
-        let is_wrong = |one: &&str| self.complaints.iter().any(|complaint| complaint.variable == *one);
-        if !fits && !is_wrong(&name) && !with.iter().any(|one| is_wrong(one)) {
+    /// Whether `name` was complained of.
+    pub fn is_wrong(&self, name: &str) -> bool {
+        self.complaints.iter().any(|complaint| complaint.variable == name)
+    }
+
+    /// Complains about `name`, which is good by itself, unless it fits the rest.
+    pub fn must_fit(&mut self, name: &'static str, fits: bool, should: impl Into<String>) {
+        if !fits && !self.is_wrong(name) {
             self.complain(name, should);
         }
     }
 
     /// Complains about `name`, whatever it holds.
-    pub fn complain(&mut self, name: &'static str, should: impl Into<String>) {
+    fn complain(&mut self, name: &'static str, should: impl Into<String>) {
         let holds = self.settings.shown(name).map(|value| {
             let cut: String = value.chars().take(QUOTED).collect();
             harmless(&if cut.len() < value.len() { cut + "..." } else { cut })

@@ -105,13 +105,12 @@ fn endpoints(
 
 /// The audience is what tells a token for one endpoint from a token for another, so no two may have the same.
 fn audiences(r: &mut Reader, deploy: &str) -> [String; 2] {
-    const DEPLOY: &str = "DEPLOYER_AUDIENCE";
     const APPLY: &str = "DEPLOYER_TF_APPLY_AUDIENCE";
     const PLAN: &str = "DEPLOYER_TF_PLAN_AUDIENCE";
     const SHOULD: &str = "an audience that no other endpoint has: a token for one opens no other";
     let [apply, plan] = [APPLY, PLAN].map(|name| r.read(name, pins::exact));
-    r.must_fit(APPLY, &[DEPLOY], apply != deploy, SHOULD);
-    r.must_fit(PLAN, &[DEPLOY, APPLY], plan != deploy && plan != apply, SHOULD);
+    r.must_fit(APPLY, apply != deploy, SHOULD);
+    r.must_fit(PLAN, plan != deploy && plan != apply, SHOULD);
     [apply, plan]
 }
 
@@ -125,12 +124,9 @@ fn pins_of_both(r: &mut Reader, reference: &str) -> (Vec<Pin>, Vec<Pin>) {
     let subject = r.optional(SUBJECT, pins::exact_list);
     let subject = subject.unwrap_or_else(|| vec![format!("repo:{repository}:pull_request")]);
     let prefix = r.optional(PREFIX, tf::workflow_prefix);
-    let prefix = prefix.unwrap_or_else(|| format!("{repository}/.github/workflows/tf-plan.yml@"));
-    must_be_of(
-        r,
-        (REPOSITORY, &repository),
-        (PREFIX, std::slice::from_ref(&prefix)),
-    );
+    let prefix = [prefix.unwrap_or_else(|| format!("{repository}/.github/workflows/tf-plan.yml@"))];
+    must_be_of(r, (REPOSITORY, &repository), (PREFIX, &prefix));
+    let [prefix] = prefix;
     let apply = vec![
         pins::pin("repository", vec![repository.clone()]),
         pins::pin("ref", vec![reference.to_owned()]),
@@ -146,13 +142,10 @@ fn pins_of_both(r: &mut Reader, reference: &str) -> (Vec<Pin>, Vec<Pin>) {
     ];
     let mut listed = |name, own| {
         let claims = r.optional(name, pins::claims).unwrap_or_default();
-        let with = [REPOSITORY, WORKFLOW_REF, "DEPLOYER_TF_APPLY_REF", SUBJECT, PREFIX];
-        with_listed(r, own, &with, (name, claims))
+        with_listed(r, own, (name, claims))
     };
-    (
-        listed("DEPLOYER_TF_APPLY_CLAIMS", apply),
-        listed("DEPLOYER_TF_PLAN_CLAIMS", plan),
-    )
+    let apply = listed("DEPLOYER_TF_APPLY_CLAIMS", apply);
+    (apply, listed("DEPLOYER_TF_PLAN_CLAIMS", plan))
 }
 
 fn modules(r: &mut Reader) -> Vec<Module> {
@@ -172,7 +165,7 @@ fn health_urls(r: &mut Reader, modules: &[Module]) -> Vec<HealthUrl> {
     let names: Vec<&str> = modules.iter().map(|module| module.name.as_str()).collect();
     let known = urls.iter().all(|url| names.contains(&url.module.as_str()));
     let should = format!("of modules that there are: {}", names.join(", "));
-    r.must_fit(NAME, &["DEPLOYER_TF_MODULES"], known, should);
+    r.must_fit(NAME, known || r.is_wrong("DEPLOYER_TF_MODULES"), should);
     urls
 }
 
@@ -201,29 +194,23 @@ fn app(r: &mut Reader, repo_url: &str) -> Option<GithubApp> {
 
 /// A plan runs what a pull request brings, so its folder has nothing of ours above, beneath or in it.
 fn folders(r: &mut Reader, places: &Places) -> (PathBuf, PathBuf) {
-    const APPLY: &str = "DEPLOYER_TF_APPLY_WORKDIR";
-    const PLACES: [&str; 3] = ["DEPLOYER_STATE_DIR", "DEPLOYER_RUNS_DIR", "DEPLOYER_RUNTIME_DIR"];
-    let workdir = r.read(APPLY, value::path);
+    const APART: &str =
+        "a folder of its own: not the state folder, and not in, or above, those of runs and of locks";
+    const OUTSIDE: &str = "a folder outside DEPLOYER_STATE_DIR, DEPLOYER_RUNS_DIR, DEPLOYER_RUNTIME_DIR and \
+                           DEPLOYER_TF_APPLY_WORKDIR, and none of them in it";
+    let workdir = r.read("DEPLOYER_TF_APPLY_WORKDIR", value::path);
     let plan_workdir = r.read("DEPLOYER_TF_PLAN_WORKDIR", value::path);
     let Places { state, runs, runtime } = places;
-    let overlaps = |one: &Path, other: &Path| one.starts_with(other) || other.starts_with(one);
-    let apart =
-        ![runs, runtime].iter().any(|folder| overlaps(&workdir, folder)) && !state.starts_with(&workdir);
-    r.must_fit(
-        APPLY,
-        &PLACES,
-        apart,
-        "a folder of its own: not the state folder, and not in, or above, those of runs and of locks",
-    );
+    let overlap = |one: &Path, other: &Path| {
+        // One that is wrong is empty, and every path starts with that.
+        let is_known = other.is_absolute();
+        is_known && (one.starts_with(other) || other.starts_with(one))
+    };
+    let overlaps = overlap(&workdir, runs) || overlap(&workdir, runtime) || state.starts_with(&workdir);
+    r.must_fit("DEPLOYER_TF_APPLY_WORKDIR", !overlaps, APART);
     let all = [state, runs, runtime, &workdir];
-    let apart = !all.iter().any(|folder| overlaps(&plan_workdir, folder));
-    r.must_fit(
-        "DEPLOYER_TF_PLAN_WORKDIR",
-        &[&PLACES[..], &[APPLY]].concat(),
-        apart,
-        "a folder outside DEPLOYER_STATE_DIR, DEPLOYER_RUNS_DIR, DEPLOYER_RUNTIME_DIR and \
-         DEPLOYER_TF_APPLY_WORKDIR, and none of them in it",
-    );
+    let overlaps = all.iter().any(|folder| overlap(&plan_workdir, folder));
+    r.must_fit("DEPLOYER_TF_PLAN_WORKDIR", !overlaps, OUTSIDE);
     (workdir, plan_workdir)
 }
 
@@ -260,7 +247,7 @@ fn plan_key(r: &mut Reader, of_apply: &[Secret; 2]) -> Option<[Secret; 2]> {
     r.all_or_none(&KEY);
     let share = r.yes(SHARE);
     let should = "`no` where a plan has credentials of its own";
-    r.must_fit(SHARE, &KEY, !share || id.is_none(), should);
+    r.must_fit(SHARE, !share || id.is_none(), should);
     match share {
         true => Some(of_apply.clone()),
         false => Some([id?, key?]),
@@ -271,26 +258,14 @@ fn plan_key(r: &mut Reader, of_apply: &[Secret; 2]) -> Option<[Secret; 2]> {
 fn accounts(r: &mut Reader, rest: &Config) -> (Option<Account>, Account) {
     const APPLY: &str = "DEPLOYER_TF_APPLY_USER";
     const PLAN: &str = "DEPLOYER_TF_PLAN_USER";
-    const ROLES: [&str; 2] = ["DEPLOYER_USER", "DEPLOYER_FETCH_USER"];
+    const OF_ROLES: &str = "another user than DEPLOYER_USER and DEPLOYER_FETCH_USER";
+    const OF_OTHERS: &str = "another user than DEPLOYER_USER, DEPLOYER_FETCH_USER and DEPLOYER_TF_PLAN_USER";
     let apply = r.read(APPLY, tf::apply_user);
     let plan = r.read(PLAN, value::account);
-    let (front, fetch) = (&rest.front_user, &rest.fetch_user);
-    let differs = ![front, fetch].contains(&&plan);
-    r.must_fit(
-        PLAN,
-        &ROLES,
-        differs,
-        "another user than DEPLOYER_USER and DEPLOYER_FETCH_USER",
-    );
-    let differs = apply
-        .as_ref()
-        .is_none_or(|apply| ![front, fetch, &plan].contains(&apply));
-    r.must_fit(
-        APPLY,
-        &[ROLES[0], ROLES[1], PLAN],
-        differs,
-        "another user than DEPLOYER_USER, DEPLOYER_FETCH_USER and DEPLOYER_TF_PLAN_USER",
-    );
+    let roles = [&rest.front_user, &rest.fetch_user];
+    r.must_fit(PLAN, !roles.contains(&&plan), OF_ROLES);
+    let differs = |apply: &Account| *apply != plan && !roles.contains(&apply);
+    r.must_fit(APPLY, apply.as_ref().is_none_or(differs), OF_OTHERS);
     (apply, plan)
 }
 
