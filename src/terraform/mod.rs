@@ -19,6 +19,8 @@ mod git_words;
 mod hands;
 mod health;
 mod init;
+mod json_file;
+mod plan_file;
 mod planning;
 mod report;
 mod summary;

@@ -4,6 +4,8 @@
 //! whole. The digest is taken of what would be applied.
 
 use std::fs::{self, File};
+use std::io;
+use std::path::Path;
 
 use crate::config::{Job, RequireDigest};
 use crate::event::Phase;
@@ -89,9 +91,8 @@ impl Terraform<'_> {
     /// Reads what the saved plan would do.
     fn summary(&self, ctx: &mut RunContext, plan_file: &str) -> Result<Summary, Failure> {
         let path = self.hands.work.real_shown();
-        let unread = |error: std::io::Error| {
-            Failure::Failed(format!("read what terraform shows of the plan: {error}"))
-        };
+        let unread =
+            |error: io::Error| Failure::Failed(format!("read what terraform shows of the plan: {error}"));
         optional(fs::remove_file(&path)).map_err(unread)?;
         let arguments = ["show", "-json", "-no-color", plan_file]
             .map(str::to_owned)
@@ -99,11 +100,21 @@ impl Terraform<'_> {
         let tool = self.tool(arguments, Ending::Terminate);
         let shown = ctx.write_out(&tool, &path, &mut |line| Some(line.to_owned()));
         let summary = shown.and_then(|ended| match ended.exit {
-            Exit::Code(0) => summary::read(File::open(&path).map_err(unread)?).map_err(unread),
+            Exit::Code(0) => self.read_plan(&path).map_err(unread),
             exit => Err(self.failure(ctx, "show", exit, &Fault::of(&ended.tail))),
         });
         optional(fs::remove_file(&path)).map_err(unread)?;
         summary
+    }
+
+    fn read_plan(&self, shown: &Path) -> io::Result<Summary> {
+        let checkout = Work::checkout(self.hands.work.real());
+        let folder = self
+            .checked_out
+            .get()
+            .map(|checked_out| checkout.join(&checked_out.folder));
+        let plan = File::open(Work::plan_file(self.hands.work.real()))?;
+        summary::read(&File::open(shown)?, &plan, &folder.unwrap_or(checkout))
     }
 
     /// Whether the plan that was just made is one that may be applied.
