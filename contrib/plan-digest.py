@@ -61,7 +61,7 @@ def hides_provider(name, content):
     is_json = name.endswith((".tf.json", ".tofu.json"))
     if not is_json and not name.endswith((".tf", ".tofu")):
         return False
-    return (is_json and "\\u" in content) or (
+    return len(content.encode()) > 4 * 1024 * 1024 or (is_json and "\\u" in content) or (
         "dynamic" in content and re.search(r"(?<![\w-])provider(?![\w-])(?!\s*=)", content) is not None
     )
 

@@ -63,8 +63,8 @@ pub const TF_INIT_WAITS: [Duration; 2] = [Duration::from_secs(3), Duration::from
 /// Bytes of what `terraform show -json` prints of a plan, and of a plan file's configuration. 200,000 lines of plan are 37 MB.
 pub const MAX_PLAN_JSON: u64 = 256 * 1024 * 1024;
 
-/// Bytes of one resource, or of any other value that is read whole, in them.
-pub const MAX_PLAN_VALUE: u64 = 16 * 1024 * 1024;
+/// Bytes of a value in them that is read whole: a name, a provider's settings, a file.
+pub const MAX_PLAN_VALUE: u64 = 4 * 1024 * 1024;
 
 /// Values of a plan that are told apart in its digest: about three for a resource.
 pub const MAX_PLAN_PARTS: usize = 500_000;

@@ -13,7 +13,6 @@ use std::path::Path;
 
 use ring::digest::{SHA256, digest};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::jwt::base64url::hex;
@@ -37,49 +36,54 @@ pub(super) struct Part {
 }
 
 /// A resource in a list of changes, in the state or in the configuration, or the change of an output.
-#[derive(Deserialize)]
+#[derive(Default)]
 pub(super) struct Entry {
-    #[serde(default)]
     address: String,
-    #[serde(default)]
     mode: String,
-    #[serde(default, rename = "type")]
     resource_type: String,
-    #[serde(default)]
     name: String,
-    previous_address: Option<IgnoredAny>,
-    change: Option<Change>,
-    #[serde(default)]
     actions: Vec<String>,
-    provisioners: Option<IgnoredAny>,
-}
-
-#[derive(Deserialize)]
-struct Change {
-    actions: Vec<String>,
-    importing: Option<IgnoredAny>,
+    is_imported: bool,
+    is_moved: bool,
+    has_provisioners: bool,
 }
 
 impl Entry {
+    fn read(json: &JsonFile<'_>, span: Span) -> io::Result<Self> {
+        let mut entry = Self::default();
+        let mut members = json.children(span)?;
+        if let Some(at) = members.iter().position(|(name, _)| name == "change") {
+            members.extend(json.children(members[at].1.clone())?);
+        }
+        for (name, span) in members {
+            match name.as_str() {
+                "address" => entry.address = json.parse(span)?,
+                "mode" => entry.mode = json.parse(span)?,
+                "type" => entry.resource_type = json.parse(span)?,
+                "name" => entry.name = json.parse(span)?,
+                "actions" => entry.actions = json.parse(span)?,
+                "importing" => entry.is_imported = true,
+                "previous_address" => entry.is_moved = true,
+                "provisioners" => entry.has_provisioners = true,
+                _ => {}
+            }
+        }
+        Ok(entry)
+    }
+
     /// What is done to it.
     pub(super) fn actions(&self) -> &[String] {
-        self.change
-            .as_ref()
-            .map_or(&self.actions, |change| &change.actions)
+        &self.actions
     }
 
     /// Whether its value changes; one that only gets another address does not.
     pub(super) fn is_changed(&self) -> bool {
-        self.actions().iter().any(|action| action != "no-op")
+        self.actions.iter().any(|action| action != "no-op")
     }
 
     /// Whether an apply does anything about it.
     fn is_applied(&self) -> bool {
-        let imported = self
-            .change
-            .as_ref()
-            .is_some_and(|change| change.importing.is_some());
-        self.is_changed() || imported || self.previous_address.is_some()
+        self.is_changed() || self.is_imported || self.is_moved
     }
 
     /// The block of the configuration that it is of, in whichever module.
@@ -130,8 +134,7 @@ impl<'a> Plan<'a> {
     /// Hands over the changes in a member, one after another.
     pub(super) fn changes(&mut self, kind: &str, each: &mut dyn FnMut(&Entry)) -> io::Result<()> {
         for (name, span) in self.children(kind)? {
-            let bytes = self.json.bytes(span)?;
-            let entry: Entry = serde_json::from_slice(&bytes)?;
+            let entry = Entry::read(&self.json, span.clone())?;
             if entry.actions().is_empty() {
                 return Err(io::Error::other("a change in it has no actions"));
             }
@@ -140,7 +143,7 @@ impl<'a> Plan<'a> {
                 self.applied.insert(entry.block());
             }
             let name = if name.is_empty() { &entry.address } else { &name };
-            self.add(kind, name, &entry.actions().join(" and "), sha256(&bytes))?;
+            self.add(kind, name, &entry.actions().join(" and "), self.json.hash(span)?)?;
         }
         Ok(())
     }
@@ -154,6 +157,11 @@ impl<'a> Plan<'a> {
         };
         for kind in ["relevant_attributes", "variables"] {
             for (name, span) in self.children(kind)? {
+                let name = if name.is_empty() {
+                    name
+                } else {
+                    format!("variable {name}")
+                };
                 self.add(kind, &name, "", self.json.hash(span)?)?;
             }
         }
@@ -164,7 +172,8 @@ impl<'a> Plan<'a> {
             self.add(&kind, "", "", self.json.hash(span)?)?;
         }
         for (name, hash) in plan_file::configuration(plan)? {
-            self.add(&format!("file {name}"), &name, "", hash)?;
+            let shown = name.trim_start_matches("tfconfig/m-").trim_start_matches('/');
+            self.add(&format!("file {name}"), shown, "", hash)?;
         }
         Ok(self.parts)
     }
@@ -199,7 +208,7 @@ impl<'a> Plan<'a> {
 
     /// A resource of the state.
     fn resource(&mut self, relevant: Option<&Relevant>, span: Span) -> io::Result<()> {
-        let entry: Entry = self.json.parse(span.clone())?;
+        let entry = Entry::read(&self.json, span.clone())?;
         let Some(relevant) = relevant.filter(|_| entry.mode == "data") else {
             return self.add("prior_state", &entry.address, "", self.json.hash(span)?);
         };
@@ -291,8 +300,8 @@ impl<'a> Plan<'a> {
                 _ => Vec::new(),
             } {
                 if name == "resources" {
-                    let entry: Entry = self.json.parse(child)?;
-                    let provisioned = entry.provisioners.is_some() && self.applied.contains(&entry.block());
+                    let entry = Entry::read(&self.json, child)?;
+                    let provisioned = entry.has_provisioners && self.applied.contains(&entry.block());
                     if provisioned || entry.mode == "ephemeral" {
                         return Ok(true);
                     }
@@ -353,13 +362,16 @@ fn depends(value: &Value) -> bool {
 }
 
 /// Whether a provider's block in `module` may have dynamic blocks, which terraform does not show: whether a file there has
-/// such a block, or what looks like one, and the word.
+/// such a block, or what looks like one, and the word, or is too large to look into.
 fn may_hide_provider(module: &Path) -> io::Result<bool> {
     for entry in fs::read_dir(module)? {
         let path = entry?.path();
         let name = path.to_string_lossy();
         let is_json = name.ends_with(".tf.json") || name.ends_with(".tofu.json");
         if (is_json || name.ends_with(".tf") || name.ends_with(".tofu")) && path.is_file() {
+            if path.metadata()?.len() > MAX_PLAN_VALUE {
+                return Ok(true);
+            }
             let text = files::read_bounded(&path, MAX_PLAN_VALUE)?;
             let text = String::from_utf8_lossy(&text);
             let is_escaped = is_json && text.contains("\\u");

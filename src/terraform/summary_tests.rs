@@ -402,7 +402,7 @@ fn a_plan_that_is_too_large_is_refused_before_it_is_read() {
     let said = refused("{\"resource_changes\":[{\"address\":\"", 1024 * 1024);
     assert!(said.contains("not whole"), "{said}");
     let one = format!(
-        "{{\"resource_changes\":[\"{}\"]}}",
+        "{{\"resource_changes\":[{{\"name\":\"{}\"}}]}}",
         "x".repeat(MAX_PLAN_VALUE as usize)
     );
     let said = left.read(&one).unwrap_err().to_string();
