@@ -142,8 +142,12 @@ impl<'a> Plan<'a> {
             if entry.is_applied() {
                 self.applied.insert(entry.block());
             }
-            let name = if name.is_empty() { &entry.address } else { &name };
-            self.add(kind, name, &entry.actions().join(" and "), self.json.hash(span)?)?;
+            let (name, actions) = match kind {
+                "output_changes" => (format!("output {name}"), entry.actions.join(" and ")),
+                "resource_drift" => (entry.address, String::new()),
+                _ => (entry.address, entry.actions.join(" and ")),
+            };
+            self.add(kind, &name, &actions, self.json.hash(span)?)?;
         }
         Ok(())
     }
@@ -157,12 +161,9 @@ impl<'a> Plan<'a> {
         };
         for kind in ["relevant_attributes", "variables"] {
             for (name, span) in self.children(kind)? {
-                let name = if name.is_empty() {
-                    name
-                } else {
-                    format!("variable {name}")
-                };
-                self.add(kind, &name, "", self.json.hash(span)?)?;
+                let name = format!("variable {name}");
+                let name = if kind == "variables" { &name } else { "" };
+                self.add(kind, name, "", self.json.hash(span)?)?;
             }
         }
         for (name, span) in self.children("prior_state")? {

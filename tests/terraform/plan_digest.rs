@@ -56,17 +56,7 @@ fn a_digest_can_be_computed_by_hand() {
         .assert_ok();
     // With what spellings differ in, a timestamp that counts, and attributes that others look at, in no order.
     let more = r#"
-data "terraform_remote_state" "unused" {
-  backend = "local"
-  config  = { path = "/dev/null" }
-  defaults = { value = "nothing" }
-}
-data "terraform_remote_state" "used" {
-  backend = "local"
-  config  = { path = "/dev/null" }
-  defaults = { value = "something" }
-}
-output "o" { value = data.terraform_remote_state.used.defaults }
+output "o" { value = data.terraform_remote_state.used.outputs.value }
 resource "terraform_data" "c" {
   input = { timestamp = "now", "<&>" = "\u00e9 \u2028 \\ \"", big = 12345678901234567890, of = terraform_data.a.output }
 }
@@ -74,7 +64,9 @@ resource "terraform_data" "d" {
   input = [terraform_data.c.id, terraform_data.b.output, terraform_data.c.output, terraform_data.a.id, terraform_data.b.id]
 }
 "#;
-    let sha = site.commit(&(hcl::thing("a", "another") + &hcl::thing("b", "b") + more));
+    let world = World::of("a value");
+    let data = hcl::read_from(&world, "used") + &hcl::read_from(&world, "unused");
+    let sha = site.commit(&(hcl::thing("a", "another") + &hcl::thing("b", "b") + &data + more));
     let digest = reviewed(&site, &sha);
     let folder = Folder::new("by-hand");
     folder.write(
