@@ -9,6 +9,7 @@
 
 // Words.
 pub mod event;
+pub mod hash;
 pub mod limits;
 pub mod secret;
 // Bytes in, facts out; no I/O.

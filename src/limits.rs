@@ -22,15 +22,6 @@ pub const STALLED_CALLER: Duration = Duration::from_secs(60);
 /// Silence on a stream after which a heartbeat line goes out. Proxies and NATs drop idle connections after 30 s or more.
 pub const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// Connections not yet admitted, over all doors (`DEPLOYER_MAX_SESSIONS`).
-pub const MAX_SESSIONS: u32 = 64;
-
-/// The same for one source: an IPv4 address or an IPv6 /64 (`DEPLOYER_MAX_SESSIONS_PER_SOURCE`).
-pub const MAX_SESSIONS_PER_SOURCE: u32 = 32;
-
-/// Callers that follow a run at one time (`DEPLOYER_MAX_FOLLOWERS`).
-pub const MAX_FOLLOWERS: u32 = 64;
-
 /// Waits between attempts to start a warm session after one that died without a connection: the first, and the longest.
 pub const WARM_BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
@@ -153,19 +144,10 @@ pub const STATE_LOCK_WAIT: Duration = Duration::from_secs(5);
 
 // ---- runs --------------------------------------------------------------------------------------------------------
 
-/// Waiting runs (`DEPLOYER_QUEUE_MAX`).
-pub const QUEUE_MAX: u32 = 32;
-
-/// How long a run waits for its turn (`DEPLOYER_QUEUE_MAX_WAIT`).
-pub const QUEUE_MAX_WAIT: Duration = Duration::from_secs(15 * 60);
-
-/// How long a run may take from its turn on, the way forward (`DEPLOYER_RUN_MAX`).
-pub const RUN_MAX: Duration = Duration::from_secs(15 * 60);
-
 /// What a caller is told to wait when the queue is full: about one short run.
 pub const QUEUE_RETRY_AFTER: Duration = Duration::from_secs(30);
 
-/// Run folders that are kept (`DEPLOYER_KEEP_RUNS`), and the most that `/runs` lists.
+/// The most runs that `/runs` lists; DEPLOYER_KEEP_RUNS may be fewer.
 pub const KEEP_RUNS: u32 = 50;
 
 /// Every wait on a file is tried again this often, whatever inotify says or does not say.

@@ -45,7 +45,7 @@ pub fn source(env_file: Option<&Path>) -> Source {
 /// # Errors
 /// Every fault at once.
 pub fn from(source: Source) -> Result<Found, Trouble> {
-    let settings = source.load().map_err(|error| Trouble::Unable(error.faults))?;
+    let settings = source.load().map_err(Trouble::Unable)?;
     Ok(Found { settings, source })
 }
 

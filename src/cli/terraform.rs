@@ -11,7 +11,7 @@ use crate::cli::help::Exit;
 use crate::cli::out::Trouble;
 use crate::cli::show::Show;
 use crate::cli::{deploy, given, words};
-use crate::config::{Config, Job, RequireDigest, TerraformConfig};
+use crate::config::{Config, Job, TerraformConfig};
 use crate::gate::{Commit, PlanDigest};
 use crate::gate::{Task, TerraformTask};
 use crate::os::places;
@@ -57,10 +57,7 @@ fn may_be_ordered(task: &TerraformTask, config: &Config) -> Result<(), String> {
     {
         return Err(format!("nothing can be planned here, because {why}"));
     }
-    if task.what == Job::TfApply
-        && terraform.require_digest == RequireDigest::On
-        && task.plan_digest.is_none()
-    {
+    if task.what == Job::TfApply && terraform.require_digest && task.plan_digest.is_none() {
         return Err(
             "DEPLOYER_TF_APPLY_REQUIRE_DIGEST is on: name the plan that was reviewed with --plan-digest"
                 .into(),

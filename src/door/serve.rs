@@ -324,7 +324,7 @@ impl Serve {
     }
 
     fn made_anew(&mut self) -> Result<Next, String> {
-        let settings = self.source.load().map_err(|error| error.faults.join("; "))?;
+        let settings = self.source.load().map_err(|errors| errors.join("; "))?;
         let config = settings::understand(&settings).map_err(|complaints| {
             let all: Vec<String> = complaints.iter().map(ToString::to_string).collect();
             all.join("; ")

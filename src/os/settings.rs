@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Complaint, Config, Settings, SettingsError};
+use crate::config::{Complaint, Config, Settings};
 use crate::limits::MAX_SETTINGS;
 use crate::os::{descriptor, logging, process, trusted};
 
@@ -30,7 +30,7 @@ impl Source {
     ///
     /// # Errors
     /// Every fault at once, one line each, naming the file.
-    pub fn load(&self) -> Result<Settings, SettingsError> {
+    pub fn load(&self) -> Result<Settings, Vec<String>> {
         let environment = environment()?;
         let settings = match self {
             Source::Environment => environment,
@@ -74,7 +74,7 @@ fn credentials() -> Option<PathBuf> {
 ///
 /// # Errors
 /// Every fault at once, one line each.
-fn environment() -> Result<Settings, SettingsError> {
+fn environment() -> Result<Settings, Vec<String>> {
     Settings::from_environment(std::env::vars_os())
 }
 
@@ -82,16 +82,11 @@ fn environment() -> Result<Settings, SettingsError> {
 ///
 /// # Errors
 /// Every fault at once, one line each, naming the file.
-fn read(path: &Path) -> Result<Settings, SettingsError> {
-    let text = trusted::read(path, MAX_SETTINGS as u64).map_err(|fault| SettingsError {
-        faults: vec![format!("take settings: {fault}")],
-    })?;
-    Settings::from_env_file(&text).map_err(|error| {
-        let named = |fault: &String| format!("{}: {fault}", path.display());
-        SettingsError {
-            faults: error.faults.iter().map(named).collect(),
-        }
-    })
+fn read(path: &Path) -> Result<Settings, Vec<String>> {
+    let text =
+        trusted::read(path, MAX_SETTINGS as u64).map_err(|error| vec![format!("take settings: {error}")])?;
+    let named = |error: &String| format!("{}: {error}", path.display());
+    Settings::from_env_file(&text).map_err(|errors| errors.iter().map(named).collect())
 }
 
 /// What `settings` mean on this machine: without the endpoints that it cannot offer.
@@ -108,15 +103,11 @@ pub fn understand(settings: &Settings) -> Result<Config, Vec<Complaint>> {
 
 /// A role's standard input: `settings`, whole, and then its end.
 pub fn hand_over(settings: &Settings) -> io::Result<OwnedFd> {
-    let json = settings.to_json().map_err(told)?;
+    let json = settings.to_json().map_err(io::Error::other)?;
     descriptor::memory_file(&json)
 }
 
 /// What [`hand_over`] put on standard input.
 pub fn receive() -> io::Result<Settings> {
-    Settings::from_json(&descriptor::take_stdin()?).map_err(told)
-}
-
-fn told(error: SettingsError) -> io::Error {
-    io::Error::other(error.faults.join("; "))
+    Settings::from_json(&descriptor::take_stdin()?).map_err(io::Error::other)
 }
