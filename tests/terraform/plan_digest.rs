@@ -71,7 +71,7 @@ resource "terraform_data" "d" {
     let folder = Folder::new("by-hand");
     folder.write(
         "main.tf",
-        site.repository.git(&["show", &format!("{sha}:main.tf")]),
+        site.repository.git(&["show", &format!("{sha}:main.tf")]) + "\n",
     );
     let terraform = |arguments: &[&str]| run(&mut by_hand(folder.path(), arguments));
     terraform(&["init", "-input=false"]);
