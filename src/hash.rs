@@ -2,8 +2,11 @@
 
 use ring::digest::{Context, SHA256};
 
+/// Bytes of a hash.
+pub const LENGTH: usize = 32;
+
 /// The SHA-256 of `bytes`.
-pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+pub fn sha256(bytes: &[u8]) -> [u8; LENGTH] {
     let mut hash = Sha256::new();
     hash.update(bytes);
     hash.finish()
@@ -22,8 +25,8 @@ impl Sha256 {
         self.0.update(bytes);
     }
 
-    pub fn finish(self) -> [u8; 32] {
-        let mut hash = [0; 32];
+    pub fn finish(self) -> [u8; LENGTH] {
+        let mut hash = [0; LENGTH];
         hash.copy_from_slice(self.0.finish().as_ref());
         hash
     }

@@ -34,4 +34,4 @@ pub mod front;
 pub mod session;
 // How it starts.
 pub mod cli;
-pub mod door;
+pub mod listen;

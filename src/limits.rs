@@ -29,11 +29,11 @@ pub const WARM_BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Dura
 /// [`WARM_DEADLINE`], by which one that cannot become ready is dead.
 pub const WARM_CALM: Duration = Duration::from_secs(20);
 
-/// How long a start that failed lasts at least, when whoever waits at the socket makes our starter start us at once
+/// How long a start that failed lasts at least, when whoever waits at the socket makes the supervisor start us at once
 /// again: inetd shuts the port for ten minutes after 256 starts in one.
-pub const STARTER_PAUSE: Duration = Duration::from_secs(1);
+pub const SUPERVISOR_PAUSE: Duration = Duration::from_secs(1);
 
-/// Listening sockets that a starter may hand over: two families on a few addresses. Each warm session polls them all.
+/// Listening sockets that a supervisor may hand over: two families on a few addresses. Each warm session polls them all.
 pub const MAX_LISTENERS: usize = 16;
 
 /// Between two looks at what runs, for whoever started us and wants to know, while something does. Changes of the folders
@@ -132,10 +132,11 @@ pub const MAX_FETCH: usize = 64 * 1024;
 
 // ---- the replay memory -------------------------------------------------------------------------------------------
 
-/// Bytes of the memory's file. 100,000 ids take about 10 MiB; past this something is wrong, and we refuse.
-pub const MAX_REPLAY_FILE: u64 = 64 * 1024 * 1024;
+/// Bytes of the memory's file: 131,070 records. The dead are dropped when it is full; who has used as many tokens within
+/// the hour that one lives at most has to wait.
+pub const MAX_REPLAY_FILE: usize = 16 * 1024 * 1024;
 
-/// Records from which on dropping the dead ones is worth a rewrite of the file: 110 KB, years of deploys. Rarer writes
+/// Records from which on dropping the dead ones is worth a rewrite of the file: 128 KiB, years of deploys. Rarer writes
 /// spare a flash drive.
 pub const REPLAY_PRUNE_FROM: usize = 1024;
 

@@ -18,7 +18,7 @@ const ROWS: &[&[&str]] = &[
     &["run"],
     &["deploy", "terraform"],
     &["runner", "front", "session"],
-    &["door"],
+    &["listen"],
     &["cli"],
     &["main", "lib"],
 ];

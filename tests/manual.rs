@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use engram_deployer::cli::commands::{COMMANDS, GLOBAL, Need, Opt, Spec};
+use engram_deployer::cli::commands::{COMMANDS, GLOBAL, Opt, Spec};
 use engram_deployer::cli::help::ENV_FILES;
 use engram_deployer::config::{Config, FOR_CHILDREN, Reads, Settings, Variable, Visibility, variables};
 
@@ -77,21 +77,20 @@ fn option_line(option: &Opt) -> String {
 }
 
 fn command(spec: &Spec) -> String {
-    let operand = spec.operand.map(|operand| match operand.need {
-        Need::Required => format!(" Ar {}", operand.name),
-        Need::Optional => format!(" Op Ar {}", operand.name),
+    let operand = spec.operand().map(|operand| match operand.strip_prefix('[') {
+        None => format!(" Ar {operand}"),
+        Some(optional) => format!(" Op Ar {}", optional.trim_end_matches(']')),
     });
     let mut made = format!(
         ".It Cm {}{}\n{}\n",
-        plain(spec.name),
+        plain(spec.name()),
         operand.unwrap_or_default(),
         sentences(spec.about)
     );
-    if !spec.options.is_empty() {
+    let options: Vec<&Opt> = spec.required.iter().chain(spec.options).collect();
+    if !options.is_empty() {
         made += ".Bl -tag -width Ds\n";
-        spec.options
-            .iter()
-            .for_each(|option| made += &option_line(option));
+        options.iter().for_each(|option| made += &option_line(option));
         made += ".El\n";
     }
     made
@@ -169,9 +168,9 @@ fn the_commands_and_options_of_the_manual_are_those_of_the_parser() {
     let page = read("engram-deployer.8");
     for spec in COMMANDS {
         assert!(
-            page.contains(&format!(".It Cm {}", plain(spec.name))),
+            page.contains(&format!(".It Cm {}", plain(spec.name()))),
             "{}",
-            spec.name
+            spec.name()
         );
     }
     for file in ENV_FILES {

@@ -3,13 +3,12 @@
 //! What was healthy, and what is live, the records of the kept runs tell. It is a run like any other; only what to deploy
 //! is found out here.
 
-use std::path::Path;
-
-use crate::cli::args::{Effect, Form};
+use crate::cli::arguments::Arguments;
+use crate::cli::commands::DRY_RUN;
 use crate::cli::deploy;
-use crate::cli::given::{self, Given};
-use crate::cli::help::Exit;
-use crate::cli::out::{self, Trouble};
+use crate::cli::help::ExitStatus;
+use crate::cli::output::{self, CommandError};
+use crate::cli::settings_source::{self, Loaded};
 use crate::cli::show::{Show, date_and_clock_of};
 use crate::config::Places;
 use crate::event::{Phase, Status};
@@ -24,25 +23,25 @@ use crate::queue::record::{Record, Shown};
 ///
 /// # Errors
 /// When there is no such version, or a run is at work: then it is not known what will be live.
-pub fn rollback(env_file: Option<&Path>, effect: Effect, form: Form) -> Result<Exit, Trouble> {
-    let given = given::config(env_file)?;
-    places::prepare(&given.config.places)?;
-    let target = find(&given.config.places)?;
-    let show = Show::on_stdout(form);
+pub fn rollback(arguments: &Arguments) -> Result<ExitStatus, CommandError> {
+    let loaded = settings_source::load(arguments.env_file())?;
+    places::prepare(&loaded.config.places)?;
+    let target = find(&loaded.config.places)?;
+    let show = Show::on_stdout(arguments);
     match show {
         // What is for a program is lines of a run and nothing else.
-        Show::Json => out::complain(&target.why),
-        Show::Readable(_) => drop(out::print(&format!("{}\n", target.why))?),
+        Show::Json => output::complain(&target.why),
+        Show::Plain | Show::Coloured => drop(output::print(&format!("{}\n", target.why))?),
     }
     let task = Task::Deploy(DeployTask {
         version: target.version,
         sha: target.sha,
-        dry_run: effect == Effect::DryRun,
+        dry_run: arguments.has(&DRY_RUN),
         force: false,
     });
     // That setting is about what is asked for by accident; whoever types this wants just that.
-    let settings = given.settings.with("DEPLOYER_ALLOW_DOWNGRADE", "yes");
-    deploy::carry_out(&Given { settings, ..given }, task, show)
+    let settings = loaded.settings.with("DEPLOYER_ALLOW_DOWNGRADE", "yes");
+    deploy::run(&Loaded { settings, ..loaded }, task, show)
 }
 
 /// What to go back to.

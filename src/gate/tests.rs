@@ -176,7 +176,7 @@ fn a_good_request_is_granted_with_what_it_asked_for_and_who_asked() {
     };
     assert_eq!(version.to_string(), "1.2.3");
     assert_eq!(permitted.claims()["actor"], "octocat");
-    assert_eq!(permitted.token(), TokenHash::of("id-1"));
+    assert_eq!(permitted.token(), TokenId::of_jti(ISSUER, "id-1"));
     assert_eq!(
         world.memory.run_of(&permitted.token()).unwrap().as_deref(),
         Some(place.run_id)
@@ -228,7 +228,10 @@ fn a_commit_that_the_token_is_not_for_is_not_applied() {
     without.request.authorization = vec![format!("Bearer {}", Key::shared().sign(&claims))];
     assert_eq!(without.refused(), refusal);
     // Neither spends the token.
-    assert_eq!(without.memory.run_of(&TokenHash::of("id-1")).unwrap(), None);
+    assert_eq!(
+        without.memory.run_of(&TokenId::of_jti(ISSUER, "id-1")).unwrap(),
+        None
+    );
 }
 
 #[test]

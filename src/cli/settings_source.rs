@@ -1,22 +1,20 @@
-//! What a command is given: the environment, and the file that was named or is looked for.
+//! Where a command finds its settings: the environment, and the file that was named or is looked for.
 
 use std::path::{Path, PathBuf};
 
 use crate::cli::help::ENV_FILES;
-use crate::cli::out::Trouble;
+use crate::cli::output::CommandError;
 use crate::config::{Complaint, Config, Settings};
 use crate::os::logging;
 use crate::os::settings::{self, Source};
 
-/// Where systemd keeps what it handed to the daemon, while that runs. A command that was typed is handed nothing, and
+/// Where systemd keeps the credentials of the daemon, while that runs. A command that was typed has none of its own, and
 /// `check` wants to look at the daemon's key; the others do without.
 pub const UNIT_CREDENTIALS: &str = "/run/credentials/engram-deployer.service";
 
-/// Settings as they were found, and where.
-pub struct Found {
-    /// Not yet made sense of.
+/// Settings as they were found, not yet made sense of.
+pub struct FoundSettings {
     pub settings: Settings,
-    /// Where they are from.
     pub source: Source,
 }
 
@@ -24,36 +22,39 @@ pub struct Found {
 ///
 /// # Errors
 /// Every fault of the file at once.
-pub fn settings(env_file: Option<&Path>) -> Result<Found, Trouble> {
+pub fn read(env_file: Option<&Path>) -> Result<FoundSettings, CommandError> {
     let found = from(source(env_file))?;
-    Ok(Found {
+    Ok(FoundSettings {
         settings: found.settings.with_credentials(Some(Path::new(UNIT_CREDENTIALS))),
         ..found
     })
 }
 
-/// Where a command finds its settings.
+/// The file that was named, else the first usual one that exists, or of which that cannot be known: reading it will say
+/// why.
 pub fn source(env_file: Option<&Path>) -> Source {
+    let exists = |file: &PathBuf| !matches!(file.try_exists(), Ok(false));
     match env_file {
         Some(named) => Source::Named(named.to_owned()),
-        None => usual_file().map_or(Source::Environment, Source::Usual),
+        None => ENV_FILES
+            .into_iter()
+            .map(PathBuf::from)
+            .find(exists)
+            .map_or(Source::Environment, Source::Usual),
     }
 }
 
-/// The settings that are there.
-///
 /// # Errors
 /// Every fault at once.
-pub fn from(source: Source) -> Result<Found, Trouble> {
-    let settings = source.load().map_err(Trouble::Unable)?;
-    Ok(Found { settings, source })
+pub fn from(source: Source) -> Result<FoundSettings, CommandError> {
+    let settings = source.load().map_err(CommandError::Unable)?;
+    Ok(FoundSettings { settings, source })
 }
 
-/// Settings that make sense.
-pub struct Given {
-    /// As they were, for the roles that are started.
+/// Settings, and what they mean.
+pub struct Loaded {
+    /// For the roles that are started.
     pub settings: Settings,
-    /// What they mean.
     pub config: Config,
 }
 
@@ -61,23 +62,23 @@ pub struct Given {
 ///
 /// # Errors
 /// Every complaint at once, and what to do about them.
-pub fn config(env_file: Option<&Path>) -> Result<Given, Trouble> {
-    let found = settings(env_file)?;
+pub fn load(env_file: Option<&Path>) -> Result<Loaded, CommandError> {
+    let found = read(env_file)?;
     let config = found.config()?;
     logging::start("cli", "warn");
-    Ok(Given {
+    Ok(Loaded {
         settings: found.settings,
         config,
     })
 }
 
-impl Found {
+impl FoundSettings {
     /// Makes sense of them.
     ///
     /// # Errors
     /// Every complaint at once, and what to do about them.
-    pub fn config(&self) -> Result<Config, Trouble> {
-        settings::understand(&self.settings).map_err(|complaints| self.trouble(&complaints))
+    pub fn config(&self) -> Result<Config, CommandError> {
+        settings::understand(&self.settings).map_err(|complaints| self.error(&complaints))
     }
 
     /// Where they are from, for a sentence.
@@ -88,25 +89,17 @@ impl Found {
         }
     }
 
-    fn trouble(&self, complaints: &[Complaint]) -> Trouble {
-        let faults = match complaints.len() {
-            1 => "1 fault".to_owned(),
-            many => format!("{many} faults"),
+    fn error(&self, complaints: &[Complaint]) -> CommandError {
+        let errors = match complaints.len() {
+            1 => "1 error".to_owned(),
+            many => format!("{many} errors"),
         };
         let advice = match self.source.file() {
-            Some(_) => "mend them",
+            Some(_) => "correct them",
             None => "set them there, or name a file of KEY=value lines with --env-file",
         };
-        let last = format!("{faults} in the settings from {}; {advice}", self.origin());
+        let last = format!("{errors} in the settings from {}; {advice}", self.origin());
         let lines = complaints.iter().map(ToString::to_string).chain([last]);
-        Trouble::Unable(lines.collect())
+        CommandError::Unable(lines.collect())
     }
-}
-
-/// The first file that exists, or of which that cannot be known: reading it will say why.
-fn usual_file() -> Option<PathBuf> {
-    ENV_FILES
-        .into_iter()
-        .map(PathBuf::from)
-        .find(|file| !matches!(file.try_exists(), Ok(false)))
 }
