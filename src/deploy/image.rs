@@ -2,7 +2,7 @@
 
 use super::Deploy;
 use super::docker::login::LoggedIn;
-use super::docker::seen::ImageId;
+use super::docker::inspect::ImageId;
 use crate::event::Phase;
 use crate::run::{Failure, RunContext};
 

@@ -1,6 +1,6 @@
 //! What is live before a deploy: which version, and whether it is already the one that was asked for.
 
-use super::docker::seen::Container as Seen;
+use super::docker::inspect::Container as Seen;
 use super::reference::{same_image, tag};
 use super::swap::creation::VERSION_LABEL;
 use super::{Deploy, Way};

@@ -43,7 +43,7 @@ use crate::run::{Failure, Origin, Plan, RunContext, RunId, RunRequest, Step};
 use before::{Before, Was};
 use command::Command;
 use docker::Docker;
-use docker::seen::ImageId;
+use docker::inspect::ImageId;
 use health::Health;
 use origin::Commits;
 use swap::{New, Swap};

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::before::{Before, Life, Stood, Was};
-use super::docker::seen::Container as Seen;
+use super::docker::inspect::Container as Seen;
 use super::{Deploy, Way, aside};
 use crate::config::Container;
 use crate::failpoint;

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::Deploy;
-use super::docker::seen::ImageId;
+use super::docker::inspect::ImageId;
 use crate::event::Phase;
 use crate::gate::Version;
 use crate::run::{Failure, RunContext};

@@ -10,7 +10,7 @@ use crate::config::{Backend, Config};
 use crate::deploy::aside;
 use crate::deploy::before::{Before, Life, Stood, Tag, Was};
 use crate::deploy::docker::Docker;
-use crate::deploy::docker::seen::{Container, Standing};
+use crate::deploy::docker::inspect::{Container, Standing};
 use crate::deploy::health::Health;
 use crate::deploy::reference::{same_image, short_id};
 use crate::deploy::swap::{self, Swap};

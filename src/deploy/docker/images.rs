@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Docker, succeeded};
-use crate::deploy::docker::seen::ImageId;
+use crate::deploy::docker::inspect::ImageId;
 use crate::deploy::retain::Tagged;
 use crate::limits::{DOCKER_QUICK, MAX_INSPECT, TAIL_LINES};
 use crate::run::{Failure, RunContext};

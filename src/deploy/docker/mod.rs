@@ -7,7 +7,7 @@
 mod images;
 pub mod login;
 pub mod pull;
-pub mod seen;
+pub mod inspect;
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use crate::limits::{DOCKER_QUICK, FAILED_LOG_LINES, MAX_INSPECT, PULL_AGAIN, PUL
 use crate::run::{Captured, Ending, Failure, RunContext, Tool, ToolEnd};
 use login::LoggedIn;
 use pull::PullFault;
-use seen::{Container, Image, ImageId};
+use inspect::{Container, Image, ImageId};
 
 /// The docker client of this host.
 #[derive(Clone, Copy, Debug)]

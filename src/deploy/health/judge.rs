@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::config::HealthExpect;
-use crate::deploy::docker::seen::{Container, HealthStatus, Standing};
+use crate::deploy::docker::inspect::{Container, HealthStatus, Standing};
 use crate::limits::{MAX_QUOTE, RESTARTS_TOLERATED, STEADY};
 
 /// What one look says.

@@ -9,7 +9,7 @@ pub mod judge;
 use std::time::{Duration, Instant};
 
 use crate::config::{Config, Container, HealthExpect};
-use crate::deploy::docker::seen::Container as Seen;
+use crate::deploy::docker::inspect::Container as Seen;
 use crate::deploy::docker::{Docker, since};
 use crate::event::Phase;
 use crate::fetch;

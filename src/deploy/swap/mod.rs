@@ -13,7 +13,7 @@ use crate::config::Container;
 use crate::deploy::aside;
 use crate::deploy::before::{Life, Stood};
 use crate::deploy::docker::Docker;
-use crate::deploy::docker::seen::{AtItsEnd, Container as Seen, ImageId};
+use crate::deploy::docker::inspect::{AtItsEnd, Container as Seen, ImageId};
 use crate::deploy::reference::short_id;
 use crate::event::Phase;
 use crate::failpoint;

@@ -15,7 +15,7 @@ use crate::config::{Backend, DeployConfig};
 use crate::deploy::aside;
 use crate::deploy::before::{Life, Sheet, Stood, Was};
 use crate::deploy::docker::Docker;
-use crate::deploy::docker::seen::{Container, ImageId};
+use crate::deploy::docker::inspect::{Container, ImageId};
 use crate::deploy::reference::short_id;
 use crate::event::Phase;
 use crate::failpoint;

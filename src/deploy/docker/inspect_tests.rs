@@ -28,25 +28,28 @@ fn a_container_without_a_healthcheck_has_no_health() {
 }
 
 #[test]
-fn states_are_whole_words_and_unknown_ones_are_no_error() {
-    for (word, status) in [
-        ("healthy", HealthStatus::Healthy),
-        ("unhealthy", HealthStatus::Unhealthy),
-        ("starting", HealthStatus::Starting),
-        ("none", HealthStatus::None),
-        ("splendid", HealthStatus::Unknown),
-    ] {
-        let health = json!({"Status": word, "Log": [{"Output": "a"}, {"Output": "b\n c"}]});
-        let health = container(json!({"Status": "running", "Health": health}))
-            .state
-            .health
-            .unwrap();
-        assert_eq!((health.status, health.last_output().as_str()), (status, "b c"));
-    }
+fn the_last_probe_is_one_line() {
+    let health = json!({"Status": "unhealthy", "Log": [{"Output": "a"}, {"Output": "b\n c"}]});
+    let seen = container(json!({"Status": "running", "Health": health}));
+    let health = seen.state.health.unwrap();
     assert_eq!(
-        container(json!({"Status": "melted"})).state.status,
-        Standing::Unknown
+        (health.status.as_str(), health.last_output().as_str()),
+        ("unhealthy", "b c")
     );
+}
+
+#[test]
+fn an_alias_on_every_network_of_its_own_keeps_the_name() {
+    let on = |networks: Value| {
+        let mut seen = container(json!({"Status": "running"}));
+        seen.network_settings = serde_json::from_value(json!({ "Networks": networks })).unwrap();
+        seen.keeps_name("app")
+    };
+    assert!(on(json!({"bridge": {"Aliases": null}})) && on(json!({})));
+    assert!(on(json!({"a": {"Aliases": ["app", "3f2a"]}, "host": {}})));
+    assert!(!on(
+        json!({"a": {"Aliases": ["app"]}, "b": {"Aliases": ["application"]}})
+    ));
 }
 
 #[test]

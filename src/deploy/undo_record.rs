@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::deploy::docker::seen::{Container, ImageId};
+use crate::deploy::docker::inspect::{Container, ImageId};
 use crate::deploy::reference;
 use crate::gate::Version;
 

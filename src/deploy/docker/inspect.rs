@@ -1,12 +1,12 @@
 //! What `docker inspect` tells of a container and of an image, as types. Pure.
 //!
-//! States are compared as whole words: `unhealthy` contains `healthy`. What may be absent (a health state without a
-//! HEALTHCHECK, labels, networks) is an `Option` or empty, never an error.
+//! Docker's states are compared as whole words: `unhealthy` contains `healthy`. What may be absent (a health state
+//! without a HEALTHCHECK, labels, networks) is an `Option` or empty, never an error.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// An image's id: `sha256:` and 64 hex digits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -14,7 +14,6 @@ use serde::{Deserialize, Serialize};
 pub struct ImageId(String);
 
 impl ImageId {
-    /// As text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -27,7 +26,7 @@ impl TryFrom<String> for ImageId {
         let digits = text.strip_prefix("sha256:").unwrap_or_default();
         match digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit()) {
             true => Ok(Self(text)),
-            false => Err(format!("{text:?} is no image id")),
+            false => Err(format!("\"{text}\" is no image id")),
         }
     }
 }
@@ -49,7 +48,6 @@ impl std::fmt::Display for ImageId {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Image {
-    /// Its id.
     pub id: ImageId,
     #[serde(default)]
     repo_digests: Option<Vec<String>>,
@@ -76,10 +74,8 @@ impl Image {
     /// The commit it says it was built from (`org.opencontainers.image.revision`), if it says one.
     pub fn revision(&self) -> Option<&str> {
         let labels = self.config.as_ref()?.labels.as_ref()?;
-        labels
-            .get("org.opencontainers.image.revision")
-            .map(String::as_str)
-            .filter(|label| !label.is_empty())
+        let label = labels.get("org.opencontainers.image.revision")?;
+        Some(label.as_str()).filter(|label| !label.is_empty())
     }
 }
 
@@ -87,7 +83,7 @@ impl Image {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Container {
-    /// 64 hex digits.
+    /// 64 hex digits. It keeps this id whatever it is called.
     pub id: String,
     /// With the `/` that Docker puts before it.
     name: String,
@@ -96,7 +92,6 @@ pub struct Container {
     /// How often Docker has started it again.
     #[serde(default)]
     pub restart_count: u32,
-    /// How it is.
     pub state: State,
     config: Config,
     host_config: HostConfig,
@@ -104,12 +99,11 @@ pub struct Container {
     network_settings: NetworkSettings,
 }
 
-/// How a container is.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct State {
-    /// Docker's word for it.
-    pub status: Standing,
+    /// Docker's word: `created`, `running`, `paused`, `restarting`, `removing`, `exited`, `dead`.
+    pub status: String,
     /// Of its last end.
     #[serde(default)]
     pub exit_code: i64,
@@ -121,69 +115,14 @@ pub struct State {
     pub health: Option<Health>,
 }
 
-/// Docker's words for the state of a container.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Standing {
-    /// Made and not started, or the start failed.
-    Created,
-    /// Its process lives.
-    Running,
-    /// Its process lives and is frozen.
-    Paused,
-    /// Its process has ended and Docker is about to start it again.
-    Restarting,
-    /// It is going away.
-    Removing,
-    /// Its process has ended.
-    Exited,
-    /// It could not be removed.
-    Dead,
-    /// A word of a later Docker.
-    #[serde(other)]
-    Unknown,
-}
-
-impl std::fmt::Display for Standing {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Standing::Created => "created",
-            Standing::Running => "running",
-            Standing::Paused => "paused",
-            Standing::Restarting => "restarting",
-            Standing::Removing => "removing",
-            Standing::Exited => "exited",
-            Standing::Dead => "dead",
-            Standing::Unknown => "in a state unknown to us",
-        })
-    }
-}
-
 /// What Docker's own health check found.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Health {
-    /// Its verdict.
-    pub status: HealthStatus,
+    /// Docker's word: `starting`, `healthy`, `unhealthy`; `none` for a HEALTHCHECK that was taken back.
+    pub status: String,
     #[serde(default)]
     log: Option<Vec<Probe>>,
-}
-
-/// Docker's words for health.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum HealthStatus {
-    /// No verdict yet.
-    Starting,
-    /// Good.
-    Healthy,
-    /// Bad, after the retries.
-    Unhealthy,
-    /// A HEALTHCHECK that was taken back.
-    None,
-    /// A word of a later Docker.
-    #[serde(other)]
-    Unknown,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -234,22 +173,24 @@ struct RestartPolicy {
 #[serde(rename_all = "PascalCase")]
 struct NetworkSettings {
     #[serde(default)]
-    networks: Option<BTreeMap<String, IgnoredAny>>,
+    networks: Option<BTreeMap<String, Endpoint>>,
 }
 
-/// Who removes a container that has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AtItsEnd {
-    /// It stays.
-    Stays,
-    /// Docker removes it (`--rm`), so that stopping it loses it.
-    IsRemoved,
+/// What a container is on one network.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Endpoint {
+    #[serde(default)]
+    aliases: Option<Vec<String>>,
+    /// Its own address, where it has one that was asked for.
+    #[serde(default, rename = "IPAMConfig")]
+    ipam_config: Value,
 }
 
 impl Container {
     /// Whether it has this name. Docker also finds a container by the first digits of its id.
     pub fn is_named(&self, name: &str) -> bool {
-        self.name.strip_prefix('/') == Some(name)
+        self.name() == name
     }
 
     /// Its name, without the `/` that Docker puts before it.
@@ -259,7 +200,12 @@ impl Container {
 
     /// Its process lives and serves: not frozen, not between two starts.
     pub fn is_running(&self) -> bool {
-        self.state.status == Standing::Running
+        self.state.status == "running"
+    }
+
+    /// What is left of one that Docker could not remove, or is removing: it can never be started again.
+    pub fn is_lost(&self) -> bool {
+        matches!(self.state.status.as_str(), "dead" | "removing")
     }
 
     /// The image as it was named when the container was made, without a digest that fixed it.
@@ -279,6 +225,16 @@ impl Container {
         networks.map(|(name, _)| name.as_str()).collect()
     }
 
+    /// Whether other containers still find it by `name` when it is renamed. On Docker's own networks none is found by a
+    /// name, so that nothing is lost there.
+    pub fn keeps_name(&self, name: &str) -> bool {
+        let mut networks = self.network_settings.networks.iter().flatten();
+        networks.all(|(network, endpoint)| {
+            matches!(network.as_str(), "bridge" | "host" | "none")
+                || endpoint.aliases.iter().flatten().any(|alias| alias == name)
+        })
+    }
+
     /// What it was given as its network. The default has two names, and another container's network is named by an id
     /// that is a new one whenever that container is replaced.
     pub fn network_mode(&self) -> &str {
@@ -289,12 +245,9 @@ impl Container {
         }
     }
 
-    /// What becomes of it when it is stopped.
-    pub fn at_its_end(&self) -> AtItsEnd {
-        match self.host_config.auto_remove {
-            true => AtItsEnd::IsRemoved,
-            false => AtItsEnd::Stays,
-        }
+    /// Whether Docker removes it when it ends (`--rm`), so that stopping it loses it.
+    pub fn removes_itself(&self) -> bool {
+        self.host_config.auto_remove
     }
 
     /// Its restart policy, as `docker update --restart` takes it.
@@ -309,10 +262,10 @@ impl Container {
 
     /// How it is, for a person: `exited with status 3, restarted 2 times`.
     pub fn describe(&self) -> String {
-        let mut said = match self.state.status {
-            Standing::Exited | Standing::Dead => format!("exited with status {}", self.state.exit_code),
-            Standing::Restarting => format!("restarting after exit status {}", self.state.exit_code),
-            other => other.to_string(),
+        let mut said = match self.state.status.as_str() {
+            "exited" | "dead" => format!("exited with status {}", self.state.exit_code),
+            "restarting" => format!("restarting after exit status {}", self.state.exit_code),
+            other => other.to_owned(),
         };
         match self.restart_count {
             0 => {}
@@ -327,5 +280,5 @@ impl Container {
 }
 
 #[cfg(test)]
-#[path = "seen_tests.rs"]
+#[path = "inspect_tests.rs"]
 mod tests;
