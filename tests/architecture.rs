@@ -11,9 +11,10 @@ const ROWS: &[&[&str]] = &[
     &["os"],
     &["fetch", "jail"],
     &["gate"],
+    &["queue"],
     &["run"],
     &["deploy", "terraform"],
-    &["front", "session"],
+    &["runner", "front", "session"],
     &["door"],
     &["cli"],
     &["main", "lib"],
@@ -154,7 +155,7 @@ fn an_arrow_that_points_up_would_be_seen() {
         ["limits", "session"]
     );
     assert_eq!(
-        imports("    let x = crate::gate::admit(&a, crate::run::b());"),
+        imports("    let x = crate::gate::admit(&a, crate::queue::b());"),
         ["gate", "run"]
     );
 }

@@ -14,9 +14,9 @@ use crate::cli::help::Exit;
 use crate::cli::out::{self, Trouble};
 use crate::cli::show::Show;
 use crate::cli::words;
-use crate::gate::{Authority, Sha, Version};
+use crate::gate::{Authority, DeployTask, Sha, Task, Version};
 use crate::os::{places, process};
-use crate::run::{Complaints, DeployTask, ReserveError, RunId, RunRequest, Task, reserve};
+use crate::queue::{Complaints, ReserveError, RunId, RunRequest, reserve};
 
 /// Starts the run and follows it to its end.
 ///

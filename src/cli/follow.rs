@@ -15,7 +15,7 @@ use crate::gate::Reader;
 use crate::limits::RETRY;
 use crate::os::poll::{self, For};
 use crate::os::signal::{Signal, Signals};
-use crate::run::{Followed, Follower, RunId};
+use crate::queue::{Followed, Follower, RunId};
 
 /// How following ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

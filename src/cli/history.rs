@@ -15,8 +15,8 @@ use crate::cli::show::{Colour, GREEN, RED, Show, coloured, date_and_clock_of, to
 use crate::cli::{given, runs};
 use crate::event::{Outcome, Status, harmless};
 use crate::os::places;
-use crate::run::history::{Entry, State, entries};
-use crate::run::{RunId, RunRequest};
+use crate::queue::list::{Entry, State, entries};
+use crate::queue::{RunId, RunRequest};
 
 /// Digits of a commit in the table.
 const SHORT_SHA: usize = 12;
@@ -231,8 +231,9 @@ fn who(origin: &Value) -> String {
 mod tests {
     use super::*;
     use crate::config::Job;
-    use crate::run::record::{End, Record, Shown};
-    use crate::run::{DeployTask, Origin, Task, TerraformTask};
+    use crate::gate::{DeployTask, Task, TerraformTask};
+    use crate::queue::Origin;
+    use crate::queue::record::{End, Record, Shown};
     use std::time::{Duration, UNIX_EPOCH};
 
     fn entry(sha: Option<&str>, error: Option<&str>, more: Value) -> Entry {

@@ -13,11 +13,12 @@ use crate::cli::out::{self, Trouble};
 use crate::cli::show::{Show, date_and_clock_of};
 use crate::config::Places;
 use crate::event::{Phase, Status};
+use crate::gate::{DeployTask, Task};
 use crate::gate::{Sha, Version};
 use crate::os::places;
-use crate::run::history::{self, Entry, State};
-use crate::run::record::{Record, Shown};
-use crate::run::{DeployTask, RunId, Task};
+use crate::queue::RunId;
+use crate::queue::list::{self, Entry, State};
+use crate::queue::record::{Record, Shown};
 
 /// Says what it deploys and why, deploys it, and follows that to its end.
 ///
@@ -54,10 +55,9 @@ struct Target {
 }
 
 fn find(places: &Places) -> Result<Target, String> {
-    let entries = history::entries(places).map_err(|error| format!("read the runs: {error}"))?;
+    let entries = list::entries(places).map_err(|error| format!("read the runs: {error}"))?;
     let came_to_update = |id: &RunId| {
-        history::came_to(places, id, Phase::Update)
-            .map_err(|error| format!("read the log of run {id}: {error}"))
+        list::came_to(places, id, Phase::Update).map_err(|error| format!("read the log of run {id}: {error}"))
     };
     choose(&entries, came_to_update)
 }
@@ -161,8 +161,8 @@ fn was_put_back(record: &Record) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::RunRequest;
-    use crate::run::record::End;
+    use crate::queue::RunRequest;
+    use crate::queue::record::End;
     use serde_json::json;
     use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -13,8 +13,8 @@ use crate::cli::show::Show;
 use crate::cli::{deploy, given, words};
 use crate::config::{Config, Job, RequireDigest, TerraformConfig};
 use crate::gate::{Commit, PlanDigest};
+use crate::gate::{Task, TerraformTask};
 use crate::os::places;
-use crate::run::{Task, TerraformTask};
 
 /// Starts the run and follows it to its end.
 ///

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::event::Phase;
 use crate::os::child::Exit;
-use crate::run::{Ending, Failure, RunContext, Tool, ToolEnd};
+use crate::run::{EndPolicy, Failure, RunContext, Tool, ToolEnd};
 
 /// What the step of this backend works with.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +39,7 @@ impl Command<'_> {
             arguments: vec![name.into()],
             environment: [self.environment, variables].concat(),
             deadline: self.deadline,
-            ending: Ending::Terminate,
+            ending: EndPolicy::Terminate,
             stdin: None,
             cell: None,
             pipe: None,

@@ -5,12 +5,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Deploy, Way};
+use super::Deploy;
 use crate::config::Container;
 use crate::deploy::docker::since;
 use crate::event::Phase;
 use crate::limits::{DOCKER_QUICK, LOOK_INTERVAL};
-use crate::run::step::Spoken;
+use crate::run::HumanDuration;
 use crate::run::{Failure, RunContext};
 
 /// A container when it had just become healthy.
@@ -22,30 +22,26 @@ pub(super) struct Healthy {
 }
 
 impl Deploy<'_> {
-    /// Writes down how a container is that has become healthy.
-    pub(super) fn watch(&self, ctx: &mut RunContext, container: &Container) -> Result<(), Failure> {
-        if let Way::Command(_) = self.way {
-            return Ok(());
-        }
+    /// How a container is that has become healthy.
+    pub(super) fn watch(&self, ctx: &mut RunContext, container: &Container) -> Result<Healthy, Failure> {
         let name = &container.name;
         let now = self.docker.container(ctx, name)?;
         let now = now.ok_or_else(|| Failure::Failed(format!("{name}: was healthy and is gone")))?;
-        self.healthy.borrow_mut().push(Healthy {
+        Ok(Healthy {
             name: name.clone(),
             id: now.id,
             restarts: now.restart_count,
             at: Instant::now(),
-        });
-        Ok(())
+        })
     }
 
     /// Waits until every container has been up for long enough.
-    pub(super) fn hold(&self, ctx: &mut RunContext) -> Result<(), Failure> {
+    pub(super) fn hold(&self, ctx: &mut RunContext, healthy: &[Healthy]) -> Result<(), Failure> {
         let steady = self.config.deploy().health.steady;
         let mut waited = false;
         loop {
             let mut left = Duration::ZERO;
-            for healthy in self.healthy.borrow().iter() {
+            for healthy in healthy {
                 self.is_steady(ctx, healthy)?;
                 let until = healthy.at + steady;
                 left = left.max(until.saturating_duration_since(Instant::now()));
@@ -56,7 +52,7 @@ impl Deploy<'_> {
             if !std::mem::replace(&mut waited, true) {
                 let message = format!(
                     "waiting until each has run for {} without a restart",
-                    Spoken(steady)
+                    HumanDuration(steady)
                 );
                 ctx.say(Phase::Health, &message);
             }

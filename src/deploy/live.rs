@@ -3,7 +3,7 @@
 use super::docker::inspect::Container as Seen;
 use super::reference::{same_image, tag};
 use super::swap::creation::VERSION_LABEL;
-use super::{Deploy, Way};
+use super::{Deploy, Verified, Way};
 use crate::config::{Container, Downgrade};
 use crate::event::Phase;
 use crate::gate::Version;
@@ -62,32 +62,36 @@ impl Deploy<'_> {
         }
     }
 
-    /// Ends the run here when every container runs the image already, as it would be made now, and is healthy.
-    pub(super) fn already_there(&self, ctx: &mut RunContext) -> Result<(), Failure> {
+    /// Whether every container runs the image already, as it would be made now, and is healthy.
+    pub(super) fn already_there(&self, ctx: &mut RunContext, image: &Verified) -> Result<bool, Failure> {
         for container in &self.config.deploy().containers {
-            match self.look_for(ctx, container)? {
+            match self.look_for(ctx, image, container)? {
                 There::Yes => {}
-                There::OtherImage => return Ok(()),
+                There::OtherImage => return Ok(false),
                 There::Otherwise(how) => {
                     let message = format!("{}: has this image already, but {how}", container.name);
                     ctx.say(Phase::Verify, &message);
-                    return Ok(());
+                    return Ok(false);
                 }
             }
         }
         let message = format!("every container runs {} already and is healthy", self.reference);
         ctx.say(Phase::Verify, &message);
         ctx.outcome_member("changed", false.into());
-        ctx.end_here();
-        Ok(())
+        Ok(true)
     }
 
-    fn look_for(&self, ctx: &mut RunContext, container: &Container) -> Result<There, Failure> {
+    fn look_for(
+        &self,
+        ctx: &mut RunContext,
+        image: &Verified,
+        container: &Container,
+    ) -> Result<There, Failure> {
         let name = &container.name;
         let Some(now) = self.docker.container(ctx, name)? else {
             return Ok(There::OtherImage);
         };
-        if now.image != *self.image()? {
+        if now.image != image.id {
             return Ok(There::OtherImage);
         }
         if !now.is_running() {

@@ -3,12 +3,12 @@
 //! The label is the builder's word and proves nothing against a builder; it finds a tag that was built from something
 //! else than the caller thinks. The signature proves who built it; whatever keeps it from being checked refuses.
 
-use super::Deploy;
+use super::{Deploy, Verified};
 use crate::config::{Cosign, Revision};
 use crate::deploy::docker::last_words;
 use crate::event::Phase;
 use crate::limits::COSIGN_DEADLINE;
-use crate::run::{Ending, Failure, RunContext, Tool, ToolEnd};
+use crate::run::{EndPolicy, Failure, RunContext, Tool, ToolEnd};
 
 const LABEL: &str = "org.opencontainers.image.revision";
 
@@ -35,16 +35,21 @@ impl Deploy<'_> {
     }
 
     /// Has cosign check the signature of the digest that was pulled.
-    pub(super) fn check_signature(&self, ctx: &mut RunContext, cosign: &Cosign) -> Result<(), Failure> {
+    pub(super) fn check_signature(
+        &self,
+        ctx: &mut RunContext,
+        verified: &Verified,
+        cosign: &Cosign,
+    ) -> Result<(), Failure> {
         let unsigned = |why: &str| {
             Failure::Failed(format!(
                 "the signature of {} was not verified: {why}",
                 self.reference
             ))
         };
-        let digest = self
+        let digest = verified
             .digest
-            .get()
+            .as_ref()
             .ok_or_else(|| unsigned("the registry named no digest"))?;
         let image = format!("{}@{digest}", self.config.deploy().image);
         let tool = Tool {
@@ -52,7 +57,7 @@ impl Deploy<'_> {
             arguments: arguments(cosign, &image).map(Into::into).into(),
             environment: self.config.deploy().environment.clone(),
             deadline: COSIGN_DEADLINE,
-            ending: Ending::Terminate,
+            ending: EndPolicy::Terminate,
             stdin: None,
             cell: None,
             pipe: None,

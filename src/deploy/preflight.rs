@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::docker::login;
+use super::docker::seen::ImageId;
 use super::{Deploy, Way, aside, swap};
 use crate::config::{Backend, Config, Container};
 use crate::event::Phase;
@@ -56,8 +57,9 @@ fn names_of_ours(containers: &[Container], ours: &[fn(&str) -> String]) -> Vec<S
 }
 
 impl Deploy<'_> {
-    /// Everything that can be checked, for every container; all that is wrong is said, the first of it is the failure.
-    pub(super) fn preflight(&self, ctx: &mut RunContext) -> Result<(), Failure> {
+    /// Everything that can be checked, for every container; all that is wrong is said, the first of it is the
+    /// failure. The images that they run: what may be gone back to.
+    pub(super) fn preflight(&self, ctx: &mut RunContext) -> Result<Vec<ImageId>, Failure> {
         let complaints = complaints(self.config);
         if !complaints.is_empty() {
             return Err(Failure::Failed(complaints.join("; ")));
@@ -67,10 +69,10 @@ impl Deploy<'_> {
             ctx.say(Phase::Preflight, &format!("docker {version} answers"));
             self.room(ctx)?;
         }
-        let mut first = None;
+        let (mut first, mut ran) = (None, Vec::new());
         for container in &self.config.deploy().containers {
             match self.look_at(ctx, container) {
-                Ok(()) => {}
+                Ok(image) => ran.extend(image),
                 Err(Failure::Failed(sentence)) => {
                     ctx.say(Phase::Preflight, &sentence);
                     first.get_or_insert(Failure::Failed(sentence));
@@ -78,15 +80,15 @@ impl Deploy<'_> {
                 Err(ended) => return Err(ended),
             }
         }
-        first.map_or(Ok(()), Err)
+        first.map_or(Ok(ran), Err)
     }
 
-    fn look_at(&self, ctx: &mut RunContext, container: &Container) -> Result<(), Failure> {
+    fn look_at(&self, ctx: &mut RunContext, container: &Container) -> Result<Option<ImageId>, Failure> {
         let name = &container.name;
         if let Way::Command(command) = self.way {
             let program = command.program.display();
             ctx.say(Phase::Preflight, &format!("{name}: {program} can be executed"));
-            return Ok(());
+            return Ok(None);
         }
         let now = self.docker.container(ctx, name)?;
         let runs = now.as_ref().map_or("is not there yet".to_owned(), |now| {
@@ -94,15 +96,13 @@ impl Deploy<'_> {
         });
         ctx.say(Phase::Preflight, &format!("{name}: {runs}"));
         aside::is_free(self.docker, ctx, name, &self.config.deploy().image)?;
-        self.before
-            .borrow_mut()
-            .extend(now.as_ref().map(|now| now.image.clone()));
         self.check_order(ctx, name, now.as_ref())?;
         match self.way {
             Way::Unraid(unraid) => unraid.check_template(ctx, name, &self.config.deploy().image),
             Way::Swap(swap) => swap.check(ctx, name, now.as_ref()),
             Way::Command(_) => Ok(()),
-        }
+        }?;
+        Ok(now.map(|now| now.image))
     }
 }
 

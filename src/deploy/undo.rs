@@ -18,7 +18,25 @@ use crate::deploy::unraid::{self, Unraid};
 use crate::event::Phase;
 use crate::failpoint;
 use crate::limits::{BACK_DEADLINE, CLEANUP_DEADLINE, DOCKER_QUICK, HEALTH_MARGIN, TAG_DEADLINE};
-use crate::run::{Aftermath, Failure, RunContext, Undone};
+use crate::run::{Failure, RunContext};
+
+/// After what something is put back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UndoReason {
+    /// A step failed, and what it had started has ended.
+    Failed,
+    /// The run died: what it had asked for last may be happening only now.
+    Interrupted,
+}
+
+/// What came of putting back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Undone {
+    /// What is as it was, for the outcome's member `rolled_back`.
+    pub rolled_back: Vec<Value>,
+    /// What is not, a sentence each.
+    pub faults: Vec<String>,
+}
 
 /// Puts back what `entries` name.
 ///
@@ -26,7 +44,7 @@ use crate::run::{Aftermath, Failure, RunContext, Undone};
 /// When docker does not answer: nothing can be said of anything then, and it must be tried again.
 pub fn undo(
     entries: &[Value],
-    aftermath: Aftermath,
+    aftermath: UndoReason,
     config: &Config,
     ctx: &mut RunContext,
 ) -> Result<Undone, Failure> {
@@ -73,7 +91,7 @@ pub fn tidy(entries: &[Value], config: &Config, ctx: &mut RunContext) {
 struct Back<'a> {
     config: &'a Config,
     docker: Docker<'a>,
-    aftermath: Aftermath,
+    aftermath: UndoReason,
 }
 
 impl Back<'_> {
@@ -158,7 +176,7 @@ impl Back<'_> {
     ) -> Result<(), Failure> {
         let mut running = old.is_running();
         if !old.is_named(&was.name) {
-            if running && self.aftermath == Aftermath::Interrupted {
+            if running && self.aftermath == UndoReason::Interrupted {
                 // The dead run may have had it stopped just now, and dockerd may still be about to.
                 self.docker.stop(ctx, &old.id)?;
                 running = false;

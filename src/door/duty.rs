@@ -11,7 +11,7 @@ use crate::limits::{RETRY, STATUS_EVERY};
 use crate::os::child::Child;
 use crate::os::notify::{Heard, Notifier};
 use crate::os::watch::Watch;
-use crate::run::{Present, present};
+use crate::queue::{Present, present};
 
 /// See the module's head.
 #[derive(Debug)]
@@ -181,7 +181,7 @@ impl Duty {
 mod tests {
     use super::*;
     use crate::os::child::Command;
-    use crate::run::{RunId, reserve, testing};
+    use crate::queue::{RunId, reserve, testing};
     use std::path::Path;
     use std::time::SystemTime;
     use testing::{Scratch, order};

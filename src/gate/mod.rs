@@ -67,7 +67,7 @@ pub struct Grant {
 /// ```no_run
 /// use engram_deployer::config::Settings;
 /// use engram_deployer::gate::{Authority, Grant};
-/// use engram_deployer::run::{Complaints, Reservation};
+/// use engram_deployer::queue::{Complaints, Reservation};
 ///
 /// fn start(reservation: Reservation, grant: Grant, settings: &Settings) {
 ///     let _ = reservation.start(Authority::from(grant), settings, Complaints::ToOurLog);
@@ -78,7 +78,7 @@ pub struct Grant {
 ///
 /// ```compile_fail
 /// # use engram_deployer::config::Settings;
-/// # use engram_deployer::run::{Complaints, Reservation};
+/// # use engram_deployer::queue::{Complaints, Reservation};
 /// fn start(reservation: Reservation, settings: &Settings) {
 ///     let _ = reservation.start(settings, Complaints::ToOurLog);
 /// }
@@ -87,7 +87,7 @@ pub struct Grant {
 /// ```compile_fail
 /// # use engram_deployer::config::Settings;
 /// # use engram_deployer::gate::{Authority, Permitted};
-/// # use engram_deployer::run::{Complaints, Reservation};
+/// # use engram_deployer::queue::{Complaints, Reservation};
 /// fn start(reservation: Reservation, permitted: Permitted, settings: &Settings) {
 ///     let _ = reservation.start(Authority::from(permitted), settings, Complaints::ToOurLog);
 /// }
@@ -98,7 +98,7 @@ pub struct Grant {
 /// ```compile_fail
 /// # use engram_deployer::config::Settings;
 /// # use engram_deployer::gate::Authority;
-/// # use engram_deployer::run::{Complaints, Reservation};
+/// # use engram_deployer::queue::{Complaints, Reservation};
 /// fn start(both: [Reservation; 2], authority: Authority, settings: &Settings) {
 ///     for reservation in both {
 ///         let _ = reservation.start(authority, settings, Complaints::ToOurLog);
@@ -129,7 +129,7 @@ pub struct Authority {
 /// ```no_run
 /// use engram_deployer::config::{Places, Settings};
 /// use engram_deployer::gate::Reader;
-/// use engram_deployer::run::Follower;
+/// use engram_deployer::queue::Follower;
 ///
 /// fn follow(places: &Places, reader: Reader, settings: &Settings) -> Option<Follower> {
 ///     Follower::open(places, reader, settings)
@@ -140,7 +140,7 @@ pub struct Authority {
 ///
 /// ```compile_fail
 /// # use engram_deployer::config::{Places, Settings};
-/// # use engram_deployer::run::{Follower, RunId};
+/// # use engram_deployer::queue::{Follower, RunId};
 /// fn follow(places: &Places, id: RunId, settings: &Settings) -> Option<Follower> {
 ///     Follower::open(places, id, settings)
 /// }

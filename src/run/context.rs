@@ -10,19 +10,19 @@ use serde_json::{Map, Value};
 
 use crate::event::Phase;
 use crate::failpoint;
-use crate::limits::{CLEANUP_DEADLINE, KILL_AFTER};
+use crate::limits::{CLEANUP_DEADLINE, FIRST_PROBE_PAUSE, KILL_AFTER};
 use crate::os::files::{self, Durability};
 use crate::os::poll::{self, For};
 use crate::os::process;
 use crate::os::secret::Secret;
 use crate::os::signal::Signal;
+use crate::queue::journal::Journal;
+use crate::queue::ticket::Ticket;
+use crate::queue::{RunFolder, RunId};
 use crate::run::ending::{GroupIs, group_is};
 use crate::run::interrupts::Interrupts;
-use crate::run::journal::Journal;
 use crate::run::log::{Log, Voice};
-use crate::run::step::{Act, Effect, Failure, More, Step};
-use crate::run::ticket::Ticket;
-use crate::run::{RunFolder, RunId};
+use crate::run::step::{Effect, Failure};
 
 /// The world as a step sees it.
 #[derive(Debug)]
@@ -36,10 +36,11 @@ pub struct RunContext {
     pub(super) phase: Phase,
     pub(super) run: Bound,
     pub(super) step: Bound,
-    changed: Changed,
+    /// What a cancellation of the run ends now.
+    cancel: CancelEnds,
     /// What the journal holds.
     noted: Vec<Value>,
-    more: More,
+    committed: bool,
     /// Process groups of tools that are not known to be gone.
     pub(super) groups: Vec<i32>,
 }
@@ -52,20 +53,24 @@ pub(super) struct Bound {
     pub(super) until: Instant,
 }
 
-/// Whether a step that changes something has begun: from then on a cancellation ends no step in its middle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Changed {
-    NotYet,
-    Begun,
+/// What a cancellation of the run ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum CancelEnds {
+    /// Tools and waits: nothing has been changed yet.
+    Everything,
+    /// Waits alone: something has been changed, and no tool is cut in its middle.
+    Waits,
+    /// Nothing: the run goes back, or does what must be done in any case.
+    Nothing,
 }
 
 /// What may end waiting for a tool, besides its own end and the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Heed {
-    Cancellation,
-    /// An operator who does not want to wait any longer.
-    Force,
-    Nothing,
+pub enum CancelPolicy {
+    Cancel,
+    /// `cancel --force`.
+    ForceOnly,
+    Never,
 }
 
 impl Bound {
@@ -88,7 +93,7 @@ impl Bound {
 
 impl RunContext {
     /// The stage of a run whose turn has come: it may take `run_max` from now on.
-    pub(super) fn new(
+    pub fn new(
         folder: RunFolder,
         log: Log,
         interrupts: Interrupts,
@@ -107,10 +112,89 @@ impl RunContext {
             phase: Phase::Preflight,
             step: run.clone(),
             run,
-            changed: Changed::NotYet,
+            cancel: CancelEnds::Everything,
             noted: Vec::new(),
-            more: More::Steps,
+            committed: false,
             groups: Vec::new(),
+        }
+    }
+
+    /// Takes one step: its lines bear `phase`, and it has `deadline`, shortened by what the run has left.
+    ///
+    /// # Errors
+    /// What `act` fails with; and before it begins where the run was cancelled, its time is up, or the journal cannot be
+    /// written for the first step that changes something.
+    pub fn step<T>(
+        &mut self,
+        phase: Phase,
+        deadline: Duration,
+        effect: Effect,
+        act: impl FnOnce(&mut Self) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        self.enter(phase, deadline, effect)?;
+        act(self)
+    }
+
+    /// The commit point: everything that was asked for is done and seen to be good, so nothing goes back any more, not
+    /// even after a crash. That is on disk when this returns; else nothing is tidied up, so that going back is possible.
+    pub fn commit(&mut self) {
+        match self.write_commit() {
+            Ok(()) => self.committed = true,
+            Err(error) => {
+                log::warn!("nothing is tidied up, because the journal could not be written: {error}")
+            }
+        }
+    }
+
+    /// Takes a step after the commit point, whatever the time and whoever asked the run to end. Its failure is said and is
+    /// not the run's.
+    pub fn tidy(
+        &mut self,
+        phase: Phase,
+        deadline: Duration,
+        act: impl FnOnce(&mut Self) -> Result<(), Failure>,
+    ) {
+        if !self.committed {
+            return;
+        }
+        self.phase = phase;
+        if let Err(failure) = self.in_any_case(deadline, act) {
+            self.say(phase, &format!("warning: {failure}"));
+        }
+    }
+
+    /// Does what must be done whatever came of the steps, when none of their tools is at work any more. Its failure is
+    /// said and is not the run's.
+    pub fn finally(&mut self, act: impl FnOnce(&mut Self) -> Result<(), Failure>) {
+        self.end_what_is_left();
+        if let Err(failure) = self.in_any_case(CLEANUP_DEADLINE, act) {
+            self.say(self.phase, &format!("warning: {failure}"));
+        }
+    }
+
+    /// Calls `look` until it finds something or `until` has come: at once, after 100 ms, and then at intervals that double
+    /// up to `every`. `None` when nothing was found by then. A cancellation ends it unless the run goes back, even where
+    /// something was changed already.
+    ///
+    /// # Errors
+    /// Those of `look`; [`Failure::Cancelled`], and [`Failure::Deadline`] when step or run has no time left.
+    pub fn poll<T>(
+        &mut self,
+        every: Duration,
+        until: Instant,
+        mut look: impl FnMut(&mut Self) -> Result<Option<T>, Failure>,
+    ) -> Result<Option<T>, Failure> {
+        let mut pause = FIRST_PROBE_PAUSE.min(every);
+        loop {
+            if let Some(found) = look(self)? {
+                return Ok(Some(found));
+            }
+            let now = Instant::now();
+            if now >= until {
+                return Ok(None);
+            }
+            self.wait_until(until.min(now + pause), CancelEnds::Waits)?;
+            pause = every.min(pause * 2);
         }
     }
 
@@ -125,11 +209,13 @@ impl RunContext {
     /// # Errors
     /// Ends early with [`Failure::Cancelled`] or, at the step's deadline, [`Failure::Deadline`].
     pub fn pause(&mut self, duration: Duration) -> Result<(), Failure> {
-        let until = Instant::now() + duration;
+        self.wait_until(Instant::now() + duration, CancelEnds::Everything)
+    }
+
+    fn wait_until(&mut self, until: Instant, cancel_up_to: CancelEnds) -> Result<(), Failure> {
         loop {
-            self.check()?;
-            let now = Instant::now();
-            if now >= until {
+            self.check_for(cancel_up_to)?;
+            if Instant::now() >= until {
                 return Ok(());
             }
             let until = until.min(self.deadline());
@@ -142,8 +228,13 @@ impl RunContext {
     /// # Errors
     /// [`Failure::Cancelled`], [`Failure::Deadline`].
     pub fn check(&mut self) -> Result<(), Failure> {
+        self.check_for(CancelEnds::Everything)
+    }
+
+    /// The same for what a cancellation ends up to the state `most`.
+    fn check_for(&mut self, most: CancelEnds) -> Result<(), Failure> {
         // Asked in any case: a signal that is not read would wake every wait.
-        if self.interrupts.asked() && self.heed() == Heed::Cancellation {
+        if self.interrupts.asked() && self.cancel <= most {
             return Err(Failure::Cancelled);
         }
         let now = Instant::now();
@@ -190,11 +281,6 @@ impl RunContext {
         )
     }
 
-    /// Makes this step the last one: what was asked for is there already.
-    pub fn end_here(&mut self) {
-        self.more = More::Nothing;
-    }
-
     /// Writes down what is about to be changed and what it was before; on disk when this returns.
     ///
     /// # Errors
@@ -211,8 +297,9 @@ impl RunContext {
         let own = Bound::new(format!("the end of the step `{}`", phase_name(self.phase)), given);
         let step = std::mem::replace(&mut self.step, own.clone());
         let run = std::mem::replace(&mut self.run, own);
+        let cancel = std::mem::replace(&mut self.cancel, CancelEnds::Nothing);
         let result = act(self);
-        (self.step, self.run) = (step, run);
+        (self.step, self.run, self.cancel) = (step, run, cancel);
         result
     }
 
@@ -222,42 +309,28 @@ impl RunContext {
     }
 }
 
-/// What the runner does with a stage; steps cannot.
+/// What the runner does with it.
 impl RunContext {
     /// Begins a step: whether it may, its deadline, and the journal when it is the first that changes something.
-    pub(super) fn enter(&mut self, step: &Step<'_>) -> Result<(), Failure> {
-        if step.effect != Effect::Tidies {
-            self.may_begin()?;
+    fn enter(&mut self, phase: Phase, deadline: Duration, effect: Effect) -> Result<(), Failure> {
+        if self.interrupts.asked() {
+            return Err(Failure::Cancelled);
         }
-        if step.effect == Effect::Changes {
+        if Instant::now() >= self.run.until {
+            return Err(self.run.passed());
+        }
+        if effect == Effect::Changes {
             self.journal.begin().map_err(no_journal)?;
-            self.changed = Changed::Begun;
+            self.cancel = CancelEnds::Waits;
             failpoint!("journal-begun");
         }
-        self.phase = step.phase;
-        self.step = Bound::new(format!("the step `{}`", phase_name(step.phase)), step.deadline);
+        self.phase = phase;
+        self.step = Bound::new(format!("the step `{}`", phase_name(phase)), deadline);
         Ok(())
     }
 
-    /// Takes a step that tidies up, whatever the time and whoever asked the run to end. Whatever becomes of it, what was
-    /// asked for is live.
-    pub(super) fn tidy(&mut self, step: &mut Step<'_>) {
-        self.phase = step.phase;
-        if let Err(failure) = self.in_any_case(step.deadline, |ctx| (step.act)(ctx)) {
-            self.say(step.phase, &format!("warning: {failure}"));
-        }
-    }
-
-    /// Takes what is done last. Whatever becomes of it, the run is what it is.
-    pub(super) fn at_the_end(&mut self, mut act: Act<'_>) {
-        self.end_what_is_left();
-        if let Err(failure) = self.in_any_case(CLEANUP_DEADLINE, |ctx| act(ctx)) {
-            self.say(self.phase, &format!("warning: {failure}"));
-        }
-    }
-
-    /// Writes down that nothing goes back any more, where something could; on disk when this returns.
-    pub(super) fn settle(&mut self) -> std::io::Result<()> {
+    /// Writes down that nothing goes back any more, where something could.
+    fn write_commit(&mut self) -> std::io::Result<()> {
         if self.noted.is_empty() {
             return Ok(());
         }
@@ -268,40 +341,25 @@ impl RunContext {
     }
 
     /// What is to be put back, in the order in which it was written down.
-    pub(super) fn noted(&self) -> Vec<Value> {
+    pub fn noted(&self) -> Vec<Value> {
         self.noted.clone()
     }
 
-    fn may_begin(&mut self) -> Result<(), Failure> {
-        if self.interrupts.asked() {
-            return Err(Failure::Cancelled);
-        }
-        match Instant::now() >= self.run.until {
-            true => Err(self.run.passed()),
-            false => Ok(()),
-        }
-    }
-
-    /// Whether a step follows.
-    pub(super) fn more(&self) -> More {
-        self.more
-    }
-
     /// Whether anything may have been changed.
-    pub(super) fn has_changed(&self) -> bool {
-        self.changed == Changed::Begun
+    pub fn has_changed(&self) -> bool {
+        self.cancel != CancelEnds::Everything
     }
 
     /// From now on a cancellation ends nothing, and nothing of the way forward is at work any more.
-    pub(super) fn goes_back(&mut self) {
-        self.changed = Changed::Begun;
+    pub fn goes_back(&mut self) {
+        self.cancel = CancelEnds::Nothing;
         self.phase = Phase::Rollback;
         self.end_what_is_left();
     }
 
     /// Ends what a step has left at work, so that the turn never passes while a tool of ours lives; then gives back
     /// what the record needs.
-    pub(super) fn leave(mut self) -> (Log, Ticket, Map<String, Value>) {
+    pub fn leave(mut self) -> (Log, Ticket, Map<String, Value>) {
         self.end_what_is_left();
         (self.log, self.ticket, self.members)
     }
@@ -328,10 +386,10 @@ impl RunContext {
         }
     }
 
-    pub(super) fn heed(&self) -> Heed {
-        match self.changed {
-            Changed::NotYet => Heed::Cancellation,
-            Changed::Begun => Heed::Nothing,
+    pub(super) fn cancel_policy(&self) -> CancelPolicy {
+        match self.cancel {
+            CancelEnds::Everything => CancelPolicy::Cancel,
+            CancelEnds::Waits | CancelEnds::Nothing => CancelPolicy::Never,
         }
     }
 

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use crate::config::Places;
 use crate::os::child::Exit;
-use crate::run::folder::testing::Scratch;
-use crate::run::{Captured, Ending, RunFolder, RunId, Tool, ToolEnd, ticket};
+use crate::queue::folder::testing::Scratch;
+use crate::queue::{RunFolder, RunId, ticket};
+use crate::run::{Captured, EndPolicy, Tool, ToolEnd};
 
 impl RunContext {
     /// A stage for unit tests: its log is `<runs>/<id>/log.ndjson`. It hears no signals and has a minute.
@@ -13,7 +14,7 @@ impl RunContext {
         let id = RunId::new(SystemTime::now()).unwrap();
         let folder = RunFolder::of(places, &id);
         std::fs::create_dir_all(folder.path()).unwrap();
-        let mut ticket = Ticket::make(places, &id).unwrap();
+        let mut ticket = crate::queue::ticket::testing::make(places, &id);
         ticket.write_holder().unwrap();
         let journal = Journal::new(places, &id, "2026-01-02T03:04:05.678Z".into());
         let log = Log::open(&folder.log(), &id);
@@ -39,14 +40,14 @@ fn shell(script: &str) -> Tool {
         arguments: vec!["-c".into(), script.into()],
         environment: vec![("PATH".into(), "/usr/bin:/bin".into())],
         deadline: Duration::from_secs(30),
-        ending: Ending::Terminate,
+        ending: EndPolicy::Terminate,
         stdin: None,
         cell: None,
         pipe: None,
     }
 }
 
-fn briefly(script: &str, ending: Ending) -> Tool {
+fn briefly(script: &str, ending: EndPolicy) -> Tool {
     let deadline = Duration::from_millis(150);
     Tool {
         deadline,
@@ -58,7 +59,7 @@ fn briefly(script: &str, ending: Ending) -> Tool {
 /// A tool whose output is kept in a file.
 fn uncut(script: &str) -> Tool {
     Tool {
-        ending: Ending::NeverMidway,
+        ending: EndPolicy::NeverMidway,
         ..shell(script)
     }
 }
@@ -81,11 +82,9 @@ fn exited(end: Result<ToolEnd, Failure>) -> Exit {
     }
 }
 
-fn step(effect: Effect) -> Step<'static> {
-    Step {
-        effect,
-        ..Step::looks(Phase::Update, Duration::from_secs(60), |_| Ok(()))
-    }
+/// Begins a step.
+fn begin(ctx: &mut RunContext, effect: Effect) -> Result<(), Failure> {
+    ctx.step(Phase::Update, Duration::from_secs(60), effect, |_| Ok(()))
 }
 
 fn lives(marker: &Path) -> bool {
@@ -173,7 +172,7 @@ fn a_tool_past_its_deadline_is_ended_with_its_whole_group() {
         marker.display()
     );
     let error = ctx
-        .tool(&briefly(&script, Ending::Terminate), &mut |_| None)
+        .tool(&briefly(&script, EndPolicy::Terminate), &mut |_| None)
         .unwrap_err();
     assert_eq!(error.to_string(), "`sh` was not done within 150ms");
     let group: i32 = std::fs::read_to_string(&marker).unwrap().trim().parse().unwrap();
@@ -188,11 +187,11 @@ fn a_tool_past_its_deadline_is_ended_with_its_whole_group() {
 fn a_tool_that_must_not_be_cut_is_left_at_work_until_the_step_decides() {
     let scratch = Scratch::new("stage-midway");
     let mut ctx = RunContext::scratch(&scratch.0);
-    ctx.enter(&step(Effect::Changes)).unwrap();
+    begin(&mut ctx, Effect::Changes).unwrap();
     ctx.cancel();
     let marker = scratch.0.state.join("pid");
     let script = format!("echo $$ > {}; sleep 0.4; echo late; sleep 60", marker.display());
-    let end = ctx.tool(&briefly(&script, Ending::NeverMidway), &mut |_| None);
+    let end = ctx.tool(&briefly(&script, EndPolicy::NeverMidway), &mut |_| None);
     let Ok(ToolEnd::AtWork(at_work)) = end else {
         panic!("{end:?}")
     };
@@ -216,7 +215,7 @@ fn what_a_step_leaves_at_work_is_killed_before_the_turn_passes() {
     let mut ctx = RunContext::scratch(&scratch.0);
     let marker = scratch.0.state.join("pid");
     let script = format!("echo $$ > {}; exec sleep 60", marker.display());
-    drop(ctx.tool(&briefly(&script, Ending::NeverMidway), &mut |_| None));
+    drop(ctx.tool(&briefly(&script, EndPolicy::NeverMidway), &mut |_| None));
     assert!(lives(&marker));
     drop(ctx.leave());
     assert!(!lives(&marker));
@@ -228,7 +227,7 @@ fn a_tool_that_is_interrupted_gets_one_int_and_the_time_it_needs() {
     let mut ctx = RunContext::scratch(&scratch.0);
     let script = "trap 'echo interrupted; sleep 0.3; echo saved; exit 0' INT; echo ready; while :; do sleep 0.05; done";
     let mut seen = Vec::new();
-    let end = ctx.tool(&briefly(script, Ending::Interrupt), &mut |line| {
+    let end = ctx.tool(&briefly(script, EndPolicy::Interrupt), &mut |line| {
         seen.push(line.to_owned());
         None
     });
@@ -240,12 +239,12 @@ fn a_tool_that_is_interrupted_gets_one_int_and_the_time_it_needs() {
 fn a_tool_that_changes_things_is_interrupted_once_when_the_run_is_cancelled() {
     let scratch = Scratch::new("stage-interrupt-once");
     let mut ctx = RunContext::scratch(&scratch.0);
-    ctx.enter(&step(Effect::Changes)).unwrap();
+    begin(&mut ctx, Effect::Changes).unwrap();
     let script =
         "trap 'n=x$n; echo interrupted $n' INT; for i in 1 2 3 4 5 6; do sleep 0.1; done; echo saved";
     ctx.interrupts.ask_in(Duration::from_millis(150));
     let tool = Tool {
-        ending: Ending::Interrupt,
+        ending: EndPolicy::Interrupt,
         ..shell(script)
     };
     let end = ctx.tool(&tool, &mut |line| Some(line.to_owned()));
@@ -260,7 +259,7 @@ fn what_a_tool_leaves_in_its_group_is_swept_where_it_was_asked_to_end_by_a_signa
     let scratch = Scratch::new("stage-sweep");
     let mut ctx = RunContext::scratch(&scratch.0);
     let marker = scratch.0.state.join("pid");
-    for ending in [Ending::Interrupt, Ending::Gently] {
+    for ending in [EndPolicy::Interrupt, EndPolicy::InterruptThenTerminate] {
         let script = format!("sleep 60 & echo $! > {}; exit 1", marker.display());
         let tool = Tool {
             ending,
@@ -276,7 +275,11 @@ fn what_a_tool_leaves_in_its_group_is_swept_where_it_was_asked_to_end_by_a_signa
 fn everything_that_a_tool_has_printed_before_its_end_is_said_however_much() {
     let scratch = Scratch::new("stage-much");
     let mut ctx = RunContext::scratch(&scratch.0);
-    for ending in [Ending::Gently, Ending::Interrupt, Ending::Terminate] {
+    for ending in [
+        EndPolicy::InterruptThenTerminate,
+        EndPolicy::Interrupt,
+        EndPolicy::Terminate,
+    ] {
         let mut lines = 0;
         let tool = Tool {
             ending,
@@ -317,7 +320,7 @@ fn what_a_tool_prints_into_a_file_is_for_us_alone() {
 fn a_cancellation_ends_a_step_only_while_nothing_has_been_changed() {
     let scratch = Scratch::new("stage-cancel");
     let mut ctx = RunContext::scratch(&scratch.0);
-    ctx.enter(&step(Effect::Looks)).unwrap();
+    begin(&mut ctx, Effect::Looks).unwrap();
     ctx.cancel();
     assert_eq!(
         ctx.tool(&shell("sleep 20"), &mut |_| None).unwrap_err(),
@@ -326,21 +329,21 @@ fn a_cancellation_ends_a_step_only_while_nothing_has_been_changed() {
     assert_eq!(ctx.pause(Duration::from_secs(20)), Err(Failure::Cancelled));
 
     let mut ctx = RunContext::scratch(&scratch.0);
-    ctx.enter(&step(Effect::Changes)).unwrap();
+    begin(&mut ctx, Effect::Changes).unwrap();
     ctx.cancel();
     assert_eq!(
         exited(ctx.tool(&shell("sleep 0.1"), &mut |_| None)),
         Exit::Code(0)
     );
     ctx.pause(Duration::from_millis(10)).unwrap();
-    assert_eq!(ctx.enter(&step(Effect::Looks)), Err(Failure::Cancelled));
+    assert_eq!(begin(&mut ctx, Effect::Looks), Err(Failure::Cancelled));
 }
 
 #[test]
 fn a_cancellation_ends_a_tool_in_its_middle_only_while_nothing_has_been_changed() {
     let scratch = Scratch::new("stage-cancel-tool");
     let mut ctx = RunContext::scratch(&scratch.0);
-    ctx.enter(&step(Effect::Looks)).unwrap();
+    begin(&mut ctx, Effect::Looks).unwrap();
     ctx.interrupts.ask_in(Duration::from_millis(100));
     let tool = shell("echo begun; sleep 20");
     let mut say = |line: &str| Some(line.to_owned());
@@ -349,7 +352,7 @@ fn a_cancellation_ends_a_tool_in_its_middle_only_while_nothing_has_been_changed(
     assert_eq!(messages(&ctx, &scratch.0), ["begun"]);
 
     let mut ctx = RunContext::scratch(&scratch.0);
-    ctx.enter(&step(Effect::Changes)).unwrap();
+    begin(&mut ctx, Effect::Changes).unwrap();
     ctx.interrupts.ask_in(Duration::from_millis(100));
     let end = ctx.tool(&shell("echo begun; sleep 0.5; echo done"), &mut say);
     assert_eq!(exited(end), Exit::Code(0));
@@ -360,11 +363,11 @@ fn a_cancellation_ends_a_tool_in_its_middle_only_while_nothing_has_been_changed(
 fn nothing_is_changed_before_the_journal_is_on_disk() {
     let scratch = Scratch::new("stage-journal");
     let mut ctx = RunContext::scratch(&scratch.0);
-    ctx.enter(&step(Effect::Looks)).unwrap();
-    assert!(crate::run::journal::read(&scratch.0).unwrap().is_none());
-    ctx.enter(&step(Effect::Changes)).unwrap();
+    begin(&mut ctx, Effect::Looks).unwrap();
+    assert!(crate::queue::journal::read(&scratch.0).unwrap().is_none());
+    begin(&mut ctx, Effect::Changes).unwrap();
     assert_eq!(
-        crate::run::journal::read(&scratch.0)
+        crate::queue::journal::read(&scratch.0)
             .unwrap()
             .unwrap()
             .head
@@ -373,7 +376,7 @@ fn nothing_is_changed_before_the_journal_is_on_disk() {
     );
     let mut ctx = RunContext::scratch(&scratch.0);
     std::fs::remove_dir_all(&scratch.0.state).unwrap();
-    let error = ctx.enter(&step(Effect::Changes)).unwrap_err();
+    let error = begin(&mut ctx, Effect::Changes).unwrap_err();
     assert!(error.to_string().contains("nothing was changed"), "{error}");
 }
 
@@ -381,13 +384,13 @@ fn nothing_is_changed_before_the_journal_is_on_disk() {
 fn the_sooner_of_the_deadlines_counts_and_is_named() {
     let scratch = Scratch::new("stage-bounds");
     let mut ctx = RunContext::scratch(&scratch.0);
-    let short = Step::looks(Phase::Pull, Duration::from_millis(100), |_| Ok(()));
-    ctx.enter(&short).unwrap();
+    ctx.step(Phase::Pull, Duration::from_millis(100), Effect::Looks, |_| Ok(()))
+        .unwrap();
     let error = ctx.tool(&shell("sleep 20"), &mut |_| None).unwrap_err();
     assert_eq!(error.to_string(), "the step `pull` was not done within 100ms");
     assert_eq!(ctx.pause(Duration::from_secs(9)), Err(error));
     ctx.run.until = Instant::now();
-    let error = ctx.enter(&step(Effect::Looks)).unwrap_err();
+    let error = begin(&mut ctx, Effect::Looks).unwrap_err();
     assert_eq!(error.to_string(), "the run was not done within 1m");
 }
 
@@ -398,7 +401,7 @@ fn a_tool_that_must_not_be_cut_can_print_on_after_its_run_has_died() {
     let done = scratch.0.state.join("done");
     let script = format!("echo first; sleep 0.4; echo more && touch {}", done.display());
     let mut seen = Vec::new();
-    let end = ctx.tool(&briefly(&script, Ending::NeverMidway), &mut |line| {
+    let end = ctx.tool(&briefly(&script, EndPolicy::NeverMidway), &mut |line| {
         seen.push(line.to_owned());
         None
     });
@@ -416,7 +419,7 @@ fn a_tool_that_must_not_be_cut_can_print_on_after_its_run_has_died() {
 fn what_must_be_done_in_any_case_has_time_of_its_own_and_then_the_deadlines_count_again() {
     let scratch = Scratch::new("stage-any-case");
     let mut ctx = RunContext::scratch(&scratch.0);
-    ctx.enter(&step(Effect::Changes)).unwrap();
+    begin(&mut ctx, Effect::Changes).unwrap();
     ctx.run.until = Instant::now();
     assert!(ctx.tool(&shell(""), &mut |_| None).is_err());
     let given = Duration::from_millis(300);
@@ -458,4 +461,58 @@ fn a_burst_into_a_file_is_read_at_once_though_nothing_follows_it() {
     assert_eq!(came.len(), 4000);
     // Read a pass a look, it would take over three seconds.
     assert!(came[3999] - came[0] < Duration::from_secs(2), "{:?}", came[3999]);
+}
+
+#[test]
+fn polling_ends_with_what_was_found_with_its_time_or_with_a_cancellation_whatever_was_changed() {
+    let scratch = Scratch::new("stage-poll");
+    let mut ctx = RunContext::scratch(&scratch.0);
+    let (every, begun) = (Duration::from_secs(2), Instant::now());
+    let mut looks = 0;
+    let found = ctx.poll(every, begun + Duration::from_secs(20), |_| {
+        looks += 1;
+        Ok((looks == 3).then_some("it"))
+    });
+    assert_eq!(found, Ok(Some("it")));
+    assert!(
+        begun.elapsed() < Duration::from_secs(1),
+        "the first looks come soon"
+    );
+    let nothing = |_: &mut RunContext| Ok(None::<()>);
+    let soon = Instant::now() + Duration::from_millis(150);
+    assert_eq!(ctx.poll(every, soon, nothing), Ok(None));
+    begin(&mut ctx, Effect::Changes).unwrap();
+    ctx.interrupts.ask_in(Duration::from_millis(150));
+    let late = Instant::now() + Duration::from_secs(20);
+    assert_eq!(ctx.poll(every, late, nothing), Err(Failure::Cancelled));
+    // On the way back nothing is cancelled.
+    let soon = Instant::now() + Duration::from_millis(150);
+    let found = ctx.in_any_case(Duration::from_secs(9), |ctx| ctx.poll(every, soon, nothing));
+    assert_eq!(found, Ok(None));
+}
+
+#[test]
+fn nothing_is_tidied_up_before_the_commit_point_is_on_disk() {
+    let scratch = Scratch::new("stage-commit");
+    let mut ctx = RunContext::scratch(&scratch.0);
+    let mut tidied = 0;
+    let given = Duration::from_secs(9);
+    let mut tidy = |ctx: &mut RunContext| {
+        ctx.tidy(Phase::Cleanup, given, |_| {
+            tidied += 1;
+            Err(Failure::failed("left"))
+        });
+        tidied
+    };
+    begin(&mut ctx, Effect::Changes).unwrap();
+    ctx.note(serde_json::json!({"container": "a"})).unwrap();
+    assert_eq!(tidy(&mut ctx), 0);
+    ctx.commit();
+    let content = crate::queue::journal::read(&scratch.0).unwrap().unwrap();
+    assert_eq!(content.came, crate::queue::journal::Came::Settled);
+    // Neither a cancellation nor the run's time keeps it from being done.
+    ctx.cancel();
+    ctx.run.until = Instant::now();
+    assert_eq!(tidy(&mut ctx), 1);
+    assert_eq!(messages(&ctx, &scratch.0), ["warning: left"]);
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use crate::jail::{self, Cell};
 use crate::os::child::{self, Child, Command, Exit};
 use crate::os::{descriptor, files};
+use crate::queue::EndPolicy;
 use crate::run::output::{Left, Lines, Name, Sink, Stream};
 use crate::run::step::Failure;
 use crate::secret::Secret;
@@ -24,11 +25,11 @@ pub struct Tool {
     pub arguments: Vec<OsString>,
     /// All of its environment.
     pub environment: Vec<(String, String)>,
-    /// How long it may take; the deadlines of step and run shorten it, but for [`Ending::NeverMidway`] not below
+    /// How long it may take; the deadlines of step and run shorten it, but for [`EndPolicy::NeverMidway`] not below
     /// [`crate::limits::MIDWAY_LEAST`].
     pub deadline: Duration,
     /// How it is ended when its time is up or the run is cancelled.
-    pub ending: Ending,
+    pub ending: EndPolicy,
     /// Its whole standard input, at most [`crate::limits::MAX_SETTINGS`] bytes; `None` is `/dev/null`. A tool in a cell
     /// has none.
     pub stdin: Option<Vec<u8>>,
@@ -38,28 +39,12 @@ pub struct Tool {
     pub pipe: Option<Secret>,
 }
 
-/// How a tool is ended before it ends by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Ending {
-    /// TERM to its process group, KILL after [`crate::limits::KILL_AFTER`]: docker, git.
-    Terminate,
-    /// One INT to its pid, then it is waited for, however long that takes, unless the operator uses force:
-    /// `terraform apply`. When its run dies, it is not interrupted but waited for.
-    Interrupt,
-    /// One INT to its pid, a long wait, then TERM and KILL to its process group: `terraform plan`, which holds a lock and
-    /// changes nothing.
-    Gently,
-    /// Not at all: it is past its deadline, [`ToolEnd::AtWork`] says so, and the step decides: `update_container`.
-    NeverMidway,
-}
-
 /// How a tool's time ended.
 #[derive(Debug)]
 pub enum ToolEnd {
     /// It ended by itself.
     Ended(Ended),
-    /// Past its deadline and still at work; only with [`Ending::NeverMidway`].
+    /// Past its deadline and still at work; only with [`EndPolicy::NeverMidway`].
     AtWork(AtWork),
 }
 

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use crate::config::{Config, Endpoint, Job, Settings};
 use crate::gate::{self, Gates, Keys, Memory, Permitted, Reader, Refusal, Request};
 use crate::limits::QUEUE_RETRY_AFTER;
-use crate::run::{self, Complaints, Follower, Reservation, ReserveError, RunId, RunRequest};
+use crate::queue::{self, Complaints, Follower, Reservation, ReserveError, RunId, RunRequest};
 use crate::session::slots::{self, Slot};
 
 /// What an admission needs to know.
@@ -110,7 +110,7 @@ impl Admission<'_> {
     }
 
     fn endpoint_of(&self, id: &RunId) -> Option<&Endpoint> {
-        let order = run::RunFolder::of(&self.config.places, id).order().ok()??;
+        let order = queue::RunFolder::of(&self.config.places, id).order().ok()??;
         self.config.endpoint_named(&order.endpoint)
     }
 
@@ -120,7 +120,7 @@ impl Admission<'_> {
             detail: format!("name the run: {error}"),
         })?;
         let order = RunRequest::of_token(permitted, &id, self.request_id, now);
-        run::reserve(&self.config.places, self.config.runs.queue_max, order).map_err(|error| match error {
+        queue::reserve(&self.config.places, self.config.runs.queue_max, order).map_err(|error| match error {
             ReserveError::Full => Refusal::QueueFull {
                 retry_after: QUEUE_RETRY_AFTER,
             },

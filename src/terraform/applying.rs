@@ -2,9 +2,11 @@
 
 use crate::event::Phase;
 use crate::os::child::Exit;
-use crate::run::{Ending, Failure, RunContext};
+use crate::run::{EndPolicy, Failure, RunContext};
 
+use super::checkout::CheckedOut;
 use super::fault::Fault;
+use super::report::Report;
 use super::work::Work;
 use super::{Terraform, bury, planning};
 
@@ -16,9 +18,14 @@ const FORCED: &str = "it was ended by force: what it was creating may be there a
                       then plan again";
 
 impl Terraform<'_> {
-    pub(super) fn apply(&self, ctx: &mut RunContext) -> Result<(), Failure> {
-        let applied = self.apply_plan(ctx);
-        self.report.borrow_mut().applied(&applied);
+    pub(super) fn apply(
+        &self,
+        ctx: &mut RunContext,
+        checked_out: &CheckedOut,
+        report: &mut Report,
+    ) -> Result<(), Failure> {
+        let applied = self.apply_plan(ctx, checked_out);
+        report.applied(&applied);
         if applied.is_err() {
             let advice = if ctx.is_forced() { FORCED } else { LOOK };
             self.outcome(ctx, "advice", advice);
@@ -33,7 +40,7 @@ impl Terraform<'_> {
         applied
     }
 
-    fn apply_plan(&self, ctx: &mut RunContext) -> Result<(), Failure> {
+    fn apply_plan(&self, ctx: &mut RunContext, checked_out: &CheckedOut) -> Result<(), Failure> {
         let arguments = vec![
             "apply".to_owned(),
             "-input=false".to_owned(),
@@ -41,7 +48,7 @@ impl Terraform<'_> {
             self.lock_timeout(),
             Work::plan_file(self.hands.work.seen()).display().to_string(),
         ];
-        let tool = self.tool(arguments, Ending::Interrupt);
+        let tool = self.tool(checked_out, arguments, EndPolicy::Interrupt);
         let ended = planning::ended(ctx.tool(&tool, &mut |line| Some(line.to_owned()))?)?;
         match ended.exit {
             Exit::Code(0) => Ok(()),

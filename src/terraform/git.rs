@@ -12,7 +12,7 @@ use crate::config::may_be_fetched;
 use crate::gate::Commit;
 use crate::limits::{GIT_FETCH_DEADLINE, GIT_LOCAL_DEADLINE, GIT_SILENCE, MAX_GIT_OUTPUT};
 use crate::os::child::Exit;
-use crate::run::{Ending, Failure, RunContext, ToolEnd};
+use crate::run::{EndPolicy, Failure, RunContext, ToolEnd};
 use crate::secret::Secret;
 use crate::terraform::git_words;
 use crate::terraform::hands::{Errand, Hands};
@@ -227,7 +227,7 @@ impl<'a> Git<'a> {
             environment: owned.into(),
             directory,
             deadline,
-            ending: Ending::Terminate,
+            ending: EndPolicy::Terminate,
             pipe: None,
         }
     }

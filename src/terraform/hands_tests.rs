@@ -77,7 +77,7 @@ fn cell(kind: Kind, side: &Side) -> Cell {
         environment: vec![("PATH".into(), "/nowhere:/usr/bin:/bin".into())],
         directory: Work::checkout(work.seen()),
         deadline: Duration::from_secs(1),
-        ending: Ending::Interrupt,
+        ending: EndPolicy::Interrupt,
         pipe: None,
     });
     assert_eq!(

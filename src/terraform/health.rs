@@ -7,7 +7,7 @@ use crate::event::Phase;
 use crate::fetch;
 use crate::limits::{FIRST_PROBE_PAUSE, MAX_FETCH, PROBE_DEADLINE};
 use crate::os::privilege;
-use crate::run::step::Spoken;
+use crate::run::HumanDuration;
 use crate::run::{Failure, RunContext};
 
 use super::Terraform;
@@ -18,16 +18,7 @@ impl Terraform<'_> {
         urls.iter().find(|health| health.module == self.module.name)
     }
 
-    pub(super) fn wait_for_health(&self, ctx: &mut RunContext) -> Result<(), Failure> {
-        let Some(health) = self.health_url() else {
-            return Ok(());
-        };
-        let result = self.wait_for(ctx, &health.url);
-        self.report.borrow_mut().healthy(&result);
-        result
-    }
-
-    fn wait_for(&self, ctx: &mut RunContext, url: &str) -> Result<(), Failure> {
+    pub(super) fn wait_for(&self, ctx: &mut RunContext, url: &str) -> Result<(), Failure> {
         let (start, longest) = (Instant::now(), self.config.deploy().health.max_wait);
         let (mut pause, mut said) = (FIRST_PROBE_PAUSE, String::new());
         loop {
@@ -46,7 +37,7 @@ impl Terraform<'_> {
             if start.elapsed() + pause >= longest {
                 return Err(Failure::Failed(format!(
                     "applied, but {url} is not healthy after {}: last answer: {answer}",
-                    Spoken(longest)
+                    HumanDuration(longest)
                 )));
             }
             ctx.pause(pause)?;

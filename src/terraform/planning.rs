@@ -11,10 +11,12 @@ use crate::jail;
 use crate::os::child::Exit;
 use crate::os::files::optional;
 use crate::run::tool::Ended;
-use crate::run::{Ending, Failure, RunContext, ToolEnd};
+use crate::run::{EndPolicy, Failure, RunContext, ToolEnd};
 
 use super::Terraform;
+use super::checkout::CheckedOut;
 use super::fault::Fault;
+use super::report::Report;
 use super::summary::{self, Summary};
 use super::work::Work;
 
@@ -37,9 +39,14 @@ pub(super) enum Changes {
 }
 
 impl Terraform<'_> {
-    pub(super) fn plan(&self, ctx: &mut RunContext) -> Result<(), Failure> {
-        let planned = self.make_plan(ctx);
-        self.report.borrow_mut().planned(&planned);
+    pub(super) fn plan(
+        &self,
+        ctx: &mut RunContext,
+        checked_out: &CheckedOut,
+        report: &mut Report,
+    ) -> Result<Planned, Failure> {
+        let planned = self.make_plan(ctx, checked_out);
+        report.planned(&planned);
         let planned = planned?;
         let (summary, changed) = (&planned.summary, planned.changes == Changes::Some);
         self.outcome(ctx, "changes", summary.counts.value());
@@ -53,11 +60,10 @@ impl Terraform<'_> {
                 &format!("{}; plan_digest {}", summary.counts, summary.digest),
             );
         }
-        let _ = self.planned.set(planned);
-        Ok(())
+        Ok(planned)
     }
 
-    fn make_plan(&self, ctx: &mut RunContext) -> Result<Planned, Failure> {
+    fn make_plan(&self, ctx: &mut RunContext, checked_out: &CheckedOut) -> Result<Planned, Failure> {
         let plan_file = Work::plan_file(self.hands.work.seen()).display().to_string();
         let mut arguments: Vec<String> = ["plan", "-input=false", "-no-color", "-detailed-exitcode"]
             .map(str::to_owned)
@@ -67,14 +73,14 @@ impl Terraform<'_> {
         if self.task.what == Job::TfDrift {
             arguments.push("-refresh-only".into());
         }
-        let tool = self.tool(arguments, Ending::Gently);
+        let tool = self.tool(checked_out, arguments, EndPolicy::InterruptThenTerminate);
         let ended = ended(ctx.tool(&tool, &mut |line| Some(line.to_owned()))?)?;
         let changes = match ended.exit {
             Exit::Code(0) => Changes::None,
             Exit::Code(2) => Changes::Some,
             exit => return Err(self.failure(ctx, "plan", exit, &Fault::of(&ended.tail))),
         };
-        let summary = self.summary(ctx, &plan_file)?;
+        let summary = self.summary(ctx, checked_out, &plan_file)?;
         if !summary.complete {
             return Err(Failure::failed("terraform plan: the saved plan is not whole"));
         }
@@ -87,7 +93,12 @@ impl Terraform<'_> {
     }
 
     /// Reads what the saved plan would do.
-    fn summary(&self, ctx: &mut RunContext, plan_file: &str) -> Result<Summary, Failure> {
+    fn summary(
+        &self,
+        ctx: &mut RunContext,
+        checked_out: &CheckedOut,
+        plan_file: &str,
+    ) -> Result<Summary, Failure> {
         let path = self.hands.work.real_shown();
         let unread = |error: std::io::Error| {
             Failure::Failed(format!("read what terraform shows of the plan: {error}"))
@@ -96,7 +107,7 @@ impl Terraform<'_> {
         let arguments = ["show", "-json", "-no-color", plan_file]
             .map(str::to_owned)
             .into();
-        let tool = self.tool(arguments, Ending::Terminate);
+        let tool = self.tool(checked_out, arguments, EndPolicy::Terminate);
         let shown = ctx.write_out(&tool, &path, &mut |line| Some(line.to_owned()));
         let summary = shown.and_then(|ended| match ended.exit {
             Exit::Code(0) => summary::read(File::open(&path).map_err(unread)?).map_err(unread),
@@ -107,10 +118,7 @@ impl Terraform<'_> {
     }
 
     /// Whether the plan that was just made is one that may be applied.
-    pub(super) fn may_be_applied(&self, ctx: &mut RunContext) -> Result<(), Failure> {
-        let Some(planned) = self.planned.get() else {
-            return Err(Failure::failed("there is no plan"));
-        };
+    pub(super) fn may_be_applied(&self, planned: &Planned) -> Result<(), Failure> {
         let summary = &planned.summary;
         match &self.task.plan_digest {
             Some(reviewed) if reviewed.to_string() != summary.digest => {
@@ -135,12 +143,6 @@ impl Terraform<'_> {
                 "the plan destroys {destroyed}, and DEPLOYER_TF_DESTROY_LIMIT is {limit}; nothing was changed, \
                  \"allow_destroy\":true applies it all the same"
             )));
-        }
-        if planned.changes == Changes::None {
-            self.report.borrow_mut().nothing_to_apply();
-            let sentence = self.report.borrow().sentence();
-            ctx.say(Phase::Done, &sentence);
-            ctx.end_here();
         }
         Ok(())
     }

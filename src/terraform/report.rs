@@ -9,7 +9,8 @@ use crate::config::{Job, Module, Places};
 use crate::gate::{Commit, TerraformTask};
 use crate::os::clock;
 use crate::os::files::{self, Durability};
-use crate::run::{Failure, RunContext, RunRequest};
+use crate::queue::RunRequest;
+use crate::run::{Failure, RunContext};
 
 use super::planning::{Changes, Planned};
 

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crate::config::DeployConfig;
 use crate::event::Phase;
 use crate::limits::{DOCKER_QUICK, FAILED_LOG_LINES, MAX_INSPECT, PULL_AGAIN, PULL_DEADLINE, STOP_DEADLINE};
-use crate::run::{Captured, Ending, Failure, RunContext, Tool, ToolEnd};
+use crate::run::{Captured, EndPolicy, Failure, RunContext, Tool, ToolEnd};
 use login::LoggedIn;
 use pull::PullFault;
 use inspect::{Container, Image, ImageId};
@@ -218,7 +218,7 @@ impl<'a> Docker<'a> {
     /// run waits for it instead, and finds the change made or not made.
     fn changing(&self, arguments: &[&str], deadline: Duration) -> Tool {
         Tool {
-            ending: Ending::NeverMidway,
+            ending: EndPolicy::NeverMidway,
             ..self.tool(arguments, deadline)
         }
     }
@@ -229,7 +229,7 @@ impl<'a> Docker<'a> {
             arguments: arguments.iter().map(Into::into).collect(),
             environment: self.config.environment.clone(),
             deadline,
-            ending: Ending::Terminate,
+            ending: EndPolicy::Terminate,
             stdin: None,
             cell: None,
             pipe: None,

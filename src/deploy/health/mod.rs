@@ -174,7 +174,7 @@ impl<'a> Health<'a> {
     fn wait_on(&self, ctx: &mut RunContext, wait: &mut Wait, seen: String) -> Result<(), Failure> {
         let left = wait.until.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            let given = crate::run::step::Spoken(self.config.deploy().health.max_wait);
+            let given = crate::run::HumanDuration(self.config.deploy().health.max_wait);
             return Err(self.failed(ctx, &format!("not healthy after {given}: {seen}")));
         }
         if wait.said != seen {

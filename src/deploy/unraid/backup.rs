@@ -76,7 +76,7 @@ pub(super) fn still_ours(backup: &Sheet) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::testing::Scratch;
+    use crate::queue::testing::Scratch;
     use std::fs;
 
     const OLD: &str = "<Container>\r\n <Name>app</Name><Repository> x/y:1 </Repository>\n</Container>\n";

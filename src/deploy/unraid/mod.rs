@@ -20,7 +20,7 @@ use crate::deploy::reference::short_id;
 use crate::event::Phase;
 use crate::failpoint;
 use crate::limits::{KILL_AFTER, PROOF_DEADLINE};
-use crate::run::{AtWork, Ending, Failure, RunContext, Tool, ToolEnd};
+use crate::run::{AtWork, EndPolicy, Failure, RunContext, Tool, ToolEnd};
 use backup::{still_ours, written};
 use template::Template;
 
@@ -281,7 +281,7 @@ impl<'a> Unraid<'a> {
             arguments: [&[name], more].concat().iter().map(Into::into).collect(),
             environment: self.config.environment.clone(),
             deadline: self.config.update_max_wait,
-            ending: Ending::NeverMidway,
+            ending: EndPolicy::NeverMidway,
             stdin: None,
             cell: None,
             pipe: None,

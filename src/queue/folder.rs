@@ -29,8 +29,8 @@ use crate::gate::TokenHash;
 use crate::limits::{MAX_RUN_FILE, STATE_LOCK_WAIT};
 use crate::os::files::{self, Durability, optional};
 use crate::os::lock;
-use crate::run::record::Record;
-use crate::run::{RunId, RunRequest};
+use crate::queue::record::Record;
+use crate::queue::{RunId, RunRequest};
 
 /// Proof that the queue lock is held; making tickets, publishing and pruning need it.
 #[derive(Debug)]
@@ -234,8 +234,8 @@ pub(crate) mod testing {
     use super::*;
     use crate::config::{Config, Job, Settings};
     use crate::gate::{DeployTask, Task};
-    use crate::run::record::{End, Shown};
-    use crate::run::request::Origin;
+    use crate::queue::record::{End, Shown};
+    use crate::queue::request::Origin;
     use serde_json::Map;
 
     /// Folders of their own for one test; gone when dropped.
@@ -312,7 +312,7 @@ pub(crate) mod testing {
 mod tests {
     use super::testing::{Scratch, order};
     use super::*;
-    use crate::run::record::{End, Shown};
+    use crate::queue::record::{End, Shown};
 
     /// A folder in whose `.result` these bytes are, and the record that they are of.
     fn recorded(scratch: &Scratch, second: u64) -> (RunFolder, Vec<u8>) {

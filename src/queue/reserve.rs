@@ -1,7 +1,7 @@
 //! Room in the queue: [`reserve`] makes a ticket and a run folder, [`Reservation::start`] hands both to a run.
 //!
 //! A reservation is undone when it is dropped, so that a token which turns out to be used leaves nothing behind. When
-//! its process dies instead, the ticket is free and the token unremembered, by which [`crate::run::dead`] knows it.
+//! its process dies instead, the ticket is free and the token unremembered, by which [`crate::queue::dead`] knows it.
 
 use std::fs;
 use std::io;
@@ -11,9 +11,9 @@ use crate::config::{Places, Settings};
 use crate::gate::Authority;
 use crate::os::child::{Command, Group};
 use crate::os::{descriptor, settings};
-use crate::run::folder::QueueLock;
-use crate::run::ticket::{self, Ticket};
-use crate::run::{RunFolder, RunId, RunRequest};
+use crate::queue::folder::QueueLock;
+use crate::queue::ticket::{self, Ticket};
+use crate::queue::{RunFolder, RunId, RunRequest};
 
 /// Why there is no reservation.
 #[derive(Debug)]
@@ -142,8 +142,8 @@ impl Drop for Reservation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::folder::testing::{Scratch, order};
-    use crate::run::ticket::testing::die;
+    use crate::queue::folder::testing::{Scratch, order};
+    use crate::queue::ticket::testing::die;
     use std::time::SystemTime;
 
     fn reserve(places: &Places, most: u32) -> Result<Reservation, ReserveError> {

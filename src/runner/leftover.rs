@@ -11,10 +11,10 @@ use crate::limits::{GENTLY, KILL_AFTER};
 use crate::os::poll::{self, For};
 use crate::os::process::{self, Kin};
 use crate::os::signal::Signal;
+use crate::queue::EndPolicy;
+use crate::queue::ticket::{Notes, Process, Work};
 use crate::run::interrupts::Interrupts;
 use crate::run::step::Failure;
-use crate::run::ticket::{Notes, Process, Work};
-use crate::run::tool::Ending;
 
 /// Between two looks at whether a process has ended that is not our child.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -69,18 +69,18 @@ impl Leftover<'_> {
 
     fn finish(&self, interrupts: &mut Interrupts) -> Result<(), Failure> {
         match self.work.ending {
-            Ending::Terminate => {
+            EndPolicy::Terminate => {
                 self.signal(Signal::SIGTERM)?;
                 if self.ends_until(Instant::now() + KILL_AFTER, interrupts)? {
                     return Ok(());
                 }
             }
-            Ending::Interrupt => {
+            EndPolicy::Interrupt => {
                 // It is let finish: one INT would leave the rest of what it was to do undone.
                 while !self.ends_until(Instant::now() + Duration::from_secs(3600), interrupts)? {}
                 return Ok(());
             }
-            Ending::Gently => {
+            EndPolicy::InterruptThenTerminate => {
                 if let Some(leader) = self.leader {
                     process::signal(leader.pid, Signal::SIGINT);
                 }
@@ -92,7 +92,7 @@ impl Leftover<'_> {
                     return Ok(());
                 }
             }
-            Ending::NeverMidway => {
+            EndPolicy::NeverMidway => {
                 if self.ends_until(self.own_deadline(), interrupts)? {
                     return Ok(());
                 }

@@ -9,9 +9,9 @@ use crate::config::Places;
 use crate::event::{Event, Phase};
 use crate::os::clock;
 use crate::os::files::optional;
-use crate::run::record::Record;
-use crate::run::ticket::Seen;
-use crate::run::{RunFolder, RunId, RunRequest, ticket};
+use crate::queue::record::Record;
+use crate::queue::ticket::Seen;
+use crate::queue::{RunFolder, RunId, RunRequest, ticket};
 
 /// One run.
 #[derive(Clone, Debug, PartialEq)]

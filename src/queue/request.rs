@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::config::{DEFAULT_MODULE, Job};
 use crate::gate::{Permitted, Task, TokenHash};
 use crate::os::clock;
-use crate::run::RunId;
+use crate::queue::RunId;
 
 /// An admitted order. Written once, before the token's `jti` is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 //!
 //! It is on disk before the first step that changes anything begins, and is emptied after the run is recorded. It is a
 //! file of lines that stays, so that an entry costs one wait for the disk. A torn last line speaks of something that was
-//! not begun. A last line says that the run has come to where nothing goes back any more ([`Came::Settled`]). Which children are at work stands in the ticket instead (see [`crate::run::ticket`]): that matters only
+//! not begun. A last line says that the run has come to where nothing goes back any more ([`Came::Settled`]). Which children are at work stands in the ticket instead (see [`crate::queue::ticket`]): that matters only
 //! as long as the host is up.
 
 use std::fs::OpenOptions;
@@ -14,8 +14,8 @@ use serde_json::Value;
 use crate::config::Places;
 use crate::limits::MAX_JOURNAL;
 use crate::os::files::{self, Durability, optional};
-use crate::run::RunId;
-use crate::run::folder::journal_path;
+use crate::queue::RunId;
+use crate::queue::folder::journal_path;
 
 /// What a journal says.
 #[derive(Clone, Debug, PartialEq)]
@@ -168,7 +168,7 @@ pub fn end(places: &Places, run_id: &RunId) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::folder::testing::Scratch;
+    use crate::queue::folder::testing::Scratch;
 
     #[test]
     fn a_journal_is_read_back_and_goes_only_with_its_own_run() {

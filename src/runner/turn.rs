@@ -13,9 +13,9 @@ use crate::limits::{RETRY, TURN_RETRY};
 use crate::os::lock;
 use crate::os::poll::{self, For};
 use crate::os::watch::Watch;
-use crate::run::folder::turn_path;
+use crate::queue::folder::turn_path;
+use crate::queue::{RunId, ticket};
 use crate::run::interrupts::Interrupts;
-use crate::run::{RunId, ticket};
 
 /// The right to change something on this host. Ends when dropped, or when its holder dies.
 #[derive(Debug)]
@@ -133,12 +133,12 @@ impl std::fmt::Display for Ahead {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::folder::testing::Scratch;
-    use crate::run::ticket::{Ticket, testing::die};
+    use crate::queue::folder::testing::Scratch;
+    use crate::queue::ticket::{Ticket, testing::die};
     use std::time::SystemTime;
 
     fn ticket(scratch: &Scratch) -> Ticket {
-        Ticket::make(&scratch.0, &RunId::new(SystemTime::now()).unwrap()).unwrap()
+        crate::queue::ticket::testing::make(&scratch.0, &RunId::new(SystemTime::now()).unwrap())
     }
 
     fn number(ticket: &Ticket) -> u64 {

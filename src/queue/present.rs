@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 
 use crate::config::Places;
-use crate::run::{RunFolder, RunId, ticket};
+use crate::queue::{RunFolder, RunId, ticket};
 
 /// The runs that live.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,8 +62,8 @@ impl fmt::Display for Present {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::folder::testing::{Scratch, order};
-    use crate::run::reserve;
+    use crate::queue::folder::testing::{Scratch, order};
+    use crate::queue::reserve;
     use std::time::SystemTime;
 
     #[test]

@@ -16,8 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Places;
 use crate::limits::{MAX_RUN_FILE, STATE_LOCK_WAIT};
 use crate::os::{files, lock, process};
-use crate::run::tool::Ending;
-use crate::run::{RunFolder, RunId};
+use crate::queue::{RunFolder, RunId};
 
 /// A process that was written down: its number alone may have been given to another one since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,13 +39,29 @@ impl Process {
     }
 }
 
+/// How a tool is ended before it ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndPolicy {
+    /// TERM to its process group, KILL after [`crate::limits::KILL_AFTER`]: docker, git.
+    Terminate,
+    /// One INT to its pid, then it is waited for, however long that takes, unless the operator uses force:
+    /// `terraform apply`. When its run dies, it is not interrupted but waited for.
+    Interrupt,
+    /// One INT to its pid, a long wait, then TERM and KILL to its process group: `terraform plan`, which holds a lock and
+    /// changes nothing.
+    InterruptThenTerminate,
+    /// Not at all: it is past its deadline, the step decides: `update_container`.
+    NeverMidway,
+}
+
 /// A tool at work.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Work {
     /// Its file name.
     pub program: String,
     /// How it may be ended.
-    pub ending: Ending,
+    pub ending: EndPolicy,
     /// Seconds since 1970 until which it may take.
     pub until: u64,
 }
@@ -261,7 +276,7 @@ impl Ticket {
         self.write_holder_as(process::own_pid())
     }
 
-    pub(super) fn write_holder_as(&mut self, pid: i32) -> io::Result<()> {
+    pub(crate) fn write_holder_as(&mut self, pid: i32) -> io::Result<()> {
         if let Some(process) = Process::of(pid) {
             self.write(&Line::Holder(process))?;
         }
@@ -332,6 +347,11 @@ impl From<Ticket> for OwnedFd {
 pub(crate) mod testing {
     use super::*;
 
+    /// The next ticket.
+    pub(crate) fn make(places: &Places, id: &RunId) -> Ticket {
+        Ticket::make(places, id).unwrap()
+    }
+
     /// Leaves a ticket as a dead holder does.
     pub(crate) fn die(ticket: Ticket) {
         let seen = ticket.seen().clone();
@@ -343,12 +363,12 @@ pub(crate) mod testing {
 mod tests {
     use super::testing::die;
     use super::*;
-    use crate::run::folder::testing::Scratch;
+    use crate::queue::folder::testing::Scratch;
 
     fn work(program: &str) -> Work {
         Work {
             program: program.into(),
-            ending: Ending::Terminate,
+            ending: EndPolicy::Terminate,
             until: 7,
         }
     }

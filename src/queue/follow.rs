@@ -17,8 +17,8 @@ use crate::limits::{LOG_BLOCK as BLOCK, RECOVER_AGAIN, RETRY};
 use crate::os::child::Child;
 use crate::os::files::optional;
 use crate::os::watch::Watch;
-use crate::run::ticket::{self, Seen};
-use crate::run::{RunFolder, RunId, dead};
+use crate::queue::ticket::{self, Seen};
+use crate::queue::{RunFolder, RunId, dead};
 
 /// What a follower has to say.
 #[derive(Clone, Debug, PartialEq, Eq)]

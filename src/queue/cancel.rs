@@ -7,7 +7,7 @@ use crate::config::Places;
 use crate::limits::RETRY;
 use crate::os::signal::Signal;
 use crate::os::{poll, process};
-use crate::run::{RunId, ticket};
+use crate::queue::{RunId, ticket};
 
 /// Why a run could not be asked.
 #[derive(Debug)]
@@ -94,8 +94,8 @@ fn task(places: &Places, id: &RunId, urgency: Urgency) -> Result<(), CancelError
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::folder::testing::Scratch;
-    use crate::run::ticket::{Ticket, testing::die};
+    use crate::queue::folder::testing::Scratch;
+    use crate::queue::ticket::{Ticket, testing::die};
     use std::time::SystemTime;
 
     #[test]

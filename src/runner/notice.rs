@@ -20,12 +20,12 @@ use crate::os::child::{Child, Command, Exit};
 use crate::os::poll::{self, For};
 use crate::os::signal::Signal;
 use crate::os::{descriptor, logging, process};
-use crate::run::context::Heed;
+use crate::queue::record::Record;
+use crate::run::HumanDuration;
+use crate::run::context::CancelPolicy;
 use crate::run::ending::{GroupIs, group_is};
 use crate::run::interrupts::Interrupts;
 use crate::run::output::{Lines, Sink, Stream};
-use crate::run::record::Record;
-use crate::run::step::Spoken;
 
 /// What the role is started with instead of a ticket's name.
 pub const TELL: &str = "--tell";
@@ -134,12 +134,12 @@ fn carry_out(errand: &Errand, given: Duration, interrupts: &mut Interrupts) -> i
         Err(error) => return Ok(Told::No(format!("was not started: {error}"))),
     };
     let until = Instant::now() + given;
-    let told = match attend(&mut child, &mut output, until, Heed::Cancellation, interrupts)? {
+    let told = match attend(&mut child, &mut output, until, CancelPolicy::Cancel, interrupts)? {
         Attended::Ended(exit) if exit.is_success() => Told::Yes,
         Attended::Ended(exit) => Told::No(format!("ended with {exit}{}", last_words(&output))),
         Attended::AtWork => {
             end(&mut child, &mut output, interrupts)?;
-            let (given, last) = (Spoken(given), last_words(&output));
+            let (given, last) = (HumanDuration(given), last_words(&output));
             Told::No(format!(
                 "was ended: it may take {given}, and less when we are asked to end{last}"
             ))
@@ -160,7 +160,7 @@ fn attend(
     child: &mut Child,
     output: &mut Stream,
     until: Instant,
-    heed: Heed,
+    cancel: CancelPolicy,
     interrupts: &mut Interrupts,
 ) -> io::Result<Attended> {
     loop {
@@ -171,7 +171,7 @@ fn attend(
             return Ok(Attended::Ended(exit));
         }
         let now = Instant::now();
-        if now >= until || (asked && heed == Heed::Cancellation) {
+        if now >= until || (asked && cancel == CancelPolicy::Cancel) {
             return Ok(Attended::AtWork);
         }
         let signals = interrupts.as_fd();
@@ -188,7 +188,7 @@ fn end(child: &mut Child, output: &mut Stream, interrupts: &mut Interrupts) -> i
     for signal in [Signal::SIGTERM, Signal::SIGKILL] {
         child.signal_group(signal);
         let until = Instant::now() + KILL_AFTER;
-        if let Attended::Ended(_) = attend(child, output, until, Heed::Nothing, interrupts)? {
+        if let Attended::Ended(_) = attend(child, output, until, CancelPolicy::Never, interrupts)? {
             return Ok(());
         }
     }
@@ -211,7 +211,7 @@ fn last_words(output: &Stream) -> String {
 mod tests {
     use super::*;
     use crate::os::process::{Kin, living};
-    use crate::run::folder::testing::Scratch;
+    use crate::queue::folder::testing::Scratch;
 
     /// What comes of this shell text, which has `given` for it.
     fn told(script: &str, given: Duration, interrupts: &mut Interrupts) -> Told {

@@ -11,25 +11,28 @@ use std::time::SystemTime;
 use serde_json::{Map, Value, json};
 
 use crate::config::{Config, Places};
-use crate::gate::Memory;
+use crate::deploy::{self, UndoReason};
+use crate::event::Phase;
+use crate::gate::{Memory, Task};
 use crate::os::files::optional;
-use crate::run::back::{self, Back};
-use crate::run::dead::{self, Dead};
+use crate::queue::dead::{self, Dead};
+use crate::queue::journal::{Came, Content, Journal};
+use crate::queue::record::{End, Record, Shown};
+use crate::queue::request::Origin;
+use crate::queue::ticket::{self, Ticket};
+use crate::queue::{RunFolder, RunRequest, journal};
+use crate::run::RunContext;
 use crate::run::interrupts::Interrupts;
-use crate::run::journal::{Came, Content, Journal};
 use crate::run::log::{Log, Voice};
-use crate::run::record::{self, End, Record, Shown};
-use crate::run::request::Origin;
 use crate::run::step::Failure;
-use crate::run::ticket::{self, Ticket};
-use crate::run::{Aftermath, Jobs, RunContext, RunFolder, RunRequest, journal, leftover};
+use crate::runner::back::{self, Back};
+use crate::runner::{conclude, leftover};
+use crate::terraform;
 
 /// Where and how dead runs are completed.
 pub struct Completer<'a> {
     /// Where everything is, and how things go back.
     pub config: &'a Config,
-    /// What a dead run was doing.
-    pub jobs: &'a Jobs,
     /// A signal ends waiting.
     pub interrupts: &'a mut Interrupts,
     /// Hears what is waited for.
@@ -145,7 +148,7 @@ impl Completer<'_> {
         };
         log::info!("run {} is dead and is completed", dead.id);
         let (places, keep) = (self.places(), self.config.runs.keep);
-        record::conclude(places, keep, &record, &dead.id, &mut log)
+        conclude::conclude(places, keep, &record, &dead.id, &mut log)
             .map_err(|error| broken("its result could not be written", &error))?;
         (self.tell)(&record);
         // With its lock, which we hold: it goes as one that lives.
@@ -186,7 +189,7 @@ impl Completer<'_> {
             journal.is_some() || self.started(dead, folder)?.is_some() || log.is_past_the_queue();
         let told = had_its_turn.then(|| {
             let mut say = |phase, text: &str| log.say(phase, text, Voice::Run, SystemTime::now());
-            (self.jobs.bury)(order, self.config, folder, &mut say)
+            conclude_dead(order, self.config, folder, &mut say)
         });
         let told = told.flatten();
         folder.clear_output().map_err(unread)?;
@@ -215,8 +218,8 @@ impl Completer<'_> {
         log: Log,
         entries: &[Value],
     ) -> Result<(Record, Log, Option<Ticket>), Failure> {
-        let (tidy, config) = (self.jobs.tidy, self.config);
-        let ((), log, ticket) = self.on_stage(dead, folder, log, |ctx| tidy(entries, config, ctx))?;
+        let config = self.config;
+        let ((), log, ticket) = self.on_stage(dead, folder, log, |ctx| deploy::tidy(entries, config, ctx))?;
         let end = self.died(dead, folder, Shown::Status, None)?;
         Ok((Record::new(order, end), log, Some(ticket)))
     }
@@ -270,9 +273,9 @@ impl Completer<'_> {
         entries: &[Value],
     ) -> Result<(Back, Log, Ticket), Failure> {
         (self.say)(&format!("going back for run {}, which was interrupted", dead.id));
-        let (jobs, config) = (self.jobs, self.config);
+        let config = self.config;
         let (back, log, ticket) = self.on_stage(dead, folder, log, |ctx| {
-            back::once(ctx, entries, Aftermath::Interrupted, jobs, config)
+            back::once(ctx, entries, UndoReason::Interrupted, config)
         })?;
         Ok((back?, log, ticket))
     }
@@ -297,6 +300,19 @@ impl Completer<'_> {
         let result = act(&mut ctx);
         let (log, ticket, _) = ctx.leave();
         Ok((result, log, ticket))
+    }
+}
+
+/// What is said and done for a run that died in its turn, besides going back; what it returns belongs to the record.
+fn conclude_dead(
+    order: &RunRequest,
+    config: &Config,
+    folder: &RunFolder,
+    say: &mut dyn FnMut(Phase, &str),
+) -> Option<String> {
+    match &order.task {
+        Task::Deploy(_) => None,
+        Task::Terraform(task) => terraform::conclude_dead(order, task, config, folder, say),
     }
 }
 
@@ -329,5 +345,5 @@ fn broken(doing: &str, error: &io::Error) -> Failure {
 }
 
 #[cfg(test)]
-#[path = "dead_tests.rs"]
+#[path = "complete_tests.rs"]
 mod tests;

@@ -11,14 +11,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::config::Places;
-use crate::event::{Outcome, Status, harmless};
-use crate::failpoint;
+use crate::event::{Outcome, Status, bounded, harmless};
 use crate::limits::{KEEP_RUNS, MAX_RUN_FILE};
 use crate::os::clock;
 use crate::os::files::{self, Durability, optional};
-use crate::run::folder::{self, QueueLock};
-use crate::run::log::{Log, bounded};
-use crate::run::{RunFolder, RunId, RunRequest, journal, ticket};
+use crate::queue::folder::{self, QueueLock};
+use crate::queue::{RunFolder, RunId, RunRequest, ticket};
 
 /// Where a run is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,7 +111,7 @@ impl Record {
     }
 
     /// The names of the status documents that show it, without their ending: its endpoint's, and that of its module.
-    fn documents(&self) -> Vec<String> {
+    pub fn documents(&self) -> Vec<String> {
         let module = self.outcome.more.get("module").and_then(Value::as_str);
         let of_the_module = module.map(|module| format!("{}.{module}", self.endpoint));
         std::iter::once(self.endpoint.clone())
@@ -142,74 +140,8 @@ struct Listed<'a> {
     origin: &'a Value,
 }
 
-/// Records the end of a run, in the one order that a crash cannot make a lie of: the result on disk, the public files,
-/// the last line for followers; then the result's copy, the lasting status, the journal gone. Doing it again changes
-/// nothing more.
-///
-/// # Errors
-/// When the result could not be written: then the run stays unrecorded, and whoever sees it dead tries again. What
-/// fails after that is logged, since it can be made again from the result.
-pub fn conclude(places: &Places, keep: u32, record: &Record, id: &RunId, log: &mut Log) -> io::Result<()> {
-    let folder = RunFolder::of(places, id);
-    failpoint!("before-result");
-    let written = match folder.record()? {
-        Some(_) => Ok(()),
-        None => folder.write_record(&Record {
-            sequence: next_sequence(places),
-            ..record.clone()
-        }),
-    };
-    failpoint!("result-written");
-    if written.is_ok() {
-        warn(id, "publish", publish_with(places, keep, record));
-    }
-    failpoint!("published");
-    log.end_once(&record.outcome);
-    written?;
-    warn(id, "copy the result of", folder.copy_record(record));
-    if record.shown == Shown::Status {
-        for document in record.documents() {
-            let last = folder::last_path(places, &document);
-            let kept = replace_older(&last, &record.outcome, Durability::Durable);
-            warn(id, "keep the status of", kept);
-        }
-    }
-    warn(id, "empty the journal of", journal::end(places, id));
-    failpoint!("journal-ended");
-    warn(id, "remove older runs than", prune(places, keep));
-    Ok(())
-}
-
-/// The next number of a record. It is kept in memory, for whoever comes next; after a restart of the host it is counted anew.
-/// Two runs may get the same one, where one of them never had its turn; then the clock decides.
-fn next_sequence(places: &Places) -> u64 {
-    let path = places.runtime.join("sequence");
-    let known = files::read_bounded(&path, MAX_RUN_FILE).ok();
-    let known = known.and_then(|text| String::from_utf8(text).ok()?.trim_end().parse().ok());
-    let next: u64 = known.unwrap_or_else(|| highest_sequence(places)) + 1;
-    if let Err(error) = files::replace(&path, format!("{next}\n").as_bytes(), 0o600, Durability::Volatile) {
-        // The next one would get the same number.
-        let _ = fs::remove_file(&path);
-        log::warn!("{}", files::describe(&error, "write", &path));
-    }
-    next
-}
-
-fn highest_sequence(places: &Places) -> u64 {
-    let ids = RunFolder::all(places).unwrap_or_default();
-    let records = ids
-        .iter()
-        .filter_map(|id| RunFolder::of(places, id).record().ok()?);
-    records.map(|record| record.sequence).max().unwrap_or(0)
-}
-
-fn warn(id: &RunId, doing: &str, result: io::Result<()>) {
-    if let Err(error) = result {
-        log::warn!("{doing} run {id}: {error}");
-    }
-}
-
-fn publish_with(places: &Places, keep: u32, record: &Record) -> io::Result<()> {
+/// Publishes a run that has just ended.
+pub fn publish_with(places: &Places, keep: u32, record: &Record) -> io::Result<()> {
     let lock = QueueLock::take(places)?;
     if record.shown == Shown::Status {
         for document in record.documents() {
@@ -350,20 +282,7 @@ fn at_work(places: &Places, ended: &[(Key, String)]) -> io::Result<(Value, Vec<V
     Ok((running, queued))
 }
 
-/// Removes the folders of the oldest runs beyond `keep`: those that have ended and whose ticket is gone.
-fn prune(places: &Places, keep: u32) -> io::Result<()> {
-    let mut ids = RunFolder::all(places)?;
-    ids.retain(|id| RunFolder::of(places, id).has_record());
-    ids.truncate(ids.len().saturating_sub(keep as usize));
-    for id in ids {
-        if ticket::of(places, &id)?.is_none() {
-            RunFolder::of(places, &id).remove()?;
-        }
-    }
-    Ok(())
-}
-
-fn outcome_in(path: &std::path::Path) -> io::Result<Option<Outcome>> {
+pub(crate) fn outcome_in(path: &std::path::Path) -> io::Result<Option<Outcome>> {
     let Some(bytes) = optional(files::read_bounded(path, MAX_RUN_FILE))? else {
         return Ok(None);
     };
@@ -372,7 +291,7 @@ fn outcome_in(path: &std::path::Path) -> io::Result<Option<Outcome>> {
 
 /// Puts `outcome` in the place of an older one. Times of one form compare as text. One that ended later than now was
 /// written by a clock that was ahead, and would stay until then.
-fn replace_older(path: &std::path::Path, outcome: &Outcome, durability: Durability) -> io::Result<()> {
+pub fn replace_older(path: &std::path::Path, outcome: &Outcome, durability: Durability) -> io::Result<()> {
     let now = clock::rfc3339(SystemTime::now());
     let is_newer = |there: Outcome| there.finished_at > outcome.finished_at && there.finished_at <= now;
     if outcome_in(path)?.is_some_and(is_newer) {
@@ -384,7 +303,3 @@ fn replace_older(path: &std::path::Path, outcome: &Outcome, durability: Durabili
     };
     files::replace(path, format!("{}\n", outcome.line()).as_bytes(), mode, durability)
 }
-
-#[cfg(test)]
-#[path = "record_tests.rs"]
-mod tests;

@@ -1,21 +1,18 @@
 //! Dead runs: admitted, not recorded, and nobody holds their ticket. Who sees one has it completed before anything else
-//! changes; how that is done is `crate::run::complete`'s.
+//! changes; how that is done is `crate::runner::complete`'s.
 
 use std::io;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::config::{Config, Places, Settings};
+use crate::config::{Places, Settings};
 use crate::os::child::{Child, Command, Group};
-use crate::os::{descriptor, lock, process, settings};
-use crate::run::complete::Completer;
-use crate::run::interrupts::Interrupts;
-use crate::run::ticket::{self, Seen};
-use crate::run::turn::{self, Waited};
-use crate::run::{Jobs, RunFolder, RunId, journal, notice};
+use crate::os::{descriptor, lock, settings};
+use crate::queue::ticket::{self, Seen};
+use crate::queue::{RunFolder, RunId, journal};
 
 /// The longest that a recovery waits for a run that is at work; that run or the next one completes what is dead.
-const RECOVERY_WAITS: Duration = Duration::from_secs(3600);
+pub const RECOVERY_WAITS: Duration = Duration::from_secs(3600);
 
 /// What a recovery is started with instead of a ticket's name.
 pub const RECOVER: &str = "--recover";
@@ -56,7 +53,7 @@ pub fn find(places: &Places) -> io::Result<Vec<Dead>> {
 /// Whether there is something to complete: a dead run, or one of which nothing but its journal is left. Where the folders
 /// of the runs are in memory, as on Unraid, that is what a power cut leaves of a deploy, and nobody else looks for it until
 /// the next one. A journal that cannot be read is no reason: the next run says so and changes nothing.
-fn something_died(places: &Places) -> io::Result<bool> {
+pub fn something_died(places: &Places) -> io::Result<bool> {
     if !find(places)?.is_empty() {
         return Ok(true);
     }
@@ -95,41 +92,7 @@ pub fn await_recovery(places: &Places) -> io::Result<()> {
     lock::exclusive_within(&recovering(places), RECOVERY_WAITS).map(drop)
 }
 
-fn recovering(places: &Places) -> PathBuf {
+/// The lock of the one process that completes dead runs.
+pub fn recovering(places: &Places) -> PathBuf {
     places.runtime.join("recover.lock")
-}
-
-/// The role behind [`ensure_recovered`], and `engram-deployer recover`: waits for the turn and completes what is dead.
-/// One at a time: a second one has nothing to do.
-///
-/// # Errors
-/// Those of the machine, and what kept a dead run from being completed.
-pub fn recover(config: &Config, jobs: &Jobs) -> io::Result<()> {
-    process::leave_session()?;
-    let mut interrupts = Interrupts::block()?;
-    let places = &config.places;
-    // Again after letting go: a run may have died just after the last look, when its finder met our lock.
-    while something_died(places)? {
-        let Some(_alone) = lock::try_exclusive(&recovering(places))? else {
-            return Ok(());
-        };
-        let until = Instant::now() + RECOVERY_WAITS;
-        let _turn = match turn::wait(places, 0, &mut interrupts, until, &mut |_| {})? {
-            Waited::Turn(turn) => turn,
-            Waited::Cancelled => return Err(io::Error::other("asked to end before its turn came")),
-            Waited::TooLong(ahead) => return Err(io::Error::other(format!("waited too long for {ahead}"))),
-        };
-        let say = &mut |what: &str| log::info!("{what}");
-        let mut completer = Completer {
-            config,
-            jobs,
-            interrupts: &mut interrupts,
-            say,
-            tell: &mut |record| notice::tell(config, record),
-        };
-        completer
-            .complete_all()
-            .map_err(|failure| io::Error::other(failure.to_string()))?;
-    }
-    Ok(())
 }

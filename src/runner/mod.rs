@@ -3,34 +3,45 @@
 //! It does not know who is listening. It leaves its starter's session, so neither a closed terminal nor the end of the
 //! session that started it is its own end.
 
+mod back;
+mod complete;
+mod conclude;
+mod leftover;
+pub mod notice;
+mod recover;
+mod turn;
+
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Map, Value, json};
 
 use crate::config::{Config, Places};
+
+use crate::deploy;
 use crate::event::Phase;
+use crate::gate::Task;
 #[cfg(feature = "failpoints")]
 use crate::os::failpoint;
-use crate::os::{clock, process};
-use crate::run::back;
-use crate::run::complete::Completer;
-use crate::run::folder::QueueLock;
+use crate::os::{clock, descriptor, process, settings};
+use crate::queue::dead::RECOVER;
+use crate::queue::folder::QueueLock;
+use crate::queue::journal::Journal;
+use crate::queue::record::{self, End, Record, Shown};
+use crate::queue::ticket::{Seen, Ticket};
+use crate::queue::{RunFolder, RunRequest};
 use crate::run::interrupts::Interrupts;
-use crate::run::journal::Journal;
 use crate::run::log::{Log, Voice};
-use crate::run::record::{self, End, Record, Shown};
-use crate::run::step::{Effect, Failure, More, Plan, Spoken, Step};
-use crate::run::ticket::{Seen, Ticket};
-use crate::run::turn::{self, Ahead, Turn, Waited};
-use crate::run::{Jobs, RunContext, RunFolder, RunRequest, notice};
+use crate::run::{Failure, HumanDuration, RunContext};
+use crate::runner::complete::Completer;
+use crate::runner::turn::{Ahead, Turn, Waited};
+use crate::terraform;
 
 /// A run from its start to the moment that its turn comes.
 struct Run<'a> {
     config: &'a Config,
-    jobs: &'a Jobs,
     order: &'a RunRequest,
     folder: RunFolder,
     ticket: Ticket,
@@ -48,13 +59,31 @@ struct Finished {
     end: End,
 }
 
+/// The role: settings on standard input; the ticket as 3 and its name as the argument, or the word for completing dead
+/// runs. With the word for telling of a run, what to tell is on standard input.
+///
+/// # Errors
+/// Whatever kept the run, the recovery or the notice from being carried out.
+pub fn role() -> io::Result<()> {
+    descriptor::close_inherited(&[descriptor::FIRST])?;
+    let argument = std::env::args().nth(2).unwrap_or_default();
+    if argument == notice::TELL {
+        return notice::role();
+    }
+    if argument == RECOVER {
+        return recover::recover(&settings::received("run")?.1);
+    }
+    let ticket = descriptor::adopt(descriptor::FIRST)?;
+    let (_, config) = settings::received("run")?;
+    carry_out(ticket, &argument, &config)
+}
+
 /// Carries out the run whose ticket this process was given as `held`, under the name `ticket` in the queue folder.
-/// `jobs` says what its steps are, once its turn has come, and how they are undone.
 ///
 /// # Errors
 /// When the run could not even be read, it could not go back, or its result not be written: it is dead then, and completed
 /// by another.
-pub fn carry_out(held: OwnedFd, ticket: &str, config: &Config, jobs: &Jobs) -> io::Result<()> {
+fn carry_out(held: OwnedFd, ticket: &str, config: &Config) -> io::Result<()> {
     #[cfg(feature = "failpoints")]
     config.failpoint.iter().for_each(|place| failpoint::choose(place));
     process::leave_session()?;
@@ -71,7 +100,6 @@ pub fn carry_out(held: OwnedFd, ticket: &str, config: &Config, jobs: &Jobs) -> i
     ticket.write_holder()?;
     let run = Run {
         config,
-        jobs,
         order: &order,
         folder,
         ticket,
@@ -96,7 +124,7 @@ fn conclude(config: &Config, order: &RunRequest, finished: Finished) -> io::Resu
         ..end
     };
     let record = Record::new(order, end);
-    record::conclude(&config.places, config.runs.keep, &record, &order.run_id, &mut log)?;
+    conclude::conclude(&config.places, config.runs.keep, &record, &order.run_id, &mut log)?;
     // The turn before the ticket: whoever sees the ticket go finds the turn free. The notice between the two: should we
     // be killed here, whoever finds our ticket sends it, and nobody waits for more than its process to be started.
     drop(turn);
@@ -110,7 +138,7 @@ impl<'a> Run<'a> {
             Ok(Waited::Turn(turn)) => self.take_turn(turn),
             Ok(Waited::Cancelled) => Ok(self.end_early(None, &Failure::Cancelled)),
             Ok(Waited::TooLong(ahead)) => {
-                let waited = Spoken(self.config.runs.queue_max_wait);
+                let waited = HumanDuration(self.config.runs.queue_max_wait);
                 let failure = Failure::Failed(format!("waited {waited} for its turn behind {ahead}"));
                 Ok(self.end_early(None, &failure))
             }
@@ -158,7 +186,6 @@ impl<'a> Run<'a> {
     fn take_steps(self, turn: Turn, started: SystemTime) -> io::Result<Finished> {
         let Self {
             config,
-            jobs,
             order,
             folder,
             ticket,
@@ -167,21 +194,12 @@ impl<'a> Run<'a> {
             ..
         } = self;
         let journal = Journal::new(&config.places, &order.run_id, clock::rfc3339(started));
-        let Plan {
-            steps,
-            mut more,
-            time,
-            at_the_end,
-        } = (jobs.plan)(order, config);
-        let time = time.unwrap_or(config.runs.run_max);
-        let mut ctx = RunContext::new(folder, log, interrupts, ticket, journal, time);
-        let error = match walk(&mut ctx, steps) {
+        let mut more = Map::new();
+        let mut ctx = RunContext::new(folder, log, interrupts, ticket, journal, longest(order, config));
+        let error = match act(&mut ctx, order, config) {
             Ok(()) => None,
-            Err(failure) => Some(fail(&mut ctx, &failure, jobs, config, &mut more)?),
+            Err(failure) => Some(fail(&mut ctx, &failure, config, &mut more)?),
         };
-        if let Some(act) = at_the_end {
-            ctx.at_the_end(act);
-        }
         let (log, ticket, members) = ctx.leave();
         more.extend(members);
         let end = End {
@@ -203,7 +221,6 @@ impl<'a> Run<'a> {
         let (config, log) = (self.config, &mut self.log);
         let mut completer = Completer {
             config: self.config,
-            jobs: self.jobs,
             interrupts: &mut self.interrupts,
             say: &mut |what| log.say(Phase::Queued, what, Voice::Run, SystemTime::now()),
             tell: &mut |record| notice::tell(config, record),
@@ -236,30 +253,26 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Takes the steps in order, up to the first failure. Where those that change something are done, nothing goes back any
-/// more: that is on disk before the first one that tidies up, because tidying takes away what could be gone back to.
-fn walk(ctx: &mut RunContext, steps: Vec<Step<'_>>) -> Result<(), Failure> {
-    let (tidying, steps): (Vec<_>, Vec<_>) =
-        steps.into_iter().partition(|step| step.effect == Effect::Tidies);
-    for mut step in steps {
-        ctx.enter(&step)?;
-        (step.act)(ctx)?;
-        if ctx.more() == More::Nothing {
-            return Ok(());
-        }
+/// Does what was asked for.
+fn act(ctx: &mut RunContext, order: &RunRequest, config: &Config) -> Result<(), Failure> {
+    match &order.task {
+        Task::Deploy(task) => deploy::deploy(ctx, order, task, config),
+        Task::Terraform(task) => terraform::run(ctx, order, task, config),
     }
-    match ctx.settle() {
-        Ok(()) => tidying.into_iter().for_each(|mut step| ctx.tidy(&mut step)),
-        Err(error) => log::warn!("nothing is tidied up, because the journal could not be written: {error}"),
+}
+
+/// How long it may take.
+fn longest(order: &RunRequest, config: &Config) -> Duration {
+    match (&order.task, &config.terraform) {
+        (Task::Terraform(_), Some(terraform)) => terraform.run_max,
+        _ => config.runs.run_max,
     }
-    Ok(())
 }
 
 /// Goes back after a failure; why the run failed, with what became of what it had changed.
 fn fail(
     ctx: &mut RunContext,
     failure: &Failure,
-    jobs: &Jobs,
     config: &Config,
     more: &mut Map<String, Value>,
 ) -> io::Result<String> {
@@ -267,7 +280,7 @@ fn fail(
     if !entries.is_empty() {
         ctx.say(Phase::Rollback, &format!("going back: {failure}"));
     }
-    let back = back::patiently(ctx, &entries, jobs, config).map_err(|why| {
+    let back = back::patiently(ctx, &entries, config).map_err(|why| {
         let sentence = format!("going back has to wait for whoever completes this run: {why}");
         ctx.say(Phase::Rollback, &sentence);
         io::Error::other(sentence)

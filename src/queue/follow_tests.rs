@@ -5,9 +5,9 @@ use std::time::SystemTime;
 
 use crate::event::Phase;
 use crate::gate::Reader;
-use crate::run::folder::testing::{Scratch, good_record, order};
+use crate::queue::folder::testing::{Scratch, good_record, order};
+use crate::queue::ticket::{Ticket, testing::die};
 use crate::run::log::{Log, Voice};
-use crate::run::ticket::{Ticket, testing::die};
 
 /// A live run with an open log.
 fn run(scratch: &Scratch) -> (Ticket, Log, RunId) {

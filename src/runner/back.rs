@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value};
 
 use crate::config::{Config, Rollback};
+use crate::deploy;
+use crate::deploy::{UndoReason, Undone};
 use crate::event::Phase;
 use crate::failpoint;
 use crate::limits::{BACK_AGAIN, BACK_PATIENCE};
 use crate::run::RunContext;
-use crate::run::jobs::{Aftermath, Jobs, Undone};
 use crate::run::step::Failure;
 
 /// What became of what was changed.
@@ -30,16 +31,11 @@ pub enum Back {
 ///
 /// # Errors
 /// When it could not be done in all that time: then the run must not be recorded.
-pub fn patiently(
-    ctx: &mut RunContext,
-    entries: &[Value],
-    jobs: &Jobs,
-    config: &Config,
-) -> Result<Back, Failure> {
+pub fn patiently(ctx: &mut RunContext, entries: &[Value], config: &Config) -> Result<Back, Failure> {
     let until = Instant::now() + BACK_PATIENCE;
     let mut said = false;
     loop {
-        match once(ctx, entries, Aftermath::Failed, jobs, config) {
+        match once(ctx, entries, UndoReason::Failed, config) {
             Err(failure) if Instant::now() < until => {
                 if !std::mem::replace(&mut said, true) {
                     ctx.say(
@@ -63,8 +59,7 @@ pub fn patiently(
 pub fn once(
     ctx: &mut RunContext,
     entries: &[Value],
-    aftermath: Aftermath,
-    jobs: &Jobs,
+    aftermath: UndoReason,
     config: &Config,
 ) -> Result<Back, Failure> {
     if entries.is_empty() {
@@ -75,7 +70,7 @@ pub fn once(
     }
     ctx.goes_back();
     failpoint!("going-back");
-    let undone = (jobs.undo)(entries, aftermath, config, ctx)?;
+    let undone = deploy::undo(entries, aftermath, config, ctx)?;
     for fault in &undone.faults {
         ctx.say(Phase::Rollback, &format!("FAILED: {fault}"));
     }

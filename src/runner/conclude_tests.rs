@@ -1,13 +1,16 @@
 use super::*;
 use crate::gate::Task;
 
+use serde_json::{Map, Value, json};
+
 use std::os::unix::fs::PermissionsExt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::event::Phase;
-use crate::run::folder::testing::{Scratch, order};
+use crate::queue::ensure_published;
+use crate::queue::folder::testing::{Scratch, order};
+use crate::queue::record::{End, outcome_in};
 use crate::run::log::Voice;
-use crate::run::ticket::Ticket;
 
 fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_323_045 + seconds)
@@ -119,7 +122,7 @@ fn a_run_whose_clock_was_ahead_does_not_stand_in_the_way_of_later_ones() {
     let tomorrow = tomorrow.duration_since(at(0)).unwrap().as_secs();
     let ahead = run(&scratch.0, 50, tomorrow, Shown::Status);
     let shown = |id: &RunId| {
-        let last = || crate::run::history::entries(&scratch.0).unwrap();
+        let last = || crate::queue::list::entries(&scratch.0).unwrap();
         assert_eq!(public(&scratch.0, "deploy.json")["run_id"], id.as_str());
         assert_eq!(last()[0].order.run_id, *id);
     };
@@ -172,7 +175,7 @@ fn the_status_outlives_the_folder_of_its_run() {
 fn the_oldest_folders_go_and_a_live_or_unfinished_one_never_does() {
     let scratch = Scratch::new("record-prune");
     let live = RunId::new(at(0)).unwrap();
-    let mut ticket = Ticket::make(&scratch.0, &live).unwrap();
+    let mut ticket = crate::queue::ticket::testing::make(&scratch.0, &live);
     RunFolder::of(&scratch.0, &live).create(&order(&live)).unwrap();
     let dead = RunId::new(at(1)).unwrap();
     RunFolder::of(&scratch.0, &dead).create(&order(&dead)).unwrap();
@@ -201,7 +204,7 @@ fn the_oldest_folders_go_and_a_live_or_unfinished_one_never_does() {
         .into_iter()
         .find(|id| ended.contains(id))
         .unwrap();
-    let _held = Ticket::make(&scratch.0, &oldest).unwrap();
+    let _held = crate::queue::ticket::testing::make(&scratch.0, &oldest);
     run(&scratch.0, 3, 11, Shown::Status);
     assert!(RunFolder::of(&scratch.0, &oldest).exists());
 }
