@@ -63,6 +63,7 @@ fn task(asked: &args::Deploy) -> Result<Task, Trouble> {
         sha: sha.transpose().map_err(senseless)?,
         dry_run: asked.effect == Effect::DryRun,
         force: asked.already_there == AlreadyThere::Replaced,
+        rollback: false,
     }))
 }
 

@@ -33,7 +33,7 @@ impl Command<'_> {
         variables: &[(String, String)],
     ) -> Result<(), Failure> {
         let program = self.program.display();
-        ctx.say(Phase::Update, &format!("{name}: {program} is at work"));
+        ctx.say(Phase::Update, &format!("{name}: running {program}"));
         let tool = Tool {
             program: self.program.to_owned(),
             arguments: vec![name.into()],
@@ -44,22 +44,18 @@ impl Command<'_> {
             cell: None,
             pipe: None,
         };
-        match ctx.tool(&tool, &mut |line| Some(line.to_owned()))? {
-            ToolEnd::Ended(ended) if ended.exit.is_success() => {
-                ctx.say(Phase::Update, &format!("{name}: {program} is done"));
-                Ok(())
-            }
-            ToolEnd::Ended(ended) => Err(Failure::Failed(sentence(
-                name,
-                self.program,
-                ended.exit,
-                &ended.tail,
-            ))),
-            ToolEnd::AtWork(at_work) => {
-                ctx.kill(at_work)?;
-                Err(Failure::Failed(format!("{name}: {program} did not end in time")))
+        let ended = match ctx.tool(&tool, &mut |line| Some(line.to_owned()))? {
+            ToolEnd::Ended(ended) => ended,
+            ToolEnd::AtWork(at_work) => return Err(at_work.why),
+        };
+        match ended.exit.is_success() {
+            true => ctx.say(Phase::Update, &format!("{name}: {program} is done")),
+            false => {
+                let why = sentence(name, self.program, ended.exit, &ended.tail);
+                return Err(Failure::Failed(why));
             }
         }
+        Ok(())
     }
 }
 

@@ -107,8 +107,7 @@ impl HealthyVersions {
             Some(one) => one.previous.clone(),
             None => self.live().map(|live| live.release.version.clone()),
         };
-        self.versions
-            .retain(|one| one.release.version != release.version);
+        self.versions.retain(|one| one.release.version != release.version);
         let newest = HealthyVersion {
             release,
             run_id: run_id.clone(),

@@ -9,7 +9,7 @@ use crate::deploy::docker::inspect::Container;
 use crate::deploy::reference::{same_image, short_id};
 use crate::event::Phase;
 use crate::failpoint;
-use crate::limits::SWAP_DEADLINE;
+use crate::limits::UNHURRIED;
 use crate::run::{Failure, RunContext};
 
 /// What a container is called while it is kept.
@@ -51,7 +51,7 @@ pub fn settle(
 ) -> Result<(), Failure> {
     match docker.container(ctx, name)? {
         Some(now) if serves(&now) => {
-            docker.remove(ctx, &kept.id)?;
+            docker.remove(ctx, kept)?;
             let message = format!("{name}: removed {}, left by an earlier deploy", kept.name());
             ctx.say(Phase::Update, &message);
             return Ok(());
@@ -62,8 +62,7 @@ pub fn settle(
                 failed.describe()
             );
             ctx.say(Phase::Update, &message);
-            docker.stop(ctx, &failed.id)?;
-            docker.remove(ctx, &failed.id)?;
+            docker.remove(ctx, &failed)?;
         }
         None => {}
     }
@@ -72,15 +71,23 @@ pub fn settle(
         docker.set_restart(ctx, &kept.id, restart)?;
     }
     docker.start(ctx, &kept.id)?;
-    ctx.say(Phase::Update, &format!("{name}: {} has its name back", previous(name)));
+    ctx.say(
+        Phase::Update,
+        &format!("{name}: {} has its name back", previous(name)),
+    );
     Ok(())
 }
 
 /// `NAME` becomes `NAME-prev`. One that serves serves on; any other is stopped first, because Docker does not rename what
 /// it is about to restart. What is left of one that can never be started again is removed.
-pub fn rename_old(docker: Docker<'_>, ctx: &mut RunContext, name: &str, old: &Container) -> Result<(), Failure> {
+pub fn rename_old(
+    docker: Docker<'_>,
+    ctx: &mut RunContext,
+    name: &str,
+    old: &Container,
+) -> Result<(), Failure> {
     if old.is_lost() {
-        return docker.remove(ctx, &old.id);
+        return docker.remove(ctx, old);
     }
     if !old.is_running() {
         docker.stop(ctx, &old.id)?;
@@ -98,7 +105,7 @@ pub fn stop_old_start_new(
     name: &str,
     old: Option<&Container>,
 ) -> Result<Container, Failure> {
-    ctx.in_any_case(SWAP_DEADLINE, |ctx| {
+    ctx.in_any_case(UNHURRIED, |ctx| {
         if let Some(old) = old.filter(|old| !old.is_lost()) {
             if old.restart_policy() != "no" {
                 // Else it would come back beside the new one when the host starts again. While it serves: this takes time.
@@ -120,7 +127,7 @@ pub fn stop_old_start_new(
 pub fn remove_kept(docker: Docker<'_>, ctx: &mut RunContext, name: &str) {
     let removed = docker.container(ctx, &previous(name)).and_then(|kept| {
         if let Some(kept) = &kept {
-            docker.remove(ctx, &kept.id)?;
+            docker.remove(ctx, kept)?;
         }
         Ok(kept)
     });

@@ -7,12 +7,6 @@ use std::time::Duration;
 /// A look at docker, a tag, a rename, a start: seconds on a busy host, and a docker that takes longer hangs.
 pub const DOCKER_QUICK: Duration = Duration::from_secs(30);
 
-/// One attempt at pulling an image. A gigabyte over 20 Mbit/s takes seven minutes.
-pub const PULL_DEADLINE: Duration = Duration::from_secs(10 * 60);
-
-/// All attempts. What fails and may be tried again fails early, so this is one long attempt and some short ones.
-pub const PULL_STEP_DEADLINE: Duration = Duration::from_secs(11 * 60);
-
 /// One look at an image.
 pub const VERIFY_DEADLINE: Duration = DOCKER_QUICK;
 
@@ -36,25 +30,15 @@ pub const COSIGN_DEADLINE: Duration = Duration::from_secs(2 * 60);
 /// Whether every container is there already: some looks at each, of which one may wait for [`STEADY`].
 pub const ALREADY_DEADLINE: Duration = Duration::from_secs(2 * 60);
 
-/// Stopping a container. It has a stop timeout of its own (10 s unless it was given another) after which docker kills.
-pub const STOP_DEADLINE: Duration = Duration::from_secs(3 * 60);
-
-/// What a tool that must not be ended in its middle has at least, however little the run has left. Between removing a
-/// container and starting the next it stops one (10 s on Unraid) and asks a registry, perhaps in vain.
+/// What a tool that must not be ended in its middle has at least, however little the run has left.
 pub const MIDWAY_LEAST: Duration = Duration::from_secs(30);
 
-/// The proof after such a tool, whatever the run has left: some looks, a network, a start, each a quick call.
-pub const PROOF_DEADLINE: Duration = Duration::from_secs(2 * 60);
+/// What must be done to its end, whatever the run has left: from stopping a container to starting the next, and going back.
+/// Every look in it has a bound of its own, and what dockerd was asked for is waited for however long that takes, as an
+/// operator may have given a container an hour to stop. So this bounds nothing that can happen.
+pub const UNHURRIED: Duration = LONGEST_SETTING;
 
-/// From stopping a container to starting the next, whatever the run has left: half-way is the one place where a deploy
-/// must not end.
-pub const SWAP_DEADLINE: Duration = Duration::from_secs(5 * 60);
-
-/// Putting one container back, whatever the run has left, beyond making it again and waiting for its health: two stops and
-/// a dozen quick calls.
-pub const BACK_DEADLINE: Duration = Duration::from_secs(10 * 60);
-
-/// Replacing one container, beyond what a tool may take for it: a stop, and half a dozen quick calls.
+/// Replacing one container, beyond what a tool may take for it: half a dozen quick calls.
 pub const UPDATE_MARGIN: Duration = Duration::from_secs(5 * 60);
 
 /// Waits before a `terraform init` is tried again whose network failed: three tries in all.

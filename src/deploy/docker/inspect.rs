@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 /// An image's id: `sha256:` and 64 hex digits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -184,7 +184,9 @@ struct Endpoint {
     aliases: Option<Vec<String>>,
     /// Its own address, where it has one that was asked for.
     #[serde(default, rename = "IPAMConfig")]
-    ipam_config: Value,
+    ipam_config: Option<BTreeMap<String, IgnoredAny>>,
+    #[serde(default)]
+    mac_address: String,
 }
 
 impl Container {
@@ -201,6 +203,11 @@ impl Container {
     /// Its process lives and serves: not frozen, not between two starts.
     pub fn is_running(&self) -> bool {
         self.state.status == "running"
+    }
+
+    /// Docker has a process for it, or is about to have one again: it has to be stopped before it can be removed or renamed.
+    pub fn is_active(&self) -> bool {
+        matches!(self.state.status.as_str(), "running" | "paused" | "restarting")
     }
 
     /// What is left of one that Docker could not remove, or is removing: it can never be started again.
@@ -225,14 +232,29 @@ impl Container {
         networks.map(|(name, _)| name.as_str()).collect()
     }
 
-    /// Whether other containers still find it by `name` when it is renamed. On Docker's own networks none is found by a
-    /// name, so that nothing is lost there.
+    /// Whether other containers still find it by `name` when it is renamed.
     pub fn keeps_name(&self, name: &str) -> bool {
-        let mut networks = self.network_settings.networks.iter().flatten();
-        networks.all(|(network, endpoint)| {
-            matches!(network.as_str(), "bridge" | "host" | "none")
-                || endpoint.aliases.iter().flatten().any(|alias| alias == name)
-        })
+        self.unaliased(name).next().is_none()
+    }
+
+    /// The networks on which `name` is not an alias of it, and can be made one by connecting it anew: it has no address
+    /// of its own there that would be lost.
+    pub fn networks_without_alias(&self, name: &str) -> Vec<&str> {
+        let unaliased = self.unaliased(name);
+        let plain = unaliased.filter(|(_, one)| {
+            let address = one.ipam_config.as_ref().is_some_and(|given| !given.is_empty());
+            !address && one.mac_address.is_empty()
+        });
+        plain.map(|(network, _)| network).collect()
+    }
+
+    /// On Docker's own networks nothing is found by a name.
+    fn unaliased(&self, name: &str) -> impl Iterator<Item = (&str, &Endpoint)> {
+        let networks = self.network_settings.networks.iter().flatten();
+        networks
+            .filter(|(network, _)| !matches!(network.as_str(), "bridge" | "host" | "none"))
+            .filter(move |(_, one)| !one.aliases.iter().flatten().any(|alias| alias == name))
+            .map(|(network, one)| (network.as_str(), one))
     }
 
     /// What it was given as its network. The default has two names, and another container's network is named by an id

@@ -1,9 +1,14 @@
-//! What a failed pull means. Pure.
+//! Pulling an image, and what a failed pull means.
 //!
 //! The client exits with 1 whatever happened; only its words tell a wrong password from a full disk. The words are
 //! those of dockerd 20.10 to 29, of GHCR and of Debian's registry.
 
+use super::login::LoggedIn;
+use super::{Docker, last_words};
+use crate::event::Phase;
+use crate::limits::{LONGEST_SETTING, PULL_AGAIN};
 use crate::run::messages::{Row, classify};
+use crate::run::{Failure, RunContext, Tool, ToolEnd};
 
 /// What a failed pull says of the registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +124,78 @@ const FAULTS: &[Row<PullFault>] = &[
 
 const fn fault(words: &'static [&'static str], class: PullFault, hint: &'static str) -> Row<PullFault> {
     Row { words, class, hint }
+}
+
+/// A pull that failed.
+#[derive(Debug)]
+pub struct PullFailure {
+    pub fault: PullFault,
+    pub failure: Failure,
+}
+
+impl From<Failure> for PullFailure {
+    fn from(failure: Failure) -> Self {
+        let fault = Final;
+        Self { fault, failure }
+    }
+}
+
+impl Docker<'_> {
+    /// Pulls `reference`; its progress is said line by line. The digest that the registry named, if it named one. It takes
+    /// as long as it goes on, within the run's own time.
+    ///
+    /// # Errors
+    /// With a hint first, then the client's last words. What may pass by itself was tried again.
+    pub fn pull(
+        &self,
+        ctx: &mut RunContext,
+        reference: &str,
+        login: Option<&LoggedIn>,
+    ) -> Result<Option<String>, PullFailure> {
+        let mut tool = self.tool(&["pull", reference], LONGEST_SETTING);
+        if let Some(login) = login {
+            tool.environment = login.environment(&tool.environment);
+        }
+        let mut waits = PULL_AGAIN.iter();
+        loop {
+            let said = match pull_once(ctx, &tool, reference)? {
+                Ok(digest) => return Ok(digest),
+                Err(said) => said,
+            };
+            let (fault, hint) = meaning(&said);
+            let failure = format!("pull failed: {hint}: {said}");
+            match (fault, waits.next()) {
+                (Unreachable, Some(wait)) => {
+                    let again = format!("{failure}; trying again in {} s", wait.as_secs());
+                    ctx.say(Phase::Pull, &again);
+                    ctx.pause(*wait)?;
+                }
+                _ => {
+                    let failure = Failure::Failed(failure);
+                    return Err(PullFailure { fault, failure });
+                }
+            }
+        }
+    }
+}
+
+/// One attempt: the digest, or the client's last words.
+fn pull_once(
+    ctx: &mut RunContext,
+    tool: &Tool,
+    reference: &str,
+) -> Result<Result<Option<String>, String>, Failure> {
+    let mut digest = None;
+    let end = ctx.tool(tool, &mut |line| {
+        digest = line.strip_prefix("Digest: ").map(str::to_owned).or(digest.take());
+        // Its last line only repeats the reference.
+        (line != reference).then(|| line.to_owned())
+    })?;
+    match end {
+        ToolEnd::Ended(ended) if ended.exit.is_success() => Ok(Ok(digest)),
+        ToolEnd::Ended(ended) => Ok(Err(last_words(&ended.tail, &ended.exit.to_string()))),
+        ToolEnd::AtWork(at_work) => Err(at_work.why),
+    }
 }
 
 /// What `said`, the client's last words, means, and a hint for a person. What is not known is told as it came.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::config::HealthExpect;
-use crate::deploy::docker::inspect::{Container, HealthStatus, Standing};
+use crate::deploy::docker::inspect::Container;
 use crate::limits::{MAX_QUOTE, RESTARTS_TOLERATED, STEADY};
 
 /// What one look says.
@@ -53,31 +53,22 @@ pub fn container(seen: &Container, steady: Duration) -> Verdict {
         return Verdict::NotYet(seen.describe());
     }
     match &seen.state.health {
-        None => without_check(steady),
-        Some(health) => match health.status {
-            HealthStatus::Healthy => Verdict::Healthy("healthy, says Docker".into()),
-            HealthStatus::None => without_check(steady),
-            HealthStatus::Unhealthy => {
-                Verdict::Hopeless(told("unhealthy, says Docker", &health.last_output()))
-            }
-            _ => Verdict::NotYet(told("starting, says Docker", &health.last_output())),
+        Some(health) if health.status != "none" => match health.status.as_str() {
+            "healthy" => Verdict::Healthy("healthy, says Docker".into()),
+            "unhealthy" => Verdict::Hopeless(with_output("unhealthy, says Docker", &health.last_output())),
+            _ => Verdict::NotYet(with_output("starting, says Docker", &health.last_output())),
         },
-    }
-}
-
-fn without_check(steady: Duration) -> Verdict {
-    match steady >= STEADY {
-        true => Verdict::Healthy(format!("running for {} s without a restart", STEADY.as_secs())),
-        false => Verdict::NotYet("running, for too short a time".into()),
+        _ if steady >= STEADY => {
+            Verdict::Healthy(format!("running for {} s without a restart", STEADY.as_secs()))
+        }
+        _ => Verdict::NotYet("running, for too short a time".into()),
     }
 }
 
 /// Whether a container may still answer one day: [`Verdict::Hopeless`] when it has ended or ends again and again.
 pub fn alive(seen: &Container) -> Verdict {
-    match seen.state.status {
-        Standing::Exited | Standing::Dead | Standing::Removing | Standing::Created => {
-            Verdict::Hopeless(seen.describe())
-        }
+    match seen.state.status.as_str() {
+        "exited" | "dead" | "removing" | "created" => Verdict::Hopeless(seen.describe()),
         // One that runs at this moment may end once more: then it says with which status, which is what helps.
         _ if seen.restart_count > RESTARTS_TOLERATED + u32::from(seen.is_running()) => {
             Verdict::Hopeless(seen.describe())
@@ -86,7 +77,7 @@ pub fn alive(seen: &Container) -> Verdict {
     }
 }
 
-fn told(what: &str, output: &str) -> String {
+fn with_output(what: &str, output: &str) -> String {
     match output {
         "" => what.into(),
         output => format!("{what}: {}", quote(output)),
