@@ -9,6 +9,7 @@
 
 // Words.
 pub mod event;
+pub mod hash;
 pub mod limits;
 pub mod secret;
 // Bytes in, facts out; no I/O.
@@ -33,4 +34,4 @@ pub mod front;
 pub mod session;
 // How it starts.
 pub mod cli;
-pub mod door;
+pub mod listen;

@@ -76,13 +76,13 @@ fn the_help_lists_every_command_and_each_explains_itself() {
     assert!(general.stderr.is_empty());
     for spec in COMMANDS {
         assert!(
-            text(&general.stdout).contains(&format!("\n  {}", spec.name)),
+            text(&general.stdout).contains(&format!("\n  {}", spec.name())),
             "{}",
-            spec.name
+            spec.name()
         );
-        let own = setup.run(&[spec.name, "--help"]);
-        assert_eq!(code(&own), 0, "{}", spec.name);
-        assert!(text(&own.stdout).starts_with(&format!("Usage: engram-deployer {}", spec.name)));
+        let own = setup.run(&[spec.name(), "--help"]);
+        assert_eq!(code(&own), 0, "{}", spec.name());
+        assert!(text(&own.stdout).starts_with(&format!("Usage: engram-deployer {}", spec.name())));
     }
     let version = text(&setup.run(&["--version"]).stdout);
     assert_eq!(
@@ -495,7 +495,7 @@ fn a_person_on_a_terminal_gets_aligned_lines() {
         plain.starts_with("ok         1.2.3 (") && plain.contains("finished   20"),
         "{plain:?}"
     );
-    assert!(typed("runs", &[]).contains("deploy  1.2.3"));
+    assert!(typed("runs", &[]).contains("deploy    1.2.3"));
 }
 
 #[test]

@@ -9,9 +9,10 @@ use ring::digest::{SHA256, digest};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use crate::cli::help::Exit;
-use crate::cli::out::{self, Trouble};
-use crate::cli::{given, x509};
+use crate::cli::arguments::Arguments;
+use crate::cli::help::ExitStatus;
+use crate::cli::output::{self, CommandError};
+use crate::cli::{settings_source, x509};
 use crate::jwt::base64url::{encode_standard, hex};
 use crate::limits::MAX_PEM;
 use crate::os::files::{describe, read_bounded};
@@ -20,8 +21,8 @@ const CERTIFICATE: &str = "DEPLOYER_CERT_FILE";
 
 /// Prints the pins of the certificate that is served. Needs that one setting, so that a CI job can be prepared before
 /// the rest is known.
-pub(super) fn print(env_file: Option<&Path>) -> Result<Exit, Trouble> {
-    let found = given::settings(env_file)?;
+pub(super) fn print(arguments: &Arguments) -> Result<ExitStatus, CommandError> {
+    let found = settings_source::read(arguments.env_file())?;
     let path = found.settings.get(CERTIFICATE).map(Path::new).ok_or_else(|| {
         format!(
             "{CERTIFICATE} is not set in {}; name the file with --env-file",
@@ -30,7 +31,7 @@ pub(super) fn print(env_file: Option<&Path>) -> Result<Exit, Trouble> {
     })?;
     let pem = read_bounded(path, MAX_PEM).map_err(|error| describe(&error, "read the certificate", path))?;
     let pins = Pins::of_pem(&pem).map_err(|error| format!("{} {error}", path.display()))?;
-    out::print(&pins.to_string())
+    output::print(&pins.to_string())
 }
 
 /// What a client can pin.

@@ -2,13 +2,12 @@
 //!
 //! It is a run like any other; only what to deploy is found out here.
 
-use std::path::Path;
-
-use crate::cli::args::{Effect, Form};
+use crate::cli::arguments::Arguments;
+use crate::cli::commands::{DRY_RUN, TAG_OF_NOW};
 use crate::cli::deploy;
-use crate::cli::given::{self, Given};
-use crate::cli::help::Exit;
-use crate::cli::out::{self, Trouble};
+use crate::cli::help::ExitStatus;
+use crate::cli::output::{self, CommandError};
+use crate::cli::settings_source::{self, Loaded};
 use crate::cli::show::{Show, date_and_clock_of};
 use crate::config::Places;
 use crate::deploy::healthy::{HealthyVersion, HealthyVersions};
@@ -20,30 +19,30 @@ use crate::queue::list::{self, State};
 ///
 /// # Errors
 /// When there is no such version, or a run is at work: then it is not known what will be live.
-pub fn rollback(env_file: Option<&Path>, effect: Effect, form: Form) -> Result<Exit, Trouble> {
-    let given = given::config(env_file)?;
-    let places = &given.config.places;
+pub fn rollback(arguments: &Arguments) -> Result<ExitStatus, CommandError> {
+    let loaded = settings_source::load(arguments.env_file())?;
+    let places = &loaded.config.places;
     places::prepare(places)?;
     nothing_is_under_way(places)?;
     let list = HealthyVersions::read(places)?;
     let target = target(&list)?;
     let why = why(&list, target);
-    let show = Show::on_stdout(form);
+    let show = Show::on_stdout(arguments);
     match show {
         // What is for a program is lines of a run and nothing else.
-        Show::Json => out::complain(&why),
-        Show::Readable(_) => drop(out::print(&format!("{why}\n"))?),
+        Show::Json => output::complain(&why),
+        Show::Plain | Show::Coloured => drop(output::print(&format!("{why}\n"))?),
     }
     let task = Task::Deploy(DeployTask {
         version: target.release.version.clone(),
         sha: target.release.sha.clone(),
-        dry_run: effect == Effect::DryRun,
-        force: false,
+        dry_run: arguments.has(&DRY_RUN),
+        force: arguments.has(&TAG_OF_NOW),
         rollback: true,
     });
     // That setting is about what is asked for by accident; whoever types this wants just that.
-    let settings = given.settings.with("DEPLOYER_ALLOW_DOWNGRADE", "yes");
-    deploy::carry_out(&Given { settings, ..given }, task, show)
+    let settings = loaded.settings.with("DEPLOYER_ALLOW_DOWNGRADE", "yes");
+    deploy::run(&Loaded { settings, ..loaded }, task, show)
 }
 
 /// While a run is at work, or is not completed, nobody knows what will be live.

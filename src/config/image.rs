@@ -1,6 +1,6 @@
 //! Docker's names: the image without tag or digest, and the containers with where their health is asked for.
 
-use super::{Container, url};
+use super::{Container, pins, value};
 use crate::limits::MAX_CONTAINERS;
 
 /// Docker's bound on the name part of a reference.
@@ -27,7 +27,7 @@ pub(super) fn image(text: &str) -> Result<String, String> {
 }
 
 fn is_registry(text: &str) -> bool {
-    url::split(&format!("https://{text}")).is_some() && !text.contains('?')
+    value::url(&format!("https://{text}")).is_some() && !text.contains('?')
 }
 
 /// Lower-case letters and digits, parted by `.`, `_`, `__` or any number of `-`.
@@ -43,7 +43,7 @@ fn is_component(text: &str) -> bool {
 /// `NAME=PORT`, `NAME=URL` or `NAME`, separated by commas; each name once, the order kept.
 pub(super) fn containers(text: &str) -> Result<Vec<Container>, String> {
     let mut found: Vec<Container> = Vec::new();
-    for entry in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
+    for entry in pins::list(text, MAX_CONTAINERS, "containers")? {
         let container = container(entry)?;
         if found.iter().any(|other| other.name == container.name) {
             return Err(format!(
@@ -52,9 +52,6 @@ pub(super) fn containers(text: &str) -> Result<Vec<Container>, String> {
             ));
         }
         found.push(container);
-    }
-    if found.is_empty() || found.len() > MAX_CONTAINERS {
-        return Err(format!("1 to {MAX_CONTAINERS} containers, separated by commas"));
     }
     Ok(found)
 }
@@ -72,11 +69,11 @@ fn container(entry: &str) -> Result<Container, String> {
     let health_url = match health {
         None => None,
         Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
-            let port = url::port(digits)
+            let port = value::port(digits)
                 .ok_or_else(|| format!("NAME=PORT with a port from 1 to 65535 (in `{entry}`)"))?;
             Some(format!("http://localhost:{port}/api/health"))
         }
-        Some(text) => Some(url::fetchable(text).map_err(|should| {
+        Some(text) => Some(value::fetchable(text).map_err(|should| {
             format!("NAME=PORT, NAME=URL or NAME; the health of `{name}` should be a port or {should}")
         })?),
     };

@@ -6,7 +6,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::value;
+use super::pins;
+use crate::limits::MAX_LIST;
 
 /// A range of addresses of one family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,23 +16,14 @@ pub struct Cidr {
     prefix: u8,
 }
 
-/// A list of ranges, or everyone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sources(Rule);
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Rule {
-    Everyone,
-    Listed(Vec<Cidr>),
-}
+/// A list of ranges; the empty one lets nobody in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sources(Vec<Cidr>);
 
 /// One caller, for the caps: an IPv4 address or an IPv6 /64, which is the least that one customer is given
 /// (RFC 6177). Its text is safe as a file name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SlotKey(Slot);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Slot {
+pub enum SlotKey {
     V4(Ipv4Addr),
     V6(u64),
 }
@@ -82,55 +74,52 @@ impl fmt::Display for Cidr {
 impl Sources {
     /// Every address of both families.
     pub fn everyone() -> Sources {
-        Sources(Rule::Everyone)
+        let all = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+        Sources(all.map(|network| Cidr { network, prefix: 0 }).into())
     }
 
-    /// Reads a comma-separated list with at least one entry and at most [`crate::limits::MAX_LIST`]; the error names every bad entry.
+    /// Reads a comma-separated list of 1 to [`MAX_LIST`] entries; the error names every bad one.
     pub fn parse(text: &str) -> Result<Sources, String> {
-        let entries = value::entries(text, "addresses or CIDR ranges")?;
-        let (good, bad): (Vec<_>, Vec<_>) = entries.into_iter().map(Cidr::parse).partition(Result::is_ok);
-        if !bad.is_empty() {
-            let bad: Vec<String> = bad.into_iter().filter_map(Result::err).collect();
-            return Err(format!(
+        let (mut good, mut bad) = (Vec::new(), Vec::new());
+        for entry in pins::list(text, MAX_LIST, "addresses or CIDR ranges")? {
+            match Cidr::parse(entry) {
+                Ok(range) => good.push(range),
+                Err(error) => bad.push(error),
+            }
+        }
+        match bad.is_empty() {
+            true => Ok(Sources(good)),
+            false => Err(format!(
                 "addresses or CIDR ranges, separated by commas ({})",
                 bad.join("; ")
-            ));
+            )),
         }
-        Ok(Sources(Rule::Listed(
-            good.into_iter().filter_map(Result::ok).collect(),
-        )))
     }
 
     /// Whether `peer` may come.
     pub fn contains(&self, peer: IpAddr) -> bool {
-        match &self.0 {
-            Rule::Everyone => true,
-            Rule::Listed(ranges) => ranges.iter().any(|range| range.contains(peer)),
-        }
+        self.0.iter().any(|range| range.contains(peer))
     }
 
     /// Whether the list lets in all of a family, so that it is no gate.
     pub fn is_open(&self) -> bool {
-        match &self.0 {
-            Rule::Everyone => true,
-            Rule::Listed(ranges) => ranges.iter().any(|range| range.prefix == 0),
-        }
+        self.0.iter().any(|range| range.prefix == 0)
     }
 }
 
 /// The caller that `peer` counts as.
 pub fn slot_key(peer: IpAddr) -> SlotKey {
-    SlotKey(match peer.to_canonical() {
-        IpAddr::V4(address) => Slot::V4(address),
-        IpAddr::V6(address) => Slot::V6((address.to_bits() >> 64) as u64),
-    })
+    match peer.to_canonical() {
+        IpAddr::V4(address) => SlotKey::V4(address),
+        IpAddr::V6(address) => SlotKey::V6((address.to_bits() >> 64) as u64),
+    }
 }
 
 impl fmt::Display for SlotKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Slot::V4(address) => write!(f, "{address}"),
-            Slot::V6(network) => write!(f, "{network:016x}"),
+        match self {
+            SlotKey::V4(address) => write!(f, "{address}"),
+            SlotKey::V6(network) => write!(f, "{network:016x}"),
         }
     }
 }
@@ -178,7 +167,6 @@ fn unmap(range: Cidr) -> Cidr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::MAX_LIST;
 
     fn sources(text: &str) -> Sources {
         Sources::parse(text).expect(text)

@@ -1,13 +1,13 @@
-//! One text -> one checked value: numbers, addresses, paths, users. An error is the sentence of what it should be.
+//! One text -> one checked value: numbers, addresses, URLs, paths, users. An error is the sentence of what it should be.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
 
 use log::LevelFilter;
+use ureq::http::Uri;
 
-use super::{Account, HealthExpect, Listen, Rollback, url};
-use crate::limits::MAX_LIST;
+use super::{Account, Listen};
 
 /// The kernel's PATH_MAX, with its NUL.
 const LONGEST_PATH: usize = 4095;
@@ -15,18 +15,8 @@ const LONGEST_PATH: usize = 4095;
 /// A user's name longer than this no tool makes (useradd(8)).
 const LONGEST_USER: usize = 32;
 
-/// The entries of a comma-separated list of at most [`MAX_LIST`]; `what` they are, for who wrote none or too many.
-pub(super) fn entries<'a>(text: &'a str, what: &str) -> Result<Vec<&'a str>, String> {
-    let entries: Vec<&str> = text
-        .split(',')
-        .map(str::trim)
-        .filter(|entry| !entry.is_empty())
-        .collect();
-    match (1..=MAX_LIST).contains(&entries.len()) {
-        true => Ok(entries),
-        false => Err(format!("1 to {MAX_LIST} {what}, separated by commas")),
-    }
-}
+/// Longest URL; all of ours are far below, and some servers stop at 2,000.
+const LONGEST_URL: usize = 1024;
 
 /// `:PORT` or `ADDRESS:PORT`. `localhost` is 127.0.0.1, as Go's listener has it first; other names are not looked up.
 /// Port 0 lets the kernel choose.
@@ -34,13 +24,92 @@ pub(super) fn listen(text: &str) -> Result<Listen, String> {
     let should = || {
         "`:PORT`, `ADDRESS:PORT` or `[V6-ADDRESS]:PORT`, such as `:8443`, with a literal address".to_owned()
     };
-    let port = |digits: &str| if digits == "0" { Some(0) } else { url::port(digits) };
     let (host, digits) = text.rsplit_once(':').ok_or_else(should)?;
-    let port = port(digits).ok_or_else(should)?;
+    let port = if digits == "0" {
+        0
+    } else {
+        port(digits).ok_or_else(should)?
+    };
     match host {
         "" => Ok(Listen::Everywhere(port)),
         "localhost" => Ok(Listen::At(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port))),
         _ => text.parse().map(Listen::At).map_err(|_| should()),
+    }
+}
+
+/// A port, in plain digits.
+pub(super) fn port(digits: &str) -> Option<u16> {
+    let plain = digits.bytes().all(|b| b.is_ascii_digit());
+    digits.parse().ok().filter(|port| plain && *port != 0)
+}
+
+/// `https://HOST[:PORT][/PATH][?QUERY]`, or `http://` where `HOST` is this machine: keys or health documents that
+/// travelled in the clear could be anybody's.
+pub(super) fn fetchable(text: &str) -> Result<String, String> {
+    const SHOULD: &str =
+        "an https:// URL, or an http:// one to localhost, 127.0.0.1 or [::1] (no user, no fragment)";
+    let good = |uri: &Uri| uri.scheme_str() == Some("https") || uri.host().is_some_and(is_loopback);
+    url(text)
+        .filter(good)
+        .map(|_| text.to_owned())
+        .ok_or_else(|| SHOULD.into())
+}
+
+/// The rule for every outbound request: https anywhere, http to this machine alone.
+pub fn may_be_fetched(url: &str) -> bool {
+    fetchable(url).is_ok()
+}
+
+/// The name of an issuer: a URL without query. It is only compared, so plain http to anywhere is a name too.
+pub(super) fn issuer(text: &str) -> Result<String, String> {
+    match url(text).filter(|uri| uri.query().is_none()) {
+        Some(_) => Ok(text.to_owned()),
+        None => {
+            Err("the URL that stands as `iss` in its tokens, exactly (no user, query or fragment)".into())
+        }
+    }
+}
+
+/// The parts of `text`, when it is a URL of http or https, without user and fragment, in plain ASCII.
+pub(super) fn url(text: &str) -> Option<Uri> {
+    let uri: Uri = text.parse().ok()?;
+    let host = uri.host()?;
+    let authority = match uri.port_u16() {
+        Some(port) => format!("{host}:{}", self::port(&port.to_string())?),
+        None => host.to_owned(),
+    };
+    // A user, an empty port or one that is no number stands in the authority alone.
+    let whole = uri.authority().is_some_and(|whole| *whole == authority);
+    let plain = text.len() <= LONGEST_URL
+        && text.bytes().all(|b| b.is_ascii_graphic())
+        && !text.contains(['#', '\\', '"', '<', '>'])
+        && (text.starts_with("https://") || text.starts_with("http://"));
+    (whole && plain && is_host(host)).then_some(uri)
+}
+
+/// Whether `host` is this machine, by its literal address or by the one name that always is.
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+/// An address, or a name; what looks like an address is one.
+fn is_host(host: &str) -> bool {
+    if let Some(v6) = host.strip_prefix('[') {
+        return v6
+            .strip_suffix(']')
+            .is_some_and(|v6| v6.parse::<Ipv6Addr>().is_ok());
+    }
+    let label = |label: &str| {
+        !label.is_empty()
+            && !label.starts_with('-')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    };
+    match host.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+        true => host.parse::<Ipv4Addr>().is_ok(),
+        false => host.len() <= 253 && host.split('.').all(label),
     }
 }
 
@@ -81,67 +150,29 @@ pub(super) fn count(bounds: RangeInclusive<u32>) -> impl Fn(&str) -> Result<u32,
 pub(super) fn bytes(text: &str) -> Result<u64, String> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(end);
-    let factor: Option<u64> = match unit {
-        "" => Some(1),
-        "KiB" => Some(1 << 10),
-        "MiB" => Some(1 << 20),
-        "GiB" => Some(1 << 30),
-        "TiB" => Some(1 << 40),
-        _ => None,
-    };
-    let number: Option<u64> = digits.parse().ok();
-    factor
-        .zip(number)
-        .and_then(|(factor, number)| number.checked_mul(factor))
+    let power = ["", "KiB", "MiB", "GiB", "TiB"]
+        .iter()
+        .position(|one| *one == unit);
+    let number = digits.parse::<u64>().ok().zip(power);
+    number
+        .and_then(|(number, power)| number.checked_mul(1 << (10 * power)))
         .ok_or_else(|| "a number of bytes such as `500MiB` or `2GiB` (KiB, MiB, GiB, TiB), or `0`".into())
 }
 
 /// A user that is not root. 4294967295 is no uid: setresuid(2) takes it for "leave it".
 pub(super) fn account(text: &str) -> Result<Account, String> {
-    let should = || {
-        format!(
-            "the name of a user other than root, or a number from 1 to {} that is uid and gid",
-            u32::MAX - 1
-        )
-    };
-    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-        return count(1..=u32::MAX - 1)(text)
-            .map(Account::Id)
-            .map_err(|_| should());
-    }
+    const LAST: u32 = u32::MAX - 1;
     let name = text.len() <= LONGEST_USER
         && text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && text
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
-    if name && text != "root" {
-        Ok(Account::Name(text.to_owned()))
-    } else {
-        Err(should())
-    }
-}
-
-/// `on` or `off`.
-pub(super) fn switch(text: &str) -> Result<bool, String> {
-    match text {
-        "on" => Ok(true),
-        "off" => Ok(false),
-        _ => Err("`on` or `off`".into()),
-    }
-}
-
-/// `DEPLOYER_ROLLBACK`.
-pub(super) fn rollback(text: &str) -> Result<Rollback, String> {
-    switch(text).map(|on| if on { Rollback::On } else { Rollback::Off })
-}
-
-/// `DEPLOYER_HEALTH_EXPECT`.
-pub(super) fn health_expect(text: &str) -> Result<HealthExpect, String> {
-    match text {
-        "version" => Ok(HealthExpect::Version),
-        "status" => Ok(HealthExpect::Status),
-        "container" => Ok(HealthExpect::Container),
-        _ => Err("`version`, `status` or `container`".into()),
+    match count(1..=LAST)(text) {
+        Ok(id) => Ok(Account::Id(id)),
+        Err(_) if name && text != "root" => Ok(Account::Name(text.to_owned())),
+        Err(_) => Err(format!(
+            "the name of a user other than root, or a number from 1 to {LAST} that is uid and gid"
+        )),
     }
 }
 
@@ -359,6 +390,84 @@ mod tests {
             "1GiB1",
         ] {
             assert!(bytes(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn only_https_or_this_machine_is_fetched_from() {
+        for good in [
+            "https://token.actions.githubusercontent.com/.well-known/jwks",
+            "https://forgejo.example:3000/api/actions/.well-known/keys",
+            "https://gitlab.example/oauth/discovery/keys?x=1",
+            "https://192.0.2.1/keys",
+            "https://[2001:db8::1]:8443/keys",
+            "https://host",
+            "http://127.0.0.1:18080/jwks",
+            "http://127.9.9.9/jwks",
+            "http://[::1]:80/jwks",
+            "http://localhost:8000/api/health",
+        ] {
+            assert_eq!(fetchable(good).as_deref(), Ok(good));
+        }
+        for bad in [
+            "",
+            "http://192.0.2.1/keys",
+            "http://example.com/keys",
+            "http://localhost.example.com/",
+            "http://127.0.0.1.x/",
+            "http://localhost@example.com/",
+            "http://127.0.0.1:80@example.com/",
+            "https://user:pw@host/",
+            "ftp://host/",
+            "HTTPS://host/",
+            "https:/host",
+            "https://",
+            "https:///path",
+            "https://host:0/",
+            "https://host:65536/",
+            "https://host:/",
+            "https://host:8x/",
+            "https://ho st/",
+            "https://host/a b",
+            "https://host/#frag",
+            "https://host/\u{e9}",
+            "https://h\u{f6}st/",
+            "https://[::1/",
+            "https://[nonsense]/",
+            "https://[::1]x/",
+            "https://host\\@example.com/",
+            "https://-x.example/",
+            "https://a..b/",
+            "file:///etc/passwd",
+            "host/path",
+            "http://2130706433/",
+            "http://0x7f.0.0.1/",
+            "http://127.1/",
+            "https://999.1.1.1/",
+            "http://[::ffff:192.0.2.1]/",
+        ] {
+            assert!(fetchable(bad).is_err(), "{bad:?}");
+        }
+        assert!(fetchable(&format!("https://host/{}", "x".repeat(LONGEST_URL))).is_err());
+    }
+
+    #[test]
+    fn an_issuer_is_a_url_that_is_only_compared() {
+        for good in [
+            "https://token.actions.githubusercontent.com",
+            "https://gitlab.example",
+            "http://forge.lan/api/actions",
+        ] {
+            assert_eq!(issuer(good).as_deref(), Ok(good));
+        }
+        for bad in [
+            "",
+            "github",
+            "https://host/?a=b",
+            "https://host/#x",
+            "https://user@host",
+        ] {
+            assert!(issuer(bad).is_err(), "{bad:?}");
         }
     }
 }

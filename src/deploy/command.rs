@@ -33,7 +33,7 @@ impl Command<'_> {
         variables: &[(String, String)],
     ) -> Result<(), Failure> {
         let program = self.program.display();
-        ctx.say(Phase::Update, &format!("{name}: running {program}"));
+        ctx.say(Phase::Update, &format!("{name}: {program} is at work"));
         let tool = Tool {
             program: self.program.to_owned(),
             arguments: vec![name.into()],

@@ -135,7 +135,7 @@ pub fn remove_kept(docker: Docker<'_>, ctx: &mut RunContext, name: &str) {
     let message = match removed {
         Ok(None) => return,
         Ok(Some(old)) => format!(
-            "{name}: removed the previous container, {} of {}",
+            "{name}: removed the one before, {} of {}",
             short_id(&old.id),
             old.reference()
         ),

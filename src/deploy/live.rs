@@ -5,7 +5,7 @@ use super::image::VerifiedImage;
 use super::reference::{same_image, tag};
 use super::swap::creation::VERSION_LABEL;
 use super::{Deploy, Replacer};
-use crate::config::{Container, Downgrade};
+use crate::config::Container;
 use crate::event::Phase;
 use crate::gate::Version;
 use crate::run::{Failure, RunContext};
@@ -25,12 +25,12 @@ impl Deploy<'_> {
             return Ok(());
         }
         let sentence = format!("{name}: {live} is live, so {} is a downgrade", self.task.version);
-        match self.config.deploy().checks.downgrade {
-            Downgrade::Allowed => {
+        match self.config.deploy().checks.allow_downgrade {
+            true => {
                 ctx.say(Phase::Preflight, &sentence);
                 Ok(())
             }
-            Downgrade::Refused => Err(Failure::Failed(format!(
+            false => Err(Failure::Failed(format!(
                 "{sentence}, and DEPLOYER_ALLOW_DOWNGRADE=no refuses those"
             ))),
         }

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::config::{Backend, Config, Container, DeployConfig, Rollback};
+use crate::config::{Backend, Config, Container, DeployConfig};
 use crate::event::Phase;
 use crate::failpoint;
 use crate::gate::DeployTask;
@@ -98,7 +98,7 @@ pub fn deploy(
     if is_live {
         return Ok(deploy.record_healthy(ctx, Some(&image)));
     }
-    if config.deploy().rollback == Rollback::Off {
+    if !config.deploy().rollback {
         deploy.record_half_deployed()?;
     }
     let mut healthy = Vec::new();

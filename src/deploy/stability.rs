@@ -9,7 +9,7 @@ use super::Deploy;
 use super::docker::inspect::Container;
 use super::docker::since;
 use crate::event::Phase;
-use crate::limits::{DOCKER_QUICK, LOOK_INTERVAL};
+use crate::limits::{DOCKER_QUICK, HEALTH_MARGIN, LOOK_INTERVAL};
 use crate::run::{Failure, HumanDuration, RunContext};
 
 /// A container when it had just become healthy.
@@ -47,18 +47,21 @@ impl Deploy<'_> {
         let names: Vec<&str> = healthy.iter().map(|one| one.name.as_str()).collect();
         let until = healthy.iter().map(|one| one.at + steady).max();
         let until = until.unwrap_or_else(Instant::now);
-        if until > Instant::now() {
-            let message = format!(
-                "waiting until each has run for {} without a restart",
-                HumanDuration(steady)
-            );
-            ctx.say(Phase::Health, &message);
-        }
-        let fallen = ctx.poll(LOOK_INTERVAL, until, |ctx| {
-            let now = self.docker.containers(ctx, &names)?;
-            let fallen =
-                |one: &HealthyContainer| Some((one.name.clone(), since(one.at), one.what_happened(&now)?));
-            Ok(healthy.iter().find_map(fallen))
+        let mut said = false;
+        // The last step of a deploy: it is not cancelled.
+        let fallen = ctx.in_any_case(steady + HEALTH_MARGIN, |ctx| {
+            ctx.poll(LOOK_INTERVAL, until, |ctx| {
+                let now = self.docker.containers(ctx, &names)?;
+                if Instant::now() < until && !std::mem::replace(&mut said, true) {
+                    let steady = HumanDuration(steady);
+                    let message = format!("waiting until each has run for {steady} without a restart");
+                    ctx.say(Phase::Health, &message);
+                }
+                let fallen = |one: &HealthyContainer| {
+                    Some((one.name.clone(), since(one.at), one.what_happened(&now)?))
+                };
+                Ok(healthy.iter().find_map(fallen))
+            })
         })?;
         let Some((name, after, what)) = fallen else {
             return Ok(());

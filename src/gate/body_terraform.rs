@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Refusal;
 use super::body::{BAD_DRY_RUN, Task, TerraformTask, refuse, switch, text};
-use crate::config::{Job, RequireDigest, TerraformBody};
+use crate::config::{Job, TerraformBody};
 
 const BAD_COMMIT: &str = "sha must be a 40-character lowercase hex string";
 const BAD_MODULE: &str = "module must be the name of a module";
@@ -31,7 +31,7 @@ pub fn read(members: &Members, rule: &TerraformBody) -> Result<Task, Refusal> {
         without_effect(members)?;
     }
     let plan_digest = text(members, "plan_digest", BAD_PLAN_DIGEST)?;
-    if rule.digest == RequireDigest::On && plan_digest.is_none() {
+    if rule.require_digest && plan_digest.is_none() {
         return Err(refuse(NO_DIGEST, "no plan_digest"));
     }
     Ok(Task::Terraform(TerraformTask {
@@ -81,7 +81,7 @@ fn module(members: &Members, modules: &[String]) -> Result<Option<String>, Refus
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{BodyRule, RequireSha};
+    use crate::config::BodyRule;
     use crate::gate::body;
 
     const SHA: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -90,8 +90,8 @@ mod tests {
         TerraformBody {
             what,
             modules: vec!["default".into(), "dashboard".into()],
-            sha: RequireSha::On,
-            digest: RequireDigest::Off,
+            require_sha: true,
+            require_digest: false,
         }
     }
 
@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn a_digest_may_be_asked_for() {
         let strict = || TerraformBody {
-            digest: RequireDigest::On,
+            require_digest: true,
             ..rule(Job::TfApply)
         };
         let refusal = ask(strict(), "").expect_err("no digest");

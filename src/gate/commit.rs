@@ -3,7 +3,7 @@
 //! A job may ask for any commit in its body, but its token says which one it runs on; with the two equal, whoever may
 //! start the workflow cannot have it apply what the workflow did not see.
 
-use crate::config::{BodyRule, Endpoint, RequireSha};
+use crate::config::{BodyRule, Endpoint};
 use crate::gate::{Refusal, Task};
 use crate::jwt::Claimed;
 
@@ -12,7 +12,7 @@ pub fn check(task: &Task, claimed: &Claimed, endpoint: &Endpoint) -> Result<(), 
     let (BodyRule::Terraform(rule), Task::Terraform(asked)) = (&endpoint.body, task) else {
         return Ok(());
     };
-    if rule.sha == RequireSha::Off {
+    if !rule.require_sha {
         return Ok(());
     }
     let asked = asked.sha.as_ref().map(ToString::to_string);

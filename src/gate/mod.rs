@@ -23,7 +23,7 @@ pub use explain::{Finding, Verdict, explain};
 pub use fetch_keys::fetch_keys;
 pub use keys::{Fetch, Keys, NoKey};
 pub use refusal::Refusal;
-pub use replay::{Creation, Memory, Past, TokenHash};
+pub use replay::{Creation, Memory, Past, TokenId};
 pub use request::Request;
 
 use std::collections::BTreeMap;
@@ -191,7 +191,9 @@ pub fn admit(
     gates: &Gates<'_>,
     now: SystemTime,
 ) -> Result<Grant, Refusal> {
-    gates.memory.remember(&permitted.claimed, run_id, now)?;
+    gates
+        .memory
+        .remember(&permitted.claimed, permitted.endpoint, run_id, now)?;
     Ok(Grant {
         permitted,
         run_id: run_id.to_owned(),
@@ -255,8 +257,8 @@ impl Permitted {
     }
 
     /// Under which the memory knows the token.
-    pub fn token(&self) -> TokenHash {
-        TokenHash::of(self.claimed.id())
+    pub fn token(&self) -> TokenId {
+        TokenId::of(&self.claimed)
     }
 }
 
@@ -308,6 +310,8 @@ impl Reader {
     }
 }
 
+#[cfg(test)]
+pub(crate) use replay::testing;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 use super::support::{AUDIENCE, Folder, ISSUER, NOW, at, good_claims};
 use super::*;
-use crate::config::{BodyRule, Expected, Pin, RequireDigest, RequireSha, TerraformBody};
+use crate::config::{BodyRule, Expected, Pin, TerraformBody};
 use crate::jwt::mint::Key;
 use serde_json::json;
 use std::cell::Cell;
@@ -176,7 +176,7 @@ fn a_good_request_is_granted_with_what_it_asked_for_and_who_asked() {
     };
     assert_eq!(version.to_string(), "1.2.3");
     assert_eq!(permitted.claims()["actor"], "octocat");
-    assert_eq!(permitted.token(), TokenHash::of("id-1"));
+    assert_eq!(permitted.token(), TokenId::of_jti(ISSUER, "id-1"));
     assert_eq!(
         world.memory.run_of(&permitted.token()).unwrap().as_deref(),
         Some(place.run_id)
@@ -193,14 +193,14 @@ fn a_good_request_is_granted_with_what_it_asked_for_and_who_asked() {
 const COMMIT: &str = "abc1234abc1234abc1234abc1234abc1234abc12";
 
 /// A world in which an apply of this commit is asked for.
-fn applying(sha: &str, require: RequireSha) -> World {
+fn applying(sha: &str, require_sha: bool) -> World {
     let mut world = World::new();
     world.endpoint.job = Job::TfApply;
     world.endpoint.body = BodyRule::Terraform(TerraformBody {
         what: Job::TfApply,
         modules: vec!["default".into()],
-        sha: require,
-        digest: RequireDigest::Off,
+        require_sha,
+        require_digest: false,
     });
     world.request.body = format!(r#"{{"sha":"{sha}"}}"#).into_bytes();
     world
@@ -210,25 +210,28 @@ fn applying(sha: &str, require: RequireSha) -> World {
 fn a_commit_that_the_token_is_not_for_is_not_applied() {
     let other = "0".repeat(40);
     let refusal = (403, "sha not permitted: it must be that of the token".to_owned());
-    assert!(applying(COMMIT, RequireSha::On).admit().is_ok());
-    assert_eq!(applying(&other, RequireSha::On).refused(), refusal);
-    assert!(applying(&other, RequireSha::Off).admit().is_ok());
+    assert!(applying(COMMIT, true).admit().is_ok());
+    assert_eq!(applying(&other, true).refused(), refusal);
+    assert!(applying(&other, false).admit().is_ok());
     for claim in [
         json!(null),
         json!([COMMIT]),
         json!(""),
         json!(COMMIT.to_uppercase()),
     ] {
-        let world = applying(COMMIT, RequireSha::On).with_claim("sha", claim.clone());
+        let world = applying(COMMIT, true).with_claim("sha", claim.clone());
         assert_eq!(world.refused(), refusal, "{claim}");
     }
     let mut claims = good_claims("id-1");
     claims.remove("sha");
-    let mut without = applying(COMMIT, RequireSha::On);
+    let mut without = applying(COMMIT, true);
     without.request.authorization = vec![format!("Bearer {}", Key::shared().sign(&claims))];
     assert_eq!(without.refused(), refusal);
     // Neither spends the token.
-    assert_eq!(without.memory.run_of(&TokenHash::of("id-1")).unwrap(), None);
+    assert_eq!(
+        without.memory.run_of(&TokenId::of_jti(ISSUER, "id-1")).unwrap(),
+        None
+    );
 }
 
 #[test]

@@ -34,7 +34,7 @@ pub enum Check {
     Audience,
     /// `sub`, when there is one, is a string.
     Subject,
-    /// `jti` is there, a string of bounded length.
+    /// `jti`, when there is one, is a string of bounded length.
     TokenId,
     /// `iat` is there and not in the future.
     IssuedAt,

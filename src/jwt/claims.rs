@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::hash;
 use crate::jwt::check::{Check, Rejected};
 use crate::jwt::{Signed, json};
 use crate::limits::{LEEWAY, MAX_JTI, MAX_TIME_CLAIM, MAX_TOKEN_AGE, MAX_TOKEN_LIFETIME};
@@ -16,7 +17,10 @@ const SHOWN: usize = 200;
 
 /// The claims of a signed token; nothing in them has been compared with anything yet.
 #[derive(Clone, Debug)]
-pub struct Claims(BTreeMap<String, Value>);
+pub struct Claims {
+    members: BTreeMap<String, Value>,
+    signed_hash: [u8; hash::LENGTH],
+}
 
 /// What the claims are compared with.
 #[derive(Clone, Copy, Debug)]
@@ -29,11 +33,12 @@ pub struct Expected<'a> {
     pub now: u64,
 }
 
-/// Claims for which every rule of this module holds: ours by issuer and audience, alive now, with an id.
+/// Claims for which every rule of this module holds: ours by issuer and audience, and alive now.
 #[derive(Clone, Debug)]
 pub struct Claimed {
     claims: Claims,
-    id: String,
+    issuer: String,
+    jti: Option<String>,
     issued: u64,
     expires: u64,
 }
@@ -56,12 +61,12 @@ const RULES: [(Check, Rule); 9] = [
         claims.is_exactly("aud", expected.audience)
     }),
     (Check::Subject, |claims, _| claims.text("sub").map(drop)),
-    (Check::TokenId, |claims, _| claims.id().map(drop)),
+    (Check::TokenId, |claims, _| claims.jti().map(drop)),
     (Check::IssuedAt, |claims, expected| {
         not_ahead("iat", claims.time("iat")?, expected.now)
     }),
     (Check::NotBefore, |claims, expected| {
-        match claims.0.contains_key("nbf") {
+        match claims.members.contains_key("nbf") {
             true => not_ahead("nbf", claims.time("nbf")?, expected.now),
             false => Ok(()),
         }
@@ -83,9 +88,11 @@ impl Claims {
     /// # Errors
     /// [`Check::Payload`]: it is not one JSON object in which every name is unique.
     pub fn read(signed: Signed) -> Result<Self, Rejected> {
-        json::object(&signed.payload)
-            .map(Self)
-            .map_err(|fault| Check::Payload.rejects(fault))
+        let members = json::object(&signed.payload).map_err(|fault| Check::Payload.rejects(fault))?;
+        Ok(Self {
+            members,
+            signed_hash: signed.hash,
+        })
     }
 
     /// The names of the rules, in order.
@@ -109,17 +116,18 @@ impl Claims {
         for (check, rule) in RULES {
             rule(&self, expected).map_err(|detail| check.rejects(detail))?;
         }
-        let id = self
-            .id()
+        let jti = self
+            .jti()
             .map_err(|detail| Check::TokenId.rejects(detail))?
-            .to_owned();
+            .map(str::to_owned);
         let issued = self
             .time("iat")
             .map_err(|detail| Check::IssuedAt.rejects(detail))?;
         let expires = self.time("exp").map_err(|detail| Check::Expiry.rejects(detail))?;
         Ok(Claimed {
             claims: self,
-            id,
+            issuer: expected.issuer.to_owned(),
+            jti,
             issued,
             expires,
         })
@@ -130,7 +138,7 @@ impl Claims {
     /// # Errors
     /// Text for the log when it is anything but a string.
     pub fn text(&self, name: &str) -> Result<Option<&str>, String> {
-        match self.0.get(name) {
+        match self.members.get(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
             Some(other) => Err(format!("{name} is {}, must be a string", shown(other))),
@@ -147,7 +155,7 @@ impl Claims {
 
     /// Whole seconds since 1970. A float, a negative, an exponent or a text is not a time, however near.
     fn time(&self, name: &str) -> Result<u64, String> {
-        let value = self.0.get(name).ok_or_else(|| format!("no {name}"))?;
+        let value = self.members.get(name).ok_or_else(|| format!("no {name}"))?;
         match value.as_u64() {
             Some(seconds) if seconds <= MAX_TIME_CLAIM => Ok(seconds),
             _ => Err(format!(
@@ -157,11 +165,13 @@ impl Claims {
         }
     }
 
-    fn id(&self) -> Result<&str, String> {
+    /// Forgejo's tokens have none; one that is there must be good for something.
+    fn jti(&self) -> Result<Option<&str>, String> {
         match self.text("jti")? {
-            Some(id) if (1..=MAX_JTI).contains(&id.len()) => Ok(id),
-            Some(id) => Err(format!("jti of {} bytes, must be 1 to {MAX_JTI}", id.len())),
-            None => Err("no jti".into()),
+            Some(jti) if !(1..=MAX_JTI).contains(&jti.len()) => {
+                Err(format!("jti of {} bytes, must be 1 to {MAX_JTI}", jti.len()))
+            }
+            jti => Ok(jti),
         }
     }
 }
@@ -169,7 +179,7 @@ impl Claims {
 impl Claimed {
     /// Every claim, checked or not, for the record.
     pub fn members(&self) -> &BTreeMap<String, Value> {
-        &self.claims.0
+        &self.claims.members
     }
 
     /// The same, for comparing them with what one endpoint wants.
@@ -177,9 +187,19 @@ impl Claimed {
         &self.claims
     }
 
-    /// `jti`: an opaque text, unique among the issuer's tokens.
-    pub fn id(&self) -> &str {
-        &self.id
+    /// `iss`.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// `jti`: an opaque text, unique among the issuer's tokens that have one.
+    pub fn jti(&self) -> Option<&str> {
+        self.jti.as_deref()
+    }
+
+    /// SHA-256 of the bytes that were signed.
+    pub fn signed_hash(&self) -> &[u8; hash::LENGTH] {
+        &self.claims.signed_hash
     }
 
     /// `iat`, in seconds since 1970.

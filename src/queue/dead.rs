@@ -79,7 +79,7 @@ pub fn ensure_recovered(places: &Places, settings: &Settings) -> io::Result<Opti
         .logging_as_we_do()
         .descriptor(1, descriptor::null()?);
     command
-        .descriptor(0, settings::hand_over(settings)?)
+        .descriptor(0, settings::memory_file(settings)?)
         .spawn()
         .map(Some)
 }

@@ -25,7 +25,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::config::Places;
-use crate::gate::TokenHash;
+use crate::hash::{self, sha256};
+use crate::jwt::base64url;
 use crate::limits::{MAX_RUN_FILE, STATE_LOCK_WAIT};
 use crate::os::files::{self, Durability, optional};
 use crate::os::lock;
@@ -214,13 +215,13 @@ fn parse<T: DeserializeOwned>(path: &Path, json: &[u8]) -> io::Result<Option<T>>
 
 /// What follows the sum, if it is what the sum is of.
 fn of_one_write(bytes: &[u8]) -> Option<&[u8]> {
-    let (first, rest) = bytes.split_at_checked(TokenHash::LENGTH)?;
+    let (first, rest) = bytes.split_at_checked(2 * hash::LENGTH)?;
     (first == sum(rest).as_bytes()).then_some(rest)
 }
 
-/// SHA-256 in hex, as the replay memory uses it.
+/// SHA-256 in hex.
 fn sum(bytes: &[u8]) -> String {
-    TokenHash::of_bytes(bytes).into()
+    base64url::hex(&sha256(bytes))
 }
 
 fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {

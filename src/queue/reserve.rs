@@ -115,7 +115,7 @@ impl Reservation {
             .group(Group::Session)
             .argument(ticket.seen().file_name())
             .logging_as_we_do()
-            .descriptor(0, settings::hand_over(settings)?)
+            .descriptor(0, settings::memory_file(settings)?)
             .descriptor(1, descriptor::null()?)
             .descriptor(descriptor::FIRST, OwnedFd::from(ticket));
         if complaints == Complaints::ToNobody {

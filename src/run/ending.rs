@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::limits::{GENTLY, KILL_AFTER};
 use crate::os::poll::{self, For};
-use crate::os::process::{self, Kin};
+use crate::os::process::{self, ProcessSet};
 use crate::os::signal::Signal;
 use crate::queue::EndPolicy;
 use crate::run::RunContext;
@@ -166,7 +166,7 @@ pub enum GroupIs {
 }
 
 pub fn group_is(group: i32) -> GroupIs {
-    match process::living(Kin::Group(group)) {
+    match process::living(ProcessSet::Group(group)) {
         Ok(living) if living.is_empty() => GroupIs::Empty,
         _ => GroupIs::Alive,
     }

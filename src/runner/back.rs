@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
-use crate::config::{Config, Rollback};
+use crate::config::Config;
 use crate::deploy;
 use crate::deploy::{UndoReason, Undone};
 use crate::event::Phase;
@@ -65,7 +65,7 @@ pub fn once(
     if entries.is_empty() {
         return Ok(Back::Nothing);
     }
-    if config.deploy().rollback == Rollback::Off {
+    if !config.deploy().rollback {
         return Ok(Back::Stays);
     }
     ctx.goes_back();

@@ -329,8 +329,8 @@ fn was_admitted(places: &Places, folder: &RunFolder, order: &RunRequest) -> Resu
     }
     match &order.origin {
         Origin::Local { .. } => Ok(false),
-        Origin::Token { jti, .. } => {
-            let started = Memory::of(&places.state).run_of(jti)?;
+        Origin::Token { token, .. } => {
+            let started = Memory::of(&places.state).run_of(token)?;
             Ok(started.as_deref() == Some(order.run_id.as_str()))
         }
     }

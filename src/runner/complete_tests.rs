@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::event::{Phase, Status};
-use crate::gate::TokenHash;
+use crate::gate::TokenId;
 use crate::queue::EndPolicy;
 use crate::queue::folder::testing::{Scratch, good_record, order};
 use crate::queue::folder::{journal_path, turn_path};
@@ -413,7 +413,7 @@ fn a_place_whose_token_was_never_spent_is_given_back_and_a_spent_one_is_recorded
     let token = |jti: &'static str| {
         move |id: &RunId| {
             let origin = Origin::Token {
-                jti: TokenHash::of(jti),
+                token: TokenId::of_jti("", jti),
                 claims: Map::new(),
             };
             RunRequest { origin, ..order(id) }
@@ -438,21 +438,12 @@ fn a_place_whose_token_was_never_spent_is_given_back_and_a_spent_one_is_recorded
     assert!(ticket::list(&scratch.0).unwrap().is_empty());
 }
 
-/// A line of the replay memory, whose writer needs a whole signed token.
+/// Has the replay memory say that a token started `id`.
 fn append_to_memory(places: &Places, jti: &str, id: &RunId) {
-    let path = places.state.join("jti");
-    let mut text = fs::read_to_string(&path).unwrap();
-    let width = text.len();
-    let line = format!("{} {:0>16} {id}", String::from(TokenHash::of(jti)), u32::MAX);
-    text.push_str(&format!("{line:<fill$}\n", fill = width - 1));
-    fs::write(&path, text).unwrap();
-    assert_eq!(
-        Memory::of(&places.state)
-            .run_of(&TokenHash::of(jti))
-            .unwrap()
-            .as_deref(),
-        Some(id.as_str())
-    );
+    let token = TokenId::of_jti("", jti);
+    crate::gate::testing::append(&places.state, &token, id.as_str());
+    let started = Memory::of(&places.state).run_of(&token).unwrap();
+    assert_eq!(started.as_deref(), Some(id.as_str()));
 }
 
 #[test]
@@ -520,7 +511,9 @@ fn soon(seconds: u64) -> u64 {
 }
 
 fn lives(pid: i32) -> bool {
-    process::living(process::Kin::Group(pid)).unwrap().contains(&pid)
+    process::living(process::ProcessSet::Group(pid))
+        .unwrap()
+        .contains(&pid)
 }
 
 #[test]

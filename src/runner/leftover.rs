@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::limits::{GENTLY, KILL_AFTER};
 use crate::os::poll::{self, For};
-use crate::os::process::{self, Kin};
+use crate::os::process::{self, ProcessSet};
 use crate::os::signal::Signal;
 use crate::queue::EndPolicy;
 use crate::queue::ticket::{Notes, Process, Work};
@@ -59,9 +59,9 @@ impl Leftover<'_> {
         if given_away(&self.holder) || self.leader.as_ref().is_some_and(given_away) {
             return Ok(Vec::new());
         }
-        let mut living = process::living(Kin::Session(self.holder.pid)).map_err(unseen)?;
+        let mut living = process::living(ProcessSet::Session(self.holder.pid)).map_err(unseen)?;
         if let Some(leader) = self.leader {
-            let group = process::living(Kin::Group(leader.pid)).map_err(unseen)?;
+            let group = process::living(ProcessSet::Group(leader.pid)).map_err(unseen)?;
             living.retain(|pid| group.contains(pid));
         }
         Ok(living)

@@ -210,7 +210,7 @@ fn last_words(output: &Stream) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::os::process::{Kin, living};
+    use crate::os::process::{ProcessSet, living};
     use crate::queue::folder::testing::Scratch;
 
     /// What comes of this shell text, which has `given` for it.
@@ -263,7 +263,7 @@ mod tests {
             );
             assert!(begun.elapsed() < KILL_AFTER + Duration::from_secs(5), "{script}");
             let group = std::fs::read_to_string(&file).unwrap().trim().parse().unwrap();
-            assert_eq!(living(Kin::Group(group)).unwrap(), [0; 0], "{script}");
+            assert_eq!(living(ProcessSet::Group(group)).unwrap(), [0; 0], "{script}");
         }
     }
 

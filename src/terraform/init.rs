@@ -9,7 +9,6 @@ use crate::run::{EndPolicy, Failure, RunContext};
 use super::checkout::CheckedOut;
 use super::fault::Fault;
 use super::{Terraform, environment, planning};
-use crate::config::Lockfile;
 
 impl Terraform<'_> {
     /// Prepares the checkout. A plan after an init that failed would run whatever a commit has brought along.
@@ -41,7 +40,7 @@ impl Terraform<'_> {
 
     fn init_tool(&self, checked_out: &CheckedOut) -> crate::run::Tool {
         let mut arguments = vec!["init", "-input=false", "-no-color"];
-        if self.terraform.lockfile == Lockfile::ReadOnly {
+        if self.terraform.lockfile_readonly {
             arguments.push("-lockfile=readonly");
         }
         let arguments = arguments.into_iter().map(str::to_owned).collect();

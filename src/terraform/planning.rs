@@ -5,7 +5,7 @@
 
 use std::fs::{self, File};
 
-use crate::config::{Job, RequireDigest};
+use crate::config::Job;
 use crate::event::Phase;
 use crate::jail;
 use crate::os::child::Exit;
@@ -128,7 +128,7 @@ impl Terraform<'_> {
                     summary.digest
                 )));
             }
-            None if self.terraform.require_digest == RequireDigest::On => {
+            None if self.terraform.require_digest => {
                 return Err(Failure::failed(
                     "plan_digest is required (DEPLOYER_TF_APPLY_REQUIRE_DIGEST=on)",
                 ));

@@ -59,7 +59,7 @@ fn the_page_of_the_package_has_every_setting_with_its_default_and_knows_the_secr
         let expected = match variable.preset {
             Preset::Text(text) => text,
             Preset::Required => "required",
-            Preset::Unset | Preset::Follows(_) => &field[1],
+            Preset::Unset => &field[1],
         };
         assert_eq!(field[1], expected, "{}", variable.name);
         let kind = field.get(3).map_or("", String::as_str);

@@ -9,7 +9,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use crate::cli::check::report::Report;
-use crate::cli::given::UNIT_CREDENTIALS;
+use crate::cli::settings_source::UNIT_CREDENTIALS;
 use crate::cli::x509::{self, Moment};
 use crate::config::Config;
 use crate::front;

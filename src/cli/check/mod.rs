@@ -15,19 +15,19 @@ mod terraform;
 use std::path::Path;
 use std::time::SystemTime;
 
-use crate::cli::given::{self, Found};
-use crate::cli::help::Exit;
-use crate::cli::out::Trouble;
+use crate::cli::help::ExitStatus;
+use crate::cli::output::CommandError;
+use crate::cli::settings_source::{self, FoundSettings};
 use crate::config::{Config, Settings, warnings};
 use crate::limits::MAX_SETTINGS;
 use crate::os::{files, logging, process, secret, settings, trusted};
 use report::Report;
 
-/// Prints a line for each finding; [`Exit::Failed`] when there is a fault among them.
+/// Prints a line for each finding; [`ExitStatus::Failed`] when there is a fault among them.
 ///
 /// # Errors
 /// When standard output cannot be written.
-pub fn check(env_file: Option<&Path>) -> Result<Exit, Trouble> {
+pub fn check(env_file: Option<&Path>) -> Result<ExitStatus, CommandError> {
     let mut report = Report::default();
     if let Some((found, config)) = settings_of(env_file, &mut report) {
         logging::start("check", "error");
@@ -44,14 +44,14 @@ pub fn check(env_file: Option<&Path>) -> Result<Exit, Trouble> {
 }
 
 /// Without settings that make sense there is nothing else to look at.
-fn settings_of(env_file: Option<&Path>, report: &mut Report) -> Option<(Found, Config)> {
-    let found = match given::settings(env_file) {
+fn settings_of(env_file: Option<&Path>, report: &mut Report) -> Option<(FoundSettings, Config)> {
+    let found = match settings_source::read(env_file) {
         Ok(found) => found,
-        Err(Trouble::Unable(faults)) => {
+        Err(CommandError::Unable(faults)) => {
             faults.iter().for_each(|fault| report.fault("settings", fault));
             return None;
         }
-        Err(Trouble::Unread(_) | Trouble::Senseless(_)) => return None,
+        Err(CommandError::StdoutClosed(_) | CommandError::Usage(_)) => return None,
     };
     match settings::understand(&found.settings) {
         Ok(config) => Some((found, config)),
@@ -79,7 +79,7 @@ fn secrets_for_all(path: &Path) -> Option<String> {
     holds.then(|| format!("{path}: {readable}, and it holds secrets; {advice}"))
 }
 
-fn about_the_settings(found: &Found, config: &Config, report: &mut Report) {
+fn about_the_settings(found: &FoundSettings, config: &Config, report: &mut Report) {
     match found.source.file().and_then(secrets_for_all) {
         None => report.ok("settings", format_args!("from {}", found.origin())),
         Some(fault) => report.fault("settings", fault),

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
-use crate::cli::help::Exit;
-use crate::cli::out::{self, Trouble};
+use crate::cli::help::ExitStatus;
+use crate::cli::output::{self, CommandError};
 use crate::event::harmless;
 
 /// What was found so far.
@@ -15,7 +15,7 @@ pub struct Report {
     /// The lines that are not to be said again: several containers may have one thing in common.
     said: BTreeSet<String>,
     /// A line could not be printed.
-    unread: Option<Trouble>,
+    unread: Option<CommandError>,
 }
 
 impl Report {
@@ -43,14 +43,14 @@ impl Report {
     }
 
     /// The sum of it.
-    pub fn end(self) -> Result<Exit, Trouble> {
+    pub fn end(self) -> Result<ExitStatus, CommandError> {
         if let Some(trouble) = self.unread {
             return Err(trouble);
         }
         match (self.faults, self.warnings) {
-            (0, 0) => out::print("all is well\n"),
-            (0, warnings) => out::print(&format!("no fault; {warnings} to think about\n")),
-            (faults, _) => out::print(&format!("{faults} to mend\n")).map(|_| Exit::Failed),
+            (0, 0) => output::print("all is well\n"),
+            (0, warnings) => output::print(&format!("no fault; {warnings} to think about\n")),
+            (faults, _) => output::print(&format!("{faults} to mend\n")).map(|_| ExitStatus::Failed),
         }
     }
 
@@ -59,7 +59,7 @@ impl Report {
         let text = harmless(&format!("{level:<5}  {what}: {detail}"));
         let is_new = !self.said.contains(&text);
         if is_new {
-            if let Err(trouble) = out::print(&format!("{text}\n")) {
+            if let Err(trouble) = output::print(&format!("{text}\n")) {
                 self.unread = Some(trouble);
             }
             self.said.insert(text);

@@ -57,8 +57,9 @@ impl<'a> Unraid<'a> {
 
     /// Looks at the template of `name` and says what it names now; changes nothing.
     pub fn check_template(&self, ctx: &mut RunContext, name: &str) -> Result<(), Failure> {
-        let now = self.named(ctx, Phase::Preflight, name)?;
-        ctx.say(Phase::Preflight, &format!("{name}: its template names {now}"));
+        let (found, now) = self.find(ctx, Phase::Preflight, name)?;
+        let path = found.path.display();
+        ctx.say(Phase::Preflight, &format!("{name}: {path} names {now}"));
         Ok(())
     }
 
@@ -171,7 +172,7 @@ impl<'a> Unraid<'a> {
     /// Runs the script. One that is past its deadline is killed, and what it has made is looked at all the same.
     fn run_script(&self, ctx: &mut RunContext, name: &str) -> Result<ScriptEnd, Failure> {
         let script = self.paths()?.1;
-        ctx.say(Phase::Update, &format!("{name}: running {}", script.display()));
+        ctx.say(Phase::Update, &format!("{name}: {} is at work", script.display()));
         let tool = Tool {
             program: script.to_owned(),
             arguments: vec![name.into()],
@@ -182,7 +183,11 @@ impl<'a> Unraid<'a> {
             cell: None,
             pipe: None,
         };
-        match ctx.tool(&tool, &mut |line| Some(line.to_owned())) {
+        // Not cut by the end of the run, only by its own.
+        let end = ctx.in_any_case(UNHURRIED, |ctx| {
+            ctx.tool(&tool, &mut |line| Some(line.to_owned()))
+        });
+        match end {
             Ok(_) => Ok(ScriptEnd::ByItself),
             Err(late @ Failure::Deadline { .. }) => {
                 ctx.say(Phase::Update, &format!("{name}: {late}; it was killed"));
@@ -202,7 +207,7 @@ impl<'a> Unraid<'a> {
     ) -> Result<Container, Failure> {
         let script = match ended {
             ScriptEnd::ByItself => "update_container".to_owned(),
-            ScriptEnd::Killed(why) => format!("update_container was killed ({why}); it"),
+            ScriptEnd::Killed(why) => format!("update_container was killed, because {why}; it"),
         };
         match self.docker.container(ctx, name)? {
             Some(made) if made.image == *image => Ok(made),

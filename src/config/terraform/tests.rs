@@ -1,8 +1,10 @@
 use std::path::PathBuf;
 
-use super::super::parse::tests::drop_in;
-use super::super::{BodyRule, Complaint, Config, Expected, Lockfile};
+use std::time::Duration;
+
 use super::*;
+use crate::config::parse::tests::drop_in;
+use crate::config::{Complaint, Settings};
 
 /// What a host of the Go daemon has set for terraform, and the credentials of a plan.
 fn settings(changes: &[(&str, &str)]) -> Settings {
@@ -70,10 +72,9 @@ fn the_defaults_are_those_of_the_daemon_we_replace() {
     assert_eq!(terraform.git, PathBuf::from("git"));
     assert_eq!(terraform.terraform, PathBuf::from("terraform"));
     assert_eq!(terraform.region, "us-east-1");
-    assert_eq!(terraform.lockfile, Lockfile::ReadOnly);
+    assert!(terraform.lockfile_readonly && !terraform.require_digest);
     assert_eq!(terraform.lock_timeout, Duration::from_secs(300));
     assert_eq!(terraform.run_max, Duration::from_secs(3600));
-    assert_eq!(terraform.require_digest, RequireDigest::Off);
     assert_eq!(terraform.destroy_limit, None);
     let module = terraform.module(None).expect("the first module");
     assert_eq!(
@@ -133,8 +134,8 @@ fn the_two_endpoints_differ_in_audience_branch_and_workflow() {
         panic!("not terraform's")
     };
     assert_eq!(
-        (body.sha, body.digest, body.modules.as_slice()),
-        (RequireSha::On, RequireDigest::Off, &["default".to_owned()][..])
+        (body.require_sha, body.require_digest, body.modules.as_slice()),
+        (true, false, &["default".to_owned()][..])
     );
 }
 
@@ -164,7 +165,7 @@ fn what_is_set_otherwise_is_pinned_otherwise() {
     let BodyRule::Terraform(body) = &config.endpoint_named("tf-apply").expect("an endpoint").body else {
         panic!("not terraform's")
     };
-    assert_eq!((body.sha, body.digest), (RequireSha::Off, RequireDigest::On));
+    assert_eq!((body.require_sha, body.require_digest), (false, true));
     assert_eq!(body.modules, ["default", "dashboard"]);
     assert_eq!(config.terraform.expect("configured").destroy_limit, Some(0));
 }

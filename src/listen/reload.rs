@@ -1,6 +1,7 @@
-//! Noticing that the configuration, the certificate or its key changed, and what of it only a restart takes up.
+//! Noticing that the settings file, the certificate or its key changed, and what of new settings needs a restart.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -10,66 +11,61 @@ use crate::config::{Config, Listen, Places};
 
 /// The files that a warm session was made from, as they were then.
 #[derive(Debug)]
-pub struct Watched {
+pub struct WatchedFiles {
     files: Vec<(PathBuf, Option<Fingerprint>)>,
     /// On their folders: files are replaced by renaming as often as written to. Absent where no instance is to be had;
     /// then a signal is needed.
-    changes: Option<Inotify>,
+    inotify: Option<Inotify>,
 }
 
+/// Inode, length, time of the last change.
 type Fingerprint = (u64, u64, Option<SystemTime>);
 
-impl Watched {
+impl WatchedFiles {
     /// Watches `files` from now on.
     pub fn new<'a>(files: impl IntoIterator<Item = &'a Path>) -> Self {
-        let files: Vec<_> = files
-            .into_iter()
-            .map(|path| (path.to_owned(), fingerprint(path)))
-            .collect();
-        let changes = watch(&files)
+        let with_fingerprint = |path: &'a Path| (path.to_owned(), fingerprint(path));
+        let files: Vec<_> = files.into_iter().map(with_fingerprint).collect();
+        let inotify = watch_folders(&files)
             .map_err(|error| log::warn!("changed files will need a SIGHUP: {error}"))
             .ok();
-        Self { files, changes }
+        Self { files, inotify }
     }
 
     /// What to poll for reading, when there is something.
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.changes.as_ref().map(AsFd::as_fd)
+        self.inotify.as_ref().map(AsFd::as_fd)
     }
 
     /// Whether one of the files is another one now than when this was last asked.
     pub fn changed(&mut self) -> bool {
-        // A file that was just made is still to be written; a link is not.
-        let (mut created, mut others) = (false, false);
-        while let Some(Ok(events)) = self.changes.as_ref().map(Inotify::read_events)
+        // A file that was just created is still to be written, and its writer's close is an event too. A link is complete.
+        let mut only_created = true;
+        while let Some(Ok(events)) = self.inotify.as_ref().map(Inotify::read_events)
             && !events.is_empty()
         {
-            for event in events {
-                let is_creation = event.mask.contains(AddWatchFlags::IN_CREATE);
-                created |= is_creation;
-                others |= !is_creation;
-            }
+            only_created &= events
+                .iter()
+                .all(|event| event.mask.contains(AddWatchFlags::IN_CREATE));
         }
-        let links_alone = created && !others;
         let mut changed = false;
-        for (path, was) in &mut self.files {
-            if links_alone && !path.is_symlink() {
-                continue;
+        for (path, before) in &mut self.files {
+            if !only_created || path.is_symlink() {
+                let now = fingerprint(path);
+                changed |= now != *before;
+                *before = now;
             }
-            let is = fingerprint(path);
-            changed |= is != *was;
-            *was = is;
         }
         changed
     }
 }
 
-fn watch(files: &[(PathBuf, Option<Fingerprint>)]) -> nix::Result<Inotify> {
+fn watch_folders(files: &[(PathBuf, Option<Fingerprint>)]) -> nix::Result<Inotify> {
     let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
     let flags = AddWatchFlags::IN_CLOSE_WRITE
         | AddWatchFlags::IN_MOVED_TO
         | AddWatchFlags::IN_DELETE
-        // Of a link: certbot takes the old one away and makes another.
+        // Of a link: certbot removes the old one and makes another.
         | AddWatchFlags::IN_CREATE;
     for (path, _) in files {
         inotify.add_watch(path.parent().unwrap_or(Path::new("/")), flags)?;
@@ -78,32 +74,23 @@ fn watch(files: &[(PathBuf, Option<Fingerprint>)]) -> nix::Result<Inotify> {
 }
 
 fn fingerprint(path: &Path) -> Option<Fingerprint> {
-    use std::os::unix::fs::MetadataExt;
     let file = path.metadata().ok()?;
     Some((file.ino(), file.len(), file.modified().ok()))
 }
 
-/// What only a restart takes up.
+/// The settings that only a restart can change.
 pub struct Fixed {
-    /// Where we listen; `None` with a socket of our starter's.
-    listen: Option<Listen>,
-    places: Places,
+    /// Where we listen; `None` with a supervisor's socket.
+    pub listen: Option<Listen>,
+    pub places: Places,
 }
 
 impl Fixed {
-    /// From the settings that we started with.
-    pub fn new(listen: Option<&Listen>, places: &Places) -> Self {
-        Self {
-            listen: listen.cloned(),
-            places: places.clone(),
-        }
-    }
-
-    /// Says what of `config` has to wait.
+    /// Logs which change of `config` needs a restart.
     ///
     /// # Errors
-    /// Other folders: their replay memory is made, and what runs there is seen, by a `serve` that starts with them.
-    pub fn still_fits(&self, config: &Config) -> Result<(), String> {
+    /// Other folders: `serve` makes their replay memory, and completes the runs in them, when it starts.
+    pub fn allows(&self, config: &Config) -> Result<(), String> {
         if self
             .listen
             .as_ref()
@@ -114,10 +101,10 @@ impl Fixed {
                 config.listen
             );
         }
-        if self.places == config.places {
-            return Ok(());
+        if self.places != config.places {
+            return Err("DEPLOYER_STATE_DIR, DEPLOYER_RUNS_DIR or DEPLOYER_RUNTIME_DIR changed: a restart will take it up".into());
         }
-        Err("DEPLOYER_STATE_DIR, DEPLOYER_RUNS_DIR or DEPLOYER_RUNTIME_DIR changed: a restart will take it up".into())
+        Ok(())
     }
 }
 
@@ -134,7 +121,7 @@ mod tests {
         let (path, other) = (folder.join("env"), folder.join("other"));
         fs::write(&path, "a").unwrap();
         fs::write(&other, "b").unwrap();
-        let mut watched = Watched::new([path.as_path()]);
+        let mut watched = WatchedFiles::new([path.as_path()]);
         assert!(!watched.changed());
         fs::remove_file(&path).unwrap();
         assert!(watched.changed());

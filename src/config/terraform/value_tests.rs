@@ -59,31 +59,6 @@ fn the_api_has_no_slash_at_its_end() {
 }
 
 #[test]
-fn a_reference_is_what_git_takes_for_one_and_for_nothing_else() {
-    for good in ["refs/heads/main", "refs/heads/a-b/c_d.e", "refs/tags/v1@x"] {
-        assert_eq!(reference(good).as_deref(), Ok(good));
-    }
-    for bad in [
-        "main",
-        "refs/",
-        "refs//x",
-        "refs/heads/a..b",
-        "refs/heads/a:refs/heads/b",
-        "refs/heads/*",
-        "refs/heads/a b",
-        "refs/heads/a,refs/heads/b",
-        "refs/heads/.x",
-        "refs/heads/x.lock",
-        "refs/heads/x@{1}",
-        "refs/heads/x/",
-        "+refs/heads/x",
-        "refs/heads/x^",
-    ] {
-        assert!(reference(bad).is_err(), "{bad}");
-    }
-}
-
-#[test]
 fn a_module_lies_in_the_checkout() {
     for (text, path) in [
         ("infra", "infra"),
@@ -147,10 +122,7 @@ fn health_is_asked_for_where_keys_may_be_fetched() {
 
 #[test]
 fn a_credential_that_cannot_be_one_is_not_quoted() {
-    assert_eq!(
-        secret("AKIA/x+y=").map(|one| one.expose().to_owned()),
-        Ok("AKIA/x+y=".into())
-    );
+    assert_eq!(secret("AKIA/x+y=").as_deref(), Ok("AKIA/x+y="));
     let refusal = secret("hunter 2").expect_err("a blank");
     assert!(!refusal.contains("hunter"));
 }

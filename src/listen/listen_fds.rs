@@ -1,92 +1,82 @@
-//! How a connection reaches us: one decision, made from what our starter left, before anything else.
+//! The sockets that a supervisor hands over, looked at before anything else is done.
 //!
-//! In this order: sockets that were announced to us (systemd); a TCP socket on standard input (inetd, xinetd, systemd's
-//! `StandardInput=socket`); else we bind one ourselves. Trusts the kernel for what a socket is, and no name or address
-//! in the environment.
+//! In this order: sockets that were announced to us (sd_listen_fds(3), systemd); a TCP socket on standard input (inetd,
+//! xinetd, systemd's `StandardInput=socket`); else we bind one ourselves. Trusts the kernel for what a socket is, and no
+//! name or address in the environment.
 
 use std::io;
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use crate::os::net::{self, Tcp};
-use crate::os::{descriptor, starter};
+use crate::os::{descriptor, supervisor};
 
-/// How a connection reaches us.
+/// What was handed over.
 #[derive(Debug)]
-pub enum Door {
-    /// Nobody handed us a socket.
-    Bind,
-    /// Listening sockets, which stay with our starter when we end.
+pub enum Inherited {
+    /// No socket: we bind one.
+    Nothing,
+    /// Listening sockets, which the supervisor keeps when we end.
     Listening(Vec<TcpListener>),
     /// The one connection.
     Connected(TcpStream),
 }
 
-/// Why there is no door.
+/// Why we cannot go on.
 #[derive(Debug)]
-pub enum NoDoor {
-    /// A sentence for whoever configured our starter.
-    Senseless(String),
-    /// Standard error may be a stranger's connection: nothing may be said.
-    Unspeakable,
+pub enum NotInherited {
+    /// A sentence for whoever configured the supervisor.
+    Invalid(String),
+    /// Standard error may be a stranger's connection: nothing may be written to it.
+    StderrIsSocket,
 }
 
-/// Looks at what our starter left. Afterwards no standard stream is a connection, and nothing is open that is not in the
-/// answer.
+/// Takes what the supervisor left open. Afterwards no standard stream is a connection, and nothing is open that is not in
+/// the answer.
 ///
 /// # Errors
-/// [`NoDoor`]; in no case has anything been said.
-pub fn find() -> Result<Door, NoDoor> {
-    let input = starter::clear_streams().map_err(|_| NoDoor::Unspeakable)?;
-    let passed = starter::passed_sockets(input.as_ref()).map_err(NoDoor::Senseless)?;
-    decide(passed, input).map_err(NoDoor::Senseless)
+/// [`NotInherited`]; in no case has anything been written.
+pub fn inherited() -> Result<Inherited, NotInherited> {
+    let stdin = supervisor::clear_streams().map_err(|_| NotInherited::StderrIsSocket)?;
+    let passed = supervisor::passed_sockets(stdin.as_ref()).map_err(NotInherited::Invalid)?;
+    decide(passed, stdin).map_err(NotInherited::Invalid)
 }
 
-/// The decision. `input` is a TCP socket, if it is anything.
-fn decide(passed: Vec<OwnedFd>, input: Option<OwnedFd>) -> Result<Door, String> {
-    if passed.is_empty() {
-        return match input {
-            None => Ok(Door::Bind),
-            Some(socket) => open(vec![socket], "standard input"),
-        };
+/// `stdin` is a TCP socket, if it is anything.
+fn decide(passed: Vec<OwnedFd>, stdin: Option<OwnedFd>) -> Result<Inherited, String> {
+    match stdin {
+        None if passed.is_empty() => Ok(Inherited::Nothing),
+        Some(socket) if passed.is_empty() => by_kind(vec![socket], "standard input"),
+        _ => by_kind(passed, "LISTEN_FDS"),
     }
-    open(passed, "LISTEN_FDS")
 }
 
-fn open(sockets: Vec<OwnedFd>, origin: &str) -> Result<Door, String> {
+fn by_kind(mut sockets: Vec<OwnedFd>, origin: &str) -> Result<Inherited, String> {
     let kinds: Vec<Option<Tcp>> = sockets.iter().map(net::tcp).collect();
     if kinds.iter().all(|kind| *kind == Some(Tcp::Listening)) {
         let listeners: io::Result<Vec<_>> = sockets.into_iter().map(listener).collect();
         return listeners
-            .map(Door::Listening)
+            .map(Inherited::Listening)
             .map_err(|error| format!("use the listening socket of {origin}: {error}"));
     }
-    let mut sockets = sockets.into_iter();
-    match (kinds.as_slice(), sockets.next()) {
-        ([Some(Tcp::Connected)], Some(socket)) => Ok(Door::Connected(TcpStream::from(socket))),
-        _ => Err(senseless(&kinds, origin)),
+    if let ([Some(Tcp::Connected)], Some(socket)) = (kinds.as_slice(), sockets.pop()) {
+        return Ok(Inherited::Connected(TcpStream::from(socket)));
     }
-}
-
-/// It comes in the state that its maker left it in.
-fn listener(socket: OwnedFd) -> io::Result<TcpListener> {
-    descriptor::set_nonblocking(socket.as_fd())?;
-    Ok(TcpListener::from(socket))
-}
-
-fn senseless(kinds: &[Option<Tcp>], origin: &str) -> String {
-    let words: Vec<&str> = kinds
-        .iter()
-        .map(|kind| match kind {
-            Some(Tcp::Listening) => "a listening TCP socket",
-            Some(Tcp::Connected) => "a TCP connection",
-            None => "no TCP socket",
-        })
-        .collect();
-    format!(
+    let words = kinds.iter().map(|kind| match kind {
+        Some(Tcp::Listening) => "a listening TCP socket",
+        Some(Tcp::Connected) => "a TCP connection",
+        None => "no TCP socket",
+    });
+    Err(format!(
         "{origin} has {}; it should have listening TCP sockets, or one TCP connection",
-        words.join(", ")
-    )
+        words.collect::<Vec<_>>().join(", ")
+    ))
+}
+
+/// Its maker may have left it in blocking mode.
+fn listener(socket: OwnedFd) -> io::Result<TcpListener> {
+    descriptor::set_nonblocking(&socket)?;
+    Ok(TcpListener::from(socket))
 }
 
 #[cfg(test)]
@@ -108,13 +98,13 @@ mod tests {
 
     #[test]
     fn without_a_socket_we_bind_one() {
-        assert!(matches!(decide(vec![], None), Ok(Door::Bind)));
+        assert!(matches!(decide(vec![], None), Ok(Inherited::Nothing)));
     }
 
     #[test]
     fn a_listening_socket_is_served_and_a_connected_one_is_one_session() {
         for (passed, input) in [(vec![listening()], None), (vec![], Some(listening()))] {
-            let Ok(Door::Listening(listeners)) = decide(passed, input) else {
+            let Ok(Inherited::Listening(listeners)) = decide(passed, input) else {
                 panic!("not served");
             };
             assert_eq!(listeners.len(), 1);
@@ -122,12 +112,12 @@ mod tests {
             assert!(flags.contains(OFlag::O_NONBLOCK));
         }
         let (one, peer) = connected();
-        let Ok(Door::Connected(stream)) = decide(vec![one], None) else {
+        let Ok(Inherited::Connected(stream)) = decide(vec![one], None) else {
             panic!("no session");
         };
         assert_eq!(stream.peer_addr().unwrap(), peer.local_addr().unwrap());
         let (one, _peer) = connected();
-        assert!(matches!(decide(vec![], Some(one)), Ok(Door::Connected(_))));
+        assert!(matches!(decide(vec![], Some(one)), Ok(Inherited::Connected(_))));
     }
 
     #[test]
@@ -135,19 +125,19 @@ mod tests {
         let (input, _peer) = connected();
         assert!(matches!(
             decide(vec![listening()], Some(input)),
-            Ok(Door::Listening(_))
+            Ok(Inherited::Listening(_))
         ));
     }
 
     #[test]
     fn all_of_several_listening_sockets_are_served() {
         let passed = vec![listening(), listening(), listening()];
-        assert!(matches!(decide(passed, None), Ok(Door::Listening(all)) if all.len() == 3));
+        assert!(matches!(decide(passed, None), Ok(Inherited::Listening(all)) if all.len() == 3));
     }
 
     #[test]
     fn announced_sockets_that_cannot_all_be_served_are_refused_with_what_they_are() {
-        let path = std::env::temp_dir().join(format!("opening-{}.socket", std::process::id()));
+        let path = std::env::temp_dir().join(format!("listen-fds-{}.socket", std::process::id()));
         let unix: OwnedFd = UnixListener::bind(&path).unwrap().into();
         std::fs::remove_file(path).unwrap();
         let pair: OwnedFd = UnixStream::pair().unwrap().0.into();

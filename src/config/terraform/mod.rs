@@ -1,10 +1,18 @@
-//! What `/tf-plan` and `/tf-apply` do: the repository, the tools, who they run as, what may be applied.
+//! What `/tf-plan` and `/tf-apply` do: the repository, the tools, who they run as, what may be applied. Attached to the
+//! table of settings, to the parser and to [`Config`] at one place each.
+
+mod parse;
+mod table;
+mod value;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Account, Config, Endpoint, Job};
 use crate::secret::Secret;
+
+pub(super) use parse::{SWITCHES, terraform};
+pub(super) use table::VARIABLES;
 
 /// All of terraform's settings. There is one only where terraform is configured in full.
 #[derive(Clone, Debug)]
@@ -36,14 +44,15 @@ pub struct TerraformConfig {
     pub plan: Option<Side>,
     /// Why there is no `/tf-plan`, for the operator.
     pub no_plan: Option<String>,
-    /// `DEPLOYER_TF_LOCKFILE`.
-    pub lockfile: Lockfile,
+    /// Whether `.terraform.lock.hcl` must be there and name every provider (`DEPLOYER_TF_LOCKFILE=readonly`): without it
+    /// a provider has no checksum. Otherwise terraform may write it.
+    pub lockfile_readonly: bool,
     /// How long terraform waits for a state that is locked (`DEPLOYER_TF_LOCK_TIMEOUT`).
     pub lock_timeout: Duration,
     /// Terraform's own in the place of `DEPLOYER_RUN_MAX` (`DEPLOYER_TF_RUN_MAX`).
     pub run_max: Duration,
-    /// `DEPLOYER_TF_APPLY_REQUIRE_DIGEST`.
-    pub require_digest: RequireDigest,
+    /// Whether an apply without `plan_digest` is refused (`DEPLOYER_TF_APPLY_REQUIRE_DIGEST`).
+    pub require_digest: bool,
     /// A plan that destroys more needs `"allow_destroy":true` (`DEPLOYER_TF_DESTROY_LIMIT`).
     pub destroy_limit: Option<u64>,
     /// Asked after an apply of the module until they answer 200 (`DEPLOYER_TF_HEALTH_URLS`).
@@ -79,24 +88,6 @@ pub struct Side {
     pub secret_access_key: Secret,
     /// The docker that terraform may speak to, if any.
     pub docker_host: Option<String>,
-}
-
-/// `DEPLOYER_TF_LOCKFILE`: what becomes of `.terraform.lock.hcl`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lockfile {
-    /// It must be there, and name every provider: without it a provider has no checksum.
-    ReadOnly,
-    /// Terraform may write it.
-    Update,
-}
-
-/// `DEPLOYER_TF_APPLY_REQUIRE_DIGEST`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RequireDigest {
-    /// An apply without `plan_digest` is refused.
-    On,
-    /// It applies whatever it plans.
-    Off,
 }
 
 /// Where a module's health is asked for after an apply.
