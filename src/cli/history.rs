@@ -17,7 +17,7 @@ use crate::event::{Outcome, Status, harmless};
 use crate::limits::MAX_PUBLIC_FILE;
 use crate::os::files::{describe, read_bounded};
 use crate::os::places;
-use crate::queue::list::{self, Entry, State};
+use crate::queue::list::{self, Run as Entry, State};
 use crate::queue::{RunId, RunRequest, ensure_published};
 
 /// Digits of a commit in the table.
@@ -61,7 +61,7 @@ fn document(config: &Config) -> Result<String, String> {
 }
 
 fn entries(places: &Places) -> Result<Vec<Entry>, String> {
-    list::entries(places).map_err(|error| describe(&error, "list the runs in", &places.runs))
+    list::list(places).map_err(|error| describe(&error, "list the runs in", &places.runs))
 }
 
 /// The run whose turn it is and those that wait, as rows of the table.
@@ -278,7 +278,7 @@ mod tests {
     use crate::config::Job;
     use crate::gate::{DeployTask, Task, TerraformTask};
     use crate::queue::Origin;
-    use crate::queue::record::{End, Record, Shown};
+    use crate::queue::record::{End, Publication, Record};
     use std::time::{Duration, UNIX_EPOCH};
 
     fn entry(sha: Option<&str>, error: Option<&str>, more: Value) -> Entry {
@@ -296,7 +296,7 @@ mod tests {
             more: more.as_object().cloned().unwrap_or_default(),
             started: UNIX_EPOCH,
             finished: UNIX_EPOCH + Duration::from_millis(12_345),
-            shown: Shown::Status,
+            publication: Publication::Status,
         };
         let record = Record::new(&order, end);
         Entry {
@@ -368,7 +368,7 @@ WHEN (UTC)           OUTCOME            ENDPOINT  VERSION  COMMIT          TOOK 
             more: serde_json::Map::new(),
             started: UNIX_EPOCH,
             finished: UNIX_EPOCH,
-            shown: Shown::Status,
+            publication: Publication::Status,
         };
         let record = Record::new(&queued.order, end);
         assert_eq!(record.outcome.more["module"], "dashboard");

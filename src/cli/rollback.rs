@@ -47,7 +47,7 @@ pub fn rollback(arguments: &Arguments) -> Result<ExitStatus, CommandError> {
 
 /// While a run is at work, or is not completed, nobody knows what will be live.
 fn nothing_is_under_way(places: &Places) -> Result<(), String> {
-    let entries = list::entries(places).map_err(|error| format!("read the runs: {error}"))?;
+    let entries = list::list(places).map_err(|error| format!("read the runs: {error}"))?;
     for entry in entries {
         let id = &entry.order.run_id;
         match entry.state {

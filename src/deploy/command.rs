@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::event::Phase;
 use crate::os::child::Exit;
-use crate::run::{EndPolicy, Failure, RunContext, Tool, ToolEnd};
+use crate::run::{Failure, RunContext, Tool};
 
 /// What the step of this backend works with.
 #[derive(Clone, Copy, Debug)]
@@ -35,19 +35,11 @@ impl Command<'_> {
         let program = self.program.display();
         ctx.say(Phase::Update, &format!("{name}: {program} is at work"));
         let tool = Tool {
-            program: self.program.to_owned(),
             arguments: vec![name.into()],
             environment: [self.environment, variables].concat(),
-            deadline: self.deadline,
-            ending: EndPolicy::Terminate,
-            stdin: None,
-            cell: None,
-            pipe: None,
+            ..Tool::new(self.program, self.deadline)
         };
-        let ended = match ctx.tool(&tool, &mut |line| Some(line.to_owned()))? {
-            ToolEnd::Ended(ended) => ended,
-            ToolEnd::AtWork(at_work) => return Err(at_work.why),
-        };
+        let ended = ctx.tool(&tool, &mut |line| Some(line.to_owned()))?;
         match ended.exit.is_success() {
             true => ctx.say(Phase::Update, &format!("{name}: {program} is done")),
             false => {

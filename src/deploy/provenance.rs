@@ -9,7 +9,7 @@ use crate::config::{Cosign, Revision};
 use crate::deploy::docker::last_words;
 use crate::event::Phase;
 use crate::limits::COSIGN_DEADLINE;
-use crate::run::{EndPolicy, Failure, RunContext, Tool, ToolEnd};
+use crate::run::{Failure, RunContext, Tool};
 
 const LABEL: &str = "org.opencontainers.image.revision";
 
@@ -69,23 +69,18 @@ impl Deploy<'_> {
             &image,
         ];
         let tool = Tool {
-            program: cosign.program.clone(),
             arguments: arguments.map(Into::into).into(),
             environment: self.config.deploy().environment.clone(),
-            deadline: COSIGN_DEADLINE,
-            ending: EndPolicy::Terminate,
-            stdin: None,
-            cell: None,
-            pipe: None,
+            ..Tool::new(&cosign.program, COSIGN_DEADLINE)
         };
         // What it prints on success is the signatures themselves.
-        match ctx.tool(&tool, &mut |_| None)? {
-            ToolEnd::Ended(ended) if ended.exit.is_success() => {
+        let ended = ctx.tool(&tool, &mut |_| None)?;
+        match ended.exit.is_success() {
+            true => {
                 ctx.say(Phase::Verify, &format!("{image} was signed by {signer}"));
                 Ok(signer)
             }
-            ToolEnd::Ended(ended) => Err(unsigned(&last_words(&ended.tail, &ended.exit.to_string()))),
-            ToolEnd::AtWork(at_work) => Err(at_work.why),
+            false => Err(unsigned(&last_words(&ended.tail, &ended.exit.to_string()))),
         }
     }
 }

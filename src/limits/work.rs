@@ -16,6 +16,10 @@ pub const TAG_DEADLINE: Duration = DOCKER_QUICK;
 /// Reading some dozens of small files and writing one, on a flash drive.
 pub const TEMPLATE_DEADLINE: Duration = Duration::from_secs(30);
 
+/// A pull of which no line came, and for which no byte was written, for this long hangs. A layer of a gigabyte is unpacked
+/// without a line, but not without a byte.
+pub const PULL_STALL: Duration = Duration::from_secs(2 * 60);
+
 /// Waits before a pull is tried again whose failure may pass by itself. A registry that restarts takes seconds; an
 /// outage is for CI to try again.
 pub const PULL_AGAIN: [Duration; 3] = [
@@ -30,13 +34,17 @@ pub const COSIGN_DEADLINE: Duration = Duration::from_secs(2 * 60);
 /// Whether every container is there already: some looks at each, of which one may wait for [`STEADY`].
 pub const ALREADY_DEADLINE: Duration = Duration::from_secs(2 * 60);
 
-/// What a tool that must not be ended in its middle has at least, however little the run has left.
-pub const MIDWAY_LEAST: Duration = Duration::from_secs(30);
-
 /// What must be done to its end, whatever the run has left: from stopping a container to starting the next, and going back.
 /// Every look in it has a bound of its own, and what dockerd was asked for is waited for however long that takes, as an
 /// operator may have given a container an hour to stop. So this bounds nothing that can happen.
 pub const UNHURRIED: Duration = LONGEST_SETTING;
+
+/// While a call that was handed to dockerd is waited for beyond its usual time, that is said this often.
+pub const STILL_WAITING_EVERY: Duration = Duration::from_secs(60);
+
+/// How long dockerd is waited for after it has cut off a call: one that is started again by its supervisor is up within
+/// seconds. After that the deploy goes back, which waits on.
+pub const DOCKER_RETURNS: Duration = Duration::from_secs(60);
 
 /// Replacing one container, beyond what a tool may take for it: half a dozen quick calls.
 pub const UPDATE_MARGIN: Duration = Duration::from_secs(5 * 60);
@@ -96,6 +104,7 @@ pub const FAILED_LOG_LINES: u32 = 50;
 
 /// Bytes of what was last answered that a failure quotes.
 pub const MAX_QUOTE: usize = 200;
+
 /// What the operator's notice command may take: a push service answers within a second, and three tries of ten seconds fit.
 pub const NOTICE_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -113,11 +122,10 @@ pub const TAIL_LINES: usize = 20;
 /// Between two tries for the turn while another process gives it back: the first wait, doubled up to [`super::RETRY`].
 pub const TURN_RETRY: Duration = Duration::from_millis(2);
 
-/// How long a failed run waits for a docker that does not answer, before it goes back: one that is restarted, or started
-/// again by its supervisor, is up within seconds. After that whoever completes the run does it.
-pub const BACK_PATIENCE: Duration = Duration::from_secs(2 * 60);
+/// The turn's lock is held for longer than this, while no run holds a ticket, only by whoever completes a dead run.
+pub const COMPLETION_AFTER: Duration = Duration::from_millis(500);
 
-/// Between two such attempts.
+/// Between two attempts at going back while docker does not answer.
 pub const BACK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Between two starts of a recovery for one follower: the first one may have met another that was just ending.

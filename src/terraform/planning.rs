@@ -10,8 +10,7 @@ use crate::event::Phase;
 use crate::jail;
 use crate::os::child::Exit;
 use crate::os::files::optional;
-use crate::run::tool::Ended;
-use crate::run::{EndPolicy, Failure, RunContext, ToolEnd};
+use crate::run::{EndPolicy, Failure, RunContext};
 
 use super::Terraform;
 use super::checkout::CheckedOut;
@@ -74,7 +73,7 @@ impl Terraform<'_> {
             arguments.push("-refresh-only".into());
         }
         let tool = self.tool(checked_out, arguments, EndPolicy::InterruptThenTerminate);
-        let ended = ended(ctx.tool(&tool, &mut |line| Some(line.to_owned()))?)?;
+        let ended = ctx.tool(&tool, &mut |line| Some(line.to_owned()))?;
         let changes = match ended.exit {
             Exit::Code(0) => Changes::None,
             Exit::Code(2) => Changes::Some,
@@ -169,13 +168,5 @@ pub(super) fn by_signal(exit: Exit) -> Option<i32> {
     match exit {
         Exit::Signal(number) => Some(number),
         Exit::Code(code) => (code > 128).then_some(code - 128),
-    }
-}
-
-/// How a tool ended that was waited for.
-pub(super) fn ended(end: ToolEnd) -> Result<Ended, Failure> {
-    match end {
-        ToolEnd::Ended(ended) => Ok(ended),
-        ToolEnd::AtWork(at_work) => Err(at_work.why),
     }
 }

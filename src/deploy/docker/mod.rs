@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 
 use crate::config::DeployConfig;
 use crate::event::Phase;
-use crate::limits::{BACK_PATIENCE, DOCKER_QUICK, FAILED_LOG_LINES, LOOK_INTERVAL, MAX_INSPECT, TAIL_LINES};
-use crate::run::{Captured, EndPolicy, Failure, RunContext, Tool};
+use crate::limits::{DOCKER_QUICK, DOCKER_RETURNS, FAILED_LOG_LINES, LOOK_INTERVAL, MAX_INSPECT, TAIL_LINES};
+use crate::queue::EndPolicy;
+use crate::run::{Captured, Failure, RunContext, Tool};
 use inspect::{Container, Image, ImageId};
 
 /// The docker client of this host.
@@ -123,14 +124,9 @@ impl<'a> Docker<'a> {
 
     fn tool(&self, arguments: &[&str], deadline: Duration) -> Tool {
         Tool {
-            program: self.config.docker.clone(),
             arguments: arguments.iter().map(Into::into).collect(),
             environment: self.config.environment.clone(),
-            deadline,
-            ending: EndPolicy::Terminate,
-            stdin: None,
-            cell: None,
-            pipe: None,
+            ..Tool::new(&self.config.docker, deadline)
         }
     }
 }
@@ -267,7 +263,7 @@ impl Docker<'_> {
         is_done: impl Fn(&mut RunContext) -> Result<bool, Failure>,
     ) -> Result<(), Failure> {
         let tool = Tool {
-            ending: EndPolicy::NeverMidway,
+            end_policy: EndPolicy::WaitOut,
             ..tool
         };
         let first = ctx.capture(&tool, MAX_INSPECT)?;
@@ -279,8 +275,8 @@ impl Docker<'_> {
             Phase::Update,
             &format!("{doing}: {said}; looking whether it was done"),
         );
-        ctx.in_any_case(BACK_PATIENCE + DOCKER_QUICK, |ctx| {
-            let until = Instant::now() + BACK_PATIENCE;
+        ctx.in_any_case(DOCKER_RETURNS + DOCKER_QUICK, |ctx| {
+            let until = Instant::now() + DOCKER_RETURNS;
             let answers = ctx.poll(LOOK_INTERVAL, until, |ctx| Ok(self.server_version(ctx).ok()))?;
             if answers.is_none() {
                 return succeeded(&first, doing).map(drop);

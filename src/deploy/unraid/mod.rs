@@ -22,7 +22,7 @@ use crate::deploy::undo_record::{ContainerRecord, OldContainer, TemplateBackup};
 use crate::event::Phase;
 use crate::failpoint;
 use crate::limits::UNHURRIED;
-use crate::run::{EndPolicy, Failure, RunContext, Tool};
+use crate::run::{Failure, RunContext, Tool};
 use backup::{still_ours, written};
 use template::Template;
 
@@ -174,14 +174,9 @@ impl<'a> Unraid<'a> {
         let script = self.paths()?.1;
         ctx.say(Phase::Update, &format!("{name}: {} is at work", script.display()));
         let tool = Tool {
-            program: script.to_owned(),
             arguments: vec![name.into()],
             environment: self.config.environment.clone(),
-            deadline: self.config.update_max_wait,
-            ending: EndPolicy::Terminate,
-            stdin: None,
-            cell: None,
-            pipe: None,
+            ..Tool::new(script, self.config.update_max_wait)
         };
         // Not cut by the end of the run, only by its own.
         let end = ctx.in_any_case(UNHURRIED, |ctx| {
