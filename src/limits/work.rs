@@ -52,16 +52,20 @@ pub const UPDATE_MARGIN: Duration = Duration::from_secs(5 * 60);
 /// Waits before a `terraform init` is tried again whose network failed: three tries in all.
 pub const TF_INIT_WAITS: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(10)];
 
-/// Bytes of one text in what terraform shows of a plan: what nobody writes into an attribute. Longer ones are refused, since
-/// a hostile plan may print without end and whoever reads JSON has to keep a text until it ends.
-pub const MAX_SHOWN_TEXT: usize = 16 * 1024 * 1024;
+/// Bytes of what `terraform show -json` prints of a plan, and of a plan file's configuration. 200,000 lines of plan are 37 MB.
+pub const MAX_PLAN_JSON: u64 = 256 * 1024 * 1024;
 
-/// Levels of brackets in it, likewise.
-pub const MAX_SHOWN_DEPTH: usize = 10_000;
+/// Bytes of a value in them that is read whole: a name, a provider's settings, a file.
+pub const MAX_PLAN_VALUE: u64 = 4 * 1024 * 1024;
 
-/// Bytes of a plan's `relevant_attributes` that are put in order for its digest: some forty thousand of them. What is beyond
-/// that counts in the order in which terraform printed it.
-pub const MAX_SORTED: usize = 4 * 1024 * 1024;
+/// Values of a plan that are told apart in its digest: about three for a resource.
+pub const MAX_PLAN_PARTS: usize = 500_000;
+
+/// Modules within modules of a plan.
+pub const MAX_PLAN_DEPTH: usize = 32;
+
+/// Differences between two plans that a refused apply names.
+pub const MAX_DIFFERENCES: usize = 20;
 
 /// Bytes of what terraform printed that are looked at after its run has died: its last lines.
 pub const TAIL_BYTES: u64 = 16 * 1024;
