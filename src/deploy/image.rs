@@ -14,7 +14,7 @@ use super::undo_record::{TagRecord, UndoRecord};
 use crate::event::Phase;
 use crate::failpoint;
 use crate::os::disk;
-use crate::run::{Failure, RunContext};
+use crate::run::{Failure, Result, RunContext};
 
 /// What was brought here.
 pub(super) struct Pulled {
@@ -37,7 +37,7 @@ pub(super) struct VerifiedImage {
 }
 
 impl Deploy<'_> {
-    pub(super) fn pull(&self, ctx: &mut RunContext) -> Result<Pulled, Failure> {
+    pub(super) fn pull(&self, ctx: &mut RunContext) -> Result<Pulled> {
         let recorded = self.recorded(ctx)?;
         let here = match recorded.as_ref().and_then(|release| release.image.as_ref()) {
             Some(id) => self.docker.image(ctx, id.as_str())?.is_some(),
@@ -68,7 +68,7 @@ impl Deploy<'_> {
     }
 
     /// This version as it was healthy here, if it ever was.
-    fn recorded(&self, ctx: &mut RunContext) -> Result<Option<Release>, Failure> {
+    fn recorded(&self, ctx: &mut RunContext) -> Result<Option<Release>> {
         match HealthyVersions::read(&self.config.places) {
             Ok(list) => Ok(list.find(&self.task.version).map(|one| one.release.clone())),
             Err(why) if self.task.rollback => Err(Failure::Failed(why)),
@@ -85,7 +85,7 @@ impl Deploy<'_> {
         ctx: &mut RunContext,
         release: &Release,
         login: Option<&LoggedIn>,
-    ) -> Result<Pulled, Failure> {
+    ) -> Result<Pulled> {
         let Some(digest) = &release.digest else {
             let pulled = self.docker.pull(ctx, &self.reference, login);
             return pulled.map(Pulled::from_registry).map_err(|failed| failed.failure);
@@ -113,7 +113,7 @@ impl Deploy<'_> {
         }
     }
 
-    fn log_in(&self, ctx: &mut RunContext) -> Result<Option<LoggedIn>, Failure> {
+    fn log_in(&self, ctx: &mut RunContext) -> Result<Option<LoggedIn>> {
         let reference = &self.reference;
         let Some(login) = &self.config.deploy().login else {
             ctx.say(Phase::Pull, &format!("pull {reference}"));
@@ -121,8 +121,7 @@ impl Deploy<'_> {
         };
         let folder = (&*self.config.places.logins(), ctx.run_id().as_str());
         let environment = &self.config.deploy().environment;
-        let made = LoggedIn::new(login, &self.config.deploy().image, folder, environment)
-            .map_err(Failure::Failed)?;
+        let made = LoggedIn::new(login, &self.config.deploy().image, folder, environment)?;
         made.secrets.iter().for_each(|secret| ctx.hide(secret));
         ctx.say(Phase::Pull, &format!("pull {reference} as {}", login.username));
         Ok(Some(made))
@@ -130,7 +129,7 @@ impl Deploy<'_> {
 
     /// The image is looked up by the digest that the registry just named, or by its recorded id: another pull may have moved
     /// the tag meanwhile.
-    pub(super) fn verify(&self, ctx: &mut RunContext, pulled: Pulled) -> Result<VerifiedImage, Failure> {
+    pub(super) fn verify(&self, ctx: &mut RunContext, pulled: Pulled) -> Result<VerifiedImage> {
         let reference = &self.reference;
         let recorded = pulled
             .recorded
@@ -175,7 +174,7 @@ impl Deploy<'_> {
     }
 
     /// Moves `IMAGE:latest` to it.
-    pub(super) fn tag(&self, ctx: &mut RunContext, image: &VerifiedImage) -> Result<(), Failure> {
+    pub(super) fn tag(&self, ctx: &mut RunContext, image: &VerifiedImage) -> Result {
         let latest = format!("{}:latest", self.config.deploy().image);
         let old_image = self.docker.image(ctx, &latest)?.map(|image| image.id);
         if old_image.as_ref() != Some(&image.id) {
@@ -197,12 +196,7 @@ impl Deploy<'_> {
     }
 
     /// The tag must be the image that was verified: Unraid's script knows images by their tags alone.
-    pub(super) fn keep_tag(
-        &self,
-        ctx: &mut RunContext,
-        phase: Phase,
-        image: &ImageId,
-    ) -> Result<(), Failure> {
+    pub(super) fn keep_tag(&self, ctx: &mut RunContext, phase: Phase, image: &ImageId) -> Result {
         let reference = &self.reference;
         let now = self.docker.image(ctx, reference)?;
         if now.as_ref().is_some_and(|now| now.id == *image) {
@@ -217,7 +211,7 @@ impl Deploy<'_> {
 
     /// Refuses when less is free than `DEPLOYER_MIN_FREE`, unless the image is here already: a disk that fills up half way
     /// costs more than the deploy, since every container on the host writes to it.
-    pub(super) fn check_free_space(&self, ctx: &mut RunContext) -> Result<(), Failure> {
+    pub(super) fn check_free_space(&self, ctx: &mut RunContext) -> Result {
         let floor = self.config.deploy().checks.min_free;
         if floor == 0 || self.docker.image(ctx, &self.reference)?.is_some() {
             return Ok(());

@@ -10,7 +10,7 @@ use crate::deploy::reference::{same_image, short_id};
 use crate::event::Phase;
 use crate::failpoint;
 use crate::limits::UNHURRIED;
-use crate::run::{Failure, RunContext};
+use crate::run::{Failure, Result, RunContext};
 
 /// What a container is called while it is kept.
 pub fn previous(name: &str) -> String {
@@ -21,12 +21,7 @@ pub fn previous(name: &str) -> String {
 ///
 /// # Errors
 /// When what has the name that we need does not run `image`, whatever its version: it is none of ours.
-pub fn kept(
-    docker: Docker<'_>,
-    ctx: &mut RunContext,
-    name: &str,
-    image: &str,
-) -> Result<Option<Container>, Failure> {
+pub fn kept(docker: Docker<'_>, ctx: &mut RunContext, name: &str, image: &str) -> Result<Option<Container>> {
     let kept = docker.container(ctx, &previous(name))?;
     match kept {
         Some(stranger) if !same_image(stranger.reference(), image) => Err(Failure::Failed(format!(
@@ -48,7 +43,7 @@ pub fn settle(
     kept: &Container,
     serves: impl Fn(&Container) -> bool,
     restart: Option<&str>,
-) -> Result<(), Failure> {
+) -> Result {
     match docker.container(ctx, name)? {
         Some(now) if serves(&now) => {
             docker.remove(ctx, kept)?;
@@ -80,12 +75,7 @@ pub fn settle(
 
 /// `NAME` becomes `NAME-prev`. One that serves serves on; any other is stopped first, because Docker does not rename what
 /// it is about to restart. What is left of one that can never be started again is removed.
-pub fn rename_old(
-    docker: Docker<'_>,
-    ctx: &mut RunContext,
-    name: &str,
-    old: &Container,
-) -> Result<(), Failure> {
+pub fn rename_old(docker: Docker<'_>, ctx: &mut RunContext, name: &str, old: &Container) -> Result {
     if old.is_lost() {
         return docker.remove(ctx, old);
     }
@@ -104,7 +94,7 @@ pub fn stop_old_start_new(
     ctx: &mut RunContext,
     name: &str,
     old: Option<&Container>,
-) -> Result<Container, Failure> {
+) -> Result<Container> {
     ctx.in_any_case(UNHURRIED, |ctx| {
         if let Some(old) = old.filter(|old| !old.is_lost()) {
             if old.restart_policy() != "no" {

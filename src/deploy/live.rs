@@ -8,16 +8,11 @@ use super::{Deploy, Replacer};
 use crate::config::Container;
 use crate::event::Phase;
 use crate::gate::Version;
-use crate::run::{Failure, RunContext};
+use crate::run::{Failure, Result, RunContext};
 
 impl Deploy<'_> {
     /// Says, or refuses, that a container goes back to a lower version. One whose version cannot be told is no obstacle.
-    pub(super) fn check_order(
-        &self,
-        ctx: &mut RunContext,
-        name: &str,
-        now: Option<&Seen>,
-    ) -> Result<(), Failure> {
+    pub(super) fn check_order(&self, ctx: &mut RunContext, name: &str, now: Option<&Seen>) -> Result {
         let Some(live) = self.live_version(ctx, name, now) else {
             return Ok(());
         };
@@ -54,11 +49,7 @@ impl Deploy<'_> {
     }
 
     /// Whether every container runs the image already, as it would be made now, and is healthy.
-    pub(super) fn is_live_already(
-        &self,
-        ctx: &mut RunContext,
-        image: &VerifiedImage,
-    ) -> Result<bool, Failure> {
+    pub(super) fn is_live_already(&self, ctx: &mut RunContext, image: &VerifiedImage) -> Result<bool> {
         for container in &self.config.deploy().containers {
             let name = &container.name;
             let now = self.docker.container(ctx, name)?;
@@ -80,12 +71,7 @@ impl Deploy<'_> {
     }
 
     /// Why a container that has the image needs to be replaced all the same, if it needs to.
-    fn why_replace(
-        &self,
-        ctx: &mut RunContext,
-        container: &Container,
-        now: &Seen,
-    ) -> Result<Option<String>, Failure> {
+    fn why_replace(&self, ctx: &mut RunContext, container: &Container, now: &Seen) -> Result<Option<String>> {
         if !now.is_running() {
             return Ok(Some(format!("is {}", now.describe())));
         }

@@ -35,7 +35,7 @@ use crate::limits::{
     TEMPLATE_DEADLINE, UPDATE_MARGIN, VERIFY_DEADLINE,
 };
 use crate::queue::{Origin, RunRequest};
-use crate::run::{Effect, Failure, RunContext};
+use crate::run::{Effect, Failure, Result, RunContext};
 use command::Command;
 use docker::Docker;
 use docker::inspect::{Container as Seen, ImageId};
@@ -74,12 +74,7 @@ enum Replacer<'a> {
 ///
 /// # Errors
 /// What kept it from being live; what it has changed is in the journal then, for [`undo()`].
-pub fn deploy(
-    ctx: &mut RunContext,
-    request: &RunRequest,
-    task: &DeployTask,
-    config: &Config,
-) -> Result<(), Failure> {
+pub fn deploy(ctx: &mut RunContext, request: &RunRequest, task: &DeployTask, config: &Config) -> Result {
     let deploy = Deploy::new(request, task, config);
     let ran = ctx.step(Phase::Preflight, PREFLIGHT_DEADLINE, Effect::Looks, |ctx| {
         deploy.preflight(ctx)
@@ -141,7 +136,7 @@ impl<'a> Deploy<'a> {
     }
 
     /// The image is brought here, and known from then on; `latest` names it.
-    fn bring_image(&self, ctx: &mut RunContext) -> Result<VerifiedImage, Failure> {
+    fn bring_image(&self, ctx: &mut RunContext) -> Result<VerifiedImage> {
         // A pull takes as long as it goes on.
         let pulled = ctx.step(Phase::Pull, self.config.runs.run_max, Effect::Looks, |ctx| {
             self.pull(ctx)
@@ -167,7 +162,7 @@ impl<'a> Deploy<'a> {
         ctx: &mut RunContext,
         image: &VerifiedImage,
         container: &Container,
-    ) -> Result<HealthyContainer, Failure> {
+    ) -> Result<HealthyContainer> {
         let name = &container.name;
         let update = self.config.deploy().update_max_wait + UPDATE_MARGIN;
         match self.replacer {
@@ -210,12 +205,7 @@ impl<'a> Deploy<'a> {
     }
 
     /// The operator's command does it all, but for the image where it is to be pulled.
-    fn run_commands(
-        &self,
-        ctx: &mut RunContext,
-        command: Command<'_>,
-        ran: &[ImageId],
-    ) -> Result<(), Failure> {
+    fn run_commands(&self, ctx: &mut RunContext, command: Command<'_>, ran: &[ImageId]) -> Result {
         let image = match command.pull {
             true => Some(self.bring_image(ctx)?),
             false => None,
@@ -259,8 +249,8 @@ impl<'a> Deploy<'a> {
         ctx: &mut RunContext,
         phase: Phase,
         deadline: Duration,
-        act: impl FnOnce(&mut RunContext) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
+        act: impl FnOnce(&mut RunContext) -> Result<T>,
+    ) -> Result<T> {
         ctx.step(phase, deadline, Effect::Changes, |ctx| {
             ctx.outcome_member("changed", true.into());
             act(ctx)
@@ -268,12 +258,7 @@ impl<'a> Deploy<'a> {
     }
 
     /// Deals with what an earlier deploy has left, so that the container which has the name is the one to go back to.
-    fn settle_kept(
-        &self,
-        ctx: &mut RunContext,
-        container: &Container,
-        restart: Option<&str>,
-    ) -> Result<(), Failure> {
+    fn settle_kept(&self, ctx: &mut RunContext, container: &Container, restart: Option<&str>) -> Result {
         let name = &container.name;
         let Some(kept) = keep_previous::kept(self.docker, ctx, name, &self.config.deploy().image)? else {
             return Ok(());
@@ -289,7 +274,7 @@ impl<'a> Deploy<'a> {
         container: &Container,
         image: &VerifiedImage,
         template: Option<undo_record::TemplateBackup>,
-    ) -> Result<ContainerRecord, Failure> {
+    ) -> Result<ContainerRecord> {
         let now = self.docker.container(ctx, &container.name)?;
         let record = ContainerRecord {
             name: container.name.clone(),
@@ -308,7 +293,7 @@ impl<'a> Deploy<'a> {
     /// How a container is now: what was not healthy cannot be expected to be afterwards.
     fn state(&self, container: &Container, now: &Seen) -> OldState {
         let health = self.health(container);
-        match now.state.status.as_str() {
+        match now.status() {
             "running" if health.is_some_and(|health| health.on_the_way_back().at_a_glance(now)) => {
                 OldState::Healthy
             }
@@ -343,7 +328,7 @@ impl<'a> Deploy<'a> {
         }
     }
 
-    fn record_half_deployed(&self) -> Result<(), Failure> {
+    fn record_half_deployed(&self) -> Result {
         HealthyVersions::record_half_deployed(&self.config.places, &self.task.version)
             .map_err(Failure::Failed)
     }

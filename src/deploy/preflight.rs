@@ -10,7 +10,7 @@ use super::docker::login;
 use super::{Deploy, Replacer, keep_previous, swap};
 use crate::config::{Backend, Config, Container};
 use crate::event::Phase;
-use crate::run::{Failure, RunContext};
+use crate::run::{Failure, Result, RunContext};
 
 /// What is wrong with the files that deploys need, without asking docker: a sentence each. For the start of the daemon
 /// and for `check`.
@@ -59,7 +59,7 @@ fn names_of_ours(containers: &[Container], ours: &[fn(&str) -> String]) -> Vec<S
 impl Deploy<'_> {
     /// Everything that can be checked, for every container; all that is wrong is said, the first of it is the
     /// failure. The images that they run: what may be gone back to.
-    pub(super) fn preflight(&self, ctx: &mut RunContext) -> Result<Vec<ImageId>, Failure> {
+    pub(super) fn preflight(&self, ctx: &mut RunContext) -> Result<Vec<ImageId>> {
         let complaints = complaints(self.config);
         if !complaints.is_empty() {
             return Err(Failure::Failed(complaints.join("; ")));
@@ -84,7 +84,7 @@ impl Deploy<'_> {
     }
 
     /// Everything about one container, without changing it; the image that it runs.
-    fn look_at(&self, ctx: &mut RunContext, name: &str) -> Result<Option<ImageId>, Failure> {
+    fn look_at(&self, ctx: &mut RunContext, name: &str) -> Result<Option<ImageId>> {
         if let Replacer::Command(command) = self.replacer {
             let program = command.program.display();
             ctx.say(Phase::Preflight, &format!("{name}: {program} can be executed"));

@@ -9,7 +9,7 @@ use crate::config::{Cosign, Revision};
 use crate::deploy::docker::last_words;
 use crate::event::Phase;
 use crate::limits::COSIGN_DEADLINE;
-use crate::run::{Failure, RunContext, Tool};
+use crate::run::{Failure, Result, RunContext, Tool};
 
 const LABEL: &str = "org.opencontainers.image.revision";
 
@@ -24,7 +24,7 @@ pub(super) struct Commits {
 
 impl Deploy<'_> {
     /// Compares the commit that the image itself names with what was asked for.
-    pub(super) fn check_revision(&self, ctx: &mut RunContext, label: Option<&str>) -> Result<(), Failure> {
+    pub(super) fn check_revision(&self, ctx: &mut RunContext, label: Option<&str>) -> Result {
         match judge(self.config.deploy().checks.revision, label, &self.commits) {
             Judged::Good => Ok(()),
             Judged::Odd(warning) => {
@@ -42,7 +42,7 @@ impl Deploy<'_> {
         ctx: &mut RunContext,
         image: &VerifiedImage,
         cosign: &Cosign,
-    ) -> Result<String, Failure> {
+    ) -> Result<String> {
         let signer = format!("{}, says {}", cosign.identity, cosign.issuer);
         if image.signed_by.as_ref() == Some(&signer) {
             ctx.say(

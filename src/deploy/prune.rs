@@ -14,7 +14,7 @@ use super::healthy::HealthyVersions;
 use super::image::VerifiedImage;
 use crate::event::Phase;
 use crate::gate::Version;
-use crate::run::{Failure, RunContext};
+use crate::run::{Result, RunContext};
 
 impl Deploy<'_> {
     /// Removes the versions beyond `DEPLOYER_KEEP_IMAGES`. What cannot be removed is only said.
@@ -23,9 +23,9 @@ impl Deploy<'_> {
         ctx: &mut RunContext,
         deployed: &VerifiedImage,
         ran: &[ImageId],
-    ) -> Result<(), Failure> {
+    ) -> Result {
         let image = &self.config.deploy().image;
-        let list = HealthyVersions::read(&self.config.places).map_err(Failure::Failed)?;
+        let list = HealthyVersions::read(&self.config.places)?;
         let healthy: Vec<&Version> = list.versions.iter().map(|one| &one.release.version).collect();
         let here = self.docker.local_images(ctx, image)?;
         let mut in_use = self.docker.images_in_use(ctx)?;

@@ -10,23 +10,19 @@ use super::docker::inspect::Container;
 use super::docker::since;
 use crate::event::Phase;
 use crate::limits::{DOCKER_QUICK, HEALTH_MARGIN, LOOK_INTERVAL};
-use crate::run::{Failure, HumanDuration, RunContext};
+use crate::run::{Failure, HumanDuration, Result, RunContext};
 
 /// A container when it had just become healthy.
 pub(super) struct HealthyContainer {
     name: String,
     id: String,
-    restarts: u32,
+    restarts: u64,
     at: Instant,
 }
 
 impl Deploy<'_> {
     /// How a container is that has become healthy.
-    pub(super) fn healthy_container(
-        &self,
-        ctx: &mut RunContext,
-        name: &str,
-    ) -> Result<HealthyContainer, Failure> {
+    pub(super) fn healthy_container(&self, ctx: &mut RunContext, name: &str) -> Result<HealthyContainer> {
         let now = self.docker.container(ctx, name)?;
         let now = now.ok_or_else(|| Failure::Failed(format!("{name}: was healthy and is gone")))?;
         Ok(HealthyContainer {
@@ -38,11 +34,7 @@ impl Deploy<'_> {
     }
 
     /// Waits until every container has been up for long enough.
-    pub(super) fn wait_until_stable(
-        &self,
-        ctx: &mut RunContext,
-        healthy: &[HealthyContainer],
-    ) -> Result<(), Failure> {
+    pub(super) fn wait_until_stable(&self, ctx: &mut RunContext, healthy: &[HealthyContainer]) -> Result {
         let steady = self.config.deploy().health.steady;
         let names: Vec<&str> = healthy.iter().map(|one| one.name.as_str()).collect();
         let until = healthy.iter().map(|one| one.at + steady).max();

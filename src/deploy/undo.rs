@@ -19,7 +19,7 @@ use crate::deploy::unraid::{self, Unraid};
 use crate::event::Phase;
 use crate::failpoint;
 use crate::limits::{DOCKER_QUICK, UNHURRIED};
-use crate::run::{Failure, RunContext};
+use crate::run::{Failure, Result, RunContext};
 
 /// After what something is put back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,12 +43,7 @@ pub struct Undone {
 ///
 /// # Errors
 /// When docker does not answer: nothing can be said of anything then, and it must be tried again.
-pub fn undo(
-    entries: &[Value],
-    reason: UndoReason,
-    config: &Config,
-    ctx: &mut RunContext,
-) -> Result<Undone, Failure> {
+pub fn undo(entries: &[Value], reason: UndoReason, config: &Config, ctx: &mut RunContext) -> Result<Undone> {
     let docker = Docker::new(config.deploy());
     let undo = Undo {
         config,
@@ -116,14 +111,14 @@ struct Undo<'a> {
 }
 
 impl Undo<'_> {
-    fn docker_answers(&self, ctx: &mut RunContext) -> Result<(), Failure> {
+    fn docker_answers(&self, ctx: &mut RunContext) -> Result {
         let version = ctx.in_any_case(DOCKER_QUICK, |ctx| self.docker.server_version(ctx));
         version
             .map(drop)
             .map_err(|failure| Failure::Failed(format!("docker does not answer: {failure}")))
     }
 
-    fn tag(&self, ctx: &mut RunContext, tag: &TagRecord) -> Result<(), Failure> {
+    fn tag(&self, ctx: &mut RunContext, tag: &TagRecord) -> Result {
         let reference = &tag.reference;
         let now = self.docker.image(ctx, reference)?.map(|image| image.id);
         if now == tag.old_image {
@@ -142,7 +137,7 @@ impl Undo<'_> {
                 format!("image {old}")
             }
             None => {
-                self.docker.untag(ctx, reference)?;
+                self.docker.remove_image(ctx, reference)?;
                 "no tag".to_owned()
             }
         };
@@ -152,7 +147,7 @@ impl Undo<'_> {
     }
 
     /// A container, and its template first: that is what it would be made from.
-    fn container(&self, ctx: &mut RunContext, record: &ContainerRecord) -> Result<Option<Value>, Failure> {
+    fn container(&self, ctx: &mut RunContext, record: &ContainerRecord) -> Result<Option<Value>> {
         let template = match &record.template {
             Some(backup) => unraid::restore(ctx, &record.name, backup),
             None => Ok(()),
@@ -169,11 +164,7 @@ impl Undo<'_> {
     }
 
     /// Brings the old container back, or one like it, and proves it.
-    fn old_container(
-        &self,
-        ctx: &mut RunContext,
-        record: &ContainerRecord,
-    ) -> Result<Option<Value>, Failure> {
+    fn old_container(&self, ctx: &mut RunContext, record: &ContainerRecord) -> Result<Option<Value>> {
         let name = &record.name;
         swap::remove_next(self.docker, ctx, name)?;
         let Some(old) = &record.old else {
@@ -200,7 +191,7 @@ impl Undo<'_> {
         record: &ContainerRecord,
         old: &OldContainer,
         kept: &Container,
-    ) -> Result<(), Failure> {
+    ) -> Result {
         if !kept.is_named(&record.name) {
             if kept.is_running() && self.reason == UndoReason::Interrupted {
                 // The dead run may have had it stopped just now, and dockerd may still be about to.
@@ -220,7 +211,7 @@ impl Undo<'_> {
     }
 
     /// Removes what has the name now, if it is what the deploy has made.
-    fn remove_new(&self, ctx: &mut RunContext, record: &ContainerRecord) -> Result<(), Failure> {
+    fn remove_new(&self, ctx: &mut RunContext, record: &ContainerRecord) -> Result {
         let Some(new) = self.docker.container(ctx, &record.name)? else {
             return Ok(());
         };
@@ -242,17 +233,12 @@ impl Undo<'_> {
     /// started, and what somebody makes by hand on the page is.
     fn is_of_an_edited_template(&self, new: &Container) -> bool {
         new.label(unraid::MADE_BY_UNRAID).is_some()
-            && new.state.status == "created"
+            && new.status() == "created"
             && same_image(new.reference(), &self.config.deploy().image)
     }
 
     /// The old container is gone, which no deploy does: a new one of the old image is made the way this host makes them.
-    fn make_again(
-        &self,
-        ctx: &mut RunContext,
-        record: &ContainerRecord,
-        old: &OldContainer,
-    ) -> Result<(), Failure> {
+    fn make_again(&self, ctx: &mut RunContext, record: &ContainerRecord, old: &OldContainer) -> Result {
         let name = &record.name;
         let now = self.docker.container(ctx, name)?;
         if now.is_none_or(|now| now.image != old.image) {
@@ -277,17 +263,17 @@ impl Undo<'_> {
         let made = self.docker.container(ctx, name)?.ok_or_else(gone)?;
         for network in &old.networks {
             if !made.networks().contains(network.as_str()) {
-                self.docker.connect(ctx, network, name, Some(name))?;
+                self.docker.connect(ctx, network, name, name)?;
             }
         }
         self.restore_state(ctx, name, old.state)
     }
 
     /// Starts, stops or freezes the container until it is as it was.
-    fn restore_state(&self, ctx: &mut RunContext, name: &str, state: OldState) -> Result<(), Failure> {
+    fn restore_state(&self, ctx: &mut RunContext, name: &str, state: OldState) -> Result {
         let now = self.docker.container(ctx, name)?;
         let is_active = now.as_ref().is_some_and(Container::is_active);
-        let is_paused = now.is_some_and(|now| now.state.status == "paused");
+        let is_paused = now.is_some_and(|now| now.status() == "paused");
         match (state, is_active) {
             (OldState::Stopped, true) => return self.docker.stop(ctx, name),
             (OldState::Stopped, false) => return Ok(()),
@@ -301,7 +287,7 @@ impl Undo<'_> {
     }
 
     /// It is what it was, as far as anybody can tell.
-    fn prove(&self, ctx: &mut RunContext, name: &str, old: &OldContainer) -> Result<(), Failure> {
+    fn prove(&self, ctx: &mut RunContext, name: &str, old: &OldContainer) -> Result {
         let wrong = |what: String| Err(Failure::Failed(format!("{name} {what}")));
         let Some(now) = self.docker.container(ctx, name)? else {
             return wrong("is gone".into());

@@ -12,7 +12,7 @@ use crate::deploy::docker::inspect::{Container, ImageId};
 use crate::deploy::healthy::Release;
 use crate::deploy::reference;
 use crate::gate::Version;
-use crate::run::{Failure, RunContext};
+use crate::run::{Failure, Result, RunContext};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "undo", rename_all = "snake_case")]
@@ -88,7 +88,7 @@ pub struct TemplateBackup {
 
 impl UndoRecord {
     /// Writes it into the journal; on disk when this returns.
-    pub fn note(&self, ctx: &mut RunContext) -> Result<(), Failure> {
+    pub fn note(&self, ctx: &mut RunContext) -> Result {
         let entry = serde_json::to_value(self)
             .map_err(|error| Failure::Failed(format!("write down what is there now: {error}")))?;
         ctx.note(entry)

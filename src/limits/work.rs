@@ -98,7 +98,7 @@ pub const FIRST_PROBE_PAUSE: Duration = Duration::from_millis(100);
 pub const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Restarts that a container may need on its way to health: one that waits for its database by dying needs a few.
-pub const RESTARTS_TOLERATED: u32 = 3;
+pub const RESTARTS_TOLERATED: u64 = 3;
 
 /// A container without a health check counts as up when it has run this long without a restart.
 pub const STEADY: Duration = Duration::from_secs(5);

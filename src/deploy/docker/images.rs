@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::Docker;
 use crate::deploy::docker::inspect::ImageId;
-use crate::run::{Failure, RunContext};
+use crate::run::{Failure, Result, RunContext};
 
 /// An image on this host, under one of its names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct LocalImage {
 
 impl Docker<'_> {
     /// The folder in which dockerd keeps images; `None` where dockerd is on another machine.
-    pub fn image_folder(&self, ctx: &mut RunContext) -> Result<Option<PathBuf>, Failure> {
+    pub fn image_folder(&self, ctx: &mut RunContext) -> Result<Option<PathBuf>> {
         if !is_local(&self.config.environment) {
             return Ok(None);
         }
@@ -27,7 +27,7 @@ impl Docker<'_> {
     }
 
     /// The images of the repository `image` that are on this host, once for each tag.
-    pub fn local_images(&self, ctx: &mut RunContext, image: &str) -> Result<Vec<LocalImage>, Failure> {
+    pub fn local_images(&self, ctx: &mut RunContext, image: &str) -> Result<Vec<LocalImage>> {
         let doing = format!("list the images of {image}");
         let arguments = ["images", "--no-trunc", "--format", "{{.ID}} {{.Tag}}", image];
         let said = self.ask(ctx, &doing, &arguments)?;
@@ -36,7 +36,7 @@ impl Docker<'_> {
     }
 
     /// The image of every container, running or not.
-    pub fn images_in_use(&self, ctx: &mut RunContext) -> Result<BTreeSet<ImageId>, Failure> {
+    pub fn images_in_use(&self, ctx: &mut RunContext) -> Result<BTreeSet<ImageId>> {
         let doing = "list the images in use";
         let said = self.ask(ctx, doing, &["ps", "--all", "--quiet", "--no-trunc"])?;
         let containers: Vec<&str> = said.lines().collect();
@@ -48,17 +48,6 @@ impl Docker<'_> {
         images
             .collect::<Result<_, _>>()
             .map_err(|why| Failure::Failed(format!("{doing}: {why}")))
-    }
-
-    /// Takes a name off an image, or removes one without a name; it goes with its last name. Docker refuses where a
-    /// container uses it.
-    pub fn remove_image(&self, ctx: &mut RunContext, name: &str) -> Result<(), Failure> {
-        self.change(
-            ctx,
-            &format!("remove the image {name}"),
-            &["image", "rm", name],
-            |ctx| Ok(self.image(ctx, name)?.is_none()),
-        )
     }
 }
 

@@ -3,10 +3,10 @@
 //! Docker's states are compared as whole words: `unhealthy` contains `healthy`. What may be absent (a health state
 //! without a HEALTHCHECK, labels, networks) is an `Option` or empty, never an error.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// An image's id: `sha256:` and 64 hex digits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -46,36 +46,26 @@ impl std::fmt::Display for ImageId {
 
 /// An image on this host.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
 pub struct Image {
+    #[serde(rename = "Id")]
     pub id: ImageId,
-    #[serde(default)]
-    repo_digests: Option<Vec<String>>,
-    #[serde(default)]
-    config: Option<ImageConfig>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct ImageConfig {
-    #[serde(default)]
-    labels: Option<BTreeMap<String, String>>,
+    #[serde(flatten)]
+    rest: Value,
 }
 
 impl Image {
     /// Whether it came from a registry under this digest (`sha256:...`).
     pub fn has_digest(&self, digest: &str) -> bool {
-        let known = self.repo_digests.iter().flatten();
+        let known = self.rest["RepoDigests"].as_array().into_iter().flatten();
         known
-            .filter_map(|name| name.split_once('@'))
+            .filter_map(|name| name.as_str()?.split_once('@'))
             .any(|(_, has)| has == digest)
     }
 
     /// The commit it says it was built from (`org.opencontainers.image.revision`), if it says one.
     pub fn revision(&self) -> Option<&str> {
-        let labels = self.config.as_ref()?.labels.as_ref()?;
-        let label = labels.get("org.opencontainers.image.revision")?;
-        Some(label.as_str()).filter(|label| !label.is_empty())
+        let label = &self.rest["Config"]["Labels"]["org.opencontainers.image.revision"];
+        label.as_str().filter(|label| !label.is_empty())
     }
 }
 
@@ -91,105 +81,43 @@ pub struct Container {
     pub image: ImageId,
     /// How often Docker has started it again.
     #[serde(default)]
-    pub restart_count: u32,
-    pub state: State,
-    config: Config,
-    host_config: HostConfig,
-    #[serde(default)]
-    network_settings: NetworkSettings,
+    pub restart_count: u64,
+    state: State,
+    #[serde(flatten)]
+    rest: Value,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct State {
-    /// Docker's word: `created`, `running`, `paused`, `restarting`, `removing`, `exited`, `dead`.
-    pub status: String,
+struct State {
+    status: String,
     /// Of its last end.
     #[serde(default)]
-    pub exit_code: i64,
+    exit_code: i64,
     /// Why Docker could not start it; empty when it could.
     #[serde(default)]
-    pub error: String,
+    error: String,
     /// Absent without a HEALTHCHECK.
     #[serde(default)]
-    pub health: Option<Health>,
-}
-
-/// What Docker's own health check found.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Health {
-    /// Docker's word: `starting`, `healthy`, `unhealthy`; `none` for a HEALTHCHECK that was taken back.
-    pub status: String,
-    #[serde(default)]
-    log: Option<Vec<Probe>>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Probe {
-    #[serde(default)]
-    output: String,
-}
-
-impl Health {
-    /// What the last probe printed, in one line.
-    pub fn last_output(&self) -> String {
-        let last = self.log.iter().flatten().next_back();
-        let words = last.map_or("", |probe| probe.output.as_str()).split_whitespace();
-        words.collect::<Vec<_>>().join(" ")
-    }
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Config {
-    image: String,
-    #[serde(default)]
-    labels: Option<BTreeMap<String, String>>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct HostConfig {
-    #[serde(default)]
-    network_mode: String,
-    #[serde(default)]
-    auto_remove: bool,
-    #[serde(default)]
-    restart_policy: RestartPolicy,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct RestartPolicy {
-    #[serde(default)]
-    name: String,
-    #[serde(default)]
-    maximum_retry_count: u32,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct NetworkSettings {
-    #[serde(default)]
-    networks: Option<BTreeMap<String, Endpoint>>,
-}
-
-/// What a container is on one network.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Endpoint {
-    #[serde(default)]
-    aliases: Option<Vec<String>>,
-    /// Its own address, where it has one that was asked for.
-    #[serde(default, rename = "IPAMConfig")]
-    ipam_config: Option<BTreeMap<String, IgnoredAny>>,
-    #[serde(default)]
-    mac_address: String,
+    health: Value,
 }
 
 impl Container {
+    /// Docker's word: `created`, `running`, `paused`, `restarting`, `removing`, `exited`, `dead`.
+    pub fn status(&self) -> &str {
+        &self.state.status
+    }
+
+    /// What Docker's own health check found: its word (`starting`, `healthy`, `unhealthy`), and what the last probe
+    /// printed, in one line. `None` without a HEALTHCHECK, and for one that was taken back.
+    pub fn health(&self) -> Option<(&str, String)> {
+        let health = &self.state.health;
+        let word = health["Status"].as_str().filter(|word| *word != "none")?;
+        let last = health["Log"].as_array().and_then(|log| log.last());
+        let output = last.and_then(|probe| probe["Output"].as_str()).unwrap_or("");
+        Some((word, output.split_whitespace().collect::<Vec<_>>().join(" ")))
+    }
+
     /// Whether it has this name. Docker also finds a container by the first digits of its id.
     pub fn is_named(&self, name: &str) -> bool {
         self.name() == name
@@ -202,65 +130,67 @@ impl Container {
 
     /// Its process lives and serves: not frozen, not between two starts.
     pub fn is_running(&self) -> bool {
-        self.state.status == "running"
+        self.status() == "running"
     }
 
     /// Docker has a process for it, or is about to have one again: it has to be stopped before it can be removed or renamed.
     pub fn is_active(&self) -> bool {
-        matches!(self.state.status.as_str(), "running" | "paused" | "restarting")
+        matches!(self.status(), "running" | "paused" | "restarting")
     }
 
     /// What is left of one that Docker could not remove, or is removing: it can never be started again.
     pub fn is_lost(&self) -> bool {
-        matches!(self.state.status.as_str(), "dead" | "removing")
+        matches!(self.status(), "dead" | "removing")
     }
 
     /// The image as it was named when the container was made, without a digest that fixed it.
     pub fn reference(&self) -> &str {
-        let named = self.config.image.as_str();
+        let named = self.rest["Config"]["Image"].as_str().unwrap_or("");
         named.split_once('@').map_or(named, |(name, _)| name)
     }
 
     /// The value of a label; `None` when it has none of that name.
     pub fn label(&self, name: &str) -> Option<&str> {
-        self.config.labels.as_ref()?.get(name).map(String::as_str)
+        self.rest["Config"]["Labels"][name].as_str()
+    }
+
+    /// What it is on each network that it is in.
+    fn endpoints(&self) -> impl Iterator<Item = (&str, &Value)> {
+        let networks = self.rest["NetworkSettings"]["Networks"].as_object();
+        networks
+            .into_iter()
+            .flatten()
+            .map(|(network, one)| (network.as_str(), one))
     }
 
     /// The names of the networks it is in.
     pub fn networks(&self) -> BTreeSet<&str> {
-        let networks = self.network_settings.networks.iter().flatten();
-        networks.map(|(name, _)| name.as_str()).collect()
+        self.endpoints().map(|(network, _)| network).collect()
     }
 
-    /// Whether other containers still find it by `name` when it is renamed.
-    pub fn keeps_name(&self, name: &str) -> bool {
-        self.unaliased(name).next().is_none()
-    }
-
-    /// The networks on which `name` is not an alias of it, and can be made one by connecting it anew: it has no address
-    /// of its own there that would be lost.
+    /// The networks on which other containers do not find it by `name` any more when it is renamed. On Docker's own
+    /// networks nothing is found by a name.
     pub fn networks_without_alias(&self, name: &str) -> Vec<&str> {
-        let unaliased = self.unaliased(name);
-        let plain = unaliased.filter(|(_, one)| {
-            let address = one.ipam_config.as_ref().is_some_and(|given| !given.is_empty());
-            !address && one.mac_address.is_empty()
-        });
-        plain.map(|(network, _)| network).collect()
+        let without = |(network, one): &(&str, &Value)| {
+            let aliases = one["Aliases"].as_array().into_iter().flatten();
+            !matches!(*network, "bridge" | "host" | "none") && !aliases.into_iter().any(|alias| alias == name)
+        };
+        let without = self.endpoints().filter(without);
+        without.map(|(network, _)| network).collect()
     }
 
-    /// On Docker's own networks nothing is found by a name.
-    fn unaliased(&self, name: &str) -> impl Iterator<Item = (&str, &Endpoint)> {
-        let networks = self.network_settings.networks.iter().flatten();
-        networks
-            .filter(|(network, _)| !matches!(network.as_str(), "bridge" | "host" | "none"))
-            .filter(move |(_, one)| !one.aliases.iter().flatten().any(|alias| alias == name))
-            .map(|(network, one)| (network.as_str(), one))
+    /// Whether it has an address of its own on a network, which it would lose when it is connected anew.
+    pub fn has_own_address(&self, network: &str) -> bool {
+        let one = &self.rest["NetworkSettings"]["Networks"][network];
+        let asked = one["IPAMConfig"].as_object();
+        asked.is_some_and(|asked| !asked.is_empty())
+            || one["MacAddress"].as_str().is_some_and(|mac| !mac.is_empty())
     }
 
     /// What it was given as its network. The default has two names, and another container's network is named by an id
     /// that is a new one whenever that container is replaced.
     pub fn network_mode(&self) -> &str {
-        match self.host_config.network_mode.as_str() {
+        match self.rest["HostConfig"]["NetworkMode"].as_str().unwrap_or("") {
             "default" => "bridge",
             other if other.starts_with("container:") => "container",
             other => other,
@@ -269,22 +199,22 @@ impl Container {
 
     /// Whether Docker removes it when it ends (`--rm`), so that stopping it loses it.
     pub fn removes_itself(&self) -> bool {
-        self.host_config.auto_remove
+        self.rest["HostConfig"]["AutoRemove"] == true
     }
 
     /// Its restart policy, as `docker update --restart` takes it.
     pub fn restart_policy(&self) -> String {
-        let policy = &self.host_config.restart_policy;
-        match (policy.name.as_str(), policy.maximum_retry_count) {
-            ("", _) => "no".into(),
-            ("on-failure", most) if most > 0 => format!("on-failure:{most}"),
-            (name, _) => name.into(),
+        let policy = &self.rest["HostConfig"]["RestartPolicy"];
+        match (policy["Name"].as_str(), policy["MaximumRetryCount"].as_u64()) {
+            (None | Some(""), _) => "no".into(),
+            (Some("on-failure"), Some(most)) if most > 0 => format!("on-failure:{most}"),
+            (Some(name), _) => name.into(),
         }
     }
 
     /// How it is, for a person: `exited with status 3, restarted 2 times`.
     pub fn describe(&self) -> String {
-        let mut said = match self.state.status.as_str() {
+        let mut said = match self.status() {
             "exited" | "dead" => format!("exited with status {}", self.state.exit_code),
             "restarting" => format!("restarting after exit status {}", self.state.exit_code),
             other => other.to_owned(),

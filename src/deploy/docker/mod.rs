@@ -12,10 +12,11 @@ pub mod pull;
 use std::time::{Duration, Instant};
 
 use crate::config::DeployConfig;
+use crate::deploy::reference::short_id;
 use crate::event::Phase;
 use crate::limits::{DOCKER_QUICK, DOCKER_RETURNS, FAILED_LOG_LINES, LOOK_INTERVAL, MAX_INSPECT, TAIL_LINES};
 use crate::queue::EndPolicy;
-use crate::run::{Captured, Failure, RunContext, Tool};
+use crate::run::{Captured, Failure, Result, RunContext, Tool};
 use inspect::{Container, Image, ImageId};
 
 /// The docker client of this host.
@@ -42,30 +43,30 @@ impl<'a> Docker<'a> {
     }
 
     /// The version of the dockerd that answers.
-    pub fn server_version(&self, ctx: &mut RunContext) -> Result<String, Failure> {
+    pub fn server_version(&self, ctx: &mut RunContext) -> Result<String> {
         let arguments = ["version", "--format", "{{.Server.Version}}"];
         self.ask(ctx, "ask docker for its version", &arguments)
     }
 
     /// The image `name` (a reference or an id); `None` when it is not on this host.
-    pub fn image(&self, ctx: &mut RunContext, name: &str) -> Result<Option<Image>, Failure> {
+    pub fn image(&self, ctx: &mut RunContext, name: &str) -> Result<Option<Image>> {
         Ok(self.inspect(ctx, "image", &[name])?.pop())
     }
 
     /// The container `name`; `None` when there is none.
-    pub fn container(&self, ctx: &mut RunContext, name: &str) -> Result<Option<Container>, Failure> {
+    pub fn container(&self, ctx: &mut RunContext, name: &str) -> Result<Option<Container>> {
         Ok(self.containers(ctx, &[name])?.pop())
     }
 
     /// The containers with these names, as far as there are any.
-    pub fn containers(&self, ctx: &mut RunContext, names: &[&str]) -> Result<Vec<Container>, Failure> {
+    pub fn containers(&self, ctx: &mut RunContext, names: &[&str]) -> Result<Vec<Container>> {
         let mut found: Vec<Container> = self.inspect(ctx, "container", names)?;
         found.retain(|container| names.contains(&container.name()));
         Ok(found)
     }
 
     /// The container with this id, whatever it is called; `None` when there is none.
-    pub fn container_with_id(&self, ctx: &mut RunContext, id: &str) -> Result<Option<Container>, Failure> {
+    pub fn container_with_id(&self, ctx: &mut RunContext, id: &str) -> Result<Option<Container>> {
         let found: Option<Container> = self.inspect(ctx, "container", &[id])?.pop();
         Ok(found.filter(|container| container.id == id))
     }
@@ -75,7 +76,7 @@ impl<'a> Docker<'a> {
         ctx: &mut RunContext,
         kind: &str,
         names: &[&str],
-    ) -> Result<Vec<T>, Failure> {
+    ) -> Result<Vec<T>> {
         let doing = format!("inspect the {kind} {}", names.join(", "));
         let lines = self.lines_of_those_there(ctx, &doing, kind, "{{json .}}", names)?;
         let found = lines.lines().map(serde_json::from_str);
@@ -93,7 +94,7 @@ impl<'a> Docker<'a> {
         kind: &str,
         format: &str,
         names: &[&str],
-    ) -> Result<String, Failure> {
+    ) -> Result<String> {
         let arguments = [&[kind, "inspect", "--format", format], names].concat();
         let most = MAX_INSPECT * names.len().max(1);
         let captured = ctx.capture(&self.tool(&arguments, DOCKER_QUICK), most)?;
@@ -117,7 +118,7 @@ impl<'a> Docker<'a> {
         }
     }
 
-    fn ask(&self, ctx: &mut RunContext, doing: &str, arguments: &[&str]) -> Result<String, Failure> {
+    fn ask(&self, ctx: &mut RunContext, doing: &str, arguments: &[&str]) -> Result<String> {
         let captured = ctx.capture(&self.tool(arguments, DOCKER_QUICK), MAX_INSPECT)?;
         succeeded(&captured, doing)
     }
@@ -134,122 +135,112 @@ impl<'a> Docker<'a> {
 /// Changing. Each call returns when it is known whether dockerd has done what it was asked for.
 impl Docker<'_> {
     /// Gives the image `id` the name `reference` too.
-    pub fn tag(&self, ctx: &mut RunContext, id: &ImageId, reference: &str) -> Result<(), Failure> {
-        let doing = format!("tag {reference}");
-        self.change(ctx, &doing, &["tag", id.as_str(), reference], |ctx| {
+    pub fn tag(&self, ctx: &mut RunContext, id: &ImageId, reference: &str) -> Result {
+        self.change(ctx, &["tag", id.as_str(), reference], |ctx| {
             Ok(self.image(ctx, reference)?.is_some_and(|image| image.id == *id))
         })
     }
 
-    /// Takes the name `reference` from its image. The image stays while it has another name or a container.
-    pub fn untag(&self, ctx: &mut RunContext, reference: &str) -> Result<(), Failure> {
-        let arguments = ["image", "rm", "--no-prune", reference];
-        self.change(ctx, &format!("remove the tag {reference}"), &arguments, |ctx| {
-            Ok(self.image(ctx, reference)?.is_none())
+    /// Takes a name off an image, or removes one without a name. With its last name it goes, unless a container uses it:
+    /// then Docker refuses.
+    pub fn remove_image(&self, ctx: &mut RunContext, name: &str) -> Result {
+        self.change(ctx, &["image", "rm", "--no-prune", name], |ctx| {
+            Ok(self.image(ctx, name)?.is_none())
         })
     }
 
     /// Makes the container `name` and does not start it.
-    pub fn create(&self, ctx: &mut RunContext, name: &str, creation: &Creation) -> Result<(), Failure> {
+    pub fn create(&self, ctx: &mut RunContext, name: &str, creation: &Creation) -> Result {
         let arguments: Vec<&str> = creation.arguments.iter().map(String::as_str).collect();
         let mut tool = self.tool(&arguments, DOCKER_QUICK);
         tool.environment.extend(creation.environment.iter().cloned());
         tool.stdin = Some(creation.env_file.clone().into_bytes());
-        self.change_by(ctx, &format!("create {name}"), tool, |ctx| {
+        self.change_by(ctx, &format!("docker create {name}"), tool, |ctx| {
             Ok(self.container(ctx, name)?.is_some())
         })
     }
 
     /// Starts a container.
-    pub fn start(&self, ctx: &mut RunContext, id: &str) -> Result<(), Failure> {
-        self.change(ctx, &format!("start {id}"), &["start", id], |ctx| {
-            Ok(self.any(ctx, id)?.is_some_and(|now| now.is_active()))
-        })
+    pub fn start(&self, ctx: &mut RunContext, id: &str) -> Result {
+        self.change_container(ctx, &["start", id], |now| now.is_some_and(|now| now.is_active()))
     }
 
     /// Stops a container, within the time it was made with; one that does not run stays as it is.
-    pub fn stop(&self, ctx: &mut RunContext, id: &str) -> Result<(), Failure> {
-        self.change(ctx, &format!("stop {id}"), &["stop", id], |ctx| {
-            Ok(self.any(ctx, id)?.is_none_or(|now| !now.is_active()))
-        })
+    pub fn stop(&self, ctx: &mut RunContext, id: &str) -> Result {
+        self.change_container(ctx, &["stop", id], |now| now.is_none_or(|now| !now.is_active()))
     }
 
     /// Freezes a container.
-    pub fn pause(&self, ctx: &mut RunContext, id: &str) -> Result<(), Failure> {
-        self.change(ctx, &format!("pause {id}"), &["pause", id], |ctx| {
-            Ok(self.any(ctx, id)?.is_some_and(|now| now.state.status == "paused"))
+    pub fn pause(&self, ctx: &mut RunContext, id: &str) -> Result {
+        self.change_container(ctx, &["pause", id], |now| {
+            now.is_some_and(|now| now.status() == "paused")
         })
     }
 
     /// Gives a container another name.
-    pub fn rename(&self, ctx: &mut RunContext, id: &str, to: &str) -> Result<(), Failure> {
-        self.change(ctx, &format!("rename {id} to {to}"), &["rename", id, to], |ctx| {
-            Ok(self.any(ctx, id)?.is_some_and(|now| now.is_named(to)))
+    pub fn rename(&self, ctx: &mut RunContext, id: &str, to: &str) -> Result {
+        self.change(ctx, &["rename", id, to], |ctx| {
+            Ok(self.container(ctx, to)?.is_some_and(|now| now.id == id))
         })
     }
 
     /// Removes a container, stopped first if it runs; its volumes stay.
-    pub fn remove(&self, ctx: &mut RunContext, container: &Container) -> Result<(), Failure> {
-        let id = container.id.as_str();
+    pub fn remove(&self, ctx: &mut RunContext, container: &Container) -> Result {
         if container.is_active() {
-            self.stop(ctx, id)?;
+            self.stop(ctx, &container.id)?;
         }
-        self.change(ctx, &format!("remove {id}"), &["rm", "--force", id], |ctx| {
-            Ok(self.any(ctx, id)?.is_none())
-        })
+        self.change_container(ctx, &["rm", "--force", &container.id], |now| now.is_none())
     }
 
     /// Sets what Docker does when a container ends.
-    pub fn set_restart(&self, ctx: &mut RunContext, id: &str, policy: &str) -> Result<(), Failure> {
-        let doing = format!("set the restart policy of {id} to {policy}");
-        self.change(ctx, &doing, &["update", "--restart", policy, id], |ctx| {
-            Ok(self
-                .any(ctx, id)?
-                .is_some_and(|now| now.restart_policy() == policy))
+    pub fn set_restart(&self, ctx: &mut RunContext, id: &str, policy: &str) -> Result {
+        self.change_container(ctx, &["update", "--restart", policy, id], |now| {
+            now.is_some_and(|now| now.restart_policy() == policy)
         })
     }
 
-    /// Puts a container into a network as well, where others find it by `alias` too.
-    pub fn connect(
-        &self,
-        ctx: &mut RunContext,
-        network: &str,
-        name: &str,
-        alias: Option<&str>,
-    ) -> Result<(), Failure> {
-        let doing = format!("connect {name} to the network {network}");
-        let alias: Vec<&str> = alias.iter().flat_map(|alias| ["--alias", alias]).collect();
-        let arguments = [&["network", "connect"], &alias[..], &[network, name]].concat();
-        self.change(ctx, &doing, &arguments, |ctx| {
-            Ok(self
-                .any(ctx, name)?
-                .is_some_and(|now| now.networks().contains(network)))
+    /// Puts a container into a network as well, where others find it by `alias` too; Docker's own network has no aliases.
+    pub fn connect(&self, ctx: &mut RunContext, network: &str, name: &str, alias: &str) -> Result {
+        let alias: &[&str] = if network == "bridge" {
+            &[]
+        } else {
+            &["--alias", alias]
+        };
+        let arguments = [&["network", "connect"], alias, &[network, name]].concat();
+        self.change_container(ctx, &arguments, |now| {
+            now.is_some_and(|now| now.networks().contains(network))
         })
     }
 
     /// Takes a container from a network.
-    pub fn disconnect(&self, ctx: &mut RunContext, network: &str, name: &str) -> Result<(), Failure> {
-        let doing = format!("disconnect {name} from the network {network}");
-        self.change(ctx, &doing, &["network", "disconnect", network, name], |ctx| {
-            Ok(self
-                .any(ctx, name)?
-                .is_none_or(|now| !now.networks().contains(network)))
+    pub fn disconnect(&self, ctx: &mut RunContext, network: &str, name: &str) -> Result {
+        self.change_container(ctx, &["network", "disconnect", network, name], |now| {
+            now.is_none_or(|now| !now.networks().contains(network))
         })
     }
 
-    /// The container with this name or id.
-    fn any(&self, ctx: &mut RunContext, id: &str) -> Result<Option<Container>, Failure> {
-        Ok(self.inspect(ctx, "container", &[id])?.pop())
+    /// A change of the container that is the last of `arguments`.
+    fn change_container(
+        &self,
+        ctx: &mut RunContext,
+        arguments: &[&str],
+        is_done: impl Fn(Option<Container>) -> bool,
+    ) -> Result {
+        self.change(ctx, arguments, |ctx| {
+            let id = arguments.last().copied().unwrap_or_default();
+            Ok(is_done(self.inspect(ctx, "container", &[id])?.pop()))
+        })
     }
 
     fn change(
         &self,
         ctx: &mut RunContext,
-        doing: &str,
         arguments: &[&str],
-        is_done: impl Fn(&mut RunContext) -> Result<bool, Failure>,
-    ) -> Result<(), Failure> {
-        self.change_by(ctx, doing, self.tool(arguments, DOCKER_QUICK), is_done)
+        is_done: impl Fn(&mut RunContext) -> Result<bool>,
+    ) -> Result {
+        let words: Vec<&str> = arguments.iter().map(|word| short_id(word)).collect();
+        let doing = format!("docker {}", words.join(" "));
+        self.change_by(ctx, &doing, self.tool(arguments, DOCKER_QUICK), is_done)
     }
 
     /// Has dockerd change something. Where the client's connection breaks, dockerd may have done it, may still be doing
@@ -260,8 +251,8 @@ impl Docker<'_> {
         ctx: &mut RunContext,
         doing: &str,
         tool: Tool,
-        is_done: impl Fn(&mut RunContext) -> Result<bool, Failure>,
-    ) -> Result<(), Failure> {
+        is_done: impl Fn(&mut RunContext) -> Result<bool>,
+    ) -> Result {
         let tool = Tool {
             end_policy: EndPolicy::WaitOut,
             ..tool
@@ -318,7 +309,7 @@ fn are_missing(kind: &str, complaints: &[String]) -> bool {
             .all(|line| line.to_ascii_lowercase().contains(&missing))
 }
 
-fn succeeded(captured: &Captured, doing: &str) -> Result<String, Failure> {
+fn succeeded(captured: &Captured, doing: &str) -> Result<String> {
     match captured.exit.is_success() {
         true => Ok(String::from_utf8_lossy(&captured.stdout).trim().to_owned()),
         false => {

@@ -11,7 +11,7 @@ use crate::event::Phase;
 use crate::limits::{LONGEST_SETTING, PULL_AGAIN, PULL_STALL};
 use crate::os::disk;
 use crate::run::messages::{Row, classify};
-use crate::run::{Failure, RunContext, Tool};
+use crate::run::{Failure, Result, RunContext, Tool};
 
 /// What a failed pull says of the registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,7 +176,7 @@ fn pull_once(
     tool: &Tool,
     reference: &str,
     images: Option<&Path>,
-) -> Result<Result<Option<String>, String>, Failure> {
+) -> Result<Result<Option<String>, String>> {
     let (mut digest, mut hangs) = (None, false);
     let mut free = None;
     let ended = ctx.tool_while(

@@ -52,25 +52,23 @@ pub fn container(seen: &Container, steady: Duration) -> Verdict {
     if !seen.is_running() {
         return Verdict::NotYet(seen.describe());
     }
-    match &seen.state.health {
-        Some(health) if health.status != "none" => match health.status.as_str() {
-            "healthy" => Verdict::Healthy("healthy, says Docker".into()),
-            "unhealthy" => Verdict::Hopeless(with_output("unhealthy, says Docker", &health.last_output())),
-            _ => Verdict::NotYet(with_output("starting, says Docker", &health.last_output())),
-        },
-        _ if steady >= STEADY => {
+    match seen.health() {
+        Some(("healthy", _)) => Verdict::Healthy("healthy, says Docker".into()),
+        Some(("unhealthy", output)) => Verdict::Hopeless(with_output("unhealthy, says Docker", &output)),
+        Some((_, output)) => Verdict::NotYet(with_output("starting, says Docker", &output)),
+        None if steady >= STEADY => {
             Verdict::Healthy(format!("running for {} s without a restart", STEADY.as_secs()))
         }
-        _ => Verdict::NotYet("running, for too short a time".into()),
+        None => Verdict::NotYet("running, for too short a time".into()),
     }
 }
 
 /// Whether a container may still answer one day: [`Verdict::Hopeless`] when it has ended or ends again and again.
 pub fn alive(seen: &Container) -> Verdict {
-    match seen.state.status.as_str() {
+    match seen.status() {
         "exited" | "dead" | "removing" | "created" => Verdict::Hopeless(seen.describe()),
         // One that runs at this moment may end once more: then it says with which status, which is what helps.
-        _ if seen.restart_count > RESTARTS_TOLERATED + u32::from(seen.is_running()) => {
+        _ if seen.restart_count > RESTARTS_TOLERATED + u64::from(seen.is_running()) => {
             Verdict::Hopeless(seen.describe())
         }
         _ => Verdict::NotYet(seen.describe()),
@@ -155,7 +153,7 @@ mod tests {
         assert_eq!(said.chars().count(), "last version: ".len() + MAX_QUOTE + 3);
     }
 
-    fn seen(status: &str, restarts: u32, health: Option<&str>) -> Container {
+    fn seen(status: &str, restarts: u64, health: Option<&str>) -> Container {
         let mut state = json!({"Status": status, "ExitCode": 3});
         if let Some(word) = health {
             state["Health"] = json!({"Status": word, "Log": [{"Output": "curl: (7)\n"}]});

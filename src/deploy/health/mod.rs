@@ -15,7 +15,7 @@ use crate::event::Phase;
 use crate::fetch;
 use crate::limits::{DOCKER_QUICK, LOOK_INTERVAL, MAX_FETCH, PROBE_DEADLINE, STEADY};
 use crate::os::privilege;
-use crate::run::{Failure, HumanDuration, RunContext};
+use crate::run::{Failure, HumanDuration, Result, RunContext};
 use judge::Verdict;
 
 /// How one container's health is found out.
@@ -38,7 +38,7 @@ pub struct Health<'a> {
 #[derive(Default)]
 struct Watched {
     /// Since when the container runs without a restart, and how many it had then.
-    steady: Option<(Instant, u32)>,
+    steady: Option<(Instant, u64)>,
     looked: Option<Instant>,
     /// What was said last.
     said: String,
@@ -95,7 +95,7 @@ impl<'a> Health<'a> {
     ///
     /// # Errors
     /// With the last thing that was seen, when its time is up or it has ended.
-    pub fn wait(&self, ctx: &mut RunContext) -> Result<(), Failure> {
+    pub fn wait(&self, ctx: &mut RunContext) -> Result {
         let settings = &self.config.deploy().health;
         let start = Instant::now();
         let until = start + settings.max_wait;
@@ -129,7 +129,7 @@ impl<'a> Health<'a> {
 
     /// Whether the container is healthy as it is: one answer of its URL counts, and a steady run is waited for no longer
     /// than it takes. Why it is not, if it is not; nothing is said.
-    pub fn now(&self, ctx: &mut RunContext) -> Result<Option<String>, Failure> {
+    pub fn now(&self, ctx: &mut RunContext) -> Result<Option<String>> {
         let until = Instant::now() + STEADY + LOOK_INTERVAL;
         let mut watched = Watched::default();
         let seen = ctx.poll(LOOK_INTERVAL, until, |ctx| {
@@ -145,7 +145,7 @@ impl<'a> Health<'a> {
         Ok(seen.map(|seen| format!("it is not healthy: {seen}")))
     }
 
-    fn look(&self, ctx: &mut RunContext, watched: &mut Watched, until: Instant) -> Result<Verdict, Failure> {
+    fn look(&self, ctx: &mut RunContext, watched: &mut Watched, until: Instant) -> Result<Verdict> {
         let name = &self.container.name;
         let (Some(url), docker) = (self.url, self.docker) else {
             let now = self

@@ -21,7 +21,7 @@ use crate::event::Phase;
 use crate::failpoint;
 use crate::limits::{MAX_TEMPLATE, UNHURRIED};
 use crate::os::{files, trusted};
-use crate::run::{Failure, RunContext};
+use crate::run::{Failure, Result, RunContext};
 use creation::{SPEC_LABEL, VERSION_LABEL, creation, fingerprint};
 use declaration::Declaration;
 
@@ -90,7 +90,7 @@ pub fn next(name: &str) -> String {
 }
 
 /// Removes `NAME-next`, if a deploy of ours made it: nothing ever serves from it.
-pub fn remove_next(docker: Docker<'_>, ctx: &mut RunContext, name: &str) -> Result<(), Failure> {
+pub fn remove_next(docker: Docker<'_>, ctx: &mut RunContext, name: &str) -> Result {
     let left = docker.container(ctx, &next(name))?;
     match left.filter(|left| left.label(SPEC_LABEL).is_some()) {
         Some(left) => docker.remove(ctx, &left),
@@ -100,7 +100,7 @@ pub fn remove_next(docker: Docker<'_>, ctx: &mut RunContext, name: &str) -> Resu
 
 impl Swap<'_> {
     /// Looks at the declaration of `name` and at what runs now; changes nothing.
-    pub fn check(&self, ctx: &mut RunContext, name: &str, now: Option<&Seen>) -> Result<(), Failure> {
+    pub fn check(&self, ctx: &mut RunContext, name: &str, now: Option<&Seen>) -> Result {
         self.declared(name)?;
         can_be_kept(name, now)?;
         let left = self.docker.container(ctx, &next(name))?;
@@ -114,7 +114,7 @@ impl Swap<'_> {
     }
 
     /// Why a container is not what its declaration would make of `version` now, if it is not.
-    pub fn made_otherwise(&self, name: &str, now: &Seen, version: &str) -> Result<Option<String>, Failure> {
+    pub fn made_otherwise(&self, name: &str, now: &Seen, version: &str) -> Result<Option<String>> {
         let declared = self.declared(name)?;
         let differs = match (now.label(VERSION_LABEL), now.label(SPEC_LABEL)) {
             (Some(made), _) if made != version => Some(format!("was made for version {made}")),
@@ -126,16 +126,16 @@ impl Swap<'_> {
     }
 
     /// The restart policy that is declared for `name`.
-    pub fn restart(&self, name: &str) -> Result<String, Failure> {
+    pub fn restart(&self, name: &str) -> Result<String> {
         self.declared(name).map(|declared| declared.restart)
     }
 
-    fn declared(&self, name: &str) -> Result<Declaration, Failure> {
+    fn declared(&self, name: &str) -> Result<Declaration> {
         declared(self.declarations, name).map_err(|mistakes| Failure::Failed(mistakes.join("; ")))
     }
 
     /// Replaces a container. What it leaves when it fails half way is put back by whoever has the journal.
-    pub fn update(&self, ctx: &mut RunContext, new: &NewContainer<'_>) -> Result<(), Failure> {
+    pub fn update(&self, ctx: &mut RunContext, new: &NewContainer<'_>) -> Result {
         let declared = self.declared(new.name)?;
         let old = self.docker.container(ctx, new.name)?;
         can_be_kept(new.name, old.as_ref())?;
@@ -144,7 +144,7 @@ impl Swap<'_> {
         failpoint!("created");
         ctx.in_any_case(UNHURRIED, |ctx| {
             if let Some(old) = &old {
-                if old.is_active() && !old.keeps_name(new.name) {
+                if old.is_active() && !old.networks_without_alias(new.name).is_empty() {
                     self.docker.stop(ctx, &old.id)?;
                 }
                 keep_previous::rename_old(self.docker, ctx, new.name, old)?;
@@ -159,16 +159,11 @@ impl Swap<'_> {
     }
 
     /// Makes `NAME-next` and makes sure that it is what was pulled; its id.
-    fn create(
-        &self,
-        ctx: &mut RunContext,
-        new: &NewContainer<'_>,
-        declared: &Declaration,
-    ) -> Result<String, Failure> {
+    fn create(&self, ctx: &mut RunContext, new: &NewContainer<'_>, declared: &Declaration) -> Result<String> {
         let name = next(new.name);
         self.docker.create(ctx, &name, &creation(new, declared))?;
         for network in declared.networks.iter().skip(1) {
-            self.docker.connect(ctx, network, &name, Some(new.name))?;
+            self.docker.connect(ctx, network, &name, new.name)?;
         }
         let Some(made) = self.docker.container(ctx, &name)? else {
             return Err(Failure::Failed(format!(
@@ -185,7 +180,7 @@ impl Swap<'_> {
     }
 
     /// Makes the container `name` as it was, from its declaration, and does not start it. Nothing has the name.
-    pub fn make_again(&self, ctx: &mut RunContext, name: &str, old: &OldContainer) -> Result<(), Failure> {
+    pub fn make_again(&self, ctx: &mut RunContext, name: &str, old: &OldContainer) -> Result {
         let new = NewContainer {
             name,
             // The tag may have moved since, the image has not.
@@ -198,7 +193,7 @@ impl Swap<'_> {
     }
 }
 
-fn can_be_kept(name: &str, now: Option<&Seen>) -> Result<(), Failure> {
+fn can_be_kept(name: &str, now: Option<&Seen>) -> Result {
     match now.is_some_and(Seen::removes_itself) {
         true => Err(Failure::Failed(format!(
             "{name} was started with --rm: stopping it would remove it, with no way back; start it without --rm first"

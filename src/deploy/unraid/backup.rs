@@ -9,16 +9,16 @@ use crate::deploy::undo_record::TemplateBackup;
 use crate::event::Phase;
 use crate::failpoint;
 use crate::os::files::{self, Durability};
-use crate::run::{Failure, RunContext};
+use crate::run::{Failure, Result, RunContext};
 
 /// Puts a template back. Where it holds exactly what we wrote, all of before comes back; where somebody else has edited it
 /// since, only the image it names; where it cannot be read at all, or is gone, all of it.
-pub fn restore(ctx: &mut RunContext, name: &str, backup: &TemplateBackup) -> Result<(), Failure> {
+pub fn restore(ctx: &mut RunContext, name: &str, backup: &TemplateBackup) -> Result {
     let path = backup.path.display();
     let there = files::optional(folder::read(&backup.path));
     let there =
         there.map_err(|error| Failure::Failed(files::describe(&error, "read the template", &backup.path)))?;
-    let ours = written(backup).map_err(Failure::Failed)?;
+    let ours = written(backup)?;
     let (text, said) = match &there {
         None => (backup.text.clone(), "was gone: it is as it was"),
         Some(there) if *there == ours => (backup.text.clone(), "is as it was"),
@@ -41,7 +41,7 @@ pub fn restore(ctx: &mut RunContext, name: &str, backup: &TemplateBackup) -> Res
     };
     match there {
         Some(there) if there == text || there == backup.text => return Ok(()),
-        Some(there) => folder::write(&backup.path, &there, &text).map_err(Failure::Failed)?,
+        Some(there) => folder::write(&backup.path, &there, &text)?,
         None => files::replace(&backup.path, text.as_bytes(), 0o600, Durability::Durable)
             .map_err(|error| Failure::Failed(files::describe(&error, "write the template", &backup.path)))?,
     }
@@ -56,7 +56,7 @@ pub(super) fn written(backup: &TemplateBackup) -> Result<String, String> {
 }
 
 /// The script reads the template by itself: what it reads must name what was pulled.
-pub(super) fn still_ours(backup: &TemplateBackup) -> Result<(), Failure> {
+pub(super) fn still_ours(backup: &TemplateBackup) -> Result {
     let described = |why: String| {
         let path = backup.path.display();
         Failure::Failed(format!(

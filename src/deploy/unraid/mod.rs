@@ -22,7 +22,7 @@ use crate::deploy::undo_record::{ContainerRecord, OldContainer, TemplateBackup};
 use crate::event::Phase;
 use crate::failpoint;
 use crate::limits::UNHURRIED;
-use crate::run::{Failure, RunContext, Tool};
+use crate::run::{Failure, Result, RunContext, Tool};
 use backup::{still_ours, written};
 use template::Template;
 
@@ -45,7 +45,7 @@ impl<'a> Unraid<'a> {
     }
 
     /// `DEPLOYER_TEMPLATE_DIR` and `DEPLOYER_UPDATE_CONTAINER_PATH`.
-    fn paths(&self) -> Result<(&'a Path, &'a Path), Failure> {
+    fn paths(&self) -> Result<(&'a Path, &'a Path)> {
         match &self.config.backend {
             Backend::Unraid {
                 templates,
@@ -56,7 +56,7 @@ impl<'a> Unraid<'a> {
     }
 
     /// Looks at the template of `name` and says what it names now; changes nothing.
-    pub fn check_template(&self, ctx: &mut RunContext, name: &str) -> Result<(), Failure> {
+    pub fn check_template(&self, ctx: &mut RunContext, name: &str) -> Result {
         let (found, now) = self.find(ctx, Phase::Preflight, name)?;
         let path = found.path.display();
         ctx.say(Phase::Preflight, &format!("{name}: {path} names {now}"));
@@ -64,17 +64,12 @@ impl<'a> Unraid<'a> {
     }
 
     /// The image that the template of `name` names now.
-    pub fn named(&self, ctx: &mut RunContext, phase: Phase, name: &str) -> Result<String, Failure> {
+    pub fn named(&self, ctx: &mut RunContext, phase: Phase, name: &str) -> Result<String> {
         self.find(ctx, phase, name).map(|(_, reference)| reference)
     }
 
     /// The template of `name` as it is, for the journal.
-    pub fn back_up(
-        &self,
-        ctx: &mut RunContext,
-        name: &str,
-        version: &str,
-    ) -> Result<TemplateBackup, Failure> {
+    pub fn back_up(&self, ctx: &mut RunContext, name: &str, version: &str) -> Result<TemplateBackup> {
         let (found, _) = self.find(ctx, Phase::Template, name)?;
         Ok(TemplateBackup {
             path: found.path,
@@ -85,13 +80,8 @@ impl<'a> Unraid<'a> {
     }
 
     /// The template of `name`, and the image that it names, which must be ours.
-    fn find(
-        &self,
-        ctx: &mut RunContext,
-        phase: Phase,
-        name: &str,
-    ) -> Result<(folder::Found, String), Failure> {
-        let found = folder::find(self.paths()?.0, name).map_err(Failure::Failed)?;
+    fn find(&self, ctx: &mut RunContext, phase: Phase, name: &str) -> Result<(folder::Found, String)> {
+        let found = folder::find(self.paths()?.0, name)?;
         for warning in &found.warnings {
             ctx.say(phase, warning);
         }
@@ -107,17 +97,12 @@ impl<'a> Unraid<'a> {
     }
 
     /// Writes the new version into a template, which must be as `backup` has it.
-    pub fn write_template(
-        &self,
-        ctx: &mut RunContext,
-        name: &str,
-        backup: &TemplateBackup,
-    ) -> Result<(), Failure> {
-        let text = written(backup).map_err(Failure::Failed)?;
+    pub fn write_template(&self, ctx: &mut RunContext, name: &str, backup: &TemplateBackup) -> Result {
+        let text = written(backup)?;
         let now = match text == backup.text {
             true => "already",
             false => {
-                folder::write(&backup.path, &backup.text, &text).map_err(Failure::Failed)?;
+                folder::write(&backup.path, &backup.text, &text)?;
                 "now"
             }
         };
@@ -137,7 +122,7 @@ impl<'a> Unraid<'a> {
         ctx: &mut RunContext,
         record: &ContainerRecord,
         template: &TemplateBackup,
-    ) -> Result<(), Failure> {
+    ) -> Result {
         let name = &record.name;
         let old = self.docker.container(ctx, name)?;
         if old.as_ref().map(|old| &old.id) != record.old.as_ref().map(|old| &old.id) {
@@ -170,7 +155,7 @@ impl<'a> Unraid<'a> {
     }
 
     /// Runs the script. One that is past its deadline is killed, and what it has made is looked at all the same.
-    fn run_script(&self, ctx: &mut RunContext, name: &str) -> Result<ScriptEnd, Failure> {
+    fn run_script(&self, ctx: &mut RunContext, name: &str) -> Result<ScriptEnd> {
         let script = self.paths()?.1;
         ctx.say(Phase::Update, &format!("{name}: {} is at work", script.display()));
         let tool = Tool {
@@ -199,7 +184,7 @@ impl<'a> Unraid<'a> {
         name: &str,
         image: &ImageId,
         ended: &ScriptEnd,
-    ) -> Result<Container, Failure> {
+    ) -> Result<Container> {
         let script = match ended {
             ScriptEnd::ByItself => "update_container".to_owned(),
             ScriptEnd::Killed(why) => format!("update_container was killed, because {why}; it"),
@@ -226,10 +211,14 @@ impl<'a> Unraid<'a> {
         name: &str,
         old: Option<&Container>,
         new: &Container,
-    ) -> Result<(), Failure> {
-        for network in new.networks_without_alias(name) {
+    ) -> Result {
+        let without = new.networks_without_alias(name);
+        for network in without
+            .into_iter()
+            .filter(|network| !new.has_own_address(network))
+        {
             self.docker.disconnect(ctx, network, name)?;
-            self.docker.connect(ctx, network, name, Some(name))?;
+            self.docker.connect(ctx, network, name, name)?;
         }
         let Some(old) = old else { return Ok(()) };
         if new.network_mode() != old.network_mode() {
@@ -240,7 +229,7 @@ impl<'a> Unraid<'a> {
             )));
         }
         for network in old.networks().difference(&new.networks()) {
-            self.docker.connect(ctx, network, name, Some(name))?;
+            self.docker.connect(ctx, network, name, name)?;
             ctx.say(
                 Phase::Update,
                 &format!("{name}: connected to the network {network} again"),
@@ -250,7 +239,7 @@ impl<'a> Unraid<'a> {
     }
 
     /// Has the script make the container `name` as it was, from its restored template; it does not start it.
-    pub fn make_again(&self, ctx: &mut RunContext, name: &str, old: &OldContainer) -> Result<(), Failure> {
+    pub fn make_again(&self, ctx: &mut RunContext, name: &str, old: &OldContainer) -> Result {
         let ended = self.run_script(ctx, name)?;
         self.made(ctx, name, &old.image, &ended).map(drop)
     }
