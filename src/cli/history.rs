@@ -5,7 +5,7 @@
 //! number, the workflow, the commit that the token names.
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::cli::arguments::Arguments;
 use crate::cli::help::ExitStatus;
@@ -18,7 +18,7 @@ use crate::limits::MAX_PUBLIC_FILE;
 use crate::os::files::{describe, read_bounded};
 use crate::os::places;
 use crate::queue::list::{self, Entry, State};
-use crate::queue::{RunId, RunRequest, ensure_published};
+use crate::queue::{RunRequest, ensure_published};
 
 /// Digits of a commit in the table.
 const SHORT_SHA: usize = 12;
@@ -89,40 +89,17 @@ struct Line<'a> {
 #[serde(untagged)]
 enum Course<'a> {
     Ended(&'a Outcome),
-    NotEnded {
-        state: &'static str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        version: Option<&'a str>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        sha: Option<&'a str>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        module: Option<&'a str>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        started_at: Option<&'a str>,
-        run_id: &'a RunId,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        dry_run: Option<bool>,
-    },
+    NotEnded(Map<String, Value>),
 }
 
 fn line(entry: &Entry) -> String {
     let order = &entry.order;
-    let (version, sha) = order.names();
-    let not_ended = |state, started_at| Course::NotEnded {
-        state,
-        version: version.as_deref(),
-        sha: sha.as_deref(),
-        module: order.module(),
-        started_at,
-        run_id: &order.run_id,
-        dry_run: order.dry_run().then_some(true),
-    };
     let line = Line {
         course: match &entry.state {
             State::Ended(record) => Course::Ended(&record.outcome),
-            State::Running(since) => not_ended("running", Some(since)),
-            State::Queued => not_ended("queued", None),
-            State::Dead => not_ended("dead", None),
+            State::Running(since) => not_ended(order, "running", Some(since)),
+            State::Queued => not_ended(order, "queued", None),
+            State::Dead => not_ended(order, "dead", None),
         },
         endpoint: &order.endpoint,
         accepted_at: &order.accepted_at,
@@ -130,6 +107,23 @@ fn line(entry: &Entry) -> String {
     };
     // Strings, numbers and maps with string keys: serialising them cannot fail.
     format!("{}\n", serde_json::to_string(&line).unwrap_or_default())
+}
+
+fn not_ended<'a>(order: &RunRequest, state: &str, started_at: Option<&String>) -> Course<'a> {
+    let (version, sha) = order.names();
+    let members = [
+        ("state", Some(json!(state))),
+        ("run_id", Some(json!(order.run_id))),
+        ("version", version.map(Value::from)),
+        ("sha", sha.map(Value::from)),
+        ("module", order.module().map(Value::from)),
+        ("started_at", started_at.cloned().map(Value::from)),
+        ("dry_run", order.dry_run().then_some(json!(true))),
+    ];
+    let members = members
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    Course::NotEnded(members.collect())
 }
 
 /// The cells of one run.
@@ -278,6 +272,7 @@ mod tests {
     use crate::config::Job;
     use crate::gate::{DeployTask, Task, TerraformTask};
     use crate::queue::Origin;
+    use crate::queue::RunId;
     use crate::queue::record::{End, Record, Shown};
     use std::time::{Duration, UNIX_EPOCH};
 

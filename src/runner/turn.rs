@@ -80,7 +80,7 @@ pub fn wait(
         }
         match &watch {
             // Looked at once more before the first wait: what changed until now was not seen.
-            None => watch = Some(Watch::closed_after_writing(&places.queue())),
+            None => watch = Some(Watch::on(&places.queue())),
             Some(watch) => doze(watch, interrupts, until, patience(&ahead, retry))?,
         }
     }
