@@ -17,7 +17,7 @@ use crate::event::{Outcome, Status, harmless};
 use crate::limits::MAX_PUBLIC_FILE;
 use crate::os::files::{describe, read_bounded};
 use crate::os::places;
-use crate::queue::list::{self, Entry, State};
+use crate::queue::list::{self, Run, State};
 use crate::queue::{RunRequest, ensure_published};
 
 /// Digits of a commit in the table.
@@ -60,8 +60,8 @@ fn document(config: &Config) -> Result<String, String> {
         .map_err(|error| describe(&error, "read", &path))
 }
 
-fn entries(places: &Places) -> Result<Vec<Entry>, String> {
-    list::entries(places).map_err(|error| describe(&error, "list the runs in", &places.runs))
+fn entries(places: &Places) -> Result<Vec<Run>, String> {
+    list::list(places).map_err(|error| describe(&error, "list the runs in", &places.runs))
 }
 
 /// The run whose turn it is and those that wait, as rows of the table.
@@ -69,8 +69,7 @@ fn entries(places: &Places) -> Result<Vec<Entry>, String> {
 /// # Errors
 /// When the runs' folders cannot be read.
 pub fn at_work(places: &Places, show: Show) -> Result<String, String> {
-    let mut live = entries(places)?;
-    live.retain(|entry| matches!(entry.state, State::Running(_) | State::Queued));
+    let live = list::live(places).map_err(|error| describe(&error, "list", &places.queue()))?;
     Ok(laid_out(live.iter().map(row).collect(), show))
 }
 
@@ -92,7 +91,7 @@ enum Course<'a> {
     NotEnded(Map<String, Value>),
 }
 
-fn line(entry: &Entry) -> String {
+fn line(entry: &Run) -> String {
     let order = &entry.order;
     let line = Line {
         course: match &entry.state {
@@ -146,7 +145,7 @@ const OUTCOME: usize = 1;
 /// The column with the duration, whose points stand below each other.
 const TOOK: usize = 5;
 
-fn table(entries: &[Entry], show: Show) -> String {
+fn table(entries: &[Run], show: Show) -> String {
     if entries.is_empty() {
         return "no run yet\n".to_owned();
     }
@@ -179,7 +178,7 @@ fn laid_out(rows: Vec<Row>, show: Show) -> String {
     text
 }
 
-fn row(entry: &Entry) -> Row {
+fn row(entry: &Run) -> Row {
     let order = &entry.order;
     let (version, sha) = order.names();
     let (when, mut outcome, took) = match &entry.state {
@@ -271,12 +270,11 @@ mod tests {
     use super::*;
     use crate::config::Job;
     use crate::gate::{DeployTask, Task, TerraformTask};
-    use crate::queue::Origin;
-    use crate::queue::RunId;
-    use crate::queue::record::{End, Record, Shown};
+    use crate::queue::record::{End, Publication, Record};
+    use crate::queue::{Origin, RunId};
     use std::time::{Duration, UNIX_EPOCH};
 
-    fn entry(sha: Option<&str>, error: Option<&str>, more: Value) -> Entry {
+    fn entry(sha: Option<&str>, error: Option<&str>, more: Value) -> Run {
         let task = Task::Deploy(DeployTask {
             version: "1.2.3".to_owned().try_into().unwrap(),
             sha: sha.map(|sha| sha.to_owned().try_into().unwrap()),
@@ -290,10 +288,10 @@ mod tests {
             more: more.as_object().cloned().unwrap_or_default(),
             started: UNIX_EPOCH,
             finished: UNIX_EPOCH + Duration::from_millis(12_345),
-            shown: Shown::Status,
+            publication: Publication::Status,
         };
         let record = Record::new(&order, end);
-        Entry {
+        Run {
             order,
             state: State::Ended(Box::new(record)),
         }
@@ -362,7 +360,7 @@ WHEN (UTC)           OUTCOME            ENDPOINT  VERSION  COMMIT          TOOK 
             more: serde_json::Map::new(),
             started: UNIX_EPOCH,
             finished: UNIX_EPOCH,
-            shown: Shown::Status,
+            publication: Publication::Status,
         };
         let record = Record::new(&queued.order, end);
         assert_eq!(record.outcome.more["module"], "dashboard");

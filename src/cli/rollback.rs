@@ -16,8 +16,8 @@ use crate::gate::{DeployTask, Task};
 use crate::gate::{Sha, Version};
 use crate::os::places;
 use crate::queue::RunId;
-use crate::queue::list::{self, Entry, State};
-use crate::queue::record::{Record, Shown};
+use crate::queue::list::{self, Run as Entry, State};
+use crate::queue::record::{Publication, Record};
 
 /// Says what it deploys and why, deploys it, and follows that to its end.
 ///
@@ -54,7 +54,7 @@ struct Target {
 }
 
 fn find(places: &Places) -> Result<Target, String> {
-    let entries = list::entries(places).map_err(|error| format!("read the runs: {error}"))?;
+    let entries = list::list(places).map_err(|error| format!("read the runs: {error}"))?;
     let came_to_update = |id: &RunId| {
         list::came_to(places, id, Phase::Update).map_err(|error| format!("read the log of run {id}: {error}"))
     };
@@ -84,16 +84,16 @@ fn choose(entries: &[Entry], changed: impl Fn(&RunId) -> Result<bool, String>) -
             continue;
         };
         let sha = sha.as_ref();
-        match (record.shown, record.outcome.status) {
-            (Shown::RunsAlone, _) => {}
-            (Shown::Status, Status::Ok) => {
+        match (record.publication, record.outcome.status) {
+            (Publication::RunsOnly, _) => {}
+            (Publication::Status, Status::Ok) => {
                 broken = None;
                 if let Some(before) = way.iter().position(|one| one.version == version) {
                     way.truncate(before);
                 }
                 way.push(Healthy { version, sha, record });
             }
-            (Shown::Status, Status::Fail) => {
+            (Publication::Status, Status::Fail) => {
                 if !was_put_back(record) && changed(&entry.order.run_id)? {
                     broken = Some(record);
                 }
@@ -198,9 +198,9 @@ mod tests {
             .unwrap_or_default(),
             started: finished,
             finished,
-            shown: match how {
-                "queued" => Shown::RunsAlone,
-                _ => Shown::Status,
+            publication: match how {
+                "queued" => Publication::RunsOnly,
+                _ => Publication::Status,
             },
         };
         let state = match how {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::event::Phase;
 use crate::os::child::Exit;
-use crate::run::{EndPolicy, Failure, RunContext, Tool, ToolEnd};
+use crate::run::{Failure, RunContext, Tool};
 
 /// What the step of this backend works with.
 #[derive(Clone, Copy, Debug)]
@@ -35,31 +35,17 @@ impl Command<'_> {
         let program = self.program.display();
         ctx.say(Phase::Update, &format!("{name}: {program} is at work"));
         let tool = Tool {
-            program: self.program.to_owned(),
             arguments: vec![name.into()],
             environment: [self.environment, variables].concat(),
-            deadline: self.deadline,
-            ending: EndPolicy::Terminate,
-            stdin: None,
-            cell: None,
-            pipe: None,
+            ..Tool::new(self.program, self.deadline)
         };
-        match ctx.tool(&tool, &mut |line| Some(line.to_owned()))? {
-            ToolEnd::Ended(ended) if ended.exit.is_success() => {
-                ctx.say(Phase::Update, &format!("{name}: {program} is done"));
-                Ok(())
-            }
-            ToolEnd::Ended(ended) => Err(Failure::Failed(sentence(
-                name,
-                self.program,
-                ended.exit,
-                &ended.tail,
-            ))),
-            ToolEnd::AtWork(at_work) => {
-                ctx.kill(at_work)?;
-                Err(Failure::Failed(format!("{name}: {program} did not end in time")))
-            }
+        let ended = ctx.tool(&tool, &mut |line| Some(line.to_owned()))?;
+        if !ended.exit.is_success() {
+            let sentence = sentence(name, self.program, ended.exit, &ended.tail);
+            return Err(Failure::Failed(sentence));
         }
+        ctx.say(Phase::Update, &format!("{name}: {program} is done"));
+        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ use crate::config::{Cosign, Revision};
 use crate::deploy::docker::last_words;
 use crate::event::Phase;
 use crate::limits::COSIGN_DEADLINE;
-use crate::run::{EndPolicy, Failure, RunContext, Tool, ToolEnd};
+use crate::run::{Failure, RunContext, Tool};
 
 const LABEL: &str = "org.opencontainers.image.revision";
 
@@ -53,31 +53,21 @@ impl Deploy<'_> {
             .ok_or_else(|| unsigned("the registry named no digest"))?;
         let image = format!("{}@{digest}", self.config.deploy().image);
         let tool = Tool {
-            program: cosign.program.clone(),
             arguments: arguments(cosign, &image).map(Into::into).into(),
             environment: self.config.deploy().environment.clone(),
-            deadline: COSIGN_DEADLINE,
-            ending: EndPolicy::Terminate,
-            stdin: None,
-            cell: None,
-            pipe: None,
+            ..Tool::new(&cosign.program, COSIGN_DEADLINE)
         };
         // What it prints on success is the signatures themselves.
-        match ctx.tool(&tool, &mut |_| None)? {
-            ToolEnd::Ended(ended) if ended.exit.is_success() => {
-                let message = format!(
-                    "{image} was signed by {}, says {}",
-                    cosign.identity, cosign.issuer
-                );
-                ctx.say(Phase::Verify, &message);
-                Ok(())
-            }
-            ToolEnd::Ended(ended) => Err(unsigned(&last_words(&ended.tail, &ended.exit.to_string()))),
-            ToolEnd::AtWork(at_work) => {
-                ctx.kill(at_work)?;
-                Err(unsigned("cosign did not end"))
-            }
+        let ended = ctx.tool(&tool, &mut |_| None)?;
+        if !ended.exit.is_success() {
+            return Err(unsigned(&last_words(&ended.tail, &ended.exit.to_string())));
         }
+        let message = format!(
+            "{image} was signed by {}, says {}",
+            cosign.identity, cosign.issuer
+        );
+        ctx.say(Phase::Verify, &message);
+        Ok(())
     }
 }
 

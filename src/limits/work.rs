@@ -39,11 +39,10 @@ pub const ALREADY_DEADLINE: Duration = Duration::from_secs(2 * 60);
 /// Stopping a container. It has a stop timeout of its own (10 s unless it was given another) after which docker kills.
 pub const STOP_DEADLINE: Duration = Duration::from_secs(3 * 60);
 
-/// What a tool that must not be ended in its middle has at least, however little the run has left. Between removing a
-/// container and starting the next it stops one (10 s on Unraid) and asks a registry, perhaps in vain.
-pub const MIDWAY_LEAST: Duration = Duration::from_secs(30);
+/// While a call that was handed to dockerd is waited for beyond its usual time, that is said this often.
+pub const STILL_WAITING_EVERY: Duration = Duration::from_secs(60);
 
-/// The proof after such a tool, whatever the run has left: some looks, a network, a start, each a quick call.
+/// The proof after `update_container`, whatever the run has left: some looks, a network, a start, each a quick call.
 pub const PROOF_DEADLINE: Duration = Duration::from_secs(2 * 60);
 
 /// From stopping a container to starting the next, whatever the run has left: half-way is the one place where a deploy
@@ -60,16 +59,20 @@ pub const UPDATE_MARGIN: Duration = Duration::from_secs(5 * 60);
 /// Waits before a `terraform init` is tried again whose network failed: three tries in all.
 pub const TF_INIT_WAITS: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(10)];
 
-/// Bytes of one text in what terraform shows of a plan: what nobody writes into an attribute. Longer ones are refused, since
-/// a hostile plan may print without end and whoever reads JSON has to keep a text until it ends.
-pub const MAX_SHOWN_TEXT: usize = 16 * 1024 * 1024;
+/// Bytes of what `terraform show -json` prints of a plan, and of a plan file's configuration. 200,000 lines of plan are 37 MB.
+pub const MAX_PLAN_JSON: u64 = 256 * 1024 * 1024;
 
-/// Levels of brackets in it, likewise.
-pub const MAX_SHOWN_DEPTH: usize = 10_000;
+/// Bytes of a value in them that is read whole: a name, a provider's settings, a file.
+pub const MAX_PLAN_VALUE: u64 = 4 * 1024 * 1024;
 
-/// Bytes of a plan's `relevant_attributes` that are put in order for its digest: some forty thousand of them. What is beyond
-/// that counts in the order in which terraform printed it.
-pub const MAX_SORTED: usize = 4 * 1024 * 1024;
+/// Values of a plan that are told apart in its digest: about three for a resource.
+pub const MAX_PLAN_PARTS: usize = 500_000;
+
+/// Modules within modules of a plan.
+pub const MAX_PLAN_DEPTH: usize = 32;
+
+/// Differences between two plans that a refused apply names.
+pub const MAX_DIFFERENCES: usize = 20;
 
 /// Bytes of what terraform printed that are looked at after its run has died: its last lines.
 pub const TAIL_BYTES: u64 = 16 * 1024;
@@ -129,11 +132,10 @@ pub const TAIL_LINES: usize = 20;
 /// Between two tries for the turn while another process gives it back: the first wait, doubled up to [`super::RETRY`].
 pub const TURN_RETRY: Duration = Duration::from_millis(2);
 
-/// How long a failed run waits for a docker that does not answer, before it goes back: one that is restarted, or started
-/// again by its supervisor, is up within seconds. After that whoever completes the run does it.
-pub const BACK_PATIENCE: Duration = Duration::from_secs(2 * 60);
+/// The turn's lock is held for longer than this, while no run holds a ticket, only by whoever completes a dead run.
+pub const COMPLETION_AFTER: Duration = Duration::from_millis(500);
 
-/// Between two such attempts.
+/// Between two attempts at going back while docker does not answer.
 pub const BACK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Between two starts of a recovery for one follower: the first one may have met another that was just ending.

@@ -17,7 +17,7 @@ use nix::fcntl::OFlag;
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::sys::stat::Mode;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 
 use crate::os::poll::{self, For};
@@ -268,6 +268,18 @@ impl Child {
         self.reap(Some(WaitPidFlag::WNOHANG))
     }
 
+    /// How it ended, if it has, without reaping it: until that is done, nobody else gets its process id.
+    pub fn peek(&self) -> io::Result<Option<Exit>> {
+        if self.ended.is_some() {
+            return Ok(self.ended);
+        }
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        match waitid(Id::Pid(self.pid), flags) {
+            Err(Errno::EINTR) => Ok(None),
+            status => Ok(exit_of(status?)),
+        }
+    }
+
     /// Waits for its end. Only for children that end soon by themselves.
     pub fn wait(&mut self) -> io::Result<Exit> {
         loop {
@@ -294,26 +306,28 @@ impl Child {
     fn reap(&mut self, flag: Option<WaitPidFlag>) -> io::Result<Option<Exit>> {
         if self.ended.is_none() {
             self.ended = match waitpid(self.pid, flag) {
-                Ok(status) => exit_of(status).map(|(_, exit)| exit),
                 Err(Errno::EINTR) => None,
-                Err(error) => return Err(error.into()),
+                status => exit_of(status?),
             };
         }
         Ok(self.ended)
     }
 }
 
-fn exit_of(status: WaitStatus) -> Option<(i32, Exit)> {
+fn exit_of(status: WaitStatus) -> Option<Exit> {
     match status {
-        WaitStatus::Exited(pid, code) => Some((pid.as_raw(), Exit::Code(code))),
-        WaitStatus::Signaled(pid, signal, _) => Some((pid.as_raw(), Exit::Signal(signal as i32))),
+        WaitStatus::Exited(_, code) => Some(Exit::Code(code)),
+        WaitStatus::Signaled(_, signal, _) => Some(Exit::Signal(signal as i32)),
         _ => None,
     }
 }
 
 /// Reaps every child that has ended and is nobody's business any more; their process ids.
 pub fn reap_all() -> Vec<(i32, Exit)> {
-    let next = || exit_of(waitpid(None, Some(WaitPidFlag::WNOHANG)).ok()?);
+    let next = || {
+        let status = waitpid(None, Some(WaitPidFlag::WNOHANG)).ok()?;
+        Some((status.pid()?.as_raw(), exit_of(status)?))
+    };
     std::iter::from_fn(next).collect()
 }
 
@@ -409,6 +423,20 @@ mod tests {
             std::fs::File::from(reader).read_to_string(&mut text).unwrap();
             assert_eq!(text, expected);
         }
+    }
+
+    #[test]
+    fn what_has_ended_keeps_its_process_id_until_it_is_reaped() {
+        let mut child = Command::tool(Path::new("/bin/sh"))
+            .arguments(["-c", "exit 3"])
+            .spawn()
+            .unwrap();
+        while child.peek().unwrap().is_none() {}
+        assert_eq!(child.peek().unwrap(), Some(Exit::Code(3)));
+        assert!(crate::os::process::start_time(child.pid()).is_some());
+        assert_eq!(child.try_wait().unwrap(), Some(Exit::Code(3)));
+        assert_eq!(child.peek().unwrap(), Some(Exit::Code(3)));
+        assert!(crate::os::process::start_time(child.pid()).is_none());
     }
 
     #[test]

@@ -112,7 +112,7 @@ mod tests {
             Err(CancelError::JustStarting)
         ));
         // Our own process id with another's start time: were it signalled, this test would end here.
-        let path = scratch.0.queue().join(ticket.seen().file_name());
+        let path = scratch.0.queue().join(ticket.file().file_name());
         let line = format!(
             "{{\"holder\":{{\"pid\":{},\"start_time\":1}}}}\n",
             process::own_pid()
@@ -122,7 +122,7 @@ mod tests {
             task(&scratch.0, &id, Urgency::Gentle),
             Err(CancelError::NotAtWork)
         ));
-        let dead = ticket.seen().clone();
+        let dead = ticket.file().clone();
         die(ticket);
         assert!(matches!(
             task(&scratch.0, &id, Urgency::Gentle),

@@ -17,7 +17,7 @@ use crate::limits::{LOG_BLOCK as BLOCK, RECOVER_AGAIN, RETRY};
 use crate::os::child::Child;
 use crate::os::files::optional;
 use crate::os::watch::Watch;
-use crate::queue::ticket::{self, Seen};
+use crate::queue::ticket::{self, TicketFile};
 use crate::queue::{RunFolder, RunId, dead};
 
 /// What a follower has to say.
@@ -45,7 +45,7 @@ pub struct Follower {
     lines: VecDeque<String>,
     ended: bool,
     looked: Option<Instant>,
-    ticket: Option<Seen>,
+    ticket: Option<TicketFile>,
     recovery: Option<(Instant, Option<Child>)>,
 }
 
@@ -178,7 +178,7 @@ impl Follower {
         if self.ticket.is_none() {
             self.ticket = ticket::of(&self.places, &self.id)?;
         }
-        self.ticket.as_ref().map_or(Ok(false), Seen::is_live)
+        self.ticket.as_ref().map_or(Ok(false), TicketFile::is_live)
     }
 
     /// Has the run completed: once, and again when that came to nothing.

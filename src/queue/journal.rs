@@ -2,7 +2,7 @@
 //!
 //! It is on disk before the first step that changes anything begins, and is emptied after the run is recorded. It is a
 //! file of lines that stays, so that an entry costs one wait for the disk. A torn last line speaks of something that was
-//! not begun. A last line says that the run has come to where nothing goes back any more ([`Came::Settled`]). Which children are at work stands in the ticket instead (see [`crate::queue::ticket`]): that matters only
+//! not begun. A last line says that the run has come to where nothing goes back any more ([`Content::committed`]). Which children are at work stands in the ticket instead (see [`crate::queue::ticket`]): that matters only
 //! as long as the host is up.
 
 use std::fs::OpenOptions;
@@ -24,21 +24,13 @@ pub struct Content {
     pub head: Head,
     /// What it was about to change, in order, each with what it was before.
     pub entries: Vec<Value>,
-    /// How far it came.
-    pub came: Came,
+    /// Whether everything that the run was for is done and was seen to be good: then nothing goes back any more, and only
+    /// tidying was left.
+    pub committed: bool,
 }
 
-/// How far a run came that changes something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Came {
-    /// Somewhere on its way: what it has changed goes back.
-    Midway,
-    /// Everything it was for is done and was seen to be good; only tidying was left.
-    Settled,
-}
-
-/// The line that says [`Came::Settled`]. No entry looks like it: those are objects.
-const SETTLED: &str = "settled";
+/// The line that says [`Content::committed`]. No entry looks like it: those are objects.
+const COMMITTED: &str = "committed";
 
 /// The first line of a journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -92,8 +84,8 @@ impl Journal {
     }
 
     /// Says that nothing goes back any more; on disk when this returns.
-    pub fn settle(&mut self) -> io::Result<()> {
-        self.append(&SETTLED)
+    pub fn commit(&mut self) -> io::Result<()> {
+        self.append(&COMMITTED)
     }
 
     fn append(&mut self, line: &impl Serialize) -> io::Result<()> {
@@ -139,17 +131,14 @@ pub fn parse(bytes: &[u8]) -> serde_json::Result<Option<Content>> {
         .filter(|line| !line.is_empty());
     let Some(head) = lines.next() else { return Ok(None) };
     let mut entries: Vec<Value> = lines.map(serde_json::from_slice).collect::<Result<_, _>>()?;
-    let came = match entries.last() {
-        Some(Value::String(word)) if word == SETTLED => Came::Settled,
-        _ => Came::Midway,
-    };
-    if came == Came::Settled {
+    let committed = entries.last() == Some(&Value::from(COMMITTED));
+    if committed {
         entries.pop();
     }
     Ok(Some(Content {
         head: serde_json::from_slice(head)?,
         entries,
-        came,
+        committed,
     }))
 }
 
@@ -181,10 +170,10 @@ mod tests {
         journal.note(&serde_json::json!({"container": "a"})).unwrap();
         end(&scratch.0, &other).unwrap();
         let content = read(&scratch.0).unwrap().unwrap();
-        assert_eq!((content.entries.len(), content.came), (1, Came::Midway));
-        journal.settle().unwrap();
+        assert_eq!((content.entries.len(), content.committed), (1, false));
+        journal.commit().unwrap();
         let content = read(&scratch.0).unwrap().unwrap();
-        assert_eq!((content.entries.len(), content.came), (1, Came::Settled));
+        assert_eq!((content.entries.len(), content.committed), (1, true));
         end(&scratch.0, &ours).unwrap();
         assert_eq!(read(&scratch.0).unwrap(), None);
     }

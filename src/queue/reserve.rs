@@ -113,7 +113,7 @@ impl Reservation {
         };
         let mut run = Command::role("run")
             .group(Group::Session)
-            .argument(ticket.seen().file_name())
+            .argument(ticket.file().file_name())
             .logging_as_we_do()
             .descriptor(0, settings::memory_file(settings)?)
             .descriptor(1, descriptor::null()?)
@@ -132,7 +132,7 @@ impl Drop for Reservation {
         // The folder first: one without a ticket would look like a dead run.
         let removed = RunFolder::of(&self.places, &self.order.run_id)
             .remove()
-            .and_then(|()| ticket.seen().remove());
+            .and_then(|()| ticket.file().remove());
         if let Err(error) = removed {
             log::warn!("undo the reservation of run {}: {error}", self.order.run_id);
         }

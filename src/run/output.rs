@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -89,9 +89,9 @@ pub enum Sink {
 
 /// What becomes of the name of a file that a tool prints into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Name {
-    /// It is given up at once: the file is there as long as anybody has it open, and no longer.
-    GivenUp,
+pub enum FileName {
+    /// It is removed at once: the file is there as long as anybody has it open, and no longer.
+    Removed,
     /// It stays, so that whoever completes this run after a crash can read what the tool said last.
     Stays,
 }
@@ -135,6 +135,17 @@ pub enum Left {
     Maybe,
 }
 
+impl Sink {
+    /// For all of it, up to `most` bytes.
+    pub fn whole(most: usize) -> Self {
+        Sink::Whole {
+            bytes: Vec::new(),
+            most,
+            over: false,
+        }
+    }
+}
+
 impl Stream {
     /// A stream through a pipe, and the writing end for the tool.
     pub fn new(sink: Sink) -> io::Result<(Self, OwnedFd)> {
@@ -145,7 +156,7 @@ impl Stream {
     }
 
     /// A stream through a file that is made as `path`.
-    pub fn kept(path: &Path, sink: Sink, name: Name) -> io::Result<(Self, OwnedFd)> {
+    pub fn kept(path: &Path, sink: Sink, name: FileName) -> io::Result<(Self, OwnedFd)> {
         // Appending, because what the tool starts may open its standard streams anew.
         let writer = OpenOptions::new()
             .append(true)
@@ -154,7 +165,7 @@ impl Stream {
             .open(path)?;
         let reader = OpenOptions::new().read(true).write(true).open(path);
         let source = reader.map(|reader| Source::Kept(reader, Watch::on(path)));
-        if name == Name::GivenUp {
+        if name == FileName::Removed {
             fs::remove_file(path)?;
         }
         Ok((Self::from(source?, sink), writer.into()))
@@ -207,28 +218,28 @@ impl Stream {
     }
 
     /// Reads all that was printed by now, and no more: what a process that the tool left behind prints is not waited for.
-    /// Of more than a log can hold it reads the end: a hostile tool can make its file as long as the filesystem allows,
+    /// Of more than [`MAX_LOG`] only the end is read: a hostile tool can make its file as long as the filesystem allows,
     /// without writing a byte.
     pub fn read_rest(&mut self, each: &mut dyn FnMut(&str)) {
-        let unread = match &mut self.source {
-            Source::Kept(reader, _) => unread(reader),
+        let printed = match &mut self.source {
+            Source::Kept(file, _) => file.metadata().map_or(self.read, |facts| facts.len()),
             // A pipe holds less than a pass.
-            Source::Pipe(_) | Source::Closed => 0,
+            Source::Pipe(_) | Source::Closed => self.read,
         };
-        if let (Some(skipped @ 1..), Source::Kept(reader, _)) =
-            (unread.checked_sub(MAX_LOG), &mut self.source)
-            && reader.seek_relative(skipped as i64).is_ok()
-            && let Sink::Lines(lines) = &mut self.sink
-        {
-            self.read += skipped;
-            lines.skip(skipped, each);
-        }
-        for _ in 0..=unread.min(MAX_LOG) / PASS as u64 {
-            if self.read(each) == Left::Nothing {
-                break;
-            }
-        }
+        self.skip_to(printed.saturating_sub(MAX_LOG), each);
+        while self.read(each) == Left::Maybe && self.read < printed {}
         self.close(each);
+    }
+
+    /// Leaves out what stands before `place` in a file and was not read.
+    fn skip_to(&mut self, place: u64, each: &mut dyn FnMut(&str)) {
+        if let (Source::Kept(file, _), Sink::Lines(lines)) = (&mut self.source, &mut self.sink)
+            && place > self.read
+            && file.seek(SeekFrom::Start(place)).is_ok()
+        {
+            lines.skip(place - self.read, each);
+            self.read = place;
+        }
     }
 
     /// Like read(2) without waiting; 0 where no more will come.
@@ -273,12 +284,6 @@ impl Stream {
     }
 }
 
-/// Bytes of a file behind the place where we are in it.
-fn unread(file: &mut File) -> u64 {
-    let length = file.metadata().map_or(0, |facts| facts.len());
-    file.stream_position().map_or(0, |at| length.saturating_sub(at))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -320,7 +325,8 @@ mod tests {
     #[test]
     fn of_a_file_without_end_only_the_end_is_read() {
         let path = std::env::temp_dir().join(format!("output-endless-{}", std::process::id()));
-        let (mut stream, writer) = Stream::kept(&path, Sink::Lines(Lines::default()), Name::GivenUp).unwrap();
+        let (mut stream, writer) =
+            Stream::kept(&path, Sink::Lines(Lines::default()), FileName::Removed).unwrap();
         let mut writer = File::from(writer);
         let mut seen = Vec::new();
         let mut each = |line: &str| seen.push(line.to_owned());
@@ -347,7 +353,8 @@ mod tests {
     fn what_has_been_read_of_a_long_output_takes_no_disk_and_its_end_stays() {
         use std::os::unix::fs::MetadataExt;
         let path = std::env::temp_dir().join(format!("output-long-{}", std::process::id()));
-        let (mut stream, writer) = Stream::kept(&path, Sink::Lines(Lines::default()), Name::Stays).unwrap();
+        let (mut stream, writer) =
+            Stream::kept(&path, Sink::Lines(Lines::default()), FileName::Stays).unwrap();
         let (mut writer, mut lines) = (File::from(writer), 0);
         let block = b"a line of output\n".repeat(PASS / 17);
         for _ in 0..40 {

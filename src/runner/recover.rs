@@ -8,17 +8,24 @@ use crate::os::{lock, process};
 use crate::queue::dead::{RECOVERY_WAITS, recovering, something_died};
 use crate::run::interrupts::Interrupts;
 use crate::runner::complete::Completer;
-use crate::runner::notice;
+use crate::runner::notice::{self, Notice};
 use crate::runner::turn::{self, Waited};
 
-/// The role behind [`crate::queue::ensure_recovered`], and `engram-deployer recover`: waits for the turn and completes what is dead.
-/// One at a time: a second one has nothing to do.
+/// The role behind [`crate::queue::ensure_recovered`], and `engram-deployer recover`: waits for the turn and completes what
+/// is dead. One at a time: a second one has nothing to do.
 ///
 /// # Errors
 /// Those of the machine, and what kept a dead run from being completed.
 pub fn recover(config: &Config) -> io::Result<()> {
     process::leave_session()?;
     let mut interrupts = Interrupts::block()?;
+    let mut notices = Vec::new();
+    let completed = complete_all(config, &mut interrupts, &mut notices);
+    notice::finish_all(notices, &mut interrupts)?;
+    completed
+}
+
+fn complete_all(config: &Config, interrupts: &mut Interrupts, notices: &mut Vec<Notice>) -> io::Result<()> {
     let places = &config.places;
     // Again after letting go: a run may have died just after the last look, when its finder met our lock.
     while something_died(places)? {
@@ -26,17 +33,16 @@ pub fn recover(config: &Config) -> io::Result<()> {
             return Ok(());
         };
         let until = Instant::now() + RECOVERY_WAITS;
-        let _turn = match turn::wait(places, 0, &mut interrupts, until, &mut |_| {})? {
+        let _turn = match turn::wait(places, 0, interrupts, until, &mut |_| {})? {
             Waited::Turn(turn) => turn,
             Waited::Cancelled => return Err(io::Error::other("asked to end before its turn came")),
             Waited::TooLong(ahead) => return Err(io::Error::other(format!("waited too long for {ahead}"))),
         };
-        let say = &mut |what: &str| log::info!("{what}");
         let mut completer = Completer {
             config,
-            interrupts: &mut interrupts,
-            say,
-            tell: &mut |record| notice::tell(config, record),
+            interrupts,
+            say: &mut |what| log::info!("{what}"),
+            notices,
         };
         completer
             .complete_all()

@@ -6,10 +6,10 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::config::Places;
-use crate::limits::{RETRY, TURN_RETRY};
+use crate::limits::{COMPLETION_AFTER, RETRY, TURN_RETRY};
 use crate::os::lock;
 use crate::os::poll::{self, For};
 use crate::os::watch::Watch;
@@ -54,65 +54,64 @@ pub fn wait(
     until: Instant,
     said: &mut dyn FnMut(&Ahead),
 ) -> io::Result<Waited> {
-    let (mut watch, mut told, mut retry) = (None, None, TURN_RETRY);
+    let mut watch = None;
+    let mut told = None;
+    // Since when no run has been ahead: then only the lock is waited for, which is given back within moments unless
+    // somebody completes a dead run.
+    let mut first_since = None;
     loop {
-        let ahead = match live_below(places, number)? {
-            Ahead::Nothing if retry == RETRY => Ahead::Completion,
-            ahead => ahead,
+        let runs = live_below(places, number)?;
+        let now = Instant::now();
+        let ahead = if !runs.is_empty() {
+            first_since = None;
+            Ahead::Runs(runs)
+        } else if now - *first_since.get_or_insert(now) < COMPLETION_AFTER {
+            Ahead::Nothing
+        } else {
+            Ahead::Completion
         };
         if told.is_none() || (ahead != Ahead::Nothing && told.as_ref() != Some(&ahead)) {
             said(&ahead);
             told = Some(ahead.clone());
         }
-        if let Ahead::Runs(_) = ahead {
-            retry = TURN_RETRY;
-        } else {
-            if let Some(held) = lock::try_exclusive(&turn_path(places))? {
-                return Ok(Waited::Turn(Turn { _held: held }));
-            }
-            retry = RETRY.min(retry * 2);
+        if first_since.is_some()
+            && let Some(held) = lock::try_exclusive(&turn_path(places))?
+        {
+            return Ok(Waited::Turn(Turn { _held: held }));
         }
         if interrupts.asked() {
             return Ok(Waited::Cancelled);
         }
-        if Instant::now() >= until {
+        if now >= until {
             return Ok(Waited::TooLong(ahead));
         }
         match &watch {
             // Looked at once more before the first wait: what changed until now was not seen.
             None => watch = Some(Watch::on(&places.queue())),
-            Some(watch) => doze(watch, interrupts, until, patience(&ahead, retry))?,
+            Some(watch) => {
+                // A lower ticket that goes wakes us; a lock that is given back does not.
+                let retry = first_since.map_or(RETRY, |since| (now - since).clamp(TURN_RETRY, RETRY));
+                wait_for_change(watch, interrupts, until.min(now + retry))?;
+            }
         }
     }
 }
 
-/// A lower ticket wakes us; the turn lock alone does not, and is given back within moments when no run holds it.
-fn patience(ahead: &Ahead, retry: Duration) -> Duration {
-    match ahead {
-        Ahead::Runs(_) => RETRY,
-        Ahead::Nothing | Ahead::Completion => retry,
-    }
-}
-
-fn live_below(places: &Places, number: u64) -> io::Result<Ahead> {
+/// The living runs with a lower ticket.
+fn live_below(places: &Places, number: u64) -> io::Result<Vec<RunId>> {
     let mut live = Vec::new();
     for seen in ticket::list(places)? {
         if seen.number < number && seen.is_live()? {
             live.push(seen.id);
         }
     }
-    Ok(if live.is_empty() {
-        Ahead::Nothing
-    } else {
-        Ahead::Runs(live)
-    })
+    Ok(live)
 }
 
-fn doze(watch: &Watch, interrupts: &Interrupts, until: Instant, retry: Duration) -> io::Result<()> {
-    let until = until.min(Instant::now() + retry);
+fn wait_for_change(watch: &Watch, interrupts: &Interrupts, until: Instant) -> io::Result<()> {
     let idle = interrupts.as_fd();
-    let seen = watch.descriptor().unwrap_or(idle);
-    poll::wait([(idle, For::Reading), (seen, For::Reading)], Some(until))?;
+    let changed = watch.descriptor().unwrap_or(idle);
+    poll::wait([(idle, For::Reading), (changed, For::Reading)], Some(until))?;
     watch.drain();
     Ok(())
 }
@@ -135,21 +134,28 @@ mod tests {
     use super::*;
     use crate::queue::folder::testing::Scratch;
     use crate::queue::ticket::{Ticket, testing::die};
-    use std::time::SystemTime;
+    use std::time::{Duration, SystemTime};
 
     fn ticket(scratch: &Scratch) -> Ticket {
         crate::queue::ticket::testing::make(&scratch.0, &RunId::new(SystemTime::now()).unwrap())
     }
 
     fn number(ticket: &Ticket) -> u64 {
-        ticket.seen().number
+        ticket.file().number
     }
 
     fn wait_for(scratch: &Scratch, number: u64, patience: Duration) -> (Waited, Vec<Ahead>) {
         let mut told = Vec::new();
         let until = Instant::now() + patience;
         let mut say = |ahead: &Ahead| told.push(ahead.clone());
-        let waited = wait(&scratch.0, number, &mut Interrupts::deaf(), until, &mut say).unwrap();
+        let waited = wait(
+            &scratch.0,
+            number,
+            &mut Interrupts::deaf().unwrap(),
+            until,
+            &mut say,
+        )
+        .unwrap();
         (waited, told)
     }
 
@@ -167,8 +173,8 @@ mod tests {
     fn every_lower_ticket_must_be_free_and_not_only_the_one_before() {
         let scratch = Scratch::new("turn-every");
         let (first, gave_up, mine) = (ticket(&scratch), ticket(&scratch), ticket(&scratch));
-        let first_id = first.seen().id.clone();
-        let both = vec![first_id.clone(), gave_up.seen().id.clone()];
+        let first_id = first.file().id.clone();
+        let both = vec![first_id.clone(), gave_up.file().id.clone()];
         die(gave_up);
         let (waited, told) = wait_for(&scratch, number(&mine), Duration::from_millis(50));
         let Waited::TooLong(ahead) = waited else {
@@ -188,7 +194,7 @@ mod tests {
     fn a_holder_that_ends_is_seen_at_once_and_what_is_waited_for_is_told_when_it_changes() {
         let scratch = Scratch::new("turn-wake");
         let (first, second, mine) = (ticket(&scratch), ticket(&scratch), ticket(&scratch));
-        let ids = [first.seen().id.clone(), second.seen().id.clone()];
+        let ids = [first.file().id.clone(), second.file().id.clone()];
         let gone = std::thread::spawn(move || {
             std::thread::sleep(Duration::from_millis(40));
             die(first);
@@ -225,8 +231,8 @@ mod tests {
     fn a_waiting_run_that_is_asked_to_end_does() {
         let scratch = Scratch::new("turn-cancel");
         let (_first, mine) = (ticket(&scratch), ticket(&scratch));
-        let mut interrupts = Interrupts::deaf();
-        interrupts.task();
+        let mut interrupts = Interrupts::deaf().unwrap();
+        interrupts.ask_in(Duration::ZERO);
         let until = Instant::now() + Duration::from_secs(9);
         let waited = wait(&scratch.0, number(&mine), &mut interrupts, until, &mut |_| {}).unwrap();
         assert!(matches!(waited, Waited::Cancelled));

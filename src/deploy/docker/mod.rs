@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crate::config::DeployConfig;
 use crate::event::Phase;
 use crate::limits::{DOCKER_QUICK, FAILED_LOG_LINES, MAX_INSPECT, PULL_AGAIN, PULL_DEADLINE, STOP_DEADLINE};
-use crate::run::{Captured, EndPolicy, Failure, RunContext, Tool, ToolEnd};
+use crate::run::{Captured, EndPolicy, Failure, RunContext, Tool};
 use login::LoggedIn;
 use pull::PullFault;
 use seen::{Container, Image, ImageId};
@@ -218,21 +218,16 @@ impl<'a> Docker<'a> {
     /// run waits for it instead, and finds the change made or not made.
     fn changing(&self, arguments: &[&str], deadline: Duration) -> Tool {
         Tool {
-            ending: EndPolicy::NeverMidway,
+            end_policy: EndPolicy::WaitOut,
             ..self.tool(arguments, deadline)
         }
     }
 
     fn tool(&self, arguments: &[&str], deadline: Duration) -> Tool {
         Tool {
-            program: self.config.docker.clone(),
             arguments: arguments.iter().map(Into::into).collect(),
             environment: self.config.environment.clone(),
-            deadline,
-            ending: EndPolicy::Terminate,
-            stdin: None,
-            cell: None,
-            pipe: None,
+            ..Tool::new(&self.config.docker, deadline)
         }
     }
 }
@@ -250,12 +245,8 @@ fn pull_once(
         (line != reference).then(|| line.to_owned())
     });
     match end {
-        Ok(ToolEnd::Ended(ended)) if ended.exit.is_success() => Ok(Ok(digest)),
-        Ok(ToolEnd::Ended(ended)) => Ok(Err(last_words(&ended.tail, &ended.exit.to_string()))),
-        Ok(ToolEnd::AtWork(at_work)) => {
-            ctx.kill(at_work)?;
-            Ok(Err(pull::HUNG.into()))
-        }
+        Ok(ended) if ended.exit.is_success() => Ok(Ok(digest)),
+        Ok(ended) => Ok(Err(last_words(&ended.tail, &ended.exit.to_string()))),
         // The client has no timeout of its own. Where only this attempt's time is up, there is some left for another.
         Err(Failure::Deadline { .. }) if ctx.check().is_ok() => Ok(Err(pull::HUNG.into())),
         Err(failure) => Err(failure),

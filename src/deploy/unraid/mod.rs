@@ -19,8 +19,8 @@ use crate::deploy::docker::seen::{Container, ImageId};
 use crate::deploy::reference::short_id;
 use crate::event::Phase;
 use crate::failpoint;
-use crate::limits::{KILL_AFTER, PROOF_DEADLINE};
-use crate::run::{AtWork, EndPolicy, Failure, RunContext, Tool, ToolEnd};
+use crate::limits::PROOF_DEADLINE;
+use crate::run::{Failure, RunContext, Tool};
 use backup::{still_ours, written};
 use template::Template;
 
@@ -142,7 +142,7 @@ impl<'a> Unraid<'a> {
             Phase::Update,
             &format!("{name}: {} is at work", self.paths()?.1.display()),
         );
-        let how = self.run_script(ctx, name, &[], image)?;
+        let how = self.run_script(ctx, name, &[])?;
         failpoint!("script-ended");
         ctx.in_any_case(PROOF_DEADLINE, |ctx| {
             self.made(ctx, name, image, before.as_ref(), &how)
@@ -161,44 +161,17 @@ impl<'a> Unraid<'a> {
     }
 
     /// Runs the script, and ends it where it hangs.
-    fn run_script(
-        &self,
-        ctx: &mut RunContext,
-        name: &str,
-        more: &[&str],
-        image: &ImageId,
-    ) -> Result<Ended, Failure> {
+    fn run_script(&self, ctx: &mut RunContext, name: &str, more: &[&str]) -> Result<Ended, Failure> {
         let tool = self.tool(name, more)?;
-        match ctx.tool(&tool, &mut |line| Some(line.to_owned()))? {
-            ToolEnd::Ended(_) => Ok(Ended::ByItself),
-            ToolEnd::AtWork(at_work) => {
-                ctx.in_any_case(PROOF_DEADLINE, |ctx| self.decide(ctx, name, image, at_work))
+        match ctx.tool(&tool, &mut |line| Some(line.to_owned())) {
+            Ok(_) => Ok(Ended::ByItself),
+            Err(why @ Failure::Deadline { .. }) => {
+                let script = self.paths()?.1.display();
+                ctx.say(Phase::Update, &format!("{name}: {why}; {script} was killed"));
+                Ok(Ended::Killed(why))
             }
+            Err(failure) => Err(failure),
         }
-    }
-
-    /// The script is past its deadline. Where it has made the container, it may go on with its housekeeping for a moment;
-    /// where it has not, it hangs, and only then is it ended.
-    fn decide(
-        &self,
-        ctx: &mut RunContext,
-        name: &str,
-        image: &ImageId,
-        at_work: AtWork,
-    ) -> Result<Ended, Failure> {
-        let now = self.docker.container(ctx, name)?;
-        let at_work = match now.is_some_and(|now| now.image == *image) {
-            true => match ctx.await_longer(at_work, KILL_AFTER, &mut |line| Some(line.to_owned()))? {
-                ToolEnd::Ended(_) => return Ok(Ended::ByItself),
-                ToolEnd::AtWork(at_work) => at_work,
-            },
-            false => at_work,
-        };
-        let why = at_work.why.clone();
-        ctx.kill(at_work)?;
-        let script = self.paths()?.1.display();
-        ctx.say(Phase::Update, &format!("{name}: {why}; {script} was killed"));
-        Ok(Ended::Killed(why))
     }
 
     /// The script has made what it should, in the networks that the one before is in.
@@ -259,7 +232,7 @@ impl<'a> Unraid<'a> {
             Life::Stopped => &[],
             Life::Running | Life::Healthy => &[START_IT],
         };
-        let how = self.run_script(ctx, name, more, &stood.image)?;
+        let how = self.run_script(ctx, name, more)?;
         match self.docker.container(ctx, name)? {
             Some(made) if made.image == stood.image => Ok(()),
             Some(other) => {
@@ -277,14 +250,9 @@ impl<'a> Unraid<'a> {
 
     fn tool(&self, name: &str, more: &[&str]) -> Result<Tool, Failure> {
         Ok(Tool {
-            program: self.paths()?.1.to_owned(),
             arguments: [&[name], more].concat().iter().map(Into::into).collect(),
             environment: self.config.environment.clone(),
-            deadline: self.config.update_max_wait,
-            ending: EndPolicy::NeverMidway,
-            stdin: None,
-            cell: None,
-            pipe: None,
+            ..Tool::new(self.paths()?.1, self.config.update_max_wait)
         })
     }
 }
