@@ -164,7 +164,7 @@ impl Stream {
             .mode(0o600)
             .open(path)?;
         let reader = OpenOptions::new().read(true).write(true).open(path);
-        let source = reader.map(|reader| Source::Kept(reader, Watch::written(path)));
+        let source = reader.map(|reader| Source::Kept(reader, Watch::on(path)));
         if name == FileName::Removed {
             fs::remove_file(path)?;
         }
