@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+#[cfg(feature = "terraform")]
 use super::commands_terraform::{DRIFT, TF_APPLY, TF_PLAN};
 
 /// What a command is called and takes.
@@ -54,8 +55,11 @@ pub enum Verb {
     History,
     Log,
     Cancel,
+    #[cfg(feature = "terraform")]
     TfPlan,
+    #[cfg(feature = "terraform")]
     TfApply,
+    #[cfg(feature = "terraform")]
     Drift,
     Pin,
     CheckToken,
@@ -217,8 +221,11 @@ pub const COMMANDS: &[Spec] = &[
          --force ends it: terraform may not know then of what it made, and its state\n\
          may stay locked.",
     ),
+    #[cfg(feature = "terraform")]
     TF_PLAN,
+    #[cfg(feature = "terraform")]
     TF_APPLY,
+    #[cfg(feature = "terraform")]
     DRIFT,
     command(
         Verb::Pin,

@@ -17,6 +17,7 @@ mod reader;
 mod settings;
 mod source;
 mod table;
+#[cfg(feature = "terraform")]
 mod terraform;
 mod value;
 mod warnings;
@@ -24,12 +25,13 @@ mod warnings;
 pub use deploy::{
     Backend, Checks, Container, Cosign, DeployConfig, HealthConfig, HealthExpect, Login, Revision,
 };
-pub use endpoint::{BodyRule, Endpoint, Expected, Job, Pin, TerraformBody};
+pub use endpoint::{BodyRule, Endpoint, Expected, Job, Pin};
 pub use reader::Complaint;
 pub use settings::{FOR_CHILDREN, Settings};
 pub use source::{Sources, slot_key};
 pub use table::{Preset, Reads, SECTIONS, Scope, Variable, Visibility, variable, variables};
-pub use terraform::{DEFAULT_MODULE, GithubApp, HealthUrl, Module, Side, TerraformConfig};
+#[cfg(feature = "terraform")]
+pub use terraform::{DEFAULT_MODULE, GithubApp, HealthUrl, Module, Side, TerraformBody, TerraformConfig};
 pub use value::may_be_fetched;
 pub use warnings::{nearest, unknown, warnings};
 
@@ -74,10 +76,27 @@ pub struct Config {
     /// One, for now: that of the main settings.
     pub applications: [Application; 1],
     /// What the terraform endpoints do, where they are configured.
+    #[cfg(feature = "terraform")]
     pub terraform: Option<TerraformConfig>,
     /// Where a run is to be killed (`DEPLOYER_FAILPOINT`): for tests alone.
     #[cfg(feature = "failpoints")]
     pub failpoint: Option<String>,
+}
+
+/// A daemon for deploys alone has no modules, and offers no plan.
+#[cfg(not(feature = "terraform"))]
+impl Config {
+    pub fn module_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    pub fn no_plan(&self) -> Option<String> {
+        None
+    }
+
+    pub fn without_plan(self, _why: &str) -> Config {
+        self
+    }
 }
 
 impl Config {
@@ -94,9 +113,10 @@ impl Config {
 
     /// What can be asked for with a token.
     pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
-        let terraform = self.terraform.iter().flat_map(|terraform| &terraform.endpoints);
-        let applications = self.applications.iter();
-        applications.map(|one| &one.endpoint).chain(terraform)
+        let endpoints = self.applications.iter().map(|one| &one.endpoint);
+        #[cfg(feature = "terraform")]
+        let endpoints = endpoints.chain(self.terraform.iter().flat_map(|terraform| &terraform.endpoints));
+        endpoints
     }
 
     /// The endpoint whose path is `path`, exactly.

@@ -9,8 +9,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::config::{BodyRule, Job};
-use crate::gate::{Refusal, body_terraform};
+use crate::config::BodyRule;
+use crate::gate::Refusal;
+#[cfg(feature = "terraform")]
+use crate::gate::body_terraform::{self, TerraformTask};
 use crate::jwt::json;
 
 const NOT_AN_OBJECT: &str = "body must be a JSON object with each name once";
@@ -18,8 +20,6 @@ const BAD_VERSION: &str = "version must match X.Y.Z semver";
 const BAD_SHA: &str = "sha must be 7 to 40 lowercase hex characters";
 pub(super) const BAD_DRY_RUN: &str = "dry_run must be true or false";
 const BAD_FORCE: &str = "force must be true or false";
-const BAD_COMMIT: &str = "sha must be a 40-character lowercase hex string";
-const BAD_PLAN_DIGEST: &str = "plan_digest must be sha256: and 64 lowercase hex characters";
 
 /// What a request asks for, as one of the things that can be asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +28,7 @@ pub enum Task {
     /// Deploy a version.
     Deploy(DeployTask),
     /// Run terraform on a commit.
+    #[cfg(feature = "terraform")]
     Terraform(TerraformTask),
 }
 
@@ -50,38 +51,6 @@ pub struct DeployTask {
     pub rollback: bool,
 }
 
-/// A run of terraform, as it was asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TerraformTask {
-    /// Plan, apply, or look for drift.
-    pub what: Job,
-    /// The commit; only a look for drift may leave it out, and then it is that of the pinned reference.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sha: Option<Commit>,
-    /// The module's name; the first one when there is none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub module: Option<String>,
-    /// Of the plan that was reviewed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub plan_digest: Option<PlanDigest>,
-    /// Whether a plan that destroys more than the operator's limit is applied all the same.
-    #[serde(default)]
-    pub allow_destroy: bool,
-    /// The pull request that was approved, for the record.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub approved_pr: Option<u64>,
-}
-
-/// A whole commit id: 40 lower-case hex digits.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Commit(String);
-
-/// `sha256:` and 64 lower-case hex digits.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct PlanDigest(String);
-
 /// `X.Y.Z`: three numbers below 2^64 without leading zeros (semver.org, items 2 and 3; no pre-release, no build).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -97,6 +66,7 @@ pub fn read(rule: &BodyRule, body: &[u8]) -> Result<Task, Refusal> {
     let members = json::object(body).map_err(|fault| refuse(NOT_AN_OBJECT, fault))?;
     match rule {
         BodyRule::Deploy => deploy(&members),
+        #[cfg(feature = "terraform")]
         BodyRule::Terraform(rule) => body_terraform::read(&members, rule),
     }
 }
@@ -157,12 +127,12 @@ fn is_version_number(text: &str) -> bool {
     !leading_zero && text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u64>().is_ok()
 }
 
-fn is_sha(text: &str) -> bool {
+pub(super) fn is_sha(text: &str) -> bool {
     (7..=40).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// The rule that a text did not keep; fit for a caller.
-type Rule = &'static str;
+pub(super) type Rule = &'static str;
 
 impl TryFrom<String> for Version {
     type Error = Rule;
@@ -185,54 +155,6 @@ impl TryFrom<String> for Sha {
         } else {
             Err(BAD_SHA)
         }
-    }
-}
-
-impl TryFrom<String> for Commit {
-    type Error = Rule;
-
-    fn try_from(text: String) -> Result<Self, Rule> {
-        match text.len() == 40 && is_sha(&text) {
-            true => Ok(Self(text)),
-            false => Err(BAD_COMMIT),
-        }
-    }
-}
-
-impl TryFrom<String> for PlanDigest {
-    type Error = Rule;
-
-    fn try_from(text: String) -> Result<Self, Rule> {
-        let digits = text.strip_prefix("sha256:").unwrap_or_default();
-        let hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        match digits.len() == 64 && digits.bytes().all(hex) {
-            true => Ok(Self(text)),
-            false => Err(BAD_PLAN_DIGEST),
-        }
-    }
-}
-
-impl From<Commit> for String {
-    fn from(commit: Commit) -> String {
-        commit.0
-    }
-}
-
-impl From<PlanDigest> for String {
-    fn from(digest: PlanDigest) -> String {
-        digest.0
-    }
-}
-
-impl fmt::Display for Commit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Display for PlanDigest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

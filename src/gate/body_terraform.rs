@@ -2,11 +2,13 @@
 //! to an apply, or a digest to a plan, believes something that is not so.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Refusal;
-use super::body::{BAD_DRY_RUN, Task, TerraformTask, refuse, switch, text};
+use super::body::{BAD_DRY_RUN, Rule, Task, is_sha, refuse, switch, text};
 use crate::config::{Job, TerraformBody};
 
 const BAD_COMMIT: &str = "sha must be a 40-character lowercase hex string";
@@ -18,6 +20,86 @@ const DRY_RUN: &str = "dry_run is not for terraform: /tf-plan shows what would c
 const DIGEST_OF_A_PLAN: &str = "plan_digest is for /tf-apply alone";
 const DESTROY_BY_A_PLAN: &str = "allow_destroy is for /tf-apply alone";
 const NO_DIGEST: &str = "plan_digest is required: that of the plan that was reviewed";
+
+/// A run of terraform, as it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TerraformTask {
+    /// Plan, apply, or look for drift.
+    pub what: Job,
+    /// The commit; only a look for drift may leave it out, and then it is that of the pinned reference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha: Option<Commit>,
+    /// The module's name; the first one when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub module: Option<String>,
+    /// Of the plan that was reviewed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan_digest: Option<PlanDigest>,
+    /// Whether a plan that destroys more than the operator's limit is applied all the same.
+    #[serde(default)]
+    pub allow_destroy: bool,
+    /// The pull request that was approved, for the record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved_pr: Option<u64>,
+}
+
+/// A whole commit id: 40 lower-case hex digits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Commit(String);
+
+/// `sha256:` and 64 lower-case hex digits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PlanDigest(String);
+
+impl TryFrom<String> for Commit {
+    type Error = Rule;
+
+    fn try_from(text: String) -> Result<Self, Rule> {
+        match text.len() == 40 && is_sha(&text) {
+            true => Ok(Self(text)),
+            false => Err(BAD_COMMIT),
+        }
+    }
+}
+
+impl TryFrom<String> for PlanDigest {
+    type Error = Rule;
+
+    fn try_from(text: String) -> Result<Self, Rule> {
+        let digits = text.strip_prefix("sha256:").unwrap_or_default();
+        let hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        match digits.len() == 64 && digits.bytes().all(hex) {
+            true => Ok(Self(text)),
+            false => Err(BAD_PLAN_DIGEST),
+        }
+    }
+}
+
+impl From<Commit> for String {
+    fn from(commit: Commit) -> String {
+        commit.0
+    }
+}
+
+impl From<PlanDigest> for String {
+    fn from(digest: PlanDigest) -> String {
+        digest.0
+    }
+}
+
+impl fmt::Display for Commit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for PlanDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 type Members = BTreeMap<String, Value>;
 

@@ -6,8 +6,10 @@
 
 mod bearer;
 mod body;
+#[cfg(feature = "terraform")]
 mod body_terraform;
 mod claims;
+#[cfg(feature = "terraform")]
 mod commit;
 mod explain;
 mod fetch_keys;
@@ -18,7 +20,9 @@ mod request;
 mod signature;
 mod source;
 
-pub use body::{Commit, DeployTask, PlanDigest, Sha, Task, TerraformTask, Version};
+pub use body::{DeployTask, Sha, Task, Version};
+#[cfg(feature = "terraform")]
+pub use body_terraform::{Commit, PlanDigest, TerraformTask};
 pub use explain::{Finding, Verdict, explain};
 pub use fetch_keys::fetch_keys;
 pub use keys::{Fetch, Keys, NoKey};
@@ -168,6 +172,7 @@ pub fn permit(
 ) -> Result<Permitted, Refusal> {
     let claimed = check_token(request, endpoint, gates, now)?;
     let task = body::read(&endpoint.body, &request.body)?;
+    #[cfg(feature = "terraform")]
     commit::check(&task, &claimed, endpoint)?;
     match gates.memory.first_use(&claimed, now)? {
         Some(run_id) => Err(Refusal::Replay { run_id }),

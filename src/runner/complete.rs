@@ -25,6 +25,7 @@ use crate::run::{Failure, RunContext};
 use crate::runner::notice::{self, Notice};
 use crate::runner::rollback::{self, Back};
 use crate::runner::{conclude, orphans};
+#[cfg(feature = "terraform")]
 use crate::terraform;
 
 /// Where and how dead runs are completed.
@@ -189,12 +190,18 @@ impl Completer<'_> {
         &self,
         folder: &RunFolder,
         order: &RunRequest,
+        #[cfg_attr(
+            not(feature = "terraform"),
+            expect(unused_mut, unused_variables, reason = "of a deploy there is nothing to say")
+        )]
         mut log: Log,
         sentence: &str,
     ) -> Result<String, Failure> {
+        #[cfg(feature = "terraform")]
         let mut say = |phase, text: &str| log.say(phase, text, SystemTime::now());
-        let told = match &order.task {
+        let told: Option<String> = match &order.task {
             Task::Deploy(_) => None,
+            #[cfg(feature = "terraform")]
             Task::Terraform(task) => terraform::conclude_dead(order, task, self.config, folder, &mut say),
         };
         folder.clear_output().map_err(broken("clear its folder"))?;

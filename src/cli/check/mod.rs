@@ -10,6 +10,7 @@ mod keys;
 mod places;
 mod program;
 mod report;
+#[cfg(feature = "terraform")]
 mod terraform;
 
 use std::path::Path;
@@ -38,6 +39,7 @@ pub fn check(env_file: Option<&Path>) -> Result<ExitStatus, CommandError> {
         keys::check(&config, &mut report);
         docker::check(config.deploy(), &mut report);
         deploy::check(&config, &mut report);
+        #[cfg(feature = "terraform")]
         terraform::check(&config, &mut report);
     }
     report.end()

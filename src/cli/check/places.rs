@@ -35,16 +35,11 @@ pub fn check(config: &Config, now: SystemTime, report: &mut Report) {
 fn users(config: &Config, report: &mut Report) {
     let front = user("DEPLOYER_USER", &config.front_user, report);
     let fetch = user("DEPLOYER_FETCH_USER", &config.fetch_user, report);
+    #[cfg_attr(not(feature = "terraform"), expect(unused_mut))]
     let mut known = vec![("DEPLOYER_USER", front), ("DEPLOYER_FETCH_USER", fetch)];
-    if let Some(terraform) = &config.terraform {
-        let sides = [
-            ("DEPLOYER_TF_PLAN_USER", terraform.plan.as_ref()),
-            ("DEPLOYER_TF_APPLY_USER", Some(&terraform.apply)),
-        ];
-        for (name, side) in sides {
-            let account = side.and_then(|side| side.account.as_ref());
-            known.extend(account.map(|account| (name, user(name, account, report))));
-        }
+    #[cfg(feature = "terraform")]
+    for (name, account) in super::terraform::accounts(config) {
+        known.push((name, user(name, account, report)));
     }
     let known = known.into_iter();
     let known: Vec<(&str, u32)> = known

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::cli::check::program::{Answer, last_line, path, task};
 use crate::cli::check::report::Report;
-use crate::config::{Config, GithubApp, TerraformConfig};
+use crate::config::{Account, Config, GithubApp, TerraformConfig};
 use crate::limits::VERSION_DEADLINE;
 use crate::os::child::{self, Command, Exit};
 use crate::os::{secret, trusted};
@@ -36,6 +36,19 @@ pub fn check(config: &Config, report: &mut Report) {
     {
         report.found("terraform", roots_alone(file));
     }
+}
+
+/// Who plans and applies, where that is not root, with the setting that names them.
+pub fn accounts(config: &Config) -> Vec<(&'static str, &Account)> {
+    let sides = config.terraform.iter().flat_map(|terraform| {
+        [
+            ("DEPLOYER_TF_PLAN_USER", terraform.plan.as_ref()),
+            ("DEPLOYER_TF_APPLY_USER", Some(&terraform.apply)),
+        ]
+    });
+    sides
+        .filter_map(|(name, side)| Some((name, side?.account.as_ref()?)))
+        .collect()
 }
 
 fn git(terraform: &TerraformConfig, path: &str) -> Result<String, String> {

@@ -8,10 +8,11 @@ mod value;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Account, Config, Endpoint, Job};
+use super::{Account, Config, Endpoint, Job, Settings};
 use crate::secret::Secret;
 
-pub(super) use parse::{SWITCHES, terraform};
+use parse::SWITCHES;
+pub(super) use parse::terraform;
 pub(super) use table::VARIABLES;
 
 /// All of terraform's settings. There is one only where terraform is configured in full.
@@ -112,6 +113,34 @@ pub struct GithubApp {
     pub api_url: String,
 }
 
+/// What a body for terraform may name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TerraformBody {
+    /// [`Job::TfPlan`] or [`Job::TfApply`]; what it asks for beyond a plan's is refused in a plan's.
+    pub what: Job,
+    /// Names of modules; another one is refused with this list.
+    pub modules: Vec<String>,
+    /// Whether the body's `sha` must be the token's `sha` claim (`DEPLOYER_TF_APPLY_REQUIRE_SHA`).
+    pub require_sha: bool,
+    /// Whether an apply must name the digest of the plan that was reviewed (`DEPLOYER_TF_APPLY_REQUIRE_DIGEST`).
+    pub require_digest: bool,
+}
+
+/// A line where there are settings of terraform's and none that asks for it.
+pub(super) fn unread(settings: &Settings) -> Option<String> {
+    let is_ours = |name: &&str| VARIABLES.iter().any(|one| one.name == *name);
+    let unread: Vec<&str> = settings.names().filter(is_ours).collect();
+    let is_wanted = SWITCHES.iter().any(|name| settings.get(name).is_some());
+    let [switches @ .., last] = SWITCHES;
+    (!unread.is_empty() && !is_wanted).then(|| {
+        format!(
+            "not read: {}; /tf-apply and /tf-plan answer 404 without {} and {last}",
+            unread.join(", "),
+            switches.join(", ")
+        )
+    })
+}
+
 impl Config {
     /// The same without `/tf-plan`, for this reason: what the machine cannot do is not offered.
     pub fn without_plan(mut self, why: &str) -> Config {
@@ -121,6 +150,12 @@ impl Config {
             terraform.endpoints.retain(|endpoint| endpoint.job != Job::TfPlan);
         }
         self
+    }
+
+    /// The names of all modules.
+    pub fn module_names(&self) -> Vec<String> {
+        let modules = self.terraform.iter().flat_map(|terraform| &terraform.modules);
+        modules.map(|module| module.name.clone()).collect()
     }
 
     /// Why `/tf-plan` answers 404 where terraform is configured, as a line for the operator.
