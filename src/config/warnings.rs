@@ -93,6 +93,7 @@ mod tests {
         assert_eq!(unknown(&long).len(), 1);
     }
 
+    #[cfg(feature = "terraform")]
     #[test]
     fn terraform_settings_that_ask_for_nothing_are_said_to_be_unread() {
         let settings = with(&[
