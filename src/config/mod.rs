@@ -99,6 +99,16 @@ impl Config {
         applications.map(|one| &one.endpoint).chain(terraform)
     }
 
+    /// Who the roles run as, with the variable of each; root is left out.
+    pub fn users(&self) -> Vec<(&'static str, &Account)> {
+        let mut users = vec![
+            ("DEPLOYER_USER", &self.front_user),
+            ("DEPLOYER_FETCH_USER", &self.fetch_user),
+        ];
+        users.extend(self.terraform.iter().flat_map(TerraformConfig::users));
+        users
+    }
+
     /// The endpoint whose path is `path`, exactly.
     pub fn endpoint_at(&self, path: &str) -> Option<&Endpoint> {
         self.endpoints().find(|endpoint| endpoint.path == path)

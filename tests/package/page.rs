@@ -147,7 +147,7 @@ fn the_packages_page_shows_both_pins_and_what_check_finds() {
     }
     let check = server.must(&["php", &format!("{PLUGIN}/include/check.php")]);
     assert!(
-        check.contains("FAULT  settings: DEPLOYER_REPOSITORY is not set"),
+        check.contains("ERROR  settings: DEPLOYER_REPOSITORY is not set"),
         "{check}"
     );
 }
@@ -522,7 +522,7 @@ fn neither_the_packages_page_nor_its_events_make_a_folder_in_the_arrays_place() 
     server.write(&path, good.replace(preset, on_array));
     let check = server.must(&["php", &format!("{PLUGIN}/include/check.php")]);
     assert!(
-        check.starts_with("FAULT  places: DEPLOYER_RUNS_DIR is /mnt/cache/system"),
+        check.starts_with("ERROR  places: DEPLOYER_RUNS_DIR is /mnt/cache/system"),
         "{check}"
     );
     let said = post(&server, &[("DEPLOYER_LOG", "debug")]);
