@@ -28,7 +28,7 @@ pub use endpoint::{BodyRule, Endpoint, Expected, Job, Pin, TerraformBody};
 pub use reader::Complaint;
 pub use settings::{FOR_CHILDREN, Settings};
 pub use source::{Sources, slot_key};
-pub use table::{Preset, Reads, SECTIONS, Scope, Variable, Visibility, variable, variables};
+pub use table::{Preset, Reads, SECTIONS, Scope, Variable, variable, variables};
 pub use terraform::{DEFAULT_MODULE, GithubApp, HealthUrl, Module, Side, TerraformConfig};
 pub use value::may_be_fetched;
 pub use warnings::{nearest, unknown, warnings};
@@ -41,10 +41,10 @@ use std::time::Duration;
 /// [`Config::from_settings`].
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where `serve` binds when nobody hands it a socket; the first that can be bound of each family
+    /// Where `serve` binds when no socket is passed in; the first that can be bound of each family
     /// (`:8443` is `[::]:8443` dual-stack, or `0.0.0.0:8443` where there is no v6).
     pub listen: Listen,
-    /// How long `serve` stays without a connection and a run, when its socket is its starter's (`DEPLOYER_IDLE_EXIT`);
+    /// How long `serve` stays without a connection and a run under socket activation (`DEPLOYER_IDLE_EXIT`);
     /// `None` is for ever.
     pub idle_exit: Option<Duration>,
     /// Certificate chain, PEM (`DEPLOYER_CERT_FILE`).
@@ -69,7 +69,7 @@ pub struct Config {
     pub places: Places,
     /// env_logger's filter syntax (`DEPLOYER_LOG`).
     pub log: String,
-    /// Who is told of each run's end, if anybody (`DEPLOYER_NOTIFY_COMMAND`).
+    /// What gets each run's result, if anything (`DEPLOYER_NOTIFY_COMMAND`).
     pub notify: Option<PathBuf>,
     /// One, for now: that of the main settings.
     pub applications: [Application; 1],

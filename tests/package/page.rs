@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::Duration;
 
-use engram_deployer::config::{Preset, Visibility, variables};
+use engram_deployer::config::{Preset, variables};
 use serde_json::Value;
 
 use super::repository;
@@ -63,12 +63,7 @@ fn the_page_of_the_package_has_every_setting_with_its_default_and_knows_the_secr
         };
         assert_eq!(field[1], expected, "{}", variable.name);
         let kind = field.get(3).map_or("", String::as_str);
-        assert_eq!(
-            kind == "*",
-            variable.visibility == Visibility::Secret,
-            "{}",
-            variable.name
-        );
+        assert_eq!(kind == "*", variable.is_secret, "{}", variable.name);
         assert!(
             kind.len() < 2 || kind.split(',').any(|choice| choice == field[1]),
             "{}",
