@@ -76,6 +76,10 @@ const HELP: Opt = Opt {
 pub const JSON: Opt = flag("--json", "print JSON, also on a terminal");
 pub const DRY_RUN: Opt = flag("--dry-run", "make every check that changes nothing, and stop");
 pub const BUILT_FROM: Opt = valued("--sha", "SHA", "the commit it was built from, for the record");
+pub const TAG_OF_NOW: Opt = flag(
+    "--force",
+    "take what the tag names now, where what was healthy is gone",
+);
 pub const REPLACE: Opt = flag("--force", "replace containers that run it already, too");
 pub const FOLLOW: Opt = Opt {
     short: Some("-f"),
@@ -161,10 +165,11 @@ pub const COMMANDS: &[Spec] = &[
     command(
         Verb::Rollback,
         "rollback",
-        &[DRY_RUN, JSON],
+        &[DRY_RUN, TAG_OF_NOW, JSON],
         "deploy the version that was healthy before this one",
-        "Deploys the last version that was healthy before the one that is live, as the\n\
-         kept runs tell; says which and why. It never goes forward again: `deploy` does.\n\
+        "Deploys the last version that was healthy before the one that is live, and says\n\
+         which and why. It runs the very image that was healthy then, without a registry\n\
+         where that is still here. It never goes forward again: `deploy` does.\n\
          Refused while a run is at work.",
     ),
     command(

@@ -39,7 +39,7 @@ impl NotifyStatus {
             watchdog_at: notifier.watchdog().map(|every| now + every),
             notifier,
             places: places.clone(),
-            changes: Watch::closed_after_writing(&places.queue()).and(&places.public()),
+            changes: Watch::on(&places.queue()).and(&places.public()),
             idle_exit,
             sessions: Vec::new(),
             idle_since: None,

@@ -32,7 +32,7 @@ const PARKED: RawFd = 64;
 /// Which process group a child joins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
-    /// Ours: a role.
+    /// Our own group: a role.
     Ours,
     /// A new one, named after the child: a tool, which may have children that we must be able to end.
     Own,
@@ -140,7 +140,7 @@ impl Command {
         }
     }
 
-    /// Hands `descriptor` over; the child finds it under the number `target`.
+    /// Passes `descriptor`; the child finds it under the number `target`.
     pub fn descriptor(mut self, target: RawFd, descriptor: OwnedFd) -> Self {
         self.descriptors.push((descriptor, target));
         self
@@ -182,18 +182,18 @@ impl Command {
 
 fn attributes(group: Group) -> io::Result<PosixSpawnAttr> {
     let mut attributes = PosixSpawnAttr::init()?;
-    let mut flags = PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF;
     attributes.set_sigmask(&SigSet::empty())?;
     attributes.set_sigdefault(&SigSet::all())?;
-    match group {
-        Group::Ours => {}
-        Group::Own => {
-            flags |= PosixSpawnFlags::POSIX_SPAWN_SETPGROUP;
-            attributes.set_pgroup(Pid::from_raw(0))?;
-        }
-        Group::Session => flags |= SETSID,
-    }
-    attributes.set_flags(flags)?;
+    // Of its own where the flag is set.
+    attributes.set_pgroup(Pid::from_raw(0))?;
+    let group = match group {
+        Group::Ours => PosixSpawnFlags::empty(),
+        Group::Own => PosixSpawnFlags::POSIX_SPAWN_SETPGROUP,
+        Group::Session => SETSID,
+    };
+    attributes.set_flags(
+        PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF | group,
+    )?;
     Ok(attributes)
 }
 
@@ -324,16 +324,11 @@ fn exit_of(status: WaitStatus) -> Option<Exit> {
 
 /// Reaps every child that has ended and is nobody's business any more; their process ids.
 pub fn reap_all() -> Vec<(i32, Exit)> {
-    let mut ended = Vec::new();
-    loop {
-        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(pid, code)) => ended.push((pid.as_raw(), Exit::Code(code))),
-            Ok(WaitStatus::Signaled(pid, signal, _)) => {
-                ended.push((pid.as_raw(), Exit::Signal(signal as i32)))
-            }
-            _ => return ended,
-        }
-    }
+    let next = || {
+        let status = waitpid(None, Some(WaitPidFlag::WNOHANG)).ok()?;
+        Some((status.pid()?.as_raw(), exit_of(status)?))
+    };
+    std::iter::from_fn(next).collect()
 }
 
 /// The file that `program` names: itself when it has a slash, else the first executable of that name on `path`.

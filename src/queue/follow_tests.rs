@@ -68,7 +68,7 @@ fn a_line_wakes_the_follower() {
         Some(Instant::now()),
     )
     .unwrap();
-    assert!(ready[0].reading);
+    assert!(ready[0].any());
 }
 
 #[test]

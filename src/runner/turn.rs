@@ -85,7 +85,7 @@ pub fn wait(
         }
         match &watch {
             // Looked at once more before the first wait: what changed until now was not seen.
-            None => watch = Some(Watch::closed_after_writing(&places.queue())),
+            None => watch = Some(Watch::on(&places.queue())),
             Some(watch) => {
                 // A lower ticket that goes wakes us; a lock that is given back does not.
                 let retry = first_since.map_or(RETRY, |since| (now - since).clamp(TURN_RETRY, RETRY));
