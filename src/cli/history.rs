@@ -280,6 +280,7 @@ mod tests {
             sha: sha.map(|sha| sha.to_owned().try_into().unwrap()),
             dry_run: false,
             force: false,
+            rollback: false,
         });
         let id = RunId::parse("20260102T030405Z-0123abcd").unwrap();
         let order = RunRequest::local(task, &id, 0, "root", UNIX_EPOCH);

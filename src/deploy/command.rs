@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::event::Phase;
 use crate::os::child::Exit;
-use crate::run::{Failure, RunContext, Tool};
+use crate::run::{Failure, Result, RunContext, Tool};
 
 /// What the step of this backend works with.
 #[derive(Clone, Copy, Debug)]
@@ -26,12 +26,7 @@ pub struct Command<'a> {
 
 impl Command<'_> {
     /// Runs it for the container `name`; `variables` say what to deploy.
-    pub fn update(
-        &self,
-        ctx: &mut RunContext,
-        name: &str,
-        variables: &[(String, String)],
-    ) -> Result<(), Failure> {
+    pub fn update(&self, ctx: &mut RunContext, name: &str, variables: &[(String, String)]) -> Result {
         let program = self.program.display();
         ctx.say(Phase::Update, &format!("{name}: {program} is at work"));
         let tool = Tool {
@@ -40,11 +35,13 @@ impl Command<'_> {
             ..Tool::new(self.program, self.deadline)
         };
         let ended = ctx.tool(&tool, &mut |line| Some(line.to_owned()))?;
-        if !ended.exit.is_success() {
-            let sentence = sentence(name, self.program, ended.exit, &ended.tail);
-            return Err(Failure::Failed(sentence));
+        match ended.exit.is_success() {
+            true => ctx.say(Phase::Update, &format!("{name}: {program} is done")),
+            false => {
+                let why = sentence(name, self.program, ended.exit, &ended.tail);
+                return Err(Failure::Failed(why));
+            }
         }
-        ctx.say(Phase::Update, &format!("{name}: {program} is done"));
         Ok(())
     }
 }

@@ -287,6 +287,7 @@ pub(crate) mod testing {
                 sha: None,
                 dry_run: false,
                 force: false,
+                rollback: false,
             }),
             origin: Origin::Local {
                 uid: 0,

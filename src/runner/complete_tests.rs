@@ -124,7 +124,7 @@ fn entry(word: &str) -> Value {
     let image = |digit: &str| format!("sha256:{}", digit.repeat(64));
     match word {
         "lost" => json!({"word": word}),
-        _ => json!({"before": "tag", "reference": word, "was": image("a"), "becomes": image("b")}),
+        _ => json!({"undo": "tag", "reference": word, "old_image": image("a"), "new_image": image("b")}),
     }
 }
 
