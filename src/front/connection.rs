@@ -235,7 +235,7 @@ impl Connection {
             return Err(Lost::TooSlow);
         }
         let [socket, link] = poll::wait(sources, Some(self.deadline))?;
-        match (socket.any(), link.hung_up) {
+        match (socket.any(), link.hung_up()) {
             (_, true) => Err(Lost::SessionEnded),
             (true, false) => Ok(()),
             (false, false) => Err(Lost::TooSlow),
@@ -249,7 +249,7 @@ impl Connection {
             }
             let until = Instant::now() + STALLED_CALLER;
             let [ready] = poll::wait([(self.socket.as_fd(), For::Writing)], Some(until))?;
-            match (ready.writing, ready.hung_up) {
+            match (ready.writing(), ready.hung_up()) {
                 (true, _) => {}
                 (false, true) => return Err(Lost::Gone(io::ErrorKind::ConnectionReset.into())),
                 (false, false) => return Err(Lost::Stalled),

@@ -45,6 +45,9 @@ pub struct DeployTask {
     /// Replace the containers even where that version runs already.
     #[serde(default)]
     pub force: bool,
+    /// Take the image that was healthy as this version, whatever its tag names now. Only somebody on the host can ask so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rollback: bool,
 }
 
 /// A run of terraform, as it was asked for.
@@ -104,6 +107,7 @@ fn deploy(members: &BTreeMap<String, Value>) -> Result<Task, Refusal> {
         sha: text(members, "sha", BAD_SHA)?,
         dry_run: switch(members, "dry_run", BAD_DRY_RUN)?,
         force: switch(members, "force", BAD_FORCE)?,
+        rollback: false,
     }))
 }
 
