@@ -5,9 +5,10 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use engram_deployer::config::{BodyRule, Endpoint, Expected, Job, Pin, Sources};
-use engram_deployer::gate::{self, Gates, Keys, Memory, Past, Refusal, Request, TokenId};
+use engram_deployer::gate::{self, Gates, Keys, Memory, Past, Refusal, TokenId};
 use engram_deployer::jwt::{self, Claims, KeySet, Unverified};
 use engram_deployer::limits::LEEWAY;
+use engram_deployer::link::Request;
 use serde_json::{Map, Value};
 
 use crate::support::token::{self, Key};
@@ -73,20 +74,25 @@ fn present(state: &Path, token: &str, body: &str, now: u64) -> Result<(), Refusa
         job: Job::Deploy,
     };
     let request = Request {
-        peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
         method: "POST".into(),
         path: "/deploy".into(),
         authorization: vec![format!("Bearer {token}")],
-        body: body.as_bytes().to_vec(),
+        body: body.into(),
     };
     let fetch = || Ok(Key::shared().jwks());
     let gates = Gates {
         allowed: &Sources::parse("127.0.0.1").unwrap(),
         issuer: ISSUER,
         keys: Keys::new(state, state, "https://issuer.example/jwks", &fetch),
-        memory: &Memory::of(state),
+        memory: Memory::of(state),
     };
-    let permitted = gate::permit(&request, &endpoint, &gates, at(now))?;
+    let permitted = gate::permit(
+        IpAddr::V4(Ipv4Addr::LOCALHOST),
+        &request,
+        &endpoint,
+        &gates,
+        at(now),
+    )?;
     gate::admit(permitted, RUN, &gates, at(now)).map(drop)
 }
 
