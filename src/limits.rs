@@ -166,7 +166,7 @@ pub const MAX_LINE: usize = 8 * 1024;
 
 /// From the one INT of a terraform plan to TERM: it ends the read it is in, which a provider may drag out, and gives back
 /// its lock. KILL would leave the lock behind.
-pub const GENTLY: Duration = Duration::from_secs(60);
+pub const INTERRUPT_PATIENCE: Duration = Duration::from_secs(60);
 
 /// From a gentle end (TERM) to the hard one (KILL).
 pub const KILL_AFTER: Duration = Duration::from_secs(10);

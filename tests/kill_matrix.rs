@@ -38,16 +38,16 @@ const PLACES: &[(&str, &[&str], Way)] = {
         ("container-noted", BOTH, Forward),
         ("template-written", UNRAID, Forward),
         ("created", DOCKER, Forward),
-        ("set-aside", BOTH, Forward),
+        ("old-renamed", BOTH, Forward),
         ("script-at-work", UNRAID, Forward),
         ("script-ended", UNRAID, Forward),
         ("next-renamed", DOCKER, Forward),
+        ("old-policy-cleared", BOTH, Forward),
         ("old-stopped", BOTH, Forward),
-        ("old-held-back", BOTH, Forward),
         ("new-started", BOTH, Forward),
         ("healthy", BOTH, Forward),
-        ("before-settled", BOTH, Forward),
-        ("settled", BOTH, Forward),
+        ("before-commit", BOTH, Forward),
+        ("committed", BOTH, Forward),
         ("old-removed", BOTH, Forward),
         ("before-result", BOTH, Forward),
         ("result-written", BOTH, Forward),
@@ -86,12 +86,12 @@ const OF_A_CONTAINER: &[&str] = &[
     "container-noted",
     "template-written",
     "created",
-    "set-aside",
+    "old-renamed",
     "script-at-work",
     "script-ended",
     "next-renamed",
     "old-stopped",
-    "old-held-back",
+    "old-policy-cleared",
     "new-started",
     "healthy",
     "old-removed",
@@ -104,8 +104,8 @@ const OF_A_CONTAINER: &[&str] = &[
 ];
 
 /// From here on nothing goes back.
-const SETTLED: &[&str] = &[
-    "settled",
+const COMMITTED: &[&str] = &[
+    "committed",
     "old-removed",
     "before-result",
     "result-written",
@@ -234,8 +234,8 @@ impl Matrix {
         let after = self.pair.healthy_picture();
         let outcome = self.outcome(&id);
         assert!(self.ticket(&id).is_none(), "{case:?}: its ticket is left");
-        let settled = case.way == Way::Forward && SETTLED.contains(&case.place);
-        if settled {
+        let committed = case.way == Way::Forward && COMMITTED.contains(&case.place);
+        if committed {
             assert_eq!(outcome["status"], "ok", "{case:?}: {outcome}");
             let live = [version, version].map(|version| Some(version.to_owned()));
             assert_eq!(after.versions, live, "{case:?}");

@@ -133,7 +133,7 @@ fn a_notice_that_hangs_holds_neither_the_last_line_nor_the_next_turn() {
 fn a_notice_that_fails_is_logged_and_changes_nothing() {
     let issuer = Issuer::start();
     let mut setup = Setup::new(&issuer);
-    let command = setup.executable("notify", "echo no route to the phone; exit 3");
+    let command = setup.executable("notify", "exit 3");
     setup.set("DEPLOYER_NOTIFY_COMMAND", &command);
     let deployer = setup.start();
     let post = |version: &str| {
@@ -145,7 +145,7 @@ fn a_notice_that_fails_is_logged_and_changes_nothing() {
     wait_until("the failure is logged", SOON, || {
         let log = deployer.log();
         log.contains(&format!("the notice by {}", command.display()))
-            && log.contains("ended with exit status 3: no route to the phone")
+            && log.contains("ended with exit status 3")
     });
     fs::remove_file(&command).expect("taking the command away");
     post("1.2.4");
@@ -331,7 +331,9 @@ fn a_server_that_refuses_is_logged_without_the_secret() {
         .post("/deploy", &token, r#"{"version":"1.2.3"}"#);
     answer.assert_ok();
     assert_eq!(received(&receiver).path, format!("/hook/{SECRET}"));
-    wait_until("the refusal is logged", SOON, || deployer.log().contains("403"));
+    wait_until("the refusal is logged", SOON, || {
+        deployer.log().contains("ended with exit status")
+    });
     assert!(!deployer.log().contains(SECRET), "{}", deployer.log());
 }
 

@@ -31,6 +31,7 @@ pub fn deploy(arguments: &Arguments) -> Result<ExitStatus, CommandError> {
         sha: sha.transpose().map_err(wrong)?,
         dry_run: arguments.has(&DRY_RUN),
         force: arguments.has(&REPLACE),
+        rollback: false,
     };
     let loaded = settings_source::load(arguments.env_file())?;
     places::prepare(&loaded.config.places)?;

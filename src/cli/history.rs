@@ -5,7 +5,7 @@
 //! number, the workflow, the commit that the token names.
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::cli::arguments::Arguments;
 use crate::cli::help::ExitStatus;
@@ -17,8 +17,8 @@ use crate::event::{Outcome, Status, harmless};
 use crate::limits::MAX_PUBLIC_FILE;
 use crate::os::files::{describe, read_bounded};
 use crate::os::places;
-use crate::queue::list::{self, Entry, State};
-use crate::queue::{RunId, RunRequest, ensure_published};
+use crate::queue::list::{self, Run, State};
+use crate::queue::{RunRequest, ensure_published};
 
 /// Digits of a commit in the table.
 const SHORT_SHA: usize = 12;
@@ -60,8 +60,8 @@ fn document(config: &Config) -> Result<String, String> {
         .map_err(|error| describe(&error, "read", &path))
 }
 
-fn entries(places: &Places) -> Result<Vec<Entry>, String> {
-    list::entries(places).map_err(|error| describe(&error, "list the runs in", &places.runs))
+fn entries(places: &Places) -> Result<Vec<Run>, String> {
+    list::list(places).map_err(|error| describe(&error, "list the runs in", &places.runs))
 }
 
 /// The run whose turn it is and those that wait, as rows of the table.
@@ -69,8 +69,7 @@ fn entries(places: &Places) -> Result<Vec<Entry>, String> {
 /// # Errors
 /// When the runs' folders cannot be read.
 pub fn at_work(places: &Places, show: Show) -> Result<String, String> {
-    let mut live = entries(places)?;
-    live.retain(|entry| matches!(entry.state, State::Running(_) | State::Queued));
+    let live = list::live(places).map_err(|error| describe(&error, "list", &places.queue()))?;
     Ok(laid_out(live.iter().map(row).collect(), show))
 }
 
@@ -89,40 +88,17 @@ struct Line<'a> {
 #[serde(untagged)]
 enum Course<'a> {
     Ended(&'a Outcome),
-    NotEnded {
-        state: &'static str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        version: Option<&'a str>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        sha: Option<&'a str>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        module: Option<&'a str>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        started_at: Option<&'a str>,
-        run_id: &'a RunId,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        dry_run: Option<bool>,
-    },
+    NotEnded(Map<String, Value>),
 }
 
-fn line(entry: &Entry) -> String {
+fn line(entry: &Run) -> String {
     let order = &entry.order;
-    let (version, sha) = order.names();
-    let not_ended = |state, started_at| Course::NotEnded {
-        state,
-        version: version.as_deref(),
-        sha: sha.as_deref(),
-        module: order.module(),
-        started_at,
-        run_id: &order.run_id,
-        dry_run: order.dry_run().then_some(true),
-    };
     let line = Line {
         course: match &entry.state {
             State::Ended(record) => Course::Ended(&record.outcome),
-            State::Running(since) => not_ended("running", Some(since)),
-            State::Queued => not_ended("queued", None),
-            State::Dead => not_ended("dead", None),
+            State::Running(since) => not_ended(order, "running", Some(since)),
+            State::Queued => not_ended(order, "queued", None),
+            State::Dead => not_ended(order, "dead", None),
         },
         endpoint: &order.endpoint,
         accepted_at: &order.accepted_at,
@@ -130,6 +106,23 @@ fn line(entry: &Entry) -> String {
     };
     // Strings, numbers and maps with string keys: serialising them cannot fail.
     format!("{}\n", serde_json::to_string(&line).unwrap_or_default())
+}
+
+fn not_ended<'a>(order: &RunRequest, state: &str, started_at: Option<&String>) -> Course<'a> {
+    let (version, sha) = order.names();
+    let members = [
+        ("state", Some(json!(state))),
+        ("run_id", Some(json!(order.run_id))),
+        ("version", version.map(Value::from)),
+        ("sha", sha.map(Value::from)),
+        ("module", order.module().map(Value::from)),
+        ("started_at", started_at.cloned().map(Value::from)),
+        ("dry_run", order.dry_run().then_some(json!(true))),
+    ];
+    let members = members
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    Course::NotEnded(members.collect())
 }
 
 /// The cells of one run.
@@ -152,7 +145,7 @@ const OUTCOME: usize = 1;
 /// The column with the duration, whose points stand below each other.
 const TOOK: usize = 5;
 
-fn table(entries: &[Entry], show: Show) -> String {
+fn table(entries: &[Run], show: Show) -> String {
     if entries.is_empty() {
         return "no run yet\n".to_owned();
     }
@@ -185,7 +178,7 @@ fn laid_out(rows: Vec<Row>, show: Show) -> String {
     text
 }
 
-fn row(entry: &Entry) -> Row {
+fn row(entry: &Run) -> Row {
     let order = &entry.order;
     let (version, sha) = order.names();
     let (when, mut outcome, took) = match &entry.state {
@@ -277,16 +270,17 @@ mod tests {
     use super::*;
     use crate::config::Job;
     use crate::gate::{DeployTask, Task, TerraformTask};
-    use crate::queue::Origin;
-    use crate::queue::record::{End, Record, Shown};
+    use crate::queue::record::{End, Publication, Record};
+    use crate::queue::{Origin, RunId};
     use std::time::{Duration, UNIX_EPOCH};
 
-    fn entry(sha: Option<&str>, error: Option<&str>, more: Value) -> Entry {
+    fn entry(sha: Option<&str>, error: Option<&str>, more: Value) -> Run {
         let task = Task::Deploy(DeployTask {
             version: "1.2.3".to_owned().try_into().unwrap(),
             sha: sha.map(|sha| sha.to_owned().try_into().unwrap()),
             dry_run: false,
             force: false,
+            rollback: false,
         });
         let id = RunId::parse("20260102T030405Z-0123abcd").unwrap();
         let order = RunRequest::local(task, &id, 0, "root", UNIX_EPOCH);
@@ -295,10 +289,10 @@ mod tests {
             more: more.as_object().cloned().unwrap_or_default(),
             started: UNIX_EPOCH,
             finished: UNIX_EPOCH + Duration::from_millis(12_345),
-            shown: Shown::Status,
+            publication: Publication::Status,
         };
         let record = Record::new(&order, end);
-        Entry {
+        Run {
             order,
             state: State::Ended(Box::new(record)),
         }
@@ -367,7 +361,7 @@ WHEN (UTC)           OUTCOME            ENDPOINT  VERSION  COMMIT          TOOK 
             more: serde_json::Map::new(),
             started: UNIX_EPOCH,
             finished: UNIX_EPOCH,
-            shown: Shown::Status,
+            publication: Publication::Status,
         };
         let record = Record::new(&queued.order, end);
         assert_eq!(record.outcome.more["module"], "dashboard");

@@ -58,22 +58,20 @@ fn is_shared(user: &Account) -> bool {
 }
 
 fn github(endpoint: &Endpoint) -> Vec<String> {
-    let list = claims_of(endpoint);
     let mut lines = Vec::new();
-    for (claim, what) in [("repository_id", "repository"), ("repository_owner_id", "owner")] {
-        if !is_pinned(endpoint, &[claim]) {
+    for (claim, why) in [
+        ("repository_id", "a deleted name can be taken by another"),
+        ("repository_owner_id", "a deleted name can be taken by another"),
+        ("environment", "it asks for more than the right to push"),
+    ] {
+        // A plan is for whoever may open a pull request; an environment would only ask somebody to wait.
+        let is_asked = claim != "environment" || endpoint.job != Job::TfPlan;
+        if is_asked && !is_pinned(endpoint, &[claim]) {
+            let list = claims_of(endpoint);
             lines.push(format!(
-                "`{claim}` is not pinned: a deleted or renamed {what}'s name can be taken by another; add \
-                 {claim}=NUMBER to {list}"
+                "`{claim}` is not pinned: {why}; add {claim}=VALUE to {list}"
             ));
         }
-    }
-    // A plan is for whoever may open a pull request; an environment would only ask somebody to wait.
-    if endpoint.job != Job::TfPlan && !is_pinned(endpoint, &["environment"]) {
-        lines.push(format!(
-            "`environment` is not pinned: a protected environment, pinned as environment=NAME in {list}, asks for more \
-             than the right to push"
-        ));
     }
     lines
 }

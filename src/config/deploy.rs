@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::duration::duration;
 use super::reader::Reader;
-use super::{Settings, image, settings, value};
+use super::{Settings, image, pins, settings, value};
 use crate::limits::MOST_KEPT_IMAGES;
 
 /// Where programs are looked up when nobody says (inetd starts us with an empty environment).
@@ -222,13 +222,9 @@ fn checks(r: &mut Reader, backend: &Backend) -> Checks {
 
 /// All three or none: a signature by anybody is worth nothing, and a forgotten path must not switch the check off.
 fn cosign(r: &mut Reader) -> Option<Cosign> {
-    let words = |text: &str| match text.trim() == text {
-        true => Ok(text.to_owned()),
-        false => Err("without spaces around it".into()),
-    };
     let program = r.optional("DEPLOYER_COSIGN_PATH", value::path);
-    let identity = r.optional("DEPLOYER_COSIGN_IDENTITY", words);
-    let issuer = r.optional("DEPLOYER_COSIGN_ISSUER", words);
+    let identity = r.optional("DEPLOYER_COSIGN_IDENTITY", pins::exact);
+    let issuer = r.optional("DEPLOYER_COSIGN_ISSUER", pins::exact);
     r.all_or_none(&[
         "DEPLOYER_COSIGN_PATH",
         "DEPLOYER_COSIGN_IDENTITY",
@@ -242,10 +238,9 @@ fn cosign(r: &mut Reader) -> Option<Cosign> {
 }
 
 fn login(r: &mut Reader) -> Option<Login> {
-    let username = r.optional("DEPLOYER_REGISTRY_USERNAME", |text| match text.contains(':') {
+    let username = r.optional("DEPLOYER_REGISTRY_USERNAME", |text| {
         // RFC 7617 section 2: the first colon ends the name.
-        true => Err("a name without a colon".into()),
-        false => Ok(text.to_owned()),
+        pins::checked(text, !text.contains(':'), "a name without a colon")
     });
     let password_file = r.optional("DEPLOYER_REGISTRY_PASSWORD_FILE", value::path);
     r.all_or_none(&["DEPLOYER_REGISTRY_USERNAME", "DEPLOYER_REGISTRY_PASSWORD_FILE"]);

@@ -12,22 +12,16 @@ const LONGEST_NAME: usize = 128;
 /// A repository as the distribution reference grammar has it: `[HOST[:PORT]/]NAME[/NAME...]`, lower case, no tag, no
 /// digest. The version of each deploy becomes the tag.
 pub(super) fn image(text: &str) -> Result<String, String> {
-    let path = match text.split_once('/') {
-        Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => {
-            is_registry(first).then_some(rest)
-        }
-        _ => Some(text),
+    const SHOULD: &str = "an image's name such as `ghcr.io/owner/name`, in lower case, without tag or digest";
+    let (registry, path) = match text.split_once('/') {
+        Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => (first, rest),
+        _ => ("localhost", text),
     };
-    match path {
-        Some(path) if text.len() <= LONGEST_REPOSITORY && path.split('/').all(is_component) => {
-            Ok(text.to_owned())
-        }
-        _ => Err("an image's name such as `ghcr.io/owner/name`, in lower case, without tag or digest".into()),
-    }
-}
-
-fn is_registry(text: &str) -> bool {
-    value::url(&format!("https://{text}")).is_some() && !text.contains('?')
+    let good = text.len() <= LONGEST_REPOSITORY
+        && !registry.contains('?')
+        && value::url(&format!("https://{registry}")).is_some()
+        && path.split('/').all(is_component);
+    pins::checked(text, good, SHOULD)
 }
 
 /// Lower-case letters and digits, parted by `.`, `_`, `__` or any number of `-`.
@@ -87,9 +81,7 @@ fn container(entry: &str) -> Result<Container, String> {
 fn is_container_name(name: &str) -> bool {
     (2..=LONGEST_NAME).contains(&name.len())
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+        && pins::is_word(name, b"_.-")
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ pub use deploy::{
 pub use endpoint::{BodyRule, Endpoint, Expected, Job, Pin, TerraformBody};
 pub use reader::Complaint;
 pub use settings::{FOR_CHILDREN, Settings};
-pub use source::{Cidr, SlotKey, Sources, slot_key};
+pub use source::{Sources, slot_key};
 pub use table::{Preset, Reads, SECTIONS, Scope, Variable, Visibility, variable, variables};
 pub use terraform::{DEFAULT_MODULE, GithubApp, HealthUrl, Module, Side, TerraformConfig};
 pub use value::may_be_fetched;

@@ -2,7 +2,7 @@
 //! once.
 
 use super::duration::{duration, duration_or_never};
-use super::reader::{Complaint, Reader};
+use super::reader::{Complaint, Name, Reader};
 use super::{
     Application, BodyRule, Caps, Config, Endpoint, Issuer, Job, Pin, Places, RunLimits, Settings, Sources,
     credential, deploy, pins, terraform, value,
@@ -140,7 +140,7 @@ fn endpoint(r: &mut Reader, by_github: bool) -> Endpoint {
 pub(super) fn must_be_of(
     r: &mut Reader,
     (of, repository): (&str, &str),
-    (name, workflows): (&'static str, &[String]),
+    (name, workflows): (Name, &[String]),
 ) {
     let fits = r.is_wrong(of) || pins::are_of(repository, workflows);
     let should = format!("of {of}, so each value begins with `{repository}/`, case included");
@@ -148,11 +148,7 @@ pub(super) fn must_be_of(
 }
 
 /// The pins of single variables, and those of a list in a variable of its own.
-pub(super) fn with_listed(
-    r: &mut Reader,
-    own: Vec<Pin>,
-    (name, listed): (&'static str, Vec<Pin>),
-) -> Vec<Pin> {
+pub(super) fn with_listed(r: &mut Reader, own: Vec<Pin>, (name, listed): (Name, Vec<Pin>)) -> Vec<Pin> {
     if let Err(should) = pins::can_hold(&own, &listed) {
         r.must_fit(name, false, should);
     }

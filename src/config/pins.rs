@@ -73,6 +73,20 @@ pub fn can_hold(own: &[Pin], listed: &[Pin]) -> Result<(), String> {
     }
 }
 
+/// `text`, if it is `good`; else what it should be.
+pub fn checked(text: &str, good: bool, should: &str) -> Result<String, String> {
+    match good {
+        true => Ok(text.to_owned()),
+        false => Err(should.to_owned()),
+    }
+}
+
+/// Whether `text` is ASCII letters, digits and `more`, and at least one of them.
+pub fn is_word(text: &str, more: &[u8]) -> bool {
+    let known = |b: u8| b.is_ascii_alphanumeric() || more.contains(&b);
+    !text.is_empty() && text.bytes().all(known)
+}
+
 /// The entries of a comma-separated list; `what` they are, for who wrote none or more than `most`.
 pub fn list<'a>(text: &'a str, most: usize, what: &str) -> Result<Vec<&'a str>, String> {
     let entries = text.split(',').map(str::trim);
@@ -96,22 +110,19 @@ pub fn claims(text: &str) -> Result<Vec<Pin>, String> {
                 expected: Expected::AnyOf(values),
                 ..
             }) => values.push(value),
-            _ => pins.push(pin(name, vec![value])),
+            _ => pins.push(pin(&name, vec![value])),
         }
     }
     Ok(pins)
 }
 
-fn claim_name(name: &str) -> Result<&str, String> {
+fn claim_name(name: &str) -> Result<String, String> {
     if NOT_PINNED.contains(&name) {
         return Err(format!("without `{name}`: it has a check of its own"));
     }
-    let good = !name.is_empty() && name.len() <= 128 && name.bytes().all(|b| b.is_ascii_graphic());
-    if good {
-        Ok(name)
-    } else {
-        Err(format!("NAME=VALUE,NAME=VALUE (`{name}` is no claim's name)"))
-    }
+    let good = (1..=128).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic());
+    let should = format!("NAME=VALUE,NAME=VALUE (`{name}` is no claim's name)");
+    checked(name, good, &should)
 }
 
 /// One value, compared byte for byte.
@@ -119,12 +130,9 @@ pub fn exact(text: &str) -> Result<String, String> {
     if text.contains('*') {
         return Err("exact: there are no patterns, and `*` would never match; list each value".into());
     }
-    if text.is_empty() || text.len() > MAX_PIN || text.trim() != text {
-        return Err(format!(
-            "a value of 1 to {MAX_PIN} bytes without blanks at its ends"
-        ));
-    }
-    Ok(text.to_owned())
+    let good = (1..=MAX_PIN).contains(&text.len()) && text.trim() == text;
+    let should = format!("a value of 1 to {MAX_PIN} bytes without blanks at its ends");
+    checked(text, good, &should)
 }
 
 /// Exact values, separated by commas.
@@ -134,25 +142,18 @@ pub fn exact_list(text: &str) -> Result<Vec<String>, String> {
 
 /// `OWNER/NAME`, in the letters that GitHub allows.
 pub fn repository(text: &str) -> Result<String, String> {
-    let word = |part: &str| {
-        !part.is_empty()
-            && part
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
-    };
-    match exact(text)?.split_once('/') {
-        Some((owner, name)) if word(owner) && word(name) => Ok(text.to_owned()),
-        _ => Err("a repository as OWNER/NAME, exactly, case included".into()),
-    }
+    let parts = exact(text)?;
+    let parts = parts.split_once('/');
+    let good = parts.is_some_and(|(owner, name)| is_word(owner, b"-_.") && is_word(name, b"-_."));
+    checked(text, good, "a repository as OWNER/NAME, exactly, case included")
 }
 
 /// Whole values of `workflow_ref`: without `@` and what follows it none could match.
 pub fn workflow_refs(text: &str) -> Result<Vec<String>, String> {
     let values = exact_list(text)?;
-    let whole = |value: &String| {
-        value
-            .split_once('@')
-            .is_some_and(|(file, at)| file.contains('/') && !at.is_empty())
+    let whole = |value: &&String| {
+        let parts = value.split_once('@');
+        parts.is_some_and(|(file, at)| file.contains('/') && !at.is_empty())
     };
     match values.iter().find(|value| !whole(value)) {
         None => Ok(values),
@@ -162,22 +163,26 @@ pub fn workflow_refs(text: &str) -> Result<Vec<String>, String> {
     }
 }
 
+/// A workflow up to its `@`: a pull request's reference varies, and follows.
+pub fn workflow_prefix(text: &str) -> Result<String, String> {
+    const SHOULD: &str = "OWNER/NAME/.github/workflows/FILE@, up to and with the `@`, and nothing after it";
+    let value = exact(text)?;
+    let file = value.strip_suffix('@');
+    let good = file.is_some_and(|file| file.contains('/') && !file.contains('@'));
+    checked(text, good, SHOULD)
+}
+
 /// A git reference in full, in letters that git takes for nothing else (git-check-ref-format(1)).
 pub fn reference(text: &str) -> Result<String, String> {
     let letter = |b: u8| b.is_ascii_graphic() && !b"~^:?*[\\,".contains(&b);
-    let name = text.strip_prefix("refs/").unwrap_or_default();
-    let good = !name.is_empty()
+    let part = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.ends_with(".lock");
+    let good = text.starts_with("refs/")
         && text.bytes().all(letter)
         && !text.contains("..")
         && !text.contains("@{")
-        && text
-            .split('/')
-            .all(|part| !part.is_empty() && !part.starts_with('.') && !part.ends_with(".lock"))
+        && text.split('/').all(part)
         && text.len() <= MAX_PIN;
-    match good {
-        true => Ok(text.to_owned()),
-        false => Err("one full git reference such as `refs/heads/main`".into()),
-    }
+    checked(text, good, "one full git reference such as `refs/heads/main`")
 }
 
 #[cfg(test)]

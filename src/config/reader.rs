@@ -9,10 +9,13 @@ use super::Settings;
 use super::table::{self, Preset};
 use crate::event::harmless;
 
+/// The name of a variable, as the table has it.
+pub type Name = &'static str;
+
 /// What is wrong with one variable, for the operator: one line when shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Complaint {
-    pub variable: &'static str,
+    pub variable: Name,
     /// What it holds, made harmless and cut; `None` when it is not set. Never a secret.
     pub holds: Option<String>,
     /// What it should be.
@@ -53,11 +56,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The value of `name`, or its default, through `parse`, whose error says what it should be.
-    pub fn read<T: Default>(
-        &mut self,
-        name: &'static str,
-        parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> T {
+    pub fn read<T: Default>(&mut self, name: Name, parse: impl FnOnce(&str) -> Result<T, String>) -> T {
         match (
             self.set(name),
             table::variable(name).map(|variable| variable.preset),
@@ -68,11 +67,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The value of `name`, which must be set, default or not.
-    pub fn needed<T: Default>(
-        &mut self,
-        name: &'static str,
-        parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> T {
+    pub fn needed<T: Default>(&mut self, name: Name, parse: impl FnOnce(&str) -> Result<T, String>) -> T {
         if self.set(name).is_none() {
             self.missing(name);
         }
@@ -80,16 +75,12 @@ impl<'a> Reader<'a> {
     }
 
     /// The same where nothing is an answer too.
-    pub fn optional<T>(
-        &mut self,
-        name: &'static str,
-        parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Option<T> {
+    pub fn optional<T>(&mut self, name: Name, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         self.set(name).and_then(|text| self.parse(name, text, parse))
     }
 
     /// One of a few words.
-    pub fn choice<T: Copy + Default>(&mut self, name: &'static str, choices: &[(&str, T)]) -> T {
+    pub fn choice<T: Copy + Default>(&mut self, name: Name, choices: &[(&str, T)]) -> T {
         self.read(name, |text| {
             let chosen = choices.iter().find(|(word, _)| *word == text);
             chosen.map(|(_, value)| *value).ok_or_else(|| {
@@ -100,18 +91,18 @@ impl<'a> Reader<'a> {
     }
 
     /// `on` or `off`.
-    pub fn switch(&mut self, name: &'static str) -> bool {
+    pub fn switch(&mut self, name: Name) -> bool {
         self.choice(name, &[("on", true), ("off", false)])
     }
 
     /// `yes` or `no`.
-    pub fn yes(&mut self, name: &'static str) -> bool {
+    pub fn yes(&mut self, name: Name) -> bool {
         self.choice(name, &[("yes", true), ("no", false)])
     }
 
     fn parse<T>(
         &mut self,
-        name: &'static str,
+        name: Name,
         value: &str,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
@@ -123,7 +114,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Complains that `name` must be set, and says what it is for.
-    fn missing(&mut self, name: &'static str) {
+    fn missing(&mut self, name: Name) {
         // After the name: default, type and example, a line each, then the text.
         let text = TEXTS.lines().skip_while(|line| *line != name).skip(4);
         let text: Vec<&str> = text.take_while(|line| !line.is_empty()).collect();
@@ -131,14 +122,14 @@ impl<'a> Reader<'a> {
     }
 
     /// Complains about those of `names` that are not set, where another one is.
-    pub fn all_or_none(&mut self, names: &[&'static str]) {
+    pub fn all_or_none(&mut self, names: &[Name]) {
         if names.iter().any(|name| self.set(name).is_some()) {
             self.all_of(names);
         }
     }
 
     /// Complains about those of `names` that are not set.
-    pub fn all_of(&mut self, names: &[&'static str]) {
+    pub fn all_of(&mut self, names: &[Name]) {
         let missing: Vec<_> = names.iter().filter(|name| self.set(name).is_none()).collect();
         missing.iter().for_each(|name| self.missing(name));
     }
@@ -149,14 +140,14 @@ impl<'a> Reader<'a> {
     }
 
     /// Complains about `name`, which is good by itself, unless it fits the rest.
-    pub fn must_fit(&mut self, name: &'static str, fits: bool, should: impl Into<String>) {
+    pub fn must_fit(&mut self, name: Name, fits: bool, should: impl Into<String>) {
         if !fits && !self.is_wrong(name) {
             self.complain(name, should);
         }
     }
 
     /// Complains about `name`, whatever it holds.
-    fn complain(&mut self, name: &'static str, should: impl Into<String>) {
+    fn complain(&mut self, name: Name, should: impl Into<String>) {
         let holds = self.settings.shown(name).map(|value| {
             let cut: String = value.chars().take(QUOTED).collect();
             harmless(&if cut.len() < value.len() { cut + "..." } else { cut })

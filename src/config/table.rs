@@ -63,6 +63,8 @@ pub const SECTIONS: &[(Scope, &[Variable])] = &[
 
 pub(super) const RUN: &[Reads] = &[Run];
 pub(super) const SESSION: &[Reads] = &[Session];
+const DAEMON: &[Reads] = &[Serve, Session, Run];
+const EVERYONE: &[Reads] = &[Serve, Session, Front, Run];
 
 /// One with a default.
 pub(super) const fn text(name: &'static str, value: &'static str, readers: &'static [Reads]) -> Variable {
@@ -136,18 +138,10 @@ const HOST: &[Variable] = &[
     text("DEPLOYER_QUEUE_MAX_WAIT", "15m", RUN),
     text("DEPLOYER_RUN_MAX", "15m", RUN),
     text("DEPLOYER_KEEP_RUNS", "50", RUN),
-    text(
-        "DEPLOYER_STATE_DIR",
-        "/var/lib/engram-deployer",
-        &[Serve, Session, Run],
-    ),
+    text("DEPLOYER_STATE_DIR", "/var/lib/engram-deployer", DAEMON),
     unset("DEPLOYER_RUNS_DIR", &[Session, Run]),
-    text(
-        "DEPLOYER_RUNTIME_DIR",
-        "/run/engram-deployer",
-        &[Serve, Session, Front, Run],
-    ),
-    text("DEPLOYER_LOG", "info", &[Serve, Session, Run]),
+    text("DEPLOYER_RUNTIME_DIR", "/run/engram-deployer", EVERYONE),
+    text("DEPLOYER_LOG", "info", DAEMON),
 ];
 
 const DEPLOY: &[Variable] = &[

@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use log::LevelFilter;
 use ureq::http::Uri;
 
+use super::pins::{checked, is_word};
 use super::{Account, Listen};
 
 /// The kernel's PATH_MAX, with its NUL.
@@ -25,11 +26,8 @@ pub(super) fn listen(text: &str) -> Result<Listen, String> {
         "`:PORT`, `ADDRESS:PORT` or `[V6-ADDRESS]:PORT`, such as `:8443`, with a literal address".to_owned()
     };
     let (host, digits) = text.rsplit_once(':').ok_or_else(should)?;
-    let port = if digits == "0" {
-        0
-    } else {
-        port(digits).ok_or_else(should)?
-    };
+    let port = if digits == "0" { Some(0) } else { port(digits) };
+    let port = port.ok_or_else(should)?;
     match host {
         "" => Ok(Listen::Everywhere(port)),
         "localhost" => Ok(Listen::At(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port))),
@@ -39,8 +37,8 @@ pub(super) fn listen(text: &str) -> Result<Listen, String> {
 
 /// A port, in plain digits.
 pub(super) fn port(digits: &str) -> Option<u16> {
-    let plain = digits.bytes().all(|b| b.is_ascii_digit());
-    digits.parse().ok().filter(|port| plain && *port != 0)
+    let port = digits.parse().ok().filter(|port| *port != 0);
+    port.filter(|_| !digits.starts_with('+'))
 }
 
 /// `https://HOST[:PORT][/PATH][?QUERY]`, or `http://` where `HOST` is this machine: keys or health documents that
@@ -48,11 +46,8 @@ pub(super) fn port(digits: &str) -> Option<u16> {
 pub(super) fn fetchable(text: &str) -> Result<String, String> {
     const SHOULD: &str =
         "an https:// URL, or an http:// one to localhost, 127.0.0.1 or [::1] (no user, no fragment)";
-    let good = |uri: &Uri| uri.scheme_str() == Some("https") || uri.host().is_some_and(is_loopback);
-    url(text)
-        .filter(good)
-        .map(|_| text.to_owned())
-        .ok_or_else(|| SHOULD.into())
+    let good = |uri: Uri| uri.scheme_str() == Some("https") || uri.host().is_some_and(is_loopback);
+    checked(text, url(text).is_some_and(good), SHOULD)
 }
 
 /// The rule for every outbound request: https anywhere, http to this machine alone.
@@ -62,12 +57,8 @@ pub fn may_be_fetched(url: &str) -> bool {
 
 /// The name of an issuer: a URL without query. It is only compared, so plain http to anywhere is a name too.
 pub(super) fn issuer(text: &str) -> Result<String, String> {
-    match url(text).filter(|uri| uri.query().is_none()) {
-        Some(_) => Ok(text.to_owned()),
-        None => {
-            Err("the URL that stands as `iss` in its tokens, exactly (no user, query or fragment)".into())
-        }
-    }
+    const SHOULD: &str = "the URL that stands as `iss` in its tokens, exactly (no user, query or fragment)";
+    checked(text, url(text).is_some_and(|uri| uri.query().is_none()), SHOULD)
 }
 
 /// The parts of `text`, when it is a URL of http or https, without user and fragment, in plain ASCII.
@@ -96,17 +87,9 @@ fn is_loopback(host: &str) -> bool {
 /// An address, or a name; what looks like an address is one.
 fn is_host(host: &str) -> bool {
     if let Some(v6) = host.strip_prefix('[') {
-        return v6
-            .strip_suffix(']')
-            .is_some_and(|v6| v6.parse::<Ipv6Addr>().is_ok());
+        return v6.trim_end_matches(']').parse::<Ipv6Addr>().is_ok();
     }
-    let label = |label: &str| {
-        !label.is_empty()
-            && !label.starts_with('-')
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
-    };
+    let label = |label: &str| is_word(label, b"-_") && !label.starts_with('-');
     match host.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
         true => host.parse::<Ipv4Addr>().is_ok(),
         false => host.len() <= 253 && host.split('.').all(label),
@@ -127,9 +110,8 @@ pub(super) fn path(text: &str) -> Result<PathBuf, String> {
 
 /// A program: an absolute path, or a bare name that is looked up in PATH when it is needed.
 pub(super) fn program(text: &str) -> Result<PathBuf, String> {
-    let bare =
-        !text.is_empty() && !text.contains('/') && !text.starts_with(['-', '.']) && !text.contains(' ');
-    if bare && text.len() <= 255 {
+    let bare = (1..=255).contains(&text.len()) && !text.starts_with(['-', '.']) && !text.contains(['/', ' ']);
+    if bare {
         return Ok(PathBuf::from(text));
     }
     path(text).map_err(|_| "an absolute path, or a program's bare name to look up in PATH".into())
@@ -138,10 +120,9 @@ pub(super) fn program(text: &str) -> Result<PathBuf, String> {
 /// A whole number within `bounds`.
 pub(super) fn count(bounds: RangeInclusive<u32>) -> impl Fn(&str) -> Result<u32, String> {
     move |text| {
-        let plain = text.bytes().all(|b| b.is_ascii_digit());
-        text.parse()
-            .ok()
-            .filter(|number| plain && bounds.contains(number))
+        let number = text.parse().ok().filter(|_| !text.starts_with('+'));
+        number
+            .filter(|number| bounds.contains(number))
             .ok_or_else(|| format!("a whole number from {} to {}", bounds.start(), bounds.end()))
     }
 }
@@ -150,9 +131,8 @@ pub(super) fn count(bounds: RangeInclusive<u32>) -> impl Fn(&str) -> Result<u32,
 pub(super) fn bytes(text: &str) -> Result<u64, String> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(end);
-    let power = ["", "KiB", "MiB", "GiB", "TiB"]
-        .iter()
-        .position(|one| *one == unit);
+    let power = ["", "KiB", "MiB", "GiB", "TiB"].map(|one| one == unit);
+    let power = power.iter().position(|is_it| *is_it);
     let number = digits.parse::<u64>().ok().zip(power);
     number
         .and_then(|(number, power)| number.checked_mul(1 << (10 * power)))
@@ -164,9 +144,7 @@ pub(super) fn account(text: &str) -> Result<Account, String> {
     const LAST: u32 = u32::MAX - 1;
     let name = text.len() <= LONGEST_USER
         && text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
+        && is_word(text, b"_-.");
     match count(1..=LAST)(text) {
         Ok(id) => Ok(Account::Id(id)),
         Err(_) if name && text != "root" => Ok(Account::Name(text.to_owned())),

@@ -1,14 +1,64 @@
-//! The image of a deploy: pulling it, and from then on knowing it by what it is, whatever its tag comes to mean.
+//! The image of a deploy: bringing it here, and from then on knowing it by what it is, whatever its tag comes to mean.
+//!
+//! It comes from the registry. Where that does not answer, an image that was healthy here before and is still here will
+//! do; where a deploy goes back, it is the recorded one or none.
 
+use std::path::Path;
+
+use super::Deploy;
+use super::docker::inspect::ImageId;
 use super::docker::login::LoggedIn;
-use super::{Deploy, Verified};
+use super::docker::pull::{PullFailure, PullFault};
+use super::healthy::{HealthyVersions, Release};
+use super::undo_record::{TagRecord, UndoRecord};
 use crate::event::Phase;
-use crate::run::{Failure, RunContext};
+use crate::failpoint;
+use crate::os::disk;
+use crate::run::{Failure, Result, RunContext};
+
+/// What was brought here.
+pub(super) struct Pulled {
+    /// The recorded image, where the registry was not asked or did not answer.
+    recorded: Option<Release>,
+    /// What the registry named, if it named one.
+    digest: Option<String>,
+}
+
+/// The image that was verified: only its id counts.
+#[derive(Clone, Debug)]
+pub(super) struct VerifiedImage {
+    pub id: ImageId,
+    pub digest: Option<String>,
+    /// A name of it that nobody can move; with the version, where there is a digest to fix it: Docker looks at the digest
+    /// alone, people see the version.
+    pub fixed_reference: String,
+    /// Who signed it, where that was checked.
+    pub signed_by: Option<String>,
+}
 
 impl Deploy<'_> {
-    pub(super) fn pull(&self, ctx: &mut RunContext) -> Result<Option<String>, Failure> {
+    pub(super) fn pull(&self, ctx: &mut RunContext) -> Result<Pulled> {
+        let recorded = self.recorded(ctx)?;
+        let here = match recorded.as_ref().and_then(|release| release.image.as_ref()) {
+            Some(id) => self.docker.image(ctx, id.as_str())?.is_some(),
+            None => false,
+        };
         let login = self.log_in(ctx)?;
-        let pulled = self.docker.pull(ctx, &self.reference, login.as_ref());
+        let pulled = match recorded {
+            Some(release) if here && self.task.rollback => Ok(Pulled::from_record(release)),
+            Some(release) if self.task.rollback => self.pull_recorded(ctx, &release, login.as_ref()),
+            recorded => match self.docker.pull(ctx, &self.reference, login.as_ref()) {
+                Ok(digest) => Ok(Pulled::from_registry(digest)),
+                Err(PullFailure { fault, failure }) => match recorded {
+                    Some(release) if here && fault == PullFault::Unreachable && release.digest.is_some() => {
+                        let message = "it was healthy here before and is still here, so it is deployed without its registry";
+                        ctx.say(Phase::Pull, &format!("warning: {failure}; {message}"));
+                        Ok(Pulled::from_record(release))
+                    }
+                    _ => Err(failure),
+                },
+            },
+        };
         if let Some(Err(error)) = login.as_ref().map(LoggedIn::end) {
             let message =
                 format!("the registry login could not be removed: {error}; the next run tries again");
@@ -17,67 +67,215 @@ impl Deploy<'_> {
         pulled
     }
 
-    fn log_in(&self, ctx: &mut RunContext) -> Result<Option<LoggedIn>, Failure> {
+    /// This version as it was healthy here, if it ever was.
+    fn recorded(&self, ctx: &mut RunContext) -> Result<Option<Release>> {
+        match HealthyVersions::read(&self.config.places) {
+            Ok(list) => Ok(list.find(&self.task.version).map(|one| one.release.clone())),
+            Err(why) if self.task.rollback => Err(Failure::Failed(why)),
+            Err(why) => {
+                ctx.say(Phase::Pull, &format!("warning: {why}"));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Going back to an image that is not here any more: by its digest, whatever its tag names now.
+    fn pull_recorded(
+        &self,
+        ctx: &mut RunContext,
+        release: &Release,
+        login: Option<&LoggedIn>,
+    ) -> Result<Pulled> {
+        let Some(digest) = &release.digest else {
+            let pulled = self.docker.pull(ctx, &self.reference, login);
+            return pulled.map(Pulled::from_registry).map_err(|failed| failed.failure);
+        };
+        let by_digest = format!("{}@{digest}", self.config.deploy().image);
+        let failed = match self.docker.pull(ctx, &by_digest, login) {
+            Ok(_) => return Ok(Pulled::from_registry(Some(digest.clone()))),
+            Err(PullFailure {
+                fault: PullFault::Unreachable,
+                failure,
+            }) => return Err(failure),
+            Err(failed) => failed.failure,
+        };
+        let now = match self.docker.pull(ctx, &self.reference, login) {
+            Ok(Some(now)) => now,
+            _ => return Err(failed),
+        };
+        match self.task.force {
+            true => Ok(Pulled::from_registry(Some(now))),
+            false => Err(Failure::Failed(format!(
+                "{} was healthy as {digest}, which is neither here nor in the registry ({failed}); it is {now} there now, and \
+                 --force deploys that one",
+                self.reference
+            ))),
+        }
+    }
+
+    fn log_in(&self, ctx: &mut RunContext) -> Result<Option<LoggedIn>> {
         let reference = &self.reference;
         let Some(login) = &self.config.deploy().login else {
             ctx.say(Phase::Pull, &format!("pull {reference}"));
             return Ok(None);
         };
-        let folder = (&*self.config.places.logins(), self.run_id.as_str());
+        let folder = (&*self.config.places.logins(), ctx.run_id().as_str());
         let environment = &self.config.deploy().environment;
-        let made = LoggedIn::new(login, &self.config.deploy().image, folder, environment)
-            .map_err(Failure::Failed)?;
+        let made = LoggedIn::new(login, &self.config.deploy().image, folder, environment)?;
         made.secrets.iter().for_each(|secret| ctx.hide(secret));
         ctx.say(Phase::Pull, &format!("pull {reference} as {}", login.username));
         Ok(Some(made))
     }
 
-    /// The image is looked up by the digest that the registry just named: another pull may have moved the tag meanwhile.
-    pub(super) fn verify(&self, ctx: &mut RunContext, digest: Option<String>) -> Result<Verified, Failure> {
+    /// The image is looked up by the digest that the registry just named, or by its recorded id: another pull may have moved
+    /// the tag meanwhile.
+    pub(super) fn verify(&self, ctx: &mut RunContext, pulled: Pulled) -> Result<VerifiedImage> {
         let reference = &self.reference;
-        let fixed = self
-            .by_digest(digest.as_deref())
-            .unwrap_or_else(|| reference.clone());
+        let recorded = pulled
+            .recorded
+            .as_ref()
+            .and_then(|release| release.image.as_ref());
+        let fixed = match (recorded, &pulled.digest) {
+            (Some(id), _) => id.as_str().to_owned(),
+            (None, Some(digest)) => format!("{reference}@{digest}"),
+            (None, None) => reference.clone(),
+        };
         let Some(image) = self.docker.image(ctx, &fixed)? else {
             let sentence = format!("{fixed} was pulled and is not on this host: was it removed just now?");
             return Err(Failure::Failed(sentence));
         };
-        if let Some(digest) = digest.as_ref().filter(|digest| !image.has_digest(digest)) {
+        if let (None, Some(digest)) = (recorded, &pulled.digest)
+            && !image.has_digest(digest)
+        {
             return Err(Failure::Failed(format!(
                 "{reference} is another image than the pulled {digest}"
             )));
         }
-        ctx.say(Phase::Verify, &format!("{reference} is image {}", image.id));
+        let source = recorded.map_or("", |_| ", as it was healthy here before");
+        ctx.say(
+            Phase::Verify,
+            &format!("{reference} is image {}{source}", image.id),
+        );
         self.check_revision(ctx, image.revision())?;
         ctx.outcome_member("image", image.id.as_str().into());
-        if let Some(digest) = &digest {
+        if let Some(digest) = &pulled.digest {
             ctx.outcome_member("digest", digest.as_str().into());
         }
-        Ok(Verified { id: image.id, digest })
+        let digest = pulled.digest.as_ref().filter(|digest| image.has_digest(digest));
+        Ok(VerifiedImage {
+            fixed_reference: digest.map_or_else(
+                || image.id.as_str().to_owned(),
+                |digest| format!("{reference}@{digest}"),
+            ),
+            id: image.id,
+            digest: pulled.digest,
+            signed_by: pulled.recorded.and_then(|release| release.signed_by),
+        })
     }
 
-    /// Unraid's script knows images by their tags alone: the tag must still be the image that was verified.
-    pub(super) fn hold_tag(&self, ctx: &mut RunContext, verified: &Verified) -> Result<(), Failure> {
-        let (image, reference) = (&verified.id, &self.reference);
+    /// Moves `IMAGE:latest` to it.
+    pub(super) fn tag(&self, ctx: &mut RunContext, image: &VerifiedImage) -> Result {
+        let latest = format!("{}:latest", self.config.deploy().image);
+        let old_image = self.docker.image(ctx, &latest)?.map(|image| image.id);
+        if old_image.as_ref() != Some(&image.id) {
+            let record = UndoRecord::Tag(TagRecord {
+                reference: latest.clone(),
+                old_image,
+                new_image: image.id.clone(),
+            });
+            record.note(ctx)?;
+            failpoint!("tag-noted");
+            self.docker.tag(ctx, &image.id, &latest)?;
+            failpoint!("tagged");
+        }
+        ctx.say(Phase::Tag, &format!("{latest} is image {} now", image.id));
+        match self.task.rollback {
+            true => self.keep_tag(ctx, Phase::Tag, &image.id),
+            false => Ok(()),
+        }
+    }
+
+    /// The tag must be the image that was verified: Unraid's script knows images by their tags alone.
+    pub(super) fn keep_tag(&self, ctx: &mut RunContext, phase: Phase, image: &ImageId) -> Result {
+        let reference = &self.reference;
         let now = self.docker.image(ctx, reference)?;
-        if now.is_some_and(|now| now.id == *image) {
+        if now.as_ref().is_some_and(|now| now.id == *image) {
             return Ok(());
         }
-        ctx.say(
-            Phase::Update,
-            &format!("{reference} was moved by somebody else; it is image {image} again"),
-        );
+        if now.is_some() {
+            let message = format!("{reference} was moved by somebody else; it is image {image} again");
+            ctx.say(phase, &message);
+        }
         self.docker.tag(ctx, image, reference)
     }
 
-    /// A name of the verified image that nobody can move; with the version, where there is a digest to fix it.
-    pub(super) fn fixed_reference(&self, image: &Verified) -> String {
-        let by_id = || image.id.as_str().to_owned();
-        self.by_digest(image.digest.as_deref()).unwrap_or_else(by_id)
+    /// Refuses when less is free than `DEPLOYER_MIN_FREE`, unless the image is here already: a disk that fills up half way
+    /// costs more than the deploy, since every container on the host writes to it.
+    pub(super) fn check_free_space(&self, ctx: &mut RunContext) -> Result {
+        let floor = self.config.deploy().checks.min_free;
+        if floor == 0 || self.docker.image(ctx, &self.reference)?.is_some() {
+            return Ok(());
+        }
+        let Some(folder) = self.docker.image_folder(ctx)? else {
+            return Ok(());
+        };
+        match disk::free(Path::new(&folder)) {
+            Ok(free) if free < floor => Err(Failure::Failed(format!(
+                "{} are free in {}, and DEPLOYER_MIN_FREE asks for {}: make room, then try again",
+                Size(free),
+                folder.display(),
+                Size(floor)
+            ))),
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let folder = folder.display();
+                let message = format!("how much is free in {folder} cannot be told: {error}");
+                ctx.say(Phase::Preflight, &message);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Pulled {
+    fn from_registry(digest: Option<String>) -> Self {
+        let recorded = None;
+        Self { recorded, digest }
     }
 
-    /// `image:version@sha256:...`: Docker looks at the digest alone, people see the version.
-    fn by_digest(&self, digest: Option<&str>) -> Option<String> {
-        digest.map(|digest| format!("{}@{digest}", self.reference))
+    fn from_record(release: Release) -> Self {
+        Self {
+            digest: release.digest.clone(),
+            recorded: Some(release),
+        }
+    }
+}
+
+/// Bytes for a person: `1.5 GiB`.
+struct Size(u64);
+
+impl std::fmt::Display for Size {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            bytes if bytes < 1 << 30 => write!(f, "{} MiB", bytes >> 20),
+            bytes => write!(f, "{:.1} GiB", (bytes >> 20) as f64 / 1024.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_can_be_read() {
+        for (bytes, text) in [
+            (0, "0 MiB"),
+            (500 << 20, "500 MiB"),
+            (1 << 30, "1.0 GiB"),
+            (3 << 29, "1.5 GiB"),
+        ] {
+            assert_eq!(Size(bytes).to_string(), text);
+        }
     }
 }

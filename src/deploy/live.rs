@@ -1,39 +1,25 @@
 //! What is live before a deploy: which version, and whether it is already the one that was asked for.
 
-use super::docker::seen::Container as Seen;
+use super::docker::inspect::Container as Seen;
+use super::image::VerifiedImage;
 use super::reference::{same_image, tag};
 use super::swap::creation::VERSION_LABEL;
-use super::{Deploy, Verified, Way};
+use super::{Deploy, Replacer};
 use crate::config::Container;
 use crate::event::Phase;
 use crate::gate::Version;
-use crate::run::{Failure, RunContext};
-
-/// Whether a container needs to be replaced at all.
-enum There {
-    /// It does not.
-    Yes,
-    /// It is what it was before this version, or is not there.
-    OtherImage,
-    /// It has the image; how it is not as it should be.
-    Otherwise(String),
-}
+use crate::run::{Failure, Result, RunContext};
 
 impl Deploy<'_> {
     /// Says, or refuses, that a container goes back to a lower version. One whose version cannot be told is no obstacle.
-    pub(super) fn check_order(
-        &self,
-        ctx: &mut RunContext,
-        name: &str,
-        now: Option<&Seen>,
-    ) -> Result<(), Failure> {
+    pub(super) fn check_order(&self, ctx: &mut RunContext, name: &str, now: Option<&Seen>) -> Result {
         let Some(live) = self.live_version(ctx, name, now) else {
             return Ok(());
         };
-        if self.version.numbers() >= live.numbers() {
+        if self.task.version.numbers() >= live.numbers() {
             return Ok(());
         }
-        let sentence = format!("{name}: {live} is live, so {} is a downgrade", self.version);
+        let sentence = format!("{name}: {live} is live, so {} is a downgrade", self.task.version);
         match self.config.deploy().checks.allow_downgrade {
             true => {
                 ctx.say(Phase::Preflight, &sentence);
@@ -49,13 +35,13 @@ impl Deploy<'_> {
     fn live_version(&self, ctx: &mut RunContext, name: &str, now: Option<&Seen>) -> Option<Version> {
         let version = |text: &str| Version::try_from(text.to_owned()).ok();
         let image = &self.config.deploy().image;
-        match (now, self.way) {
+        match (now, self.replacer) {
             (Some(now), _) => now.label(VERSION_LABEL).and_then(version).or_else(|| {
                 let named = Some(now.reference()).filter(|reference| same_image(reference, image));
                 named.and_then(tag).and_then(version)
             }),
-            (None, Way::Unraid(unraid)) => {
-                let named = unraid.named(ctx, Phase::Preflight, name, image).ok()?;
+            (None, Replacer::Unraid(unraid)) => {
+                let named = unraid.named(ctx, Phase::Preflight, name).ok()?;
                 tag(&named).and_then(version)
             }
             (None, _) => None,
@@ -63,16 +49,19 @@ impl Deploy<'_> {
     }
 
     /// Whether every container runs the image already, as it would be made now, and is healthy.
-    pub(super) fn already_there(&self, ctx: &mut RunContext, image: &Verified) -> Result<bool, Failure> {
+    pub(super) fn is_live_already(&self, ctx: &mut RunContext, image: &VerifiedImage) -> Result<bool> {
         for container in &self.config.deploy().containers {
-            match self.look_for(ctx, image, container)? {
-                There::Yes => {}
-                There::OtherImage => return Ok(false),
-                There::Otherwise(how) => {
-                    let message = format!("{}: has this image already, but {how}", container.name);
-                    ctx.say(Phase::Verify, &message);
-                    return Ok(false);
-                }
+            let name = &container.name;
+            let now = self.docker.container(ctx, name)?;
+            let Some(now) = now.filter(|now| now.image == image.id) else {
+                return Ok(false);
+            };
+            if let Some(why) = self.why_replace(ctx, container, &now)? {
+                ctx.say(
+                    Phase::Verify,
+                    &format!("{name}: has this image already, but {why}"),
+                );
+                return Ok(false);
             }
         }
         let message = format!("every container runs {} already and is healthy", self.reference);
@@ -81,47 +70,24 @@ impl Deploy<'_> {
         Ok(true)
     }
 
-    fn look_for(
-        &self,
-        ctx: &mut RunContext,
-        image: &Verified,
-        container: &Container,
-    ) -> Result<There, Failure> {
-        let name = &container.name;
-        let Some(now) = self.docker.container(ctx, name)? else {
-            return Ok(There::OtherImage);
-        };
-        if now.image != image.id {
-            return Ok(There::OtherImage);
-        }
+    /// Why a container that has the image needs to be replaced all the same, if it needs to.
+    fn why_replace(&self, ctx: &mut RunContext, container: &Container, now: &Seen) -> Result<Option<String>> {
         if !now.is_running() {
-            return Ok(There::Otherwise(format!("is {}", now.describe())));
+            return Ok(Some(format!("is {}", now.describe())));
         }
-        if let Some(how) = self.made_otherwise(ctx, name, &now)? {
-            return Ok(There::Otherwise(how));
-        }
-        let health = self.health(container).map(|health| health.now(ctx));
-        Ok(match health.transpose()? {
-            Some(None) => There::Yes,
-            Some(Some(how)) => There::Otherwise(how),
-            None => There::Otherwise("whether it is healthy cannot be told".into()),
-        })
-    }
-
-    /// Whether the next start would make something else of it.
-    fn made_otherwise(
-        &self,
-        ctx: &mut RunContext,
-        name: &str,
-        now: &Seen,
-    ) -> Result<Option<String>, Failure> {
-        match self.way {
-            Way::Unraid(unraid) => {
-                let named = unraid.named(ctx, Phase::Verify, name, &self.config.deploy().image)?;
-                Ok((named != self.reference).then(|| format!("its template names {named}")))
+        let name = &container.name;
+        let otherwise = match self.replacer {
+            Replacer::Unraid(unraid) => {
+                let named = unraid.named(ctx, Phase::Verify, name)?;
+                (named != self.reference).then(|| format!("its template names {named}"))
             }
-            Way::Swap(swap) => swap.made_otherwise(name, now, &self.version.to_string()),
-            Way::Command(_) => Ok(Some("only its command knows".into())),
+            Replacer::Swap(swap) => swap.made_otherwise(name, now, self.task.version.as_str())?,
+            Replacer::Command(_) => Some("only its command knows".into()),
+        };
+        match (otherwise, self.health(container)) {
+            (Some(why), _) => Ok(Some(why)),
+            (None, Some(health)) => health.now(ctx),
+            (None, None) => Ok(Some("whether it is healthy cannot be told".into())),
         }
     }
 }

@@ -5,12 +5,12 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use super::docker::inspect::ImageId;
 use super::docker::login;
-use super::docker::seen::ImageId;
-use super::{Deploy, Way, aside, swap};
+use super::{Deploy, Replacer, keep_previous, swap};
 use crate::config::{Backend, Config, Container};
 use crate::event::Phase;
-use crate::run::{Failure, RunContext};
+use crate::run::{Failure, Result, RunContext};
 
 /// What is wrong with the files that deploys need, without asking docker: a sentence each. For the start of the daemon
 /// and for `check`.
@@ -19,12 +19,12 @@ pub fn complaints(config: &Config) -> Vec<String> {
     let mut found: Vec<String> = match &config.deploy().backend {
         Backend::Unraid { update_container, .. } => {
             let mut found: Vec<String> = executable(update_container).err().into_iter().collect();
-            found.extend(names_of_ours(containers, &[aside::previous]));
+            found.extend(names_of_ours(containers, &[keep_previous::previous]));
             found
         }
         Backend::Docker { declarations } => {
             let mut found = swap::mistakes(declarations, containers);
-            found.extend(names_of_ours(containers, &[swap::next, aside::previous]));
+            found.extend(names_of_ours(containers, &[swap::next, keep_previous::previous]));
             found
         }
         Backend::Command { program, .. } => executable(program).err().into_iter().collect(),
@@ -59,19 +59,19 @@ fn names_of_ours(containers: &[Container], ours: &[fn(&str) -> String]) -> Vec<S
 impl Deploy<'_> {
     /// Everything that can be checked, for every container; all that is wrong is said, the first of it is the
     /// failure. The images that they run: what may be gone back to.
-    pub(super) fn preflight(&self, ctx: &mut RunContext) -> Result<Vec<ImageId>, Failure> {
+    pub(super) fn preflight(&self, ctx: &mut RunContext) -> Result<Vec<ImageId>> {
         let complaints = complaints(self.config);
         if !complaints.is_empty() {
             return Err(Failure::Failed(complaints.join("; ")));
         }
-        if self.way.pulls() {
+        if self.replacer.pulls() {
             let version = self.docker.server_version(ctx)?;
             ctx.say(Phase::Preflight, &format!("docker {version} answers"));
-            self.room(ctx)?;
+            self.check_free_space(ctx)?;
         }
         let (mut first, mut ran) = (None, Vec::new());
         for container in &self.config.deploy().containers {
-            match self.look_at(ctx, container) {
+            match self.look_at(ctx, &container.name) {
                 Ok(image) => ran.extend(image),
                 Err(Failure::Failed(sentence)) => {
                     ctx.say(Phase::Preflight, &sentence);
@@ -83,9 +83,9 @@ impl Deploy<'_> {
         first.map_or(Ok(ran), Err)
     }
 
-    fn look_at(&self, ctx: &mut RunContext, container: &Container) -> Result<Option<ImageId>, Failure> {
-        let name = &container.name;
-        if let Way::Command(command) = self.way {
+    /// Everything about one container, without changing it; the image that it runs.
+    fn look_at(&self, ctx: &mut RunContext, name: &str) -> Result<Option<ImageId>> {
+        if let Replacer::Command(command) = self.replacer {
             let program = command.program.display();
             ctx.say(Phase::Preflight, &format!("{name}: {program} can be executed"));
             return Ok(None);
@@ -95,13 +95,13 @@ impl Deploy<'_> {
             format!("is {}, image {} ({})", now.describe(), now.image, now.reference())
         });
         ctx.say(Phase::Preflight, &format!("{name}: {runs}"));
-        aside::is_free(self.docker, ctx, name, &self.config.deploy().image)?;
+        keep_previous::kept(self.docker, ctx, name, &self.config.deploy().image)?;
         self.check_order(ctx, name, now.as_ref())?;
-        match self.way {
-            Way::Unraid(unraid) => unraid.check_template(ctx, name, &self.config.deploy().image),
-            Way::Swap(swap) => swap.check(ctx, name, now.as_ref()),
-            Way::Command(_) => Ok(()),
-        }?;
+        match self.replacer {
+            Replacer::Unraid(unraid) => unraid.check_template(ctx, name)?,
+            Replacer::Swap(swap) => swap.check(ctx, name, now.as_ref())?,
+            Replacer::Command(_) => {}
+        }
         Ok(now.map(|now| now.image))
     }
 }

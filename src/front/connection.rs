@@ -203,7 +203,7 @@ impl Connection {
             return Err(FrontError::TooSlow);
         }
         let [socket, link] = poll::wait(sources, Some(self.deadline))?;
-        match (socket.any(), link.hung_up) {
+        match (socket.any(), link.hung_up()) {
             (_, true) => Err(FrontError::SessionEnded),
             (true, false) => Ok(()),
             (false, false) => Err(FrontError::TooSlow),
@@ -217,7 +217,7 @@ impl Connection {
             }
             let until = Instant::now() + STALLED_CALLER;
             let [ready] = poll::wait([(self.socket.as_fd(), For::Writing)], Some(until))?;
-            match (ready.writing, ready.hung_up) {
+            match (ready.writing(), ready.hung_up()) {
                 (true, _) => {}
                 (false, true) => return Err(FrontError::Gone(io::ErrorKind::ConnectionReset.into())),
                 (false, false) => return Err(FrontError::Stalled),

@@ -38,6 +38,9 @@ pub struct DeployTask {
     /// Replace the containers even where that version runs already.
     #[serde(default)]
     pub force: bool,
+    /// Take the image that was healthy as this version, whatever its tag names now. Only somebody on the host can ask so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rollback: bool,
 }
 
 /// A run of terraform, as it was asked for.
@@ -142,6 +145,7 @@ pub fn read(rule: &BodyRule, body: &[u8]) -> Result<Task, Refusal> {
             sha: text(&members, "sha")?,
             dry_run: switch(&members, "dry_run")?,
             force: switch(&members, "force")?,
+            rollback: false,
         })),
         BodyRule::Terraform(rule) => body_terraform::read(&members, rule),
     }

@@ -10,7 +10,7 @@ use crate::limits::{RETRY, STATUS_EVERY};
 use crate::os::child::Child;
 use crate::os::notify::{Delivery, Notifier};
 use crate::os::watch::Watch;
-use crate::queue::{Present, present};
+use crate::queue::list::{live, summary};
 
 #[derive(Debug)]
 pub struct NotifyStatus {
@@ -39,7 +39,7 @@ impl NotifyStatus {
             watchdog_at: notifier.watchdog().map(|every| now + every),
             notifier,
             places: places.clone(),
-            changes: Watch::closed_after_writing(&places.queue()).and(&places.public()),
+            changes: Watch::on(&places.queue()).and(&places.public()),
             idle_exit,
             sessions: Vec::new(),
             idle_since: None,
@@ -98,14 +98,13 @@ impl NotifyStatus {
         if !self.is_needed() {
             return;
         }
-        let runs = present(&self.places);
+        let runs = live(&self.places);
         // Not idle while the queue cannot be read, since it may hold somebody; and not before we were ready, since whoever
         // made the supervisor start us waits at the socket.
-        let is_idle =
-            self.is_ready && self.sessions.is_empty() && runs.as_ref().is_ok_and(Present::is_nothing);
+        let is_idle = self.is_ready && self.sessions.is_empty() && runs.as_ref().is_ok_and(Vec::is_empty);
         self.idle_since = is_idle.then(|| self.idle_since.unwrap_or(now));
         let text = match runs {
-            Ok(runs) => runs.to_string(),
+            Ok(runs) => summary(&runs),
             Err(error) => format!("the queue cannot be read: {error}"),
         };
         self.update_at = match (self.deliver(text), is_idle) {

@@ -9,8 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use crate::limits::MAX_LISTENERS;
-use crate::os::syslog::Syslog;
-use crate::os::{descriptor, net, process};
+use crate::os::{descriptor, net, process, syslog};
 
 /// Copies of standard streams start here, above whatever is passed.
 const MOVED: RawFd = descriptor::FIRST + MAX_LISTENERS as RawFd;
@@ -29,7 +28,7 @@ pub fn clear_streams() -> io::Result<Option<OwnedFd>> {
         None => None,
     };
     if net::tcp(stderr()).is_some() {
-        match Syslog::connect() {
+        match syslog::connect() {
             Ok(syslog) => dup2_stderr(syslog)?,
             Err(_) => dup2_stderr(descriptor::null()?)?,
         }

@@ -7,7 +7,7 @@ use crate::event::Phase;
 use crate::gate::Reader;
 use crate::queue::folder::testing::{Scratch, good_record, order};
 use crate::queue::ticket::{Ticket, testing::die};
-use crate::run::log::{Log, Voice};
+use crate::run::log::Log;
 
 /// A live run with an open log.
 fn run(scratch: &Scratch) -> (Ticket, Log, RunId) {
@@ -24,7 +24,7 @@ fn follow(scratch: &Scratch, id: &RunId) -> Follower {
 }
 
 fn say(log: &mut Log, message: &str) {
-    log.say(Phase::Pull, message, Voice::Run, SystemTime::now());
+    log.say(Phase::Pull, message, SystemTime::now());
 }
 
 /// The messages of all lines that are there now; an outcome is `outcome`.
@@ -68,7 +68,7 @@ fn a_line_wakes_the_follower() {
         Some(Instant::now()),
     )
     .unwrap();
-    assert!(ready[0].reading);
+    assert!(ready[0].any());
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::config::{Places, Settings};
 use crate::gate::Authority;
 use crate::os::child::{Command, Group};
 use crate::os::{descriptor, settings};
-use crate::queue::folder::QueueLock;
+use crate::queue::folder::lock_queue;
 use crate::queue::ticket::{self, Ticket};
 use crate::queue::{RunFolder, RunId, RunRequest};
 
@@ -63,7 +63,7 @@ pub fn reserve(places: &Places, queue_max: u32, order: RunRequest) -> Result<Res
 }
 
 fn make_ticket(places: &Places, queue_max: u32, id: &RunId) -> io::Result<Option<Ticket>> {
-    let _alone = QueueLock::take(places)?;
+    let _alone = lock_queue(places)?;
     sweep(places)?;
     let mut live = 0;
     for seen in ticket::list(places)? {
@@ -113,7 +113,7 @@ impl Reservation {
         };
         let mut run = Command::role("run")
             .group(Group::Session)
-            .argument(ticket.seen().file_name())
+            .argument(ticket.file().file_name())
             .logging_as_we_do()
             .descriptor(0, settings::memory_file(settings)?)
             .descriptor(1, descriptor::null()?)
@@ -132,7 +132,7 @@ impl Drop for Reservation {
         // The folder first: one without a ticket would look like a dead run.
         let removed = RunFolder::of(&self.places, &self.order.run_id)
             .remove()
-            .and_then(|()| ticket.seen().remove());
+            .and_then(|()| ticket.file().remove());
         if let Err(error) = removed {
             log::warn!("undo the reservation of run {}: {error}", self.order.run_id);
         }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Places;
 use crate::limits::{MAX_RUN_FILE, STATE_LOCK_WAIT};
 use crate::os::{files, lock, process};
-use crate::queue::{RunFolder, RunId};
+use crate::queue::RunId;
 
 /// A process that was written down: its number alone may have been given to another one since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,57 +51,41 @@ pub enum EndPolicy {
     /// One INT to its pid, a long wait, then TERM and KILL to its process group: `terraform plan`, which holds a lock and
     /// changes nothing.
     InterruptThenTerminate,
-    /// Not at all: it is past its deadline, the step decides: `update_container`.
-    NeverMidway,
+    /// Not by time, and only by the operator's force: a call that was handed to dockerd, which does it whatever becomes of
+    /// the client. It is waited for until it is known to be done or not.
+    WaitOut,
 }
 
 /// A tool at work.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Work {
+pub struct ToolAtWork {
     /// Its file name.
     pub program: String,
-    /// How it may be ended.
-    pub ending: EndPolicy,
-    /// Seconds since 1970 until which it may take.
-    pub until: u64,
+    pub end_policy: EndPolicy,
+    /// It leads a process group of its own. `None` while it is being started, since a holder may be killed just then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<Process>,
 }
 
-/// A line of a ticket.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Line {
-    /// The run's process.
-    Holder(Process),
-    /// That process is another run, or nobody's: it completes this one, which is dead.
-    Completed,
-    /// Its turn came, so many milliseconds after 1970.
-    Turn(u64),
-    /// A tool is about to be started: written before it is, because a holder may be killed between the two.
-    Starting(Work),
-    /// It was started; it leads a process group of its own.
-    Started(Process),
-    /// It could not be started.
-    NotStarted,
-    /// That tool's group is empty.
-    Ended(i32),
-}
-
-/// What a ticket says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What a ticket says: its last whole line.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notes {
     /// The run's process, once it has written itself down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder: Option<Process>,
-    /// Whether its holder completes it, because it is dead.
+    /// Whether that is another run, or nobody's, which completes this one, because it is dead.
+    #[serde(default)]
     pub completed: bool,
-    /// When its turn came, if it did.
-    pub turn: Option<SystemTime>,
-    /// Tools at work; without a process where the holder was killed while it started one.
-    pub work: Vec<(Work, Option<Process>)>,
+    /// When its turn came, in milliseconds after 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<u64>,
+    #[serde(default)]
+    pub tools: Vec<ToolAtWork>,
 }
 
 /// A ticket in the folder, as anybody sees it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Seen {
+pub struct TicketFile {
     /// Its place in the queue.
     pub number: u64,
     /// Whose it is.
@@ -110,19 +94,19 @@ pub struct Seen {
 }
 
 /// All tickets, lowest first.
-pub fn list(places: &Places) -> io::Result<Vec<Seen>> {
+pub fn list(places: &Places) -> io::Result<Vec<TicketFile>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(places.queue())? {
         let path = entry?.path();
         let parsed = path.file_name().and_then(|name| parse(name.to_str()?));
-        found.extend(parsed.map(|(number, id)| Seen { number, id, path }));
+        found.extend(parsed.map(|(number, id)| TicketFile { number, id, path }));
     }
     found.sort();
     Ok(found)
 }
 
 /// The ticket of one run.
-pub fn of(places: &Places, id: &RunId) -> io::Result<Option<Seen>> {
+pub fn of(places: &Places, id: &RunId) -> io::Result<Option<TicketFile>> {
     Ok(list(places)?.into_iter().find(|seen| seen.id == *id))
 }
 
@@ -138,7 +122,7 @@ fn parse(name: &str) -> Option<(u64, RunId)> {
     (name == self::name(number, &id)).then_some((number, id))
 }
 
-impl Seen {
+impl TicketFile {
     /// The ticket named `name`, whether or not it is there.
     pub fn named(places: &Places, name: &str) -> Option<Self> {
         let (number, id) = parse(name)?;
@@ -166,11 +150,9 @@ impl Seen {
 
     /// When its run's turn came, if it did. That is of use only while the run is at work or its ticket is there, so it
     /// waits for no disk; after a restart of the host the journal and the log say whether it had come to that.
-    pub fn started(&self, places: &Places) -> io::Result<Option<SystemTime>> {
-        match self.notes()?.turn {
-            None => RunFolder::of(places, &self.id).started(),
-            turn => Ok(turn),
-        }
+    pub fn started(&self) -> io::Result<Option<SystemTime>> {
+        let turn = self.notes()?.turn;
+        Ok(turn.map(|millis| UNIX_EPOCH + Duration::from_millis(millis)))
     }
 
     /// Removes the file; one that is gone is no error.
@@ -180,46 +162,26 @@ impl Seen {
 }
 
 fn read_notes(text: &[u8]) -> Notes {
-    let mut notes = Notes::default();
-    for line in text.split_inclusive(|byte| *byte == b'\n') {
-        let Some(line) = line.strip_suffix(b"\n") else {
-            break;
-        };
-        match serde_json::from_slice(line) {
-            Ok(Line::Holder(process)) => notes.holder = Some(process),
-            Ok(Line::Completed) => notes.completed = true,
-            Ok(Line::Turn(millis)) => notes.turn = Some(UNIX_EPOCH + Duration::from_millis(millis)),
-            Ok(Line::Starting(work)) => notes.work.push((work, None)),
-            Ok(Line::Started(process)) => {
-                if let Some((_, started)) = notes.work.last_mut() {
-                    *started = Some(process);
-                }
-            }
-            Ok(Line::NotStarted) => drop(notes.work.pop()),
-            Ok(Line::Ended(pid)) => notes
-                .work
-                .retain(|(_, process)| process.map(|one| one.pid) != Some(pid)),
-            Err(_) => {}
-        }
-    }
-    notes
+    let lines = text.split_inclusive(|byte| *byte == b'\n').rev();
+    let mut whole = lines.filter_map(|line| serde_json::from_slice(line.strip_suffix(b"\n")?).ok());
+    whole.next().unwrap_or_default()
 }
 
 /// Our own ticket: as long as this, or a child's copy of its descriptor, is open, we live.
 #[derive(Debug)]
 pub struct Ticket {
-    file: File,
-    seen: Seen,
+    lock: File,
+    file: TicketFile,
+    notes: Notes,
     /// Where the lines about tools begin.
     tools_from: u64,
-    at_work: usize,
 }
 
 impl Ticket {
     /// Makes the next one, locked before it is there under its name. The caller holds the queue lock.
     pub(super) fn make(places: &Places, id: &RunId) -> io::Result<Self> {
         let number = list(places)?.last().map_or(1, |last| last.number + 1);
-        let seen = Seen {
+        let seen = TicketFile {
             number,
             id: id.clone(),
             path: places.queue().join(name(number, id)),
@@ -232,15 +194,15 @@ impl Ticket {
     }
 
     /// The one that our starter handed down.
-    pub fn inherited(file: File, seen: Seen) -> Self {
+    pub fn inherited(file: File, seen: TicketFile) -> Self {
         Self::new(file, seen)
     }
 
     /// Takes over the ticket of a dead run, whose tools have ended: from now on it says which tools of ours are at work
     /// for it, and the run counts as alive. The caller holds the turn. `None` is a run without one, from before a restart
     /// of the host; it gets the lowest number, because it came before all others.
-    pub fn of_the_dead(places: &Places, id: &RunId, seen: Option<&Seen>) -> io::Result<Self> {
-        let first = || Seen {
+    pub fn of_the_dead(places: &Places, id: &RunId, seen: Option<&TicketFile>) -> io::Result<Self> {
+        let first = || TicketFile {
             number: 0,
             id: id.clone(),
             path: places.queue().join(name(0, id)),
@@ -251,24 +213,23 @@ impl Ticket {
         let turn = seen.notes()?.turn;
         file.set_len(0)?;
         let mut ticket = Self::new(file, seen);
-        ticket.write(&Line::Completed)?;
+        (ticket.notes.completed, ticket.notes.turn) = (true, turn);
         ticket.write_holder()?;
-        turn.map_or(Ok(()), |turn| ticket.has_its_turn(turn))?;
         Ok(ticket)
     }
 
-    fn new(file: File, seen: Seen) -> Self {
+    fn new(lock: File, file: TicketFile) -> Self {
         Self {
+            lock,
             file,
-            seen,
+            notes: Notes::default(),
             tools_from: 0,
-            at_work: 0,
         }
     }
 
     /// As others see it.
-    pub fn seen(&self) -> &Seen {
-        &self.seen
+    pub fn file(&self) -> &TicketFile {
+        &self.file
     }
 
     /// Writes this process down as its holder.
@@ -277,69 +238,60 @@ impl Ticket {
     }
 
     pub(crate) fn write_holder_as(&mut self, pid: i32) -> io::Result<()> {
-        if let Some(process) = Process::of(pid) {
-            self.write(&Line::Holder(process))?;
-        }
-        self.tools_begin_here()
+        self.notes.holder = Process::of(pid);
+        self.write_beneath_tools()
     }
 
     /// Its turn has come.
     pub fn has_its_turn(&mut self, now: SystemTime) -> io::Result<()> {
-        let millis = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
-        self.write(&Line::Turn(millis))?;
-        self.tools_begin_here()
+        let millis = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        self.notes.turn = Some(millis as u64);
+        self.write_beneath_tools()
     }
 
-    fn tools_begin_here(&mut self) -> io::Result<()> {
-        self.tools_from = self.file.stream_position()?;
-        Ok(())
-    }
-
-    /// A tool is about to be started.
-    pub fn starting(&mut self, work: Work) -> io::Result<()> {
-        self.at_work += 1;
-        self.write(&Line::Starting(work))
+    /// A tool is about to be started; written before it is, because we may be killed between the two.
+    pub fn starting(&mut self, tool: ToolAtWork) -> io::Result<()> {
+        self.notes.tools.push(tool);
+        self.write()
     }
 
     /// It was started.
     pub fn started(&mut self, pid: i32) -> io::Result<()> {
-        match Process::of(pid) {
-            Some(process) => self.write(&Line::Started(process)),
-            None => Ok(()),
+        if let Some(tool) = self.notes.tools.last_mut() {
+            tool.started = Process::of(pid);
         }
+        self.write()
     }
 
-    /// It could not be started.
-    pub fn not_started(&mut self) -> io::Result<()> {
-        self.close(&Line::NotStarted)
-    }
-
-    /// A tool and all of its group have ended.
-    pub fn ended(&mut self, pid: i32) -> io::Result<()> {
-        self.close(&Line::Ended(pid))
-    }
-
-    /// With the last tool gone its lines go, so that a ticket does not grow with the length of a run.
-    fn close(&mut self, line: &Line) -> io::Result<()> {
-        self.at_work = self.at_work.saturating_sub(1);
-        if self.at_work > 0 {
-            return self.write(line);
+    /// A tool and all of its group have ended; `None` is the one that could not be started.
+    pub fn ended(&mut self, pid: Option<i32>) -> io::Result<()> {
+        let tools = &mut self.notes.tools;
+        tools.retain(|tool| tool.started.map(|process| process.pid) != pid);
+        if !tools.is_empty() {
+            return self.write();
         }
-        self.file.set_len(self.tools_from)?;
-        self.file.seek(SeekFrom::Start(self.tools_from))?;
+        // With the last tool gone its lines go, so that a ticket does not grow with the length of a run.
+        self.lock.set_len(self.tools_from)?;
+        self.lock.seek(SeekFrom::Start(self.tools_from))?;
         Ok(())
     }
 
-    fn write(&mut self, line: &Line) -> io::Result<()> {
-        let mut json = serde_json::to_vec(line)?;
+    fn write_beneath_tools(&mut self) -> io::Result<()> {
+        self.write()?;
+        self.tools_from = self.lock.stream_position()?;
+        Ok(())
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        let mut json = serde_json::to_vec(&self.notes)?;
         json.push(b'\n');
-        self.file.write_all(&json)
+        self.lock.write_all(&json)
     }
 }
 
 impl From<Ticket> for OwnedFd {
     fn from(ticket: Ticket) -> Self {
-        ticket.file.into()
+        ticket.lock.into()
     }
 }
 
@@ -354,7 +306,7 @@ pub(crate) mod testing {
 
     /// Leaves a ticket as a dead holder does.
     pub(crate) fn die(ticket: Ticket) {
-        let seen = ticket.seen().clone();
+        let seen = ticket.file().clone();
         lock::testing::let_go(ticket, || !seen.is_live().unwrap());
     }
 }
@@ -365,11 +317,11 @@ mod tests {
     use super::*;
     use crate::queue::folder::testing::Scratch;
 
-    fn work(program: &str) -> Work {
-        Work {
+    fn tool(program: &str, started: Option<Process>) -> ToolAtWork {
+        ToolAtWork {
             program: program.into(),
-            ending: EndPolicy::Terminate,
-            until: 7,
+            end_policy: EndPolicy::Terminate,
+            started,
         }
     }
 
@@ -388,7 +340,7 @@ mod tests {
         assert_eq!(
             Ticket::make(&scratch.0, &RunId::new(SystemTime::now()).unwrap())
                 .unwrap()
-                .seen
+                .file
                 .number,
             4
         );
@@ -403,35 +355,36 @@ mod tests {
         let turn = UNIX_EPOCH + Duration::from_millis(1_767_323_045_678);
         ticket.has_its_turn(turn).unwrap();
         let own = process::own_pid();
-        ticket.starting(work("a")).unwrap();
+        ticket.starting(tool("a", None)).unwrap();
         ticket.started(own).unwrap();
-        ticket.starting(work("b")).unwrap();
-        let seen = ticket.seen().clone();
+        ticket.starting(tool("b", None)).unwrap();
+        let seen = ticket.file().clone();
         let notes = seen.notes().unwrap();
         assert!(notes.holder.unwrap().lives());
-        assert_eq!(notes.work, vec![(work("a"), Process::of(own)), (work("b"), None)]);
-        ticket.not_started().unwrap();
-        assert_eq!(seen.notes().unwrap().work.len(), 1);
-        ticket.ended(own).unwrap();
-        assert_eq!(seen.notes().unwrap().work, vec![]);
+        assert_eq!(notes.tools, vec![tool("a", Process::of(own)), tool("b", None)]);
+        ticket.ended(None).unwrap();
+        assert_eq!(seen.notes().unwrap().tools.len(), 1);
+        ticket.ended(Some(own)).unwrap();
+        assert_eq!(seen.notes().unwrap().tools, vec![]);
         // What comes next begins where the last tool's lines were.
-        ticket.starting(work("c")).unwrap();
-        assert_eq!(seen.notes().unwrap().work, vec![(work("c"), None)]);
-        assert_eq!(seen.started(&scratch.0).unwrap(), Some(turn));
+        ticket.starting(tool("c", None)).unwrap();
+        assert_eq!(seen.notes().unwrap().tools, vec![tool("c", None)]);
+        assert_eq!(seen.started().unwrap(), Some(turn));
         // Whoever takes it over tells it, too.
         die(ticket);
         let _taken = Ticket::of_the_dead(&scratch.0, &id, Some(&seen)).unwrap();
         let notes = seen.notes().unwrap();
         assert_eq!(
-            (notes.turn, notes.work, notes.completed),
-            (Some(turn), vec![], true)
+            (notes.turn, notes.tools, notes.completed),
+            (Some(1_767_323_045_678), vec![], true)
         );
     }
 
     #[test]
     fn a_torn_last_line_of_a_ticket_is_left_out() {
-        let notes = read_notes(b"{\"holder\":{\"pid\":1,\"start_time\":2}}\n{\"starting\":{\"prog");
-        assert_eq!((notes.holder.map(|one| one.pid), notes.work.len()), (Some(1), 0));
+        let notes = read_notes(b"{\"holder\":{\"pid\":1,\"start_time\":2}}\n{\"holder\":{\"pid\":1,\"sta");
+        assert_eq!((notes.holder.map(|one| one.pid), notes.tools.len()), (Some(1), 0));
+        assert_eq!(read_notes(b""), Notes::default());
     }
 
     #[test]

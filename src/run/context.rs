@@ -10,44 +10,40 @@ use serde_json::{Map, Value};
 
 use crate::event::Phase;
 use crate::failpoint;
-use crate::limits::{CLEANUP_DEADLINE, FIRST_PROBE_PAUSE, KILL_AFTER};
+use crate::limits::{CLEANUP_DEADLINE, FIRST_PROBE_PAUSE};
 use crate::os::files::{self, Durability};
 use crate::os::poll::{self, For};
-use crate::os::process;
 use crate::os::secret::Secret;
-use crate::os::signal::Signal;
 use crate::queue::journal::Journal;
 use crate::queue::ticket::Ticket;
 use crate::queue::{RunFolder, RunId};
-use crate::run::ending::{GroupIs, group_is};
 use crate::run::interrupts::Interrupts;
-use crate::run::log::{Log, Voice};
+use crate::run::log::Log;
 use crate::run::step::{Effect, Failure};
 
 /// The world as a step sees it.
 #[derive(Debug)]
 pub struct RunContext {
     pub(super) folder: RunFolder,
-    pub(super) log: Log,
-    pub(super) interrupts: Interrupts,
-    pub(super) ticket: Ticket,
+    pub log: Log,
+    pub interrupts: Interrupts,
+    pub ticket: Ticket,
     journal: Journal,
-    members: Map<String, Value>,
+    /// Of the outcome.
+    pub members: Map<String, Value>,
     pub(super) phase: Phase,
-    pub(super) run: Bound,
-    pub(super) step: Bound,
+    pub(super) run: Deadline,
+    pub(super) step: Deadline,
     /// What a cancellation of the run ends now.
     cancel: CancelEnds,
     /// What the journal holds.
     noted: Vec<Value>,
     committed: bool,
-    /// Process groups of tools that are not known to be gone.
-    pub(super) groups: Vec<i32>,
 }
 
 /// A deadline, and what it is the deadline of.
 #[derive(Clone, Debug)]
-pub(super) struct Bound {
+pub(super) struct Deadline {
     pub(super) what: String,
     pub(super) given: Duration,
     pub(super) until: Instant,
@@ -64,16 +60,7 @@ enum CancelEnds {
     Nothing,
 }
 
-/// What may end waiting for a tool, besides its own end and the time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CancelPolicy {
-    Cancel,
-    /// `cancel --force`.
-    ForceOnly,
-    Never,
-}
-
-impl Bound {
+impl Deadline {
     pub(super) fn new(what: impl Into<String>, given: Duration) -> Self {
         let until = Instant::now() + given;
         Self {
@@ -101,7 +88,7 @@ impl RunContext {
         journal: Journal,
         run_max: Duration,
     ) -> Self {
-        let run = Bound::new("the run", run_max);
+        let run = Deadline::new("the run", run_max);
         Self {
             folder,
             log,
@@ -115,7 +102,6 @@ impl RunContext {
             cancel: CancelEnds::Everything,
             noted: Vec::new(),
             committed: false,
-            groups: Vec::new(),
         }
     }
 
@@ -163,10 +149,8 @@ impl RunContext {
         }
     }
 
-    /// Does what must be done whatever came of the steps, when none of their tools is at work any more. Its failure is
-    /// said and is not the run's.
+    /// Does what must be done whatever came of the steps. Its failure is said and is not the run's.
     pub fn finally(&mut self, act: impl FnOnce(&mut Self) -> Result<(), Failure>) {
-        self.end_what_is_left();
         if let Err(failure) = self.in_any_case(CLEANUP_DEADLINE, act) {
             self.say(self.phase, &format!("warning: {failure}"));
         }
@@ -201,7 +185,7 @@ impl RunContext {
     /// Puts one line into the log, and so before every follower. Control characters are made harmless, the length is
     /// bounded.
     pub fn say(&mut self, phase: Phase, message: &str) {
-        self.log.say(phase, message, Voice::Run, SystemTime::now());
+        self.log.say(phase, message, SystemTime::now());
     }
 
     /// Waits.
@@ -212,6 +196,21 @@ impl RunContext {
         self.wait_until(Instant::now() + duration, CancelEnds::Everything)
     }
 
+    /// Waits, whatever the deadlines say and whoever cancels; whether the operator has used force to end it.
+    ///
+    /// # Errors
+    /// Those of the machine.
+    pub fn pause_unless_forced(&mut self, duration: Duration) -> Result<bool, Failure> {
+        let until = Instant::now() + duration;
+        while !self.interrupts.take_force() {
+            if Instant::now() >= until {
+                return Ok(false);
+            }
+            poll::wait([(self.interrupts_descriptor(), For::Reading)], Some(until)).map_err(broken_wait)?;
+        }
+        Ok(true)
+    }
+
     fn wait_until(&mut self, until: Instant, cancel_up_to: CancelEnds) -> Result<(), Failure> {
         loop {
             self.check_for(cancel_up_to)?;
@@ -219,7 +218,7 @@ impl RunContext {
                 return Ok(());
             }
             let until = until.min(self.deadline());
-            poll::wait([(self.interrupts_descriptor(), For::Reading)], Some(until)).map_err(machine)?;
+            poll::wait([(self.interrupts_descriptor(), For::Reading)], Some(until)).map_err(broken_wait)?;
         }
     }
 
@@ -248,8 +247,8 @@ impl RunContext {
     }
 
     /// Whether the operator has used force: then a tool may not have come to the end of what it was doing.
-    pub fn is_forced(&mut self) -> bool {
-        self.interrupts.forced()
+    pub fn was_forced(&self) -> bool {
+        self.interrupts.was_forced()
     }
 
     /// Adds a member to the outcome, beyond the fixed ones. A later one of the same name replaces it.
@@ -264,7 +263,7 @@ impl RunContext {
 
     /// The run.
     pub fn run_id(&self) -> &RunId {
-        &self.ticket.seen().id
+        &self.ticket.file().id
     }
 
     /// Leaves a document in the run's folder, beside its log.
@@ -294,7 +293,7 @@ impl RunContext {
     /// Takes what must be done whatever the deadlines of step and run say: the look after a change, the way back. `act`
     /// has `given` for it; afterwards the other deadlines count again.
     pub fn in_any_case<T>(&mut self, given: Duration, act: impl FnOnce(&mut Self) -> T) -> T {
-        let own = Bound::new(format!("the end of the step `{}`", phase_name(self.phase)), given);
+        let own = Deadline::new(format!("the end of the step `{}`", phase_name(self.phase)), given);
         let step = std::mem::replace(&mut self.step, own.clone());
         let run = std::mem::replace(&mut self.run, own);
         let cancel = std::mem::replace(&mut self.cancel, CancelEnds::Nothing);
@@ -325,7 +324,7 @@ impl RunContext {
             failpoint!("journal-begun");
         }
         self.phase = phase;
-        self.step = Bound::new(format!("the step `{}`", phase_name(phase)), deadline);
+        self.step = Deadline::new(format!("the step `{}`", phase_name(phase)), deadline);
         Ok(())
     }
 
@@ -334,9 +333,9 @@ impl RunContext {
         if self.noted.is_empty() {
             return Ok(());
         }
-        failpoint!("before-settled");
-        self.journal.settle()?;
-        failpoint!("settled");
+        failpoint!("before-commit");
+        self.journal.commit()?;
+        failpoint!("committed");
         Ok(())
     }
 
@@ -350,47 +349,15 @@ impl RunContext {
         self.cancel != CancelEnds::Everything
     }
 
-    /// From now on a cancellation ends nothing, and nothing of the way forward is at work any more.
+    /// From now on a cancellation ends nothing.
     pub fn goes_back(&mut self) {
         self.cancel = CancelEnds::Nothing;
         self.phase = Phase::Rollback;
-        self.end_what_is_left();
     }
 
-    /// Ends what a step has left at work, so that the turn never passes while a tool of ours lives; then gives back
-    /// what the record needs.
-    pub fn leave(mut self) -> (Log, Ticket, Map<String, Value>) {
-        self.end_what_is_left();
-        (self.log, self.ticket, self.members)
-    }
-
-    fn end_what_is_left(&mut self) {
-        for group in std::mem::take(&mut self.groups) {
-            log::warn!(
-                "run {} kills the process group {group}, which a step left",
-                self.ticket.seen().id
-            );
-            process::signal_group(group, Signal::SIGKILL);
-            let until = Instant::now() + KILL_AFTER;
-            while group_is(group) == GroupIs::Alive && Instant::now() < until {
-                let soon = Instant::now() + Duration::from_millis(10);
-                let _ = poll::wait([(self.interrupts_descriptor(), For::HangUp)], Some(soon));
-            }
-        }
-    }
-
-    pub(super) fn forget(&mut self, group: i32) {
-        self.groups.retain(|known| *known != group);
-        if let Err(error) = self.ticket.ended(group) {
-            log::warn!("run {}: write the ticket: {error}", self.ticket.seen().id);
-        }
-    }
-
-    pub(super) fn cancel_policy(&self) -> CancelPolicy {
-        match self.cancel {
-            CancelEnds::Everything => CancelPolicy::Cancel,
-            CancelEnds::Waits | CancelEnds::Nothing => CancelPolicy::Never,
-        }
+    /// Whether a cancellation ends a tool now.
+    pub(super) fn is_cancellable(&self) -> bool {
+        self.cancel == CancelEnds::Everything
     }
 
     pub(super) fn interrupts_descriptor(&self) -> BorrowedFd<'_> {
@@ -398,7 +365,7 @@ impl RunContext {
     }
 }
 
-pub(super) fn machine(error: std::io::Error) -> Failure {
+pub(super) fn broken_wait(error: std::io::Error) -> Failure {
     Failure::Failed(format!("wait: {error}"))
 }
 

@@ -8,7 +8,7 @@ use crate::run::{EndPolicy, Failure, RunContext};
 
 use super::checkout::CheckedOut;
 use super::fault::Fault;
-use super::{Terraform, environment, planning};
+use super::{Terraform, environment};
 
 impl Terraform<'_> {
     /// Prepares the checkout. A plan after an init that failed would run whatever a commit has brought along.
@@ -18,8 +18,7 @@ impl Terraform<'_> {
         let mut waits = TF_INIT_WAITS.iter();
         let tries = TF_INIT_WAITS.len() + 1;
         for attempt in 2.. {
-            let ended =
-                planning::ended(ctx.tool(&self.init_tool(checked_out), &mut |line| Some(line.to_owned()))?)?;
+            let ended = ctx.tool(&self.init_tool(checked_out), &mut |line| Some(line.to_owned()))?;
             if ended.exit == Exit::Code(0) {
                 return Ok(());
             }

@@ -94,7 +94,10 @@ fn with_docker_a_version_that_cannot_start_is_told_in_dockers_words() {
     });
     let before = id_of(&host.name);
     let error = host.deploy("2.0.0").assert_failed();
-    assert!(error.starts_with(&format!("start {}: ", host.name)), "{error}");
+    assert!(
+        error.starts_with(&format!("docker start {}: ", host.name)),
+        "{error}"
+    );
     assert!(error.contains("already"), "in docker's words: {error}");
     assert_back(&host, &before, &error);
 }

@@ -10,7 +10,7 @@ use rustls::pki_types::pem::PemObject;
 
 use crate::cli::check::report::Report;
 use crate::cli::settings_source::UNIT_CREDENTIALS;
-use crate::cli::x509::{self, Moment};
+use crate::cli::x509;
 use crate::config::Config;
 use crate::front;
 use crate::limits::{CERTIFICATE_NOTICE, MAX_PEM};
@@ -64,16 +64,18 @@ fn validity(path: &Path, now: SystemTime, report: &mut Report) {
             format_args!("{}: no validity was found", path.display()),
         );
     };
-    let at = |time| Moment::of_compact(clock::compact(time));
-    let (from, until) = (&validity.from, &validity.until);
-    if at(now) > *until {
+    let (first, last) = (validity.from, validity.until);
+    // `2026-01-02` of `20260102T030405Z`.
+    let date = |time: &str| format!("{}-{}-{}", &time[..4], &time[4..6], &time[6..8]);
+    let (from, until) = (date(&first), date(&last));
+    if clock::compact(now) > last {
         report.fault("certificate", format_args!("expired on {until}: renew it"));
-    } else if at(now) < *from {
+    } else if clock::compact(now) < first {
         report.fault(
             "certificate",
             format_args!("not valid before {from}: see to the clock, or renew it"),
         );
-    } else if at(now + CERTIFICATE_NOTICE) > *until {
+    } else if clock::compact(now + CERTIFICATE_NOTICE) > last {
         report.warn("certificate", format_args!("valid until {until} only: renew it"));
     } else {
         report.ok("certificate", format_args!("valid until {until}"));

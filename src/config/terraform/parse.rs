@@ -123,7 +123,7 @@ fn pins_of_both(r: &mut Reader, reference: &str) -> (Vec<Pin>, Vec<Pin>) {
     must_be_of(r, (REPOSITORY, &repository), (WORKFLOW_REF, &workflow));
     let subject = r.optional(SUBJECT, pins::exact_list);
     let subject = subject.unwrap_or_else(|| vec![format!("repo:{repository}:pull_request")]);
-    let prefix = r.optional(PREFIX, tf::workflow_prefix);
+    let prefix = r.optional(PREFIX, pins::workflow_prefix);
     let prefix = [prefix.unwrap_or_else(|| format!("{repository}/.github/workflows/tf-plan.yml@"))];
     must_be_of(r, (REPOSITORY, &repository), (PREFIX, &prefix));
     let [prefix] = prefix;

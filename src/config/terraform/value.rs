@@ -1,7 +1,8 @@
 //! One text of the terraform settings -> one checked value. An error is the sentence of what it should be.
 
 use super::{DEFAULT_MODULE, HealthUrl, Module};
-use crate::config::{Account, pins, value};
+use crate::config::pins::{self, checked, is_word};
+use crate::config::{Account, value};
 use crate::limits::{MAX_LIST, MAX_MODULE_NAME, MAX_MODULE_PATH};
 
 /// Where the configuration is fetched from: `https://`, `http://` to this machine alone, or `file://` with an absolute
@@ -11,21 +12,16 @@ pub fn repo_url(text: &str) -> Result<String, String> {
                           or fragment)";
     if let Some(path) = text.strip_prefix("file://") {
         let good = value::path(path).is_ok() && path.bytes().all(|b| b.is_ascii_graphic());
-        return if good {
-            Ok(text.to_owned())
-        } else {
-            Err(SHOULD.into())
-        };
+        return checked(text, good, SHOULD);
     }
     let uri = value::url(text).filter(|uri| value::may_be_fetched(text) && uri.query().is_none());
     let path = uri.as_ref().map_or("/", |uri| uri.path());
-    let names_a_repository = matches!(path.split('/').collect::<Vec<_>>()[..], ["", owner, name]
-        if !owner.is_empty() && !matches!(name, "" | ".git"));
-    match is_on_github(text) {
-        _ if path == "/" => Err(SHOULD.into()),
-        true if !names_a_repository => Err("https://github.com/OWNER/NAME.git".into()),
-        _ => Ok(text.to_owned()),
+    if !is_on_github(text) {
+        return checked(text, path != "/", SHOULD);
     }
+    let good = matches!(path.split('/').collect::<Vec<_>>()[..], ["", owner, name]
+        if !owner.is_empty() && !matches!(name, "" | ".git"));
+    checked(text, good, "https://github.com/OWNER/NAME.git")
 }
 
 /// Whether it is a repository on github.com, so that only a GitHub App can read it when it is private.
@@ -40,10 +36,9 @@ pub fn is_on_github(repo_url: &str) -> bool {
 
 /// The API of GitHub: without a slash at its end, so that paths can be put behind it.
 pub fn api_url(text: &str) -> Result<String, String> {
-    match value::fetchable(text) {
-        Ok(good) if !good.contains('?') => Ok(good.trim_end_matches('/').to_owned()),
-        _ => Err("an https:// URL such as https://HOST/api/v3, or an http:// one to loopback".into()),
-    }
+    const SHOULD: &str = "an https:// URL such as https://HOST/api/v3, or an http:// one to loopback";
+    let good = value::may_be_fetched(text) && !text.contains('?');
+    checked(text.trim_end_matches('/'), good, SHOULD)
 }
 
 /// A folder beneath the checkout; `.` is the checkout itself. Whether links in it lead out is asked where it is used.
@@ -94,24 +89,20 @@ pub fn health_urls(text: &str) -> Result<Vec<HealthUrl>, String> {
     pairs(text, "NAME=URL")?.into_iter().map(health_url).collect()
 }
 
-/// Names of modules with what follows their `=`.
+/// Names of modules with what follows their `=`. A name is fit for a file's name, and for a query without escapes.
 fn pairs<'a>(text: &'a str, form: &str) -> Result<Vec<(&'a str, &'a str)>, String> {
-    let entries = pins::list(text, MAX_LIST, &format!("of {form}"))?;
+    let is_name = |name: &str| {
+        let lower = !name.contains(|c: char| c.is_ascii_uppercase());
+        is_word(name, b"_-") && lower && !name.starts_with(['_', '-']) && name.len() <= MAX_MODULE_NAME
+    };
     let pair = |entry: &'a str| match entry.split_once('=') {
-        Some((name, value)) if is_module_name(name) => Ok((name, value)),
+        Some((name, value)) if is_name(name) => Ok((name, value)),
         _ => Err(format!(
             "{form},{form} with names of a-z, 0-9, `_` and `-` (`{entry}` is not)"
         )),
     };
+    let entries = pins::list(text, MAX_LIST, &format!("of {form}"))?;
     entries.into_iter().map(pair).collect()
-}
-
-/// Fit for a file's name, and for a query without escapes.
-fn is_module_name(name: &str) -> bool {
-    let first = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    name.len() <= MAX_MODULE_NAME
-        && name.bytes().next().is_some_and(first)
-        && name.bytes().all(|b| first(b) || matches!(b, b'_' | b'-'))
 }
 
 /// `None` is root.
@@ -126,53 +117,28 @@ pub fn apply_user(text: &str) -> Result<Option<Account>, String> {
 
 /// A credential; the error never quotes it.
 pub fn secret(text: &str) -> Result<String, String> {
-    match text.bytes().all(|b| b.is_ascii_graphic()) {
-        true => Ok(text.to_owned()),
-        false => Err("without blanks, in plain ASCII".into()),
-    }
+    let good = text.bytes().all(|b| b.is_ascii_graphic());
+    checked(text, good, "without blanks, in plain ASCII")
 }
 
 /// `unix:///...`, `tcp://HOST:PORT`, `ssh://...`: docker reads the rest.
 pub fn docker_host(text: &str) -> Result<String, String> {
-    let good = text
-        .split_once("://")
-        .is_some_and(|(scheme, rest)| !scheme.is_empty() && !rest.is_empty())
-        && text.bytes().all(|b| b.is_ascii_graphic());
-    match good {
-        true => Ok(text.to_owned()),
-        false => Err("a docker host such as `unix:///var/run/docker.sock` or `tcp://HOST:PORT`".into()),
-    }
+    const SHOULD: &str = "a docker host such as `unix:///var/run/docker.sock` or `tcp://HOST:PORT`";
+    let parts = text.split_once("://");
+    let whole = parts.is_some_and(|(scheme, rest)| !scheme.is_empty() && !rest.is_empty());
+    checked(text, whole && text.bytes().all(|b| b.is_ascii_graphic()), SHOULD)
 }
 
 /// A word that stands in a URL or an environment as it is: an id, a region.
 pub fn word(text: &str) -> Result<String, String> {
-    let letter = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-    match (1..=128).contains(&text.len()) && text.bytes().all(letter) {
-        true => Ok(text.to_owned()),
-        false => Err("one word of letters, digits, `-`, `_` and `.`".into()),
-    }
+    let good = is_word(text, b"-_.") && text.len() <= 128;
+    checked(text, good, "one word of letters, digits, `-`, `_` and `.`")
 }
 
 /// The id of an installation, which becomes a part of a path.
 pub fn installation(text: &str) -> Result<String, String> {
-    match (1..=20).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit()) {
-        true => Ok(text.to_owned()),
-        false => Err("the number of the App's installation".into()),
-    }
-}
-
-/// A workflow up to its `@`: a pull request's reference varies, and follows.
-pub fn workflow_prefix(text: &str) -> Result<String, String> {
-    let file = pins::exact(text)?;
-    let good = file
-        .strip_suffix('@')
-        .is_some_and(|file| file.contains('/') && !file.contains('@'));
-    match good {
-        true => Ok(text.to_owned()),
-        false => {
-            Err("OWNER/NAME/.github/workflows/FILE@, up to and with the `@`, and nothing after it".into())
-        }
-    }
+    let good = (1..=20).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    checked(text, good, "the number of the App's installation")
 }
 
 #[cfg(test)]

@@ -1,16 +1,17 @@
 //! A container's declaration: JSON -> [`Declaration`]; nothing in one can be wrong. Bytes in, no I/O.
 //!
 //! The image is not in it: that is what a deploy brings. Unknown members are refused, and every mistake is named with
-//! its field, so that an operator mends a file once. What would break the swap of names (`--name`, `--rm`) or has a
+//! its field, so that an operator corrects a file once. What would break the swap of names (`--name`, `--rm`) or has a
 //! member of its own is refused among the extra arguments.
 
+use serde::Serialize;
 use serde_json::Value;
 
 use super::values;
 use crate::jwt::json;
 
 /// How a container is to be made; every text in it is checked.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Declaration {
     /// `docker create --publish`.
     pub ports: Vec<String>,
@@ -101,9 +102,20 @@ impl Declaration {
             false => Err(reader.mistakes),
         }
     }
+
+    /// Whether Docker lets it have further names on its first network.
+    pub fn has_aliases(&self) -> bool {
+        let first = self.networks.first();
+        first.is_some_and(|network| !is_special(network) && network != "bridge" && network != "default")
+    }
 }
 
 const UNKNOWN: &str = "unknown; there are ports, env, env_file, volumes, networks, restart, labels, user, hostname, arguments and command";
+
+/// Networks of Docker's own, on which no container is found by a name, and of other containers.
+fn is_special(network: &str) -> bool {
+    matches!(network, "host" | "none") || network.starts_with("container:")
+}
 
 /// Reads values and gathers mistakes.
 #[derive(Default)]
@@ -174,9 +186,7 @@ impl Reading {
     }
 
     fn alone(&mut self, networks: &[String]) {
-        let special =
-            |name: &String| matches!(name.as_str(), "host" | "none") || name.starts_with("container:");
-        if networks.len() > 1 && networks.iter().any(special) {
+        if networks.len() > 1 && networks.iter().any(|name| is_special(name)) {
             self.mistake("networks", "host, none and container:NAME must stand alone");
         }
     }

@@ -52,14 +52,14 @@ pub fn text(text: &str) -> Result<(), String> {
 /// Not empty, without blanks.
 pub fn word(text: &str) -> Result<(), String> {
     match text.is_empty() || text.contains(char::is_whitespace) {
-        true => Err(format!("{text:?} must be one word")),
+        true => Err(format!("\"{text}\" must be one word")),
         false => Ok(()),
     }
 }
 
 /// `[ADDRESS:][PORT:]PORT[/tcp|udp|sctp]`, ranges too: `8000:8000`, `127.0.0.1:8000:8000/tcp`, `[::1]:80-81:80-81`.
 pub fn port(text: &str) -> Result<(), String> {
-    let wrong = || format!("{text:?} must be [ADDRESS:][HOST PORT:]CONTAINER PORT[/tcp]");
+    let wrong = || format!("\"{text}\" must be [ADDRESS:][HOST PORT:]CONTAINER PORT[/tcp]");
     let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     if !matches!(protocol, "tcp" | "udp" | "sctp") {
         return Err(wrong());
@@ -119,7 +119,7 @@ pub fn acts_on_the_client(name: &str) -> bool {
 pub fn absolute_path(text: &str) -> Result<(), String> {
     match text.starts_with('/') {
         true => Ok(()),
-        false => Err(format!("{text:?} must be a path that begins with /")),
+        false => Err(format!("\"{text}\" must be a path that begins with /")),
     }
 }
 
@@ -129,10 +129,10 @@ pub fn volume(text: &str) -> Result<(), String> {
     match parts.as_slice() {
         [source, target] | [source, target, _] if is_source(source) && target.starts_with('/') => Ok(()),
         [target] if target.starts_with('/') => Err(format!(
-            "{text:?} has no source: it would be a new, empty volume at each deploy; write NAME:{target}"
+            "\"{text}\" has no source: it would be a new, empty volume at each deploy; write NAME:{target}"
         )),
         _ => Err(format!(
-            "{text:?} must be /PATH:/TARGET[:OPTIONS] or NAME:/TARGET[:OPTIONS]"
+            "\"{text}\" must be /PATH:/TARGET[:OPTIONS] or NAME:/TARGET[:OPTIONS]"
         )),
     }
 }
@@ -154,7 +154,7 @@ pub fn network(text: &str) -> Result<(), String> {
     match is_name(text.strip_prefix("container:").unwrap_or(text)) {
         true => Ok(()),
         false => Err(format!(
-            "{text:?} must be a network's name, host, none or container:NAME"
+            "\"{text}\" must be a network's name, host, none or container:NAME"
         )),
     }
 }
@@ -167,7 +167,7 @@ pub fn restart(text: &str) -> Result<(), String> {
     match matches!(text, "no" | "always" | "unless-stopped" | "on-failure") || retries == Some(true) {
         true => Ok(()),
         false => Err(format!(
-            "{text:?} must be no, always, unless-stopped or on-failure[:N]"
+            "\"{text}\" must be no, always, unless-stopped or on-failure[:N]"
         )),
     }
 }
@@ -187,7 +187,7 @@ pub fn argument(text: &str) -> Result<(), String> {
         .map_or((text, None), |(flag, value)| (flag, Some(value)));
     if !flag.starts_with("--") || flag.len() == 2 {
         return Err(format!(
-            "{text:?} must be one long flag, with its value after a =: --memory=1g"
+            "\"{text}\" must be one long flag, with its value after a =: --memory=1g"
         ));
     }
     if let Some((_, why)) = REFUSED.iter().find(|(refused, _)| *refused == flag) {

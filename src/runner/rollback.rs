@@ -1,24 +1,24 @@
 //! Going back: after a step has failed, and for a run that died. What it was that went wrong is told either way.
 //!
-//! It has deadlines of its own, and neither those of the run nor a cancellation cut it short. A run that cannot go back
-//! now, because Docker does not answer, is not recorded: its journal stays, and whoever completes it goes back.
+//! It has deadlines of its own, and neither those of the run nor a cancellation cut it short. While Docker does not answer
+//! a run keeps its turn, and a dead run its journal.
 
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
 use crate::config::Config;
-use crate::deploy;
-use crate::deploy::{UndoReason, Undone};
+use crate::deploy::{self, UndoReason, Undone};
 use crate::event::Phase;
 use crate::failpoint;
-use crate::limits::{BACK_AGAIN, BACK_PATIENCE};
-use crate::run::RunContext;
-use crate::run::step::Failure;
+use crate::limits::{BACK_AGAIN, STILL_WAITING_EVERY};
+use crate::run::{Failure, HumanDuration, RunContext};
 
 /// What became of what was changed.
 #[derive(Debug)]
 pub enum Back {
+    /// The operator has ended the way back by force; why it could not be gone.
+    Unknown(Failure),
     /// Nothing was: nothing stood in the journal.
     Nothing,
     /// The operator wants it to stay (`DEPLOYER_ROLLBACK=off`).
@@ -27,27 +27,28 @@ pub enum Back {
     Undone(Undone),
 }
 
-/// Goes back over `entries` after a step has failed. While that cannot be done, it is tried again for a while.
+/// Goes back over `entries` after a step has failed. While that cannot be done, because Docker does not answer, the run
+/// keeps its turn, says so each minute, and tries again.
+/// It is over by the operator's force as well.
 ///
 /// # Errors
-/// When it could not be done in all that time: then the run must not be recorded.
+/// Those of the machine.
 pub fn patiently(ctx: &mut RunContext, entries: &[Value], config: &Config) -> Result<Back, Failure> {
-    let until = Instant::now() + BACK_PATIENCE;
-    let mut said = false;
+    let begun = Instant::now();
+    let mut say_at = begun;
     loop {
-        match once(ctx, entries, UndoReason::Failed, config) {
-            Err(failure) if Instant::now() < until => {
-                if !std::mem::replace(&mut said, true) {
-                    ctx.say(
-                        Phase::Rollback,
-                        &format!("cannot go back yet: {failure}; trying on"),
-                    );
-                }
-                ctx.in_any_case(BACK_PATIENCE + Duration::from_secs(60), |ctx| {
-                    ctx.pause(BACK_AGAIN)
-                })?;
-            }
+        let failure = match once(ctx, entries, UndoReason::Failed, config) {
+            Err(failure) => failure,
             done => return done,
+        };
+        if Instant::now() >= say_at {
+            let so_far = HumanDuration(Duration::from_secs(begun.elapsed().as_secs()));
+            let sentence = format!("cannot go back yet ({so_far}): {failure}; trying on");
+            ctx.say(Phase::Rollback, &sentence);
+            say_at = Instant::now() + STILL_WAITING_EVERY;
+        }
+        if ctx.pause_unless_forced(BACK_AGAIN)? {
+            return Ok(Back::Unknown(failure));
         }
     }
 }
@@ -59,7 +60,7 @@ pub fn patiently(ctx: &mut RunContext, entries: &[Value], config: &Config) -> Re
 pub fn once(
     ctx: &mut RunContext,
     entries: &[Value],
-    aftermath: UndoReason,
+    reason: UndoReason,
     config: &Config,
 ) -> Result<Back, Failure> {
     if entries.is_empty() {
@@ -70,7 +71,7 @@ pub fn once(
     }
     ctx.goes_back();
     failpoint!("going-back");
-    let undone = deploy::undo(entries, aftermath, config, ctx)?;
+    let undone = deploy::undo(entries, reason, config, ctx)?;
     for fault in &undone.faults {
         ctx.say(Phase::Rollback, &format!("FAILED: {fault}"));
     }
@@ -84,6 +85,13 @@ impl Back {
         let undone = match self {
             Back::Nothing => return why.to_owned(),
             Back::Stays => return format!("{why}; nothing was put back (DEPLOYER_ROLLBACK=off)"),
+            Back::Unknown(failure) => {
+                more.insert("rollback_failed".to_owned(), Value::Bool(true));
+                return format!(
+                    "ROLLBACK FAILED: ended by force, so that it is not known how what was changed is ({failure}); it was to \
+                     go back because of this: {why}"
+                );
+            }
             Back::Undone(undone) => undone,
         };
         more.insert("rolled_back".to_owned(), Value::Array(undone.rolled_back));
@@ -121,5 +129,9 @@ mod tests {
         assert!(said.starts_with("a: not healthy; "), "{said}");
         assert!(more["rolled_back"][0]["to"] == "1" && !more.contains_key("rollback_failed"));
         assert_eq!(Back::Nothing.tell("why", &mut Map::new()), "why");
+        let unknown = Back::Unknown(Failure::failed("docker does not answer"));
+        let said = unknown.tell("a: not healthy", &mut more);
+        assert!(said.starts_with("ROLLBACK FAILED: ") && said.contains("(docker does not answer)"));
+        assert_eq!(more["rollback_failed"], json!(true));
     }
 }

@@ -3,16 +3,17 @@
 //! The label is the builder's word and proves nothing against a builder; it finds a tag that was built from something
 //! else than the caller thinks. The signature proves who built it; whatever keeps it from being checked refuses.
 
-use super::{Deploy, Verified};
+use super::Deploy;
+use super::image::VerifiedImage;
 use crate::config::{Cosign, Revision};
 use crate::deploy::docker::last_words;
 use crate::event::Phase;
 use crate::limits::COSIGN_DEADLINE;
-use crate::run::{EndPolicy, Failure, RunContext, Tool, ToolEnd};
+use crate::run::{Failure, Result, RunContext, Tool};
 
 const LABEL: &str = "org.opencontainers.image.revision";
 
-/// The commits that an image is held against.
+/// The commits that an image is compared with.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Commits {
     /// The request's, 7 to 40 digits.
@@ -22,8 +23,8 @@ pub(super) struct Commits {
 }
 
 impl Deploy<'_> {
-    /// Holds the image's own word for its commit against what was asked for.
-    pub(super) fn check_revision(&self, ctx: &mut RunContext, label: Option<&str>) -> Result<(), Failure> {
+    /// Compares the commit that the image itself names with what was asked for.
+    pub(super) fn check_revision(&self, ctx: &mut RunContext, label: Option<&str>) -> Result {
         match judge(self.config.deploy().checks.revision, label, &self.commits) {
             Judged::Good => Ok(()),
             Judged::Odd(warning) => {
@@ -34,62 +35,54 @@ impl Deploy<'_> {
         }
     }
 
-    /// Has cosign check the signature of the digest that was pulled.
+    /// Has cosign check the signature of the digest; who signed it. Where the image comes from the record and not from its
+    /// registry, an earlier yes for this very image counts.
     pub(super) fn check_signature(
         &self,
         ctx: &mut RunContext,
-        verified: &Verified,
+        image: &VerifiedImage,
         cosign: &Cosign,
-    ) -> Result<(), Failure> {
+    ) -> Result<String> {
+        let signer = format!("{}, says {}", cosign.identity, cosign.issuer);
+        if image.signed_by.as_ref() == Some(&signer) {
+            ctx.say(
+                Phase::Verify,
+                &format!("{} was signed by {signer}: so it was found before", image.id),
+            );
+            return Ok(signer);
+        }
         let unsigned = |why: &str| {
             Failure::Failed(format!(
                 "the signature of {} was not verified: {why}",
                 self.reference
             ))
         };
-        let digest = verified
-            .digest
-            .as_ref()
-            .ok_or_else(|| unsigned("the registry named no digest"))?;
+        let digest = image.digest.as_ref();
+        let digest = digest.ok_or_else(|| unsigned("the registry named no digest"))?;
         let image = format!("{}@{digest}", self.config.deploy().image);
+        let arguments = [
+            "verify",
+            "--certificate-identity",
+            &cosign.identity,
+            "--certificate-oidc-issuer",
+            &cosign.issuer,
+            &image,
+        ];
         let tool = Tool {
-            program: cosign.program.clone(),
-            arguments: arguments(cosign, &image).map(Into::into).into(),
+            arguments: arguments.map(Into::into).into(),
             environment: self.config.deploy().environment.clone(),
-            deadline: COSIGN_DEADLINE,
-            ending: EndPolicy::Terminate,
-            stdin: None,
-            cell: None,
-            pipe: None,
+            ..Tool::new(&cosign.program, COSIGN_DEADLINE)
         };
         // What it prints on success is the signatures themselves.
-        match ctx.tool(&tool, &mut |_| None)? {
-            ToolEnd::Ended(ended) if ended.exit.is_success() => {
-                let message = format!(
-                    "{image} was signed by {}, says {}",
-                    cosign.identity, cosign.issuer
-                );
-                ctx.say(Phase::Verify, &message);
-                Ok(())
+        let ended = ctx.tool(&tool, &mut |_| None)?;
+        match ended.exit.is_success() {
+            true => {
+                ctx.say(Phase::Verify, &format!("{image} was signed by {signer}"));
+                Ok(signer)
             }
-            ToolEnd::Ended(ended) => Err(unsigned(&last_words(&ended.tail, &ended.exit.to_string()))),
-            ToolEnd::AtWork(at_work) => {
-                ctx.kill(at_work)?;
-                Err(unsigned("cosign did not end"))
-            }
+            false => Err(unsigned(&last_words(&ended.tail, &ended.exit.to_string()))),
         }
     }
-}
-
-fn arguments<'a>(cosign: &'a Cosign, image: &'a str) -> [&'a str; 6] {
-    [
-        "verify",
-        "--certificate-identity",
-        &cosign.identity,
-        "--certificate-oidc-issuer",
-        &cosign.issuer,
-        image,
-    ]
 }
 
 /// What is to be thought of an image's label.

@@ -1,85 +1,82 @@
 //! What the journal says of each thing that a deploy is about to change: what it was before. Data; no I/O.
 //!
-//! An entry holds all that going back needs, because whoever goes back may be another process, after a crash, with other
+//! A record holds all that going back needs, because whoever goes back may be another process, after a crash, with other
 //! settings. It is on disk before the thing is touched.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use crate::deploy::docker::seen::{Container, ImageId};
+use crate::deploy::docker::inspect::{Container, ImageId};
+use crate::deploy::healthy::Release;
 use crate::deploy::reference;
 use crate::gate::Version;
+use crate::run::{Failure, Result, RunContext};
 
-/// One entry.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "before", rename_all = "snake_case")]
-pub enum Before {
-    /// A tag that is about to be moved.
-    Tag(Tag),
-    /// A container that is about to be replaced, and on Unraid its template.
-    Container(Was),
+#[serde(tag = "undo", rename_all = "snake_case")]
+pub enum UndoRecord {
+    Tag(TagRecord),
+    /// On Unraid with its template.
+    Container(ContainerRecord),
 }
 
-/// A tag.
+/// A tag that is about to be moved.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Tag {
+pub struct TagRecord {
     /// `image:latest`.
     pub reference: String,
     /// What it named; `None` when there was no such tag.
-    pub was: Option<ImageId>,
+    pub old_image: Option<ImageId>,
     /// What it is to name.
-    pub becomes: ImageId,
+    pub new_image: ImageId,
 }
 
-/// A container, with what it is made from.
+/// A container that is about to be replaced.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Was {
-    /// Its name.
+pub struct ContainerRecord {
     pub name: String,
     /// `None` when there was none.
-    pub stood: Option<Stood>,
+    pub old: Option<OldContainer>,
     /// The image that it is to run.
-    pub becomes: ImageId,
+    pub new_image: ImageId,
+    /// What is deployed: whoever finds that the deploy was done writes it down as healthy.
+    pub release: Release,
     /// On Unraid.
-    pub template: Option<Sheet>,
+    pub template: Option<TemplateBackup>,
 }
 
-/// A container as it stood.
+/// A container as it was.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Stood {
+pub struct OldContainer {
     /// 64 hex digits. It keeps this id whatever it is called.
     pub id: String,
-    /// What it ran.
     pub image: ImageId,
     /// The image as it was named when the container was made.
     pub reference: String,
-    /// Whether it ran.
-    pub life: Life,
+    pub state: OldState,
     /// As `docker update --restart` takes it.
     pub restart: String,
-    /// The networks it was in.
     pub networks: BTreeSet<String>,
 }
 
-/// Whether a container ran, and how well.
+/// Whether a container ran, and how well: whoever goes back to it must not expect more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Life {
+pub enum OldState {
     /// It ran and answered as a healthy one does.
     Healthy,
-    /// It ran. Whoever goes back to it must not expect more.
     Running,
-    /// It did not run.
+    /// It ended again and again.
+    Restarting,
+    Paused,
     Stopped,
 }
 
 /// A template of Unraid's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Sheet {
-    /// The file.
+pub struct TemplateBackup {
     pub path: PathBuf,
     /// All of its content: a template is UTF-8, or it is refused.
     pub text: String,
@@ -89,34 +86,39 @@ pub struct Sheet {
     pub version: String,
 }
 
-impl Before {
-    /// As the journal takes it.
-    ///
-    /// # Errors
-    /// A path that is not UTF-8.
-    pub fn entry(&self) -> Result<Value, String> {
-        serde_json::to_value(self).map_err(|error| format!("write down what is there now: {error}"))
+impl UndoRecord {
+    /// Writes it into the journal; on disk when this returns.
+    pub fn note(&self, ctx: &mut RunContext) -> Result {
+        let entry = serde_json::to_value(self)
+            .map_err(|error| Failure::Failed(format!("write down what is there now: {error}")))?;
+        ctx.note(entry)
     }
 }
 
-impl Stood {
-    /// As it stands now; `life` as it was seen.
-    pub fn of(now: &Container, life: Life) -> Self {
+impl OldContainer {
+    pub fn of(now: &Container, state: OldState) -> Self {
         Self {
             id: now.id.clone(),
             image: now.image.clone(),
             reference: now.reference().to_owned(),
-            life,
+            state,
             restart: now.restart_policy(),
             networks: now.networks().into_iter().map(str::to_owned).collect(),
         }
     }
 
     /// What it ran, for a person: the version where its tag is one, else the whole reference.
-    pub fn to(&self) -> &str {
+    pub fn version(&self) -> &str {
         let tag = reference::tag(&self.reference);
         let version = tag.filter(|tag| Version::try_from((*tag).to_owned()).is_ok());
         version.unwrap_or(&self.reference)
+    }
+}
+
+impl TemplateBackup {
+    /// The image that is about to be written into it.
+    pub fn new_reference(&self) -> String {
+        format!("{}:{}", self.image, self.version)
     }
 }
 
@@ -129,35 +131,42 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_read_back_as_it_was_written() {
+    fn a_record_is_read_back_as_it_was_written() {
         let text = "\u{feff}<Container>\r\n\t\"\u{e9}\"</Container>\n\n".to_owned();
-        let stood = Stood {
+        let old = OldContainer {
             id: "3f".repeat(32),
             image: id("ab"),
             reference: "host:5000/x/y:0.5.60".into(),
-            life: Life::Healthy,
+            state: OldState::Healthy,
             restart: "on-failure:3".into(),
             networks: ["a".to_owned(), "b".to_owned()].into(),
         };
-        let was = Was {
+        let container = ContainerRecord {
             name: "app".into(),
-            stood: Some(stood.clone()),
-            becomes: id("cd"),
-            template: Some(Sheet {
+            old: Some(old),
+            new_image: id("cd"),
+            release: Release {
+                version: "0.5.61".to_owned().try_into().unwrap(),
+                sha: None,
+                image: Some(id("cd")),
+                digest: None,
+                signed_by: None,
+            },
+            template: Some(TemplateBackup {
                 path: "/t/my-app.xml".into(),
                 text,
                 image: "host:5000/x/y".into(),
                 version: "0.5.61".into(),
             }),
         };
-        let tag = Tag {
+        let tag = TagRecord {
             reference: "x/y:latest".into(),
-            was: None,
-            becomes: id("cd"),
+            old_image: None,
+            new_image: id("cd"),
         };
-        for before in [Before::Container(was), Before::Tag(tag)] {
-            let line = before.entry().unwrap().to_string();
-            assert_eq!(serde_json::from_str::<Before>(&line).unwrap(), before);
+        for record in [UndoRecord::Container(container), UndoRecord::Tag(tag)] {
+            let line = serde_json::to_string(&record).unwrap();
+            assert_eq!(serde_json::from_str::<UndoRecord>(&line).unwrap(), record);
         }
     }
 
@@ -169,15 +178,15 @@ mod tests {
             ("host:5000/x/y", "host:5000/x/y"),
             ("x/y:0.5.60@sha256:ab", "0.5.60"),
         ] {
-            let stood = Stood {
+            let old = OldContainer {
                 id: String::new(),
                 image: id("ab"),
                 reference: reference.into(),
-                life: Life::Stopped,
+                state: OldState::Stopped,
                 restart: "no".into(),
                 networks: BTreeSet::new(),
             };
-            assert_eq!(stood.to(), to);
+            assert_eq!(old.version(), to);
         }
     }
 }

@@ -18,7 +18,7 @@ fn container(state: Value) -> Container {
 #[test]
 fn a_container_without_a_healthcheck_has_no_health() {
     let seen = container(json!({"Status": "running", "Running": true}));
-    assert!(seen.state.health.is_none() && seen.is_running());
+    assert!(seen.health().is_none() && seen.is_running());
     assert_eq!(seen.networks().into_iter().collect::<Vec<_>>(), ["bridge"]);
     assert_eq!(
         (seen.network_mode(), seen.restart_policy().as_str()),
@@ -28,25 +28,26 @@ fn a_container_without_a_healthcheck_has_no_health() {
 }
 
 #[test]
-fn states_are_whole_words_and_unknown_ones_are_no_error() {
-    for (word, status) in [
-        ("healthy", HealthStatus::Healthy),
-        ("unhealthy", HealthStatus::Unhealthy),
-        ("starting", HealthStatus::Starting),
-        ("none", HealthStatus::None),
-        ("splendid", HealthStatus::Unknown),
-    ] {
-        let health = json!({"Status": word, "Log": [{"Output": "a"}, {"Output": "b\n c"}]});
-        let health = container(json!({"Status": "running", "Health": health}))
-            .state
-            .health
-            .unwrap();
-        assert_eq!((health.status, health.last_output().as_str()), (status, "b c"));
-    }
-    assert_eq!(
-        container(json!({"Status": "melted"})).state.status,
-        Standing::Unknown
-    );
+fn the_last_probe_is_one_line() {
+    let health = json!({"Status": "unhealthy", "Log": [{"Output": "a"}, {"Output": "b\n c"}]});
+    let seen = container(json!({"Status": "running", "Health": health}));
+    assert_eq!(seen.health(), Some(("unhealthy", "b c".to_owned())));
+    let seen = container(json!({"Status": "running", "Health": {"Status": "none"}}));
+    assert_eq!(seen.health(), None);
+}
+
+#[test]
+fn an_alias_on_every_network_of_its_own_keeps_the_name() {
+    let on = |networks: Value| {
+        let mut seen = container(json!({"Status": "running"}));
+        seen.rest["NetworkSettings"]["Networks"] = networks;
+        seen.networks_without_alias("app").is_empty()
+    };
+    assert!(on(json!({"bridge": {"Aliases": null}})) && on(json!({})));
+    assert!(on(json!({"a": {"Aliases": ["app", "3f2a"]}, "host": {}})));
+    assert!(!on(
+        json!({"a": {"Aliases": ["app"]}, "b": {"Aliases": ["application"]}})
+    ));
 }
 
 #[test]
