@@ -331,7 +331,9 @@ fn a_server_that_refuses_is_logged_without_the_secret() {
         .post("/deploy", &token, r#"{"version":"1.2.3"}"#);
     answer.assert_ok();
     assert_eq!(received(&receiver).path, format!("/hook/{SECRET}"));
-    wait_until("the refusal is logged", SOON, || deployer.log().contains("403"));
+    wait_until("the refusal is logged", SOON, || {
+        deployer.log().contains("ended with exit status")
+    });
     assert!(!deployer.log().contains(SECRET), "{}", deployer.log());
 }
 
@@ -383,10 +385,10 @@ fn check_looks_at_the_command() {
     assert!(check(&setup).contains("ok     notices: "), "{}", check(&setup));
     let command = setup.folder().join("notify");
     fs::set_permissions(&command, Permissions::from_mode(0o777)).expect("setting a mode");
-    assert!(check(&setup).contains("FAULT  notices: "), "{}", check(&setup));
+    assert!(check(&setup).contains("ERROR  notices: "), "{}", check(&setup));
     setup.set("DEPLOYER_NOTIFY_COMMAND", "/nonexistent/notify");
     assert!(
-        check(&setup).contains("FAULT  notices: /nonexistent/notify cannot be executed"),
+        check(&setup).contains("ERROR  notices: /nonexistent/notify cannot be executed"),
         "{}",
         check(&setup)
     );

@@ -50,7 +50,7 @@ pub const ENV_FILES: [&str; 2] = [
 pub fn general() -> String {
     let commands: String = COMMANDS
         .iter()
-        .map(|spec| row(spec.usage, spec.summary))
+        .map(|spec| row(spec.usage, spec.texts().0))
         .collect();
     format!(
         "Usage: engram-deployer [COMMAND] [OPTION]...\n\n\
@@ -58,7 +58,7 @@ pub fn general() -> String {
          Options of every command:\n{}\n\
          Settings are DEPLOYER_... variables of the environment. Commands other than\n\
          `serve` also read the first of these files that exists, when none is named, and\n\
-         `serve` does so when systemd or inetd hands it a socket:\n  {}\n\n\
+         `serve` does so when systemd or inetd passes it a socket:\n  {}\n\n\
          {}\n\
          `engram-deployer help COMMAND` says more about one command.\n",
         options(GLOBAL.iter()),
@@ -77,7 +77,7 @@ pub fn of(spec: &Spec) -> String {
     format!(
         "Usage: engram-deployer {}{required}{more}\n\n{}\n\nOptions:\n{}\n{}",
         spec.usage,
-        spec.about,
+        spec.texts().1.trim_end(),
         options(spec.all_options()),
         exit_statuses()
     )

@@ -74,7 +74,23 @@ pub enum BodyRule {
     /// `{"sha":"<40 hex>","module":"<name>","approved_pr":7}`, and for an apply `"plan_digest":"sha256:<64 hex>"` and
     /// `"allow_destroy":bool`; all but `sha` optional, and none of them silently without effect.
     #[cfg(feature = "terraform")]
-    Terraform(super::TerraformBody),
+    Terraform(TerraformBody),
+}
+
+/// The name of the module that a request means when it names none.
+pub const DEFAULT_MODULE: &str = "default";
+
+/// What a body for terraform may name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TerraformBody {
+    /// [`Job::TfPlan`] or [`Job::TfApply`]; what it asks for beyond a plan's is refused in a plan's.
+    pub what: Job,
+    /// Names of modules; another one is refused with this list.
+    pub modules: Vec<String>,
+    /// Whether the body's `sha` must be the token's `sha` claim (`DEPLOYER_TF_APPLY_REQUIRE_SHA`).
+    pub require_sha: bool,
+    /// Whether an apply must name the digest of the plan that was reviewed (`DEPLOYER_TF_APPLY_REQUIRE_DIGEST`).
+    pub require_digest: bool,
 }
 
 /// What an endpoint starts.

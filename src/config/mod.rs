@@ -19,20 +19,21 @@ mod source;
 mod table;
 #[cfg(feature = "terraform")]
 mod terraform;
+mod url;
 mod value;
 mod warnings;
 
 pub use deploy::{
     Backend, Checks, Container, Cosign, DeployConfig, HealthConfig, HealthExpect, Login, Revision,
 };
-pub use endpoint::{BodyRule, Endpoint, Expected, Job, Pin};
+pub use endpoint::{BodyRule, DEFAULT_MODULE, Endpoint, Expected, Job, Pin, TerraformBody};
 pub use reader::Complaint;
 pub use settings::{FOR_CHILDREN, Settings};
 pub use source::{Sources, slot_key};
-pub use table::{Preset, Reads, SECTIONS, Scope, Variable, Visibility, variable, variables};
+pub use table::{Preset, Reads, SECTIONS, Scope, Variable, variable, variables};
 #[cfg(feature = "terraform")]
-pub use terraform::{DEFAULT_MODULE, GithubApp, HealthUrl, Module, Side, TerraformBody, TerraformConfig};
-pub use value::may_be_fetched;
+pub use terraform::{GithubApp, HealthUrl, Module, Side, TerraformConfig};
+pub use url::may_be_fetched;
 pub use warnings::{nearest, unknown, warnings};
 
 use std::net::SocketAddr;
@@ -43,10 +44,10 @@ use std::time::Duration;
 /// [`Config::from_settings`].
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where `serve` binds when nobody hands it a socket; the first that can be bound of each family
+    /// Where `serve` binds when no socket is passed in; the first that can be bound of each family
     /// (`:8443` is `[::]:8443` dual-stack, or `0.0.0.0:8443` where there is no v6).
     pub listen: Listen,
-    /// How long `serve` stays without a connection and a run, when its socket is its starter's (`DEPLOYER_IDLE_EXIT`);
+    /// How long `serve` stays without a connection and a run under socket activation (`DEPLOYER_IDLE_EXIT`);
     /// `None` is for ever.
     pub idle_exit: Option<Duration>,
     /// Certificate chain, PEM (`DEPLOYER_CERT_FILE`).
@@ -71,7 +72,7 @@ pub struct Config {
     pub places: Places,
     /// env_logger's filter syntax (`DEPLOYER_LOG`).
     pub log: String,
-    /// Who is told of each run's end, if anybody (`DEPLOYER_NOTIFY_COMMAND`).
+    /// What gets each run's result, if anything (`DEPLOYER_NOTIFY_COMMAND`).
     pub notify: Option<PathBuf>,
     /// One, for now: that of the main settings.
     pub applications: [Application; 1],
@@ -117,6 +118,21 @@ impl Config {
         #[cfg(feature = "terraform")]
         let endpoints = endpoints.chain(self.terraform.iter().flat_map(|terraform| &terraform.endpoints));
         endpoints
+    }
+
+    /// Who the roles run as, with the variable of each; root is left out.
+    pub fn users(&self) -> Vec<(&'static str, &Account)> {
+        #[cfg_attr(
+            not(feature = "terraform"),
+            expect(unused_mut, reason = "terraform adds its own")
+        )]
+        let mut users = vec![
+            ("DEPLOYER_USER", &self.front_user),
+            ("DEPLOYER_FETCH_USER", &self.fetch_user),
+        ];
+        #[cfg(feature = "terraform")]
+        users.extend(self.terraform.iter().flat_map(TerraformConfig::users));
+        users
     }
 
     /// The endpoint whose path is `path`, exactly.

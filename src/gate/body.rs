@@ -1,6 +1,6 @@
 //! The fifth gate: what is asked for.
 //!
-//! A body becomes an [`Task`] here, once and for all: whatever works with a version or a commit later gets a type that
+//! A body becomes a [`Task`] here, once and for all: whatever works with a version or a commit later gets a type that
 //! cannot hold anything else. Members that nobody knows are ignored, since clients may be newer than we are.
 
 use std::collections::BTreeMap;
@@ -9,17 +9,12 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::config::BodyRule;
+use crate::checked_text::{CheckedText, TextRule, is_hex};
+use crate::config::{BodyRule, Job};
 use crate::gate::Refusal;
 #[cfg(feature = "terraform")]
-use crate::gate::body_terraform::{self, TerraformTask};
+use crate::gate::body_terraform;
 use crate::jwt::json;
-
-const NOT_AN_OBJECT: &str = "body must be a JSON object with each name once";
-const BAD_VERSION: &str = "version must match X.Y.Z semver";
-const BAD_SHA: &str = "sha must be 7 to 40 lowercase hex characters";
-pub(super) const BAD_DRY_RUN: &str = "dry_run must be true or false";
-const BAD_FORCE: &str = "force must be true or false";
 
 /// What a request asks for, as one of the things that can be asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,147 +46,145 @@ pub struct DeployTask {
     pub rollback: bool,
 }
 
-/// `X.Y.Z`: three numbers below 2^64 without leading zeros (semver.org, items 2 and 3; no pre-release, no build).
+/// A run of terraform, as it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Version(String);
+pub struct TerraformTask {
+    /// Plan, apply, or look for drift.
+    pub what: Job,
+    /// The commit; only a look for drift may leave it out, and then it is that of the pinned reference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha: Option<Commit>,
+    /// The module's name; the first one when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub module: Option<String>,
+    /// Of the plan that was reviewed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan_digest: Option<PlanDigest>,
+    /// Whether a plan that destroys more than the operator's limit is applied all the same.
+    #[serde(default)]
+    pub allow_destroy: bool,
+    /// The pull request that was approved, for the record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved_pr: Option<u64>,
+}
 
-/// A commit: 7 to 40 lower-case hex digits.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Sha(String);
+pub type Version = CheckedText<VersionRule>;
+pub type Sha = CheckedText<ShaRule>;
+pub type Commit = CheckedText<CommitRule>;
+pub type PlanDigest = CheckedText<PlanDigestRule>;
+
+/// Three numbers below 2^64 without leading zeros (semver.org, items 2 and 3; no pre-release, no build).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VersionRule {}
+
+/// A commit, or the beginning of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ShaRule {}
+
+/// A whole commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommitRule {}
+
+/// Of a plan that was reviewed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PlanDigestRule {}
+
+impl TextRule for VersionRule {
+    const SENTENCE: &'static str = "version must match X.Y.Z semver";
+
+    fn admits(text: &str) -> bool {
+        let is_number = |text: &str| {
+            let leading_zero = text.len() > 1 && text.starts_with('0');
+            !leading_zero && text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u64>().is_ok()
+        };
+        let numbers: Vec<&str> = text.splitn(4, '.').collect();
+        numbers.len() == 3 && numbers.into_iter().all(is_number)
+    }
+}
+
+impl TextRule for ShaRule {
+    const SENTENCE: &'static str = "sha must be 7 to 40 lowercase hex characters";
+
+    fn admits(text: &str) -> bool {
+        (7..=40).contains(&text.len()) && is_hex(text)
+    }
+}
+
+impl TextRule for CommitRule {
+    const SENTENCE: &'static str = "sha must be a 40-character lowercase hex string";
+
+    fn admits(text: &str) -> bool {
+        text.len() == 40 && is_hex(text)
+    }
+}
+
+impl TextRule for PlanDigestRule {
+    const SENTENCE: &'static str = "plan_digest must be sha256: and 64 lowercase hex characters";
+
+    fn admits(text: &str) -> bool {
+        let digits = text.strip_prefix("sha256:").unwrap_or_default();
+        digits.len() == 64 && is_hex(digits)
+    }
+}
+
+impl Version {
+    /// Its three numbers: of two versions the lower one has the lower numbers.
+    pub fn numbers(&self) -> [u64; 3] {
+        let mut numbers = self
+            .as_str()
+            .split('.')
+            .map(|number| number.parse().unwrap_or_default());
+        std::array::from_fn(|_| numbers.next().unwrap_or_default())
+    }
+}
 
 /// Reads a body by the endpoint's rule.
 pub fn read(rule: &BodyRule, body: &[u8]) -> Result<Task, Refusal> {
-    let members = json::object(body).map_err(|fault| refuse(NOT_AN_OBJECT, fault))?;
+    let members = json::object(body)
+        .map_err(|fault| Refusal::body("body must be a JSON object with each name once", fault))?;
     match rule {
-        BodyRule::Deploy => deploy(&members),
+        BodyRule::Deploy => Ok(Task::Deploy(DeployTask {
+            version: required(&members, "version")?,
+            sha: text(&members, "sha")?,
+            dry_run: switch(&members, "dry_run")?,
+            force: switch(&members, "force")?,
+            rollback: false,
+        })),
         #[cfg(feature = "terraform")]
         BodyRule::Terraform(rule) => body_terraform::read(&members, rule),
     }
 }
 
-fn deploy(members: &BTreeMap<String, Value>) -> Result<Task, Refusal> {
-    Ok(Task::Deploy(DeployTask {
-        version: text(members, "version", BAD_VERSION)?.ok_or_else(|| refuse(BAD_VERSION, "no version"))?,
-        sha: text(members, "sha", BAD_SHA)?,
-        dry_run: switch(members, "dry_run", BAD_DRY_RUN)?,
-        force: switch(members, "force", BAD_FORCE)?,
-        rollback: false,
-    }))
-}
-
 /// The member `name`, which is false when it is not there.
-pub(super) fn switch(
-    members: &BTreeMap<String, Value>,
-    name: &str,
-    sentence: &'static str,
-) -> Result<bool, Refusal> {
+pub(super) fn switch(members: &BTreeMap<String, Value>, name: &str) -> Result<bool, Refusal> {
     match members.get(name) {
         None => Ok(false),
         Some(Value::Bool(switch)) => Ok(*switch),
-        Some(other) => Err(refuse(sentence, other)),
+        Some(other) => Err(Refusal::body(format!("{name} must be true or false"), other)),
     }
 }
 
-/// The member `name` as a `T`, when it is there.
-pub(super) fn text<T: TryFrom<String>>(
+/// The member `name`, by its rule.
+pub(super) fn required<R: TextRule>(
     members: &BTreeMap<String, Value>,
     name: &str,
-    sentence: &'static str,
-) -> Result<Option<T>, Refusal> {
+) -> Result<CheckedText<R>, Refusal> {
+    text(members, name)?.ok_or_else(|| Refusal::body(R::SENTENCE, format_args!("no {name}")))
+}
+
+/// The same where it may be left out.
+pub(super) fn text<R: TextRule>(
+    members: &BTreeMap<String, Value>,
+    name: &str,
+) -> Result<Option<CheckedText<R>>, Refusal> {
+    let refuse = |value: &dyn fmt::Display| Refusal::body(R::SENTENCE, format_args!("{name} is {value}"));
     match members.get(name) {
         None => Ok(None),
-        Some(Value::String(text)) => match T::try_from(text.clone()) {
-            Ok(value) => Ok(Some(value)),
-            Err(_) => Err(refuse(sentence, format_args!("{name} is {text:?}"))),
-        },
-        Some(other) => Err(refuse(sentence, format_args!("{name} is {other}"))),
-    }
-}
-
-pub(super) fn refuse(sentence: &'static str, detail: impl fmt::Display) -> Refusal {
-    Refusal::Body {
-        sentence,
-        detail: detail.to_string(),
-    }
-}
-
-fn is_version(text: &str) -> bool {
-    let numbers: Vec<&str> = text.splitn(4, '.').collect();
-    numbers.len() == 3 && numbers.into_iter().all(is_version_number)
-}
-
-fn is_version_number(text: &str) -> bool {
-    let leading_zero = text.len() > 1 && text.starts_with('0');
-    !leading_zero && text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u64>().is_ok()
-}
-
-pub(super) fn is_sha(text: &str) -> bool {
-    (7..=40).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-/// The rule that a text did not keep; fit for a caller.
-pub(super) type Rule = &'static str;
-
-impl TryFrom<String> for Version {
-    type Error = Rule;
-
-    fn try_from(text: String) -> Result<Self, Rule> {
-        if is_version(&text) {
-            Ok(Self(text))
-        } else {
-            Err(BAD_VERSION)
+        Some(Value::String(text)) => {
+            let checked = CheckedText::try_from(text.clone());
+            checked.map(Some).map_err(|_| refuse(&format_args!("`{text}`")))
         }
-    }
-}
-
-impl TryFrom<String> for Sha {
-    type Error = Rule;
-
-    fn try_from(text: String) -> Result<Self, Rule> {
-        if is_sha(&text) {
-            Ok(Self(text))
-        } else {
-            Err(BAD_SHA)
-        }
-    }
-}
-
-impl From<Version> for String {
-    fn from(version: Version) -> String {
-        version.0
-    }
-}
-
-impl From<Sha> for String {
-    fn from(sha: Sha) -> String {
-        sha.0
-    }
-}
-
-impl Version {
-    /// As text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Its three numbers: of two versions the lower one has the lower numbers.
-    pub fn numbers(&self) -> [u64; 3] {
-        let mut numbers = self.0.split('.').map(|number| number.parse().unwrap_or_default());
-        std::array::from_fn(|_| numbers.next().unwrap_or_default())
-    }
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Display for Sha {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        Some(other) => Err(refuse(other)),
     }
 }
 

@@ -5,7 +5,6 @@
 //! [`crate::jail`].
 
 use std::ffi::OsString;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::config::{Config, Side, TerraformConfig};
@@ -85,27 +84,24 @@ impl Commands<'_> {
         )
     }
 
-    /// Makes the folder of this run, empty and its user's own, in the place of whatever an earlier run has left, and writes
-    /// terraform's settings where the operator has none.
+    /// Makes the folder of this run, empty and its user's own, in the place of whatever an earlier run has left.
     ///
     /// # Errors
     /// When others could put something else in its place, and when it could not be made.
     pub fn prepare(&self) -> Result<(), Failure> {
         let owner = self.side.account.as_ref().map(privilege::identity).transpose();
         let owner = owner.map_err(|error| Failure::Failed(format!("look up terraform's user: {error}")))?;
-        self.work.make(owner, self.kind).map_err(Failure::Failed)?;
-        self.write_cli_config()
-            .map_err(|error| Failure::Failed(format!("write terraform's settings: {error}")))
+        self.work.make(owner, self.kind).map_err(Failure::Failed)
     }
 
-    fn write_cli_config(&self) -> io::Result<()> {
-        match self.terraform.cli_config {
-            Some(_) => Ok(()),
-            None => {
-                let path = self.work.real_settings();
-                files::replace(&path, CLI_CONFIG.as_bytes(), 0o644, Durability::Volatile)
-            }
+    /// Writes terraform's settings, where the operator has none.
+    pub fn write_cli_config(&self) -> Result<(), Failure> {
+        if self.terraform.cli_config.is_some() {
+            return Ok(());
         }
+        let path = self.work.real_settings();
+        let written = files::replace(&path, CLI_CONFIG.as_bytes(), 0o644, Durability::Volatile);
+        written.map_err(|error| Failure::Failed(format!("write terraform's settings: {error}")))
     }
 
     /// The environment of every command of terraform: this and nothing else. All of it reaches every provider.

@@ -189,6 +189,7 @@ impl<'a> Terraform<'a> {
     /// `terraform init`: the one command that is tried again, and only where the network failed. A plan after an init that
     /// failed would run whatever a commit has brought along.
     fn init(&self, ctx: &mut RunContext, folder: &Path) -> Result<(), Failure> {
+        self.commands.write_cli_config()?;
         let mut arguments = vec!["init", "-input=false", "-no-color"];
         if self.terraform.lockfile_readonly {
             arguments.push("-lockfile=readonly");

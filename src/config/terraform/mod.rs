@@ -8,11 +8,10 @@ mod value;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Account, Config, Endpoint, Job, Settings};
+use super::{Account, Config, DEFAULT_MODULE, Endpoint, Job};
 use crate::secret::Secret;
 
-use parse::SWITCHES;
-pub(super) use parse::terraform;
+pub(super) use parse::{terraform, unread};
 pub(super) use table::VARIABLES;
 
 /// All of terraform's settings. There is one only where terraform is configured in full.
@@ -66,9 +65,6 @@ pub struct TerraformConfig {
     pub plugin_cache: Option<PathBuf>,
 }
 
-/// The name of the module that a request means when it names none.
-pub const DEFAULT_MODULE: &str = "default";
-
 /// One folder of the repository where terraform can run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Module {
@@ -113,34 +109,6 @@ pub struct GithubApp {
     pub api_url: String,
 }
 
-/// What a body for terraform may name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TerraformBody {
-    /// [`Job::TfPlan`] or [`Job::TfApply`]; what it asks for beyond a plan's is refused in a plan's.
-    pub what: Job,
-    /// Names of modules; another one is refused with this list.
-    pub modules: Vec<String>,
-    /// Whether the body's `sha` must be the token's `sha` claim (`DEPLOYER_TF_APPLY_REQUIRE_SHA`).
-    pub require_sha: bool,
-    /// Whether an apply must name the digest of the plan that was reviewed (`DEPLOYER_TF_APPLY_REQUIRE_DIGEST`).
-    pub require_digest: bool,
-}
-
-/// A line where there are settings of terraform's and none that asks for it.
-pub(super) fn unread(settings: &Settings) -> Option<String> {
-    let is_ours = |name: &&str| VARIABLES.iter().any(|one| one.name == *name);
-    let unread: Vec<&str> = settings.names().filter(is_ours).collect();
-    let is_wanted = SWITCHES.iter().any(|name| settings.get(name).is_some());
-    let [switches @ .., last] = SWITCHES;
-    (!unread.is_empty() && !is_wanted).then(|| {
-        format!(
-            "not read: {}; /tf-apply and /tf-plan answer 404 without {} and {last}",
-            unread.join(", "),
-            switches.join(", ")
-        )
-    })
-}
-
 impl Config {
     /// The same without `/tf-plan`, for this reason: what the machine cannot do is not offered.
     pub fn without_plan(mut self, why: &str) -> Config {
@@ -166,6 +134,13 @@ impl Config {
 }
 
 impl TerraformConfig {
+    /// Who its tools run as, with the variable of each; root is left out.
+    pub fn users(&self) -> impl Iterator<Item = (&'static str, &Account)> {
+        let plan = self.plan.as_ref().map(|plan| ("DEPLOYER_TF_PLAN_USER", plan));
+        let sides = plan.into_iter().chain([("DEPLOYER_TF_APPLY_USER", &self.apply)]);
+        sides.filter_map(|(name, side)| Some((name, side.account.as_ref()?)))
+    }
+
     /// The module that a request means: the first one where it names none.
     pub fn module(&self, name: Option<&str>) -> Option<&Module> {
         match name {
