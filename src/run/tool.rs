@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 #[cfg(feature = "terraform")]
-use crate::jail::{self, SandboxSpec};
+use crate::jail::SandboxSpec;
 use crate::limits::RETRY;
 use crate::os::child::{self, Child, Command, Exit};
 use crate::os::{descriptor, files};
@@ -114,7 +114,7 @@ impl Tool {
                 return Err(io::Error::other("a tool in a sandbox has no standard input"));
             }
             let keeps = self.pipe.iter().map(|_| descriptor::FIRST).collect();
-            return jail::command(sandbox, program, &self.arguments, &self.environment, keeps);
+            return crate::jail::command(sandbox, program, &self.arguments, &self.environment, keeps);
         }
         let command = Command::tool(program).arguments(&self.arguments);
         Ok(command.variables(&self.environment))
