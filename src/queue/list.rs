@@ -10,6 +10,7 @@ use crate::config::Places;
 use crate::event::{Event, Phase};
 use crate::os::clock;
 use crate::os::files::optional;
+use crate::queue::notes::Notes;
 use crate::queue::record::Record;
 use crate::queue::ticket::{self, TicketFile};
 use crate::queue::{RunFolder, RunId, RunRequest};
@@ -98,11 +99,11 @@ fn readable(places: &Places, id: &RunId, ticket: Option<&TicketFile>) -> Option<
 fn run(places: &Places, id: &RunId, ticket: Option<&TicketFile>) -> io::Result<Option<Run>> {
     let folder = RunFolder::of(places, id);
     let live = ticket.map_or(Ok(false), TicketFile::is_live)?;
-    let started = ticket.map_or(Ok(None), TicketFile::started)?;
+    let notes = ticket.map_or(Ok(Notes::default()), Notes::of)?;
     let Some(order) = folder.order()? else {
         return Ok(None);
     };
-    let state = match (folder.record()?, live, started) {
+    let state = match (folder.record()?, live, notes.turn()) {
         (Some(record), _, _) => State::Ended(Box::new(record)),
         (None, true, Some(started)) => State::Running(clock::rfc3339(started)),
         (None, true, None) => State::Queued,
@@ -154,7 +155,7 @@ mod tests {
         assert_eq!(summary(), "nothing runs");
         let reserve = || -> Reservation {
             let id = RunId::new(SystemTime::now()).unwrap();
-            reserve(&scratch.0, 5, order(&id)).unwrap()
+            reserve(&scratch.0, 5, order(&id)).unwrap().unwrap()
         };
         let first = reserve();
         assert_eq!(summary(), "nothing runs, 1 in the queue");

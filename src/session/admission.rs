@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use crate::config::{Config, Endpoint, Job, Settings};
 use crate::gate::{self, Gates, Keys, Memory, Permitted, Reader, Refusal, Request};
 use crate::limits::QUEUE_RETRY_AFTER;
-use crate::queue::{self, Complaints, Follower, Reservation, ReserveError, RunId, RunRequest};
+use crate::queue::{self, Complaints, Follower, Reservation, RunId, RunRequest};
 use crate::session::slots::{self, Slot};
 
 /// What an admission needs to know.
@@ -120,12 +120,13 @@ impl Admission<'_> {
             detail: format!("name the run: {error}"),
         })?;
         let order = RunRequest::of_token(permitted, &id, self.request_id, now);
-        queue::reserve(&self.config.places, self.config.runs.queue_max, order).map_err(|error| match error {
-            ReserveError::Full => Refusal::QueueFull {
+        match queue::reserve(&self.config.places, self.config.runs.queue_max, order) {
+            Ok(Some(reservation)) => Ok(reservation),
+            Ok(None) => Err(Refusal::QueueFull {
                 retry_after: QUEUE_RETRY_AFTER,
-            },
-            ReserveError::Failed(detail) => Refusal::Run { detail },
-        })
+            }),
+            Err(detail) => Err(Refusal::Run { detail }),
+        }
     }
 
     fn place_for_a_follower(&self) -> Result<Slot, Refusal> {
