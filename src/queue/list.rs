@@ -3,13 +3,10 @@
 //! Reads, and changes nothing. The order in which runs ended counts, not that in which they were asked for. What is
 //! published may be a dead run's; only a ticket's lock says who lives.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io;
 
 use crate::config::Places;
-use crate::event::{Event, Phase};
 use crate::os::clock;
-use crate::os::files::optional;
 use crate::queue::notes::Notes;
 use crate::queue::record::Record;
 use crate::queue::ticket::{self, TicketFile};
@@ -122,23 +119,6 @@ impl State {
             State::Ended(record) => (3, record.lateness()),
         }
     }
-}
-
-/// Whether the log of a run has a line of `phase`; a log that is gone has none.
-///
-/// # Errors
-/// When the log cannot be read.
-pub fn came_to(places: &Places, id: &RunId, phase: Phase) -> io::Result<bool> {
-    let Some(log) = optional(File::open(RunFolder::of(places, id).log()))? else {
-        return Ok(false);
-    };
-    for line in BufReader::new(log).lines() {
-        let event: Option<Event> = serde_json::from_str(&line?).ok();
-        if event.is_some_and(|event| event.phase == phase) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 #[cfg(test)]
