@@ -75,9 +75,9 @@ enum Replacer<'a> {
 /// # Errors
 /// What kept it from being live; what it has changed is in the journal then, for [`undo()`].
 pub fn deploy(ctx: &mut RunContext, request: &RunRequest, task: &DeployTask, config: &Config) -> Result {
-    let deploy = Deploy::new(request, task, config);
+    let deploy = &Deploy::new(request, task, config);
     let ran = ctx.step(Phase::Preflight, PREFLIGHT_DEADLINE, Effect::Looks, |ctx| {
-        deploy.preflight(ctx)
+        preflight::preflight(deploy, ctx)
     })?;
     if task.dry_run {
         return Ok(());
@@ -88,10 +88,11 @@ pub fn deploy(ctx: &mut RunContext, request: &RunRequest, task: &DeployTask, con
     let image = deploy.bring_image(ctx)?;
     let is_live = !task.force
         && ctx.step(Phase::Verify, ALREADY_DEADLINE, Effect::Looks, |ctx| {
-            deploy.is_live_already(ctx, &image)
+            live::is_live_already(deploy, ctx, &image)
         })?;
     if is_live {
-        return Ok(deploy.record_healthy(ctx, Some(&image)));
+        deploy.record_healthy(ctx, Some(&image));
+        return Ok(());
     }
     if !config.deploy().rollback {
         deploy.record_half_deployed()?;
@@ -102,7 +103,7 @@ pub fn deploy(ctx: &mut RunContext, request: &RunRequest, task: &DeployTask, con
     }
     let deadline = config.deploy().health.steady + HEALTH_MARGIN;
     deploy.change(ctx, Phase::Health, deadline, |ctx| {
-        deploy.wait_until_stable(ctx, &healthy)
+        stability::wait_until_stable(deploy, ctx, &healthy)
     })?;
     ctx.commit();
     deploy.record_healthy(ctx, Some(&image));
@@ -110,7 +111,7 @@ pub fn deploy(ctx: &mut RunContext, request: &RunRequest, task: &DeployTask, con
         for container in &config.deploy().containers {
             keep_previous::remove_kept(deploy.docker, ctx, &container.name);
         }
-        deploy.remove_old_images(ctx, &image, &ran)
+        prune::remove_old_images(deploy, ctx, &image, &ran)
     });
     Ok(())
 }
@@ -139,19 +140,19 @@ impl<'a> Deploy<'a> {
     fn bring_image(&self, ctx: &mut RunContext) -> Result<VerifiedImage> {
         // A pull takes as long as it goes on.
         let pulled = ctx.step(Phase::Pull, self.config.runs.run_max, Effect::Looks, |ctx| {
-            self.pull(ctx)
+            image::pull(self, ctx)
         })?;
         let mut image = ctx.step(Phase::Verify, VERIFY_DEADLINE, Effect::Looks, |ctx| {
-            self.verify(ctx, pulled)
+            image::verify(self, ctx, pulled)
         })?;
         if let Some(cosign) = &self.config.deploy().checks.cosign {
             let signer = ctx.step(Phase::Verify, COSIGN_DEADLINE, Effect::Looks, |ctx| {
-                self.check_signature(ctx, &image, cosign)
+                provenance::check_signature(self, ctx, &image, cosign)
             })?;
             image.signed_by = Some(signer);
         }
         ctx.step(Phase::Tag, TAG_DEADLINE, Effect::Changes, |ctx| {
-            self.tag(ctx, &image)
+            image::tag(self, ctx, &image)
         })?;
         Ok(image)
     }
@@ -175,7 +176,7 @@ impl<'a> Deploy<'a> {
                     Ok((record, template))
                 })?;
                 self.change(ctx, Phase::Update, update, |ctx| {
-                    self.keep_tag(ctx, Phase::Update, &image.id)?;
+                    image::keep_tag(self, ctx, Phase::Update, &image.id)?;
                     unraid.update(ctx, &record, &template)
                 })?;
             }
@@ -200,7 +201,7 @@ impl<'a> Deploy<'a> {
                 health.wait(ctx)?;
                 failpoint!("healthy");
             }
-            self.healthy_container(ctx, name)
+            stability::healthy_container(self, ctx, name)
         })
     }
 
@@ -237,7 +238,7 @@ impl<'a> Deploy<'a> {
         self.record_healthy(ctx, image.as_ref());
         if let Some(image) = image {
             ctx.tidy(Phase::Cleanup, CLEANUP_DEADLINE, |ctx| {
-                self.remove_old_images(ctx, &image, ran)
+                prune::remove_old_images(self, ctx, &image, ran)
             });
         }
         Ok(())
@@ -337,7 +338,15 @@ impl<'a> Deploy<'a> {
 impl<'a> Replacer<'a> {
     fn of(config: &'a DeployConfig, docker: Docker<'a>) -> Self {
         match &config.backend {
-            Backend::Unraid { .. } => Replacer::Unraid(Unraid::of(config)),
+            Backend::Unraid {
+                templates,
+                update_container,
+            } => Replacer::Unraid(Unraid {
+                config,
+                docker,
+                templates,
+                script: update_container,
+            }),
             Backend::Docker { declarations } => Replacer::Swap(Swap { docker, declarations }),
             Backend::Command { program, pull } => Replacer::Command(Command {
                 program,

@@ -22,66 +22,64 @@ pub(super) struct Commits {
     pub token: Option<String>,
 }
 
-impl Deploy<'_> {
-    /// Compares the commit that the image itself names with what was asked for.
-    pub(super) fn check_revision(&self, ctx: &mut RunContext, label: Option<&str>) -> Result {
-        match judge(self.config.deploy().checks.revision, label, &self.commits) {
-            Judged::Good => Ok(()),
-            Judged::Odd(warning) => {
-                ctx.say(Phase::Verify, &format!("warning: {warning}"));
-                Ok(())
-            }
-            Judged::Refused(why) => Err(Failure::Failed(format!("{}: {why}", self.reference))),
+/// Compares the commit that the image itself names with what was asked for.
+pub(super) fn check_revision(deploy: &Deploy<'_>, ctx: &mut RunContext, label: Option<&str>) -> Result {
+    match judge(deploy.config.deploy().checks.revision, label, &deploy.commits) {
+        Judged::Good => Ok(()),
+        Judged::Odd(warning) => {
+            ctx.say(Phase::Verify, &format!("warning: {warning}"));
+            Ok(())
         }
+        Judged::Refused(why) => Err(Failure::Failed(format!("{}: {why}", deploy.reference))),
     }
+}
 
-    /// Has cosign check the signature of the digest; who signed it. Where the image comes from the record and not from its
-    /// registry, an earlier yes for this very image counts.
-    pub(super) fn check_signature(
-        &self,
-        ctx: &mut RunContext,
-        image: &VerifiedImage,
-        cosign: &Cosign,
-    ) -> Result<String> {
-        let signer = format!("{}, says {}", cosign.identity, cosign.issuer);
-        if image.signed_by.as_ref() == Some(&signer) {
-            ctx.say(
-                Phase::Verify,
-                &format!("{} was signed by {signer}: so it was found before", image.id),
-            );
-            return Ok(signer);
+/// Has cosign check the signature of the digest; who signed it. Where the image comes from the record and not from its
+/// registry, an earlier yes for this very image counts.
+pub(super) fn check_signature(
+    deploy: &Deploy<'_>,
+    ctx: &mut RunContext,
+    image: &VerifiedImage,
+    cosign: &Cosign,
+) -> Result<String> {
+    let signer = format!("{}, says {}", cosign.identity, cosign.issuer);
+    if image.signed_by.as_ref() == Some(&signer) {
+        ctx.say(
+            Phase::Verify,
+            &format!("{} was signed by {signer}: so it was found before", image.id),
+        );
+        return Ok(signer);
+    }
+    let unsigned = |why: &str| {
+        Failure::Failed(format!(
+            "the signature of {} was not verified: {why}",
+            deploy.reference
+        ))
+    };
+    let digest = image.digest.as_ref();
+    let digest = digest.ok_or_else(|| unsigned("the registry named no digest"))?;
+    let image = format!("{}@{digest}", deploy.config.deploy().image);
+    let arguments = [
+        "verify",
+        "--certificate-identity",
+        &cosign.identity,
+        "--certificate-oidc-issuer",
+        &cosign.issuer,
+        &image,
+    ];
+    let tool = Tool {
+        arguments: arguments.map(Into::into).into(),
+        environment: deploy.config.deploy().environment.clone(),
+        ..Tool::new(&cosign.program, COSIGN_DEADLINE)
+    };
+    // What it prints on success is the signatures themselves.
+    let ended = ctx.tool(&tool, &mut |_| None)?;
+    match ended.exit.is_success() {
+        true => {
+            ctx.say(Phase::Verify, &format!("{image} was signed by {signer}"));
+            Ok(signer)
         }
-        let unsigned = |why: &str| {
-            Failure::Failed(format!(
-                "the signature of {} was not verified: {why}",
-                self.reference
-            ))
-        };
-        let digest = image.digest.as_ref();
-        let digest = digest.ok_or_else(|| unsigned("the registry named no digest"))?;
-        let image = format!("{}@{digest}", self.config.deploy().image);
-        let arguments = [
-            "verify",
-            "--certificate-identity",
-            &cosign.identity,
-            "--certificate-oidc-issuer",
-            &cosign.issuer,
-            &image,
-        ];
-        let tool = Tool {
-            arguments: arguments.map(Into::into).into(),
-            environment: self.config.deploy().environment.clone(),
-            ..Tool::new(&cosign.program, COSIGN_DEADLINE)
-        };
-        // What it prints on success is the signatures themselves.
-        let ended = ctx.tool(&tool, &mut |_| None)?;
-        match ended.exit.is_success() {
-            true => {
-                ctx.say(Phase::Verify, &format!("{image} was signed by {signer}"));
-                Ok(signer)
-            }
-            false => Err(unsigned(&last_words(&ended.tail, &ended.exit.to_string()))),
-        }
+        false => Err(unsigned(&last_words(&ended.tail, &ended.exit.to_string()))),
     }
 }
 

@@ -6,16 +6,16 @@
 
 use serde_json::{Value, json};
 
-use crate::config::{Backend, Config};
+use crate::config::Config;
 use crate::deploy::docker::Docker;
 use crate::deploy::docker::inspect::Container;
 use crate::deploy::health::Health;
 use crate::deploy::healthy::HealthyVersions;
 use crate::deploy::keep_previous;
 use crate::deploy::reference::{same_image, short_id};
-use crate::deploy::swap::{self, Swap};
+use crate::deploy::swap;
 use crate::deploy::undo_record::{ContainerRecord, OldContainer, OldState, TagRecord, UndoRecord};
-use crate::deploy::unraid::{self, Unraid};
+use crate::deploy::{Replacer, unraid};
 use crate::event::Phase;
 use crate::failpoint;
 use crate::limits::{DOCKER_QUICK, UNHURRIED};
@@ -246,14 +246,13 @@ impl Undo<'_> {
                 Phase::Rollback,
                 &format!("{name}: the one before was removed; making it again"),
             );
-            match &self.config.deploy().backend {
-                Backend::Unraid { .. } => Unraid::of(self.config.deploy()).make_again(ctx, name, old)?,
-                Backend::Docker { declarations } => {
-                    let docker = self.docker;
+            match Replacer::of(self.config.deploy(), self.docker) {
+                Replacer::Unraid(unraid) => unraid.make_again(ctx, name, old)?,
+                Replacer::Swap(swap) => {
                     self.remove_new(ctx, record)?;
-                    Swap { docker, declarations }.make_again(ctx, name, old)?;
+                    swap.make_again(ctx, name, old)?;
                 }
-                Backend::Command { .. } => {
+                Replacer::Command(_) => {
                     let sentence = format!("{name} was removed, and backend command cannot make it again");
                     return Err(Failure::Failed(sentence));
                 }
