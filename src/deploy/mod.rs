@@ -49,7 +49,7 @@ use undo_record::{ContainerRecord, OldContainer, OldState, UndoRecord};
 use unraid::Unraid;
 
 pub use preflight::{complaints, executable, refusal};
-pub use undo::{UndoReason, Undone, tidy, undo};
+pub use undo::{UndoReason, Undone, mark_half_deployed, tidy, undo};
 
 /// One deploy: what was asked for, and what it works with.
 struct Deploy<'a> {

@@ -69,11 +69,18 @@ pub fn undo(entries: &[Value], reason: UndoReason, config: &Config, ctx: &mut Ru
             }
         }
     }
-    if let (false, Some(record)) = (undone.faults.is_empty(), containers(entries).next()) {
-        let recorded = HealthyVersions::record_half_deployed(&config.places, &record.release.version);
-        undone.faults.extend(recorded.err());
+    if !undone.faults.is_empty() {
+        undone.faults.extend(mark_half_deployed(entries, config).err());
     }
     Ok(undone)
+}
+
+/// Writes down that what the deploy with these `entries` has changed was not put back, or not all of it.
+pub fn mark_half_deployed(entries: &[Value], config: &Config) -> Result<(), String> {
+    match containers(entries).next() {
+        Some(record) => HealthyVersions::record_half_deployed(&config.places, &record.release.version),
+        None => Ok(()),
+    }
 }
 
 /// Finishes a deploy that was done and died before it had tidied up: what it made live is written down as healthy, and the
