@@ -85,7 +85,7 @@ fn command(spec: &Spec) -> String {
         ".It Cm {}{}\n{}\n",
         plain(spec.name()),
         operand.unwrap_or_default(),
-        sentences(spec.about)
+        sentences(spec.texts().1.trim_end())
     );
     let options: Vec<&Opt> = spec.required.iter().chain(spec.options).collect();
     if !options.is_empty() {

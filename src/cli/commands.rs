@@ -1,4 +1,4 @@
-//! What can be typed, as data: commands, their options and operands, and what each is for.
+//! What can be typed, as data: commands, their options and operands; what each command is for stands in `contrib/commands.txt`.
 //!
 //! The parser in [`super::arguments`] knows no option that is not here, and the help prints all that is, so neither can leave
 //! one out. Commands look an option up by its constant.
@@ -17,10 +17,6 @@ pub struct Spec {
     pub required: &'static [Opt],
     /// Its other options, beside [`GLOBAL`].
     pub options: &'static [Opt],
-    /// One line for the list of commands.
-    pub summary: &'static str,
-    /// What its own help says, wrapped by hand to fit a terminal.
-    pub about: &'static str,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -107,160 +103,43 @@ pub(super) const fn valued(long: &'static str, value: &'static str, meaning: &'s
     }
 }
 
-pub(super) const fn command(
-    verb: Verb,
-    usage: &'static str,
-    options: &'static [Opt],
-    summary: &'static str,
-    about: &'static str,
-) -> Spec {
+pub(super) const fn command(verb: Verb, usage: &'static str, options: &'static [Opt]) -> Spec {
     Spec {
         verb,
         usage,
         required: &[],
         options,
-        summary,
-        about,
     }
 }
 
 /// All commands, in the order of the help.
 pub const COMMANDS: &[Spec] = &[
-    command(
-        Verb::Serve,
-        "serve",
-        &[],
-        "answer requests (also without any command)",
-        "Answers requests until it is told to stop (TERM, INT). A HUP takes up a changed\n\
-         configuration or certificate. Runs that are under way go on when it ends.\n\
-         With a socket from systemd or inetd it binds none: a listening one is served\n\
-         until nothing is left to do, a connection is answered.",
-    ),
-    command(
-        Verb::Check,
-        "check",
-        &[],
-        "report everything that is wrong with settings and host",
-        "Reports every fault of the settings at once, whether docker, templates, key\n\
-         files and the issuer's keys are usable, and what could be tighter.",
-    ),
-    command(
-        Verb::Init,
-        "init",
-        &[],
-        "prepare the state folder of a first installation",
-        "Makes the state folder with an empty memory of used tokens. For a first\n\
-         installation only: a memory that was lost is made anew by `serve`, which then\n\
-         refuses the tokens that may have been used before.",
-    ),
+    command(Verb::Serve, "serve", &[]),
+    command(Verb::Check, "check", &[]),
+    command(Verb::Init, "init", &[]),
     command(
         Verb::Deploy,
         "deploy VERSION",
         &[BUILT_FROM, DRY_RUN, REPLACE, JSON],
-        "deploy VERSION from this host, without a token",
-        "Starts the same run as a request to /deploy and shows the same lines. VERSION is\n\
-         X.Y.Z; SHA is 7 to 40 lower-case hex digits. When this command is ended, the run\n\
-         goes on; `cancel` ends it.",
     ),
-    command(
-        Verb::Rollback,
-        "rollback",
-        &[DRY_RUN, TAG_OF_NOW, JSON],
-        "deploy the version that was healthy before this one",
-        "Deploys the last version that was healthy before the one that is live, and says\n\
-         which and why. It runs the very image that was healthy then, without a registry\n\
-         where that is still here. It never goes forward again: `deploy` does.\n\
-         Refused while a run is at work.",
-    ),
-    command(
-        Verb::Status,
-        "status",
-        &[JSON],
-        "show how the last deploy ended, and what runs now",
-        "Shows the result of the last finished deploy, those of terraform, and the run\n\
-         that is under way. The exit status is that of the finished deploy; 3 when there\n\
-         is none yet. As JSON it is the document of GET /status.",
-    ),
-    command(
-        Verb::Runs,
-        "runs",
-        &[JSON],
-        "list the last runs, newest first",
-        "Lists the run that is under way and the last ones, newest first. As JSON it is\n\
-         the document of GET /runs.",
-    ),
-    command(
-        Verb::History,
-        "history",
-        &[JSON],
-        "show who deployed what, when, and what became of it",
-        "Shows every run that is kept, newest first: when it ended and how, what was\n\
-         asked for, how long it took, and who asked: a CI job, by its token, or a user\n\
-         of this host. As JSON it is a line for each run, with all that is known of it.",
-    ),
-    command(
-        Verb::Log,
-        "log RUN",
-        &[FOLLOW, JSON],
-        "show the log of a run",
-        "Shows the log of RUN from its start. The exit status is that of the run, when it\n\
-         has ended by then.",
-    ),
-    command(
-        Verb::Cancel,
-        "cancel RUN",
-        &[FORCE],
-        "end a run gently",
-        "Tells RUN to end: one that waits ends at once, one that has changed nothing\n\
-         stops, any other ends its step and puts back what was there before. An apply\n\
-         of terraform ends when what it is creating is there; when that never comes,\n\
-         --force ends it: terraform may not know then of what it made, and its state\n\
-         may stay locked.",
-    ),
+    command(Verb::Rollback, "rollback", &[DRY_RUN, TAG_OF_NOW, JSON]),
+    command(Verb::Status, "status", &[JSON]),
+    command(Verb::Runs, "runs", &[JSON]),
+    command(Verb::History, "history", &[JSON]),
+    command(Verb::Log, "log RUN", &[FOLLOW, JSON]),
+    command(Verb::Cancel, "cancel RUN", &[FORCE]),
     TF_PLAN,
     TF_APPLY,
     DRIFT,
-    command(
-        Verb::Pin,
-        "pin",
-        &[],
-        "print the pins of the certificate",
-        "Prints the SHA-256 of the certificate, and of its public key in the form that\n\
-         curl takes as --pinnedpubkey. The second one stays when the certificate is\n\
-         renewed with the same key.",
-    ),
-    command(
-        Verb::CheckToken,
-        "check-token",
-        &[ENDPOINT],
-        "say which rules a token passes and which not",
-        "Reads a token from standard input and prints each rule with pass or fail. The\n\
-         token is not used up.",
-    ),
-    command(
-        Verb::Recover,
-        "recover",
-        &[],
-        "complete the runs that died",
-        "Completes every run that died with the host or was killed: undoes or finishes\n\
-         the step it was in, and records it as interrupted. Doing it twice changes\n\
-         nothing more.",
-    ),
-    command(
-        Verb::Version,
-        "version",
-        &[],
-        "print the version",
-        "Prints the version.",
-    ),
-    command(
-        Verb::Help,
-        "help [COMMAND]",
-        &[],
-        "print help, in general or about one command",
-        "Prints help, in general or about COMMAND.",
-    ),
+    command(Verb::Pin, "pin", &[]),
+    command(Verb::CheckToken, "check-token", &[ENDPOINT]),
+    command(Verb::Recover, "recover", &[]),
+    command(Verb::Version, "version", &[]),
+    command(Verb::Help, "help [COMMAND]", &[]),
 ];
+
+/// Of each command its name, a summary, and what its help says; a blank line between them.
+const TEXTS: &str = include_str!("../../contrib/commands.txt");
 
 impl Spec {
     pub fn name(&self) -> &'static str {
@@ -269,6 +148,13 @@ impl Spec {
 
     pub fn operand(&self) -> Option<&'static str> {
         Some(self.usage.split_once(' ')?.1)
+    }
+
+    /// One line for the list of commands, and what its own help says, wrapped by hand to fit a terminal.
+    pub fn texts(&self) -> (&'static str, &'static str) {
+        let of_this = |text: &'static str| text.strip_prefix(self.name())?.strip_prefix(": ");
+        let text = TEXTS.split("\n\n").find_map(of_this).unwrap_or_default();
+        text.split_once('\n').unwrap_or((text, ""))
     }
 
     pub fn all_options(&self) -> impl Iterator<Item = &'static Opt> {
@@ -299,6 +185,13 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), COMMANDS.len());
+        assert!(TEXTS.split("\n\n").count() >= COMMANDS.len());
+        for (summary, about) in COMMANDS.iter().map(Spec::texts) {
+            assert!(
+                !summary.is_empty() && about.trim_end().ends_with('.'),
+                "{summary}: {about}"
+            );
+        }
         // A verb added to the enum and not to the table would be taken for the first entry.
         assert_eq!(Verb::Help as usize + 1, COMMANDS.len());
     }

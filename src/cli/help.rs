@@ -50,7 +50,7 @@ pub const ENV_FILES: [&str; 2] = [
 pub fn general() -> String {
     let commands: String = COMMANDS
         .iter()
-        .map(|spec| row(spec.usage, spec.summary))
+        .map(|spec| row(spec.usage, spec.texts().0))
         .collect();
     format!(
         "Usage: engram-deployer [COMMAND] [OPTION]...\n\n\
@@ -77,7 +77,7 @@ pub fn of(spec: &Spec) -> String {
     format!(
         "Usage: engram-deployer {}{required}{more}\n\n{}\n\nOptions:\n{}\n{}",
         spec.usage,
-        spec.about,
+        spec.texts().1.trim_end(),
         options(spec.all_options()),
         exit_statuses()
     )

@@ -60,7 +60,7 @@ pub fn something_died(places: &Places) -> io::Result<bool> {
     let Ok(Some(content)) = journal::read(places) else {
         return Ok(false);
     };
-    let id = &content.head.run_id;
+    let id = &content.run_id;
     Ok(!RunFolder::of(places, id).exists() && ticket::of(places, id)?.is_none())
 }
 

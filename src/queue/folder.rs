@@ -33,21 +33,12 @@ use crate::os::lock;
 use crate::queue::record::Record;
 use crate::queue::{RunId, RunRequest};
 
-/// Proof that the queue lock is held; making tickets, publishing and pruning need it.
-#[derive(Debug)]
-pub struct QueueLock {
-    _held: File,
-}
-
-impl QueueLock {
-    /// Takes it, waiting up to [`STATE_LOCK_WAIT`].
-    ///
-    /// # Errors
-    /// When somebody else holds it for that long, naming the file.
-    pub fn take(places: &Places) -> io::Result<Self> {
-        let held = lock::exclusive_within(&places.runtime.join("queue.lock"), STATE_LOCK_WAIT)?;
-        Ok(Self { _held: held })
-    }
+/// Takes the queue lock, which making tickets and publishing need, waiting up to [`STATE_LOCK_WAIT`].
+///
+/// # Errors
+/// When somebody else holds it for that long, naming the file.
+pub fn lock_queue(places: &Places) -> io::Result<File> {
+    lock::exclusive_within(&places.runtime.join("queue.lock"), STATE_LOCK_WAIT)
 }
 
 /// The lock of the one run that has its turn.

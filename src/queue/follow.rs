@@ -117,15 +117,7 @@ impl Follower {
         }
         let Some(log) = &self.log else { return Ok(()) };
         let mut block = vec![0; BLOCK];
-        let mut count = 0;
-        while count < BLOCK {
-            match log.read_at(&mut block[count..], self.offset + count as u64) {
-                Ok(0) => break,
-                Ok(more) => count += more,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
+        let count = log.read_at(&mut block, self.offset)?;
         let whole = block[..count]
             .iter()
             .rposition(|byte| *byte == b'\n')

@@ -7,6 +7,7 @@
 
 use std::fs::OpenOptions;
 use std::io;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -21,7 +22,7 @@ use crate::queue::folder::journal_path;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Content {
     /// The run that changes something.
-    pub head: Head,
+    pub run_id: RunId,
     /// What it was about to change, in order, each with what it was before.
     pub entries: Vec<Value>,
     /// Whether everything that the run was for is done and was seen to be good: then nothing goes back any more, and only
@@ -33,33 +34,26 @@ pub struct Content {
 const COMMITTED: &str = "committed";
 
 /// The first line of a journal.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Head {
-    /// The run that changes something.
-    pub run_id: RunId,
-    /// RFC 3339: when its turn came.
-    pub started_at: String,
+#[derive(Serialize, Deserialize)]
+struct Head {
+    run_id: RunId,
 }
 
 /// The journal of the run that has its turn.
 #[derive(Debug)]
 pub struct Journal {
-    places: Places,
-    head: Head,
+    path: PathBuf,
+    run_id: RunId,
     /// Bytes that are on disk.
     length: u64,
 }
 
 impl Journal {
     /// A journal that is not on disk yet.
-    pub fn new(places: &Places, run_id: &RunId, started_at: String) -> Self {
-        let head = Head {
-            run_id: run_id.clone(),
-            started_at,
-        };
+    pub fn new(places: &Places, run_id: &RunId) -> Self {
         Self {
-            places: places.clone(),
-            head,
+            path: journal_path(places),
+            run_id: run_id.clone(),
             length: 0,
         }
     }
@@ -69,12 +63,11 @@ impl Journal {
         if self.length > 0 {
             return Ok(());
         }
-        let path = journal_path(&self.places);
-        if !path.exists() {
-            files::replace(&path, b"", 0o600, Durability::Durable)?;
+        if !self.path.exists() {
+            files::replace(&self.path, b"", 0o600, Durability::Durable)?;
         }
-        let head = self.head.clone();
-        self.append(&head)
+        let run_id = self.run_id.clone();
+        self.append(&Head { run_id })
     }
 
     /// Adds an entry; on disk when this returns.
@@ -97,7 +90,7 @@ impl Journal {
                 "it would be larger than {MAX_JOURNAL} bytes"
             )));
         }
-        files::append_durably(&journal_path(&self.places), self.length, &json)?;
+        files::append_durably(&self.path, self.length, &json)?;
         self.length += json.len() as u64;
         Ok(())
     }
@@ -135,8 +128,9 @@ pub fn parse(bytes: &[u8]) -> serde_json::Result<Option<Content>> {
     if committed {
         entries.pop();
     }
+    let head: Head = serde_json::from_slice(head)?;
     Ok(Some(Content {
-        head: serde_json::from_slice(head)?,
+        run_id: head.run_id,
         entries,
         committed,
     }))
@@ -145,7 +139,7 @@ pub fn parse(bytes: &[u8]) -> serde_json::Result<Option<Content>> {
 /// Empties the journal if it is that of `run_id`, whose result is on disk. A power cut may undo that; it is done again
 /// then, because the result is looked at first.
 pub fn end(places: &Places, run_id: &RunId) -> io::Result<()> {
-    if read(places)?.is_some_and(|content| content.head.run_id == *run_id) {
+    if read(places)?.is_some_and(|content| content.run_id == *run_id) {
         OpenOptions::new()
             .write(true)
             .open(journal_path(places))?
@@ -164,7 +158,7 @@ mod tests {
         let scratch = Scratch::new("journal");
         let [ours, other] = ["20260102T030405Z-01234567", "20260102T030405Z-89abcdef"]
             .map(|text| RunId::parse(text).unwrap());
-        let mut journal = Journal::new(&scratch.0, &ours, "now".into());
+        let mut journal = Journal::new(&scratch.0, &ours);
         assert_eq!(read(&scratch.0).unwrap(), None);
         journal.begin().unwrap();
         journal.note(&serde_json::json!({"container": "a"})).unwrap();
@@ -189,7 +183,7 @@ mod tests {
     fn what_could_not_be_read_back_is_not_written() {
         let scratch = Scratch::new("journal-large");
         let id = RunId::parse("20260102T030405Z-01234567").unwrap();
-        let mut journal = Journal::new(&scratch.0, &id, "now".into());
+        let mut journal = Journal::new(&scratch.0, &id);
         let large = Value::String("x".repeat(MAX_JOURNAL as usize));
         assert!(journal.note(&large).is_err());
         journal.note(&serde_json::json!({"container": "a"})).unwrap();
@@ -200,7 +194,7 @@ mod tests {
     fn what_a_power_cut_left_of_the_last_line_was_not_begun() {
         let scratch = Scratch::new("journal-torn");
         let id = RunId::parse("20260102T030405Z-01234567").unwrap();
-        let mut journal = Journal::new(&scratch.0, &id, "now".into());
+        let mut journal = Journal::new(&scratch.0, &id);
         journal.note(&serde_json::json!({"container": "a"})).unwrap();
         let path = journal_path(&scratch.0);
         let whole = std::fs::read(&path).unwrap();
@@ -218,11 +212,11 @@ mod tests {
         let scratch = Scratch::new("journal-stale");
         let [old, new] = ["20260102T030405Z-01234567", "20260102T030405Z-89abcdef"]
             .map(|text| RunId::parse(text).unwrap());
-        Journal::new(&scratch.0, &old, "a long time ago".into())
+        Journal::new(&scratch.0, &old)
             .note(&serde_json::json!([1, 2]))
             .unwrap();
-        Journal::new(&scratch.0, &new, "now".into()).begin().unwrap();
+        Journal::new(&scratch.0, &new).begin().unwrap();
         let content = read(&scratch.0).unwrap().unwrap();
-        assert_eq!((content.head.run_id, content.entries.len()), (new, 0));
+        assert_eq!((content.run_id, content.entries.len()), (new, 0));
     }
 }

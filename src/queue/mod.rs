@@ -16,11 +16,11 @@ pub mod request;
 pub mod reserve;
 pub mod ticket;
 
-pub use cancel::{CancelError, Urgency, cancel};
+pub use cancel::{Urgency, cancel};
 pub use dead::{await_recovery, ensure_recovered};
+pub use folder::RunFolder;
 #[cfg(test)]
 pub(crate) use folder::testing;
-pub use folder::{QueueLock, RunFolder};
 pub use follow::{Followed, Follower};
 pub use id::RunId;
 #[doc(hidden)] // For fuzz/, which is a crate of its own.

@@ -18,13 +18,13 @@ use crate::limits::{KEEP_RUNS, MAX_RUN_FILE};
 use crate::os::clock;
 use crate::os::files::{self, Durability, optional};
 use crate::queue::RunId;
-use crate::queue::folder::{QueueLock, RunFolder, last_path};
+use crate::queue::folder::{RunFolder, last_path, lock_queue};
 use crate::queue::list::{Run, State, live};
 use crate::queue::record::{Publication, Record};
 
 /// Publishes a run that has just ended.
 pub fn publish_end(places: &Places, keep: u32, record: &Record) -> io::Result<()> {
-    let _lock = QueueLock::take(places)?;
+    let _lock = lock_queue(places)?;
     for document in record.documents() {
         let path = places.public().join(format!("{document}.json"));
         replace_older(&path, &record.outcome, Durability::Volatile)?;
@@ -34,7 +34,7 @@ pub fn publish_end(places: &Places, keep: u32, record: &Record) -> io::Result<()
 
 /// Publishes the list of runs.
 pub fn publish(places: &Places, keep: u32) -> io::Result<()> {
-    let _lock = QueueLock::take(places)?;
+    let _lock = lock_queue(places)?;
     write_list(places, keep)
 }
 
@@ -43,7 +43,7 @@ pub fn ensure_published(places: &Places, keep: u32) -> io::Result<()> {
     if places.public().join("runs.json").exists() {
         return Ok(());
     }
-    let _lock = QueueLock::take(places)?;
+    let _lock = lock_queue(places)?;
     for id in RunFolder::all(places)? {
         if let Ok(Some(record)) = RunFolder::of(places, &id).record() {
             keep_status(places, &record)?;

@@ -11,7 +11,7 @@ use crate::config::{Places, Settings};
 use crate::gate::Authority;
 use crate::os::child::{Command, Group};
 use crate::os::{descriptor, settings};
-use crate::queue::folder::QueueLock;
+use crate::queue::folder::lock_queue;
 use crate::queue::ticket::{self, Ticket};
 use crate::queue::{RunFolder, RunId, RunRequest};
 
@@ -63,7 +63,7 @@ pub fn reserve(places: &Places, queue_max: u32, order: RunRequest) -> Result<Res
 }
 
 fn make_ticket(places: &Places, queue_max: u32, id: &RunId) -> io::Result<Option<Ticket>> {
-    let _alone = QueueLock::take(places)?;
+    let _alone = lock_queue(places)?;
     sweep(places)?;
     let mut live = 0;
     for seen in ticket::list(places)? {

@@ -25,11 +25,12 @@ use crate::run::step::{Effect, Failure};
 #[derive(Debug)]
 pub struct RunContext {
     pub(super) folder: RunFolder,
-    pub(super) log: Log,
-    pub(super) interrupts: Interrupts,
-    pub(super) ticket: Ticket,
+    pub log: Log,
+    pub interrupts: Interrupts,
+    pub ticket: Ticket,
     journal: Journal,
-    members: Map<String, Value>,
+    /// Of the outcome.
+    pub members: Map<String, Value>,
     pub(super) phase: Phase,
     pub(super) run: Deadline,
     pub(super) step: Deadline,
@@ -57,16 +58,6 @@ enum CancelEnds {
     Waits,
     /// Nothing: the run goes back, or does what must be done in any case.
     Nothing,
-}
-
-/// What is left of a run after its steps.
-#[derive(Debug)]
-pub struct Left {
-    pub log: Log,
-    pub ticket: Ticket,
-    pub interrupts: Interrupts,
-    /// Of the outcome.
-    pub members: Map<String, Value>,
 }
 
 impl Deadline {
@@ -362,16 +353,6 @@ impl RunContext {
     pub fn goes_back(&mut self) {
         self.cancel = CancelEnds::Nothing;
         self.phase = Phase::Rollback;
-    }
-
-    /// The end of the steps.
-    pub fn leave(self) -> Left {
-        Left {
-            log: self.log,
-            ticket: self.ticket,
-            interrupts: self.interrupts,
-            members: self.members,
-        }
     }
 
     /// Whether a cancellation ends a tool now.

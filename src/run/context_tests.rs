@@ -17,7 +17,7 @@ impl RunContext {
         std::fs::create_dir_all(folder.path()).unwrap();
         let mut ticket = crate::queue::ticket::testing::make(places, &id);
         ticket.write_holder().unwrap();
-        let journal = Journal::new(places, &id, "2026-01-02T03:04:05.678Z".into());
+        let journal = Journal::new(places, &id);
         let log = Log::open(&folder.log(), &id);
         Self::new(
             folder,
@@ -376,11 +376,7 @@ fn nothing_is_changed_before_the_journal_is_on_disk() {
     assert!(crate::queue::journal::read(&scratch.0).unwrap().is_none());
     begin(&mut ctx, Effect::Changes).unwrap();
     assert_eq!(
-        crate::queue::journal::read(&scratch.0)
-            .unwrap()
-            .unwrap()
-            .head
-            .run_id,
+        crate::queue::journal::read(&scratch.0).unwrap().unwrap().run_id,
         ctx.ticket.file().id
     );
     let mut ctx = RunContext::scratch(&scratch.0);
@@ -414,8 +410,7 @@ fn a_tool_that_must_not_be_cut_can_print_on_after_its_run_has_died() {
             ..shell(&script)
         };
         let path = scratch.0.state.join("output");
-        let name = crate::run::output::FileName::Removed;
-        let running = tool.start(crate::run::tool::Output::File(&path, name)).unwrap();
+        let running = tool.start(crate::run::tool::Output::File(&path)).unwrap();
         // Nobody reads any more: a pipe would be broken now.
         drop(running);
         let until = Instant::now() + Duration::from_secs(5);
@@ -424,6 +419,7 @@ fn a_tool_that_must_not_be_cut_can_print_on_after_its_run_has_died() {
             std::thread::sleep(Duration::from_millis(10));
         }
         std::fs::remove_file(&done).unwrap();
+        std::fs::remove_file(&path).unwrap();
     }
 }
 

@@ -17,7 +17,6 @@ use crate::queue::EndPolicy;
 use crate::queue::ticket::ToolAtWork;
 use crate::run::context::{Deadline, broken_wait};
 use crate::run::end::{Target, attempts};
-use crate::run::output::{FileName, Left};
 use crate::run::tool::{Captured, Ended, Output, Running, Tool};
 use crate::run::{Failure, HumanDuration, RunContext};
 
@@ -53,15 +52,12 @@ impl RunContext {
         let path = self.folder.output();
         let output = match tool.end_policy {
             // Neither may die of a broken pipe when we die.
-            EndPolicy::Interrupt => Output::File(&path, FileName::Stays),
-            EndPolicy::InterruptThenTerminate => Output::File(&path, FileName::Removed),
+            EndPolicy::Interrupt | EndPolicy::InterruptThenTerminate => Output::File(&path),
             EndPolicy::Terminate | EndPolicy::WaitOut => Output::Pipe,
         };
         let ended = self.supervise(tool, output, on_line);
-        if tool.end_policy == EndPolicy::Interrupt {
-            // All of it is in the log by now.
-            let _ = self.folder.clear_output();
-        }
+        // All of it is in the log by now.
+        let _ = self.folder.clear_output();
         ended.map(|(running, exit)| running.ended(exit))
     }
 
@@ -241,7 +237,7 @@ impl RunContext {
             // printed before its end is in the pipes by the time they are read.
             let asked = self.interrupts.asked();
             let exit = running.child.peek().map_err(broken_wait)?;
-            let left = self.read(running, exit, on_line);
+            self.read(running, exit, on_line);
             if let Some(exit) = exit {
                 return Ok(Waited::Ended(exit));
             }
@@ -257,29 +253,23 @@ impl RunContext {
             if now >= until {
                 return Ok(Waited::TimeIsUp);
             }
-            if left == Left::Nothing {
-                self.wait_for_output(running, until.min(now + running.retry()))?;
-            }
+            self.wait_for_output(running, until.min(now + running.retry()))?;
         }
     }
 
     /// Says what the tool has printed by now; all of it when it has ended.
-    fn read(&mut self, running: &mut Running, exit: Option<Exit>, on_line: &mut OnLine<'_>) -> Left {
+    fn read(&mut self, running: &mut Running, exit: Option<Exit>, on_line: &mut OnLine<'_>) {
         let (log, phase) = (&mut self.log, self.phase);
         let mut each = |line: &str| {
             if let Some(text) = on_line(line) {
                 log.relay(phase, &text, SystemTime::now());
             }
         };
-        let left = match exit {
-            Some(_) => {
-                running.read_rest(&mut each);
-                Left::Nothing
-            }
+        match exit {
+            Some(_) => running.read_rest(&mut each),
             None => running.read(&mut each),
-        };
+        }
         log.flush();
-        left
     }
 
     /// A child's end is a signal; where that is not heard, the timer sees it.

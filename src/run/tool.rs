@@ -13,7 +13,7 @@ use crate::limits::RETRY;
 use crate::os::child::{self, Child, Command, Exit};
 use crate::os::{descriptor, files};
 use crate::queue::EndPolicy;
-use crate::run::output::{FileName, Left, Lines, Sink, Stream};
+use crate::run::output::{Lines, Sink, Stream};
 use crate::run::step::Failure;
 use crate::secret::Secret;
 
@@ -139,8 +139,8 @@ impl Tool {
                 let errors = writer.try_clone()?;
                 return Ok((command.descriptor(1, writer).descriptor(2, errors), vec![stream]));
             }
-            Output::File(path, name) => {
-                let (stream, writer) = Stream::kept(path, lines, name)?;
+            Output::File(path) => {
+                let (stream, writer) = Stream::kept(path, lines)?;
                 let errors = writer.try_clone()?;
                 return Ok((command.descriptor(1, writer).descriptor(2, errors), vec![stream]));
             }
@@ -162,7 +162,7 @@ pub(super) enum Output<'a> {
     /// Both streams into one pipe, as lines.
     Pipe,
     /// Both into this file, as lines: what must not be cut must not die of a broken pipe either, when we die.
-    File(&'a Path, FileName),
+    File(&'a Path),
     /// Standard output whole, up to so many bytes; standard error as lines.
     Captured { most: usize },
     /// Standard output into this file, which nobody else may read; standard error as lines.
@@ -179,12 +179,8 @@ pub(super) struct Running {
 
 impl Running {
     /// Reads what is there; each line goes to `each`.
-    pub(super) fn read(&mut self, each: &mut dyn FnMut(&str)) -> Left {
-        let left: Vec<Left> = self.streams.iter_mut().map(|stream| stream.read(each)).collect();
-        match left.contains(&Left::Maybe) {
-            true => Left::Maybe,
-            false => Left::Nothing,
-        }
+    pub(super) fn read(&mut self, each: &mut dyn FnMut(&str)) {
+        self.streams.iter_mut().for_each(|stream| stream.read(each));
     }
 
     /// After its end: what it printed is there, so nothing more is waited for. A process that it left behind may hold its

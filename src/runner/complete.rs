@@ -14,7 +14,8 @@ use crate::config::{Config, Places};
 use crate::deploy::{self, UndoReason};
 use crate::gate::{Memory, Task};
 use crate::os::files::optional;
-use crate::queue::dead::{self, Dead};
+use crate::os::{lock, process};
+use crate::queue::dead::{self, Dead, RECOVERY_WAITS};
 use crate::queue::journal::{self, Content, Journal};
 use crate::queue::record::{End, Publication, Record};
 use crate::queue::ticket::{self, Ticket};
@@ -24,8 +25,42 @@ use crate::run::log::Log;
 use crate::run::{Failure, RunContext};
 use crate::runner::notice::{self, Notice};
 use crate::runner::rollback::{self, Back};
-use crate::runner::{conclude, orphans};
+use crate::runner::{conclude, orphans, turn};
 use crate::terraform;
+
+/// The role behind [`crate::queue::ensure_recovered`], and `engram-deployer recover`: waits for the turn and completes what
+/// is dead. One at a time: a second one has nothing to do.
+///
+/// # Errors
+/// Those of the machine, and what kept a dead run from being completed.
+pub fn recover(config: &Config) -> io::Result<()> {
+    process::leave_session()?;
+    let mut interrupts = Interrupts::block()?;
+    let mut notices = Vec::new();
+    let completed = recover_all(config, &mut interrupts, &mut notices);
+    notice::finish_all(notices, &mut interrupts)?;
+    completed
+}
+
+fn recover_all(config: &Config, interrupts: &mut Interrupts, notices: &mut Vec<Notice>) -> io::Result<()> {
+    let places = &config.places;
+    let failed = |failure: Failure| io::Error::other(failure.to_string());
+    // Again after letting go: a run may have died just after the last look, when its finder met our lock.
+    while dead::something_died(places)? {
+        let Some(_alone) = lock::try_exclusive(&dead::recovering(places))? else {
+            return Ok(());
+        };
+        let _turn = turn::wait(places, 0, interrupts, RECOVERY_WAITS, &mut |_| {}).map_err(failed)?;
+        let mut completer = Completer {
+            config,
+            interrupts,
+            say: &mut |what| log::info!("{what}"),
+            notices,
+        };
+        completer.complete_all().map_err(failed)?;
+    }
+    Ok(())
+}
 
 /// Where and how dead runs are completed.
 pub struct Completer<'a> {
@@ -71,7 +106,7 @@ impl Completer<'_> {
         let Some(content) = journal::read(self.places()).map_err(&unread)? else {
             return Ok(());
         };
-        let folder = RunFolder::of(self.places(), &content.head.run_id);
+        let folder = RunFolder::of(self.places(), &content.run_id);
         if !folder.has_record() && folder.order().map_err(&unread)?.is_none() {
             // What is there without a grant was made by somebody who died putting it back, or is torn.
             folder.remove().map_err(&unread)?;
@@ -80,7 +115,7 @@ impl Completer<'_> {
         if folder.has_record() || !folder.exists() {
             // What could be put back is forgotten only when the result cannot be lost any more.
             optional(folder.keep_record()).map_err(&unread)?;
-            journal::end(self.places(), &content.head.run_id).map_err(&unread)?;
+            journal::end(self.places(), &content.run_id).map_err(&unread)?;
         }
         Ok(())
     }
@@ -91,7 +126,7 @@ impl Completer<'_> {
         if content.committed || content.entries.is_empty() {
             return Ok(());
         }
-        let id = content.head.run_id.clone();
+        let id = content.run_id.clone();
         let seen = ticket::of(self.places(), &id).map_err(broken("look for its ticket"))?;
         let dead = Dead { id, ticket: seen };
         self.end_orphans(&dead)?;
@@ -157,7 +192,7 @@ impl Completer<'_> {
             return Ok(record);
         }
         let journal = journal::read(self.places()).map_err(broken("read the journal"))?;
-        match journal.filter(|content| content.head.run_id == dead.id) {
+        match journal.filter(|content| content.run_id == dead.id) {
             Some(content) if content.committed => {
                 let config = self.config;
                 self.act_for(dead, folder, |ctx| deploy::tidy(&content.entries, config, ctx))?;
@@ -220,14 +255,14 @@ impl Completer<'_> {
         let ticket = Ticket::of_the_dead(places, &dead.id, dead.ticket.as_ref())
             .map_err(broken("take over its ticket"))?;
         folder.clear_output().map_err(broken("clear its folder"))?;
-        let journal = Journal::new(places, &dead.id, String::new());
+        let journal = Journal::new(places, &dead.id);
         let log = Log::open(&folder.log(), &dead.id);
         let none = Interrupts::deaf().map_err(broken("wait"))?;
         let interrupts = std::mem::replace(self.interrupts, none);
         let run_max = self.config.runs.run_max;
         let mut ctx = RunContext::new(folder.clone(), log, interrupts, ticket, journal, run_max);
         let result = act(&mut ctx);
-        *self.interrupts = ctx.leave().interrupts;
+        *self.interrupts = ctx.interrupts;
         Ok(result)
     }
 }
@@ -255,7 +290,7 @@ fn was_admitted(places: &Places, folder: &RunFolder, order: &RunRequest) -> Resu
     }
     // Nobody waits for the log: where a filesystem has no journal of its own, a power cut takes its name.
     let journal = journal::read(places).map_err(|error| error.to_string())?;
-    if journal.is_some_and(|content| content.head.run_id == order.run_id) {
+    if journal.is_some_and(|content| content.run_id == order.run_id) {
         return Ok(true);
     }
     match &order.origin {

@@ -44,7 +44,7 @@ fn die_with(scratch: &Scratch, came: Came, order: impl FnOnce(&RunId) -> RunRequ
         ticket.has_its_turn(SystemTime::now()).unwrap();
     }
     if came >= Came::Changed {
-        journal::Journal::new(places, &id, "then".into()).begin().unwrap();
+        journal::Journal::new(places, &id).begin().unwrap();
     }
     if came >= Came::Recorded {
         folder.write_record(&good_record(&order)).unwrap();
@@ -138,7 +138,7 @@ fn move_tag(scratch: &Scratch, word: &str) {
 /// A run that died after it had written down these words.
 fn die_noted(scratch: &Scratch, words: &[&str], committed: bool) -> RunId {
     let id = die(scratch, Came::HadItsTurn);
-    let mut journal = journal::Journal::new(&scratch.0, &id, "then".into());
+    let mut journal = journal::Journal::new(&scratch.0, &id);
     for word in words {
         move_tag(scratch, word);
         journal.note(&entry(word)).unwrap();

@@ -7,14 +7,13 @@ mod complete;
 mod conclude;
 mod notice;
 mod orphans;
-mod recover;
 mod rollback;
 mod turn;
 
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value, json};
 
@@ -24,7 +23,7 @@ use crate::event::Phase;
 use crate::gate::Task;
 #[cfg(feature = "failpoints")]
 use crate::os::failpoint;
-use crate::os::{clock, descriptor, process, settings};
+use crate::os::{descriptor, process, settings};
 use crate::queue::dead::RECOVER;
 use crate::queue::journal::Journal;
 use crate::queue::record::{End, Publication, Record};
@@ -32,11 +31,11 @@ use crate::queue::ticket::{Ticket, TicketFile};
 use crate::queue::{RunFolder, RunRequest, publish};
 use crate::run::interrupts::Interrupts;
 use crate::run::log::Log;
-use crate::run::{Failure, HumanDuration, RunContext};
+use crate::run::{Failure, RunContext};
 use crate::terraform;
 use complete::Completer;
 use notice::Notice;
-use turn::{Ahead, Turn, Waited};
+use turn::{Ahead, Turn};
 
 /// The role: settings on standard input; the ticket as 3 and its name as the argument, or the word for completing dead
 /// runs.
@@ -47,7 +46,7 @@ pub fn role() -> io::Result<()> {
     descriptor::close_inherited(&[descriptor::FIRST])?;
     let argument = std::env::args().nth(2).unwrap_or_default();
     if argument == RECOVER {
-        return recover::recover(&settings::received("run")?.1);
+        return complete::recover(&settings::received("run")?.1);
     }
     let ticket = descriptor::adopt(descriptor::FIRST)?;
     let (_, config) = settings::received("run")?;
@@ -107,7 +106,6 @@ struct Waiting<'a> {
 impl Waiting<'_> {
     fn wait_for_turn(&mut self) -> Result<Turn, Failure> {
         let (config, log) = (self.config, &mut self.log);
-        let until = Instant::now() + config.runs.queue_max_wait;
         let mut said = |ahead: &Ahead| {
             let text = match ahead {
                 Ahead::Nothing => "starting".to_owned(),
@@ -119,17 +117,8 @@ impl Waiting<'_> {
             }
         };
         let number = self.ticket.file().number;
-        match turn::wait(&config.places, number, &mut self.interrupts, until, &mut said) {
-            Ok(Waited::Turn(turn)) => Ok(turn),
-            Ok(Waited::Cancelled) => Err(Failure::Cancelled),
-            Ok(Waited::TooLong(ahead)) => {
-                let waited = HumanDuration(config.runs.queue_max_wait);
-                Err(Failure::Failed(format!(
-                    "waited {waited} for its turn behind {ahead}"
-                )))
-            }
-            Err(error) => Err(Failure::Failed(format!("wait for its turn: {error}"))),
-        }
+        let longest = config.runs.queue_max_wait;
+        turn::wait(&config.places, number, &mut self.interrupts, longest, &mut said)
     }
 
     fn complete_dead_runs(&mut self) -> Result<(), Failure> {
@@ -168,7 +157,7 @@ impl Waiting<'_> {
             log::warn!("run {}: write when it started: {error}", request.run_id);
         }
         show(config);
-        let journal = Journal::new(&config.places, &request.run_id, clock::rfc3339(started));
+        let journal = Journal::new(&config.places, &request.run_id);
         let run_max = run_max(request, config);
         let mut ctx = RunContext::new(folder, self.log, self.interrupts, self.ticket, journal, run_max);
         let result = act(&mut ctx, request, config);
@@ -177,8 +166,7 @@ impl Waiting<'_> {
             Ok(()) => None,
             Err(failure) => Some(go_back(&mut ctx, &failure, config, &mut more)?),
         };
-        let left = ctx.leave();
-        more.extend(left.members);
+        more.extend(ctx.members);
         let end = End {
             error,
             more,
@@ -186,7 +174,7 @@ impl Waiting<'_> {
             finished: SystemTime::now(),
             publication: Publication::Status,
         };
-        (self.log, self.interrupts, self.ticket) = (left.log, left.interrupts, left.ticket);
+        (self.log, self.interrupts, self.ticket) = (ctx.log, ctx.interrupts, ctx.ticket);
         self.conclude(Some(turn), end)
     }
 

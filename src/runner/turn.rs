@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::config::Places;
 use crate::limits::{COMPLETION_AFTER, RETRY, TURN_RETRY};
@@ -16,6 +16,7 @@ use crate::os::watch::Watch;
 use crate::queue::folder::turn_path;
 use crate::queue::{RunId, ticket};
 use crate::run::interrupts::Interrupts;
+use crate::run::{Failure, HumanDuration};
 
 /// The right to change something on this host. Ends when dropped, or when its holder dies.
 #[derive(Debug)]
@@ -34,33 +35,27 @@ pub enum Ahead {
     Completion,
 }
 
-/// How waiting ended.
-#[derive(Debug)]
-pub enum Waited {
-    /// With the turn.
-    Turn(Turn),
-    /// Somebody asked the run to end.
-    Cancelled,
-    /// The time was up.
-    TooLong(Ahead),
-}
-
-/// Waits for the turn behind every ticket lower than `number`, until `until`. `said` hears what is waited for: at once,
-/// and whenever it changes.
+/// Waits for the turn behind every ticket lower than `number`. `said` hears what is waited for: at once, and whenever it
+/// changes.
+///
+/// # Errors
+/// [`Failure::Cancelled`]; [`Failure::Failed`] when it took longer than `longest`, and when the queue cannot be read.
 pub fn wait(
     places: &Places,
     number: u64,
     interrupts: &mut Interrupts,
-    until: Instant,
+    longest: Duration,
     said: &mut dyn FnMut(&Ahead),
-) -> io::Result<Waited> {
+) -> Result<Turn, Failure> {
+    let broken = |error: io::Error| Failure::Failed(format!("wait for the turn: {error}"));
+    let until = Instant::now() + longest;
     let mut watch = None;
     let mut told = None;
     // Since when no run has been ahead: then only the lock is waited for, which is given back within moments unless
     // somebody completes a dead run.
     let mut first_since = None;
     loop {
-        let runs = live_below(places, number)?;
+        let runs = live_below(places, number).map_err(broken)?;
         let now = Instant::now();
         let ahead = if !runs.is_empty() {
             first_since = None;
@@ -75,15 +70,18 @@ pub fn wait(
             told = Some(ahead.clone());
         }
         if first_since.is_some()
-            && let Some(held) = lock::try_exclusive(&turn_path(places))?
+            && let Some(held) = lock::try_exclusive(&turn_path(places)).map_err(broken)?
         {
-            return Ok(Waited::Turn(Turn { _held: held }));
+            return Ok(Turn { _held: held });
         }
         if interrupts.asked() {
-            return Ok(Waited::Cancelled);
+            return Err(Failure::Cancelled);
         }
         if now >= until {
-            return Ok(Waited::TooLong(ahead));
+            let waited = HumanDuration(longest);
+            return Err(Failure::Failed(format!(
+                "waited {waited} for its turn behind {ahead}"
+            )));
         }
         match &watch {
             // Looked at once more before the first wait: what changed until now was not seen.
@@ -91,7 +89,7 @@ pub fn wait(
             Some(watch) => {
                 // A lower ticket that goes wakes us; a lock that is given back does not.
                 let retry = first_since.map_or(RETRY, |since| (now - since).clamp(TURN_RETRY, RETRY));
-                wait_for_change(watch, interrupts, until.min(now + retry))?;
+                wait_for_change(watch, interrupts, until.min(now + retry)).map_err(broken)?;
             }
         }
     }
@@ -134,7 +132,7 @@ mod tests {
     use super::*;
     use crate::queue::folder::testing::Scratch;
     use crate::queue::ticket::{Ticket, testing::die};
-    use std::time::{Duration, SystemTime};
+    use std::time::SystemTime;
 
     fn ticket(scratch: &Scratch) -> Ticket {
         crate::queue::ticket::testing::make(&scratch.0, &RunId::new(SystemTime::now()).unwrap())
@@ -144,18 +142,16 @@ mod tests {
         ticket.file().number
     }
 
-    fn wait_for(scratch: &Scratch, number: u64, patience: Duration) -> (Waited, Vec<Ahead>) {
+    fn wait_for(scratch: &Scratch, number: u64, patience: Duration) -> (Result<Turn, Failure>, Vec<Ahead>) {
         let mut told = Vec::new();
-        let until = Instant::now() + patience;
         let mut say = |ahead: &Ahead| told.push(ahead.clone());
         let waited = wait(
             &scratch.0,
             number,
             &mut Interrupts::deaf().unwrap(),
-            until,
+            patience,
             &mut say,
-        )
-        .unwrap();
+        );
         (waited, told)
     }
 
@@ -165,7 +161,7 @@ mod tests {
         let mine = ticket(&scratch);
         let _behind = ticket(&scratch);
         let (waited, told) = wait_for(&scratch, number(&mine), Duration::ZERO);
-        assert!(matches!(waited, Waited::Turn(_)));
+        assert!(waited.is_ok());
         assert_eq!(told, [Ahead::Nothing]);
     }
 
@@ -177,17 +173,12 @@ mod tests {
         let both = vec![first_id.clone(), gave_up.file().id.clone()];
         die(gave_up);
         let (waited, told) = wait_for(&scratch, number(&mine), Duration::from_millis(50));
-        let Waited::TooLong(ahead) = waited else {
-            panic!("{waited:?}")
-        };
-        assert_eq!(ahead, Ahead::Runs(vec![first_id.clone()]));
+        let expected = format!("waited 50ms for its turn behind {first_id}");
+        assert_eq!(waited.unwrap_err().to_string(), expected);
         assert_eq!(told, [Ahead::Runs(vec![first_id])]);
         assert_ne!(told, [Ahead::Runs(both)]);
         die(first);
-        assert!(matches!(
-            wait_for(&scratch, number(&mine), Duration::ZERO).0,
-            Waited::Turn(_)
-        ));
+        assert!(wait_for(&scratch, number(&mine), Duration::ZERO).0.is_ok());
     }
 
     #[test]
@@ -204,7 +195,7 @@ mod tests {
         });
         let (waited, told) = wait_for(&scratch, number(&mine), Duration::from_secs(9));
         let since = gone.join().unwrap().elapsed();
-        assert!(matches!(waited, Waited::Turn(_)));
+        assert!(waited.is_ok());
         assert!(
             since < Duration::from_millis(100),
             "seen {since:?} later: by the timer alone"
@@ -218,13 +209,14 @@ mod tests {
         let completer = lock::try_exclusive(&turn_path(&scratch.0)).unwrap().unwrap();
         let mine = ticket(&scratch);
         let (waited, told) = wait_for(&scratch, number(&mine), Duration::from_millis(900));
-        assert!(matches!(waited, Waited::TooLong(Ahead::Completion)));
+        let error = waited.unwrap_err().to_string();
+        assert!(
+            error.ends_with("behind the completion of an interrupted run"),
+            "{error}"
+        );
         assert_eq!(told, [Ahead::Nothing, Ahead::Completion]);
         lock::testing::let_go(completer, || !lock::is_held(&turn_path(&scratch.0)).unwrap());
-        assert!(matches!(
-            wait_for(&scratch, number(&mine), Duration::ZERO).0,
-            Waited::Turn(_)
-        ));
+        assert!(wait_for(&scratch, number(&mine), Duration::ZERO).0.is_ok());
     }
 
     #[test]
@@ -233,8 +225,8 @@ mod tests {
         let (_first, mine) = (ticket(&scratch), ticket(&scratch));
         let mut interrupts = Interrupts::deaf().unwrap();
         interrupts.ask_in(Duration::ZERO);
-        let until = Instant::now() + Duration::from_secs(9);
-        let waited = wait(&scratch.0, number(&mine), &mut interrupts, until, &mut |_| {}).unwrap();
-        assert!(matches!(waited, Waited::Cancelled));
+        let longest = Duration::from_secs(9);
+        let waited = wait(&scratch.0, number(&mine), &mut interrupts, longest, &mut |_| {});
+        assert_eq!(waited.unwrap_err(), Failure::Cancelled);
     }
 }
