@@ -43,16 +43,23 @@ pub(super) fn pull(deploy: &Deploy<'_>, ctx: &mut RunContext) -> Result<Pulled> 
         Some(id) => deploy.docker.image(ctx, id.as_str())?.is_some(),
         None => false,
     };
+    if let (Some(release), true, true) = (&recorded, here, deploy.task.rollback) {
+        let message = format!(
+            "{} is here as it was healthy; nothing is pulled",
+            deploy.reference
+        );
+        ctx.say(Phase::Pull, &message);
+        return Ok(Pulled::from_record(release.clone()));
+    }
     let login = log_in(deploy, ctx)?;
-    let pulled = match recorded {
-        Some(release) if here && deploy.task.rollback => Ok(Pulled::from_record(release)),
-        Some(release) if deploy.task.rollback => pull_recorded(deploy, ctx, &release, login.as_ref()),
-        recorded => match pull::pull(deploy.docker, ctx, &deploy.reference, login.as_ref()) {
+    let pulled = match (recorded, deploy.task.rollback) {
+        (Some(release), true) => pull_recorded(deploy, ctx, &release, login.as_ref()),
+        (recorded, _) => match pull::pull(deploy.docker, ctx, &deploy.reference, login.as_ref()) {
             Ok(digest) => Ok(Pulled::from_registry(digest)),
             Err(PullFailure { fault, failure }) => match recorded {
                 Some(release) if here && fault == PullFault::Unreachable && release.digest.is_some() => {
-                    let message = "it was healthy here before and is still here, so it is deployed without its registry";
-                    ctx.say(Phase::Pull, &format!("warning: {failure}; {message}"));
+                    let why = "it was healthy and is still here, so it is deployed without its registry";
+                    ctx.say(Phase::Pull, &format!("warning: {failure}; {why}"));
                     Ok(Pulled::from_record(release))
                 }
                 _ => Err(failure),
