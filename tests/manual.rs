@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use engram_deployer::cli::commands::{COMMANDS, GLOBAL, Opt, Spec};
 use engram_deployer::cli::help::ENV_FILES;
-use engram_deployer::config::{Config, FOR_CHILDREN, Reads, Settings, Variable, Visibility, variables};
+use engram_deployer::config::{Config, FOR_CHILDREN, Reads, Settings, Variable, variables};
 
 use crate::support::process::{installed, output_of, text};
 
@@ -219,8 +219,7 @@ fn every_example_of_the_manual_is_one_that_the_parser_takes() {
     };
     assert_eq!(complaints, [""; 0]);
     for (name, text) in &texts {
-        let secret =
-            variables().any(|variable| variable.name == name && variable.visibility == Visibility::Secret);
+        let secret = variables().any(|variable| variable.name == name && variable.is_secret);
         assert_eq!(text.kind == "secret", secret, "{name}");
     }
 }

@@ -385,10 +385,10 @@ fn check_looks_at_the_command() {
     assert!(check(&setup).contains("ok     notices: "), "{}", check(&setup));
     let command = setup.folder().join("notify");
     fs::set_permissions(&command, Permissions::from_mode(0o777)).expect("setting a mode");
-    assert!(check(&setup).contains("FAULT  notices: "), "{}", check(&setup));
+    assert!(check(&setup).contains("ERROR  notices: "), "{}", check(&setup));
     setup.set("DEPLOYER_NOTIFY_COMMAND", "/nonexistent/notify");
     assert!(
-        check(&setup).contains("FAULT  notices: /nonexistent/notify cannot be executed"),
+        check(&setup).contains("ERROR  notices: /nonexistent/notify cannot be executed"),
         "{}",
         check(&setup)
     );

@@ -72,10 +72,7 @@ const HELP: Opt = Opt {
 pub const JSON: Opt = flag("--json", "print JSON, also on a terminal");
 pub const DRY_RUN: Opt = flag("--dry-run", "make every check that changes nothing, and stop");
 pub const BUILT_FROM: Opt = valued("--sha", "SHA", "the commit it was built from, for the record");
-pub const TAG_OF_NOW: Opt = flag(
-    "--force",
-    "take what the tag names now, where what was healthy is gone",
-);
+pub const TAG_OF_NOW: Opt = flag("--force", "use the tag's image where the healthy one is gone");
 pub const REPLACE: Opt = flag("--force", "replace containers that run it already, too");
 pub const FOLLOW: Opt = Opt {
     short: Some("-f"),

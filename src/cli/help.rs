@@ -58,7 +58,7 @@ pub fn general() -> String {
          Options of every command:\n{}\n\
          Settings are DEPLOYER_... variables of the environment. Commands other than\n\
          `serve` also read the first of these files that exists, when none is named, and\n\
-         `serve` does so when systemd or inetd hands it a socket:\n  {}\n\n\
+         `serve` does so when systemd or inetd passes it a socket:\n  {}\n\n\
          {}\n\
          `engram-deployer help COMMAND` says more about one command.\n",
         options(GLOBAL.iter()),

@@ -41,7 +41,7 @@ pub fn serve(file: Option<&Path>, inherited: Inherited) -> Result<ExitStatus, Co
     Ok(ExitStatus::Done)
 }
 
-/// Whoever starts a daemon says what it reads, and no usual file is looked for. A supervisor that hands over a socket may
+/// Whoever starts a daemon says what it reads, and no usual file is looked for. A supervisor that passes a socket may
 /// have nowhere to say it: inetd gives an empty environment.
 fn source(file: Option<&Path>, inherited: &Inherited) -> Result<Source, CommandError> {
     Ok(match (file, inherited) {

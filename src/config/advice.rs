@@ -1,18 +1,10 @@
 //! What `check` advises though nothing is wrong: pins that are not set and would close a known way in.
 //!
 //! Each line says what could happen without it and what to write. The rules and their sources are those of trusted
-//! publishing elsewhere: names can change hands, ids cannot; events are allowed, not denied.
+//! publishing elsewhere: a name can pass to another owner, an id cannot; events are allowed, not denied.
 
 use super::pins::{self, GITHUB};
 use super::{Account, Config, Endpoint, Expected, Job};
-
-/// Events that run with the repository's rights on what a stranger has sent.
-const RISKY_EVENTS: [&str; 4] = [
-    "pull_request_target",
-    "workflow_run",
-    "issue_comment",
-    "pull_request",
-];
 
 impl Config {
     /// Advice on a configuration that is right but could be tighter; a line each, the weightiest first.
@@ -35,16 +27,12 @@ impl Config {
         if self.allowed.is_open() {
             lines.push("DEPLOYER_ALLOWED_IPS lets every address in; the source gate stops nobody".into());
         }
-        for (name, user) in [
-            ("DEPLOYER_USER", &self.front_user),
-            ("DEPLOYER_FETCH_USER", &self.fetch_user),
-        ] {
-            if is_shared(user) {
-                lines.push(format!(
-                    "{name} is a user that other programs share; give it one of its own"
-                ));
-            }
-        }
+        let users = self.users().into_iter().filter(|(_, user)| is_shared(user));
+        lines.extend(
+            users.map(|(name, _)| {
+                format!("{name} is a user that other programs share; give it one of its own")
+            }),
+        );
         lines
     }
 }
@@ -80,7 +68,7 @@ fn elsewhere(endpoint: &Endpoint) -> Vec<String> {
     let mut lines = Vec::new();
     if !is_pinned(endpoint, &["project_id", "repository_id"]) {
         lines.push(
-            "the project is pinned by name alone, and names can change hands: pin project_id or repository_id".into(),
+            "the project is pinned by name alone, and a deleted name can be taken by another: pin project_id or repository_id".into(),
         );
     }
     let is_short = values(endpoint, "ref").any(|value| !value.starts_with("refs/"));
@@ -97,8 +85,15 @@ fn events(endpoint: &Endpoint) -> Option<String> {
     if endpoint.job == Job::TfPlan {
         return None;
     }
+    // These run with the repository's rights on what a stranger has sent.
+    let risky = [
+        "pull_request",
+        "pull_request_target",
+        "workflow_run",
+        "issue_comment",
+    ];
     let risky: Vec<&str> = values(endpoint, "event_name")
-        .filter(|one| RISKY_EVENTS.contains(one))
+        .filter(|one| risky.contains(one))
         .collect();
     if !risky.is_empty() {
         return Some(format!(
@@ -107,13 +102,14 @@ fn events(endpoint: &Endpoint) -> Option<String> {
         ));
     }
     // Forgejo has the claim as well; GitLab's is called pipeline_source.
-    (!is_pinned(endpoint, &["event_name", "pipeline_source"])).then(|| {
-        format!(
-            "no event is pinned: add event_name=push,event_name=workflow_dispatch (GitLab: pipeline_source=web, or \
-             however you start it) to {}, so that no other event passes",
-            claims_of(endpoint)
-        )
-    })
+    if is_pinned(endpoint, &["event_name", "pipeline_source"]) {
+        return None;
+    }
+    let list = claims_of(endpoint);
+    Some(format!(
+        "no event is pinned: add event_name=push,event_name=workflow_dispatch (GitLab: pipeline_source=web, or \
+         however you start it) to {list}, so that no other event passes"
+    ))
 }
 
 /// The variable with further claims of this endpoint.

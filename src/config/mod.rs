@@ -28,7 +28,7 @@ pub use endpoint::{BodyRule, Endpoint, Expected, Job, Pin, TerraformBody};
 pub use reader::Complaint;
 pub use settings::{FOR_CHILDREN, Settings};
 pub use source::{Sources, slot_key};
-pub use table::{Preset, Reads, SECTIONS, Scope, Variable, Visibility, variable, variables};
+pub use table::{Preset, Reads, SECTIONS, Scope, Variable, variable, variables};
 pub use terraform::{DEFAULT_MODULE, GithubApp, HealthUrl, Module, Side, TerraformConfig};
 pub use value::may_be_fetched;
 pub use warnings::{nearest, unknown, warnings};
@@ -41,10 +41,10 @@ use std::time::Duration;
 /// [`Config::from_settings`].
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where `serve` binds when nobody hands it a socket; the first that can be bound of each family
+    /// Where `serve` binds when no socket is passed in; the first that can be bound of each family
     /// (`:8443` is `[::]:8443` dual-stack, or `0.0.0.0:8443` where there is no v6).
     pub listen: Listen,
-    /// How long `serve` stays without a connection and a run, when its socket is its starter's (`DEPLOYER_IDLE_EXIT`);
+    /// How long `serve` stays without a connection and a run under socket activation (`DEPLOYER_IDLE_EXIT`);
     /// `None` is for ever.
     pub idle_exit: Option<Duration>,
     /// Certificate chain, PEM (`DEPLOYER_CERT_FILE`).
@@ -69,7 +69,7 @@ pub struct Config {
     pub places: Places,
     /// env_logger's filter syntax (`DEPLOYER_LOG`).
     pub log: String,
-    /// Who is told of each run's end, if anybody (`DEPLOYER_NOTIFY_COMMAND`).
+    /// What gets each run's result, if anything (`DEPLOYER_NOTIFY_COMMAND`).
     pub notify: Option<PathBuf>,
     /// One, for now: that of the main settings.
     pub applications: [Application; 1],
@@ -97,6 +97,16 @@ impl Config {
         let terraform = self.terraform.iter().flat_map(|terraform| &terraform.endpoints);
         let applications = self.applications.iter();
         applications.map(|one| &one.endpoint).chain(terraform)
+    }
+
+    /// Who the roles run as, with the variable of each; root is left out.
+    pub fn users(&self) -> Vec<(&'static str, &Account)> {
+        let mut users = vec![
+            ("DEPLOYER_USER", &self.front_user),
+            ("DEPLOYER_FETCH_USER", &self.fetch_user),
+        ];
+        users.extend(self.terraform.iter().flat_map(TerraformConfig::users));
+        users
     }
 
     /// The endpoint whose path is `path`, exactly.

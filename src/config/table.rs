@@ -12,7 +12,8 @@ pub struct Variable {
     pub name: &'static str,
     pub preset: Preset,
     pub readers: &'static [Reads],
-    pub visibility: Visibility,
+    /// Whether its value is shown to nobody.
+    pub is_secret: bool,
 }
 
 /// What holds when a variable is not set.
@@ -24,13 +25,6 @@ pub enum Preset {
     Unset,
     /// This value, read as if it were set.
     Text(&'static str),
-}
-
-/// Whether a variable's value may be shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Visibility {
-    Plain,
-    Secret,
 }
 
 /// A role that acts on a variable.
@@ -88,14 +82,14 @@ pub(super) const fn unset(name: &'static str, readers: &'static [Reads]) -> Vari
         name,
         preset: Preset::Unset,
         readers,
-        visibility: Visibility::Plain,
+        is_secret: false,
     }
 }
 
 /// A secret of `run`.
 pub(super) const fn secret(name: &'static str) -> Variable {
     Variable {
-        visibility: Visibility::Secret,
+        is_secret: true,
         ..unset(name, RUN)
     }
 }
@@ -204,12 +198,9 @@ pub fn variable(name: &str) -> Option<&'static Variable> {
 
 /// Whether the value of `name` must not be shown. A name we do not know is judged by its look, and rather hidden.
 pub(super) fn is_secret(name: &str) -> bool {
-    match variable(name) {
-        Some(known) => known.visibility == Visibility::Secret,
-        None => ["SECRET", "PASSWORD", "PASSPHRASE", "TOKEN", "KEY"]
-            .iter()
-            .any(|word| name.contains(word)),
-    }
+    let words = ["SECRET", "PASSWORD", "PASSPHRASE", "TOKEN", "KEY"];
+    let looks_secret = || words.iter().any(|word| name.contains(word));
+    variable(name).map_or_else(looks_secret, |known| known.is_secret)
 }
 
 #[cfg(test)]

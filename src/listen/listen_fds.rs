@@ -1,4 +1,4 @@
-//! The sockets that a supervisor hands over, looked at before anything else is done.
+//! The sockets that a supervisor passes, looked at before anything else is done.
 //!
 //! In this order: sockets that were announced to us (sd_listen_fds(3), systemd); a TCP socket on standard input (inetd,
 //! xinetd, systemd's `StandardInput=socket`); else we bind one ourselves. Trusts the kernel for what a socket is, and no
@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 use crate::os::net::{self, Tcp};
 use crate::os::{descriptor, supervisor};
 
-/// What was handed over.
+/// What was passed to us.
 #[derive(Debug)]
 pub enum Inherited {
     /// No socket: we bind one.

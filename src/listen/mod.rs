@@ -1,4 +1,4 @@
-//! `serve`: the role that listens and keeps one warm session waiting; and the sockets that a supervisor hands over.
+//! `serve`: the role that listens and keeps one warm session waiting; and the sockets that a supervisor passes.
 
 mod listen_fds;
 mod notify_status;

@@ -14,7 +14,7 @@ use crate::queue::list::{live, summary};
 
 #[derive(Debug)]
 pub struct NotifyStatus {
-    notifier: Notifier,
+    pub notifier: Notifier,
     places: Places,
     /// Tickets, and the published list of runs, which changes when a run's turn comes.
     changes: Watch,
@@ -75,18 +75,10 @@ impl NotifyStatus {
         }
     }
 
-    /// `RELOADING=1`; [`NotifyStatus::reloaded`] follows, whatever comes of it.
-    pub fn reloading(&self) {
-        self.notifier.reloading();
-    }
-
+    /// After [`Notifier::reloading`], whatever came of it: `READY=1` again.
     pub fn reloaded(&mut self, now: Instant) {
         self.delivered = None;
         self.update(now);
-    }
-
-    pub fn stopping(&self) {
-        let _ = self.notifier.send("STOPPING=1");
     }
 
     /// Looks which sessions and runs are alive, and tells the supervisor what is new. Cheap: a folder of tickets.

@@ -111,7 +111,7 @@ pub fn serve(listeners: Listeners, settings: Settings, config: &Config, source: 
         serve.start_warm_session();
         if let Some(reason) = serve.wait_and_react()? {
             log::info!("{reason}: no more connections; what runs goes on");
-            serve.status.stopping();
+            let _ = serve.status.notifier.send("STOPPING=1");
             return Ok(());
         }
     }
@@ -197,7 +197,7 @@ impl Serve {
         match &self.warm {
             None => self.status.due_at().into_iter().chain([self.start_at]).min(),
             // The idle exit is due and begun, so `due_at` has passed.
-            Some(warm) if warm.is_dismissed() => Some(Instant::now() + RETRY),
+            Some(warm) if warm.is_dismissed => Some(Instant::now() + RETRY),
             Some(_) => self.status.due_at(),
         }
     }
@@ -205,7 +205,7 @@ impl Serve {
     /// Begins the idle exit when it is due: the warm session is dismissed, and `serve` ends with it, unless it has just
     /// taken a connection.
     fn idle_exit(&mut self, now: Instant) -> Option<StopReason> {
-        if self.warm.as_ref().is_some_and(WarmSession::is_dismissed) || !self.status.is_idle_exit_due(now) {
+        if self.warm.as_ref().is_some_and(|warm| warm.is_dismissed) || !self.status.is_idle_exit_due(now) {
             return None;
         }
         // What inotify did not show.
@@ -251,11 +251,11 @@ impl Serve {
                     log::debug!("{address}: accepted");
                     self.pause = WARM_BACKOFF.0;
                     if let Some(session) = self.warm.take() {
-                        self.status.accepted(session.into_child(), Instant::now());
+                        self.status.accepted(session.child, Instant::now());
                     }
                 }
                 SessionState::Ended => {
-                    if self.warm.take().is_some_and(|warm| warm.is_dismissed()) {
+                    if self.warm.take().is_some_and(|warm| warm.is_dismissed) {
                         return Some(IDLE);
                     }
                     self.warm_session_failed();
@@ -280,7 +280,7 @@ impl Serve {
     /// Makes a new session from what the files say now, and keeps the old one until that is ready.
     fn reload(&mut self, why: &str) {
         log::info!("{why}: making a new session");
-        self.status.reloading();
+        self.status.notifier.reloading();
         match self.start_replacement() {
             Ok(replacement) => self.replacement = Some(replacement),
             Err(why) => {

@@ -12,10 +12,11 @@ use crate::os::{descriptor, settings};
 /// A session that waits for its connection. Dropping this closes its lifeline: it exits, unless it has its connection.
 #[derive(Debug)]
 pub struct WarmSession {
-    child: Child,
+    pub child: Child,
+    /// Whether it was told to end.
+    pub is_dismissed: bool,
     socket: UnixStream,
     received: Vec<u8>,
-    is_dismissed: bool,
 }
 
 /// What a session reports.
@@ -61,14 +62,6 @@ impl WarmSession {
         self.is_dismissed = true;
         // An error is a session that has ended, which reading shows as well.
         let _ = self.socket.shutdown(Shutdown::Write);
-    }
-
-    pub fn is_dismissed(&self) -> bool {
-        self.is_dismissed
-    }
-
-    pub fn into_child(self) -> Child {
-        self.child
     }
 
     /// What to poll for reading.

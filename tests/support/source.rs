@@ -254,7 +254,7 @@ impl<'a> Resolver<'a> {
         };
         for (module, source) in &this.files {
             let mut names = BTreeMap::new();
-            for (name, path) in uses(&source.code) {
+            for (name, path, _) in uses(&source.code) {
                 names.insert(name, absolute(module, &path));
             }
             for name in child_modules(&source.code) {
@@ -267,7 +267,11 @@ impl<'a> Resolver<'a> {
 
     fn imports(&self, source: &Source) -> BTreeSet<PathBuf> {
         let module = module_path(&source.path);
-        let used = uses(&source.code).into_iter().map(|(_, path)| path);
+        // A re-export runs nothing: whoever uses it is who imports what it leads to.
+        let own = uses(&source.code)
+            .into_iter()
+            .filter(|(_, _, exported)| !exported);
+        let used = own.map(|(_, path, _)| path);
         let inline = inline_paths(&source.code);
         used.chain(inline)
             .filter_map(|path| self.file_of(&module, &path))
@@ -343,21 +347,22 @@ fn child_modules(code: &str) -> Vec<String> {
         .collect()
 }
 
-/// Each name that a `use` brings in, with the path that it stands for.
-fn uses(code: &str) -> Vec<(String, Vec<String>)> {
+/// Each name that a `use` brings in, with the path that it stands for, and whether it is exported again.
+fn uses(code: &str) -> Vec<(String, Vec<String>, bool)> {
     let mut found = Vec::new();
     let mut rest = code;
     while let Some(start) = rest.find("use ") {
         let begins_a_word = !rest[..start].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+        let line = rest[..start].rsplit('\n').next().unwrap_or_default().trim();
+        let exported = line.starts_with("pub");
         rest = &rest[start + 4..];
         let Some(end) = rest.find(';').filter(|_| begins_a_word) else {
             continue;
         };
-        tree(
-            &rest[..end].split_whitespace().collect::<Vec<_>>().join(" "),
-            &[],
-            &mut found,
-        );
+        let mut names = Vec::new();
+        let text: Vec<&str> = rest[..end].split_whitespace().collect();
+        tree(&text.join(" "), &[], &mut names);
+        found.extend(names.into_iter().map(|(name, path)| (name, path, exported)));
     }
     found
 }

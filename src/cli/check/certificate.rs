@@ -16,69 +16,57 @@ use crate::front;
 use crate::limits::{CERTIFICATE_NOTICE, MAX_PEM};
 use crate::os::{clock, files, secret};
 
+const WHAT: &str = "certificate";
+
 /// Looks at both files.
 pub fn check(config: &Config, now: SystemTime, report: &mut Report) {
     let (cert, key) = (&config.cert_file, &config.key_file);
-    let later: Vec<_> = [cert, key].into_iter().filter(|path| comes_later(path)).collect();
-    later.iter().for_each(|path| {
-        report.warn(
-            "certificate",
-            format_args!(
-                "{} is there while the service runs: check again then",
-                path.display()
-            ),
-        );
-    });
-    // Without one of the two there is no pair to look at.
-    let faults = match later.is_empty() {
-        true => front::certificate_faults(cert, key),
-        false => return validity(cert, now, report),
-    };
-    if faults.is_empty() {
-        report.ok(
-            "certificate",
-            format_args!("{} and its key {} fit together", cert.display(), key.display()),
-        );
+    let mut is_whole = true;
+    for path in [cert, key] {
+        // systemd makes a credential available when it starts the daemon, which it has not done yet.
+        if path.starts_with(UNIT_CREDENTIALS) && !path.exists() {
+            let path = path.display();
+            report.warning(
+                WHAT,
+                format!("{path} is there while the service runs: check again then"),
+            );
+            is_whole = false;
+        }
     }
-    faults.iter().for_each(|fault| report.fault("certificate", fault));
+    if is_whole {
+        let errors = front::certificate_faults(cert, key);
+        errors.iter().for_each(|error| report.error(WHAT, error));
+        if errors.is_empty() {
+            let (cert, key) = (cert.display(), key.display());
+            report.ok(WHAT, format!("{cert} and its key {key} fit together"));
+        }
+        key_is_private(key, report);
+    }
     validity(cert, now, report);
-    key_is_private(key, report);
-}
-
-/// Whether systemd hands it over when it starts the daemon, which it has not done yet.
-fn comes_later(path: &Path) -> bool {
-    path.starts_with(UNIT_CREDENTIALS) && !path.exists()
 }
 
 /// A file that cannot be read was reported already.
 fn validity(path: &Path, now: SystemTime, report: &mut Report) {
-    let Some(certificate) = files::read_bounded(path, MAX_PEM)
-        .ok()
-        .and_then(|pem| CertificateDer::from_pem_slice(&pem).ok())
-    else {
+    let pem = files::read_bounded(path, MAX_PEM).ok();
+    let Some(certificate) = pem.and_then(|pem| CertificateDer::from_pem_slice(&pem).ok()) else {
         return;
     };
     let Some(validity) = x509::validity(&certificate) else {
-        return report.warn(
-            "certificate",
-            format_args!("{}: no validity was found", path.display()),
-        );
+        return report.warning(WHAT, format!("{}: no validity was found", path.display()));
     };
     let (first, last) = (validity.from, validity.until);
     // `2026-01-02` of `20260102T030405Z`.
     let date = |time: &str| format!("{}-{}-{}", &time[..4], &time[4..6], &time[6..8]);
     let (from, until) = (date(&first), date(&last));
     if clock::compact(now) > last {
-        report.fault("certificate", format_args!("expired on {until}: renew it"));
+        report.error(WHAT, format!("expired on {until}: renew it"));
     } else if clock::compact(now) < first {
-        report.fault(
-            "certificate",
-            format_args!("not valid before {from}: see to the clock, or renew it"),
-        );
+        let what = format!("not valid before {from}: correct the clock, or renew it");
+        report.error(WHAT, what);
     } else if clock::compact(now + CERTIFICATE_NOTICE) > last {
-        report.warn("certificate", format_args!("valid until {until} only: renew it"));
+        report.warning(WHAT, format!("valid until {until} only: renew it"));
     } else {
-        report.ok("certificate", format_args!("valid until {until}"));
+        report.ok(WHAT, format!("valid until {until}"));
     }
 }
 
@@ -86,14 +74,12 @@ fn key_is_private(path: &Path, report: &mut Report) {
     let Ok(facts) = fs::metadata(path) else {
         return;
     };
-    if let Some(fault) = secret::known_to_all(path) {
-        report.fault("key", fault);
-    } else if facts.mode() & 0o040 != 0 {
-        report.warn(
-            "key",
-            format_args!("{} can be read by group {}", path.display(), facts.gid()),
-        );
-    } else {
-        report.ok("key", format_args!("{} is its owner's alone", path.display()));
+    let (key, group) = (path.display(), facts.gid());
+    match secret::known_to_all(path) {
+        Some(fault) => report.error("key", fault),
+        None if facts.mode() & 0o040 != 0 => {
+            report.warning("key", format!("{key} can be read by group {group}"));
+        }
+        None => report.ok("key", format!("only its owner can read {key}")),
     }
 }

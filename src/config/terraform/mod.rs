@@ -131,6 +131,13 @@ impl Config {
 }
 
 impl TerraformConfig {
+    /// Who its tools run as, with the variable of each; root is left out.
+    pub fn users(&self) -> impl Iterator<Item = (&'static str, &Account)> {
+        let plan = self.plan.as_ref().map(|plan| ("DEPLOYER_TF_PLAN_USER", plan));
+        let sides = plan.into_iter().chain([("DEPLOYER_TF_APPLY_USER", &self.apply)]);
+        sides.filter_map(|(name, side)| Some((name, side.account.as_ref()?)))
+    }
+
     /// The module that a request means: the first one where it names none.
     pub fn module(&self, name: Option<&str>) -> Option<&Module> {
         match name {
