@@ -96,7 +96,7 @@ fn pull_recorded(
         let pulled = pull::pull(deploy.docker, ctx, &deploy.reference, login);
         return pulled.map(Pulled::from_registry).map_err(|failed| failed.failure);
     };
-    let by_digest = format!("{}@{digest}", deploy.config.deploy().image);
+    let by_digest = format!("{}@{digest}", deploy.settings.image);
     let failed = match pull::pull(deploy.docker, ctx, &by_digest, login) {
         Ok(_) => return Ok(Pulled::from_registry(Some(digest.clone()))),
         Err(PullFailure {
@@ -105,9 +105,8 @@ fn pull_recorded(
         }) => return Err(failure),
         Err(failed) => failed.failure,
     };
-    let now = match pull::pull(deploy.docker, ctx, &deploy.reference, login) {
-        Ok(Some(now)) => now,
-        _ => return Err(failed),
+    let Ok(Some(now)) = pull::pull(deploy.docker, ctx, &deploy.reference, login) else {
+        return Err(failed);
     };
     match deploy.task.force {
         true => Ok(Pulled::from_registry(Some(now))),
@@ -121,13 +120,13 @@ fn pull_recorded(
 
 fn log_in(deploy: &Deploy<'_>, ctx: &mut RunContext) -> Result<Option<LoggedIn>> {
     let reference = &deploy.reference;
-    let Some(login) = &deploy.config.deploy().login else {
+    let Some(login) = &deploy.settings.login else {
         ctx.say(Phase::Pull, &format!("pull {reference}"));
         return Ok(None);
     };
     let folder = (&*deploy.config.places.logins(), ctx.run_id().as_str());
-    let environment = &deploy.config.deploy().environment;
-    let made = LoggedIn::new(login, &deploy.config.deploy().image, folder, environment)?;
+    let environment = &deploy.settings.environment;
+    let made = LoggedIn::new(login, &deploy.settings.image, folder, environment)?;
     made.secrets.iter().for_each(|secret| ctx.hide(secret));
     ctx.say(Phase::Pull, &format!("pull {reference} as {}", login.username));
     Ok(Some(made))
@@ -137,42 +136,28 @@ fn log_in(deploy: &Deploy<'_>, ctx: &mut RunContext) -> Result<Option<LoggedIn>>
 /// the tag meanwhile.
 pub(super) fn verify(deploy: &Deploy<'_>, ctx: &mut RunContext, pulled: Pulled) -> Result<VerifiedImage> {
     let reference = &deploy.reference;
-    let recorded = pulled
-        .recorded
-        .as_ref()
-        .and_then(|release| release.image.as_ref());
+    let recorded = &pulled.recorded;
+    let recorded = recorded.as_ref().and_then(|release| release.image.as_ref());
     let fixed = match (recorded, &pulled.digest) {
         (Some(id), _) => id.as_str().to_owned(),
         (None, Some(digest)) => format!("{reference}@{digest}"),
         (None, None) => reference.clone(),
     };
-    let Some(image) = deploy.docker.image(ctx, &fixed)? else {
-        let sentence = format!("{fixed} was pulled and is not on this host: was it removed just now?");
-        return Err(Failure::Failed(sentence));
-    };
-    if let (None, Some(digest)) = (recorded, &pulled.digest)
-        && !image.has_digest(digest)
-    {
-        return Err(Failure::Failed(format!(
-            "{reference} is another image than the pulled {digest}"
-        )));
+    let gone = || format!("{fixed} was pulled and is not on this host: was it removed just now?");
+    let image = deploy.docker.image(ctx, &fixed)?.ok_or_else(gone)?;
+    let digest = pulled.digest.as_ref().filter(|digest| image.has_digest(digest));
+    if let (None, Some(pulled), None) = (recorded, &pulled.digest, digest) {
+        return Err(format!("{reference} is another image than the pulled {pulled}").into());
     }
-    let source = recorded.map_or("", |_| ", as it was healthy here before");
-    ctx.say(
-        Phase::Verify,
-        &format!("{reference} is image {}{source}", image.id),
-    );
+    ctx.say(Phase::Verify, &format!("{reference} is image {}", image.id));
     super::provenance::check_revision(deploy, ctx, image.revision())?;
     ctx.outcome_member("image", image.id.as_str().into());
     if let Some(digest) = &pulled.digest {
         ctx.outcome_member("digest", digest.as_str().into());
     }
-    let digest = pulled.digest.as_ref().filter(|digest| image.has_digest(digest));
+    let by_id = || image.id.as_str().to_owned();
     Ok(VerifiedImage {
-        fixed_reference: digest.map_or_else(
-            || image.id.as_str().to_owned(),
-            |digest| format!("{reference}@{digest}"),
-        ),
+        fixed_reference: digest.map_or_else(by_id, |digest| format!("{reference}@{digest}")),
         id: image.id,
         digest: pulled.digest,
         signed_by: pulled.recorded.and_then(|release| release.signed_by),
@@ -181,7 +166,7 @@ pub(super) fn verify(deploy: &Deploy<'_>, ctx: &mut RunContext, pulled: Pulled) 
 
 /// Moves `IMAGE:latest` to it.
 pub(super) fn tag(deploy: &Deploy<'_>, ctx: &mut RunContext, image: &VerifiedImage) -> Result {
-    let latest = format!("{}:latest", deploy.config.deploy().image);
+    let latest = format!("{}:latest", deploy.settings.image);
     let old_image = deploy.docker.image(ctx, &latest)?.map(|image| image.id);
     if old_image.as_ref() != Some(&image.id) {
         let record = UndoRecord::Tag(TagRecord {
@@ -218,7 +203,7 @@ pub(super) fn keep_tag(deploy: &Deploy<'_>, ctx: &mut RunContext, phase: Phase, 
 /// Refuses when less is free than `DEPLOYER_MIN_FREE`, unless the image is here already: a disk that fills up half way
 /// costs more than the deploy, since every container on the host writes to it.
 pub(super) fn check_free_space(deploy: &Deploy<'_>, ctx: &mut RunContext) -> Result {
-    let floor = deploy.config.deploy().checks.min_free;
+    let floor = deploy.settings.checks.min_free;
     if floor == 0 || deploy.docker.image(ctx, &deploy.reference)?.is_some() {
         return Ok(());
     }
@@ -234,8 +219,7 @@ pub(super) fn check_free_space(deploy: &Deploy<'_>, ctx: &mut RunContext) -> Res
         ))),
         Ok(_) => Ok(()),
         Err(error) => {
-            let folder = folder.display();
-            let message = format!("how much is free in {folder} cannot be told: {error}");
+            let message = format!("how much is free in {} cannot be told: {error}", folder.display());
             ctx.say(Phase::Preflight, &message);
             Ok(())
         }

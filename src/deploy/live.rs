@@ -8,7 +8,7 @@ use super::{Deploy, Replacer};
 use crate::config::Container;
 use crate::event::Phase;
 use crate::gate::Version;
-use crate::run::{Failure, Result, RunContext};
+use crate::run::{Result, RunContext};
 
 /// Says, or refuses, that a container goes back to a lower version. One whose version cannot be told is no obstacle.
 pub(super) fn check_order(
@@ -17,25 +17,15 @@ pub(super) fn check_order(
     name: &str,
     now: Option<&Seen>,
 ) -> Result {
-    let Some(live) = live_version(deploy, ctx, name, now) else {
-        return Ok(());
-    };
-    if deploy.task.version.numbers() >= live.numbers() {
-        return Ok(());
+    let version = &deploy.task.version;
+    let live = live_version(deploy, ctx, name, now).filter(|live| version.numbers() < live.numbers());
+    let Some(live) = live else { return Ok(()) };
+    let sentence = format!("{name}: {live} is live, so {version} is a downgrade");
+    if !deploy.settings.checks.allow_downgrade {
+        return Err(format!("{sentence}, and DEPLOYER_ALLOW_DOWNGRADE=no refuses those").into());
     }
-    let sentence = format!(
-        "{name}: {live} is live, so {} is a downgrade",
-        deploy.task.version
-    );
-    match deploy.config.deploy().checks.allow_downgrade {
-        true => {
-            ctx.say(Phase::Preflight, &sentence);
-            Ok(())
-        }
-        false => Err(Failure::Failed(format!(
-            "{sentence}, and DEPLOYER_ALLOW_DOWNGRADE=no refuses those"
-        ))),
-    }
+    ctx.say(Phase::Preflight, &sentence);
+    Ok(())
 }
 
 /// By the container itself, and where there is none by the template that the next start would take.
@@ -46,7 +36,7 @@ fn live_version(
     now: Option<&Seen>,
 ) -> Option<Version> {
     let version = |text: &str| Version::try_from(text.to_owned()).ok();
-    let image = &deploy.config.deploy().image;
+    let image = &deploy.settings.image;
     match (now, deploy.replacer) {
         (Some(now), _) => now.label(VERSION_LABEL).and_then(version).or_else(|| {
             let named = Some(now.reference()).filter(|reference| same_image(reference, image));
@@ -66,17 +56,15 @@ pub(super) fn is_live_already(
     ctx: &mut RunContext,
     image: &VerifiedImage,
 ) -> Result<bool> {
-    for container in &deploy.config.deploy().containers {
+    for container in &deploy.settings.containers {
         let name = &container.name;
         let now = deploy.docker.container(ctx, name)?;
         let Some(now) = now.filter(|now| now.image == image.id) else {
             return Ok(false);
         };
         if let Some(why) = why_replace(deploy, ctx, container, &now)? {
-            ctx.say(
-                Phase::Verify,
-                &format!("{name}: has this image already, but {why}"),
-            );
+            let message = format!("{name}: has this image already, but {why}");
+            ctx.say(Phase::Verify, &message);
             return Ok(false);
         }
     }

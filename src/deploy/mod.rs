@@ -54,6 +54,7 @@ pub use undo::{UndoReason, Undone, mark_half_deployed, tidy, undo};
 /// One deploy: what was asked for, and what it works with.
 struct Deploy<'a> {
     config: &'a Config,
+    settings: &'a DeployConfig,
     task: &'a DeployTask,
     docker: Docker<'a>,
     replacer: Replacer<'a>,
@@ -118,7 +119,8 @@ pub fn deploy(ctx: &mut RunContext, request: &RunRequest, task: &DeployTask, con
 
 impl<'a> Deploy<'a> {
     fn new(request: &'a RunRequest, task: &'a DeployTask, config: &'a Config) -> Self {
-        let docker = Docker::new(config.deploy());
+        let settings = config.deploy();
+        let docker = Docker::new(settings);
         let commits = Commits {
             asked: task.sha.as_ref().map(ToString::to_string),
             token: match &request.origin {
@@ -128,10 +130,11 @@ impl<'a> Deploy<'a> {
         };
         Self {
             config,
+            settings,
             task,
             docker,
-            replacer: Replacer::of(config.deploy(), docker),
-            reference: format!("{}:{}", config.deploy().image, task.version),
+            replacer: Replacer::of(settings, docker),
+            reference: format!("{}:{}", settings.image, task.version),
             commits,
         }
     }
@@ -145,7 +148,7 @@ impl<'a> Deploy<'a> {
         let mut image = ctx.step(Phase::Verify, VERIFY_DEADLINE, Effect::Looks, |ctx| {
             image::verify(self, ctx, pulled)
         })?;
-        if let Some(cosign) = &self.config.deploy().checks.cosign {
+        if let Some(cosign) = &self.settings.checks.cosign {
             let signer = ctx.step(Phase::Verify, COSIGN_DEADLINE, Effect::Looks, |ctx| {
                 provenance::check_signature(self, ctx, &image, cosign)
             })?;
@@ -165,7 +168,7 @@ impl<'a> Deploy<'a> {
         container: &Container,
     ) -> Result<HealthyContainer> {
         let name = &container.name;
-        let update = self.config.deploy().update_max_wait + UPDATE_MARGIN;
+        let update = self.settings.update_max_wait + UPDATE_MARGIN;
         match self.replacer {
             Replacer::Unraid(unraid) => {
                 let (record, template) = self.change(ctx, Phase::Template, TEMPLATE_DEADLINE, |ctx| {
@@ -183,19 +186,17 @@ impl<'a> Deploy<'a> {
             Replacer::Swap(swap) => self.change(ctx, Phase::Update, update, |ctx| {
                 self.settle_kept(ctx, container, Some(&swap.restart(name)?))?;
                 self.note_container(ctx, container, image, None)?;
-                swap.update(
-                    ctx,
-                    &NewContainer {
-                        name,
-                        reference: &image.fixed_reference,
-                        image: &image.id,
-                        version: self.task.version.as_str(),
-                    },
-                )
+                let new = NewContainer {
+                    name,
+                    reference: &image.fixed_reference,
+                    image: &image.id,
+                    version: self.task.version.as_str(),
+                };
+                swap.update(ctx, &new)
             })?,
             Replacer::Command(_) => {}
         }
-        let deadline = self.config.deploy().health.max_wait + HEALTH_MARGIN;
+        let deadline = self.settings.health.max_wait + HEALTH_MARGIN;
         self.change(ctx, Phase::Health, deadline, |ctx| {
             if let Some(health) = self.health(container) {
                 health.wait(ctx)?;
@@ -213,25 +214,20 @@ impl<'a> Deploy<'a> {
         };
         // Nobody can put back what it does.
         self.record_half_deployed()?;
-        let deploy = self.config.deploy();
         let mut variables = vec![
             ("DEPLOYER_IMAGE_REF".to_owned(), self.reference.clone()),
             ("DEPLOYER_VERSION".to_owned(), self.task.version.to_string()),
         ];
         let sha = self.task.sha.as_ref().map(ToString::to_string);
         variables.extend(sha.map(|sha| ("DEPLOYER_SHA".to_owned(), sha)));
-        for container in &deploy.containers {
-            let update = deploy.update_max_wait + UPDATE_MARGIN;
+        for container in &self.settings.containers {
+            let update = self.settings.update_max_wait + UPDATE_MARGIN;
             self.change(ctx, Phase::Update, update, |ctx| {
                 command.update(ctx, &container.name, &variables)
             })?;
             if let Some(health) = self.health(container) {
-                self.change(
-                    ctx,
-                    Phase::Health,
-                    deploy.health.max_wait + HEALTH_MARGIN,
-                    |ctx| health.wait(ctx),
-                )?;
+                let longest = self.settings.health.max_wait + HEALTH_MARGIN;
+                self.change(ctx, Phase::Health, longest, |ctx| health.wait(ctx))?;
             }
         }
         ctx.commit();
@@ -261,7 +257,7 @@ impl<'a> Deploy<'a> {
     /// Deals with what an earlier deploy has left, so that the container which has the name is the one to go back to.
     fn settle_kept(&self, ctx: &mut RunContext, container: &Container, restart: Option<&str>) -> Result {
         let name = &container.name;
-        let Some(kept) = keep_previous::kept(self.docker, ctx, name, &self.config.deploy().image)? else {
+        let Some(kept) = keep_previous::kept(self.docker, ctx, name, &self.settings.image)? else {
             return Ok(());
         };
         let serves = |now: &Seen| self.state(container, now) == OldState::Healthy;

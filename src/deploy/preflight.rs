@@ -69,7 +69,7 @@ pub(super) fn preflight(deploy: &Deploy<'_>, ctx: &mut RunContext) -> Result<Vec
         super::image::check_free_space(deploy, ctx)?;
     }
     let (mut first, mut ran) = (None, Vec::new());
-    for container in &deploy.config.deploy().containers {
+    for container in &deploy.settings.containers {
         match look_at(deploy, ctx, &container.name) {
             Ok(image) => ran.extend(image),
             Err(Failure::Failed(sentence)) => {
@@ -94,7 +94,7 @@ fn look_at(deploy: &Deploy<'_>, ctx: &mut RunContext, name: &str) -> Result<Opti
         format!("is {}, image {} ({})", now.describe(), now.image, now.reference())
     });
     ctx.say(Phase::Preflight, &format!("{name}: {runs}"));
-    keep_previous::kept(deploy.docker, ctx, name, &deploy.config.deploy().image)?;
+    keep_previous::kept(deploy.docker, ctx, name, &deploy.settings.image)?;
     super::live::check_order(deploy, ctx, name, now.as_ref())?;
     match deploy.replacer {
         Replacer::Unraid(unraid) => unraid.check_template(ctx, name)?,

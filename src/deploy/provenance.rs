@@ -24,7 +24,7 @@ pub(super) struct Commits {
 
 /// Compares the commit that the image itself names with what was asked for.
 pub(super) fn check_revision(deploy: &Deploy<'_>, ctx: &mut RunContext, label: Option<&str>) -> Result {
-    let judged = judge(deploy.config.deploy().checks.revision, label, &deploy.commits);
+    let judged = judge(deploy.settings.checks.revision, label, &deploy.commits);
     if let Some(warning) = judged.map_err(|why| format!("{}: {why}", deploy.reference))? {
         ctx.say(Phase::Verify, &format!("warning: {warning}"));
     }
@@ -55,7 +55,7 @@ pub(super) fn check_signature(
     };
     let digest = image.digest.as_ref();
     let digest = digest.ok_or_else(|| unsigned("the registry named no digest"))?;
-    let image = format!("{}@{digest}", deploy.config.deploy().image);
+    let image = format!("{}@{digest}", deploy.settings.image);
     let arguments = [
         "verify",
         "--certificate-identity",
@@ -66,7 +66,7 @@ pub(super) fn check_signature(
     ];
     let tool = Tool {
         arguments: arguments.map(Into::into).into(),
-        environment: deploy.config.deploy().environment.clone(),
+        environment: deploy.settings.environment.clone(),
         ..Tool::new(&cosign.program, COSIGN_DEADLINE)
     };
     // What it prints on success is the signatures themselves.

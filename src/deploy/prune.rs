@@ -23,14 +23,14 @@ pub(super) fn remove_old_images(
     deployed: &VerifiedImage,
     ran: &[ImageId],
 ) -> Result {
-    let image = &deploy.config.deploy().image;
+    let image = &deploy.settings.image;
     let list = HealthyVersions::read(&deploy.config.places)?;
     let healthy: Vec<&Version> = list.versions.iter().map(|one| &one.release.version).collect();
     let here = images::local_images(deploy.docker, ctx, image)?;
     let mut in_use = images::images_in_use(deploy.docker, ctx)?;
     in_use.insert(deployed.id.clone());
     in_use.extend(ran.iter().cloned());
-    for old in superfluous(&here, &in_use, &healthy, deploy.config.deploy().keep_images) {
+    for old in superfluous(&here, &in_use, &healthy, deploy.settings.keep_images) {
         let name = match &old.tag {
             Some(tag) => format!("{image}:{tag}"),
             None => old.id.as_str().to_owned(),

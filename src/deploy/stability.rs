@@ -27,7 +27,7 @@ pub(super) fn healthy_container(
     name: &str,
 ) -> Result<HealthyContainer> {
     let now = deploy.docker.container(ctx, name)?;
-    let now = now.ok_or_else(|| Failure::Failed(format!("{name}: was healthy and is gone")))?;
+    let now = now.ok_or_else(|| format!("{name}: was healthy and is gone"))?;
     Ok(HealthyContainer {
         name: name.to_owned(),
         id: now.id,
@@ -42,7 +42,7 @@ pub(super) fn wait_until_stable(
     ctx: &mut RunContext,
     healthy: &[HealthyContainer],
 ) -> Result {
-    let steady = deploy.config.deploy().health.steady;
+    let steady = deploy.settings.health.steady;
     let names: Vec<&str> = healthy.iter().map(|one| one.name.as_str()).collect();
     let until = healthy.iter().map(|one| one.at + steady).max();
     let until = until.unwrap_or_else(Instant::now);

@@ -223,13 +223,13 @@ impl Undo<'_> {
             return Ok(());
         };
         if new.image != record.new_image && !self.is_of_an_edited_template(&new) {
-            return Err(Failure::Failed(format!(
+            return Err(format!(
                 "{0} is {1} of {2} now, which the deploy has not made: it was left alone, and {3} is the one before",
                 record.name,
                 short_id(&new.id),
                 new.reference(),
                 keep_previous::previous(&record.name)
-            )));
+            ).into());
         }
         self.docker.remove(ctx, &new)?;
         failpoint!("new-removed");
@@ -260,12 +260,13 @@ impl Undo<'_> {
                     swap.make_again(ctx, name, old)?;
                 }
                 Replacer::Command(_) => {
-                    let sentence = format!("{name} was removed, and backend command cannot make it again");
-                    return Err(Failure::Failed(sentence));
+                    return Err(
+                        format!("{name} was removed, and backend command cannot make it again").into(),
+                    );
                 }
             }
         }
-        let gone = || Failure::Failed(format!("{name} was removed and could not be made again"));
+        let gone = || format!("{name} was removed and could not be made again");
         let made = self.docker.container(ctx, name)?.ok_or_else(gone)?;
         for network in &old.networks {
             if !made.networks().contains(network.as_str()) {

@@ -130,8 +130,7 @@ impl Unraid<'_> {
         })?;
         if !new.is_running() {
             self.docker.say_log(ctx, name);
-            let sentence = format!("{name}: replaced, but it is {}", new.describe());
-            return Err(Failure::Failed(sentence));
+            return Err(format!("{name}: replaced, but it is {}", new.describe()).into());
         }
         let message = format!(
             "{name}: started {}, image {}",
@@ -212,11 +211,12 @@ impl Unraid<'_> {
         }
         let Some(old) = old else { return Ok(()) };
         if new.network_mode() != old.network_mode() {
-            return Err(Failure::Failed(format!(
+            return Err(format!(
                 "{name}: its network was {} and is {} now: see <Network> in its template",
                 old.network_mode(),
                 new.network_mode()
-            )));
+            )
+            .into());
         }
         for network in old.networks().difference(&new.networks()) {
             self.docker.connect(ctx, network, name, name)?;
