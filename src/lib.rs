@@ -8,6 +8,7 @@
 //! ```
 
 // Words.
+pub mod checked_text;
 pub mod event;
 pub mod hash;
 pub mod limits;

@@ -8,7 +8,7 @@ use crate::support::source::{self, Source};
 
 /// Reading order. A module may import from the rows above its own, and from itself; never from its own row or below.
 const ROWS: &[&[&str]] = &[
-    &["limits", "secret", "hash"],
+    &["limits", "secret", "hash", "checked_text"],
     &["event"],
     &["jwt", "http", "link", "config"],
     &["os"],

@@ -12,7 +12,7 @@ use crate::cli::help::ExitStatus;
 use crate::cli::output::{self, CommandError};
 use crate::cli::settings_source::{self, Loaded};
 use crate::config::{Config, Endpoint};
-use crate::gate::{Finding, Gates, Keys, Memory, Verdict, explain, fetch_keys};
+use crate::gate::{Finding, Gates, explain, fetch_keys};
 use crate::limits::MAX_TOKEN;
 
 /// Prints each rule with what came of it; [`ExitStatus::Done`] when all hold.
@@ -25,7 +25,7 @@ pub fn check_token(arguments: &Arguments) -> Result<ExitStatus, CommandError> {
     let token = read_token()?;
     let findings = judge(&config, endpoint, &token);
     output::print(&table(&findings))?;
-    let holds = findings.iter().all(|finding| finding.verdict == Verdict::Pass);
+    let holds = findings.iter().all(|finding| finding.fault.is_none());
     Ok(if holds {
         ExitStatus::Done
     } else {
@@ -61,20 +61,15 @@ fn read_token() -> Result<Vec<u8>, String> {
 
 fn judge(config: &Config, endpoint: &Endpoint, token: &[u8]) -> Vec<Finding> {
     let fetch = || fetch_keys(config);
-    let places = &config.places;
-    let memory = Memory::of(&places.state);
-    let gates = Gates {
-        allowed: &config.allowed,
-        issuer: &config.issuer.name,
-        keys: Keys::new(&places.state, &places.runtime, &config.issuer.jwks_url, &fetch),
-        memory: &memory,
-    };
-    explain(token, endpoint, &gates, SystemTime::now())
+    explain(token, endpoint, &Gates::of(config, &fetch), SystemTime::now())
 }
 
 fn table(findings: &[Finding]) -> String {
     let width = findings.iter().map(|finding| finding.rule.chars().count()).max();
     let width = width.unwrap_or_default();
-    let line = |Finding { rule, verdict }: &Finding| format!("{rule:width$}  {verdict}\n");
+    let line = |Finding { rule, fault }: &Finding| match fault {
+        None => format!("{rule:width$}  pass\n"),
+        Some(fault) => format!("{rule:width$}  fail: {fault}\n"),
+    };
     findings.iter().map(line).collect()
 }

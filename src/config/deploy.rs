@@ -164,7 +164,7 @@ pub(super) fn deploy(r: &mut Reader, settings: &Settings) -> DeployConfig {
             ),
         },
         update_max_wait: r.read("DEPLOYER_UPDATE_MAX_WAIT", duration),
-        rollback: r.switch("DEPLOYER_ROLLBACK"),
+        rollback: r.on_or_off("DEPLOYER_ROLLBACK"),
         checks: checks(r, &backend),
         login: login(r),
         keep_images: r.read("DEPLOYER_KEEP_IMAGES", value::count(1..=MOST_KEPT_IMAGES)),
@@ -185,7 +185,7 @@ fn backend(r: &mut Reader) -> Backend {
             .optional("DEPLOYER_COMMAND_PATH", value::path)
             .unwrap_or_default(),
     };
-    let pull = r.switch("DEPLOYER_PULL");
+    let pull = r.on_or_off("DEPLOYER_PULL");
     match chosen {
         "docker" => Backend::Docker { declarations },
         "command" => Backend::Command { program, pull },
@@ -208,7 +208,7 @@ fn checks(r: &mut Reader, backend: &Backend) -> Checks {
     let checks = Checks {
         min_free: r.read("DEPLOYER_MIN_FREE", value::bytes),
         revision: r.choice("DEPLOYER_REQUIRE_REVISION", &revisions),
-        allow_downgrade: r.yes("DEPLOYER_ALLOW_DOWNGRADE"),
+        allow_downgrade: r.yes_or_no("DEPLOYER_ALLOW_DOWNGRADE"),
         cosign: cosign(r),
     };
     // A check of an image that we never see would be a check that nobody makes.

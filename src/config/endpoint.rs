@@ -76,6 +76,9 @@ pub enum BodyRule {
     Terraform(TerraformBody),
 }
 
+/// The name of the module that a request means when it names none.
+pub const DEFAULT_MODULE: &str = "default";
+
 /// What a body for terraform may name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TerraformBody {

@@ -1,6 +1,6 @@
 //! Docker's names: the image without tag or digest, and the containers with where their health is asked for.
 
-use super::{Container, pins, value};
+use super::{Container, pins, url};
 use crate::limits::MAX_CONTAINERS;
 
 /// Docker's bound on the name part of a reference.
@@ -19,7 +19,7 @@ pub(super) fn image(text: &str) -> Result<String, String> {
     };
     let good = text.len() <= LONGEST_REPOSITORY
         && !registry.contains('?')
-        && value::url(&format!("https://{registry}")).is_some()
+        && url::url(&format!("https://{registry}")).is_some()
         && path.split('/').all(is_component);
     pins::checked(text, good, SHOULD)
 }
@@ -63,11 +63,11 @@ fn container(entry: &str) -> Result<Container, String> {
     let health_url = match health {
         None => None,
         Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
-            let port = value::port(digits)
+            let port = url::port(digits)
                 .ok_or_else(|| format!("NAME=PORT with a port from 1 to 65535 (in `{entry}`)"))?;
             Some(format!("http://localhost:{port}/api/health"))
         }
-        Some(text) => Some(value::fetchable(text).map_err(|should| {
+        Some(text) => Some(url::fetchable(text).map_err(|should| {
             format!("NAME=PORT, NAME=URL or NAME; the health of `{name}` should be a port or {should}")
         })?),
     };

@@ -18,19 +18,20 @@ mod settings;
 mod source;
 mod table;
 mod terraform;
+mod url;
 mod value;
 mod warnings;
 
 pub use deploy::{
     Backend, Checks, Container, Cosign, DeployConfig, HealthConfig, HealthExpect, Login, Revision,
 };
-pub use endpoint::{BodyRule, Endpoint, Expected, Job, Pin, TerraformBody};
+pub use endpoint::{BodyRule, DEFAULT_MODULE, Endpoint, Expected, Job, Pin, TerraformBody};
 pub use reader::Complaint;
 pub use settings::{FOR_CHILDREN, Settings};
 pub use source::{Sources, slot_key};
 pub use table::{Preset, Reads, SECTIONS, Scope, Variable, variable, variables};
-pub use terraform::{DEFAULT_MODULE, GithubApp, HealthUrl, Module, Side, TerraformConfig};
-pub use value::may_be_fetched;
+pub use terraform::{GithubApp, HealthUrl, Module, Side, TerraformConfig};
+pub use url::may_be_fetched;
 pub use warnings::{nearest, unknown, warnings};
 
 use std::net::SocketAddr;

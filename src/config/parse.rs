@@ -5,7 +5,7 @@ use super::duration::{duration, duration_or_never};
 use super::reader::{Complaint, Name, Reader};
 use super::{
     Application, BodyRule, Caps, Config, Endpoint, Issuer, Job, Pin, Places, RunLimits, Settings, Sources,
-    credential, deploy, pins, terraform, value,
+    credential, deploy, pins, terraform, url, value,
 };
 use crate::limits::{MOST_KEPT_RUNS, MOST_QUEUED, MOST_SESSIONS};
 
@@ -71,12 +71,12 @@ fn host(r: &mut Reader, settings: &Settings) -> Config {
 /// The issuer, and whether it is GitHub (as it is where the issuer itself is wrong).
 fn issuer(r: &mut Reader) -> (Issuer, bool) {
     const JWKS_URL: &str = "DEPLOYER_JWKS_URL";
-    let name = r.read("DEPLOYER_ISSUER", value::issuer);
+    let name = r.read("DEPLOYER_ISSUER", url::issuer);
     let by_github = name.is_empty() || pins::is_github(&name);
     let jwks_url = match by_github {
-        true => r.read(JWKS_URL, value::fetchable),
+        true => r.read(JWKS_URL, url::fetchable),
         // GitHub's keys never sign for another issuer.
-        false => r.needed(JWKS_URL, value::fetchable),
+        false => r.needed(JWKS_URL, url::fetchable),
     };
     let ca_file = r.optional("DEPLOYER_CA_FILE", value::path);
     (

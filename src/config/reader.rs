@@ -91,12 +91,12 @@ impl<'a> Reader<'a> {
     }
 
     /// `on` or `off`.
-    pub fn switch(&mut self, name: Name) -> bool {
+    pub fn on_or_off(&mut self, name: Name) -> bool {
         self.choice(name, &[("on", true), ("off", false)])
     }
 
     /// `yes` or `no`.
-    pub fn yes(&mut self, name: Name) -> bool {
+    pub fn yes_or_no(&mut self, name: Name) -> bool {
         self.choice(name, &[("yes", true), ("no", false)])
     }
 

@@ -10,20 +10,7 @@ const SLIP: usize = 4;
 /// Settings that nobody reads: unknown names with the nearest known one, and terraform's where it is not configured.
 pub fn warnings(settings: &Settings) -> Vec<String> {
     let mut found = unknown(settings);
-    let is_terraforms = |name: &&str| terraform::VARIABLES.iter().any(|one| one.name == *name);
-    let unread: Vec<&str> = settings.names().filter(is_terraforms).collect();
-    let [switches @ .., last] = terraform::SWITCHES;
-    let is_wanted = switches
-        .iter()
-        .chain([&last])
-        .any(|name| settings.get(name).is_some());
-    if !unread.is_empty() && !is_wanted {
-        found.push(format!(
-            "not read: {}; /tf-apply and /tf-plan answer 404 without {} and {last}",
-            unread.join(", "),
-            switches.join(", ")
-        ));
-    }
+    found.extend(terraform::unread(settings));
     found
 }
 

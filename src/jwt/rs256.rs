@@ -30,7 +30,7 @@ pub fn verify(token: Unverified<'_>, key: &PublicKey) -> Result<Signed, Rejected
     public
         .verify(&RSA_PKCS1_2048_8192_SHA256, token.signed_text, &token.signature)
         .map_err(|_| {
-            Check::Signature.rejects(format_args!("it does not hold under key {:?}", token.kid()))
+            Check::Signature.rejects(format_args!("it does not hold under key `{}`", token.kid()))
         })?;
     Ok(Signed {
         payload: token.payload,

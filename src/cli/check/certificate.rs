@@ -1,7 +1,5 @@
 //! Certificate and key: whether front could serve with them, for how long, and who else can read the key.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -40,7 +38,8 @@ pub fn check(config: &Config, now: SystemTime, report: &mut Report) {
             let (cert, key) = (cert.display(), key.display());
             report.ok(WHAT, format!("{cert} and its key {key} fit together"));
         }
-        key_is_private(key, report);
+        let private = format!("{} is not readable by everyone", key.display());
+        report.result("key", secret::known_to_all(key).map_or(Ok(private), Err));
     }
     validity(cert, now, report);
 }
@@ -67,19 +66,5 @@ fn validity(path: &Path, now: SystemTime, report: &mut Report) {
         report.warning(WHAT, format!("valid until {until} only: renew it"));
     } else {
         report.ok(WHAT, format!("valid until {until}"));
-    }
-}
-
-fn key_is_private(path: &Path, report: &mut Report) {
-    let Ok(facts) = fs::metadata(path) else {
-        return;
-    };
-    let (key, group) = (path.display(), facts.gid());
-    match secret::known_to_all(path) {
-        Some(fault) => report.error("key", fault),
-        None if facts.mode() & 0o040 != 0 => {
-            report.warning("key", format!("{key} can be read by group {group}"));
-        }
-        None => report.ok("key", format!("only its owner can read {key}")),
     }
 }

@@ -9,7 +9,7 @@ use crate::cli::check::program::{self, last_line};
 use crate::cli::check::report::Report;
 use crate::config::{Config, GithubApp, TerraformConfig};
 use crate::limits::MAX_PEM;
-use crate::os::{files, secret, trusted};
+use crate::os::secret;
 
 /// The first terraform that locks its state in S3 by itself, and whose plans we have read.
 const LEAST: [u64; 2] = [1, 11];
@@ -25,9 +25,9 @@ pub fn check(config: &Config, report: &mut Report) {
     if let Some(app) = &terraform.app {
         report.result("GitHub App", key(app));
     }
-    report.result("terraform's folder", folder(&terraform.workdir));
+    folder("terraform's folder", &terraform.workdir, report);
     if terraform.plan.is_some() {
-        report.result("folder of plans", folder(&terraform.plan_workdir));
+        folder("folder of plans", &terraform.plan_workdir, report);
     }
     for file in terraform.cli_config.iter().chain(&terraform.plugin_cache) {
         report.root_alone("terraform", file);
@@ -84,19 +84,12 @@ fn key(app: &GithubApp) -> Result<String, String> {
     }
 }
 
-/// Whether it can be made, or is there: what there is of it must be a folder that nobody else can write to.
-fn folder(path: &Path) -> Result<String, String> {
-    let existing = path.ancestors().find(|folder| folder.symlink_metadata().is_ok());
-    let existing = existing.unwrap_or(path);
-    let facts = existing
-        .metadata()
-        .map_err(|error| files::describe(&error, "look at", existing))?;
-    let (path_shown, shown) = (path.display(), existing.display());
-    match trusted::fault(&facts) {
-        _ if !facts.is_dir() => Err(format!("{shown} is no folder, so {path_shown} cannot be made")),
-        Some(fault) => Err(format!("{shown}: {fault}")),
-        None if existing == path => Ok(format!("only root can write to {shown}")),
-        None => Ok(format!("{path_shown} can be made")),
+/// What there is of the folder must be root's alone to write.
+fn folder(what: &str, path: &Path, report: &mut Report) {
+    let existing = path.ancestors().find(|folder| folder.exists());
+    report.root_alone(what, existing.unwrap_or(path));
+    if existing != Some(path) {
+        report.ok(what, format!("{} can be made", path.display()));
     }
 }
 

@@ -8,10 +8,10 @@ mod value;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Account, Config, Endpoint, Job};
+use super::{Account, Config, DEFAULT_MODULE, Endpoint, Job};
 use crate::secret::Secret;
 
-pub(super) use parse::{SWITCHES, terraform};
+pub(super) use parse::{terraform, unread};
 pub(super) use table::VARIABLES;
 
 /// All of terraform's settings. There is one only where terraform is configured in full.
@@ -64,9 +64,6 @@ pub struct TerraformConfig {
     /// Providers that were fetched before (`DEPLOYER_TF_PLUGIN_CACHE_DIR`); read by plans, written by applies alone.
     pub plugin_cache: Option<PathBuf>,
 }
-
-/// The name of the module that a request means when it names none.
-pub const DEFAULT_MODULE: &str = "default";
 
 /// One folder of the repository where terraform can run.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,12 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
+use super::table::VARIABLES;
 use super::{DEFAULT_MODULE, GithubApp, HealthUrl, Module, Side, TerraformConfig, value as tf};
 use crate::config::duration::duration;
 use crate::config::parse::{must_be_of, with_listed};
 use crate::config::reader::Reader;
 use crate::config::{
-    Account, BodyRule, Config, Endpoint, Expected, Job, Pin, Places, TerraformBody, pins, value,
+    Account, BodyRule, Config, Endpoint, Expected, Job, Pin, Places, Settings, TerraformBody, pins, value,
 };
 use crate::secret::Secret;
 
@@ -40,7 +41,7 @@ pub fn terraform(r: &mut Reader, rest: &Config) -> Option<TerraformConfig> {
     let repo_url = r.read("DEPLOYER_TF_APPLY_REPO_URL", tf::repo_url);
     let (workdir, plan_workdir) = folders(r, &rest.places);
     let (apply, plan) = sides(r, rest);
-    let require_digest = r.switch("DEPLOYER_TF_APPLY_REQUIRE_DIGEST");
+    let require_digest = r.on_or_off("DEPLOYER_TF_APPLY_REQUIRE_DIGEST");
     let mut endpoints = endpoints(r, rest, &reference, &modules, require_digest);
     endpoints.retain(|endpoint| plan.is_some() || endpoint.job != Job::TfPlan);
     Some(TerraformConfig {
@@ -70,6 +71,19 @@ pub fn terraform(r: &mut Reader, rest: &Config) -> Option<TerraformConfig> {
     })
 }
 
+/// A line about settings that are not read, because none of [`SWITCHES`] is set.
+pub fn unread(settings: &Settings) -> Option<String> {
+    let is_ours = |name: &&str| VARIABLES.iter().any(|one| one.name == *name);
+    let names: Vec<&str> = settings.names().filter(is_ours).collect();
+    if names.is_empty() || SWITCHES.iter().any(|name| names.contains(name)) {
+        return None;
+    }
+    let (names, switches) = (names.join(", "), SWITCHES.join(", "));
+    Some(format!(
+        "not read: {names}; /tf-apply and /tf-plan answer 404 unless all of these are set: {switches}"
+    ))
+}
+
 /// `/tf-apply` and `/tf-plan`. Both are of one repository; they differ in audience, branch and workflow, so that a token
 /// for one opens no other. Only issuers whose tokens name a repository and a workflow as GitHub's do can be pinned here;
 /// Forgejo's do.
@@ -95,7 +109,7 @@ fn endpoints(
         }),
         job,
     };
-    let sha = r.switch("DEPLOYER_TF_APPLY_REQUIRE_SHA");
+    let sha = r.on_or_off("DEPLOYER_TF_APPLY_REQUIRE_SHA");
     vec![
         endpoint(Job::TfApply, "/tf-apply", apply_audience, apply_pins, sha, digest),
         // A pull request's token names the merge commit, not the one whose plan is wanted.
@@ -245,7 +259,7 @@ fn plan_key(r: &mut Reader, of_apply: &[Secret; 2]) -> Option<[Secret; 2]> {
     const SHARE: &str = "DEPLOYER_TF_PLAN_SHARE_CREDENTIALS";
     let [id, key] = KEY.map(|name| r.optional(name, tf::secret).map(Secret::new));
     r.all_or_none(&KEY);
-    let share = r.yes(SHARE);
+    let share = r.yes_or_no(SHARE);
     let should = "`no` where a plan has credentials of its own";
     r.must_fit(SHARE, !share || id.is_none(), should);
     match share {

@@ -2,7 +2,7 @@
 
 use super::{DEFAULT_MODULE, HealthUrl, Module};
 use crate::config::pins::{self, checked, is_word};
-use crate::config::{Account, value};
+use crate::config::{Account, url, value};
 use crate::limits::{MAX_LIST, MAX_MODULE_NAME, MAX_MODULE_PATH};
 
 /// Where the configuration is fetched from: `https://`, `http://` to this machine alone, or `file://` with an absolute
@@ -14,7 +14,7 @@ pub fn repo_url(text: &str) -> Result<String, String> {
         let good = value::path(path).is_ok() && path.bytes().all(|b| b.is_ascii_graphic());
         return checked(text, good, SHOULD);
     }
-    let uri = value::url(text).filter(|uri| value::may_be_fetched(text) && uri.query().is_none());
+    let uri = url::url(text).filter(|uri| url::may_be_fetched(text) && uri.query().is_none());
     let path = uri.as_ref().map_or("/", |uri| uri.path());
     if !is_on_github(text) {
         return checked(text, path != "/", SHOULD);
@@ -26,7 +26,7 @@ pub fn repo_url(text: &str) -> Result<String, String> {
 
 /// Whether it is a repository on github.com, so that only a GitHub App can read it when it is private.
 pub fn is_on_github(repo_url: &str) -> bool {
-    value::url(repo_url).is_some_and(|uri| {
+    url::url(repo_url).is_some_and(|uri| {
         uri.scheme_str() == Some("https")
             && uri
                 .host()
@@ -37,7 +37,7 @@ pub fn is_on_github(repo_url: &str) -> bool {
 /// The API of GitHub: without a slash at its end, so that paths can be put behind it.
 pub fn api_url(text: &str) -> Result<String, String> {
     const SHOULD: &str = "an https:// URL such as https://HOST/api/v3, or an http:// one to loopback";
-    let good = value::may_be_fetched(text) && !text.contains('?');
+    let good = url::may_be_fetched(text) && !text.contains('?');
     checked(text.trim_end_matches('/'), good, SHOULD)
 }
 
@@ -80,7 +80,7 @@ pub fn modules(text: &str) -> Result<Vec<Module>, String> {
 pub fn health_urls(text: &str) -> Result<Vec<HealthUrl>, String> {
     let health_url = |(name, url): (&str, &str)| {
         let url =
-            value::fetchable(url).map_err(|should| format!("NAME=URL,...; `{url}` should be {should}"))?;
+            url::fetchable(url).map_err(|should| format!("NAME=URL,...; `{url}` should be {should}"))?;
         Ok(HealthUrl {
             module: name.to_owned(),
             url,

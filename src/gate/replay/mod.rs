@@ -11,7 +11,7 @@ mod token_id;
 pub use token_id::TokenId;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use crate::gate::Refusal;
 use crate::jwt::{Check, Claimed, dead_from};
@@ -170,7 +170,7 @@ impl Memory {
                 token.issued()
             );
             return Err(Refusal::MemoryIsNew {
-                retry_after: Duration::from_secs(wait),
+                retry_after: wait,
                 detail,
             });
         }
