@@ -44,6 +44,7 @@ mod recorded;
 mod replay;
 mod rollback;
 mod scripts;
+mod slow_docker;
 mod stuck_update;
 #[cfg(feature = "terraform")]
 mod terraform;

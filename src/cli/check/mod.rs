@@ -66,7 +66,7 @@ fn host(config: &Config, report: &mut Report) {
 
 fn settings(found: &FoundSettings, config: &Config, report: &mut Report) {
     let readable = found.source.file().and_then(readable_secrets);
-    let origin = format!("from {}", found.origin());
+    let origin = format!("from {}", found.sources());
     report.result("settings", readable.map_or(Ok(origin), Err));
     let no_plan = config.no_plan();
     no_plan.iter().for_each(|line| report.warning("settings", line));
