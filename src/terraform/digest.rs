@@ -127,7 +127,7 @@ impl<'a> Plan<'a> {
         Ok(errored.flatten() == Some(false))
     }
 
-    /// Hands over the changes in a member, one after another.
+    /// Gives `each` the changes in a member, one after another.
     pub(super) fn changes(&mut self, kind: &str, each: &mut dyn FnMut(&Entry)) -> io::Result<()> {
         for (name, span) in self.children(kind)? {
             let entry = Entry::read(&self.json, span.clone())?;
