@@ -6,7 +6,7 @@
 mod complete;
 mod conclude;
 mod notice;
-mod orphans;
+mod processes;
 mod rollback;
 mod turn;
 
@@ -192,7 +192,7 @@ impl Waiting<'_> {
         self.notices.extend(notice::start(self.config, &record));
         self.ticket.file.remove()?;
         drop(self.ticket);
-        notice::finish_all(self.notices, &mut self.interrupts)
+        notice::finish_all(self.notices)
     }
 }
 
