@@ -17,6 +17,7 @@ mod front;
 mod full_disk;
 mod gates;
 mod github_app;
+mod hermetic;
 mod history;
 mod install;
 #[cfg(feature = "failpoints")]
