@@ -27,6 +27,7 @@ mod manual;
 mod notify;
 mod package;
 mod package_binary;
+mod package_manager;
 mod parts;
 mod plan_isolation;
 mod privileges;
