@@ -6,6 +6,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::limits::MAX_LINE;
+
 /// A stage of a run, as the wire names it. Clients ignore the ones they do not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -121,6 +123,21 @@ pub fn outcome_of(line: &str) -> Option<Outcome> {
 fn to_line(value: &impl Serialize) -> String {
     // Strings, numbers and maps with string keys: serialising them cannot fail.
     serde_json::to_string(value).unwrap_or_default()
+}
+
+/// Behind what was cut.
+pub const CUT: &str = " ... (cut)";
+
+/// `text`, cut at [`MAX_LINE`] bytes, and saying so.
+pub fn bounded(text: &str) -> String {
+    if text.len() <= MAX_LINE {
+        return text.to_owned();
+    }
+    let end = (0..=MAX_LINE)
+        .rev()
+        .find(|at| text.is_char_boundary(*at))
+        .unwrap_or(0);
+    format!("{}{CUT}", &text[..end])
 }
 
 /// `text` as it may stand in a log or a stream: one line, no control characters, no invalid UTF-8.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! bytes -> Head -> Request -> Unverified -> Signed -> Claimed -> Permitted -> Grant      (session: gate/)
-//!       -> run folder + ticket -> turn -> Step, Step, Step -> Event, Event -> log         (run)
+//!       -> run folder + ticket -> turn -> Step, Step, Step -> Event, Event -> log         (runner)
 //!                                                      log -> follow -> chunked stream    (session -> front)
 //!                                                      Outcome -> record -> public status
 //! ```
@@ -21,10 +21,12 @@ pub mod os;
 // What a request needs.
 pub mod fetch;
 pub mod gate;
-pub mod jail;
-pub mod run;
+pub mod queue;
 // What a run does.
 pub mod deploy;
+pub mod jail;
+pub mod run;
+pub mod runner;
 pub mod terraform;
 // One connection.
 pub mod front;

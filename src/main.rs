@@ -6,10 +6,9 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
-use engram_deployer::config::{Config, Settings};
 use engram_deployer::os::{descriptor, logging, process, settings};
 use engram_deployer::session::{self, Arrival, Waiting};
-use engram_deployer::{cli, deploy, fetch, front, jail, run, terraform};
+use engram_deployer::{cli, fetch, front, jail, runner};
 
 fn main() -> ExitCode {
     process::set_usual_umask();
@@ -22,7 +21,7 @@ fn main() -> ExitCode {
             process::be_called(jail::ROLE);
             jail::role()
         }
-        Some("run") => role("run", run_role),
+        Some("run") => role("run", runner::role),
         _ => cli::main(arguments()),
     }
 }
@@ -55,7 +54,7 @@ fn session_role() -> io::Result<()> {
         listeners: listeners?,
         serve,
     };
-    let (settings, config) = received("session")?;
+    let (settings, config) = settings::received("session")?;
     session::session(Arrival::Shared(waiting), &settings, &config)
 }
 
@@ -70,63 +69,4 @@ fn front_role() -> io::Result<ExitCode> {
 fn fetch_role() -> io::Result<()> {
     descriptor::close_inherited(&[])?;
     fetch::role()
-}
-
-/// Settings on standard input; the ticket as 3 and its name as the argument, or the word for completing dead runs. With
-/// the word for telling of a run, what to tell is on standard input.
-fn run_role() -> io::Result<()> {
-    descriptor::close_inherited(&[descriptor::FIRST])?;
-    let argument = std::env::args().nth(2).unwrap_or_default();
-    if argument == run::notice::TELL {
-        return run::notice::role();
-    }
-    if argument == run::RECOVER {
-        return run::recover(&received("run")?.1, &JOBS);
-    }
-    let ticket = descriptor::adopt(descriptor::FIRST)?;
-    let (_, config) = received("run")?;
-    run::carry_out(ticket, &argument, &config, &JOBS)
-}
-
-/// What a run does.
-const JOBS: run::Jobs = run::Jobs {
-    plan,
-    undo: deploy::undo,
-    tidy: deploy::tidy,
-    bury,
-};
-
-fn bury(
-    order: &run::Order,
-    config: &Config,
-    folder: &run::RunFolder,
-    say: &mut run::Saying<'_>,
-) -> Option<String> {
-    match &order.ask {
-        run::Ask::Deploy(_) => None,
-        run::Ask::Terraform(ask) => terraform::bury(order, ask, config, folder, say),
-    }
-}
-
-fn plan<'p>(order: &'p run::Order, config: &'p Config) -> run::Plan<'p> {
-    match &order.ask {
-        run::Ask::Deploy(ask) => deploy::plan(order, ask, config),
-        run::Ask::Terraform(ask) => terraform::plan(order, ask, config),
-    }
-}
-
-/// The settings that our starter put on standard input. It has checked them, so a complaint is its mistake.
-fn received(role: &'static str) -> io::Result<(Settings, Config)> {
-    let received = settings::receive()?;
-    let config = settings::understand(&received).map_err(|complaints| {
-        io::Error::other(
-            complaints
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join("; "),
-        )
-    })?;
-    logging::start(role, &config.log);
-    Ok((received, config))
 }

@@ -11,9 +11,10 @@ const ROWS: &[&[&str]] = &[
     &["os"],
     &["fetch", "jail"],
     &["gate"],
+    &["queue"],
     &["run"],
     &["deploy", "terraform"],
-    &["front", "session"],
+    &["runner", "front", "session"],
     &["door"],
     &["cli"],
     &["main", "lib"],
@@ -154,7 +155,7 @@ fn an_arrow_that_points_up_would_be_seen() {
         ["limits", "session"]
     );
     assert_eq!(
-        imports("    let x = crate::gate::admit(&a, crate::run::b());"),
+        imports("    let x = crate::gate::admit(&a, crate::queue::b());"),
         ["gate", "run"]
     );
 }
@@ -187,6 +188,45 @@ fn no_role_starts_a_thread_or_a_child_past_the_os_folder() {
     assert_only_in("thread::spawn", &[]);
     assert_only_in("std::process::Command", &[]);
     assert_only_in("posix_spawn(", &["os/child.rs"]);
+}
+
+#[test]
+fn a_run_is_started_and_a_log_is_read_with_proof_alone() {
+    // What a token gives: made once, after its use was recorded.
+    assert_made_once("Grant {", "gate/mod.rs");
+    // What the operator has: the commands alone may say so.
+    let wrong = offenders(|source, line| line.contains("of_operator(") && source.module != "cli");
+    let made: Vec<&String> = wrong
+        .iter()
+        .filter(|line| !line.contains("pub fn of_operator("))
+        .collect();
+    assert!(
+        made.is_empty(),
+        "only the commands act for the operator:\n{made:#?}"
+    );
+    assert_only_in("pub fn of_operator(", &["gate/mod.rs"]);
+    // The role that runs is started for a reservation, and to complete dead runs.
+    assert_only_in(
+        "Command::role(\"run\")",
+        &["run/queue.rs", "run/dead.rs", "run/notice.rs"],
+    );
+    for proof in ["Permitted", "Grant", "Authority", "Reader"] {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/gate/mod.rs")).unwrap();
+        let declared = format!("#[derive(Debug)]\npub struct {proof} {{");
+        assert!(text.contains(&declared), "{proof} can be copied");
+    }
+}
+
+fn assert_made_once(what: &str, file: &str) {
+    assert_only_in(what, &[file]);
+    let made = offenders(|_, line| {
+        line.contains(what) && !["struct ", "impl ", "->"].iter().any(|word| line.contains(word))
+    });
+    assert_eq!(
+        made.len(),
+        1,
+        "{what} is made in more places than one:\n{made:#?}"
+    );
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::support::front::{Front, UID, settings};
 use crate::support::process::{go_first, installed, output_of, text};
 use crate::support::tls_client::{End, TlsClient};
 use crate::support::{long_tests, wait_until};
-use engram_deployer::http::Refusal;
+use engram_deployer::http::HttpError;
 use engram_deployer::limits::{MAX_BODY, MAX_HEADERS, MAX_TARGET, REQUEST_DEADLINE, STALLED_CALLER};
 use engram_deployer::link::{FromFront, Head, ToFront, encode};
 use std::fs;
@@ -38,7 +38,7 @@ fn answer_to(bytes: &[u8]) -> String {
 }
 
 #[track_caller]
-fn assert_refused(name: &str, answer: &str, refusal: Refusal) {
+fn assert_refused(name: &str, answer: &str, refusal: HttpError) {
     let status = format!("HTTP/1.1 {} ", refusal.status());
     let sentence = format!("\r\n\r\n{}\n", refusal.sentence());
     assert!(
@@ -58,7 +58,7 @@ fn assert_refused(name: &str, answer: &str, refusal: Refusal) {
 }
 
 /// What is wrong, how the good request is made so, and what it meets: the 4xx table of the contract.
-fn malformed() -> Vec<(&'static str, String, Refusal)> {
+fn malformed() -> Vec<(&'static str, String, HttpError)> {
     let good = post();
     let swap = |from: &str, to: &str| {
         assert!(good.contains(from), "{from:?}");
@@ -70,171 +70,191 @@ fn malformed() -> Vec<(&'static str, String, Refusal)> {
         (
             "two lengths",
             swap(length, "Content-Length: 20\r\nContent-Length: 20"),
-            Refusal::LengthTwice,
+            HttpError::LengthTwice,
         ),
         (
             "no number",
             swap(length, "Content-Length: +20"),
-            Refusal::LengthMalformed,
+            HttpError::LengthMalformed,
         ),
         (
             "length and coding",
             swap(length, "Content-Length: 20\r\nTransfer-Encoding: chunked"),
-            Refusal::LengthWithCoding,
+            HttpError::LengthWithCoding,
         ),
         (
             "another coding",
             swap(length, "Transfer-Encoding: gzip, chunked"),
-            Refusal::Coding,
+            HttpError::Coding,
         ),
         (
             "neither",
             swap("Content-Length: 20\r\n", ""),
-            Refusal::LengthRequired,
+            HttpError::LengthRequired,
         ),
-        ("a folded header", swap("Bearer", "\r\n Bearer"), Refusal::Folded),
-        ("a bare CR", swap("Bearer", "Bea\rrer"), Refusal::BareCr),
-        ("a bare LF", swap("localhost\r\n", "localhost\n"), Refusal::BareLf),
+        (
+            "a folded header",
+            swap("Bearer", "\r\n Bearer"),
+            HttpError::Folded,
+        ),
+        ("a bare CR", swap("Bearer", "Bea\rrer"), HttpError::BareCr),
+        (
+            "a bare LF",
+            swap("localhost\r\n", "localhost\n"),
+            HttpError::BareLf,
+        ),
         (
             "a space before the colon",
             swap("Host:", "Host :"),
-            Refusal::SpaceBeforeColon,
+            HttpError::SpaceBeforeColon,
         ),
-        ("a NUL", swap("Bearer", "Bea\0rer"), Refusal::Nul),
+        ("a NUL", swap("Bearer", "Bea\0rer"), HttpError::Nul),
         (
             "a control character",
             swap("Bearer", "Bea\x1brer"),
-            Refusal::HeaderValue,
+            HttpError::HeaderValue,
         ),
         (
             "no header name",
             swap("Host: localhost", "localhost"),
-            Refusal::HeaderName,
+            HttpError::HeaderName,
         ),
         (
             "two hosts",
             swap("Host:", "Host: other\r\nHost:"),
-            Refusal::HostTwice,
+            HttpError::HostTwice,
         ),
-        ("no host", swap("Host: localhost\r\n", ""), Refusal::HostMissing),
+        ("no host", swap("Host: localhost\r\n", ""), HttpError::HostMissing),
         (
             "a host that is none",
             swap("localhost", "local host"),
-            Refusal::HostMalformed,
+            HttpError::HostMalformed,
         ),
         (
             "absolute form",
             swap("/deploy", "https://localhost/deploy"),
-            Refusal::TargetForm,
+            HttpError::TargetForm,
         ),
         (
             "a dot segment",
             swap("/deploy", "/runs/../deploy"),
-            Refusal::TargetDots,
+            HttpError::TargetDots,
         ),
-        ("an escape", swap("/deploy", "/%64eploy"), Refusal::TargetEncoded),
+        (
+            "an escape",
+            swap("/deploy", "/%64eploy"),
+            HttpError::TargetEncoded,
+        ),
         (
             "an escaped dot segment",
             swap("/deploy", "/runs/%2e%2e/deploy"),
-            Refusal::TargetEncoded,
+            HttpError::TargetEncoded,
         ),
-        ("a fragment", swap("/deploy", "/deploy#x"), Refusal::TargetBytes),
-        ("two spaces", swap("POST /", "POST  /"), Refusal::RequestLine),
-        ("no version", swap(" HTTP/1.1", ""), Refusal::RequestLine),
-        ("a later version", swap("HTTP/1.1", "HTTP/2.0"), Refusal::Version),
+        ("a fragment", swap("/deploy", "/deploy#x"), HttpError::TargetBytes),
+        ("two spaces", swap("POST /", "POST  /"), HttpError::RequestLine),
+        ("no version", swap(" HTTP/1.1", ""), HttpError::RequestLine),
+        (
+            "a later version",
+            swap("HTTP/1.1", "HTTP/2.0"),
+            HttpError::Version,
+        ),
         (
             "bytes beyond the length",
             format!("{good}x"),
-            Refusal::BytesBeyond,
+            HttpError::BytesBeyond,
         ),
-        ("a second request", format!("{good}{good}"), Refusal::BytesBeyond),
+        (
+            "a second request",
+            format!("{good}{good}"),
+            HttpError::BytesBeyond,
+        ),
         (
             "a second GET",
             format!("{0}{0}", get("/healthz")),
-            Refusal::BytesBeyond,
+            HttpError::BytesBeyond,
         ),
         (
             "bytes beyond the chunks",
             chunked("0\r\n\r\nx"),
-            Refusal::BytesBeyond,
+            HttpError::BytesBeyond,
         ),
         (
             "a chunk size that is none",
             chunked("+5\r\nhello\r\n0\r\n\r\n"),
-            Refusal::Chunk,
+            HttpError::Chunk,
         ),
         (
             "a chunk of another length",
             chunked("4\r\nhello\r\n0\r\n\r\n"),
-            Refusal::Chunk,
+            HttpError::Chunk,
         ),
         (
             "an endless extension",
             chunked(&format!("5;{}", "x".repeat(4096))),
-            Refusal::ChunkExtension,
+            HttpError::ChunkExtension,
         ),
         (
             "a trailer",
             chunked("0\r\nAuthorization: Bearer x\r\n\r\n"),
-            Refusal::Trailers,
+            HttpError::Trailers,
         ),
         (
             "a body in a GET",
             "GET /status HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx".into(),
-            Refusal::BodyNotAllowed,
+            HttpError::BodyNotAllowed,
         ),
         (
             "chunks in 1.0",
             chunked("0\r\n\r\n").replace("HTTP/1.1", "HTTP/1.0"),
-            Refusal::CodingInHttp10,
+            HttpError::CodingInHttp10,
         ),
         (
             "another expectation",
             swap("Host:", "Expect: 200-ok\r\nHost:"),
-            Refusal::Expectation,
+            HttpError::Expectation,
         ),
         (
             "a long target",
             swap("/deploy", &format!("/{}", "a".repeat(MAX_TARGET))),
-            Refusal::TargetTooLong,
+            HttpError::TargetTooLong,
         ),
         (
             "a large head",
             swap("Host:", &format!("X: {}\r\nHost:", "a".repeat(20_000))),
-            Refusal::HeadTooLarge,
+            HttpError::HeadTooLarge,
         ),
         (
             "many headers",
             swap("Host:", &format!("{}Host:", "X: y\r\n".repeat(MAX_HEADERS))),
-            Refusal::TooManyHeaders,
+            HttpError::TooManyHeaders,
         ),
         (
             "a large body",
             swap(length, &format!("Content-Length: {}", MAX_BODY + 1)),
-            Refusal::BodyTooLarge,
+            HttpError::BodyTooLarge,
         ),
-        ("large chunks", chunked("ffff\r\n"), Refusal::BodyTooLarge),
-        ("no such path", get("/deploy.json"), Refusal::NotFound),
+        ("large chunks", chunked("ffff\r\n"), HttpError::BodyTooLarge),
+        ("no such path", get("/deploy.json"), HttpError::NotFound),
         (
             "an endpoint that is not there",
             swap("/deploy", "/tf-apply"),
-            Refusal::NotFound,
+            HttpError::NotFound,
         ),
-        ("its status", get("/tf-apply/status"), Refusal::NotFound),
+        ("its status", get("/tf-apply/status"), HttpError::NotFound),
         (
             "a GET of an endpoint",
             get("/deploy"),
-            Refusal::MethodNotAllowed("POST"),
+            HttpError::MethodNotAllowed("POST"),
         ),
         (
             "a POST to a status",
             swap("/deploy", "/status"),
-            Refusal::MethodNotAllowed("GET, HEAD"),
+            HttpError::MethodNotAllowed("GET, HEAD"),
         ),
         (
             "a DELETE of a log",
             get("/runs/x/log").replace("GET", "DELETE"),
-            Refusal::MethodNotAllowed("GET"),
+            HttpError::MethodNotAllowed("GET"),
         ),
     ]
 }
@@ -248,7 +268,7 @@ fn http_every_malformed_request_is_refused_with_a_sentence_before_any_gate() {
         let (answer, end) = client.read_to_end();
         assert_eq!(end, End::Complete, "{name}: {answer:?}");
         assert_refused(name, &answer, refusal);
-        if let Refusal::MethodNotAllowed(allow) = refusal {
+        if let HttpError::MethodNotAllowed(allow) = refusal {
             assert!(
                 answer.contains(&format!("\r\nAllow: {allow}\r\n")),
                 "{name}: {answer:?}"
@@ -268,7 +288,7 @@ fn http_every_malformed_request_is_refused_with_a_sentence_before_any_gate() {
 fn http_a_body_that_is_no_text_is_refused() {
     let mut bytes = post().into_bytes();
     *bytes.last_mut().unwrap() = 0xff;
-    assert_refused("not UTF-8", &answer_to(&bytes), Refusal::BodyNotText);
+    assert_refused("not UTF-8", &answer_to(&bytes), HttpError::BodyNotText);
 }
 
 #[test]
@@ -276,10 +296,10 @@ fn http_a_request_that_ends_early_is_refused() {
     let whole = post();
     let head = whole.find("\r\n\r\n").unwrap() + 4;
     for (cut, refusal) in [
-        (1, Refusal::HeadEndsEarly),
-        (head - 1, Refusal::HeadEndsEarly),
-        (head, Refusal::BodyEndsEarly),
-        (whole.len() - 1, Refusal::BodyEndsEarly),
+        (1, HttpError::HeadEndsEarly),
+        (head - 1, HttpError::HeadEndsEarly),
+        (head, HttpError::BodyEndsEarly),
+        (whole.len() - 1, HttpError::BodyEndsEarly),
     ] {
         let mut front = Front::ready();
         let mut client = front.connected();
@@ -305,7 +325,7 @@ fn http_a_refusal_reaches_a_caller_that_is_still_sending() {
     assert_refused(
         "a body in full flow",
         &client.read_to_end().0,
-        Refusal::BodyTooLarge,
+        HttpError::BodyTooLarge,
     );
 }
 
@@ -407,7 +427,7 @@ fn http_a_caller_that_expects_100_continue_is_told_to_go_on() {
 fn http_a_refused_caller_is_not_told_to_go_on() {
     let head = format!("{HEAD}Expect: 100-continue\r\nContent-Length: 20\r\n\r\n");
     let answer = answer_to(head.replace("/deploy", "/nowhere").as_bytes());
-    assert_refused("100-continue to nowhere", &answer, Refusal::NotFound);
+    assert_refused("100-continue to nowhere", &answer, HttpError::NotFound);
 }
 
 #[test]
@@ -543,7 +563,7 @@ fn http_a_session_that_dies_before_it_answered_is_a_502() {
     client.send(post().as_bytes()).expect("sending the request");
     front.request();
     front.hang_up();
-    assert_refused("no session", &client.read_to_end().0, Refusal::NoAnswer);
+    assert_refused("no session", &client.read_to_end().0, HttpError::NoAnswer);
 }
 
 #[test]
@@ -638,7 +658,7 @@ fn meets_the_deadline((start, is_said): (String, bool)) -> thread::JoinHandle<()
             "{start:?} took {took:?}"
         );
         if is_said {
-            assert_refused(&start, &answer, Refusal::TooSlow);
+            assert_refused(&start, &answer, HttpError::TooSlow);
         } else {
             assert_eq!(answer, "");
         }
@@ -706,7 +726,7 @@ fn http_open_paths_are_closed_to_a_source_that_may_not_read_them() {
     client
         .send(get("/status").as_bytes())
         .expect("sending the request");
-    assert_refused("a source", &client.read_to_end().0, Refusal::Source);
+    assert_refused("a source", &client.read_to_end().0, HttpError::Source);
 }
 
 #[test]
@@ -719,7 +739,7 @@ fn http_without_tls_is_answered_with_a_sentence() {
         .expect("sending the request");
     let mut answer = String::new();
     socket.read_to_string(&mut answer).expect("reading the answer");
-    assert_refused("clear text", &answer, Refusal::NotTls);
+    assert_refused("clear text", &answer, HttpError::NotTls);
 }
 
 #[test]

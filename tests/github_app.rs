@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use engram_deployer::config::{Config, GithubApp, Settings};
-use engram_deployer::fetch::{Answer, Order};
+use engram_deployer::fetch::{FetchRequest, FetchResponse};
 use engram_deployer::terraform::app::Installation;
 use serde_json::Value;
 
@@ -72,7 +72,7 @@ fn config() -> Config {
 }
 
 /// What `fetch::send` does with itself, done with the daemon's executable; and nobody sees a secret meanwhile.
-fn by_role(order: &Order) -> Result<Answer, String> {
+fn by_role(order: &FetchRequest) -> Result<FetchResponse, String> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_engram-deployer"));
     let piped = command
         .arg("fetch")
@@ -105,7 +105,7 @@ fn by_role(order: &Order) -> Result<Answer, String> {
         return Err(why.to_owned());
     }
     let answered = &report["answered"];
-    Ok(Answer {
+    Ok(FetchResponse {
         status: answered["status"].as_u64().expect("a status") as u16,
         headers: serde_json::from_value(answered["headers"].clone()).expect("headers"),
         body: output.stdout[end + 1..].to_vec(),

@@ -5,9 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use engram_deployer::config::{BodyRule, Endpoint, Expected, Job, Pin, Sources};
-use engram_deployer::gate::{
-    self, Gates, Keys, Memory, Past, Permitted, Refusal, Request, Reservation, TokenHash,
-};
+use engram_deployer::gate::{self, Gates, Keys, Memory, Past, Refusal, Request, TokenHash};
 use engram_deployer::limits::LEEWAY;
 use serde_json::{Map, Value};
 
@@ -19,15 +17,6 @@ const RUN: &str = "20260102T030405Z-0123abcd";
 /// When the tokens of these tests are issued.
 const ISSUED: u64 = 1_800_000_000;
 const EXPIRES: u64 = ISSUED + token::LIFETIME;
-
-#[derive(Debug)]
-struct Place;
-
-impl Reservation for Place {
-    fn run_id(&self) -> &str {
-        RUN
-    }
-}
 
 /// A state folder with a memory in it, gone with its owner.
 struct State(std::path::PathBuf);
@@ -96,8 +85,8 @@ fn present(state: &Path, token: &str, body: &str, now: u64) -> Result<(), Refusa
         keys: Keys::new(state, state, "https://issuer.example/jwks", &fetch),
         memory: &Memory::of(state),
     };
-    let reserve = |_: &Permitted| Ok(Place);
-    gate::admit(&request, &endpoint, &gates, at(now), reserve).map(drop)
+    let permitted = gate::permit(&request, &endpoint, &gates, at(now))?;
+    gate::admit(permitted, RUN, &gates, at(now)).map(drop)
 }
 
 const BODY: &str = r#"{"version":"1.2.3"}"#;

@@ -1,12 +1,12 @@
 //! A chunked body without its head: cut anywhere, the same verdict as at once, and the one a simple reader comes to.
 #![no_main]
 
-use engram_deployer::http::{Body, BodyReader, Framing, Progress, Refusal};
+use engram_deployer::http::{Body, BodyReader, Framing, HttpError, Progress};
 use engram_deployer::limits::{MAX_BODY, MAX_BODY_WIRE};
 use engram_deployer_fuzz::pieces;
 use libfuzzer_sys::fuzz_target;
 
-fn verdict<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Result<Option<(Body, usize)>, Refusal> {
+fn verdict<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Result<Option<(Body, usize)>, HttpError> {
     let mut reader = BodyReader::new(Framing::Chunked);
     let mut used = 0;
     for piece in pieces {

@@ -1,7 +1,7 @@
 //! A journal: cut anywhere, it says the same and less; written anew, it says the same.
 #![no_main]
 
-use engram_deployer::run::parse_journal;
+use engram_deployer::queue::parse_journal;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 

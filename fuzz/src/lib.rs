@@ -1,8 +1,5 @@
 //! What several targets need.
 
-#[cfg(feature = "libxml")]
-pub mod libxml;
-
 /// The same bytes in pieces of 1 to 16. Where they are cut depends on the bytes alone, so that a finding is one file and
 /// a seed is what it looks like.
 pub fn pieces(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {

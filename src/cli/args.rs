@@ -8,7 +8,7 @@ use super::commands::{Spec, Verb};
 pub use super::words::UsageError;
 use super::words::{Typed, asks_for_help, command_of, error, named, sort};
 use crate::event::harmless;
-use crate::run::Urgency;
+use crate::queue::Urgency;
 
 /// A command with what every command takes.
 #[derive(Clone, Debug, PartialEq, Eq)]

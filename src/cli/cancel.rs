@@ -7,7 +7,7 @@ use crate::cli::help::Exit;
 use crate::cli::out::{self, Trouble};
 use crate::cli::{follow, given};
 use crate::os::places;
-use crate::run::{self, Urgency};
+use crate::queue::{self, Urgency};
 
 /// Asks it, and does not wait for what it does.
 ///
@@ -17,7 +17,7 @@ pub fn cancel(env_file: Option<&Path>, run: &str, urgency: Urgency) -> Result<Ex
     let id = follow::run_id(run, Verb::Cancel)?;
     let given = given::config(env_file)?;
     places::prepare(&given.config.places)?;
-    run::cancel(&given.config.places, &id, urgency).map_err(|error| format!("cancel run {id}: {error}"))?;
+    queue::cancel(&given.config.places, &id, urgency).map_err(|error| format!("cancel run {id}: {error}"))?;
     let how = match urgency {
         Urgency::Gentle => "asked to end",
         Urgency::Force => "told to end now",

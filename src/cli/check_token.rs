@@ -31,7 +31,7 @@ pub fn check_token(env_file: Option<&Path>, endpoint: Option<&str>) -> Result<Ex
 
 fn named<'a>(config: &'a Config, name: &str) -> Result<&'a Endpoint, String> {
     config.endpoint_named(name).ok_or_else(|| {
-        let names: Vec<&str> = config.endpoints.iter().map(|one| one.name).collect();
+        let names: Vec<&str> = config.endpoints().map(|one| one.name).collect();
         format!("there is no endpoint `{name}`; there is: {}", names.join(", "))
     })
 }

@@ -14,27 +14,27 @@ use crate::cli::help::Exit;
 use crate::cli::out::{self, Trouble};
 use crate::cli::show::Show;
 use crate::cli::words;
-use crate::gate::{Sha, Version};
+use crate::gate::{Authority, DeployTask, Sha, Task, Version};
 use crate::os::{places, process};
-use crate::run::{Ask, Complaints, DeployAsk, Order, ReserveError, RunId, reserve};
+use crate::queue::{Complaints, ReserveError, RunId, RunRequest, reserve};
 
 /// Starts the run and follows it to its end.
 ///
 /// # Errors
 /// When it cannot be started: nothing has begun then.
 pub fn deploy(env_file: Option<&Path>, asked: &args::Deploy) -> Result<Exit, Trouble> {
-    let ask = ask(asked)?;
+    let task = task(asked)?;
     let given = given::config(env_file)?;
     places::prepare(&given.config.places)?;
-    carry_out(&given, ask, Show::on_stdout(asked.form))
+    carry_out(&given, task, Show::on_stdout(asked.form))
 }
 
 /// Starts the run that `ask` asks for and follows it to its end.
 ///
 /// # Errors
 /// As [`deploy`].
-pub fn carry_out(given: &Given, ask: Ask, show: Show) -> Result<Exit, Trouble> {
-    let id = start(given, ask)?;
+pub fn carry_out(given: &Given, task: Task, show: Show) -> Result<Exit, Trouble> {
+    let id = start(given, task)?;
     let followed = match show {
         Show::Json => Ok(Exit::Done),
         Show::Readable(_) => out::print(&format!("run {id}; times are UTC\n")),
@@ -54,11 +54,11 @@ pub fn carry_out(given: &Given, ask: Ask, show: Show) -> Result<Exit, Trouble> {
 }
 
 /// The same rules as for a request's body.
-fn ask(asked: &args::Deploy) -> Result<Ask, Trouble> {
+fn task(asked: &args::Deploy) -> Result<Task, Trouble> {
     let senseless = |rule: &str| words::error(Verb::Deploy, rule);
     let version = Version::try_from(asked.version.clone()).map_err(senseless)?;
     let sha = asked.sha.clone().map(Sha::try_from);
-    Ok(Ask::Deploy(DeployAsk {
+    Ok(Task::Deploy(DeployTask {
         version,
         sha: sha.transpose().map_err(senseless)?,
         dry_run: asked.effect == Effect::DryRun,
@@ -66,16 +66,18 @@ fn ask(asked: &args::Deploy) -> Result<Ask, Trouble> {
     }))
 }
 
-fn start(given: &Given, ask: Ask) -> Result<RunId, Trouble> {
+fn start(given: &Given, task: Task) -> Result<RunId, Trouble> {
     let (uid, user) = orderer();
     let now = SystemTime::now();
     let most = given.config.runs.queue_max;
-    let order = |id: &RunId| Order::local(ask, id, uid, &user, now);
-    let reservation = reserve(&given.config.places, most, now, order).map_err(|error| match error {
+    let id = RunId::new(now)?;
+    let order = RunRequest::local(task, &id, uid, &user, now);
+    let reservation = reserve(&given.config.places, most, order).map_err(|error| match error {
         ReserveError::Full => format!("{most} runs wait already; `engram-deployer runs` lists them"),
         ReserveError::Failed(sentence) => sentence,
     })?;
-    let started = reservation.start(&given.settings, Complaints::ToNobody);
+    let authority = Authority::of_operator(id.as_str());
+    let started = reservation.start(authority, &given.settings, Complaints::ToNobody);
     started.map_err(|error| Trouble::unable(format!("start the run: {error}")))
 }
 

@@ -11,10 +11,11 @@ use crate::cli::out::{self, Trouble};
 use crate::cli::show::Show;
 use crate::cli::words;
 use crate::event::{Status, outcome_of};
+use crate::gate::Reader;
 use crate::limits::RETRY;
 use crate::os::poll::{self, For};
 use crate::os::signal::{Signal, Signals};
-use crate::run::{Followed, Follower, RunId};
+use crate::queue::{Followed, Follower, RunId};
 
 /// How following ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +58,8 @@ pub fn run_id(typed: &str, verb: Verb) -> Result<RunId, Trouble> {
 /// When there is no such run, its log cannot be read, or nobody reads standard output any more.
 pub fn follow(given: &Given, id: &RunId, until: Follow, show: Show) -> Result<End, Trouble> {
     let signals = Signals::block(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP])?;
-    let mut follower = Follower::open(&given.config.places, id, &given.settings)
+    let reader = Reader::of_operator(id.as_str());
+    let mut follower = Follower::open(&given.config.places, reader, &given.settings)
         .ok_or_else(|| format!("there is no run {id}; `engram-deployer runs` lists them"))?;
     let mut last = None;
     loop {

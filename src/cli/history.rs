@@ -15,8 +15,8 @@ use crate::cli::show::{Colour, GREEN, RED, Show, coloured, date_and_clock_of, to
 use crate::cli::{given, runs};
 use crate::event::{Outcome, Status, harmless};
 use crate::os::places;
-use crate::run::history::{Entry, State, entries};
-use crate::run::{Order, RunId};
+use crate::queue::list::{Entry, State, entries};
+use crate::queue::{RunId, RunRequest};
 
 /// Digits of a commit in the table.
 const SHORT_SHA: usize = 12;
@@ -180,7 +180,7 @@ fn row(entry: &Entry) -> Row {
 }
 
 /// The endpoint, and the module where one was named.
-fn endpoint(order: &Order) -> String {
+fn endpoint(order: &RunRequest) -> String {
     match order.module() {
         Some(module) => format!("{} {module}", order.endpoint),
         None => order.endpoint.clone(),
@@ -231,19 +231,20 @@ fn who(origin: &Value) -> String {
 mod tests {
     use super::*;
     use crate::config::Job;
-    use crate::run::record::{End, Record, Shown};
-    use crate::run::{Ask, DeployAsk, Origin, TerraformAsk};
+    use crate::gate::{DeployTask, Task, TerraformTask};
+    use crate::queue::Origin;
+    use crate::queue::record::{End, Record, Shown};
     use std::time::{Duration, UNIX_EPOCH};
 
     fn entry(sha: Option<&str>, error: Option<&str>, more: Value) -> Entry {
-        let ask = Ask::Deploy(DeployAsk {
+        let task = Task::Deploy(DeployTask {
             version: "1.2.3".to_owned().try_into().unwrap(),
             sha: sha.map(|sha| sha.to_owned().try_into().unwrap()),
             dry_run: false,
             force: false,
         });
         let id = RunId::parse("20260102T030405Z-0123abcd").unwrap();
-        let order = Order::local(ask, &id, 0, "root", UNIX_EPOCH);
+        let order = RunRequest::local(task, &id, 0, "root", UNIX_EPOCH);
         let end = End {
             error: error.map(str::to_owned),
             more: more.as_object().cloned().unwrap_or_default(),
@@ -298,7 +299,7 @@ WHEN (UTC)           OUTCOME            ENDPOINT  VERSION  COMMIT          TOOK 
 
     #[test]
     fn a_run_of_terraform_is_known_by_its_endpoint_commit_and_module() {
-        let ask = Ask::Terraform(TerraformAsk {
+        let task = Task::Terraform(TerraformTask {
             what: Job::TfApply,
             sha: Some("0123456789abcdef".repeat(3)[..40].to_owned().try_into().unwrap()),
             module: Some("dashboard".into()),
@@ -308,7 +309,7 @@ WHEN (UTC)           OUTCOME            ENDPOINT  VERSION  COMMIT          TOOK 
         });
         let mut queued = entry(None, None, Value::Null);
         queued.state = State::Queued;
-        queued.order = Order::local(ask, &queued.order.run_id, 0, "root", UNIX_EPOCH);
+        queued.order = RunRequest::local(task, &queued.order.run_id, 0, "root", UNIX_EPOCH);
         let row = row(&queued);
         assert_eq!(row[2..5], ["tf-apply dashboard", "", "0123456789ab"]);
         let line: Value = serde_json::from_str(&line(&queued)).unwrap();

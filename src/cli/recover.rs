@@ -6,7 +6,7 @@ use crate::cli::given;
 use crate::cli::help::Exit;
 use crate::cli::out::{self, Trouble};
 use crate::os::places;
-use crate::run::{await_recovery, ensure_recovered};
+use crate::queue::{await_recovery, ensure_recovered};
 
 /// Starts the role that completes them, as any other finder of a dead run would, and waits for its end.
 ///

@@ -13,11 +13,12 @@ use crate::cli::out::{self, Trouble};
 use crate::cli::show::{Show, date_and_clock_of};
 use crate::config::Places;
 use crate::event::{Phase, Status};
+use crate::gate::{DeployTask, Task};
 use crate::gate::{Sha, Version};
 use crate::os::places;
-use crate::run::history::{self, Entry, State};
-use crate::run::record::{Record, Shown};
-use crate::run::{Ask, DeployAsk, RunId};
+use crate::queue::RunId;
+use crate::queue::list::{self, Entry, State};
+use crate::queue::record::{Record, Shown};
 
 /// Says what it deploys and why, deploys it, and follows that to its end.
 ///
@@ -33,7 +34,7 @@ pub fn rollback(env_file: Option<&Path>, effect: Effect, form: Form) -> Result<E
         Show::Json => out::complain(&target.why),
         Show::Readable(_) => drop(out::print(&format!("{}\n", target.why))?),
     }
-    let ask = Ask::Deploy(DeployAsk {
+    let task = Task::Deploy(DeployTask {
         version: target.version,
         sha: target.sha,
         dry_run: effect == Effect::DryRun,
@@ -41,7 +42,7 @@ pub fn rollback(env_file: Option<&Path>, effect: Effect, form: Form) -> Result<E
     });
     // That setting is about what is asked for by accident; whoever types this wants just that.
     let settings = given.settings.with("DEPLOYER_ALLOW_DOWNGRADE", "yes");
-    deploy::carry_out(&Given { settings, ..given }, ask, show)
+    deploy::carry_out(&Given { settings, ..given }, task, show)
 }
 
 /// What to go back to.
@@ -54,10 +55,9 @@ struct Target {
 }
 
 fn find(places: &Places) -> Result<Target, String> {
-    let entries = history::entries(places).map_err(|error| format!("read the runs: {error}"))?;
+    let entries = list::entries(places).map_err(|error| format!("read the runs: {error}"))?;
     let came_to_update = |id: &RunId| {
-        history::came_to(places, id, Phase::Update)
-            .map_err(|error| format!("read the log of run {id}: {error}"))
+        list::came_to(places, id, Phase::Update).map_err(|error| format!("read the log of run {id}: {error}"))
     };
     choose(&entries, came_to_update)
 }
@@ -81,7 +81,7 @@ fn choose(entries: &[Entry], changed: impl Fn(&RunId) -> Result<bool, String>) -
             State::Dead => return Err(dead(&entry.order.run_id)),
             State::Running(_) | State::Queued => return Err(at_work(&entry.order.run_id)),
         };
-        let Ask::Deploy(DeployAsk { version, sha, .. }) = &entry.order.ask else {
+        let Task::Deploy(DeployTask { version, sha, .. }) = &entry.order.task else {
             continue;
         };
         let sha = sha.as_ref();
@@ -161,8 +161,8 @@ fn was_put_back(record: &Record) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::Order;
-    use crate::run::record::End;
+    use crate::queue::RunRequest;
+    use crate::queue::record::End;
     use serde_json::json;
     use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -177,14 +177,14 @@ mod tests {
     fn entry(index: usize, word: &str) -> Entry {
         let (version, how) = word.split_at(1);
         let id = RunId::parse(&format!("20260102T030405Z-{index:08x}")).unwrap();
-        let ask = Ask::Deploy(DeployAsk {
+        let task = Task::Deploy(DeployTask {
             version: format!("{version}.0.0").try_into().unwrap(),
             sha: None,
             dry_run: how == "dry",
             force: false,
         });
         let finished = UNIX_EPOCH + Duration::from_secs(index as u64);
-        let order = Order::local(ask, &id, 0, "root", SystemTime::now());
+        let order = RunRequest::local(task, &id, 0, "root", SystemTime::now());
         let end = End {
             error: (!matches!(how, "" | "dry")).then(|| "no luck".to_owned()),
             more: match how {

@@ -14,7 +14,7 @@ use crate::event::harmless;
 use crate::limits::MAX_PUBLIC_FILE;
 use crate::os::files::{describe, read_bounded};
 use crate::os::places;
-use crate::run::ensure_published;
+use crate::queue::ensure_published;
 
 /// Prints it; with [`Form::Json`] the document of `GET /runs`.
 ///

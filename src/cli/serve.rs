@@ -14,7 +14,7 @@ use crate::door::serve::{self as role, Keeper, Listening};
 use crate::gate::{Creation, Memory, Past};
 use crate::os::settings::Source;
 use crate::os::{logging, net, places, process};
-use crate::run;
+use crate::queue;
 use crate::session::{self, Arrival};
 
 /// Answers requests until it is told to stop, or has answered the one that it was started for.
@@ -89,10 +89,10 @@ fn say_what_may_surprise(found: &Found, config: &Config) {
 fn put_in_order(config: &Config, settings: &Settings) -> Result<(), Trouble> {
     places::prepare(&config.places)?;
     ensure_memory(config)?;
-    if let Err(error) = run::ensure_published(&config.places, config.runs.keep) {
+    if let Err(error) = queue::ensure_published(&config.places, config.runs.keep) {
         log::error!("publish the last results: {error}");
     }
-    if let Err(error) = run::ensure_recovered(&config.places, settings) {
+    if let Err(error) = queue::ensure_recovered(&config.places, settings) {
         log::error!("complete interrupted runs: {error}");
     }
     Ok(())

@@ -13,27 +13,27 @@ use crate::cli::show::Show;
 use crate::cli::{deploy, given, words};
 use crate::config::{Config, Job, RequireDigest, TerraformConfig};
 use crate::gate::{Commit, PlanDigest};
+use crate::gate::{Task, TerraformTask};
 use crate::os::places;
-use crate::run::{Ask, TerraformAsk};
 
 /// Starts the run and follows it to its end.
 ///
 /// # Errors
 /// When it cannot be started: nothing has begun then.
 pub fn terraform(env_file: Option<&Path>, asked: &args::Terraform) -> Result<Exit, Trouble> {
-    let ask = ask(asked)?;
+    let task = task(asked)?;
     let given = given::config(env_file)?;
-    may_be_ordered(&ask, &given.config)?;
+    may_be_ordered(&task, &given.config)?;
     places::prepare(&given.config.places)?;
-    deploy::carry_out(&given, Ask::Terraform(ask), Show::on_stdout(asked.form))
+    deploy::carry_out(&given, Task::Terraform(task), Show::on_stdout(asked.form))
 }
 
 /// The same rules as for a request's body.
-fn ask(asked: &args::Terraform) -> Result<TerraformAsk, Trouble> {
+fn task(asked: &args::Terraform) -> Result<TerraformTask, Trouble> {
     let senseless = |rule: &str| words::error(asked.verb, rule);
     let sha = asked.sha.clone().map(Commit::try_from);
     let plan_digest = asked.plan_digest.clone().map(PlanDigest::try_from);
-    Ok(TerraformAsk {
+    Ok(TerraformTask {
         what: match asked.verb {
             Verb::TfApply => Job::TfApply,
             Verb::Drift => Job::TfDrift,
@@ -48,25 +48,27 @@ fn ask(asked: &args::Terraform) -> Result<TerraformAsk, Trouble> {
 }
 
 /// What only the settings can tell.
-fn may_be_ordered(ask: &TerraformAsk, config: &Config) -> Result<(), String> {
+fn may_be_ordered(task: &TerraformTask, config: &Config) -> Result<(), String> {
     let terraform = config.terraform.as_ref().ok_or(
         "terraform is not configured on this host: set DEPLOYER_TF_APPLY_REPOSITORY, and `check` names what else it needs",
     )?;
-    if ask.what == Job::TfPlan
+    if task.what == Job::TfPlan
         && let Some(why) = &terraform.no_plan
     {
         return Err(format!("nothing can be planned here, because {why}"));
     }
-    if ask.what == Job::TfApply && terraform.require_digest == RequireDigest::On && ask.plan_digest.is_none()
+    if task.what == Job::TfApply
+        && terraform.require_digest == RequireDigest::On
+        && task.plan_digest.is_none()
     {
         return Err(
             "DEPLOYER_TF_APPLY_REQUIRE_DIGEST is on: name the plan that was reviewed with --plan-digest"
                 .into(),
         );
     }
-    match terraform.module(ask.module.as_deref()) {
+    match terraform.module(task.module.as_deref()) {
         Some(_) => Ok(()),
-        None => Err(no_module(ask.module.as_deref().unwrap_or_default(), terraform)),
+        None => Err(no_module(task.module.as_deref().unwrap_or_default(), terraform)),
     }
 }
 

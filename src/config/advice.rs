@@ -19,7 +19,7 @@ impl Config {
     /// Advice on a configuration that is right but could be tighter; a line each, the weightiest first.
     pub fn advice(&self) -> Vec<String> {
         let mut lines = Vec::new();
-        for endpoint in &self.endpoints {
+        for endpoint in self.endpoints() {
             let about = if pins::is_github(&self.issuer.name) {
                 github(endpoint)
             } else {

@@ -43,7 +43,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// All settings, checked. Made only by [`Config::from_settings`].
+/// All settings, checked: the host's part, and the applications that it deploys. Made only by
+/// [`Config::from_settings`].
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where `serve` binds when nobody hands it a socket; the first that can be bound of each family
@@ -58,8 +59,6 @@ pub struct Config {
     pub key_file: PathBuf,
     /// Who signs tokens, and where the keys are.
     pub issuer: Issuer,
-    /// What can be asked for with a token; looked up by path.
-    pub endpoints: Vec<Endpoint>,
     /// Who may POST and read run logs (`DEPLOYER_ALLOWED_IPS`).
     pub allowed: Sources,
     /// Who may GET the open paths (`DEPLOYER_STATUS_ALLOWED_IPS`; everyone when unset).
@@ -78,13 +77,21 @@ pub struct Config {
     pub log: String,
     /// Who is told of each run's end, if anybody (`DEPLOYER_NOTIFY_COMMAND`).
     pub notify: Option<PathBuf>,
-    /// What a deploy does.
-    pub deploy: DeployConfig,
+    /// One, for now: that of the main settings.
+    pub applications: [Application; 1],
     /// What the terraform endpoints do, where they are configured.
     pub terraform: Option<TerraformConfig>,
     /// Where a run is to be killed (`DEPLOYER_FAILPOINT`): for tests alone.
     #[cfg(feature = "failpoints")]
     pub failpoint: Option<String>,
+}
+
+/// One application: who may start its deploy, and what the deploy does.
+#[derive(Clone, Debug)]
+pub struct Application {
+    /// `/deploy`.
+    pub endpoint: Endpoint,
+    pub deploy: DeployConfig,
 }
 
 /// `DEPLOYER_ADDR`.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::pins::{self, Issued};
 use super::reader::{Complaint, Reader};
 use super::{
-    Account, Backend, Caps, Config, DeployConfig, Endpoint, HealthConfig, Issuer, Places, RunLimits,
-    Settings, Sources,
+    Account, Application, Backend, Caps, Config, DeployConfig, Endpoint, HealthConfig, Issuer, Places,
+    RunLimits, Settings, Sources,
 };
 use super::{checks, credential, duration, image, settings, tf, url, value};
 use crate::limits::{MOST_KEPT_RUNS, MOST_QUEUED, MOST_SESSIONS};
@@ -23,14 +23,32 @@ impl Config {
         reader.finish(config)
     }
 
+    /// The one application that there is.
+    pub fn application(&self) -> &Application {
+        let [application] = &self.applications;
+        application
+    }
+
+    /// What a deploy of that application does.
+    pub fn deploy(&self) -> &DeployConfig {
+        &self.application().deploy
+    }
+
+    /// What can be asked for with a token.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        let terraform = self.terraform.iter().flat_map(|terraform| &terraform.endpoints);
+        let applications = self.applications.iter();
+        applications.map(|one| &one.endpoint).chain(terraform)
+    }
+
     /// The endpoint whose path is `path`, exactly.
     pub fn endpoint_at(&self, path: &str) -> Option<&Endpoint> {
-        self.endpoints.iter().find(|endpoint| endpoint.path == path)
+        self.endpoints().find(|endpoint| endpoint.path == path)
     }
 
     /// The endpoint called `name`.
     pub fn endpoint_named(&self, name: &str) -> Option<&Endpoint> {
-        self.endpoints.iter().find(|endpoint| endpoint.name == name)
+        self.endpoints().find(|endpoint| endpoint.name == name)
     }
 }
 
@@ -59,9 +77,8 @@ fn config(r: &mut Reader, settings: &Settings) -> Option<Config> {
         users: users.as_ref(),
         places: places.as_ref(),
     };
-    let (terraform, further) = tf::terraform(r, &rest)?.unzip();
+    let terraform = tf::terraform(r, &rest)?;
     let (front_user, fetch_user) = users?;
-    let endpoints = std::iter::once(deploy_endpoint?).chain(further.unwrap_or_default());
     Some(Config {
         #[cfg(feature = "failpoints")]
         failpoint: failpoint?,
@@ -70,7 +87,6 @@ fn config(r: &mut Reader, settings: &Settings) -> Option<Config> {
         cert_file: cert_file?,
         key_file: key_file?,
         issuer: issuer?,
-        endpoints: endpoints.collect(),
         allowed: allowed?,
         status_allowed: status_allowed?.unwrap_or_else(Sources::everyone),
         front_user,
@@ -80,7 +96,10 @@ fn config(r: &mut Reader, settings: &Settings) -> Option<Config> {
         places: places?,
         log: log?,
         notify: notify?,
-        deploy: deploy?,
+        applications: [Application {
+            endpoint: deploy_endpoint?,
+            deploy: deploy?,
+        }],
         terraform,
     })
 }
@@ -268,8 +287,8 @@ fn environment(settings: &Settings) -> Vec<(String, String)> {
 
 /// What DEPLOYER_RUN_MAX should at least be, when it is less: every container may use its whole time to become healthy.
 pub(super) fn shortest_run(config: &Config) -> Option<Duration> {
-    let containers = u32::try_from(config.deploy.containers.len()).unwrap_or(u32::MAX);
-    let probing = config.deploy.health.max_wait.saturating_mul(containers);
+    let containers = u32::try_from(config.deploy().containers.len()).unwrap_or(u32::MAX);
+    let probing = config.deploy().health.max_wait.saturating_mul(containers);
     (probing >= config.runs.run_max).then_some(probing)
 }
 

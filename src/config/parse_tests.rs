@@ -66,19 +66,19 @@ fn the_defaults_are_those_of_the_daemon_we_replace() {
     assert_eq!(config.places.runtime, PathBuf::from("/run/engram-deployer"));
     assert_eq!(config.log, "info");
     assert_eq!(config.notify, None);
-    assert_eq!(config.deploy.image, "ghcr.io/engram-app/engram");
+    assert_eq!(config.deploy().image, "ghcr.io/engram-app/engram");
     let container = |name: &str, port: u16| Container {
         name: name.into(),
         health_url: Some(format!("http://localhost:{port}/api/health")),
     };
     assert_eq!(
-        config.deploy.containers,
+        config.deploy().containers,
         [container("engram-saas", 8000), container("engram-selfhost", 8001)]
     );
     let Backend::Unraid {
         templates,
         update_container,
-    } = &config.deploy.backend
+    } = &config.deploy().backend
     else {
         panic!("not unraid")
     };
@@ -88,13 +88,13 @@ fn the_defaults_are_those_of_the_daemon_we_replace() {
     );
     let script = "/usr/local/emhttp/plugins/dynamix.docker.manager/scripts/update_container";
     assert_eq!(update_container, &PathBuf::from(script));
-    assert_eq!(config.deploy.docker, PathBuf::from("docker"));
-    assert_eq!(config.deploy.health.poll_interval, Duration::from_secs(2));
-    assert_eq!(config.deploy.health.max_wait, Duration::from_secs(60));
-    assert_eq!(config.deploy.health.steady, Duration::from_secs(10));
-    assert_eq!(config.deploy.health.expect, HealthExpect::Version);
-    assert_eq!(config.deploy.update_max_wait, Duration::from_secs(300));
-    assert_eq!(config.deploy.rollback, Rollback::On);
+    assert_eq!(config.deploy().docker, PathBuf::from("docker"));
+    assert_eq!(config.deploy().health.poll_interval, Duration::from_secs(2));
+    assert_eq!(config.deploy().health.max_wait, Duration::from_secs(60));
+    assert_eq!(config.deploy().health.steady, Duration::from_secs(10));
+    assert_eq!(config.deploy().health.expect, HealthExpect::Version);
+    assert_eq!(config.deploy().update_max_wait, Duration::from_secs(300));
+    assert_eq!(config.deploy().rollback, Rollback::On);
     assert_eq!(warnings(&drop_in()), [""; 0]);
 }
 
@@ -203,7 +203,7 @@ fn each_backend_takes_its_own_settings() {
         ("DEPLOYER_CONTAINER_DIR", "/srv/c"),
     ]);
     assert!(
-        matches!(&config.deploy.backend, Backend::Docker { declarations } if declarations == &PathBuf::from("/srv/c"))
+        matches!(&config.deploy().backend, Backend::Docker { declarations } if declarations == &PathBuf::from("/srv/c"))
     );
     let command = [
         ("DEPLOYER_BACKEND", "command"),
@@ -215,7 +215,7 @@ fn each_backend_takes_its_own_settings() {
         (&[("DEPLOYER_PULL", "")][..], false),
     ] {
         let config = good(&[&command[..], more].concat());
-        let Backend::Command { program, pull } = config.deploy.backend else {
+        let Backend::Command { program, pull } = config.deploy().backend.clone() else {
             panic!("not command")
         };
         assert_eq!((program, pull), (PathBuf::from("/bin/true"), expected));
@@ -232,14 +232,14 @@ fn one_source_never_has_more_than_all_together() {
 
 #[test]
 fn children_find_programs_in_absolute_folders_only() {
-    let path = |value: &str| good(&[("PATH", value)]).deploy.environment;
+    let path = |value: &str| good(&[("PATH", value)]).deploy().environment.clone();
     assert_eq!(
         path("/bin::.:relative:/usr/bin:"),
         [("PATH".to_owned(), "/bin:/usr/bin".to_owned())]
     );
     assert_eq!(path("."), [("PATH".to_owned(), USUAL_PATH.to_owned())]);
     assert_eq!(
-        good(&[]).deploy.environment,
+        good(&[]).deploy().clone().environment,
         [("PATH".to_owned(), USUAL_PATH.to_owned())]
     );
     let more = good(&[
@@ -247,8 +247,9 @@ fn children_find_programs_in_absolute_folders_only() {
         ("HOME", "/root"),
         ("DEPLOYER_LOG", "warn"),
     ])
-    .deploy
-    .environment;
+    .deploy()
+    .environment
+    .clone();
     let names: Vec<&str> = more.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["PATH", "HOME", "DOCKER_HOST"]);
 }
@@ -313,7 +314,7 @@ fn the_sample_file_is_a_good_configuration_once_the_required_lines_are_uncomment
 
 #[test]
 fn what_is_checked_before_anything_is_touched_has_careful_defaults() {
-    let deploy = good(&[]).deploy;
+    let deploy = good(&[]).deploy().clone();
     assert_eq!(deploy.checks.min_free, 1 << 30);
     assert_eq!(deploy.checks.revision, Revision::Warn);
     assert_eq!(deploy.checks.downgrade, Downgrade::Allowed);

@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Account, Config, Job};
+use super::{Account, Config, Endpoint, Job};
 use crate::secret::Secret;
 
 /// All of terraform's settings. There is one only where terraform is configured in full.
 #[derive(Clone, Debug)]
 pub struct TerraformConfig {
+    /// `/tf-apply`, and `/tf-plan` where there is anything to plan with.
+    pub endpoints: Vec<Endpoint>,
     /// Where the configuration is fetched from: `https://`, or `file://` (`DEPLOYER_TF_APPLY_REPO_URL`).
     pub repo_url: String,
     /// A commit is applied only if it is this reference's, or one of its ancestors (`DEPLOYER_TF_APPLY_REF`).
@@ -125,8 +127,8 @@ impl Config {
         if let Some(terraform) = &mut self.terraform {
             terraform.plan = None;
             terraform.no_plan = Some(why.to_owned());
+            terraform.endpoints.retain(|endpoint| endpoint.job != Job::TfPlan);
         }
-        self.endpoints.retain(|endpoint| endpoint.job != Job::TfPlan);
         self
     }
 

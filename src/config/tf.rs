@@ -43,7 +43,7 @@ pub(super) fn is_wanted(settings: &Settings) -> bool {
 }
 
 /// Reads all of it: what a run needs, and the endpoints that start one. The outer `None` only after a complaint.
-pub(super) fn terraform(r: &mut Reader, rest: &Rest<'_>) -> Option<Option<(TerraformConfig, Vec<Endpoint>)>> {
+pub(super) fn terraform(r: &mut Reader, rest: &Rest<'_>) -> Option<Option<TerraformConfig>> {
     if SWITCHES.iter().all(|name| r.set(name).is_none()) {
         return Some(None);
     }
@@ -60,6 +60,7 @@ pub(super) fn terraform(r: &mut Reader, rest: &Rest<'_>) -> Option<Option<(Terra
     let (apply, plan) = sides?;
     let endpoints = endpoints(&pins, &modules, &rules, plan.as_ref());
     let config = TerraformConfig {
+        endpoints,
         repo_url,
         reference: pins.reference,
         modules,
@@ -81,7 +82,7 @@ pub(super) fn terraform(r: &mut Reader, rest: &Rest<'_>) -> Option<Option<(Terra
         cli_config: tools.cli_config,
         plugin_cache: tools.plugin_cache,
     };
-    Some(Some((config, endpoints)))
+    Some(Some(config))
 }
 
 /// `/tf-apply`, and `/tf-plan` where there is anything to plan with.

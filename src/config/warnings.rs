@@ -135,7 +135,7 @@ mod tests {
             ("DEPLOYER_TF_PLAN_AWS_SECRET_ACCESS_KEY", "hunter2"),
         ]);
         let config = Config::from_settings(&settings).expect("a good configuration");
-        assert!(config.terraform.is_none() && config.endpoints.len() == 1);
+        assert!(config.terraform.is_none() && config.endpoints().count() == 1);
         let found = warnings(&settings);
         assert_eq!(found.len(), 1);
         assert!(

@@ -12,7 +12,7 @@ use crate::deploy::reference::{same_image, short_id};
 use crate::event::Phase;
 use crate::failpoint;
 use crate::limits::{DOCKER_QUICK, SWAP_DEADLINE};
-use crate::run::{Failure, Stage};
+use crate::run::{Failure, RunContext};
 
 /// What a container is called while it is kept.
 pub fn previous(name: &str) -> String {
@@ -22,11 +22,11 @@ pub fn previous(name: &str) -> String {
 /// Refuses what stands under the name that we need and is none of ours: it does not run `image`, whatever its version.
 pub fn is_free(
     docker: Docker<'_>,
-    stage: &mut Stage,
+    ctx: &mut RunContext,
     name: &str,
     image: &str,
 ) -> Result<Option<Container>, Failure> {
-    let kept = docker.container(stage, &previous(name))?;
+    let kept = docker.container(ctx, &previous(name))?;
     match kept {
         Some(stranger) if !same_image(stranger.reference(), image) => Err(Failure::Failed(format!(
             "a container {} of {} stands in the way, and no deploy of {image} has made it: rename or remove it",
@@ -42,38 +42,38 @@ pub fn is_free(
 /// policy that the kept one gets back, where that is known.
 pub fn tidy(
     docker: Docker<'_>,
-    stage: &mut Stage,
+    ctx: &mut RunContext,
     name: &str,
     kept: &Container,
     serves: impl Fn(&Container) -> bool,
     restart: Option<&str>,
 ) -> Result<(), Failure> {
-    match docker.container(stage, name)? {
+    match docker.container(ctx, name)? {
         Some(now) if serves(&now) => {
-            docker.remove(stage, &kept.id)?;
+            docker.remove(ctx, &kept.id)?;
             let message = format!("{name}: removed {}, left by an earlier deploy", kept.name());
-            stage.say(Phase::Update, &message);
+            ctx.say(Phase::Update, &message);
             return Ok(());
         }
         Some(failed) => {
             let message = format!("{name}: left {} by an earlier deploy", failed.describe());
-            stage.say(Phase::Update, &message);
-            docker.remove(stage, &failed.id)?;
+            ctx.say(Phase::Update, &message);
+            docker.remove(ctx, &failed.id)?;
         }
         None => {}
     }
-    docker.rename(stage, &kept.id, name)?;
+    docker.rename(ctx, &kept.id, name)?;
     if let Some(restart) = restart {
-        docker.set_restart(stage, name, restart)?;
+        docker.set_restart(ctx, name, restart)?;
     }
-    docker.start(stage, name)?;
-    stage.say(Phase::Update, &format!("{name}: the one before is back"));
+    docker.start(ctx, name)?;
+    ctx.say(Phase::Update, &format!("{name}: the one before is back"));
     Ok(())
 }
 
 /// `NAME` becomes `NAME-prev`, and serves on.
-pub fn set_aside(docker: Docker<'_>, stage: &mut Stage, name: &str, old: &str) -> Result<(), Failure> {
-    docker.rename(stage, old, &previous(name))?;
+pub fn set_aside(docker: Docker<'_>, ctx: &mut RunContext, name: &str, old: &str) -> Result<(), Failure> {
+    docker.rename(ctx, old, &previous(name))?;
     failpoint!("set-aside");
     Ok(())
 }
@@ -82,24 +82,24 @@ pub fn set_aside(docker: Docker<'_>, stage: &mut Stage, name: &str, old: &str) -
 /// the two nothing serves.
 pub fn hand_over(
     docker: Docker<'_>,
-    stage: &mut Stage,
+    ctx: &mut RunContext,
     name: &str,
     old: Option<&Container>,
 ) -> Result<Container, Failure> {
-    stage.in_any_case(SWAP_DEADLINE, |stage| {
+    ctx.in_any_case(SWAP_DEADLINE, |ctx| {
         if let Some(old) = old {
-            stage.say(Phase::Update, &format!("{name}: stopping {}", short_id(&old.id)));
-            stop(docker, stage, &old.id)?;
+            ctx.say(Phase::Update, &format!("{name}: stopping {}", short_id(&old.id)));
+            stop(docker, ctx, &old.id)?;
             failpoint!("old-stopped");
             if old.restart_policy() != "no" {
                 // Else it would come back beside the new one when the host starts again.
-                docker.set_restart(stage, &old.id, "no")?;
+                docker.set_restart(ctx, &old.id, "no")?;
             }
             failpoint!("old-held-back");
         }
-        docker.start(stage, name)?;
+        docker.start(ctx, name)?;
         failpoint!("new-started");
-        match docker.container(stage, name)? {
+        match docker.container(ctx, name)? {
             Some(new) => Ok(new),
             None => Err(Failure::Failed(format!("started {name}, and it is gone"))),
         }
@@ -108,17 +108,17 @@ pub fn hand_over(
 
 /// Stops a container. One that takes longer than anybody waits is killed: a stop that is still going on would end it
 /// after it was started again.
-fn stop(docker: Docker<'_>, stage: &mut Stage, id: &str) -> Result<(), Failure> {
-    docker.stop(stage, id).inspect_err(|_| {
-        let _ = stage.in_any_case(DOCKER_QUICK, |stage| docker.kill(stage, id));
+fn stop(docker: Docker<'_>, ctx: &mut RunContext, id: &str) -> Result<(), Failure> {
+    docker.stop(ctx, id).inspect_err(|_| {
+        let _ = ctx.in_any_case(DOCKER_QUICK, |ctx| docker.kill(ctx, id));
     })
 }
 
 /// Removes the one that was kept: everything is healthy without it.
-pub fn clean_up(docker: Docker<'_>, stage: &mut Stage, name: &str) {
-    let removed = docker.container(stage, &previous(name)).and_then(|kept| {
+pub fn clean_up(docker: Docker<'_>, ctx: &mut RunContext, name: &str) {
+    let removed = docker.container(ctx, &previous(name)).and_then(|kept| {
         if let Some(kept) = &kept {
-            docker.remove(stage, &kept.id)?;
+            docker.remove(ctx, &kept.id)?;
         }
         Ok(kept)
     });
@@ -132,5 +132,5 @@ pub fn clean_up(docker: Docker<'_>, stage: &mut Stage, name: &str) {
         ),
         Err(error) => format!("{name}: {error}; the next deploy will try again"),
     };
-    stage.say(Phase::Cleanup, &message);
+    ctx.say(Phase::Cleanup, &message);
 }

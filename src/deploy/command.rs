@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::event::Phase;
 use crate::os::child::Exit;
-use crate::run::{Ending, Failure, Stage, Tool, ToolEnd};
+use crate::run::{EndPolicy, Failure, RunContext, Tool, ToolEnd};
 
 /// What the step of this backend works with.
 #[derive(Clone, Copy, Debug)]
@@ -28,25 +28,25 @@ impl Command<'_> {
     /// Runs it for the container `name`; `variables` say what to deploy.
     pub fn update(
         &self,
-        stage: &mut Stage,
+        ctx: &mut RunContext,
         name: &str,
         variables: &[(String, String)],
     ) -> Result<(), Failure> {
         let program = self.program.display();
-        stage.say(Phase::Update, &format!("{name}: {program} is at work"));
+        ctx.say(Phase::Update, &format!("{name}: {program} is at work"));
         let tool = Tool {
             program: self.program.to_owned(),
             arguments: vec![name.into()],
             environment: [self.environment, variables].concat(),
             deadline: self.deadline,
-            ending: Ending::Terminate,
+            ending: EndPolicy::Terminate,
             stdin: None,
             cell: None,
             pipe: None,
         };
-        match stage.tool(&tool, &mut |line| Some(line.to_owned()))? {
+        match ctx.tool(&tool, &mut |line| Some(line.to_owned()))? {
             ToolEnd::Ended(ended) if ended.exit.is_success() => {
-                stage.say(Phase::Update, &format!("{name}: {program} is done"));
+                ctx.say(Phase::Update, &format!("{name}: {program} is done"));
                 Ok(())
             }
             ToolEnd::Ended(ended) => Err(Failure::Failed(sentence(
@@ -56,7 +56,7 @@ impl Command<'_> {
                 &ended.tail,
             ))),
             ToolEnd::AtWork(at_work) => {
-                stage.kill(at_work)?;
+                ctx.kill(at_work)?;
                 Err(Failure::Failed(format!("{name}: {program} did not end in time")))
             }
         }

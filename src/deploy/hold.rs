@@ -5,13 +5,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Deploy, Way};
+use super::Deploy;
 use crate::config::Container;
 use crate::deploy::docker::since;
 use crate::event::Phase;
 use crate::limits::{DOCKER_QUICK, LOOK_INTERVAL};
-use crate::run::step::Spoken;
-use crate::run::{Failure, Stage};
+use crate::run::HumanDuration;
+use crate::run::{Failure, RunContext};
 
 /// A container when it had just become healthy.
 pub(super) struct Healthy {
@@ -22,31 +22,27 @@ pub(super) struct Healthy {
 }
 
 impl Deploy<'_> {
-    /// Writes down how a container is that has become healthy.
-    pub(super) fn watch(&self, stage: &mut Stage, container: &Container) -> Result<(), Failure> {
-        if let Way::Command(_) = self.way {
-            return Ok(());
-        }
+    /// How a container is that has become healthy.
+    pub(super) fn watch(&self, ctx: &mut RunContext, container: &Container) -> Result<Healthy, Failure> {
         let name = &container.name;
-        let now = self.docker.container(stage, name)?;
+        let now = self.docker.container(ctx, name)?;
         let now = now.ok_or_else(|| Failure::Failed(format!("{name}: was healthy and is gone")))?;
-        self.healthy.borrow_mut().push(Healthy {
+        Ok(Healthy {
             name: name.clone(),
             id: now.id,
             restarts: now.restart_count,
             at: Instant::now(),
-        });
-        Ok(())
+        })
     }
 
     /// Waits until every container has been up for long enough.
-    pub(super) fn hold(&self, stage: &mut Stage) -> Result<(), Failure> {
-        let steady = self.config.deploy.health.steady;
+    pub(super) fn hold(&self, ctx: &mut RunContext, healthy: &[Healthy]) -> Result<(), Failure> {
+        let steady = self.config.deploy().health.steady;
         let mut waited = false;
         loop {
             let mut left = Duration::ZERO;
-            for healthy in self.healthy.borrow().iter() {
-                self.is_steady(stage, healthy)?;
+            for healthy in healthy {
+                self.is_steady(ctx, healthy)?;
                 let until = healthy.at + steady;
                 left = left.max(until.saturating_duration_since(Instant::now()));
             }
@@ -56,18 +52,18 @@ impl Deploy<'_> {
             if !std::mem::replace(&mut waited, true) {
                 let message = format!(
                     "waiting until each has run for {} without a restart",
-                    Spoken(steady)
+                    HumanDuration(steady)
                 );
-                stage.say(Phase::Health, &message);
+                ctx.say(Phase::Health, &message);
             }
-            stage.pause(left.min(LOOK_INTERVAL))?;
+            ctx.pause(left.min(LOOK_INTERVAL))?;
         }
         Ok(())
     }
 
-    fn is_steady(&self, stage: &mut Stage, healthy: &Healthy) -> Result<(), Failure> {
+    fn is_steady(&self, ctx: &mut RunContext, healthy: &Healthy) -> Result<(), Failure> {
         let name = &healthy.name;
-        let what = match self.docker.container(stage, name)? {
+        let what = match self.docker.container(ctx, name)? {
             None => "it is gone".to_owned(),
             Some(now) if now.id != healthy.id => "somebody has replaced it".to_owned(),
             Some(now) if !now.is_running() || now.restart_count != healthy.restarts => {
@@ -75,7 +71,7 @@ impl Deploy<'_> {
             }
             Some(_) => return Ok(()),
         };
-        stage.in_any_case(DOCKER_QUICK, |stage| self.docker.say_log(stage, name));
+        ctx.in_any_case(DOCKER_QUICK, |ctx| self.docker.say_log(ctx, name));
         let after = since(healthy.at);
         Err(Failure::Failed(format!(
             "{name}: was healthy, and after {after} {what}"

@@ -1,7 +1,6 @@
 //! The steps of a deploy: pull an image, replace containers, wait until they are healthy.
 //!
-//! [`plan`] is the story, as a list; a run takes the steps one after another and stops at the first failure. Up to the
-//! tag nothing is touched that serves. What is changed is proved by looking at it afterwards; no tool's exit status is
+//! [`deploy()`] is the story; the first step that fails ends it. Up to the tag nothing is touched that serves. What is changed is proved by looking at it afterwards; no tool's exit status is
 //! proof. This folder trusts the settings and the shapes of an admitted request; it trusts no tool, no template and no
 //! answer.
 
@@ -23,9 +22,6 @@ pub mod swap;
 mod undo;
 pub mod unraid;
 
-use std::cell::{OnceCell, RefCell};
-use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -33,13 +29,13 @@ use serde_json::Value;
 use crate::config::{Backend, Config, Container, DeployConfig};
 use crate::event::Phase;
 use crate::failpoint;
-use crate::gate::{DeployAsk, Version};
+use crate::gate::{DeployTask, Version};
 use crate::limits::{
     ALREADY_DEADLINE, CLEANUP_DEADLINE, COSIGN_DEADLINE, HEALTH_MARGIN, PREFLIGHT_DEADLINE,
     PULL_STEP_DEADLINE, TAG_DEADLINE, TEMPLATE_DEADLINE, UPDATE_MARGIN, VERIFY_DEADLINE,
 };
-use crate::run::step::act_of;
-use crate::run::{Failure, Order, Origin, Plan, RunId, Stage, Step};
+use crate::queue::{Origin, RunId, RunRequest};
+use crate::run::{Effect, Failure, RunContext};
 use before::{Before, Was};
 use command::Command;
 use docker::Docker;
@@ -50,9 +46,9 @@ use swap::{New, Swap};
 use unraid::Unraid;
 
 pub use preflight::{complaints, executable, refusal};
-pub use undo::{tidy, undo};
+pub use undo::{UndoReason, Undone, tidy, undo};
 
-/// One deploy: what was asked for, and what the steps have found out so far.
+/// One deploy: what was asked for.
 struct Deploy<'a> {
     config: &'a Config,
     docker: Docker<'a>,
@@ -62,16 +58,13 @@ struct Deploy<'a> {
     commits: Commits,
     /// `image:version`.
     reference: String,
-    /// The digest that the registry named.
-    digest: OnceCell<String>,
-    /// What `reference` is on this host, once that is known; from then on only this id counts.
-    image: OnceCell<ImageId>,
-    /// What the journal says of each container.
-    noted: RefCell<BTreeMap<String, Rc<Was>>>,
-    /// The containers that are healthy, as they were when they became so.
-    healthy: RefCell<Vec<hold::Healthy>>,
-    /// What the containers ran when the run began: an image that may be gone back to.
-    before: RefCell<Vec<ImageId>>,
+}
+
+/// The image that was pulled and verified: from then on only its id counts.
+struct Verified {
+    id: ImageId,
+    /// The digest that the registry named, if it named one.
+    digest: Option<String>,
 }
 
 /// How containers are replaced.
@@ -82,76 +75,51 @@ enum Way<'a> {
     Command(Command<'a>),
 }
 
-/// The steps that carry out `ask`, which is what `order` orders, in order.
-pub fn plan<'a>(order: &'a Order, ask: &'a DeployAsk, config: &'a Config) -> Plan<'a> {
-    let deploy = Rc::new(Deploy::new(order, ask, config));
-    let mut plan = Plan::default();
-    plan.steps
-        .push(deploy.looks(Phase::Preflight, PREFLIGHT_DEADLINE, Deploy::preflight));
-    if ask.dry_run {
-        plan.more.insert("dry_run".into(), Value::Bool(true));
-        return plan;
+/// Carries out `task`, which is what `order` orders.
+///
+/// # Errors
+/// What kept it from being live; what it has changed is in the journal then, for [`undo`].
+pub fn deploy(
+    ctx: &mut RunContext,
+    order: &RunRequest,
+    task: &DeployTask,
+    config: &Config,
+) -> Result<(), Failure> {
+    let deploy = Deploy::new(order, task, config);
+    let ran = ctx.step(Phase::Preflight, PREFLIGHT_DEADLINE, Effect::Looks, |ctx| {
+        deploy.preflight(ctx)
+    })?;
+    if task.dry_run {
+        return Ok(());
     }
-    if deploy.way.pulls() {
-        plan.steps.extend(deploy.fetching());
+    if let Way::Command(command) = deploy.way {
+        return deploy.run_commands(ctx, command, &ran);
     }
-    if deploy.way.sees_containers() && !ask.force {
-        plan.steps
-            .push(deploy.looks(Phase::Verify, ALREADY_DEADLINE, Deploy::already_there));
+    let image = deploy.fetch(ctx)?;
+    if !task.force && deploy.is_there_already(ctx, &image)? {
+        return Ok(());
     }
-    for container in &config.deploy.containers {
-        plan.steps.extend(deploy.replacing(container));
+    let mut healthy = Vec::new();
+    for container in &config.deploy().containers {
+        healthy.push(deploy.replace(ctx, &image, container)?);
     }
-    if deploy.way.sees_containers() {
-        let deadline = config.deploy.health.steady + HEALTH_MARGIN;
-        plan.steps
-            .push(deploy.changes(Phase::Health, deadline, Deploy::hold));
-    }
-    if deploy.way.pulls() {
-        plan.steps.push(deploy.tidies());
-    }
-    plan
+    let deadline = config.deploy().health.steady + HEALTH_MARGIN;
+    deploy.change(ctx, Phase::Health, deadline, |ctx| deploy.hold(ctx, &healthy))?;
+    ctx.commit();
+    ctx.tidy(Phase::Cleanup, CLEANUP_DEADLINE, |ctx| {
+        let containers = config.deploy().containers.iter();
+        containers.for_each(|container| aside::clean_up(deploy.docker, ctx, &container.name));
+        deploy.remove_old_images(ctx, &image, &ran)
+    });
+    Ok(())
 }
 
-/// Parts of the plan.
+/// Parts of the story.
 impl<'a> Deploy<'a> {
-    /// The image is brought here, and known from then on.
-    fn fetching(self: &Rc<Self>) -> Vec<Step<'a>> {
-        let mut steps = vec![
-            self.looks(Phase::Pull, PULL_STEP_DEADLINE, Deploy::pull),
-            self.looks(Phase::Verify, VERIFY_DEADLINE, Deploy::verify),
-        ];
-        if let Some(cosign) = &self.config.deploy.checks.cosign {
-            steps.push(self.looks(Phase::Verify, COSIGN_DEADLINE, move |deploy, stage| {
-                deploy.check_signature(stage, cosign)
-            }));
-        }
-        steps.push(self.changes(Phase::Tag, TAG_DEADLINE, Deploy::tag));
-        steps
-    }
-
-    /// One container becomes a new one that is healthy.
-    fn replacing(self: &Rc<Self>, container: &'a Container) -> Vec<Step<'a>> {
-        let mut steps = Vec::new();
-        if let Way::Unraid(_) = self.way {
-            steps.push(self.changes_one(Phase::Template, TEMPLATE_DEADLINE, container, Deploy::template));
-        }
-        let update = self.config.deploy.update_max_wait + UPDATE_MARGIN;
-        steps.push(self.changes_one(Phase::Update, update, container, Deploy::update));
-        if self.health(container).is_some() {
-            let deadline = self.config.deploy.health.max_wait + HEALTH_MARGIN;
-            steps.push(self.changes_one(Phase::Health, deadline, container, Deploy::wait_for_health));
-        }
-        steps
-    }
-}
-
-/// Making steps.
-impl<'a> Deploy<'a> {
-    fn new(order: &'a Order, ask: &'a DeployAsk, config: &'a Config) -> Self {
-        let docker = Docker::new(&config.deploy);
+    fn new(order: &'a RunRequest, task: &'a DeployTask, config: &'a Config) -> Self {
+        let docker = Docker::new(config.deploy());
         let commits = Commits {
-            asked: ask.sha.as_ref().map(ToString::to_string),
+            asked: task.sha.as_ref().map(ToString::to_string),
             token: match &order.origin {
                 Origin::Token { claims, .. } => claims.get("sha").and_then(Value::as_str).map(str::to_owned),
                 Origin::Local { .. } => None,
@@ -160,51 +128,119 @@ impl<'a> Deploy<'a> {
         Self {
             config,
             docker,
-            way: Way::of(&config.deploy, docker),
-            reference: format!("{}:{}", config.deploy.image, ask.version),
+            way: Way::of(config.deploy(), docker),
+            reference: format!("{}:{}", config.deploy().image, task.version),
             run_id: &order.run_id,
-            version: ask.version.clone(),
+            version: task.version.clone(),
             commits,
-            digest: OnceCell::new(),
-            image: OnceCell::new(),
-            noted: RefCell::default(),
-            healthy: RefCell::default(),
-            before: RefCell::default(),
         }
     }
 
-    fn looks(
-        self: &Rc<Self>,
-        phase: Phase,
-        deadline: Duration,
-        act: impl Fn(&Self, &mut Stage) -> Result<(), Failure> + 'a,
-    ) -> Step<'a> {
-        Step::looks(phase, deadline, act_of(self, act))
+    /// The image is brought here, and known from then on.
+    fn fetch(&self, ctx: &mut RunContext) -> Result<Verified, Failure> {
+        let digest = ctx.step(Phase::Pull, PULL_STEP_DEADLINE, Effect::Looks, |ctx| {
+            self.pull(ctx)
+        })?;
+        let image = ctx.step(Phase::Verify, VERIFY_DEADLINE, Effect::Looks, |ctx| {
+            self.verify(ctx, digest)
+        })?;
+        if let Some(cosign) = &self.config.deploy().checks.cosign {
+            ctx.step(Phase::Verify, COSIGN_DEADLINE, Effect::Looks, |ctx| {
+                self.check_signature(ctx, &image, cosign)
+            })?;
+        }
+        ctx.step(Phase::Tag, TAG_DEADLINE, Effect::Changes, |ctx| {
+            self.tag(ctx, &image)
+        })?;
+        Ok(image)
     }
 
-    fn changes(
-        self: &Rc<Self>,
-        phase: Phase,
-        deadline: Duration,
-        act: impl Fn(&Self, &mut Stage) -> Result<(), Failure> + 'a,
-    ) -> Step<'a> {
-        Step::changes(phase, deadline, act_of(self, act))
+    fn is_there_already(&self, ctx: &mut RunContext, image: &Verified) -> Result<bool, Failure> {
+        ctx.step(Phase::Verify, ALREADY_DEADLINE, Effect::Looks, |ctx| {
+            self.already_there(ctx, image)
+        })
     }
 
-    fn tidies(self: &Rc<Self>) -> Step<'a> {
-        Step::tidies(Phase::Cleanup, CLEANUP_DEADLINE, act_of(self, Deploy::clean_up))
+    /// One container becomes a new one that is healthy.
+    fn replace(
+        &self,
+        ctx: &mut RunContext,
+        image: &Verified,
+        container: &Container,
+    ) -> Result<hold::Healthy, Failure> {
+        let mut was = None;
+        if let Way::Unraid(unraid) = self.way {
+            was = Some(self.change(ctx, Phase::Template, TEMPLATE_DEADLINE, |ctx| {
+                let was = self.note(ctx, image, container)?;
+                if let Some(sheet) = &was.template {
+                    unraid.write_template(ctx, &container.name, sheet)?;
+                }
+                Ok(was)
+            })?);
+        }
+        let update = self.config.deploy().update_max_wait + UPDATE_MARGIN;
+        self.change(ctx, Phase::Update, update, |ctx| {
+            let was = match was {
+                Some(was) => was,
+                None => self.note(ctx, image, container)?,
+            };
+            self.update(ctx, image, container, &was)
+        })?;
+        let deadline = self.config.deploy().health.max_wait + HEALTH_MARGIN;
+        self.change(ctx, Phase::Health, deadline, |ctx| {
+            if let Some(health) = self.health(container) {
+                health.wait(ctx)?;
+                failpoint!("healthy");
+            }
+            self.watch(ctx, container)
+        })
     }
 
-    fn changes_one(
-        self: &Rc<Self>,
+    /// The operator's command does it all, but for the image where it is to be pulled.
+    fn run_commands(
+        &self,
+        ctx: &mut RunContext,
+        command: Command<'_>,
+        ran: &[ImageId],
+    ) -> Result<(), Failure> {
+        let image = match command.pull {
+            true => Some(self.fetch(ctx)?),
+            false => None,
+        };
+        let update = self.config.deploy().update_max_wait + UPDATE_MARGIN;
+        let deadline = self.config.deploy().health.max_wait + HEALTH_MARGIN;
+        for container in &self.config.deploy().containers {
+            self.change(ctx, Phase::Update, update, |ctx| {
+                command.update(ctx, &container.name, &self.variables())
+            })?;
+            if let Some(health) = self.health(container) {
+                self.change(ctx, Phase::Health, deadline, |ctx| {
+                    health.wait(ctx)?;
+                    failpoint!("healthy");
+                    Ok(())
+                })?;
+            }
+        }
+        ctx.commit();
+        if let Some(image) = image {
+            ctx.tidy(Phase::Cleanup, CLEANUP_DEADLINE, |ctx| {
+                self.remove_old_images(ctx, &image, ran)
+            });
+        }
+        Ok(())
+    }
+
+    /// A step that changes what serves; the outcome says so.
+    fn change<T>(
+        &self,
+        ctx: &mut RunContext,
         phase: Phase,
         deadline: Duration,
-        container: &'a Container,
-        act: impl Fn(&Self, &mut Stage, &Container) -> Result<(), Failure> + 'a,
-    ) -> Step<'a> {
-        self.changes(phase, deadline, move |deploy, stage| {
-            stage.outcome_member("changed", true.into());
-            act(deploy, stage, container)
+        act: impl FnOnce(&mut RunContext) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        ctx.step(phase, deadline, Effect::Changes, |ctx| {
+            ctx.outcome_member("changed", true.into());
+            act(ctx)
         })
     }
 
@@ -238,78 +274,49 @@ impl<'a> Way<'a> {
     }
 }
 
-/// Taking steps.
+/// Single steps.
 impl Deploy<'_> {
-    fn tag(&self, stage: &mut Stage) -> Result<(), Failure> {
-        let latest = format!("{}:latest", self.config.deploy.image);
-        let image = self.image()?;
-        let was = self.docker.image(stage, &latest)?.map(|image| image.id);
-        if was.as_ref() != Some(image) {
-            let (reference, becomes) = (latest.clone(), image.clone());
+    fn tag(&self, ctx: &mut RunContext, image: &Verified) -> Result<(), Failure> {
+        let latest = format!("{}:latest", self.config.deploy().image);
+        let was = self.docker.image(ctx, &latest)?.map(|image| image.id);
+        if was.as_ref() != Some(&image.id) {
             let tag = before::Tag {
-                reference,
+                reference: latest.clone(),
                 was,
-                becomes,
+                becomes: image.id.clone(),
             };
-            stage.note(Before::Tag(tag).entry().map_err(Failure::Failed)?)?;
+            ctx.note(Before::Tag(tag).entry().map_err(Failure::Failed)?)?;
             failpoint!("tag-noted");
-            self.docker.tag(stage, image, &latest)?;
+            self.docker.tag(ctx, &image.id, &latest)?;
             failpoint!("tagged");
         }
-        stage.say(Phase::Tag, &format!("{latest} is image {image} now"));
+        ctx.say(Phase::Tag, &format!("{latest} is image {} now", image.id));
         Ok(())
     }
 
-    fn template(&self, stage: &mut Stage, container: &Container) -> Result<(), Failure> {
-        let Way::Unraid(unraid) = self.way else {
-            return Ok(());
-        };
-        let was = self.note(stage, container)?;
-        match &was.template {
-            Some(sheet) => unraid.write_template(stage, &container.name, sheet),
-            None => Ok(()),
-        }
-    }
-
-    fn update(&self, stage: &mut Stage, container: &Container) -> Result<(), Failure> {
-        let name = &container.name;
-        if let Way::Command(command) = self.way {
-            return command.update(stage, name, &self.variables());
-        }
-        let was = self.note(stage, container)?;
+    fn update(
+        &self,
+        ctx: &mut RunContext,
+        image: &Verified,
+        container: &Container,
+        was: &Was,
+    ) -> Result<(), Failure> {
         match (self.way, &was.template) {
             (Way::Unraid(unraid), Some(template)) => {
-                self.hold_tag(stage)?;
-                unraid.update(stage, &was, template)
+                self.hold_tag(ctx, image)?;
+                unraid.update(ctx, was, template)
             }
             (Way::Swap(swap), _) => {
                 let new = New {
-                    name,
-                    reference: &self.fixed_reference()?,
-                    image: self.image()?,
+                    name: &container.name,
+                    reference: &self.fixed_reference(image),
+                    image: &image.id,
                     version: self.version.as_str(),
                 };
-                swap.update(stage, &new)
+                swap.update(ctx, &new)
             }
             _ => Ok(()),
         }
-    }
-
-    fn wait_for_health(&self, stage: &mut Stage, container: &Container) -> Result<(), Failure> {
-        let Some(health) = self.health(container) else {
-            return Ok(());
-        };
-        health.wait(stage)?;
-        failpoint!("healthy");
-        self.watch(stage, container)
-    }
-
-    fn clean_up(&self, stage: &mut Stage) -> Result<(), Failure> {
-        if self.way.sees_containers() {
-            let containers = self.config.deploy.containers.iter();
-            containers.for_each(|container| aside::clean_up(self.docker, stage, &container.name));
-        }
-        self.remove_old_images(stage)
     }
 
     /// What the operator's command is told.
@@ -323,7 +330,3 @@ impl Deploy<'_> {
         variables
     }
 }
-
-#[cfg(test)]
-#[path = "plan_tests.rs"]
-mod tests;

@@ -1,47 +1,45 @@
 //! What is about to be changed is written down, with what it is now.
 
-use std::rc::Rc;
-
 use super::before::{Before, Life, Stood, Was};
 use super::docker::seen::Container as Seen;
-use super::{Deploy, Way, aside};
+use super::{Deploy, Verified, Way, aside};
 use crate::config::Container;
 use crate::failpoint;
-use crate::run::{Failure, Stage};
+use crate::run::{Failure, RunContext};
 
 impl Deploy<'_> {
-    /// What `container` is, with what it is made from; on disk when this returns. The first time what an earlier deploy has
-    /// left is dealt with, so that it is the one to go back to.
-    pub(super) fn note(&self, stage: &mut Stage, container: &Container) -> Result<Rc<Was>, Failure> {
+    /// What `container` is, with what it is made from; on disk when this returns. What an earlier deploy has left is dealt
+    /// with first, so that it is the one to go back to.
+    pub(super) fn note(
+        &self,
+        ctx: &mut RunContext,
+        verified: &Verified,
+        container: &Container,
+    ) -> Result<Was, Failure> {
         let name = &container.name;
-        if let Some(was) = self.noted.borrow().get(name) {
-            return Ok(Rc::clone(was));
-        }
-        let image = &self.config.deploy.image;
-        if let Some(kept) = aside::is_free(self.docker, stage, name, image)? {
+        let image = &self.config.deploy().image;
+        if let Some(kept) = aside::is_free(self.docker, ctx, name, image)? {
             let restart = match self.way {
                 Way::Swap(swap) => Some(swap.restart(name)?),
                 Way::Unraid(_) | Way::Command(_) => None,
             };
             let serves = |now: &Seen| self.life(container, now) == Life::Healthy;
-            aside::tidy(self.docker, stage, name, &kept, serves, restart.as_deref())?;
+            aside::tidy(self.docker, ctx, name, &kept, serves, restart.as_deref())?;
         }
         let template = match self.way {
-            Way::Unraid(unraid) => Some(unraid.sheet(stage, name, image, self.version.as_str())?),
+            Way::Unraid(unraid) => Some(unraid.sheet(ctx, name, image, self.version.as_str())?),
             Way::Swap(_) | Way::Command(_) => None,
         };
-        let now = self.docker.container(stage, name)?;
+        let now = self.docker.container(ctx, name)?;
         let was = Was {
             name: name.clone(),
             stood: now.map(|now| Stood::of(&now, self.life(container, &now))),
-            becomes: self.image()?.clone(),
+            becomes: verified.id.clone(),
             template,
         };
         let entry = Before::Container(was.clone()).entry().map_err(Failure::Failed)?;
-        stage.note(entry)?;
+        ctx.note(entry)?;
         failpoint!("container-noted");
-        let was = Rc::new(was);
-        self.noted.borrow_mut().insert(name.clone(), Rc::clone(&was));
         Ok(was)
     }
 

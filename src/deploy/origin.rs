@@ -3,12 +3,12 @@
 //! The label is the builder's word and proves nothing against a builder; it finds a tag that was built from something
 //! else than the caller thinks. The signature proves who built it; whatever keeps it from being checked refuses.
 
-use super::Deploy;
+use super::{Deploy, Verified};
 use crate::config::{Cosign, Revision};
 use crate::deploy::docker::last_words;
 use crate::event::Phase;
 use crate::limits::COSIGN_DEADLINE;
-use crate::run::{Ending, Failure, Stage, Tool, ToolEnd};
+use crate::run::{EndPolicy, Failure, RunContext, Tool, ToolEnd};
 
 const LABEL: &str = "org.opencontainers.image.revision";
 
@@ -23,11 +23,11 @@ pub(super) struct Commits {
 
 impl Deploy<'_> {
     /// Holds the image's own word for its commit against what was asked for.
-    pub(super) fn check_revision(&self, stage: &mut Stage, label: Option<&str>) -> Result<(), Failure> {
-        match judge(self.config.deploy.checks.revision, label, &self.commits) {
+    pub(super) fn check_revision(&self, ctx: &mut RunContext, label: Option<&str>) -> Result<(), Failure> {
+        match judge(self.config.deploy().checks.revision, label, &self.commits) {
             Judged::Good => Ok(()),
             Judged::Odd(warning) => {
-                stage.say(Phase::Verify, &format!("warning: {warning}"));
+                ctx.say(Phase::Verify, &format!("warning: {warning}"));
                 Ok(())
             }
             Judged::Refused(why) => Err(Failure::Failed(format!("{}: {why}", self.reference))),
@@ -35,41 +35,46 @@ impl Deploy<'_> {
     }
 
     /// Has cosign check the signature of the digest that was pulled.
-    pub(super) fn check_signature(&self, stage: &mut Stage, cosign: &Cosign) -> Result<(), Failure> {
+    pub(super) fn check_signature(
+        &self,
+        ctx: &mut RunContext,
+        verified: &Verified,
+        cosign: &Cosign,
+    ) -> Result<(), Failure> {
         let unsigned = |why: &str| {
             Failure::Failed(format!(
                 "the signature of {} was not verified: {why}",
                 self.reference
             ))
         };
-        let digest = self
+        let digest = verified
             .digest
-            .get()
+            .as_ref()
             .ok_or_else(|| unsigned("the registry named no digest"))?;
-        let image = format!("{}@{digest}", self.config.deploy.image);
+        let image = format!("{}@{digest}", self.config.deploy().image);
         let tool = Tool {
             program: cosign.program.clone(),
             arguments: arguments(cosign, &image).map(Into::into).into(),
-            environment: self.config.deploy.environment.clone(),
+            environment: self.config.deploy().environment.clone(),
             deadline: COSIGN_DEADLINE,
-            ending: Ending::Terminate,
+            ending: EndPolicy::Terminate,
             stdin: None,
             cell: None,
             pipe: None,
         };
         // What it prints on success is the signatures themselves.
-        match stage.tool(&tool, &mut |_| None)? {
+        match ctx.tool(&tool, &mut |_| None)? {
             ToolEnd::Ended(ended) if ended.exit.is_success() => {
                 let message = format!(
                     "{image} was signed by {}, says {}",
                     cosign.identity, cosign.issuer
                 );
-                stage.say(Phase::Verify, &message);
+                ctx.say(Phase::Verify, &message);
                 Ok(())
             }
             ToolEnd::Ended(ended) => Err(unsigned(&last_words(&ended.tail, &ended.exit.to_string()))),
             ToolEnd::AtWork(at_work) => {
-                stage.kill(at_work)?;
+                ctx.kill(at_work)?;
                 Err(unsigned("cosign did not end"))
             }
         }

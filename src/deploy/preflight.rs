@@ -6,16 +6,17 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::docker::login;
+use super::docker::seen::ImageId;
 use super::{Deploy, Way, aside, swap};
 use crate::config::{Backend, Config, Container};
 use crate::event::Phase;
-use crate::run::{Failure, Stage};
+use crate::run::{Failure, RunContext};
 
 /// What is wrong with the files that deploys need, without asking docker: a sentence each. For the start of the daemon
 /// and for `check`.
 pub fn complaints(config: &Config) -> Vec<String> {
-    let containers = &config.deploy.containers;
-    let mut found: Vec<String> = match &config.deploy.backend {
+    let containers = &config.deploy().containers;
+    let mut found: Vec<String> = match &config.deploy().backend {
         Backend::Unraid { update_container, .. } => {
             let mut found: Vec<String> = executable(update_container).err().into_iter().collect();
             found.extend(names_of_ours(containers, &[aside::previous]));
@@ -28,7 +29,7 @@ pub fn complaints(config: &Config) -> Vec<String> {
         }
         Backend::Command { program, .. } => executable(program).err().into_iter().collect(),
     };
-    let cosign = config.deploy.checks.cosign.as_ref();
+    let cosign = config.deploy().checks.cosign.as_ref();
     found.extend(cosign.and_then(|cosign| executable(&cosign.program).err()));
     found.extend(refusal(config));
     found
@@ -36,7 +37,7 @@ pub fn complaints(config: &Config) -> Vec<String> {
 
 /// What keeps the daemon from starting at all: a secret that others may read has to be taken for known.
 pub fn refusal(config: &Config) -> Option<String> {
-    login::complaint(config.deploy.login.as_ref())
+    login::complaint(config.deploy().login.as_ref())
 }
 
 /// Containers that have a name which a deploy gives to a container of its own.
@@ -56,53 +57,52 @@ fn names_of_ours(containers: &[Container], ours: &[fn(&str) -> String]) -> Vec<S
 }
 
 impl Deploy<'_> {
-    /// Everything that can be checked, for every container; all that is wrong is said, the first of it is the failure.
-    pub(super) fn preflight(&self, stage: &mut Stage) -> Result<(), Failure> {
+    /// Everything that can be checked, for every container; all that is wrong is said, the first of it is the
+    /// failure. The images that they run: what may be gone back to.
+    pub(super) fn preflight(&self, ctx: &mut RunContext) -> Result<Vec<ImageId>, Failure> {
         let complaints = complaints(self.config);
         if !complaints.is_empty() {
             return Err(Failure::Failed(complaints.join("; ")));
         }
         if self.way.pulls() {
-            let version = self.docker.server_version(stage)?;
-            stage.say(Phase::Preflight, &format!("docker {version} answers"));
-            self.room(stage)?;
+            let version = self.docker.server_version(ctx)?;
+            ctx.say(Phase::Preflight, &format!("docker {version} answers"));
+            self.room(ctx)?;
         }
-        let mut first = None;
-        for container in &self.config.deploy.containers {
-            match self.look_at(stage, container) {
-                Ok(()) => {}
+        let (mut first, mut ran) = (None, Vec::new());
+        for container in &self.config.deploy().containers {
+            match self.look_at(ctx, container) {
+                Ok(image) => ran.extend(image),
                 Err(Failure::Failed(sentence)) => {
-                    stage.say(Phase::Preflight, &sentence);
+                    ctx.say(Phase::Preflight, &sentence);
                     first.get_or_insert(Failure::Failed(sentence));
                 }
                 Err(ended) => return Err(ended),
             }
         }
-        first.map_or(Ok(()), Err)
+        first.map_or(Ok(ran), Err)
     }
 
-    fn look_at(&self, stage: &mut Stage, container: &Container) -> Result<(), Failure> {
+    fn look_at(&self, ctx: &mut RunContext, container: &Container) -> Result<Option<ImageId>, Failure> {
         let name = &container.name;
         if let Way::Command(command) = self.way {
             let program = command.program.display();
-            stage.say(Phase::Preflight, &format!("{name}: {program} can be executed"));
-            return Ok(());
+            ctx.say(Phase::Preflight, &format!("{name}: {program} can be executed"));
+            return Ok(None);
         }
-        let now = self.docker.container(stage, name)?;
+        let now = self.docker.container(ctx, name)?;
         let runs = now.as_ref().map_or("is not there yet".to_owned(), |now| {
             format!("is {}, image {} ({})", now.describe(), now.image, now.reference())
         });
-        stage.say(Phase::Preflight, &format!("{name}: {runs}"));
-        aside::is_free(self.docker, stage, name, &self.config.deploy.image)?;
-        self.before
-            .borrow_mut()
-            .extend(now.as_ref().map(|now| now.image.clone()));
-        self.check_order(stage, name, now.as_ref())?;
+        ctx.say(Phase::Preflight, &format!("{name}: {runs}"));
+        aside::is_free(self.docker, ctx, name, &self.config.deploy().image)?;
+        self.check_order(ctx, name, now.as_ref())?;
         match self.way {
-            Way::Unraid(unraid) => unraid.check_template(stage, name, &self.config.deploy.image),
-            Way::Swap(swap) => swap.check(stage, name, now.as_ref()),
+            Way::Unraid(unraid) => unraid.check_template(ctx, name, &self.config.deploy().image),
+            Way::Swap(swap) => swap.check(ctx, name, now.as_ref()),
             Way::Command(_) => Ok(()),
-        }
+        }?;
+        Ok(now.map(|now| now.image))
     }
 }
 

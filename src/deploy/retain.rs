@@ -6,11 +6,11 @@
 
 use std::collections::BTreeSet;
 
-use super::Deploy;
 use super::docker::seen::ImageId;
+use super::{Deploy, Verified};
 use crate::event::Phase;
 use crate::gate::Version;
-use crate::run::{Failure, Stage};
+use crate::run::{Failure, RunContext};
 
 /// One name that an image of ours has on this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,19 +23,24 @@ pub struct Tagged {
 
 impl Deploy<'_> {
     /// Removes the versions beyond `DEPLOYER_KEEP_IMAGES`. What cannot be removed is only said.
-    pub(super) fn remove_old_images(&self, stage: &mut Stage) -> Result<(), Failure> {
-        let image = &self.config.deploy.image;
-        let tags = self.docker.tags(stage, image)?;
-        let mut in_use = self.docker.images_in_use(stage)?;
-        in_use.insert(self.image()?.clone());
-        in_use.extend(self.before.borrow().iter().cloned());
-        for old in superfluous(&tags, &in_use, &self.version, self.config.deploy.keep_images) {
+    pub(super) fn remove_old_images(
+        &self,
+        ctx: &mut RunContext,
+        verified: &Verified,
+        ran: &[ImageId],
+    ) -> Result<(), Failure> {
+        let image = &self.config.deploy().image;
+        let tags = self.docker.tags(ctx, image)?;
+        let mut in_use = self.docker.images_in_use(ctx)?;
+        in_use.insert(verified.id.clone());
+        in_use.extend(ran.iter().cloned());
+        for old in superfluous(&tags, &in_use, &self.version, self.config.deploy().keep_images) {
             let reference = format!("{image}:{}", old.tag);
-            let message = match self.docker.remove_image(stage, &reference) {
+            let message = match self.docker.remove_image(ctx, &reference) {
                 Ok(()) => format!("removed the image {reference}"),
                 Err(failure) => format!("warning: {failure}"),
             };
-            stage.say(Phase::Cleanup, &message);
+            ctx.say(Phase::Cleanup, &message);
         }
         Ok(())
     }

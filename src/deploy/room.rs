@@ -6,24 +6,24 @@ use std::path::Path;
 use super::Deploy;
 use crate::event::Phase;
 use crate::os::disk;
-use crate::run::{Failure, Stage};
+use crate::run::{Failure, RunContext};
 
 impl Deploy<'_> {
     /// Refuses when less is free than `DEPLOYER_MIN_FREE`, unless the image is here already.
-    pub(super) fn room(&self, stage: &mut Stage) -> Result<(), Failure> {
-        let floor = self.config.deploy.checks.min_free;
-        if floor == 0 || !is_local(&self.config.deploy.environment) {
+    pub(super) fn room(&self, ctx: &mut RunContext) -> Result<(), Failure> {
+        let floor = self.config.deploy().checks.min_free;
+        if floor == 0 || !is_local(&self.config.deploy().environment) {
             return Ok(());
         }
-        if self.docker.image(stage, &self.reference)?.is_some() {
+        if self.docker.image(ctx, &self.reference)?.is_some() {
             return Ok(());
         }
-        let root = self.docker.root(stage)?;
+        let root = self.docker.root(ctx)?;
         let free = match disk::free(Path::new(&root)) {
             Ok(free) => free,
             Err(error) => {
                 let message = format!("how much is free in {root} cannot be told: {error}");
-                stage.say(Phase::Preflight, &message);
+                ctx.say(Phase::Preflight, &message);
                 return Ok(());
             }
         };

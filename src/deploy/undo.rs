@@ -18,7 +18,25 @@ use crate::deploy::unraid::{self, Unraid};
 use crate::event::Phase;
 use crate::failpoint;
 use crate::limits::{BACK_DEADLINE, CLEANUP_DEADLINE, DOCKER_QUICK, HEALTH_MARGIN, TAG_DEADLINE};
-use crate::run::{Aftermath, Failure, Stage, Undone};
+use crate::run::{Failure, RunContext};
+
+/// After what something is put back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UndoReason {
+    /// A step failed, and what it had started has ended.
+    Failed,
+    /// The run died: what it had asked for last may be happening only now.
+    Interrupted,
+}
+
+/// What came of putting back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Undone {
+    /// What is as it was, for the outcome's member `rolled_back`.
+    pub rolled_back: Vec<Value>,
+    /// What is not, a sentence each.
+    pub faults: Vec<String>,
+}
 
 /// Puts back what `entries` name.
 ///
@@ -26,24 +44,22 @@ use crate::run::{Aftermath, Failure, Stage, Undone};
 /// When docker does not answer: nothing can be said of anything then, and it must be tried again.
 pub fn undo(
     entries: &[Value],
-    aftermath: Aftermath,
+    aftermath: UndoReason,
     config: &Config,
-    stage: &mut Stage,
+    ctx: &mut RunContext,
 ) -> Result<Undone, Failure> {
-    let docker = Docker::new(&config.deploy);
+    let docker = Docker::new(config.deploy());
     let back = Back {
         config,
         docker,
         aftermath,
     };
     let mut undone = Undone::default();
-    back.docker_answers(stage)?;
+    back.docker_answers(ctx)?;
     for entry in entries.iter().rev() {
         let done = match serde_json::from_value(entry.clone()) {
-            Ok(Before::Tag(tag)) => {
-                stage.in_any_case(TAG_DEADLINE, |stage| back.tag(stage, &tag).map(|()| None))
-            }
-            Ok(Before::Container(was)) => back.container(stage, &was),
+            Ok(Before::Tag(tag)) => ctx.in_any_case(TAG_DEADLINE, |ctx| back.tag(ctx, &tag).map(|()| None)),
+            Ok(Before::Container(was)) => back.container(ctx, &was),
             Err(error) => Err(Failure::Failed(format!(
                 "an entry of the journal cannot be read: {error}"
             ))),
@@ -52,7 +68,7 @@ pub fn undo(
             Ok(rolled_back) => undone.rolled_back.extend(rolled_back),
             Err(failure) => {
                 // Not its fault, then.
-                back.docker_answers(stage)?;
+                back.docker_answers(ctx)?;
                 undone.faults.push(failure.to_string());
             }
         }
@@ -61,13 +77,11 @@ pub fn undo(
 }
 
 /// Removes the containers that were kept by a deploy which was done.
-pub fn tidy(entries: &[Value], config: &Config, stage: &mut Stage) {
-    let docker = Docker::new(&config.deploy);
+pub fn tidy(entries: &[Value], config: &Config, ctx: &mut RunContext) {
+    let docker = Docker::new(config.deploy());
     for entry in entries {
         if let Ok(Before::Container(was)) = serde_json::from_value(entry.clone()) {
-            stage.in_any_case(CLEANUP_DEADLINE, |stage| {
-                aside::clean_up(docker, stage, &was.name)
-            });
+            ctx.in_any_case(CLEANUP_DEADLINE, |ctx| aside::clean_up(docker, ctx, &was.name));
         }
     }
 }
@@ -77,53 +91,53 @@ pub fn tidy(entries: &[Value], config: &Config, stage: &mut Stage) {
 struct Back<'a> {
     config: &'a Config,
     docker: Docker<'a>,
-    aftermath: Aftermath,
+    aftermath: UndoReason,
 }
 
 impl Back<'_> {
-    fn docker_answers(&self, stage: &mut Stage) -> Result<(), Failure> {
-        let version = stage.in_any_case(DOCKER_QUICK, |stage| self.docker.server_version(stage));
+    fn docker_answers(&self, ctx: &mut RunContext) -> Result<(), Failure> {
+        let version = ctx.in_any_case(DOCKER_QUICK, |ctx| self.docker.server_version(ctx));
         version
             .map(drop)
             .map_err(|failure| Failure::Failed(format!("docker does not answer: {failure}")))
     }
 
-    fn tag(&self, stage: &mut Stage, tag: &Tag) -> Result<(), Failure> {
+    fn tag(&self, ctx: &mut RunContext, tag: &Tag) -> Result<(), Failure> {
         let reference = &tag.reference;
-        let now = self.docker.image(stage, reference)?.map(|image| image.id);
+        let now = self.docker.image(ctx, reference)?.map(|image| image.id);
         if now == tag.was {
             return Ok(());
         }
         if now.as_ref().is_some_and(|now| *now != tag.becomes) {
-            stage.say(
+            ctx.say(
                 Phase::Rollback,
                 &format!("{reference} was moved by somebody else since, and stays"),
             );
             return Ok(());
         }
         match &tag.was {
-            Some(was) => self.docker.tag(stage, was, reference)?,
-            None => self.docker.untag(stage, reference)?,
+            Some(was) => self.docker.tag(ctx, was, reference)?,
+            None => self.docker.untag(ctx, reference)?,
         }
         failpoint!("tag-back");
         let is = tag
             .was
             .as_ref()
             .map_or("no tag".to_owned(), |was| format!("image {was}"));
-        stage.say(Phase::Rollback, &format!("{reference} is {is} again"));
+        ctx.say(Phase::Rollback, &format!("{reference} is {is} again"));
         Ok(())
     }
 
     /// A container, and its template first: that is what it would be made from.
-    fn container(&self, stage: &mut Stage, was: &Was) -> Result<Option<Value>, Failure> {
-        let health = self.config.deploy.health.max_wait + HEALTH_MARGIN;
-        let given = BACK_DEADLINE + self.config.deploy.update_max_wait + health;
+    fn container(&self, ctx: &mut RunContext, was: &Was) -> Result<Option<Value>, Failure> {
+        let health = self.config.deploy().health.max_wait + HEALTH_MARGIN;
+        let given = BACK_DEADLINE + self.config.deploy().update_max_wait + health;
         let template = match &was.template {
-            Some(sheet) => unraid::restore(stage, &was.name, sheet),
+            Some(sheet) => unraid::restore(ctx, &was.name, sheet),
             None => Ok(()),
         };
         failpoint!("template-restored");
-        let back = stage.in_any_case(given, |stage| self.container_itself(stage, was));
+        let back = ctx.in_any_case(given, |ctx| self.container_itself(ctx, was));
         failpoint!("container-back");
         // The container counts for more; both are told.
         match (back, template) {
@@ -133,51 +147,51 @@ impl Back<'_> {
         }
     }
 
-    fn container_itself(&self, stage: &mut Stage, was: &Was) -> Result<Option<Value>, Failure> {
+    fn container_itself(&self, ctx: &mut RunContext, was: &Was) -> Result<Option<Value>, Failure> {
         let name = &was.name;
-        swap::remove_next(self.docker, stage, name)?;
+        swap::remove_next(self.docker, ctx, name)?;
         let Some(stood) = &was.stood else {
-            stage.say(
+            ctx.say(
                 Phase::Rollback,
                 &format!("{name}: there was none before; what was made, if anything, stays"),
             );
             return Ok(None);
         };
-        match self.docker.container_with_id(stage, &stood.id)? {
-            Some(old) => self.bring_back(stage, was, stood, &old)?,
-            None => self.make_again(stage, was, stood)?,
+        match self.docker.container_with_id(ctx, &stood.id)? {
+            Some(old) => self.bring_back(ctx, was, stood, &old)?,
+            None => self.make_again(ctx, was, stood)?,
         }
-        self.prove(stage, name, stood)?;
-        stage.say(Phase::Rollback, &format!("{name}: back at {}", stood.to()));
+        self.prove(ctx, name, stood)?;
+        ctx.say(Phase::Rollback, &format!("{name}: back at {}", stood.to()));
         Ok(Some(json!({"container": name, "to": stood.to()})))
     }
 
     /// The old one is there: it gets its name, its restart policy and its life back.
     fn bring_back(
         &self,
-        stage: &mut Stage,
+        ctx: &mut RunContext,
         was: &Was,
         stood: &Stood,
         old: &Container,
     ) -> Result<(), Failure> {
         let mut running = old.is_running();
         if !old.is_named(&was.name) {
-            if running && self.aftermath == Aftermath::Interrupted {
+            if running && self.aftermath == UndoReason::Interrupted {
                 // The dead run may have had it stopped just now, and dockerd may still be about to.
-                self.docker.stop(stage, &old.id)?;
+                self.docker.stop(ctx, &old.id)?;
                 running = false;
             }
-            self.clear(stage, was)?;
-            self.docker.rename(stage, &old.id, &was.name)?;
+            self.clear(ctx, was)?;
+            self.docker.rename(ctx, &old.id, &was.name)?;
             failpoint!("old-renamed-back");
         }
         if old.restart_policy() != stood.restart {
-            self.docker.set_restart(stage, &old.id, &stood.restart)?;
+            self.docker.set_restart(ctx, &old.id, &stood.restart)?;
         }
         failpoint!("old-policy-back");
         match (stood.life, running) {
-            (Life::Stopped, true) => self.docker.stop(stage, &old.id)?,
-            (Life::Running | Life::Healthy, false) => self.docker.start(stage, &old.id)?,
+            (Life::Stopped, true) => self.docker.stop(ctx, &old.id)?,
+            (Life::Running | Life::Healthy, false) => self.docker.start(ctx, &old.id)?,
             _ => {}
         }
         failpoint!("old-started-again");
@@ -185,8 +199,8 @@ impl Back<'_> {
     }
 
     /// Removes what stands under the name, if it is what the deploy has made.
-    fn clear(&self, stage: &mut Stage, was: &Was) -> Result<(), Failure> {
-        let Some(new) = self.docker.container(stage, &was.name)? else {
+    fn clear(&self, ctx: &mut RunContext, was: &Was) -> Result<(), Failure> {
+        let Some(new) = self.docker.container(ctx, &was.name)? else {
             return Ok(());
         };
         if new.image != was.becomes && !self.is_of_an_edited_template(&new) {
@@ -198,7 +212,7 @@ impl Back<'_> {
                 aside::previous(&was.name)
             )));
         }
-        self.docker.remove(stage, &new.id)?;
+        self.docker.remove(ctx, &new.id)?;
         failpoint!("new-removed");
         Ok(())
     }
@@ -208,27 +222,27 @@ impl Back<'_> {
     fn is_of_an_edited_template(&self, new: &Container) -> bool {
         new.label(unraid::MADE_BY_UNRAID).is_some()
             && new.state.status == Standing::Created
-            && same_image(new.reference(), &self.config.deploy.image)
+            && same_image(new.reference(), &self.config.deploy().image)
     }
 
     /// The old one is gone, which no deploy does: a new one of the old image is made the way this host makes them.
-    fn make_again(&self, stage: &mut Stage, was: &Was, stood: &Stood) -> Result<(), Failure> {
+    fn make_again(&self, ctx: &mut RunContext, was: &Was, stood: &Stood) -> Result<(), Failure> {
         let name = &was.name;
-        let now = self.docker.container(stage, name)?;
+        let now = self.docker.container(ctx, name)?;
         if now.as_ref().is_none_or(|now| now.image != stood.image) {
-            stage.say(
+            ctx.say(
                 Phase::Rollback,
                 &format!("{name}: the one before was removed; making it again"),
             );
-            match &self.config.deploy.backend {
-                Backend::Unraid { .. } => Unraid::of(&self.config.deploy).make_again(stage, name, stood)?,
+            match &self.config.deploy().backend {
+                Backend::Unraid { .. } => Unraid::of(self.config.deploy()).make_again(ctx, name, stood)?,
                 Backend::Docker { declarations } => {
                     let swap = Swap {
                         docker: self.docker,
                         declarations,
                     };
-                    self.clear(stage, was)?;
-                    swap.make_again(stage, name, stood)?;
+                    self.clear(ctx, was)?;
+                    swap.make_again(ctx, name, stood)?;
                 }
                 Backend::Command { .. } => {
                     let sentence = format!("{name} was removed, and backend command cannot make it again");
@@ -236,7 +250,7 @@ impl Back<'_> {
                 }
             }
         }
-        let Some(made) = self.docker.container(stage, name)? else {
+        let Some(made) = self.docker.container(ctx, name)? else {
             return Err(Failure::Failed(format!(
                 "{name} was removed and could not be made again"
             )));
@@ -246,18 +260,18 @@ impl Back<'_> {
             .iter()
             .filter(|known| !made.networks().contains(known.as_str()))
         {
-            self.docker.connect(stage, network, name)?;
+            self.docker.connect(ctx, network, name)?;
         }
         match (stood.life, made.is_running()) {
-            (Life::Running | Life::Healthy, false) => self.docker.start(stage, name),
+            (Life::Running | Life::Healthy, false) => self.docker.start(ctx, name),
             _ => Ok(()),
         }
     }
 
     /// It is what it was, as far as anybody can tell.
-    fn prove(&self, stage: &mut Stage, name: &str, stood: &Stood) -> Result<(), Failure> {
+    fn prove(&self, ctx: &mut RunContext, name: &str, stood: &Stood) -> Result<(), Failure> {
         let wrong = |what: String| Err(Failure::Failed(format!("{name} {what}")));
-        let Some(now) = self.docker.container(stage, name)? else {
+        let Some(now) = self.docker.container(ctx, name)? else {
             return wrong("is gone".into());
         };
         if now.image != stood.image {
@@ -274,14 +288,14 @@ impl Back<'_> {
             return Ok(());
         }
         if !now.is_running() {
-            self.docker.say_log(stage, name);
+            self.docker.say_log(ctx, name);
             return wrong(format!("is back and does not run: it is {}", now.describe()));
         }
-        let containers = &self.config.deploy.containers;
+        let containers = &self.config.deploy().containers;
         let known = containers.iter().find(|container| container.name == *name);
         let health = known.and_then(|known| Health::of(self.config, known, Some(self.docker), ""));
         match (stood.life, health) {
-            (Life::Healthy, Some(health)) => health.on_the_way_back().wait(stage),
+            (Life::Healthy, Some(health)) => health.on_the_way_back().wait(ctx),
             _ => Ok(()),
         }
     }

@@ -11,7 +11,7 @@ use crate::limits::{RETRY, STATUS_EVERY};
 use crate::os::child::Child;
 use crate::os::notify::{Heard, Notifier};
 use crate::os::watch::Watch;
-use crate::run::{Present, present};
+use crate::queue::{Present, present};
 
 /// See the module's head.
 #[derive(Debug)]
@@ -181,7 +181,7 @@ impl Duty {
 mod tests {
     use super::*;
     use crate::os::child::Command;
-    use crate::run::{reserve, testing};
+    use crate::queue::{RunId, reserve, testing};
     use std::path::Path;
     use std::time::SystemTime;
     use testing::{Scratch, order};
@@ -222,7 +222,7 @@ mod tests {
         let scratch = Scratch::new("duty-run");
         let start = Instant::now();
         let mut duty = duty(&scratch.0, start);
-        let ticket = reserve(&scratch.0, 5, SystemTime::now(), order).unwrap();
+        let ticket = reserve(&scratch.0, 5, order(&RunId::new(SystemTime::now()).unwrap())).unwrap();
         duty.look(start + LIMIT);
         assert!(!duty.is_over(start + 10 * LIMIT));
         // Whether or not inotify has an instance for us.

@@ -7,22 +7,21 @@
 //! only. ureq is given no timeout of its own: it would start a thread for the resolver, which a role without the right
 //! to fork cannot have.
 
-mod order;
+mod request;
 mod role;
 
-pub use order::{Answer, Header, Method, Order};
+pub use request::{FetchRequest, FetchResponse, Header, Method};
 pub use role::role;
 
-use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{KILL_AFTER, MAX_SETTINGS};
-use crate::os::child::{Child, Command, Exit};
+use crate::limits::KILL_AFTER;
+use crate::os::child::{self, Command, Exit};
+use crate::os::descriptor;
 use crate::os::signal::Signal;
-use crate::os::{descriptor, poll};
 
 /// The first line that the role writes; after `Answered` comes the body, to end of file.
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,7 +41,7 @@ enum Report {
 ///
 /// # Errors
 /// Those of [`send`].
-pub fn get(order: &Order) -> Result<Answer, String> {
+pub fn get(order: &FetchRequest) -> Result<FetchResponse, String> {
     send(order)
 }
 
@@ -53,7 +52,7 @@ pub fn get(order: &Order) -> Result<Answer, String> {
 ///
 /// # Errors
 /// One sentence: what could not be done, and what came back.
-pub fn send(order: &Order) -> Result<Answer, String> {
+pub fn send(order: &FetchRequest) -> Result<FetchResponse, String> {
     for _ in 0..2 {
         match attempt(order).map_err(|error| format!("start the fetch role: {error}"))? {
             Attempt::Done(result) => return result,
@@ -64,63 +63,30 @@ pub fn send(order: &Order) -> Result<Answer, String> {
 }
 
 enum Attempt {
-    Done(Result<Answer, String>),
+    Done(Result<FetchResponse, String>),
     Killed(Exit),
 }
 
-fn attempt(order: &Order) -> io::Result<Attempt> {
-    let (answer_reader, answer_writer) = descriptor::pipe()?;
-    let json = serde_json::to_vec(order)?;
-    if json.len() > MAX_SETTINGS {
-        return Err(io::Error::other("the order is too long"));
-    }
-    let mut child = Command::role("fetch")
-        .descriptor(0, descriptor::holding(&json)?)
-        .descriptor(1, answer_writer)
-        .descriptor(2, null()?)
-        .spawn()?;
+fn attempt(order: &FetchRequest) -> io::Result<Attempt> {
+    let command = Command::role("fetch").descriptor(0, descriptor::memory_file(&serde_json::to_vec(order)?)?);
     let until = Instant::now() + Duration::from_secs(order.seconds.into()) + KILL_AFTER;
-    let output = read_until(answer_reader, order.most + 4096, until);
-    let exit = end(&mut child, output.is_err())?;
-    Ok(match (output, exit) {
-        (_, Exit::Signal(number)) if number == Signal::SIGALRM as i32 => Attempt::Done(Err(format!(
+    let output = child::output(command, order.most + 4096, until)?;
+    Ok(match (output.exit, output.bytes) {
+        (Exit::Signal(number), _) if number == Signal::SIGALRM as i32 => Attempt::Done(Err(format!(
             "{}: no complete answer within {} s",
             order.spoken(),
             order.seconds
         ))),
-        (Ok(bytes), Exit::Code(0)) => Attempt::Done(understand(&bytes, order)),
-        (_, exit @ Exit::Signal(_)) => Attempt::Killed(exit),
-        (_, exit) => Attempt::Done(Err(format!(
+        (Exit::Code(0), Some(bytes)) => Attempt::Done(understand(&bytes, order)),
+        (exit @ Exit::Signal(_), _) => Attempt::Killed(exit),
+        (exit, _) => Attempt::Done(Err(format!(
             "{}: the fetch role ended with {exit}",
             order.spoken()
         ))),
     })
 }
 
-/// Everything the role writes, up to end of file.
-fn read_until(reader: OwnedFd, most: usize, until: Instant) -> io::Result<Vec<u8>> {
-    let mut file = std::fs::File::from(reader);
-    let (mut bytes, mut part) = (Vec::new(), [0u8; 8192]);
-    loop {
-        let [ready] = poll::wait([(file.as_fd(), poll::For::Reading)], Some(until))?;
-        if !ready.any() || bytes.len() > most {
-            return Err(io::Error::from(io::ErrorKind::TimedOut));
-        }
-        match file.read(&mut part)? {
-            0 => return Ok(bytes),
-            count => bytes.extend_from_slice(&part[..count]),
-        }
-    }
-}
-
-fn end(child: &mut Child, by_force: bool) -> io::Result<Exit> {
-    if by_force {
-        child.signal(Signal::SIGKILL);
-    }
-    child.wait()
-}
-
-fn understand(bytes: &[u8], order: &Order) -> Result<Answer, String> {
+fn understand(bytes: &[u8], order: &FetchRequest) -> Result<FetchResponse, String> {
     let garbled = || format!("{}: the fetch role gave no whole answer", order.spoken());
     let end = bytes.iter().position(|byte| *byte == b'\n').ok_or_else(garbled)?;
     match serde_json::from_slice(&bytes[..end]).map_err(|_| garbled())? {
@@ -128,7 +94,7 @@ fn understand(bytes: &[u8], order: &Order) -> Result<Answer, String> {
             status,
             headers,
             length,
-        } if bytes.len() - end - 1 == length => Ok(Answer {
+        } if bytes.len() - end - 1 == length => Ok(FetchResponse {
             status,
             headers,
             body: bytes[end + 1..].to_vec(),
@@ -136,12 +102,4 @@ fn understand(bytes: &[u8], order: &Order) -> Result<Answer, String> {
         Report::Answered { .. } => Err(garbled()),
         Report::Failed { why } => Err(format!("{}: {why}", order.spoken())),
     }
-}
-
-fn null() -> io::Result<OwnedFd> {
-    Ok(std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open("/dev/null")?
-        .into())
 }

@@ -6,8 +6,8 @@ use ureq::http;
 
 use crate::config;
 use crate::fetch::Report;
-use crate::fetch::order::{Answer, LONGEST_HEADER, Method, Order, TELLING};
-use crate::limits::{FETCH_MEMORY, FETCH_OPEN_FILES, MAX_SETTINGS};
+use crate::fetch::request::{FetchRequest, FetchResponse, LONGEST_HEADER, Method, TELLING};
+use crate::limits::{FETCH_MEMORY, FETCH_OPEN_FILES};
 use crate::os::descriptor;
 use crate::os::privilege::{Confinement, Identity};
 
@@ -16,7 +16,7 @@ use crate::os::privilege::{Confinement, Identity};
 /// # Errors
 /// When the order cannot be read or privileges cannot be given up; nothing was fetched then.
 pub fn role() -> io::Result<()> {
-    let order: Order = serde_json::from_slice(&descriptor::handed_over(MAX_SETTINGS)?)?;
+    let order: FetchRequest = serde_json::from_slice(&descriptor::take_stdin()?)?;
     nix::unistd::alarm::set(order.seconds);
     let confinement = Confinement {
         root: None,
@@ -47,7 +47,7 @@ pub fn role() -> io::Result<()> {
     out.flush()
 }
 
-fn request(order: &Order) -> Result<Answer, String> {
+fn request(order: &FetchRequest) -> Result<FetchResponse, String> {
     if !config::may_be_fetched(&order.url) {
         return Err("only https, or http to loopback, is fetched".into());
     }
@@ -75,14 +75,14 @@ fn request(order: &Order) -> Result<Answer, String> {
         .with_config()
         .limit(order.most as u64)
         .read_to_vec();
-    Ok(Answer {
+    Ok(FetchResponse {
         status,
         headers,
         body: body.map_err(|error| plain(&error))?,
     })
 }
 
-fn builder(order: &Order) -> http::request::Builder {
+fn builder(order: &FetchRequest) -> http::request::Builder {
     let method = match order.method {
         Method::Get => http::Method::GET,
         Method::Post => http::Method::POST,
@@ -103,7 +103,7 @@ fn telling(headers: &http::HeaderMap) -> Vec<(String, String)> {
     found.filter(|(_, value)| value.len() <= LONGEST_HEADER).collect()
 }
 
-fn tls(order: &Order) -> Result<ureq::tls::TlsConfig, String> {
+fn tls(order: &FetchRequest) -> Result<ureq::tls::TlsConfig, String> {
     let builder = ureq::tls::TlsConfig::builder().provider(ureq::tls::TlsProvider::Rustls);
     let Some(pem) = &order.authorities else {
         return Ok(builder.build());

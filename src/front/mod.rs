@@ -23,7 +23,7 @@ use std::time::Instant;
 use crate::front::connection::{Connection, Lost};
 use crate::front::link::{Arrival, Link, LinkEnded};
 use crate::front::request::Fault;
-use crate::http::{Answer, Method, Refusal, Route, Routes};
+use crate::http::{HttpError, Method, Response, Route, Routes};
 use crate::limits::{FRONT_MEMORY, FRONT_OPEN_FILES, FRONT_PROCESSOR_SECONDS, REQUEST_DEADLINE};
 use crate::link::{FromFront, Settings};
 use crate::os::privilege::{Confined, Confinement, Identity};
@@ -108,7 +108,7 @@ impl Front {
             open_paths: arrival.open_paths,
         };
         if !connection.begins_with_tls(link)? {
-            let answer = caller.refusal(Refusal::NotTls);
+            let answer = caller.refusal(HttpError::NotTls);
             connection.write_unencrypted(&answer.bytes(Method::Other));
             connection.linger();
             return Ok(());
@@ -151,7 +151,7 @@ impl Front {
         let route = self.routes.find(head.method, &head.path, &head.query)?;
         let body = request::body(connection, link, &head, rest)?;
         match route {
-            Route::Open(_) if caller.open_paths == OpenPaths::Denied => Err(Refusal::Source.into()),
+            Route::Open(_) if caller.open_paths == OpenPaths::Denied => Err(HttpError::Source.into()),
             Route::Open(path) => {
                 let answer = caller.identify(serve_open::answer(path, &self.public)?);
                 Ok(connection.write(&answer.bytes(head.method))?)
@@ -175,11 +175,11 @@ struct Caller<'a> {
 }
 
 impl Caller<'_> {
-    fn identify(&self, answer: Answer) -> Answer {
+    fn identify(&self, answer: Response) -> Response {
         answer.with("Request-Id", self.request_id)
     }
 
-    fn refusal(&self, refusal: Refusal) -> Answer {
+    fn refusal(&self, refusal: HttpError) -> Response {
         self.identify(refusal.into())
     }
 }

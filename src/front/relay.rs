@@ -9,14 +9,14 @@ use crate::front::Caller;
 use crate::front::connection::{Connection, Lost};
 use crate::front::link::{Link, LinkEnded};
 use crate::front::request::Fault;
-use crate::http::{Answer, Head, Refusal, StreamFraming, StreamHead};
+use crate::http::{Head, HttpError, Response, StreamFraming, StreamHead};
 use crate::link::{FromFront, Head as AnswerHead, Request, ToFront};
 use crate::os::poll::{self, For};
 
 /// Sends the request to the session and its answer to the caller.
 ///
 /// # Errors
-/// [`Refusal::NoAnswer`] when the session ends before it answered. Once a stream has begun, a session that ends is
+/// [`HttpError::NoAnswer`] when the session ends before it answered. Once a stream has begun, a session that ends is
 /// [`Lost::SessionEnded`]: the stream is cut, not ended, and the caller can tell.
 pub fn relay(
     link: &mut Link,
@@ -32,15 +32,15 @@ pub fn relay(
         body,
     };
     link.say(&FromFront::Request(request))
-        .map_err(|_| Refusal::NoAnswer)?;
+        .map_err(|_| HttpError::NoAnswer)?;
     let answer = match next_frame(link, connection) {
         Ok(ToFront::Head(answer)) => answer,
-        Ok(_) | Err(Lost::SessionEnded) => return Err(Refusal::NoAnswer.into()),
+        Ok(_) | Err(Lost::SessionEnded) => return Err(HttpError::NoAnswer.into()),
         Err(lost) => return Err(lost.into()),
     };
     match &answer.sentence {
         Some(sentence) => {
-            let refusal = with_headers(Answer::sentence(answer.status, sentence), &answer.headers);
+            let refusal = with_headers(Response::sentence(answer.status, sentence), &answer.headers);
             Ok(connection.write(&caller.identify(refusal).bytes(head.method))?)
         }
         None => {
@@ -51,7 +51,7 @@ pub fn relay(
     }
 }
 
-fn with_headers(answer: Answer, headers: &[(String, String)]) -> Answer {
+fn with_headers(answer: Response, headers: &[(String, String)]) -> Response {
     headers
         .iter()
         .fold(answer, |answer, (name, value)| answer.with(name, value))

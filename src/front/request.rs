@@ -2,19 +2,19 @@
 
 use crate::front::connection::{Connection, Input, Lost};
 use crate::front::link::Link;
-use crate::http::{Body, BodyReader, CONTINUE, Expectation, Framing, Head, HeadReader, Progress, Refusal};
+use crate::http::{Body, BodyReader, CONTINUE, Expectation, Framing, Head, HeadReader, HttpError, Progress};
 
 /// Why there is no answer to relay or to give.
 #[derive(Debug)]
 pub enum Fault {
     /// The caller is told.
-    Refused(Refusal),
+    Refused(HttpError),
     /// Nobody is left to tell.
     Lost(Lost),
 }
 
-impl From<Refusal> for Fault {
-    fn from(refusal: Refusal) -> Fault {
+impl From<HttpError> for Fault {
+    fn from(refusal: HttpError) -> Fault {
         Fault::Refused(refusal)
     }
 }
@@ -33,7 +33,7 @@ pub fn head(connection: &mut Connection, link: &Link) -> Result<(Head, Vec<u8>),
         let length = match read(connection, link, &mut buffer)? {
             Input::Bytes(length) => length,
             Input::End if reader.is_untouched() => return Err(Lost::Silent.into()),
-            Input::End => return Err(Refusal::HeadEndsEarly.into()),
+            Input::End => return Err(HttpError::HeadEndsEarly.into()),
         };
         if let (used, Progress::Done(head)) = reader.feed(&buffer[..length])? {
             return Ok((head, buffer[used..length].to_vec()));
@@ -53,15 +53,15 @@ pub fn body(connection: &mut Connection, link: &Link, head: &Head, rest: Vec<u8>
     while progress == Progress::More {
         here = match read(connection, link, &mut buffer)? {
             Input::Bytes(length) => length,
-            Input::End => return Err(Refusal::BodyEndsEarly.into()),
+            Input::End => return Err(HttpError::BodyEndsEarly.into()),
         };
         (used, progress) = reader.feed(&buffer[..here])?;
     }
     if used < here || connection.has_more() {
-        return Err(Refusal::BytesBeyond.into());
+        return Err(HttpError::BytesBeyond.into());
     }
     match progress {
-        Progress::Done(Body(body)) => String::from_utf8(body).map_err(|_| Refusal::BodyNotText.into()),
+        Progress::Done(Body(body)) => String::from_utf8(body).map_err(|_| HttpError::BodyNotText.into()),
         Progress::More => Ok(String::new()),
     }
 }
@@ -69,7 +69,7 @@ pub fn body(connection: &mut Connection, link: &Link, head: &Head, rest: Vec<u8>
 /// As [`Connection::read`]; a deadline that passes after the handshake can be said.
 fn read(connection: &mut Connection, link: &Link, buffer: &mut [u8]) -> Result<Input, Fault> {
     connection.read(link, buffer).map_err(|lost| match lost {
-        Lost::TooSlow if connection.is_secure() => Refusal::TooSlow.into(),
+        Lost::TooSlow if connection.is_secure() => HttpError::TooSlow.into(),
         other => other.into(),
     })
 }

@@ -5,23 +5,23 @@
 
 use std::path::Path;
 
-use crate::http::{Answer, OpenPath, Refusal};
+use crate::http::{HttpError, OpenPath, Response};
 use crate::limits::MAX_PUBLIC_FILE;
 use crate::os::files::{optional, read_bounded};
 
 /// The answer to a GET of `path`; `public` is the folder.
 ///
 /// # Errors
-/// [`Refusal::Unreadable`] for a document that is there and cannot be read.
-pub fn answer(path: OpenPath, public: &Path) -> Result<Answer, Refusal> {
+/// [`HttpError::Unreadable`] for a document that is there and cannot be read.
+pub fn answer(path: OpenPath, public: &Path) -> Result<Response, HttpError> {
     match path {
-        OpenPath::Health => Ok(Answer::sentence(200, "ok").not_stored()),
+        OpenPath::Health => Ok(Response::sentence(200, "ok").not_stored()),
         OpenPath::Document(document) => {
             let path = public.join(document.file_name());
             match optional(read_bounded(&path, MAX_PUBLIC_FILE)) {
-                Ok(Some(document)) => Ok(Answer::json(document)),
-                Ok(None) => Ok(Answer::no_content()),
-                Err(_) => Err(Refusal::Unreadable),
+                Ok(Some(document)) => Ok(Response::json(document)),
+                Ok(None) => Ok(Response::no_content()),
+                Err(_) => Err(HttpError::Unreadable),
             }
         }
     }
@@ -69,7 +69,7 @@ mod tests {
         std::fs::create_dir_all(folder.join("deploy.json")).unwrap();
         assert_eq!(
             answer(OpenPath::Document(Document::named("deploy")), &folder),
-            Err(Refusal::Unreadable)
+            Err(HttpError::Unreadable)
         );
         std::fs::remove_dir_all(folder).unwrap();
     }

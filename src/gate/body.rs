@@ -1,6 +1,6 @@
 //! The fifth gate: what is asked for.
 //!
-//! A body becomes an [`Ask`] here, once and for all: whatever works with a version or a commit later gets a type that
+//! A body becomes an [`Task`] here, once and for all: whatever works with a version or a commit later gets a type that
 //! cannot hold anything else. Members that nobody knows are ignored, since clients may be newer than we are.
 
 use std::collections::BTreeMap;
@@ -23,17 +23,17 @@ const BAD_PLAN_DIGEST: &str = "plan_digest must be sha256: and 64 lowercase hex 
 
 /// What a request asks for, as one of the things that can be asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "ask", rename_all = "snake_case")]
-pub enum Ask {
+#[serde(tag = "task", rename_all = "snake_case")]
+pub enum Task {
     /// Deploy a version.
-    Deploy(DeployAsk),
+    Deploy(DeployTask),
     /// Run terraform on a commit.
-    Terraform(TerraformAsk),
+    Terraform(TerraformTask),
 }
 
 /// A deploy, as it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeployAsk {
+pub struct DeployTask {
     /// Of the image.
     pub version: Version,
     /// The commit it was built from, for the record.
@@ -49,7 +49,7 @@ pub struct DeployAsk {
 
 /// A run of terraform, as it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TerraformAsk {
+pub struct TerraformTask {
     /// Plan, apply, or look for drift.
     pub what: Job,
     /// The commit; only a look for drift may leave it out, and then it is that of the pinned reference.
@@ -90,7 +90,7 @@ pub struct Version(String);
 pub struct Sha(String);
 
 /// Reads a body by the endpoint's rule.
-pub fn read(rule: &BodyRule, body: &[u8]) -> Result<Ask, Refusal> {
+pub fn read(rule: &BodyRule, body: &[u8]) -> Result<Task, Refusal> {
     let members = json::object(body).map_err(|fault| refuse(NOT_AN_OBJECT, fault))?;
     match rule {
         BodyRule::Deploy => deploy(&members),
@@ -98,8 +98,8 @@ pub fn read(rule: &BodyRule, body: &[u8]) -> Result<Ask, Refusal> {
     }
 }
 
-fn deploy(members: &BTreeMap<String, Value>) -> Result<Ask, Refusal> {
-    Ok(Ask::Deploy(DeployAsk {
+fn deploy(members: &BTreeMap<String, Value>) -> Result<Task, Refusal> {
+    Ok(Task::Deploy(DeployTask {
         version: text(members, "version", BAD_VERSION)?.ok_or_else(|| refuse(BAD_VERSION, "no version"))?,
         sha: text(members, "sha", BAD_SHA)?,
         dry_run: switch(members, "dry_run", BAD_DRY_RUN)?,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::Refusal;
-use super::body::{Ask, BAD_DRY_RUN, TerraformAsk, refuse, switch, text};
+use super::body::{BAD_DRY_RUN, Task, TerraformTask, refuse, switch, text};
 use crate::config::{Job, RequireDigest, TerraformBody};
 
 const BAD_COMMIT: &str = "sha must be a 40-character lowercase hex string";
@@ -22,7 +22,7 @@ const NO_DIGEST: &str = "plan_digest is required: that of the plan that was revi
 type Members = BTreeMap<String, Value>;
 
 /// Reads it by the endpoint's rule.
-pub fn read(members: &Members, rule: &TerraformBody) -> Result<Ask, Refusal> {
+pub fn read(members: &Members, rule: &TerraformBody) -> Result<Task, Refusal> {
     let sha = text(members, "sha", BAD_COMMIT)?.ok_or_else(|| refuse(BAD_COMMIT, "no sha"))?;
     if switch(members, "dry_run", BAD_DRY_RUN)? {
         return Err(refuse(DRY_RUN, "dry_run is true"));
@@ -34,7 +34,7 @@ pub fn read(members: &Members, rule: &TerraformBody) -> Result<Ask, Refusal> {
     if rule.digest == RequireDigest::On && plan_digest.is_none() {
         return Err(refuse(NO_DIGEST, "no plan_digest"));
     }
-    Ok(Ask::Terraform(TerraformAsk {
+    Ok(Task::Terraform(TerraformTask {
         what: rule.what,
         sha: Some(sha),
         plan_digest,
@@ -95,11 +95,11 @@ mod tests {
         }
     }
 
-    fn ask(rule: TerraformBody, more: &str) -> Result<TerraformAsk, Refusal> {
+    fn ask(rule: TerraformBody, more: &str) -> Result<TerraformTask, Refusal> {
         let text = format!(r#"{{"sha":"{SHA}"{more}}}"#);
         match body::read(&BodyRule::Terraform(rule), text.as_bytes())? {
-            Ask::Terraform(ask) => Ok(ask),
-            Ask::Deploy(ask) => panic!("{ask:?}"),
+            Task::Terraform(ask) => Ok(ask),
+            Task::Deploy(ask) => panic!("{ask:?}"),
         }
     }
 

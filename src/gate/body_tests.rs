@@ -11,7 +11,7 @@ fn sentence(body: &str) -> Option<String> {
 fn a_good_body_is_what_it_says() {
     let body = br#"{"version":"0.5.61","sha":"abc1234","dry_run":true,"force":true,"unknown":{"x":[1]}}"#;
     let ask = |body: &[u8]| match read(&BodyRule::Deploy, body).unwrap() {
-        Ask::Deploy(ask) => ask,
+        Task::Deploy(ask) => ask,
         other => panic!("{other:?}"),
     };
     let all = ask(body);
@@ -145,5 +145,5 @@ fn a_record_cannot_bring_back_what_no_body_could_hold() {
     assert!(serde_json::from_str::<Sha>("\"$(id)\"").is_err());
     let ask = read(&BodyRule::Deploy, br#"{"version":"1.2.3","sha":"abc1234"}"#).unwrap();
     let text = serde_json::to_string(&ask).unwrap();
-    assert_eq!(serde_json::from_str::<Ask>(&text).unwrap(), ask);
+    assert_eq!(serde_json::from_str::<Task>(&text).unwrap(), ask);
 }

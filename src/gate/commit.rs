@@ -4,12 +4,12 @@
 //! start the workflow cannot have it apply what the workflow did not see.
 
 use crate::config::{BodyRule, Endpoint, RequireSha};
-use crate::gate::{Ask, Refusal};
+use crate::gate::{Refusal, Task};
 use crate::jwt::Claimed;
 
 /// Compares the two, byte for byte, where the endpoint asks for it. A token without the claim is refused.
-pub fn check(ask: &Ask, claimed: &Claimed, endpoint: &Endpoint) -> Result<(), Refusal> {
-    let (BodyRule::Terraform(rule), Ask::Terraform(asked)) = (&endpoint.body, ask) else {
+pub fn check(task: &Task, claimed: &Claimed, endpoint: &Endpoint) -> Result<(), Refusal> {
+    let (BodyRule::Terraform(rule), Task::Terraform(asked)) = (&endpoint.body, task) else {
         return Ok(());
     };
     if rule.sha == RequireSha::Off {

@@ -1,8 +1,8 @@
-//! What a request needs before anything runs: [`admit`], the list of gates.
+//! What a request needs before anything runs: [`permit`], the list of gates, then [`admit`], which spends the token.
 //!
-//! Cheapest and least trusting first; the first that refuses ends it. A [`Grant`] is made here and nowhere else, after
-//! the last gate, so that whoever holds one need not ask again. No gate waits for the network but the one for keys, and
-//! no refusal leaves a trace in the replay memory.
+//! Cheapest and least trusting first; the first that refuses ends it. A [`Grant`] is made in [`admit`] and nowhere else,
+//! after first use is recorded, and what starts a run takes it by value. No gate waits for the network but the one for
+//! keys, and no refusal leaves a trace in the replay memory.
 
 mod bearer;
 mod body;
@@ -18,7 +18,7 @@ mod request;
 mod signature;
 mod source;
 
-pub use body::{Ask, Commit, DeployAsk, PlanDigest, Sha, TerraformAsk, Version};
+pub use body::{Commit, DeployTask, PlanDigest, Sha, Task, TerraformTask, Version};
 pub use explain::{Finding, Verdict, explain};
 pub use fetch_keys::fetch_keys;
 pub use keys::{Fetch, Keys, NoKey};
@@ -46,62 +46,159 @@ pub struct Gates<'a> {
     pub memory: &'a Memory,
 }
 
-/// A place in the queue and a folder on disk, taken before the token is spent. Dropped, it gives both back.
-pub trait Reservation {
-    /// The run it is for; the memory notes it beside the token.
-    fn run_id(&self) -> &str;
-}
-
-/// A request that may become a run, if there is room and its token was not used: what the run folder records.
-#[derive(Clone, Debug)]
+/// A request that may become a run, if there is room: what the run folder records.
+#[derive(Debug)]
 pub struct Permitted {
     endpoint: &'static str,
     job: Job,
     claimed: Claimed,
-    ask: Ask,
+    task: Task,
 }
 
-/// A run that may start. Only [`admit`] makes one, once for a token.
-#[derive(Clone, Debug)]
-pub struct Grant(Permitted);
+/// The proof that the token of one run passed every gate and that its use is on disk. Only [`admit`] makes one.
+#[derive(Debug)]
+pub struct Grant {
+    permitted: Permitted,
+    run_id: String,
+}
 
-/// A caller that may read a run's log.
-#[derive(Clone, Debug)]
-pub struct Reader(Claimed);
+/// What sets a run going takes one of these by value, so that a gate which nobody asked does not compile:
+///
+/// ```no_run
+/// use engram_deployer::config::Settings;
+/// use engram_deployer::gate::{Authority, Grant};
+/// use engram_deployer::queue::{Complaints, Reservation};
+///
+/// fn start(reservation: Reservation, grant: Grant, settings: &Settings) {
+///     let _ = reservation.start(Authority::from(grant), settings, Complaints::ToOurLog);
+/// }
+/// ```
+///
+/// No start without one, nor with what was only permitted:
+///
+/// ```compile_fail
+/// # use engram_deployer::config::Settings;
+/// # use engram_deployer::queue::{Complaints, Reservation};
+/// fn start(reservation: Reservation, settings: &Settings) {
+///     let _ = reservation.start(settings, Complaints::ToOurLog);
+/// }
+/// ```
+///
+/// ```compile_fail
+/// # use engram_deployer::config::Settings;
+/// # use engram_deployer::gate::{Authority, Permitted};
+/// # use engram_deployer::queue::{Complaints, Reservation};
+/// fn start(reservation: Reservation, permitted: Permitted, settings: &Settings) {
+///     let _ = reservation.start(Authority::from(permitted), settings, Complaints::ToOurLog);
+/// }
+/// ```
+///
+/// No two starts with one:
+///
+/// ```compile_fail
+/// # use engram_deployer::config::Settings;
+/// # use engram_deployer::gate::Authority;
+/// # use engram_deployer::queue::{Complaints, Reservation};
+/// fn start(both: [Reservation; 2], authority: Authority, settings: &Settings) {
+///     for reservation in both {
+///         let _ = reservation.start(authority, settings, Complaints::ToOurLog);
+///     }
+/// }
+/// ```
+///
+/// And none made by hand:
+///
+/// ```compile_fail
+/// # use engram_deployer::gate::Authority;
+/// let authority = Authority { run_id: "20260102T030405Z-0123abcd".to_owned() };
+/// ```
+///
+/// ```compile_fail
+/// # use engram_deployer::gate::{Grant, Permitted};
+/// fn grant(permitted: Permitted) -> Grant {
+///     Grant { permitted, run_id: "20260102T030405Z-0123abcd".to_owned() }
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Authority {
+    run_id: String,
+}
 
-/// Walks a request through the gates. `reserve` is the gate of the queue: it makes the ticket and the run folder, which
-/// are on disk before the token is spent and are given back when it turns out to be spent already.
+/// What reads the log of one run takes this by value. [`admit_reader`] makes it, or the [`Grant`] of that run:
+///
+/// ```no_run
+/// use engram_deployer::config::{Places, Settings};
+/// use engram_deployer::gate::Reader;
+/// use engram_deployer::queue::Follower;
+///
+/// fn follow(places: &Places, reader: Reader, settings: &Settings) -> Option<Follower> {
+///     Follower::open(places, reader, settings)
+/// }
+/// ```
+///
+/// A run's name alone does not do:
+///
+/// ```compile_fail
+/// # use engram_deployer::config::{Places, Settings};
+/// # use engram_deployer::queue::{Follower, RunId};
+/// fn follow(places: &Places, id: RunId, settings: &Settings) -> Option<Follower> {
+///     Follower::open(places, id, settings)
+/// }
+/// ```
+///
+/// ```compile_fail
+/// # use engram_deployer::gate::Reader;
+/// let reader = Reader { run_id: "20260102T030405Z-0123abcd".to_owned() };
+/// ```
+#[derive(Debug)]
+pub struct Reader {
+    run_id: String,
+}
+
+/// Walks a request through the gates, without a trace: a token that was used is refused here, before anything is written
+/// for it. What comes out may be given room in the queue.
 ///
 /// # Errors
 /// The first gate that is shut.
-pub fn admit<R: Reservation>(
+pub fn permit(
     request: &Request,
     endpoint: &Endpoint,
     gates: &Gates<'_>,
     now: SystemTime,
-    reserve: impl FnOnce(&Permitted) -> Result<R, Refusal>,
-) -> Result<(Grant, R), Refusal> {
-    source::check(request.peer, gates.allowed)?;
-    let token = bearer::token(&request.authorization)?;
-    let unverified = Unverified::parse(token.as_bytes())?;
-    let signed = signature::check(unverified, &gates.keys, now)?;
-    let claimed = claims::check(signed, gates.issuer, endpoint, now)?;
-    let ask = body::read(&endpoint.body, &request.body)?;
-    commit::check(&ask, &claimed, endpoint)?;
-    let permitted = Permitted {
-        endpoint: endpoint.name,
-        job: endpoint.job,
-        claimed,
-        ask,
-    };
-    let reservation = reserve(&permitted)?;
-    gates
-        .memory
-        .remember(&permitted.claimed, reservation.run_id(), now)?;
-    Ok((Grant(permitted), reservation))
+) -> Result<Permitted, Refusal> {
+    let claimed = check_token(request, endpoint, gates, now)?;
+    let task = body::read(&endpoint.body, &request.body)?;
+    commit::check(&task, &claimed, endpoint)?;
+    match gates.memory.first_use(&claimed, now)? {
+        Some(run_id) => Err(Refusal::Replay { run_id }),
+        None => Ok(Permitted {
+            endpoint: endpoint.name,
+            job: endpoint.job,
+            claimed,
+            task,
+        }),
+    }
 }
 
-/// The same gates for reading the log of `run_id`, which `endpoint` started. It neither needs nor spends a first use;
+/// The last gate: spends the token on the run `run_id`, whose ticket and folder are on disk by now and are given back
+/// when this refuses. First use is decided here, under the lock of the memory, whatever [`permit`] saw.
+///
+/// # Errors
+/// The token was used meanwhile, or its use cannot be recorded.
+pub fn admit(
+    permitted: Permitted,
+    run_id: &str,
+    gates: &Gates<'_>,
+    now: SystemTime,
+) -> Result<Grant, Refusal> {
+    gates.memory.remember(&permitted.claimed, run_id, now)?;
+    Ok(Grant {
+        permitted,
+        run_id: run_id.to_owned(),
+    })
+}
+
+/// The gates for reading the log of `run_id`, which `endpoint` started. It neither needs nor spends a first use;
 /// but a token that was spent reads the run it started and no other.
 ///
 /// # Errors
@@ -113,15 +210,27 @@ pub fn admit_reader(
     now: SystemTime,
     run_id: &str,
 ) -> Result<Reader, Refusal> {
+    let claimed = check_token(request, endpoint, gates, now)?;
+    match gates.memory.first_use(&claimed, now)? {
+        Some(started) if started != run_id => Err(Refusal::Replay { run_id: started }),
+        _ => Ok(Reader {
+            run_id: run_id.to_owned(),
+        }),
+    }
+}
+
+/// Who asks, and whether this endpoint is for them.
+fn check_token(
+    request: &Request,
+    endpoint: &Endpoint,
+    gates: &Gates<'_>,
+    now: SystemTime,
+) -> Result<Claimed, Refusal> {
     source::check(request.peer, gates.allowed)?;
     let token = bearer::token(&request.authorization)?;
     let unverified = Unverified::parse(token.as_bytes())?;
     let signed = signature::check(unverified, &gates.keys, now)?;
-    let claimed = claims::check(signed, gates.issuer, endpoint, now)?;
-    match gates.memory.first_use(&claimed, now)? {
-        Some(started) if started != run_id => Err(Refusal::Replay { run_id: started }),
-        _ => Ok(Reader(claimed)),
-    }
+    claims::check(signed, gates.issuer, endpoint, now)
 }
 
 impl Permitted {
@@ -136,8 +245,8 @@ impl Permitted {
     }
 
     /// What was asked for.
-    pub fn ask(&self) -> &Ask {
-        &self.ask
+    pub fn task(&self) -> &Task {
+        &self.task
     }
 
     /// Every claim of the token, for the record. The token itself is gone by now.
@@ -154,14 +263,48 @@ impl Permitted {
 impl Grant {
     /// What is granted.
     pub fn permitted(&self) -> &Permitted {
-        &self.0
+        &self.permitted
+    }
+
+    /// Who may start a run may read its log.
+    pub fn reader(&self) -> Reader {
+        Reader {
+            run_id: self.run_id.clone(),
+        }
+    }
+}
+
+impl From<Grant> for Authority {
+    fn from(grant: Grant) -> Self {
+        Authority { run_id: grant.run_id }
+    }
+}
+
+impl Authority {
+    /// Of somebody who can write to our folders, and so can do by hand all that a run does. For the commands alone.
+    pub fn of_operator(run_id: &str) -> Self {
+        Authority {
+            run_id: run_id.to_owned(),
+        }
+    }
+
+    /// The one run that it is for.
+    pub fn run_id(&self) -> &str {
+        &self.run_id
     }
 }
 
 impl Reader {
-    /// Who reads, for the log.
-    pub fn claims(&self) -> &BTreeMap<String, Value> {
-        self.0.members()
+    /// Of somebody who can read our folders. For the commands alone.
+    pub fn of_operator(run_id: &str) -> Self {
+        Reader {
+            run_id: run_id.to_owned(),
+        }
+    }
+
+    /// The one run that it is for.
+    pub fn run_id(&self) -> &str {
+        &self.run_id
     }
 }
 

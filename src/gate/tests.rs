@@ -19,6 +19,7 @@ struct World {
     now: u64,
     issuer_answers: bool,
     room: bool,
+    reserved: Cell<u32>,
     given_back: Cell<u32>,
 }
 
@@ -28,12 +29,6 @@ type Spoil = fn(&mut World);
 struct Place<'w> {
     run_id: &'static str,
     given_back: Option<&'w Cell<u32>>,
-}
-
-impl Reservation for Place<'_> {
-    fn run_id(&self) -> &str {
-        self.run_id
-    }
 }
 
 impl Drop for Place<'_> {
@@ -85,6 +80,7 @@ impl World {
             now: NOW,
             issuer_answers: true,
             room: true,
+            reserved: Cell::new(0),
             given_back: Cell::new(0),
         }
     }
@@ -135,7 +131,16 @@ impl World {
     }
 
     fn admit(&self) -> Result<(Grant, Place<'_>), Refusal> {
-        let reserve = |_: &Permitted| match self.room {
+        self.with_gates(|gates| {
+            let permitted = permit(&self.request, &self.endpoint, gates, at(self.now))?;
+            let place = self.reserve()?;
+            Ok((admit(permitted, place.run_id, gates, at(self.now))?, place))
+        })
+    }
+
+    fn reserve(&self) -> Result<Place<'_>, Refusal> {
+        self.reserved.set(self.reserved.get() + 1);
+        match self.room {
             true => Ok(Place {
                 run_id: RUN,
                 given_back: Some(&self.given_back),
@@ -143,8 +148,7 @@ impl World {
             false => Err(Refusal::QueueFull {
                 retry_after: std::time::Duration::from_secs(30),
             }),
-        };
-        self.with_gates(|gates| admit(&self.request, &self.endpoint, gates, at(self.now), reserve))
+        }
     }
 
     fn read(&self, run_id: &str) -> Result<Reader, Refusal> {
@@ -167,20 +171,22 @@ fn a_good_request_is_granted_with_what_it_asked_for_and_who_asked() {
     let (grant, place) = world.admit().unwrap();
     let permitted = grant.permitted();
     assert_eq!((permitted.endpoint(), permitted.job()), ("deploy", Job::Deploy));
-    let Ask::Deploy(DeployAsk { version, .. }) = permitted.ask() else {
-        panic!("{:?}", permitted.ask());
+    let Task::Deploy(DeployTask { version, .. }) = permitted.task() else {
+        panic!("{:?}", permitted.task());
     };
     assert_eq!(version.to_string(), "1.2.3");
     assert_eq!(permitted.claims()["actor"], "octocat");
     assert_eq!(permitted.token(), TokenHash::of("id-1"));
     assert_eq!(
         world.memory.run_of(&permitted.token()).unwrap().as_deref(),
-        Some(place.run_id())
+        Some(place.run_id)
     );
+    assert_eq!(grant.reader().run_id(), RUN);
     assert!(
         !format!("{grant:?}").contains(world.token()),
         "the token is not in what is kept"
     );
+    assert_eq!(Authority::from(grant).run_id(), RUN);
 }
 
 /// The commit that a good token is for.
@@ -376,13 +382,27 @@ fn a_caller_never_learns_what_was_expected() {
 }
 
 #[test]
-fn a_place_taken_for_a_used_token_is_given_back() {
+fn a_used_token_is_refused_before_a_place_is_taken() {
     let world = World::new();
     drop(world.admit().unwrap());
-    assert_eq!(world.given_back.get(), 1);
+    assert_eq!((world.reserved.get(), world.given_back.get()), (1, 1));
     assert_eq!(world.refused(), (401, "token replay detected".into()));
-    assert_eq!(world.given_back.get(), 2);
+    assert_eq!(world.reserved.get(), 1);
     assert_eq!(world.admit().unwrap_err(), Refusal::Replay { run_id: RUN.into() });
+}
+
+#[test]
+fn a_token_that_was_used_since_it_was_permitted_is_refused() {
+    let world = World::new();
+    let admit_second = |gates: &Gates<'_>| {
+        let permitted = permit(&world.request, &world.endpoint, gates, at(NOW))?;
+        drop(world.admit().unwrap());
+        admit(permitted, OTHER_RUN, gates, at(NOW))
+    };
+    assert_eq!(
+        world.with_gates(admit_second).unwrap_err(),
+        Refusal::Replay { run_id: RUN.into() }
+    );
 }
 
 #[test]
@@ -406,7 +426,7 @@ fn a_damaged_memory_lets_nobody_in() {
 fn a_reader_needs_no_first_use_and_spends_none() {
     let mut world = World::new();
     world.request.body.clear();
-    assert_eq!(world.read(OTHER_RUN).unwrap().claims()["actor"], "octocat");
+    assert_eq!(world.read(OTHER_RUN).unwrap().run_id(), OTHER_RUN);
     assert_eq!(world.memory.inspect(), Ok(0));
     world.request.body = br#"{"version":"1.2.3"}"#.to_vec();
     drop(world.admit().unwrap());

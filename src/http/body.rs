@@ -4,7 +4,7 @@
 //! everything has been decided. Trusts nothing; holds at most [`MAX_BODY`] bytes.
 
 use super::head::push_line;
-use super::{Framing, Progress, Refusal};
+use super::{Framing, HttpError, Progress};
 use crate::limits::{MAX_BODY, MAX_BODY_WIRE, MAX_CHUNK_LINE};
 
 /// Digits of a chunk size: enough for any size we take, and for none that overflows.
@@ -57,7 +57,7 @@ impl BodyReader {
     ///
     /// # Errors
     /// The first fault seen; after it, and after `Done`, the reader is of no more use.
-    pub fn feed(&mut self, input: &[u8]) -> Result<(usize, Progress<Body>), Refusal> {
+    pub fn feed(&mut self, input: &[u8]) -> Result<(usize, Progress<Body>), HttpError> {
         let mut used = 0;
         loop {
             if matches!(self.state, State::Complete | State::Counted(0)) {
@@ -71,13 +71,13 @@ impl BodyReader {
             used += taken;
             self.wire += taken;
             if self.wire > MAX_BODY_WIRE {
-                return Err(Refusal::BodyTooLarge);
+                return Err(HttpError::BodyTooLarge);
             }
         }
     }
 
     /// One step: takes at least one byte of `input`, which is not empty.
-    fn step(&mut self, input: &[u8]) -> Result<usize, Refusal> {
+    fn step(&mut self, input: &[u8]) -> Result<usize, HttpError> {
         if let State::Counted(missing) | State::Data(missing) = &mut self.state {
             let taken = input.len().min(*missing);
             self.body.extend_from_slice(&input[..taken]);
@@ -92,25 +92,25 @@ impl BodyReader {
     }
 
     /// One byte of the framing around the chunks.
-    fn frame(&mut self, byte: u8) -> Result<(), Refusal> {
+    fn frame(&mut self, byte: u8) -> Result<(), HttpError> {
         let next = match &mut self.state {
             State::SizeLine(line) => {
                 if push_line(line, byte)? {
                     match parse_size_line(line)? {
                         0 => Some(State::LastLine(Vec::new())),
-                        size if self.body.len() + size > MAX_BODY => return Err(Refusal::BodyTooLarge),
+                        size if self.body.len() + size > MAX_BODY => return Err(HttpError::BodyTooLarge),
                         size => Some(State::Data(size)),
                     }
                 } else if line.len() > MAX_CHUNK_LINE {
-                    return Err(Refusal::ChunkExtension);
+                    return Err(HttpError::ChunkExtension);
                 } else {
                     None
                 }
             }
             State::DataEnd(line) => {
-                end_line(line, byte, Refusal::Chunk)?.then(|| State::SizeLine(Vec::new()))
+                end_line(line, byte, HttpError::Chunk)?.then(|| State::SizeLine(Vec::new()))
             }
-            State::LastLine(line) => end_line(line, byte, Refusal::Trailers)?.then_some(State::Complete),
+            State::LastLine(line) => end_line(line, byte, HttpError::Trailers)?.then_some(State::Complete),
             State::Counted(_) | State::Data(_) | State::Complete => None,
         };
         if let Some(next) = next {
@@ -121,7 +121,7 @@ impl BodyReader {
 }
 
 /// A line that must be empty; anything in it is `fault`.
-fn end_line(line: &mut Vec<u8>, byte: u8, fault: Refusal) -> Result<bool, Refusal> {
+fn end_line(line: &mut Vec<u8>, byte: u8, fault: HttpError) -> Result<bool, HttpError> {
     match (line.is_empty(), byte) {
         (true, b'\r') | (false, _) => push_line(line, byte),
         (true, _) => Err(fault),
@@ -129,7 +129,7 @@ fn end_line(line: &mut Vec<u8>, byte: u8, fault: Refusal) -> Result<bool, Refusa
 }
 
 /// The size of a chunk (RFC 9112, 7.1): hexadecimal digits, then an end or an extension. No white space between.
-fn parse_size_line(line: &[u8]) -> Result<usize, Refusal> {
+fn parse_size_line(line: &[u8]) -> Result<usize, HttpError> {
     let (digits, extension) = match line.iter().position(|b| *b == b';') {
         Some(at) => (&line[..at], &line[at..]),
         None => (line, &line[..0]),
@@ -138,14 +138,14 @@ fn parse_size_line(line: &[u8]) -> Result<usize, Refusal> {
         .iter()
         .any(|b| !(b.is_ascii_graphic() || matches!(b, b' ' | b'\t')))
     {
-        return Err(Refusal::ChunkExtension);
+        return Err(HttpError::ChunkExtension);
     }
     // `from_str_radix` would take a plus sign.
     if digits.is_empty() || digits.len() > MAX_SIZE_DIGITS || !digits.iter().all(u8::is_ascii_hexdigit) {
-        return Err(Refusal::Chunk);
+        return Err(HttpError::Chunk);
     }
-    let digits = std::str::from_utf8(digits).map_err(|_| Refusal::Chunk)?;
-    usize::from_str_radix(digits, 16).map_err(|_| Refusal::Chunk)
+    let digits = std::str::from_utf8(digits).map_err(|_| HttpError::Chunk)?;
+    usize::from_str_radix(digits, 16).map_err(|_| HttpError::Chunk)
 }
 
 #[cfg(test)]

@@ -1,7 +1,11 @@
 use super::*;
 
 /// Feeds `bytes` in pieces; the body, and how many bytes it took.
-fn read_in_pieces(framing: Framing, bytes: &[u8], size: usize) -> Result<Option<(Vec<u8>, usize)>, Refusal> {
+fn read_in_pieces(
+    framing: Framing,
+    bytes: &[u8],
+    size: usize,
+) -> Result<Option<(Vec<u8>, usize)>, HttpError> {
     let mut reader = BodyReader::new(framing);
     let mut total = 0;
     for piece in bytes.chunks(size).chain([&[][..]]) {
@@ -14,7 +18,7 @@ fn read_in_pieces(framing: Framing, bytes: &[u8], size: usize) -> Result<Option<
     Ok(None)
 }
 
-fn read(framing: Framing, bytes: &[u8]) -> Result<Option<(Vec<u8>, usize)>, Refusal> {
+fn read(framing: Framing, bytes: &[u8]) -> Result<Option<(Vec<u8>, usize)>, HttpError> {
     let whole = read_in_pieces(framing, bytes, bytes.len().max(1));
     assert_eq!(
         whole,
@@ -24,7 +28,7 @@ fn read(framing: Framing, bytes: &[u8]) -> Result<Option<(Vec<u8>, usize)>, Refu
     whole
 }
 
-fn chunked(bytes: &str) -> Result<Option<(Vec<u8>, usize)>, Refusal> {
+fn chunked(bytes: &str) -> Result<Option<(Vec<u8>, usize)>, HttpError> {
     read(Framing::Chunked, bytes.as_bytes())
 }
 
@@ -93,7 +97,7 @@ fn a_chunk_size_is_hexadecimal_digits() {
     for size in sizes {
         assert_eq!(
             chunked(&format!("{size}\r\nhello\r\n0\r\n\r\n")),
-            Err(Refusal::Chunk),
+            Err(HttpError::Chunk),
             "{size:?}"
         );
     }
@@ -101,20 +105,20 @@ fn a_chunk_size_is_hexadecimal_digits() {
 
 #[test]
 fn a_chunk_ends_where_it_was_said_to() {
-    assert_eq!(chunked("5\r\nhello!\r\n0\r\n\r\n"), Err(Refusal::Chunk));
-    assert_eq!(chunked("6\r\nhello\r\n0\r\n\r\n"), Err(Refusal::Chunk));
-    assert_eq!(chunked("5\r\nhello0\r\n\r\n"), Err(Refusal::Chunk));
+    assert_eq!(chunked("5\r\nhello!\r\n0\r\n\r\n"), Err(HttpError::Chunk));
+    assert_eq!(chunked("6\r\nhello\r\n0\r\n\r\n"), Err(HttpError::Chunk));
+    assert_eq!(chunked("5\r\nhello0\r\n\r\n"), Err(HttpError::Chunk));
 }
 
 #[test]
 fn line_ends_are_cr_lf_here_too() {
-    assert_eq!(chunked("5\nhello\r\n0\r\n\r\n"), Err(Refusal::BareLf));
-    assert_eq!(chunked("5\r\nhello\n0\r\n\r\n"), Err(Refusal::Chunk));
-    assert_eq!(chunked("5\r\nhello\r0\r\n\r\n"), Err(Refusal::BareCr));
-    assert_eq!(chunked("5\rhello\r\n0\r\n\r\n"), Err(Refusal::BareCr));
-    assert_eq!(chunked("0\r\n\n"), Err(Refusal::Trailers));
-    assert_eq!(chunked("0\r\n\rx"), Err(Refusal::BareCr));
-    assert_eq!(chunked("5\0\r\nhello\r\n0\r\n\r\n"), Err(Refusal::Nul));
+    assert_eq!(chunked("5\nhello\r\n0\r\n\r\n"), Err(HttpError::BareLf));
+    assert_eq!(chunked("5\r\nhello\n0\r\n\r\n"), Err(HttpError::Chunk));
+    assert_eq!(chunked("5\r\nhello\r0\r\n\r\n"), Err(HttpError::BareCr));
+    assert_eq!(chunked("5\rhello\r\n0\r\n\r\n"), Err(HttpError::BareCr));
+    assert_eq!(chunked("0\r\n\n"), Err(HttpError::Trailers));
+    assert_eq!(chunked("0\r\n\rx"), Err(HttpError::BareCr));
+    assert_eq!(chunked("5\0\r\nhello\r\n0\r\n\r\n"), Err(HttpError::Nul));
 }
 
 #[test]
@@ -125,9 +129,9 @@ fn extensions_are_forgotten_and_bounded() {
     }
     let longest = format!(";{}", "a".repeat(MAX_CHUNK_LINE - 3));
     assert!(with(&longest).is_ok());
-    assert_eq!(with(&format!("{longest}aa")), Err(Refusal::ChunkExtension));
+    assert_eq!(with(&format!("{longest}aa")), Err(HttpError::ChunkExtension));
     for extension in [";\x01", ";a\x7f", ";\u{e4}"] {
-        assert_eq!(with(extension), Err(Refusal::ChunkExtension), "{extension:?}");
+        assert_eq!(with(extension), Err(HttpError::ChunkExtension), "{extension:?}");
     }
 }
 
@@ -136,7 +140,7 @@ fn trailers_are_refused() {
     for trailer in ["Authorization: Bearer x\r\n", "X: y\r\n", " \r\n", "0"] {
         assert_eq!(
             chunked(&format!("5\r\nhello\r\n0\r\n{trailer}\r\n")),
-            Err(Refusal::Trailers),
+            Err(HttpError::Trailers),
             "{trailer:?}"
         );
     }
@@ -155,8 +159,8 @@ fn chunks_together_have_the_bound_of_a_body() {
         chunked(&body(MAX_BODY - 1, 1)).unwrap().unwrap().0.len(),
         MAX_BODY
     );
-    assert_eq!(chunked(&body(MAX_BODY - 1, 2)), Err(Refusal::BodyTooLarge));
-    assert_eq!(chunked("ffffffff\r\n"), Err(Refusal::BodyTooLarge));
+    assert_eq!(chunked(&body(MAX_BODY - 1, 2)), Err(HttpError::BodyTooLarge));
+    assert_eq!(chunked("ffffffff\r\n"), Err(HttpError::BodyTooLarge));
 }
 
 #[test]
@@ -170,6 +174,6 @@ fn framing_out_of_all_proportion_is_refused() {
     let one = format!("1;{}\r\nx\r\n", "a".repeat(MAX_CHUNK_LINE - 4));
     assert_eq!(
         chunked(&one.repeat(MAX_BODY_WIRE / one.len() + 1)),
-        Err(Refusal::BodyTooLarge)
+        Err(HttpError::BodyTooLarge)
     );
 }

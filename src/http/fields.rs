@@ -1,7 +1,7 @@
 //! The headers: lines -> the few facts that matter. The others are checked and forgotten.
 
 use super::request_line::RequestLine;
-use super::{Expectation, Framing, Head, Method, Refusal, Version};
+use super::{Expectation, Framing, Head, HttpError, Method, Version};
 use crate::limits::{MAX_BODY, MAX_HEADERS};
 
 /// The facts of the headers seen so far.
@@ -25,10 +25,10 @@ enum Expected {
 
 impl Fields {
     /// Takes a line without its CR and LF.
-    pub(super) fn add(&mut self, line: &[u8]) -> Result<(), Refusal> {
+    pub(super) fn add(&mut self, line: &[u8]) -> Result<(), HttpError> {
         self.count += 1;
         if self.count > MAX_HEADERS {
-            return Err(Refusal::TooManyHeaders);
+            return Err(HttpError::TooManyHeaders);
         }
         let (name, value) = split_field(line)?;
         match name.as_str() {
@@ -49,25 +49,25 @@ impl Fields {
         }
     }
 
-    fn add_host(&mut self, value: &[u8]) -> Result<(), Refusal> {
+    fn add_host(&mut self, value: &[u8]) -> Result<(), HttpError> {
         self.hosts += 1;
         if self.hosts > 1 {
-            return Err(Refusal::HostTwice);
+            return Err(HttpError::HostTwice);
         }
         let is_host_byte = |b: &u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%:[]".contains(b);
         if value.iter().all(is_host_byte) {
             Ok(())
         } else {
-            Err(Refusal::HostMalformed)
+            Err(HttpError::HostMalformed)
         }
     }
 
-    fn add_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
+    fn add_length(&mut self, value: &[u8]) -> Result<(), HttpError> {
         if self.length.is_some() {
-            return Err(Refusal::LengthTwice);
+            return Err(HttpError::LengthTwice);
         }
         if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-            return Err(Refusal::LengthMalformed);
+            return Err(HttpError::LengthMalformed);
         }
         let length = value.iter().fold(0_usize, |n, d| {
             n.saturating_mul(10).saturating_add(usize::from(d - b'0'))
@@ -76,9 +76,9 @@ impl Fields {
         Ok(())
     }
 
-    fn add_coding(&mut self, value: &[u8]) -> Result<(), Refusal> {
+    fn add_coding(&mut self, value: &[u8]) -> Result<(), HttpError> {
         if self.coding.is_some() || !value.eq_ignore_ascii_case(b"chunked") {
-            return Err(Refusal::Coding);
+            return Err(HttpError::Coding);
         }
         self.coding = Some(());
         Ok(())
@@ -94,7 +94,7 @@ impl Fields {
     }
 
     /// What all of them mean together.
-    pub(super) fn finish(self, request_line: RequestLine) -> Result<Head, Refusal> {
+    pub(super) fn finish(self, request_line: RequestLine) -> Result<Head, HttpError> {
         let RequestLine {
             method,
             path,
@@ -102,14 +102,14 @@ impl Fields {
             version,
         } = request_line;
         if version == Version::Http11 && self.hosts == 0 {
-            return Err(Refusal::HostMissing);
+            return Err(HttpError::HostMissing);
         }
         let framing = self.framing(method, version)?;
         let expectation = match (version, self.expectation) {
             // RFC 9110, 10.1.1: an expectation in HTTP/1.0 is ignored.
             (Version::Http10, _) | (_, Expected::Nothing) => Expectation::Nothing,
             (_, Expected::Continue) => Expectation::Continue,
-            (_, Expected::Else) => return Err(Refusal::Expectation),
+            (_, Expected::Else) => return Err(HttpError::Expectation),
         };
         Ok(Head {
             method,
@@ -122,39 +122,42 @@ impl Fields {
         })
     }
 
-    fn framing(&self, method: Method, version: Version) -> Result<Framing, Refusal> {
+    fn framing(&self, method: Method, version: Version) -> Result<Framing, HttpError> {
         let framing = match (self.length, self.coding) {
-            (Some(_), Some(())) => return Err(Refusal::LengthWithCoding),
-            (None, Some(())) if version == Version::Http10 => return Err(Refusal::CodingInHttp10),
+            (Some(_), Some(())) => return Err(HttpError::LengthWithCoding),
+            (None, Some(())) if version == Version::Http10 => return Err(HttpError::CodingInHttp10),
             (None, Some(())) => Framing::Chunked,
             (Some(0), None) => Framing::Empty,
-            (Some(length), None) if length > MAX_BODY => return Err(Refusal::BodyTooLarge),
+            (Some(length), None) if length > MAX_BODY => return Err(HttpError::BodyTooLarge),
             (Some(length), None) => Framing::Length(length),
-            (None, None) if method == Method::Post => return Err(Refusal::LengthRequired),
+            (None, None) if method == Method::Post => return Err(HttpError::LengthRequired),
             (None, None) => Framing::Empty,
         };
         match method {
-            Method::Get | Method::Head if framing != Framing::Empty => Err(Refusal::BodyNotAllowed),
+            Method::Get | Method::Head if framing != Framing::Empty => Err(HttpError::BodyNotAllowed),
             _ => Ok(framing),
         }
     }
 }
 
 /// A header line's name, in lower case, and its value, without the white space around it.
-fn split_field(line: &[u8]) -> Result<(String, &[u8]), Refusal> {
+fn split_field(line: &[u8]) -> Result<(String, &[u8]), HttpError> {
     if matches!(line.first(), Some(b' ' | b'\t')) {
-        return Err(Refusal::Folded);
+        return Err(HttpError::Folded);
     }
-    let colon = line.iter().position(|b| *b == b':').ok_or(Refusal::HeaderName)?;
+    let colon = line
+        .iter()
+        .position(|b| *b == b':')
+        .ok_or(HttpError::HeaderName)?;
     let (name, value) = (&line[..colon], &line[colon + 1..]);
     if matches!(name.last(), Some(b' ' | b'\t')) {
-        return Err(Refusal::SpaceBeforeColon);
+        return Err(HttpError::SpaceBeforeColon);
     }
     if !is_token(name) {
-        return Err(Refusal::HeaderName);
+        return Err(HttpError::HeaderName);
     }
     if value.iter().any(|b| b.is_ascii_control() && *b != b'\t') {
-        return Err(Refusal::HeaderValue);
+        return Err(HttpError::HeaderValue);
     }
     let name = String::from_utf8_lossy(name).to_ascii_lowercase();
     Ok((name, trim(value)))

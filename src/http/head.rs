@@ -5,7 +5,7 @@
 
 use super::fields::Fields;
 use super::request_line::RequestLine;
-use super::{Progress, Refusal};
+use super::{HttpError, Progress};
 use crate::limits::{MAX_HEAD, MAX_TARGET};
 
 /// Bytes of a request line besides its target: the longest registered method, two spaces, the version, CR.
@@ -98,7 +98,7 @@ impl HeadReader {
     ///
     /// # Errors
     /// The first fault seen; after it, and after `Done`, the reader is of no more use.
-    pub fn feed(&mut self, input: &[u8]) -> Result<(usize, Progress<Head>), Refusal> {
+    pub fn feed(&mut self, input: &[u8]) -> Result<(usize, Progress<Head>), HttpError> {
         for (at, &byte) in input.iter().enumerate() {
             if let Some(head) = self.take(byte)? {
                 return Ok((at + 1, Progress::Done(head)));
@@ -112,10 +112,10 @@ impl HeadReader {
         self.used == 0
     }
 
-    fn take(&mut self, byte: u8) -> Result<Option<Head>, Refusal> {
+    fn take(&mut self, byte: u8) -> Result<Option<Head>, HttpError> {
         self.used += 1;
         if self.used > MAX_HEAD {
-            return Err(Refusal::HeadTooLarge);
+            return Err(HttpError::HeadTooLarge);
         }
         let line_is_complete = push_line(&mut self.line, byte)?;
         if self.request_line.is_none() && self.line.len() > MAX_TARGET + REQUEST_LINE_FRAME {
@@ -140,24 +140,24 @@ impl HeadReader {
 }
 
 /// Appends `byte` to `line`; `true` when that completed it, CR and LF removed.
-pub(super) fn push_line(line: &mut Vec<u8>, byte: u8) -> Result<bool, Refusal> {
+pub(super) fn push_line(line: &mut Vec<u8>, byte: u8) -> Result<bool, HttpError> {
     match (byte, line.last()) {
-        (0, _) => return Err(Refusal::Nul),
+        (0, _) => return Err(HttpError::Nul),
         (b'\n', Some(b'\r')) => {
             line.pop();
             return Ok(true);
         }
-        (b'\n', _) => return Err(Refusal::BareLf),
-        (_, Some(b'\r')) => return Err(Refusal::BareCr),
+        (b'\n', _) => return Err(HttpError::BareLf),
+        (_, Some(b'\r')) => return Err(HttpError::BareCr),
         _ => line.push(byte),
     }
     Ok(false)
 }
 
-fn overlong_request_line(line: &[u8]) -> Refusal {
+fn overlong_request_line(line: &[u8]) -> HttpError {
     match line.iter().position(|b| *b == b' ') {
-        Some(at) if at <= REQUEST_LINE_FRAME => Refusal::TargetTooLong,
-        _ => Refusal::RequestLine,
+        Some(at) if at <= REQUEST_LINE_FRAME => HttpError::TargetTooLong,
+        _ => HttpError::RequestLine,
     }
 }
 

@@ -5,7 +5,7 @@ use crate::limits::{MAX_BODY, MAX_HEADERS};
 const GOOD: &str = "POST /deploy HTTP/1.1\r\nHost: host:8443\r\nUser-Agent: curl/8\r\nAuthorization: Bearer a.b.c\r\n\
                     Content-Length: 21\r\nContent-Type: application/x-www-form-urlencoded\r\n\r\n";
 
-fn read(bytes: &[u8]) -> Result<Head, Refusal> {
+fn read(bytes: &[u8]) -> Result<Head, HttpError> {
     let whole = read_in_pieces(bytes, bytes.len());
     assert_eq!(
         whole,
@@ -15,28 +15,28 @@ fn read(bytes: &[u8]) -> Result<Head, Refusal> {
     whole
 }
 
-fn read_in_pieces(bytes: &[u8], size: usize) -> Result<Head, Refusal> {
+fn read_in_pieces(bytes: &[u8], size: usize) -> Result<Head, HttpError> {
     let mut reader = HeadReader::default();
     for piece in bytes.chunks(size.max(1)) {
         if let (_, Progress::Done(head)) = reader.feed(piece)? {
             return Ok(head);
         }
     }
-    Err(Refusal::HeadEndsEarly)
+    Err(HttpError::HeadEndsEarly)
 }
 
 /// The good request with `from` replaced, which must be in it.
-fn spoiled(from: &str, to: &str) -> Result<Head, Refusal> {
+fn spoiled(from: &str, to: &str) -> Result<Head, HttpError> {
     assert!(GOOD.contains(from), "{from:?} is not in the request");
     read(GOOD.replacen(from, to, 1).as_bytes())
 }
 
 /// The good request with one more header line.
-fn with_line(line: &str) -> Result<Head, Refusal> {
+fn with_line(line: &str) -> Result<Head, HttpError> {
     spoiled("Content-Type:", &format!("{line}\r\nContent-Type:"))
 }
 
-fn get(target: &str) -> Result<Head, Refusal> {
+fn get(target: &str) -> Result<Head, HttpError> {
     read(format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes())
 }
 
@@ -83,19 +83,22 @@ fn a_reader_knows_whether_anything_came() {
 
 #[test]
 fn a_bare_cr_is_refused() {
-    assert_eq!(spoiled("curl/8", "curl\r8"), Err(Refusal::BareCr));
+    assert_eq!(spoiled("curl/8", "curl\r8"), Err(HttpError::BareCr));
     assert_eq!(
         spoiled("/deploy HTTP/1.1\r\n", "/deploy HTTP/1.1\r\r\n"),
-        Err(Refusal::BareCr)
+        Err(HttpError::BareCr)
     );
-    assert_eq!(spoiled("POST", "\rPOST"), Err(Refusal::BareCr));
+    assert_eq!(spoiled("POST", "\rPOST"), Err(HttpError::BareCr));
 }
 
 #[test]
 fn a_bare_lf_is_refused() {
-    assert_eq!(spoiled("curl/8\r\n", "curl/8\n"), Err(Refusal::BareLf));
-    assert_eq!(read(GOOD.replace("\r\n", "\n").as_bytes()), Err(Refusal::BareLf));
-    assert_eq!(read(b"\nGET / HTTP/1.1\r\n"), Err(Refusal::BareLf));
+    assert_eq!(spoiled("curl/8\r\n", "curl/8\n"), Err(HttpError::BareLf));
+    assert_eq!(
+        read(GOOD.replace("\r\n", "\n").as_bytes()),
+        Err(HttpError::BareLf)
+    );
+    assert_eq!(read(b"\nGET / HTTP/1.1\r\n"), Err(HttpError::BareLf));
 }
 
 #[test]
@@ -103,7 +106,7 @@ fn a_nul_is_refused_anywhere() {
     for at in 0..GOOD.len() {
         let mut bytes = GOOD.as_bytes().to_vec();
         bytes[at] = 0;
-        assert_eq!(read(&bytes), Err(Refusal::Nul), "at {at}");
+        assert_eq!(read(&bytes), Err(HttpError::Nul), "at {at}");
     }
 }
 
@@ -129,7 +132,7 @@ fn a_request_line_has_three_parts_and_single_spaces() {
     for line in lines {
         assert_eq!(
             spoiled("POST /deploy HTTP/1.1", line),
-            Err(Refusal::RequestLine),
+            Err(HttpError::RequestLine),
             "{line:?}"
         );
     }
@@ -144,9 +147,9 @@ fn methods_are_case_sensitive() {
 #[test]
 fn other_versions_are_the_505() {
     for version in ["HTTP/0.9", "HTTP/1.2", "HTTP/2.0", "HTTP/3.0"] {
-        assert_eq!(spoiled("HTTP/1.1", version), Err(Refusal::Version), "{version}");
+        assert_eq!(spoiled("HTTP/1.1", version), Err(HttpError::Version), "{version}");
     }
-    assert_eq!(read(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), Err(Refusal::Version));
+    assert_eq!(read(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), Err(HttpError::Version));
 }
 
 #[test]
@@ -162,15 +165,15 @@ fn only_a_path_is_a_target() {
         "%2fstatus",
     ];
     for target in targets {
-        assert_eq!(get(target), Err(Refusal::TargetForm), "{target}");
+        assert_eq!(get(target), Err(HttpError::TargetForm), "{target}");
     }
     assert_eq!(
         read(b"CONNECT host:443 HTTP/1.1\r\nHost: h\r\n\r\n"),
-        Err(Refusal::TargetForm)
+        Err(HttpError::TargetForm)
     );
     assert_eq!(
         read(b"OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n"),
-        Err(Refusal::TargetForm)
+        Err(HttpError::TargetForm)
     );
 }
 
@@ -187,7 +190,7 @@ fn dot_segments_are_refused() {
         "//../x",
         "/..?x",
     ] {
-        assert_eq!(get(target), Err(Refusal::TargetDots), "{target}");
+        assert_eq!(get(target), Err(HttpError::TargetDots), "{target}");
     }
     for harmless in ["/...", "/.hidden", "/a..b", "/..x", "/status?x=../.."] {
         assert!(get(harmless).is_ok(), "{harmless}");
@@ -205,7 +208,7 @@ fn a_percent_sign_in_the_path_is_refused_whatever_it_encodes() {
         "/status%3Fx",
         "/%25",
     ] {
-        assert_eq!(get(target), Err(Refusal::TargetEncoded), "{target}");
+        assert_eq!(get(target), Err(HttpError::TargetEncoded), "{target}");
     }
 }
 
@@ -221,10 +224,10 @@ fn bytes_that_no_target_has_are_refused() {
             bytes.extend_from_slice(b"x HTTP/1.1\r\nHost: h\r\n\r\n");
             let refusal = read(&bytes).unwrap_err();
             let expected = match byte {
-                b' ' => Refusal::RequestLine,
-                b'\r' => Refusal::BareCr,
-                b'\n' => Refusal::BareLf,
-                _ => Refusal::TargetBytes,
+                b' ' => HttpError::RequestLine,
+                b'\r' => HttpError::BareCr,
+                b'\n' => HttpError::BareLf,
+                _ => HttpError::TargetBytes,
             };
             assert_eq!(refusal, expected, "{byte:#x} after {place}");
         }
@@ -244,22 +247,22 @@ fn a_query_is_not_part_of_the_path() {
 fn a_target_has_exactly_its_bound() {
     let target = |length: usize| format!("/{}", "a".repeat(length - 1));
     assert!(get(&target(MAX_TARGET)).is_ok());
-    assert_eq!(get(&target(MAX_TARGET + 1)), Err(Refusal::TargetTooLong));
-    assert_eq!(get(&target(8 * MAX_TARGET)), Err(Refusal::TargetTooLong));
+    assert_eq!(get(&target(MAX_TARGET + 1)), Err(HttpError::TargetTooLong));
+    assert_eq!(get(&target(8 * MAX_TARGET)), Err(HttpError::TargetTooLong));
     assert_eq!(
         get(&format!("/status?{}", "a".repeat(MAX_TARGET))),
-        Err(Refusal::TargetTooLong)
+        Err(HttpError::TargetTooLong)
     );
 }
 
 #[test]
 fn an_overlong_request_line_is_refused_before_it_ends() {
     let mut reader = HeadReader::default();
-    assert_eq!(reader.feed(&[b'A'; 4 * MAX_TARGET]), Err(Refusal::RequestLine));
+    assert_eq!(reader.feed(&[b'A'; 4 * MAX_TARGET]), Err(HttpError::RequestLine));
     let mut reader = HeadReader::default();
     let mut bytes = b"GET /".to_vec();
     bytes.resize(4 * MAX_TARGET, b'a');
-    assert_eq!(reader.feed(&bytes), Err(Refusal::TargetTooLong));
+    assert_eq!(reader.feed(&bytes), Err(HttpError::TargetTooLong));
 }
 
 #[test]
@@ -273,10 +276,10 @@ fn a_head_has_exactly_its_bound() {
         .into_bytes()
     };
     assert!(read(&padded(MAX_HEAD)).is_ok());
-    assert_eq!(read(&padded(MAX_HEAD + 1)), Err(Refusal::HeadTooLarge));
+    assert_eq!(read(&padded(MAX_HEAD + 1)), Err(HttpError::HeadTooLarge));
     assert_eq!(
         HeadReader::default().feed(&padded(4 * MAX_HEAD)),
-        Err(Refusal::HeadTooLarge)
+        Err(HttpError::HeadTooLarge)
     );
 }
 
@@ -290,24 +293,24 @@ fn headers_have_exactly_their_number() {
         .into_bytes()
     };
     assert!(read(&with(MAX_HEADERS)).is_ok());
-    assert_eq!(read(&with(MAX_HEADERS + 1)), Err(Refusal::TooManyHeaders));
+    assert_eq!(read(&with(MAX_HEADERS + 1)), Err(HttpError::TooManyHeaders));
 }
 
 #[test]
 fn a_folded_header_is_refused() {
-    assert_eq!(with_line("X: a\r\n b"), Err(Refusal::Folded));
-    assert_eq!(with_line("X: a\r\n\tb"), Err(Refusal::Folded));
-    assert_eq!(spoiled("Host:", " Host:"), Err(Refusal::Folded));
-    assert_eq!(with_line("X: a\r\n "), Err(Refusal::Folded));
+    assert_eq!(with_line("X: a\r\n b"), Err(HttpError::Folded));
+    assert_eq!(with_line("X: a\r\n\tb"), Err(HttpError::Folded));
+    assert_eq!(spoiled("Host:", " Host:"), Err(HttpError::Folded));
+    assert_eq!(with_line("X: a\r\n "), Err(HttpError::Folded));
 }
 
 #[test]
 fn white_space_before_the_colon_is_refused() {
     assert_eq!(
         spoiled("Content-Length:", "Content-Length :"),
-        Err(Refusal::SpaceBeforeColon)
+        Err(HttpError::SpaceBeforeColon)
     );
-    assert_eq!(spoiled("Host:", "Host\t:"), Err(Refusal::SpaceBeforeColon));
+    assert_eq!(spoiled("Host:", "Host\t:"), Err(HttpError::SpaceBeforeColon));
 }
 
 #[test]
@@ -322,7 +325,7 @@ fn a_header_line_has_a_name_and_a_colon() {
         "\"x\": y",
         "x,y: z",
     ] {
-        assert_eq!(with_line(line), Err(Refusal::HeaderName), "{line:?}");
+        assert_eq!(with_line(line), Err(HttpError::HeaderName), "{line:?}");
     }
 }
 
@@ -331,9 +334,9 @@ fn control_characters_in_a_value_are_refused() {
     for byte in (1..0x20_u8).chain([0x7f]) {
         let expected = match byte {
             b'\t' => continue,
-            b'\r' => Refusal::BareCr,
-            b'\n' => Refusal::BareLf,
-            _ => Refusal::HeaderValue,
+            b'\r' => HttpError::BareCr,
+            b'\n' => HttpError::BareLf,
+            _ => HttpError::HeaderValue,
         };
         assert_eq!(
             spoiled("curl/8", &format!("curl{}8", char::from(byte))),
@@ -346,9 +349,9 @@ fn control_characters_in_a_value_are_refused() {
 
 #[test]
 fn http_1_1_needs_one_host() {
-    assert_eq!(spoiled("Host: host:8443\r\n", ""), Err(Refusal::HostMissing));
-    assert_eq!(with_line("Host: host:8443"), Err(Refusal::HostTwice));
-    assert_eq!(with_line("hOST: other"), Err(Refusal::HostTwice));
+    assert_eq!(spoiled("Host: host:8443\r\n", ""), Err(HttpError::HostMissing));
+    assert_eq!(with_line("Host: host:8443"), Err(HttpError::HostTwice));
+    assert_eq!(with_line("hOST: other"), Err(HttpError::HostTwice));
 }
 
 #[test]
@@ -356,7 +359,7 @@ fn http_1_0_needs_no_host_but_never_has_two() {
     assert!(read(b"GET /status HTTP/1.0\r\n\r\n").is_ok());
     assert_eq!(
         read(b"GET /status HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n"),
-        Err(Refusal::HostTwice)
+        Err(HttpError::HostTwice)
     );
 }
 
@@ -368,7 +371,7 @@ fn a_host_is_a_host() {
     for host in ["a b", "a/b", "user@host", "a,\tb", "h\u{f6}st", "a?b"] {
         assert_eq!(
             spoiled("host:8443", host),
-            Err(Refusal::HostMalformed),
+            Err(HttpError::HostMalformed),
             "{host:?}"
         );
     }
@@ -376,9 +379,9 @@ fn a_host_is_a_host() {
 
 #[test]
 fn two_lengths_are_refused_even_when_equal() {
-    assert_eq!(with_line("Content-Length: 21"), Err(Refusal::LengthTwice));
-    assert_eq!(with_line("content-length: 22"), Err(Refusal::LengthTwice));
-    assert_eq!(spoiled("21", "21, 21"), Err(Refusal::LengthMalformed));
+    assert_eq!(with_line("Content-Length: 21"), Err(HttpError::LengthTwice));
+    assert_eq!(with_line("content-length: 22"), Err(HttpError::LengthTwice));
+    assert_eq!(spoiled("21", "21, 21"), Err(HttpError::LengthMalformed));
 }
 
 #[test]
@@ -386,7 +389,7 @@ fn a_length_is_digits() {
     for length in ["", "+21", "-1", "0x15", "21 21", "2_1", "1e3", "21;", "\u{0661}"] {
         assert_eq!(
             spoiled(" 21", &format!(" {length}")),
-            Err(Refusal::LengthMalformed),
+            Err(HttpError::LengthMalformed),
             "{length:?}"
         );
     }
@@ -401,7 +404,7 @@ fn a_length_over_the_bound_is_the_413_however_large() {
         Framing::Length(MAX_BODY)
     );
     for length in [(MAX_BODY + 1).to_string(), u64::MAX.to_string(), "9".repeat(200)] {
-        assert_eq!(spoiled("21", &length), Err(Refusal::BodyTooLarge), "{length}");
+        assert_eq!(spoiled("21", &length), Err(HttpError::BodyTooLarge), "{length}");
     }
 }
 
@@ -409,11 +412,11 @@ fn a_length_over_the_bound_is_the_413_however_large() {
 fn a_length_with_a_transfer_coding_is_refused_in_either_order() {
     assert_eq!(
         with_line("Transfer-Encoding: chunked"),
-        Err(Refusal::LengthWithCoding)
+        Err(HttpError::LengthWithCoding)
     );
     assert_eq!(
         spoiled("Host:", "Transfer-Encoding: chunked\r\nHost:"),
-        Err(Refusal::LengthWithCoding)
+        Err(HttpError::LengthWithCoding)
     );
 }
 
@@ -432,29 +435,29 @@ fn chunked_is_the_only_coding_and_comes_once() {
         "\"chunked\"",
         "identity",
     ] {
-        assert_eq!(coded(value), Err(Refusal::Coding), "{value:?}");
+        assert_eq!(coded(value), Err(HttpError::Coding), "{value:?}");
     }
     assert_eq!(
         coded("chunked\r\nTransfer-Encoding: chunked"),
-        Err(Refusal::Coding)
+        Err(HttpError::Coding)
     );
     assert_eq!(
         coded("chunked\r\nTransfer-Encoding: identity"),
-        Err(Refusal::Coding)
+        Err(HttpError::Coding)
     );
 }
 
 #[test]
 fn http_1_0_has_no_coding() {
     let bytes = b"POST /deploy HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n";
-    assert_eq!(read(bytes), Err(Refusal::CodingInHttp10));
+    assert_eq!(read(bytes), Err(HttpError::CodingInHttp10));
 }
 
 #[test]
 fn a_post_says_how_long_it_is() {
     assert_eq!(
         spoiled("Content-Length: 21\r\n", ""),
-        Err(Refusal::LengthRequired)
+        Err(HttpError::LengthRequired)
     );
 }
 
@@ -462,11 +465,11 @@ fn a_post_says_how_long_it_is() {
 fn a_get_has_no_body() {
     assert_eq!(
         read(b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n"),
-        Err(Refusal::BodyNotAllowed)
+        Err(HttpError::BodyNotAllowed)
     );
     assert_eq!(
         read(b"HEAD / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"),
-        Err(Refusal::BodyNotAllowed)
+        Err(HttpError::BodyNotAllowed)
     );
     assert!(read(b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n").is_ok());
 }
@@ -491,7 +494,7 @@ fn the_only_expectation_is_100_continue() {
     ] {
         assert_eq!(
             with_line(&format!("Expect: {value}")),
-            Err(Refusal::Expectation),
+            Err(HttpError::Expectation),
             "{value:?}"
         );
     }

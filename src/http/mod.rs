@@ -6,23 +6,23 @@
 //!
 //! ```text
 //! bytes -> HeadReader -> Head -> Routes::find -> BodyReader -> body
-//!              '-----------'-----------'-------------'-> Refusal -> Answer -> bytes
+//!              '-----------'-----------'-------------'-> HttpError -> Response -> bytes
 //! ```
 
-mod answer;
 mod body;
 mod chunk;
+mod error;
 mod fields;
 mod head;
-mod refusal;
 mod request_line;
+mod response;
 mod route;
 
-pub use answer::{Answer, CONTINUE, StreamHead};
 pub use body::{Body, BodyReader};
 pub use chunk::StreamFraming;
+pub use error::HttpError;
 pub use head::{Expectation, Framing, Head, HeadReader, Method, Version};
-pub use refusal::Refusal;
+pub use response::{CONTINUE, Response, StreamHead};
 pub use route::{Document, OpenPath, Route, Routes};
 
 #[cfg(test)]

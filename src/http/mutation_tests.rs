@@ -1,7 +1,7 @@
 //! Smoke: good requests, spoiled at random from a fixed seed. Whatever comes of one, the readers neither panic nor keep more
 //! than their bounds, and a request in one piece means what it means in any pieces.
 
-use super::{Body, BodyReader, Framing, Head, HeadReader, Method, Progress, Refusal, Routes};
+use super::{Body, BodyReader, Framing, Head, HeadReader, HttpError, Method, Progress, Routes};
 use crate::limits::{MAX_BODY, MAX_TARGET};
 
 const ROUNDS: usize = 20_000;
@@ -63,7 +63,7 @@ impl Random {
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
     Incomplete,
-    Refused(Refusal),
+    Refused(HttpError),
     Request(Head, Body, usize),
 }
 

@@ -1,7 +1,7 @@
 //! The request line: a line -> method, path, version.
 
 use super::fields::is_token;
-use super::{Method, Refusal, Version};
+use super::{HttpError, Method, Version};
 use crate::limits::MAX_TARGET;
 
 /// A request line that has been checked.
@@ -15,12 +15,12 @@ pub(super) struct RequestLine {
 
 impl RequestLine {
     /// Takes the line without its CR and LF.
-    pub(super) fn parse(line: &[u8]) -> Result<RequestLine, Refusal> {
+    pub(super) fn parse(line: &[u8]) -> Result<RequestLine, HttpError> {
         let mut parts = line.split(|b| *b == b' ');
         let (Some(method), Some(target), Some(version), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
         else {
-            return Err(Refusal::RequestLine);
+            return Err(HttpError::RequestLine);
         };
         let method = parse_method(method)?;
         // Before the target: the preface of HTTP/2 is `PRI * HTTP/2.0`, and its version is what is wrong with it.
@@ -35,55 +35,55 @@ impl RequestLine {
     }
 }
 
-fn parse_method(method: &[u8]) -> Result<Method, Refusal> {
+fn parse_method(method: &[u8]) -> Result<Method, HttpError> {
     match method {
         b"GET" => Ok(Method::Get),
         b"HEAD" => Ok(Method::Head),
         b"POST" => Ok(Method::Post),
         other if is_token(other) => Ok(Method::Other),
-        _ => Err(Refusal::RequestLine),
+        _ => Err(HttpError::RequestLine),
     }
 }
 
-fn parse_version(version: &[u8]) -> Result<Version, Refusal> {
+fn parse_version(version: &[u8]) -> Result<Version, HttpError> {
     match version {
         b"HTTP/1.1" => Ok(Version::Http11),
         b"HTTP/1.0" => Ok(Version::Http10),
         [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
             if major.is_ascii_digit() && minor.is_ascii_digit() =>
         {
-            Err(Refusal::Version)
+            Err(HttpError::Version)
         }
-        _ => Err(Refusal::RequestLine),
+        _ => Err(HttpError::RequestLine),
     }
 }
 
 /// The path of an origin-form target (RFC 9112, 3.2.1) and its query, without the `?`. No path of ours needs an escape,
 /// so none is decoded; nor is one in the query, whose only readers compare it with names that have none.
-fn parse_target(target: &[u8]) -> Result<(String, String), Refusal> {
+fn parse_target(target: &[u8]) -> Result<(String, String), HttpError> {
     if target.len() > MAX_TARGET {
-        return Err(Refusal::TargetTooLong);
+        return Err(HttpError::TargetTooLong);
     }
     if target.first() != Some(&b'/') {
-        return Err(Refusal::TargetForm);
+        return Err(HttpError::TargetForm);
     }
     let (path, query) = match target.iter().position(|b| *b == b'?') {
         Some(at) => (&target[..at], &target[at + 1..]),
         None => (target, &target[..0]),
     };
     if path.contains(&b'%') {
-        return Err(Refusal::TargetEncoded);
+        return Err(HttpError::TargetEncoded);
     }
     if !path.iter().all(|b| is_path_byte(*b)) || !query.iter().all(|b| b.is_ascii_graphic() && *b != b'#') {
-        return Err(Refusal::TargetBytes);
+        return Err(HttpError::TargetBytes);
     }
     if path
         .split(|b| *b == b'/')
         .any(|segment| segment == b"." || segment == b"..")
     {
-        return Err(Refusal::TargetDots);
+        return Err(HttpError::TargetDots);
     }
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).map_err(|_| Refusal::TargetBytes);
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).map_err(|_| HttpError::TargetBytes);
     Ok((text(path)?, text(query)?))
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Open paths it answers itself from the public folder; the rest it relays, knowing nothing of tokens or pins.
 
-use super::{Method, Refusal};
+use super::{HttpError, Method};
 
 /// What a request is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,22 +75,22 @@ impl Routes {
     ///
     /// # Errors
     /// `NotFound`, or `MethodNotAllowed` with the methods that the path has.
-    pub fn find(&self, method: Method, path: &str, query: &str) -> Result<Route, Refusal> {
+    pub fn find(&self, method: Method, path: &str, query: &str) -> Result<Route, HttpError> {
         if let Some(open) = self.open(path, query) {
             return match method {
                 Method::Get | Method::Head => Ok(Route::Open(open)),
-                Method::Post | Method::Other => Err(Refusal::MethodNotAllowed(OPEN_METHODS)),
+                Method::Post | Method::Other => Err(HttpError::MethodNotAllowed(OPEN_METHODS)),
             };
         }
         let (allowed, name) = match path {
             path if self.is_endpoint(path) => (Method::Post, ENDPOINT_METHODS),
             path if is_log(path) => (Method::Get, LOG_METHODS),
-            _ => return Err(Refusal::NotFound),
+            _ => return Err(HttpError::NotFound),
         };
         if method == allowed {
             Ok(Route::Relayed)
         } else {
-            Err(Refusal::MethodNotAllowed(name))
+            Err(HttpError::MethodNotAllowed(name))
         }
     }
 
@@ -142,16 +142,16 @@ fn is_log(path: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn asked(method: Method, path: &str, query: &str) -> Result<Route, Refusal> {
+    fn asked(method: Method, path: &str, query: &str) -> Result<Route, HttpError> {
         let endpoints = vec!["deploy".into(), "tf-plan".into()];
         Routes::new(endpoints, vec!["default".into(), "dash-1".into()]).find(method, path, query)
     }
 
-    fn find(method: Method, path: &str) -> Result<Route, Refusal> {
+    fn find(method: Method, path: &str) -> Result<Route, HttpError> {
         asked(method, path, "")
     }
 
-    fn document(name: &str) -> Result<Route, Refusal> {
+    fn document(name: &str) -> Result<Route, HttpError> {
         Ok(Route::Open(OpenPath::Document(Document(name.into()))))
     }
 
@@ -164,7 +164,7 @@ mod tests {
             for method in [Method::Post, Method::Other] {
                 assert_eq!(
                     find(method, path),
-                    Err(Refusal::MethodNotAllowed("GET, HEAD")),
+                    Err(HttpError::MethodNotAllowed("GET, HEAD")),
                     "{path}"
                 );
             }
@@ -204,7 +204,7 @@ mod tests {
             "module=default&module=default",
             "module=default&module=other",
         ] {
-            assert_eq!(get(query), Err(Refusal::NotFound), "{query}");
+            assert_eq!(get(query), Err(HttpError::NotFound), "{query}");
         }
     }
 
@@ -215,7 +215,7 @@ mod tests {
             assert_eq!(asked(Method::Get, "/runs", query), document("runs.json"));
             assert_eq!(asked(Method::Post, "/tf-plan", query), Ok(Route::Relayed));
             let status = asked(Method::Get, "/tf-apply/status", query);
-            assert_eq!(status, Err(Refusal::NotFound), "not configured");
+            assert_eq!(status, Err(HttpError::NotFound), "not configured");
         }
     }
 
@@ -226,7 +226,7 @@ mod tests {
             for method in [Method::Get, Method::Head, Method::Other] {
                 assert_eq!(
                     find(method, path),
-                    Err(Refusal::MethodNotAllowed("POST")),
+                    Err(HttpError::MethodNotAllowed("POST")),
                     "{path}"
                 );
             }
@@ -236,8 +236,8 @@ mod tests {
     #[test]
     fn an_endpoint_that_is_not_configured_is_not_found_nor_is_its_status() {
         for method in [Method::Get, Method::Post, Method::Other] {
-            assert_eq!(find(method, "/tf-apply"), Err(Refusal::NotFound));
-            assert_eq!(find(method, "/tf-apply/status"), Err(Refusal::NotFound));
+            assert_eq!(find(method, "/tf-apply"), Err(HttpError::NotFound));
+            assert_eq!(find(method, "/tf-apply/status"), Err(HttpError::NotFound));
         }
     }
 
@@ -246,7 +246,7 @@ mod tests {
         let path = "/runs/20260102T030405Z-0123abcd/log";
         assert_eq!(find(Method::Get, path), Ok(Route::Relayed));
         for method in [Method::Head, Method::Post, Method::Other] {
-            assert_eq!(find(method, path), Err(Refusal::MethodNotAllowed("GET")));
+            assert_eq!(find(method, path), Err(HttpError::MethodNotAllowed("GET")));
         }
     }
 
@@ -270,7 +270,7 @@ mod tests {
         ];
         for path in near {
             for method in [Method::Get, Method::Post] {
-                assert_eq!(find(method, path), Err(Refusal::NotFound), "{path}");
+                assert_eq!(find(method, path), Err(HttpError::NotFound), "{path}");
             }
         }
     }

@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 
 use nix::sys::prctl;
 
-use crate::jail::{Order, keep_few, keep_modest, stand_in, status, told, walls};
+use crate::jail::{JailRequest, keep_few, keep_modest, stand_in, status, told, walls};
 use crate::limits::MAX_SETTINGS;
 use crate::os::child::{Child, Command, reap_all};
 use crate::os::poll::{self, For};
@@ -44,7 +44,7 @@ pub(super) fn live() -> io::Result<u8> {
 }
 
 /// The length, then the order. The pipe stays open: what follows are signals.
-fn order(lifeline: &mut File) -> io::Result<Order> {
+fn order(lifeline: &mut File) -> io::Result<JailRequest> {
     let mut length = [0; 4];
     lifeline.read_exact(&mut length)?;
     let length = u32::from_le_bytes(length) as usize;
@@ -56,7 +56,7 @@ fn order(lifeline: &mut File) -> io::Result<Order> {
     Ok(serde_json::from_slice(&json)?)
 }
 
-fn start(order: &Order) -> io::Result<Child> {
+fn start(order: &JailRequest) -> io::Result<Child> {
     let mut command = Command::tool(&order.program)
         .arguments(&order.arguments)
         .descriptor(1, io::stdout().as_fd().try_clone_to_owned()?)
@@ -64,10 +64,8 @@ fn start(order: &Order) -> io::Result<Child> {
     for number in &order.keeps {
         command = command.descriptor(*number, descriptor::adopt(*number)?);
     }
-    for (name, value) in &order.environment {
-        command = command.variable(name, value);
-    }
     command
+        .variables(&order.environment)
         .spawn()
         .map_err(|error| told(error, "start", &order.program))
 }

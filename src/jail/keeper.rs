@@ -9,17 +9,17 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 
-use crate::jail::{FIRST, Order, ROLE, status};
+use crate::jail::{FIRST, JailRequest, ROLE, status};
 use crate::os::child::Command;
 use crate::os::poll::{self, For};
 use crate::os::signal::{Signal, Signals};
 use crate::os::{descriptor, namespace};
 
 /// The keeper's whole life; the exit status of the tool.
-pub(super) fn keep(order: &Order) -> io::Result<u8> {
+pub(super) fn keep(order: &JailRequest) -> io::Result<u8> {
     let signals = Signals::block(&[Signal::SIGCHLD, Signal::SIGINT, Signal::SIGTERM])?;
     namespace::own_processes().map_err(|error| no_namespace(&error))?;
-    let json = order.json()?;
+    let json = serde_json::to_vec(order)?;
     let (reader, lifeline) = descriptor::pipe()?;
     let mut lifeline = File::from(lifeline);
     let length = u32::try_from(json.len()).map_err(io::Error::other)?;

@@ -24,8 +24,8 @@ use nix::unistd::{chdir, execve};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Account;
-use crate::limits::{JAIL_FILE, JAIL_OOM_SCORE, JAIL_PROCESSES, MAX_SETTINGS};
-use crate::os::child::{Command, Exit};
+use crate::limits::{JAIL_FILE, JAIL_OOM_SCORE, JAIL_PROCESSES};
+use crate::os::child::{Command, Exit, Group};
 use crate::os::descriptor;
 use crate::os::privilege::{self, Identity};
 use crate::os::process::is_root;
@@ -98,7 +98,7 @@ impl Show {
 
 /// A tool, and the cell it is started in.
 #[derive(Clone, Serialize, Deserialize)]
-pub struct Order {
+pub struct JailRequest {
     /// Where, and as whom.
     pub cell: Cell,
     /// With a slash.
@@ -115,8 +115,10 @@ pub struct Order {
 ///
 /// # Errors
 /// When the order is too long, or holds what is not UTF-8.
-pub fn command(order: &Order) -> io::Result<Command> {
-    Ok(Command::role_as_tool(ROLE).descriptor(0, descriptor::holding(&order.json()?)?))
+pub fn command(order: &JailRequest) -> io::Result<Command> {
+    Ok(Command::role(ROLE)
+        .group(Group::Own)
+        .descriptor(0, descriptor::memory_file(&serde_json::to_vec(order)?)?))
 }
 
 /// Arguments as an order holds them.
@@ -131,15 +133,7 @@ pub fn texts(arguments: &[OsString]) -> io::Result<Vec<String>> {
     arguments.iter().map(text).collect()
 }
 
-impl Order {
-    fn json(&self) -> io::Result<Vec<u8>> {
-        let json = serde_json::to_vec(self)?;
-        if json.len() > MAX_SETTINGS {
-            return Err(io::Error::other("what the tool is to be is too long"));
-        }
-        Ok(json)
-    }
-
+impl JailRequest {
     /// Who the tool runs as; `None` is root, or ourselves where we are not root.
     fn identity(&self) -> io::Result<Option<Identity>> {
         self.cell.account.as_ref().map(privilege::identity).transpose()
@@ -173,7 +167,7 @@ pub fn role() -> ExitCode {
 }
 
 fn begin() -> io::Result<u8> {
-    let order: Order = serde_json::from_slice(&descriptor::handed_over(MAX_SETTINGS)?)?;
+    let order: JailRequest = serde_json::from_slice(&descriptor::take_stdin()?)?;
     descriptor::close_inherited(&order.keeps)?;
     match order.cell.walls {
         Some(_) => keeper::keep(&order),
@@ -182,7 +176,7 @@ fn begin() -> io::Result<u8> {
 }
 
 /// Never returns but with an error. SIGPIPE stays ignored, as Rust's start left it; terraform (Go) and git set their own.
-fn become_the_tool(order: &Order) -> io::Result<u8> {
+fn become_the_tool(order: &JailRequest) -> io::Result<u8> {
     let identity = order.identity()?;
     if let Some(identity) = identity.filter(|_| is_root()) {
         privilege::become_for_good(identity, &order.cell.groups)?;

@@ -69,6 +69,11 @@ pub fn encode_standard(bytes: &[u8]) -> String {
     text
 }
 
+/// Lower-case hex digits, two a byte.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn value_of(character: u8) -> Option<u8> {
     match character {
         b'A'..=b'Z' => Some(character - b'A'),

@@ -4,11 +4,13 @@
 //! inherited), exactly the environment and the descriptors that were named, and a process group of its own when it is
 //! a tool. `std::process::Command` can do none of the first without `unsafe`, so nothing here uses it.
 
-use std::ffi::{CString, OsStr};
-use std::io;
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -18,12 +20,13 @@ use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+use crate::os::poll::{self, For};
 use crate::os::{descriptor, logging};
 
 /// Survives an upgrade of the file, unlike `current_exe()`, which fails once the file was replaced.
 const OURSELVES: &str = "/proc/self/exe";
 
-/// Copies of descriptors for a child start here, so that no copy is in the way of another's target.
+/// Copies of descriptors for a child start here, so that no copy has the number that another one is to get.
 const PARKED: RawFd = 64;
 
 /// Which process group a child joins.
@@ -44,8 +47,8 @@ const SETSID: PosixSpawnFlags = PosixSpawnFlags::from_bits_retain(0x80);
 #[derive(Debug)]
 pub struct Command {
     program: PathBuf,
-    arguments: Vec<CString>,
-    environment: Vec<CString>,
+    arguments: Vec<OsString>,
+    environment: Vec<OsString>,
     descriptors: Vec<(OwnedFd, RawFd)>,
     group: Group,
 }
@@ -81,58 +84,52 @@ impl std::fmt::Display for Exit {
 impl Command {
     /// This executable again, as `role`. Standard streams are ours unless named with [`Command::descriptor`].
     pub fn role(role: &str) -> Self {
-        Self::new(Path::new(OURSELVES), "engram-deployer", Group::Ours).argument(role)
-    }
-
-    /// The same for a role that outlives us.
-    pub fn outliving_role(role: &str) -> Self {
-        Self {
-            group: Group::Session,
-            ..Self::role(role)
-        }
-    }
-
-    /// The same with the group and the streams of a tool: it becomes one, or stands for one.
-    pub fn role_as_tool(role: &str) -> Self {
-        Self {
-            group: Group::Own,
-            ..Self::role(role)
-        }
+        Self::new(Path::new(OURSELVES), OsStr::new("engram-deployer"), Group::Ours).argument(role)
     }
 
     /// Another program, in a process group of its own. A standard stream that is not named is `/dev/null`.
     pub fn tool(program: &Path) -> Self {
-        let name = program.file_name().unwrap_or(program.as_os_str()).to_owned();
-        Self::new(program, name, Group::Own)
+        Self::new(
+            program,
+            program.file_name().unwrap_or(program.as_os_str()),
+            Group::Own,
+        )
     }
 
-    fn new(program: &Path, name: impl AsRef<OsStr>, group: Group) -> Self {
-        let command = Self {
+    fn new(program: &Path, name: &OsStr, group: Group) -> Self {
+        Self {
             program: program.to_owned(),
-            arguments: Vec::new(),
+            arguments: vec![name.to_owned()],
             environment: Vec::new(),
             descriptors: Vec::new(),
             group,
-        };
-        command.argument(name)
+        }
     }
 
-    /// Adds an argument. One with a NUL in it ends there; nothing that reaches this may contain one.
-    pub fn argument(mut self, argument: impl AsRef<OsStr>) -> Self {
-        self.arguments.push(c_string(argument.as_ref().as_bytes()));
+    /// The process group that it joins. With [`Group::Own`] an unnamed standard stream is `/dev/null`, for a role too.
+    pub fn group(mut self, group: Group) -> Self {
+        self.group = group;
         self
     }
 
-    /// Adds several arguments.
+    pub fn argument(mut self, argument: impl AsRef<OsStr>) -> Self {
+        self.arguments.push(argument.as_ref().to_owned());
+        self
+    }
+
     pub fn arguments<A: AsRef<OsStr>>(self, arguments: impl IntoIterator<Item = A>) -> Self {
         arguments.into_iter().fold(self, Self::argument)
     }
 
     /// Adds a variable to the otherwise empty environment.
     pub fn variable(mut self, name: &str, value: &str) -> Self {
-        self.environment
-            .push(c_string(format!("{name}={value}").as_bytes()));
+        self.environment.push(format!("{name}={value}").into());
         self
+    }
+
+    pub fn variables(self, variables: &[(String, String)]) -> Self {
+        let add = |command: Self, (name, value): &(String, String)| command.variable(name, value);
+        variables.iter().fold(self, add)
     }
 
     /// Lets a role of ours know who reads its standard error, which is ours: nothing else of our environment.
@@ -153,7 +150,8 @@ impl Command {
     ///
     /// # Errors
     /// Those of fork(2) and, because posix_spawn(3) reports them, of execve(2): a program that does not exist or
-    /// cannot be executed is an error here and not a child that exits with 127.
+    /// cannot be executed is an error here and not a child that exits with 127. An argument or a variable with a NUL
+    /// byte is refused: it would end there.
     pub fn spawn(self) -> io::Result<Child> {
         let mut actions = PosixSpawnFileActions::init()?;
         let mut parked = Vec::new();
@@ -171,8 +169,8 @@ impl Command {
             self.program.as_path(),
             &actions,
             &attributes(self.group)?,
-            &self.arguments,
-            &self.environment,
+            &c_strings(self.arguments)?,
+            &c_strings(self.environment)?,
         )?;
         Ok(Child {
             pid,
@@ -199,9 +197,56 @@ fn attributes(group: Group) -> io::Result<PosixSpawnAttr> {
     Ok(attributes)
 }
 
-fn c_string(bytes: &[u8]) -> CString {
-    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-    CString::new(&bytes[..end]).unwrap_or_default()
+fn c_strings(texts: Vec<OsString>) -> io::Result<Vec<CString>> {
+    let strings: Result<_, _> = texts
+        .into_iter()
+        .map(|text| CString::new(text.into_vec()))
+        .collect();
+    strings.map_err(|_| {
+        io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "an argument or a variable holds a NUL byte",
+        )
+    })
+}
+
+/// What a command printed, and how it ended.
+#[derive(Debug)]
+pub struct Output {
+    pub exit: Exit,
+    /// All that came on both streams; `None` when it printed too much or took too long, and was killed.
+    pub bytes: Option<Vec<u8>>,
+}
+
+/// Runs `command` to its end, with both output streams in one; kills it when it prints more than `most` bytes or still
+/// has its output open at `until`.
+pub fn output(command: Command, most: usize, until: Instant) -> io::Result<Output> {
+    let (reader, writer) = descriptor::pipe()?;
+    let errors = writer.try_clone()?;
+    let mut child = command.descriptor(1, writer).descriptor(2, errors).spawn()?;
+    let bytes = read_to_end(reader.into(), most, until);
+    if !matches!(bytes, Ok(Some(_))) {
+        child.signal(Signal::SIGKILL);
+        child.signal_group(Signal::SIGKILL);
+    }
+    let exit = child.wait()?;
+    Ok(Output { exit, bytes: bytes? })
+}
+
+/// `None` when that is more than `most` bytes or takes longer than `until`.
+fn read_to_end(mut file: File, most: usize, until: Instant) -> io::Result<Option<Vec<u8>>> {
+    let (mut bytes, mut part) = (Vec::new(), [0u8; 8192]);
+    while bytes.len() <= most {
+        let [ready] = poll::wait([(file.as_fd(), For::Reading)], Some(until))?;
+        if !ready.any() {
+            break;
+        }
+        match file.read(&mut part)? {
+            0 => return Ok(Some(bytes)),
+            count => bytes.extend_from_slice(&part[..count]),
+        }
+    }
+    Ok(None)
 }
 
 /// A started child. Dropping it neither ends nor reaps it.
@@ -244,11 +289,6 @@ impl Child {
         if self.group == Group::Own {
             let _ = killpg(self.pid, signal);
         }
-    }
-
-    /// True while any process of its group lives, zombies included.
-    pub fn group_lives(&self) -> bool {
-        self.group == Group::Own && killpg(self.pid, None) != Err(Errno::ESRCH)
     }
 
     fn reap(&mut self, flag: Option<WaitPidFlag>) -> io::Result<Option<Exit>> {
@@ -297,24 +337,24 @@ pub fn find_program(program: &Path, path: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read;
+    use std::time::Duration;
 
-    fn output(command: Command) -> String {
-        let (reader, writer) = descriptor::pipe().unwrap();
-        let mut child = command.descriptor(1, writer).spawn().unwrap();
-        let mut text = String::new();
-        std::fs::File::from(reader).read_to_string(&mut text).unwrap();
-        assert!(child.wait().unwrap().is_success());
-        text
+    fn printed(command: Command) -> String {
+        let output = output(command, 10_000, Instant::now() + Duration::from_secs(10)).unwrap();
+        assert!(output.exit.is_success());
+        String::from_utf8(output.bytes.unwrap()).unwrap()
+    }
+
+    fn shell(script: &str) -> Command {
+        Command::tool(Path::new("/bin/sh")).arguments(["-c", script])
     }
 
     #[test]
     fn a_tool_gets_only_the_named_environment_and_descriptors() {
-        let shell = Command::tool(Path::new("/bin/sh")).variable("ONLY", "this");
-        let text = output(shell.arguments(["-c", "env | grep -v ^PWD= | grep -v ^_="]));
+        let text = printed(shell("env | grep -v ^PWD= | grep -v ^_=").variable("ONLY", "this"));
         assert_eq!(text, "ONLY=this\n");
         let ours = descriptor::duplicate_above(std::io::stdin().as_fd(), 90).unwrap();
-        let text = output(Command::tool(Path::new("/bin/ls")).argument("/proc/self/fd"));
+        let text = printed(Command::tool(Path::new("/bin/ls")).argument("/proc/self/fd"));
         let numbers: Vec<i32> = text.lines().map(|line| line.parse().unwrap()).collect();
         assert!(
             numbers.contains(&1) && !numbers.contains(&ours.as_raw_fd()),
@@ -344,11 +384,8 @@ mod tests {
 
     #[test]
     fn a_role_that_outlives_us_has_a_session_of_its_own() {
-        let own = Command {
-            group: Group::Session,
-            ..Command::tool(Path::new("/bin/sh"))
-        };
-        let text = output(own.arguments(["-c", "cut -d ' ' -f 6 /proc/$$/stat; echo $$"]));
+        let own = shell("cut -d ' ' -f 6 /proc/$$/stat; echo $$").group(Group::Session);
+        let text = printed(own);
         let numbers: Vec<&str> = text.lines().collect();
         assert_eq!(numbers[0], numbers[1], "the session is named after the child");
     }
@@ -379,5 +416,28 @@ mod tests {
     fn a_missing_program_is_an_error_of_the_start() {
         let error = Command::tool(Path::new("/nowhere/at-all")).spawn().unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn an_argument_with_a_nul_byte_is_refused_and_not_cut() {
+        let tool = || Command::tool(Path::new("/bin/echo"));
+        for command in [tool().argument("a\0b"), tool().variable("NAME", "a\0b")] {
+            assert_eq!(command.spawn().unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        }
+    }
+
+    #[test]
+    fn a_command_that_prints_too_much_or_takes_too_long_is_killed_with_its_group() {
+        for (script, most, time) in [
+            ("yes", 1000, Duration::from_secs(60)),
+            ("sleep 60 & sleep 60", 1000, Duration::from_millis(50)),
+            ("echo one; exit 7", 1000, Duration::from_secs(60)),
+        ] {
+            let output = output(shell(script), most, Instant::now() + time).unwrap();
+            match output.bytes {
+                Some(bytes) => assert_eq!((bytes, output.exit), (b"one\n".to_vec(), Exit::Code(7))),
+                None => assert_eq!(output.exit, Exit::Signal(Signal::SIGKILL as i32), "{script}"),
+            }
+        }
     }
 }

@@ -14,6 +14,8 @@ use nix::sys::socket::{
     sendmsg, socketpair,
 };
 
+use crate::limits::MAX_SETTINGS;
+
 /// Where a role finds its link, ticket or listener (sd_listen_fds(3) begins at 3 as well).
 pub const FIRST: RawFd = 3;
 
@@ -79,26 +81,40 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(nix::unistd::pipe2(OFlag::O_CLOEXEC)?)
 }
 
+/// `/dev/null`.
+pub fn null() -> io::Result<OwnedFd> {
+    Ok(File::options().read(true).write(true).open("/dev/null")?.into())
+}
+
 /// A file in memory that holds `bytes`, to be read from its start: what a child is to find on a descriptor. Not a pipe, which
 /// holds two pages where root has many of them (pipe(7), pipe-user-pages-soft), and would then wait for a reader that does
-/// not exist yet.
-pub fn holding(bytes: &[u8]) -> io::Result<OwnedFd> {
+/// not exist yet. At most [`MAX_SETTINGS`] bytes, which is what [`take_stdin`] reads.
+pub fn memory_file(bytes: &[u8]) -> io::Result<OwnedFd> {
+    bounded(bytes)?;
     let mut file = File::from(memfd_create(c"engram", MFdFlags::MFD_CLOEXEC)?);
     file.write_all(bytes)?;
     file.rewind()?;
     Ok(file.into())
 }
 
-/// What a starter of ours put on standard input, at most `most` bytes of it; `/dev/null` takes its place, so that nobody reads
-/// it again.
-pub fn handed_over(most: usize) -> io::Result<Vec<u8>> {
+/// All of standard input, at most [`MAX_SETTINGS`] bytes; `/dev/null` takes its place, so that nobody reads it again.
+pub fn take_stdin() -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    io::stdin().take(most as u64 + 1).read_to_end(&mut bytes)?;
-    nix::unistd::dup2_stdin(File::open("/dev/null")?)?;
-    if bytes.len() > most {
-        return Err(io::Error::other("what was handed over is too long"));
-    }
+    io::stdin()
+        .take(MAX_SETTINGS as u64 + 1)
+        .read_to_end(&mut bytes)?;
+    nix::unistd::dup2_stdin(null()?)?;
+    bounded(&bytes)?;
     Ok(bytes)
+}
+
+fn bounded(bytes: &[u8]) -> io::Result<()> {
+    if bytes.len() > MAX_SETTINGS {
+        return Err(io::Error::other(format!(
+            "more than {MAX_SETTINGS} bytes for a standard input"
+        )));
+    }
+    Ok(())
 }
 
 /// Makes reads and writes on `descriptor` return instead of waiting.

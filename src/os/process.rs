@@ -28,11 +28,6 @@ pub fn signal(pid: i32, signal: Signal) {
     let _ = kill(Pid::from_raw(pid), signal);
 }
 
-/// True while any process of the group lives.
-pub fn group_lives(group: i32) -> bool {
-    killpg(Pid::from_raw(group), None) != Err(Errno::ESRCH)
-}
-
 /// Leaves the session and the terminal of whoever started us, so that their end is not ours.
 pub fn leave_session() -> io::Result<()> {
     match setsid() {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{Complaint, Config, Settings, SettingsError};
 use crate::limits::MAX_SETTINGS;
-use crate::os::{descriptor, process, trusted};
+use crate::os::{descriptor, logging, process, trusted};
 
 const NO_WALLS: &str =
     "we are not root here, and only root can shut a plan in, which runs what a pull request brings";
@@ -47,6 +47,21 @@ impl Source {
             Source::Named(path) | Source::Usual(path) => Some(path),
         }
     }
+}
+
+/// The settings that a role was handed on standard input; the log is opened with them. They were checked before, so a
+/// complaint is a mistake of ours.
+///
+/// # Errors
+/// When they cannot be read or are not good.
+pub fn received(role: &'static str) -> io::Result<(Settings, Config)> {
+    let received = receive()?;
+    let config = understand(&received).map_err(|complaints| {
+        let all: Vec<String> = complaints.iter().map(ToString::to_string).collect();
+        io::Error::other(all.join("; "))
+    })?;
+    logging::start(role, &config.log);
+    Ok((received, config))
 }
 
 /// Where the service manager puts what it hands to this process, if it does.
@@ -94,12 +109,12 @@ pub fn understand(settings: &Settings) -> Result<Config, Vec<Complaint>> {
 /// A role's standard input: `settings`, whole, and then its end.
 pub fn hand_over(settings: &Settings) -> io::Result<OwnedFd> {
     let json = settings.to_json().map_err(told)?;
-    descriptor::holding(&json)
+    descriptor::memory_file(&json)
 }
 
 /// What [`hand_over`] put on standard input.
 pub fn receive() -> io::Result<Settings> {
-    Settings::from_json(&descriptor::handed_over(MAX_SETTINGS)?).map_err(told)
+    Settings::from_json(&descriptor::take_stdin()?).map_err(told)
 }
 
 fn told(error: SettingsError) -> io::Error {

@@ -10,13 +10,14 @@ use crate::failpoint;
 use crate::limits::{MIDWAY_LEAST, RETRY};
 use crate::os::child::Exit;
 use crate::os::poll::{self, For};
-use crate::run::Stage;
+use crate::queue::EndPolicy;
+use crate::queue::ticket::Work;
+use crate::run::RunContext;
+use crate::run::context::{Bound, CancelPolicy, machine};
 use crate::run::log::Voice;
 use crate::run::output::{Left, Name};
-use crate::run::stage::{Bound, Heed, machine};
 use crate::run::step::Failure;
-use crate::run::ticket::Work;
-use crate::run::tool::{AtWork, Captured, Ended, Ending, Running, Streams, Tool, ToolEnd};
+use crate::run::tool::{AtWork, Captured, Ended, Running, Streams, Tool, ToolEnd};
 
 /// Receives each line of a tool and returns what to say of it, if anything.
 pub type OnLine<'a> = dyn FnMut(&str) -> Option<String> + 'a;
@@ -28,7 +29,7 @@ pub(super) enum Attended {
     Cancelled,
 }
 
-impl Stage {
+impl RunContext {
     /// Runs `tool` to its end. Each line it prints, on either stream and in the order of arrival, is offered to
     /// `on_line`; what that returns is said in the step's phase. Lines come made harmless and bounded; a carriage
     /// return ends a line too, as progress bars use it.
@@ -39,23 +40,23 @@ impl Stage {
     pub fn tool(&mut self, tool: &Tool, on_line: &mut OnLine<'_>) -> Result<ToolEnd, Failure> {
         let kept = self.folder.output();
         let streams = match tool.ending {
-            Ending::NeverMidway | Ending::Gently => Streams::Kept(&kept, Name::GivenUp),
-            Ending::Interrupt => Streams::Kept(&kept, Name::Stays),
-            Ending::Terminate => Streams::Merged,
+            EndPolicy::NeverMidway | EndPolicy::InterruptThenTerminate => Streams::Kept(&kept, Name::GivenUp),
+            EndPolicy::Interrupt => Streams::Kept(&kept, Name::Stays),
+            EndPolicy::Terminate => Streams::Merged,
         };
         let running = self.start(tool, streams)?;
         let bound = self.sooner(Bound::new(tool.name(), tool.deadline));
-        let (bound, heed) = match tool.ending {
-            Ending::NeverMidway => {
+        let (bound, cancel) = match tool.ending {
+            EndPolicy::NeverMidway => {
                 let least = Bound::new(tool.name(), tool.deadline.min(MIDWAY_LEAST));
-                (later(bound, least), Heed::Nothing)
+                (later(bound, least), CancelPolicy::Never)
             }
             // Even while it changes something: that is what its one INT is for.
-            Ending::Interrupt | Ending::Gently => (bound, Heed::Cancellation),
-            Ending::Terminate => (bound, self.heed()),
+            EndPolicy::Interrupt | EndPolicy::InterruptThenTerminate => (bound, CancelPolicy::Cancel),
+            EndPolicy::Terminate => (bound, self.cancel_policy()),
         };
-        let end = self.carry(running, tool.ending, &bound, heed, on_line);
-        if tool.ending == Ending::Interrupt {
+        let end = self.carry(running, tool.ending, &bound, cancel, on_line);
+        if tool.ending == EndPolicy::Interrupt {
             // All of it is in the log by now.
             let _ = self.folder.clear_output();
         }
@@ -65,7 +66,7 @@ impl Stage {
     /// Runs a tool whose standard output goes into the new file `path`; its other lines are offered to `on_line`.
     ///
     /// # Errors
-    /// As [`Stage::tool`]. It is ended as [`Ending::Terminate`] says, whatever the tool names.
+    /// As [`RunContext::tool`]. It is ended as [`EndPolicy::Terminate`] says, whatever the tool names.
     pub fn write_out(
         &mut self,
         tool: &Tool,
@@ -74,8 +75,8 @@ impl Stage {
     ) -> Result<Ended, Failure> {
         let running = self.start(tool, Streams::Into(path))?;
         let bound = self.sooner(Bound::new(tool.name(), tool.deadline));
-        let heed = self.heed();
-        match self.carry(running, Ending::Terminate, &bound, heed, on_line)? {
+        let cancel = self.cancel_policy();
+        match self.carry(running, EndPolicy::Terminate, &bound, cancel, on_line)? {
             ToolEnd::Ended(ended) => Ok(ended),
             ToolEnd::AtWork(at_work) => Err(at_work.why),
         }
@@ -84,19 +85,19 @@ impl Stage {
     /// Runs a quiet tool and returns its standard output, at most `most` bytes of it.
     ///
     /// # Errors
-    /// As [`Stage::tool`]; and [`Failure::Failed`] when it prints more. It is always ended as
-    /// [`Ending::Terminate`] says, whatever the tool names: what only looks is never in the middle of anything.
+    /// As [`RunContext::tool`]; and [`Failure::Failed`] when it prints more. It is always ended as
+    /// [`EndPolicy::Terminate`] says, whatever the tool names: what only looks is never in the middle of anything.
     pub fn capture(&mut self, tool: &Tool, most: usize) -> Result<Captured, Failure> {
         let mut running = self.start(tool, Streams::Captured { most })?;
         let bound = self.sooner(Bound::new(tool.name(), tool.deadline));
-        let heed = self.heed();
-        let exit = match self.attend(&mut running, bound.until, heed, &mut |_| None)? {
+        let cancel = self.cancel_policy();
+        let exit = match self.attend(&mut running, bound.until, cancel, &mut |_| None)? {
             Attended::Ended(exit) => exit,
             Attended::TimeIsUp => {
-                return Err(self.end(running, Ending::Terminate, bound.passed(), &mut |_| None));
+                return Err(self.end(running, EndPolicy::Terminate, bound.passed(), &mut |_| None));
             }
             Attended::Cancelled => {
-                return Err(self.end(running, Ending::Terminate, Failure::Cancelled, &mut |_| None));
+                return Err(self.end(running, EndPolicy::Terminate, Failure::Cancelled, &mut |_| None));
             }
         };
         self.forget(running.child.pid());
@@ -115,7 +116,13 @@ impl Stage {
     ) -> Result<ToolEnd, Failure> {
         let AtWork { running, why } = at_work;
         let bound = Bound::new(running.name.clone(), patience);
-        let end = self.carry(running, Ending::NeverMidway, &bound, Heed::Nothing, on_line)?;
+        let end = self.carry(
+            running,
+            EndPolicy::NeverMidway,
+            &bound,
+            CancelPolicy::Never,
+            on_line,
+        )?;
         Ok(match end {
             // The deadline that it missed is still the first one.
             ToolEnd::AtWork(AtWork { running, .. }) => ToolEnd::AtWork(AtWork { running, why }),
@@ -124,7 +131,7 @@ impl Stage {
     }
 }
 
-impl Stage {
+impl RunContext {
     fn start(&mut self, tool: &Tool, streams: Streams<'_>) -> Result<Running, Failure> {
         self.check()?;
         let until = SystemTime::now() + tool.deadline;
@@ -160,21 +167,21 @@ impl Stage {
     fn carry(
         &mut self,
         mut running: Running,
-        ending: Ending,
+        ending: EndPolicy,
         bound: &Bound,
-        heed: Heed,
+        cancel: CancelPolicy,
         on_line: &mut OnLine<'_>,
     ) -> Result<ToolEnd, Failure> {
-        match self.attend(&mut running, bound.until, heed, on_line)? {
+        match self.attend(&mut running, bound.until, cancel, on_line)? {
             Attended::Ended(exit) => {
-                if let Ending::Interrupt | Ending::Gently = ending {
+                if let EndPolicy::Interrupt | EndPolicy::InterruptThenTerminate = ending {
                     self.sweep(&mut running)?;
                 }
                 self.forget(running.child.pid());
                 let tail = running.tail();
                 Ok(ToolEnd::Ended(Ended { exit, tail }))
             }
-            Attended::TimeIsUp if ending == Ending::NeverMidway => {
+            Attended::TimeIsUp if ending == EndPolicy::NeverMidway => {
                 let why = bound.passed();
                 Ok(ToolEnd::AtWork(AtWork { running, why }))
             }
@@ -188,7 +195,7 @@ impl Stage {
         &mut self,
         running: &mut Running,
         until: Instant,
-        heed: Heed,
+        cancel: CancelPolicy,
         on_line: &mut OnLine<'_>,
     ) -> Result<Attended, Failure> {
         loop {
@@ -211,12 +218,12 @@ impl Stage {
             if let Some(exit) = exit {
                 return Ok(Attended::Ended(exit));
             }
-            let heeded = match heed {
-                Heed::Cancellation => asked,
-                Heed::Force => self.interrupts.forced(),
-                Heed::Nothing => false,
+            let ended = match cancel {
+                CancelPolicy::Cancel => asked,
+                CancelPolicy::ForceOnly => self.interrupts.forced(),
+                CancelPolicy::Never => false,
             };
-            if heeded {
+            if ended {
                 return Ok(Attended::Cancelled);
             }
             let now = Instant::now();

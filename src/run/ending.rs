@@ -8,13 +8,14 @@ use crate::limits::{GENTLY, KILL_AFTER};
 use crate::os::poll::{self, For};
 use crate::os::process::{self, Kin};
 use crate::os::signal::Signal;
-use crate::run::Stage;
+use crate::queue::EndPolicy;
+use crate::run::RunContext;
 use crate::run::carry::{Attended, OnLine};
-use crate::run::stage::{Heed, machine};
+use crate::run::context::{CancelPolicy, machine};
 use crate::run::step::Failure;
-use crate::run::tool::{AtWork, Ending, Running};
+use crate::run::tool::{AtWork, Running};
 
-impl Stage {
+impl RunContext {
     /// Ends a tool that is past its deadline: KILL to its group, then waits until the group is empty. Only after a
     /// look at what it was doing: it may be in the middle.
     pub fn kill(&mut self, at_work: AtWork) -> Result<(), Failure> {
@@ -33,14 +34,14 @@ impl Stage {
     pub(super) fn end(
         &mut self,
         mut running: Running,
-        ending: Ending,
+        ending: EndPolicy,
         why: Failure,
         on_line: &mut OnLine<'_>,
     ) -> Failure {
         let ended = match ending {
-            Ending::Interrupt => self.interrupt(&mut running, on_line),
-            Ending::Gently => self.end_gently(&mut running, on_line),
-            Ending::Terminate | Ending::NeverMidway => self.terminate(&mut running, on_line),
+            EndPolicy::Interrupt => self.interrupt(&mut running, on_line),
+            EndPolicy::InterruptThenTerminate => self.end_gently(&mut running, on_line),
+            EndPolicy::Terminate | EndPolicy::NeverMidway => self.terminate(&mut running, on_line),
         };
         match ended {
             Ok(()) => why,
@@ -74,7 +75,7 @@ impl Stage {
         running.child.signal(Signal::SIGINT);
         loop {
             let later = Instant::now() + Duration::from_secs(3600);
-            match self.attend(running, later, Heed::Force, on_line)? {
+            match self.attend(running, later, CancelPolicy::ForceOnly, on_line)? {
                 Attended::Ended(_) => return self.after_its_end(running),
                 Attended::Cancelled => break,
                 Attended::TimeIsUp => {}
@@ -90,7 +91,7 @@ impl Stage {
         // To terraform it is the same as a second INT; but of two INTs that are pending the kernel makes one.
         running.child.signal(Signal::SIGTERM);
         let until = Instant::now() + KILL_AFTER;
-        match self.attend(running, until, Heed::Nothing, on_line)? {
+        match self.attend(running, until, CancelPolicy::Never, on_line)? {
             Attended::Ended(_) => self.after_its_end(running),
             _ => self.terminate(running, on_line),
         }
@@ -100,7 +101,7 @@ impl Stage {
     fn end_gently(&mut self, running: &mut Running, on_line: &mut OnLine<'_>) -> Result<(), Failure> {
         running.child.signal(Signal::SIGINT);
         let until = Instant::now() + GENTLY;
-        match self.attend(running, until, Heed::Force, on_line)? {
+        match self.attend(running, until, CancelPolicy::ForceOnly, on_line)? {
             Attended::Ended(_) => self.after_its_end(running),
             _ => self.terminate(running, on_line),
         }
@@ -140,7 +141,7 @@ impl Stage {
     ) -> Result<GroupIs, Failure> {
         let group = running.child.pid();
         if !matches!(
-            self.attend(running, until, Heed::Nothing, on_line)?,
+            self.attend(running, until, CancelPolicy::Never, on_line)?,
             Attended::Ended(_)
         ) {
             return Ok(GroupIs::Alive);
@@ -159,12 +160,12 @@ impl Stage {
 
 /// Whether any process of a group lives, zombies not counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum GroupIs {
+pub enum GroupIs {
     Empty,
     Alive,
 }
 
-pub(super) fn group_is(group: i32) -> GroupIs {
+pub fn group_is(group: i32) -> GroupIs {
     match process::living(Kin::Group(group)) {
         Ok(living) if living.is_empty() => GroupIs::Empty,
         _ => GroupIs::Alive,

@@ -72,7 +72,7 @@ impl Interrupts {
 
     /// As if a signal had come.
     #[cfg(test)]
-    pub(crate) fn ask(&mut self) {
+    pub(crate) fn task(&mut self) {
         self.ask_in(std::time::Duration::ZERO);
     }
 

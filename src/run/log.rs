@@ -9,12 +9,11 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::SystemTime;
 
-use crate::event::{Event, Outcome, Phase, harmless, outcome_of};
+use crate::event::{Event, Outcome, Phase, bounded, harmless, outcome_of};
 use crate::limits::{LOG_BLOCK, MAX_LINE, MAX_LOG};
 use crate::os::{clock, files};
-use crate::run::RunId;
+use crate::queue::RunId;
 use crate::run::mask::Mask;
-use crate::run::output::CUT;
 
 /// Who speaks. Past [`MAX_LOG`] the tools are silent, and past it and this much more everybody is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,22 +202,10 @@ fn whole_lines(file: &File) -> io::Result<u64> {
     Ok(newline.map_or(from, |at| from + at as u64 + 1))
 }
 
-/// `text`, cut at [`MAX_LINE`] bytes, and saying so.
-pub fn bounded(text: &str) -> String {
-    if text.len() <= MAX_LINE {
-        return text.to_owned();
-    }
-    let end = (0..=MAX_LINE)
-        .rev()
-        .find(|at| text.is_char_boundary(*at))
-        .unwrap_or(0);
-    format!("{}{CUT}", &text[..end])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::folder::testing::Scratch;
+    use crate::queue::folder::testing::Scratch;
 
     fn id() -> RunId {
         RunId::parse("20260102T030405Z-01234567").unwrap()

@@ -5,8 +5,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::event::CUT;
 use crate::os::secret::Secret;
-use crate::run::output::CUT;
 
 /// What stands in the place of a secret.
 const COVER: &str = "***";

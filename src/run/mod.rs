@@ -1,57 +1,22 @@
-//! A run: its place in the queue, its turn, its steps, its record.
+//! What a step of a run works with: [`RunContext`], tools and how they are ended, the log, deadlines, cancellation.
 //!
-//! What a run does is a list of [`Step`]s that somebody else writes; this folder knows when they may begin, how their
-//! tools are ended, and that every admitted run ends in a recorded result. A run writes to its log and to nothing
-//! else; whoever wants to see it follows that file, so no caller can stall a run. It trusts what lies in the state,
-//! run and runtime folders, since only root writes there; it trusts nothing that a tool prints.
+//! A run writes to its log and to nothing else; whoever wants to see it follows that file, so no caller can stall a run.
+//! Nothing that a tool prints is trusted.
 
-mod back;
-pub mod cancel;
 mod carry;
-mod complete;
-pub mod dead;
-mod ending;
-mod folder;
-pub mod follow;
-pub mod history;
-pub mod id;
-mod interrupts;
-pub mod jobs;
-mod journal;
-mod leftover;
-mod log;
+pub mod context;
+pub mod ending;
+pub mod interrupts;
+pub mod log;
 mod mask;
-pub mod notice;
-pub mod order;
-mod output;
-pub mod present;
-pub mod queue;
-pub mod record;
-pub mod runner;
-pub mod stage;
+pub mod messages;
+pub mod output;
 pub mod step;
-mod ticket;
 pub mod tool;
-mod turn;
 
-pub use crate::gate::{Ask, DeployAsk, TerraformAsk};
-pub use cancel::{CancelError, Urgency, cancel};
+pub use crate::queue::EndPolicy;
 pub use carry::OnLine;
-pub use dead::{RECOVER, await_recovery, ensure_recovered, recover};
-pub use folder::RunFolder;
-#[cfg(test)]
-pub(crate) use folder::testing;
-pub use follow::{Followed, Follower};
-pub use id::RunId;
-pub use jobs::{Aftermath, Jobs, Saying, Undone};
-#[doc(hidden)] // For fuzz/, which is a crate of its own.
-pub use journal::parse as parse_journal;
+pub use context::RunContext;
 pub use mask::Mask;
-pub use order::{Order, Origin};
-pub use present::{Present, present};
-pub use queue::{Complaints, Reservation, ReserveError, reserve};
-pub use record::ensure_published;
-pub use runner::carry_out;
-pub use stage::Stage;
-pub use step::{Effect, Failure, Plan, Step};
-pub use tool::{AtWork, Captured, Ended, Ending, Tool, ToolEnd};
+pub use step::{Effect, Failure, HumanDuration};
+pub use tool::{AtWork, Captured, Ended, Tool, ToolEnd};

@@ -7,13 +7,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use crate::event::harmless;
+use crate::event::{CUT, harmless};
 use crate::limits::{MAX_LINE, MAX_LOG, TAIL_BYTES, TAIL_LINES};
 use crate::os::watch::Watch;
 use crate::os::{descriptor, files};
-
-/// Behind what was cut.
-pub const CUT: &str = " ... (cut)";
 
 /// Cuts bytes into lines. A newline or a carriage return ends one, since progress bars use the latter; empty lines are
 /// left out; what is not UTF-8, and control characters, are replaced; a line over [`MAX_LINE`] loses its rest.

@@ -4,14 +4,14 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::jail::{self, Cell};
-use crate::limits::MAX_SETTINGS;
 use crate::os::child::{self, Child, Command, Exit};
 use crate::os::{descriptor, files};
+use crate::queue::EndPolicy;
 use crate::run::output::{Left, Lines, Name, Sink, Stream};
 use crate::run::step::Failure;
 use crate::secret::Secret;
@@ -25,11 +25,11 @@ pub struct Tool {
     pub arguments: Vec<OsString>,
     /// All of its environment.
     pub environment: Vec<(String, String)>,
-    /// How long it may take; the deadlines of step and run shorten it, but for [`Ending::NeverMidway`] not below
+    /// How long it may take; the deadlines of step and run shorten it, but for [`EndPolicy::NeverMidway`] not below
     /// [`crate::limits::MIDWAY_LEAST`].
     pub deadline: Duration,
     /// How it is ended when its time is up or the run is cancelled.
-    pub ending: Ending,
+    pub ending: EndPolicy,
     /// Its whole standard input, at most [`crate::limits::MAX_SETTINGS`] bytes; `None` is `/dev/null`. A tool in a cell
     /// has none.
     pub stdin: Option<Vec<u8>>,
@@ -39,28 +39,12 @@ pub struct Tool {
     pub pipe: Option<Secret>,
 }
 
-/// How a tool is ended before it ends by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Ending {
-    /// TERM to its process group, KILL after [`crate::limits::KILL_AFTER`]: docker, git.
-    Terminate,
-    /// One INT to its pid, then it is waited for, however long that takes, unless the operator uses force:
-    /// `terraform apply`. When its run dies, it is not interrupted but waited for.
-    Interrupt,
-    /// One INT to its pid, a long wait, then TERM and KILL to its process group: `terraform plan`, which holds a lock and
-    /// changes nothing.
-    Gently,
-    /// Not at all: it is past its deadline, [`ToolEnd::AtWork`] says so, and the step decides: `update_container`.
-    NeverMidway,
-}
-
 /// How a tool's time ended.
 #[derive(Debug)]
 pub enum ToolEnd {
     /// It ended by itself.
     Ended(Ended),
-    /// Past its deadline and still at work; only with [`Ending::NeverMidway`].
+    /// Past its deadline and still at work; only with [`EndPolicy::NeverMidway`].
     AtWork(AtWork),
 }
 
@@ -130,13 +114,12 @@ impl Tool {
         // The executable of unit tests has no roles.
         let Some(cell) = self.cell.as_ref().filter(|_| !cfg!(test)) else {
             let command = Command::tool(program).arguments(&self.arguments);
-            let variables = self.environment.iter();
-            return Ok(variables.fold(command, |command, (name, value)| command.variable(name, value)));
+            return Ok(command.variables(&self.environment));
         };
         if self.stdin.is_some() {
             return Err(io::Error::other("a tool in a cell has no standard input"));
         }
-        jail::command(&jail::Order {
+        jail::command(&jail::JailRequest {
             cell: cell.clone(),
             program: program.to_owned(),
             arguments: jail::texts(&self.arguments)?,
@@ -147,7 +130,7 @@ impl Tool {
 
     fn connect(&self, mut command: Command, streams: Streams<'_>) -> io::Result<(Command, Vec<Stream>)> {
         if let Some(input) = &self.stdin {
-            command = command.descriptor(0, holding(input)?);
+            command = command.descriptor(0, descriptor::memory_file(input)?);
         }
         if let Some(secret) = &self.pipe {
             // A pipe, which can be read once. A page of it is always to be had.
@@ -182,16 +165,6 @@ impl Tool {
         let command = command.descriptor(2, writer.try_clone()?).descriptor(1, writer);
         Ok((command, vec![output]))
     }
-}
-
-/// All of `input`, for a child to read.
-pub(super) fn holding(input: &[u8]) -> io::Result<OwnedFd> {
-    if input.len() > MAX_SETTINGS {
-        return Err(io::Error::other(format!(
-            "its standard input is over {MAX_SETTINGS} bytes"
-        )));
-    }
-    descriptor::holding(input)
 }
 
 /// Where a tool's output goes.

@@ -3,9 +3,9 @@
 use std::time::SystemTime;
 
 use crate::config::{Config, Endpoint, Job, Settings};
-use crate::gate::{self, Gates, Keys, Memory, Permitted, Refusal, Request};
+use crate::gate::{self, Gates, Keys, Memory, Permitted, Reader, Refusal, Request};
 use crate::limits::QUEUE_RETRY_AFTER;
-use crate::run::{self, Complaints, Follower, Order, Reservation, ReserveError, RunId};
+use crate::queue::{self, Complaints, Follower, Reservation, ReserveError, RunId, RunRequest};
 use crate::session::slots::{self, Slot};
 
 /// What an admission needs to know.
@@ -37,18 +37,6 @@ pub enum WithoutCaller {
     IsCancelled,
 }
 
-/// Room for the run and for its caller, both given back when the token turns out to be spent.
-struct Room {
-    reservation: Reservation,
-    slot: Slot,
-}
-
-impl gate::Reservation for Room {
-    fn run_id(&self) -> &str {
-        self.reservation.id().as_str()
-    }
-}
-
 impl Admission<'_> {
     /// What `request` asks for, if it may have it.
     ///
@@ -73,10 +61,11 @@ impl Admission<'_> {
             .endpoint_at(&request.path)
             .ok_or(Refusal::UnknownRun)?;
         let now = SystemTime::now();
-        let (grant, room) = gate::admit(request, endpoint, gates, now, |permitted| {
-            self.reserve(permitted, now)
-        })?;
-        let id = room.reservation.id().clone();
+        let permitted = gate::permit(request, endpoint, gates, now)?;
+        let slot = self.place_for_a_follower()?;
+        let reservation = self.reserve(&permitted, now)?;
+        let id = reservation.id().clone();
+        let grant = gate::admit(permitted, id.as_str(), gates, now)?;
         log::info!(
             "request {} of {}: {} admitted as run {id}",
             self.request_id,
@@ -84,13 +73,13 @@ impl Admission<'_> {
             grant.permitted().endpoint()
         );
         // Opened first: a run that could not be started is a dead run, and its follower has it recorded.
-        let follower = self.follow(&id)?;
-        if let Err(error) = room.reservation.start(self.settings, Complaints::ToOurLog) {
+        let follower = self.follow(grant.reader())?;
+        if let Err(error) = reservation.start(grant.into(), self.settings, Complaints::ToOurLog) {
             log::error!("start run {id}: {error}");
         }
         Ok(Admitted {
             follower,
-            slot: room.slot,
+            slot,
             without_caller: match endpoint.job {
                 Job::TfPlan => WithoutCaller::IsCancelled,
                 Job::Deploy | Job::TfApply | Job::TfDrift => WithoutCaller::GoesOn,
@@ -105,13 +94,15 @@ impl Admission<'_> {
         // An unknown id is judged by the first endpoint's pins: only who may read logs learns that there is none.
         let endpoint = run
             .as_ref()
-            .map_or(self.config.endpoints.first(), |(endpoint, _)| Some(*endpoint));
+            .map_or(self.config.endpoints().next(), |(endpoint, _)| Some(*endpoint));
         let endpoint = endpoint.ok_or(Refusal::UnknownRun)?;
-        gate::admit_reader(request, endpoint, gates, now, id)?;
-        let (_, id) = run.ok_or(Refusal::UnknownRun)?;
+        let reader = gate::admit_reader(request, endpoint, gates, now, id)?;
+        if run.is_none() {
+            return Err(Refusal::UnknownRun);
+        }
         let slot = self.place_for_a_follower()?;
         Ok(Admitted {
-            follower: self.follow(&id)?,
+            follower: self.follow(reader)?,
             slot,
             // Whoever only reads along takes nothing from anybody.
             without_caller: WithoutCaller::GoesOn,
@@ -119,21 +110,22 @@ impl Admission<'_> {
     }
 
     fn endpoint_of(&self, id: &RunId) -> Option<&Endpoint> {
-        let order = run::RunFolder::of(&self.config.places, id).order().ok()??;
+        let order = queue::RunFolder::of(&self.config.places, id).order().ok()??;
         self.config.endpoint_named(&order.endpoint)
     }
 
-    /// The gate of the queue.
-    fn reserve(&self, permitted: &Permitted, now: SystemTime) -> Result<Room, Refusal> {
-        let slot = self.place_for_a_follower()?;
-        let order = |id: &RunId| Order::of_token(permitted, id, self.request_id, now);
-        match run::reserve(&self.config.places, self.config.runs.queue_max, now, order) {
-            Ok(reservation) => Ok(Room { reservation, slot }),
-            Err(ReserveError::Full) => Err(Refusal::QueueFull {
+    /// Room in the queue, given back when the token turns out to be spent.
+    fn reserve(&self, permitted: &Permitted, now: SystemTime) -> Result<Reservation, Refusal> {
+        let id = RunId::new(now).map_err(|error| Refusal::Run {
+            detail: format!("name the run: {error}"),
+        })?;
+        let order = RunRequest::of_token(permitted, &id, self.request_id, now);
+        queue::reserve(&self.config.places, self.config.runs.queue_max, order).map_err(|error| match error {
+            ReserveError::Full => Refusal::QueueFull {
                 retry_after: QUEUE_RETRY_AFTER,
-            }),
-            Err(ReserveError::Failed(detail)) => Err(Refusal::Run { detail }),
-        }
+            },
+            ReserveError::Failed(detail) => Refusal::Run { detail },
+        })
     }
 
     fn place_for_a_follower(&self) -> Result<Slot, Refusal> {
@@ -146,8 +138,8 @@ impl Admission<'_> {
         }
     }
 
-    fn follow(&self, id: &RunId) -> Result<Follower, Refusal> {
-        Follower::open(&self.config.places, id, self.settings).ok_or(Refusal::UnknownRun)
+    fn follow(&self, reader: Reader) -> Result<Follower, Refusal> {
+        Follower::open(&self.config.places, reader, self.settings).ok_or(Refusal::UnknownRun)
     }
 
     fn gates<'g>(&'g self, memory: &'g Memory, fetch: gate::Fetch<'g>) -> Gates<'g> {

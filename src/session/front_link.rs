@@ -46,9 +46,9 @@ impl FrontLink {
     pub fn start(config: &Config) -> io::Result<Self> {
         let (ours, theirs) = descriptor::pair()?;
         let child = Command::role("front")
-            .descriptor(0, null()?)
-            .descriptor(1, null()?)
-            .descriptor(2, null()?)
+            .descriptor(0, descriptor::null()?)
+            .descriptor(1, descriptor::null()?)
+            .descriptor(2, descriptor::null()?)
             .descriptor(descriptor::FIRST, theirs)
             .spawn()?;
         // A caller that reads nothing stalls front, and front would stall us; front gives up first.
@@ -227,8 +227,7 @@ fn settings(config: &Config) -> io::Result<Settings> {
         uid,
         gid,
         endpoints: config
-            .endpoints
-            .iter()
+            .endpoints()
             .map(|endpoint| endpoint.name.to_owned())
             .collect(),
         modules: config
@@ -251,12 +250,4 @@ fn receive(mut link: &UnixStream, buffer: &mut [u8]) -> io::Result<usize> {
 
 fn bad(error: BadFrame) -> io::Error {
     io::Error::other(error.to_string())
-}
-
-fn null() -> io::Result<std::os::fd::OwnedFd> {
-    Ok(std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open("/dev/null")?
-        .into())
 }

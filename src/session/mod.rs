@@ -19,7 +19,7 @@ use crate::gate::{Refusal, Request};
 use crate::limits::{REQUEST_DEADLINE, STALLED_CALLER, WARM_DEADLINE};
 use crate::link;
 use crate::os::{places, random};
-use crate::run::{self, RunId, Urgency};
+use crate::queue::{self, RunId, Urgency};
 use admission::{Admission, Admitted, WithoutCaller};
 use arrival::Visitor;
 use front_link::FrontLink;
@@ -105,7 +105,7 @@ fn is_gone(error: &io::Error) -> bool {
 
 /// Nobody waits for its answer any more, and it changes nothing: it only keeps a lock and a turn from others.
 fn cancel(config: &Config, run: &RunId) {
-    match run::cancel(&config.places, run, Urgency::Gentle) {
+    match queue::cancel(&config.places, run, Urgency::Gentle) {
         Ok(()) => log::info!("run {run} is cancelled, because its caller went"),
         Err(error) => log::info!("run {run} is not cancelled, although its caller went: {error}"),
     }

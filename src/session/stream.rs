@@ -7,7 +7,7 @@ use crate::event::{Event, Phase};
 use crate::limits::{HEARTBEAT, RETRY};
 use crate::os::clock;
 use crate::os::poll::{self, For};
-use crate::run::{Followed, Follower};
+use crate::queue::{Followed, Follower};
 use crate::session::front_link::FrontLink;
 use crate::session::slots::Slot;
 

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 use crate::config::{Config, GithubApp};
-use crate::fetch::{Answer, Method, Order};
+use crate::fetch::{FetchRequest, FetchResponse, Method};
 use crate::jwt::base64url::encode_standard;
 use crate::jwt::sign;
 use crate::limits::{FETCH_DEADLINE, MAX_FETCH, MAX_PEM};
@@ -26,7 +26,7 @@ pub const USER: &str = "x-access-token";
 const VERSION: &str = "2022-11-28";
 
 /// Carries out an order: [`crate::fetch::send`], or a test's own.
-pub type Send<'a> = dyn FnMut(&Order) -> Result<Answer, String> + 'a;
+pub type Send<'a> = dyn FnMut(&FetchRequest) -> Result<FetchResponse, String> + 'a;
 
 /// An app where it is installed, and the one repository that is read with it.
 #[derive(Clone, Copy, Debug)]
@@ -95,10 +95,10 @@ impl<'a> Installation<'a> {
         }
     }
 
-    fn order(&self, method: Method, path: &str, bearer: &Secret) -> Result<Order, String> {
+    fn order(&self, method: Method, path: &str, bearer: &Secret) -> Result<FetchRequest, String> {
         let url = format!("{}/{path}", self.app.api_url);
         let plain = |text: &str| Secret::new(text.to_owned());
-        let order = Order::new(&url, self.identity, FETCH_DEADLINE, MAX_FETCH)
+        let order = FetchRequest::new(&url, self.identity, FETCH_DEADLINE, MAX_FETCH)
             .method(method)
             .header("accept", plain("application/vnd.github+json"))
             .header("x-github-api-version", plain(VERSION))

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::config::GithubApp;
 use crate::event::harmless;
-use crate::fetch::Answer;
+use crate::fetch::FetchResponse;
 use crate::limits::{APP_CLOCK_SKEW, MAX_QUOTE};
 
 /// Why there is no token.
@@ -30,7 +30,7 @@ pub(super) enum Trouble {
 }
 
 /// What `answer`, which is not a token, means at `now`, seconds since 1970.
-pub(super) fn trouble(answer: &Answer, now: u64) -> Trouble {
+pub(super) fn trouble(answer: &FetchResponse, now: u64) -> Trouble {
     let said = message(answer).to_ascii_lowercase();
     match answer.status {
         401 => match skew(answer, now) {
@@ -47,7 +47,7 @@ pub(super) fn trouble(answer: &Answer, now: u64) -> Trouble {
 
 impl Trouble {
     /// All of it in one sentence: what came back, what it means, what to do.
-    pub(super) fn sentence(self, answer: &Answer, app: &GithubApp, repository: &str) -> String {
+    pub(super) fn sentence(self, answer: &FetchResponse, app: &GithubApp, repository: &str) -> String {
         let means = match self {
             Trouble::Clock(ahead) => clock(ahead),
             Trouble::Key => format!(
@@ -85,7 +85,7 @@ fn clock(ahead: i64) -> String {
     format!("this host's clock is {seconds} s {way} GitHub's, set it right (NTP)")
 }
 
-fn quoted(answer: &Answer) -> String {
+fn quoted(answer: &FetchResponse) -> String {
     match message(answer) {
         said if said.is_empty() => String::new(),
         said => format!(": {}", harmless(&said)),
@@ -93,27 +93,27 @@ fn quoted(answer: &Answer) -> String {
 }
 
 /// GitHub's own words, as far as they are a sentence.
-fn message(answer: &Answer) -> String {
+fn message(answer: &FetchResponse) -> String {
     let body: Option<Value> = serde_json::from_slice(&answer.body).ok();
     let said = body.as_ref().and_then(|body| body.get("message")?.as_str());
     said.unwrap_or_default().chars().take(MAX_QUOTE).collect()
 }
 
 /// By how many seconds our clock is ahead of the one that answered.
-fn skew(answer: &Answer, now: u64) -> Option<i64> {
+fn skew(answer: &FetchResponse, now: u64) -> Option<i64> {
     let theirs = seconds_of(answer.header("date")?)?;
     i64::try_from(now).ok()?.checked_sub(theirs)
 }
 
 /// The primary limit says what remains, the secondary one how long to wait; older servers only talk of it.
-fn is_limited(answer: &Answer, said: &str) -> bool {
+fn is_limited(answer: &FetchResponse, said: &str) -> bool {
     answer.status == 429
         || answer.header("retry-after").is_some()
         || answer.header("x-ratelimit-remaining") == Some("0")
         || said.contains("rate limit")
 }
 
-fn wait(answer: &Answer) -> Option<u64> {
+fn wait(answer: &FetchResponse) -> Option<u64> {
     answer.header("retry-after")?.parse().ok()
 }
 
@@ -152,11 +152,11 @@ mod tests {
     const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
     const AT: u64 = 784_111_777;
 
-    fn answer(status: u16, said: &str, headers: &[(&str, &str)]) -> Answer {
+    fn answer(status: u16, said: &str, headers: &[(&str, &str)]) -> FetchResponse {
         let headers = headers
             .iter()
             .map(|(name, value)| ((*name).into(), (*value).into()));
-        Answer {
+        FetchResponse {
             status,
             headers: headers.collect(),
             body: serde_json::json!({ "message": said }).to_string().into_bytes(),
@@ -269,7 +269,7 @@ mod tests {
             !sentence.contains(['\u{1b}', '\n']) && sentence.len() < 500,
             "{sentence}"
         );
-        let refused = Answer {
+        let refused = FetchResponse {
             body: b"<html>".to_vec(),
             ..refused
         };

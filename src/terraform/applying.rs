@@ -2,9 +2,11 @@
 
 use crate::event::Phase;
 use crate::os::child::Exit;
-use crate::run::{Ending, Failure, Stage};
+use crate::run::{EndPolicy, Failure, RunContext};
 
+use super::checkout::CheckedOut;
 use super::fault::Fault;
+use super::report::Report;
 use super::work::Work;
 use super::{Terraform, bury, planning};
 
@@ -16,15 +18,20 @@ const FORCED: &str = "it was ended by force: what it was creating may be there a
                       then plan again";
 
 impl Terraform<'_> {
-    pub(super) fn apply(&self, stage: &mut Stage) -> Result<(), Failure> {
-        let applied = self.apply_plan(stage);
-        self.report.borrow_mut().applied(&applied);
+    pub(super) fn apply(
+        &self,
+        ctx: &mut RunContext,
+        checked_out: &CheckedOut,
+        report: &mut Report,
+    ) -> Result<(), Failure> {
+        let applied = self.apply_plan(ctx, checked_out);
+        report.applied(&applied);
         if applied.is_err() {
-            let advice = if stage.is_forced() { FORCED } else { LOOK };
-            self.outcome(stage, "advice", advice);
-            if let Some(kept) = bury::rescue(&self.hands.work, self.terraform, stage.run_id()) {
-                self.outcome(stage, "errored_state", kept.as_str());
-                stage.say(
+            let advice = if ctx.is_forced() { FORCED } else { LOOK };
+            self.outcome(ctx, "advice", advice);
+            if let Some(kept) = bury::rescue(&self.hands.work, self.terraform, ctx.run_id()) {
+                self.outcome(ctx, "errored_state", kept.as_str());
+                ctx.say(
                     Phase::TfApply,
                     &format!("the state that could not be saved is in {kept}: `terraform state push` it"),
                 );
@@ -33,7 +40,7 @@ impl Terraform<'_> {
         applied
     }
 
-    fn apply_plan(&self, stage: &mut Stage) -> Result<(), Failure> {
+    fn apply_plan(&self, ctx: &mut RunContext, checked_out: &CheckedOut) -> Result<(), Failure> {
         let arguments = vec![
             "apply".to_owned(),
             "-input=false".to_owned(),
@@ -41,15 +48,15 @@ impl Terraform<'_> {
             self.lock_timeout(),
             Work::plan_file(self.hands.work.seen()).display().to_string(),
         ];
-        let tool = self.tool(arguments, Ending::Interrupt);
-        let ended = planning::ended(stage.tool(&tool, &mut |line| Some(line.to_owned()))?)?;
+        let tool = self.tool(checked_out, arguments, EndPolicy::Interrupt);
+        let ended = planning::ended(ctx.tool(&tool, &mut |line| Some(line.to_owned()))?)?;
         match ended.exit {
             Exit::Code(0) => Ok(()),
             exit if planning::by_signal(exit).is_some() => Err(Failure::Failed(format!(
                 "terraform apply was {exit}: what it was doing may be missing from its state, and the state may be locked \
                  still (terraform says so, and how to free it); {LOOK}"
             ))),
-            exit => match self.failure(stage, "apply", exit, &Fault::of(&ended.tail)) {
+            exit => match self.failure(ctx, "apply", exit, &Fault::of(&ended.tail)) {
                 Failure::Failed(why) => Err(Failure::Failed(format!("{why}; {LOOK}"))),
                 other => Err(other),
             },

@@ -5,10 +5,11 @@ use std::path::Path;
 
 use crate::config::{Config, Job, TerraformConfig};
 use crate::event::Phase;
-use crate::gate::TerraformAsk;
+use crate::gate::TerraformTask;
 use crate::limits::TAIL_BYTES;
 use crate::os::files;
-use crate::run::{Mask, Order, RunFolder, RunId, Saying};
+use crate::queue::{RunFolder, RunId, RunRequest};
+use crate::run::Mask;
 
 use super::applying::LOOK;
 use super::work::{Kind, Work};
@@ -18,21 +19,21 @@ const ERRORED: &str = "errored.tfstate";
 
 /// Cleans up after a run that died in its turn. Its terraform has ended by now: an apply was let finish. Doing it twice
 /// changes nothing more.
-pub fn bury(
-    order: &Order,
-    ask: &TerraformAsk,
+pub fn conclude_dead(
+    order: &RunRequest,
+    task: &TerraformTask,
     config: &Config,
     folder: &RunFolder,
-    say: &mut Saying<'_>,
+    say: &mut dyn FnMut(Phase, &str),
 ) -> Option<String> {
     let terraform = config.terraform.as_ref()?;
-    let kind = match ask.what {
+    let kind = match task.what {
         Job::TfPlan => Kind::Plan,
         _ => Kind::Apply,
     };
     let work = Work::of(terraform, kind);
     let mut told = Vec::new();
-    if ask.what == Job::TfApply {
+    if task.what == Job::TfApply {
         told.extend(last_words(folder, terraform, say));
         if let Some(kept) = rescue(&work, terraform, &order.run_id) {
             told.push(format!(
@@ -49,7 +50,11 @@ pub fn bury(
 }
 
 /// What an apply said last, some of which the run may have told already. The run's mask has died with it.
-fn last_words(folder: &RunFolder, terraform: &TerraformConfig, say: &mut Saying<'_>) -> Option<String> {
+fn last_words(
+    folder: &RunFolder,
+    terraform: &TerraformConfig,
+    say: &mut dyn FnMut(Phase, &str),
+) -> Option<String> {
     let bytes = files::read_end(&folder.output(), TAIL_BYTES).ok()?;
     let mut mask = Mask::default();
     super::secrets(&terraform.apply).for_each(|secret| mask.hide(secret));

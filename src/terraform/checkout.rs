@@ -15,7 +15,7 @@ use crate::event::Phase;
 use crate::fetch;
 use crate::gate::Commit;
 use crate::os::child::Exit;
-use crate::run::{Failure, Stage};
+use crate::run::{Failure, RunContext};
 use crate::secret::Secret;
 use crate::terraform::app::{self, Installation};
 use crate::terraform::folder;
@@ -59,9 +59,9 @@ pub struct CheckedOut {
 /// # Errors
 /// One sentence. What was fetched so far is left for the wipe. A step that does this may take
 /// [`crate::limits::CHECKOUT_DEADLINE`].
-pub fn checkout(stage: &mut Stage, hands: &Hands<'_>, wanted: Wanted<'_>) -> Result<CheckedOut, Failure> {
+pub fn checkout(ctx: &mut RunContext, hands: &Hands<'_>, wanted: Wanted<'_>) -> Result<CheckedOut, Failure> {
     let Some(app) = &hands.terraform.app else {
-        return checkout_with(stage, hands, wanted, None);
+        return checkout_with(ctx, hands, wanted, None);
     };
     let installation =
         Installation::new(hands.config, app, &hands.terraform.repo_url).map_err(Failure::Failed)?;
@@ -69,21 +69,21 @@ pub fn checkout(stage: &mut Stage, hands: &Hands<'_>, wanted: Wanted<'_>) -> Res
         .token(SystemTime::now(), &mut fetch::send)
         .map_err(Failure::Failed)?;
     for secret in app::spellings(&token) {
-        stage.hide(&secret);
+        ctx.hide(&secret);
     }
-    let done = checkout_with(stage, hands, wanted, Some(&token));
+    let done = checkout_with(ctx, hands, wanted, Some(&token));
     // Whatever came of it, and whether or not there is time left: it opens something.
     if let Err(why) = installation.revoke(&token, &mut fetch::send) {
         let said =
             format!("warning: the token could not be revoked, it ends by itself within an hour: {why}");
-        stage.say(Phase::GitFetch, &said);
+        ctx.say(Phase::GitFetch, &said);
     }
     done
 }
 
 /// The same with a token that somebody else has got and takes back.
 pub(super) fn checkout_with(
-    stage: &mut Stage,
+    ctx: &mut RunContext,
     hands: &Hands<'_>,
     wanted: Wanted<'_>,
     token: Option<&Secret>,
@@ -91,17 +91,17 @@ pub(super) fn checkout_with(
     let place = Work::checkout(hands.work.real());
     must_be_new(&place)?;
     let fetching = Fetching::new(hands, token)?;
-    succeeded(fetching.git.init(stage)?, "make an empty repository")?;
+    succeeded(fetching.git.init(ctx)?, "make an empty repository")?;
     let commit = match wanted.commit {
-        Some(commit) => fetching.commit(stage, commit, wanted.trust)?,
-        None => fetching.tip(stage)?,
+        Some(commit) => fetching.commit(ctx, commit, wanted.trust)?,
+        None => fetching.tip(ctx)?,
     };
-    fetching.check_out(stage, &commit)?;
+    fetching.check_out(ctx, &commit)?;
     remove_repository(&place)?;
     let folder = folder::find(&place, &wanted.module.path).map_err(Failure::Failed)?;
-    stage.say(Phase::GitFetch, &format!("checked out {}", short(&commit)));
+    ctx.say(Phase::GitFetch, &format!("checked out {}", short(&commit)));
     for remark in folder::remarks(&place, &folder) {
-        stage.say(Phase::GitFetch, &remark);
+        ctx.say(Phase::GitFetch, &remark);
     }
     Ok(CheckedOut { commit, folder })
 }
@@ -133,16 +133,16 @@ impl<'a> Fetching<'a> {
     }
 
     /// Fetches `commit`, and proves that it is good enough before a file of it is written.
-    fn commit(&self, stage: &mut Stage, commit: &Commit, trust: Trust) -> Result<Commit, Failure> {
-        stage.say(
+    fn commit(&self, ctx: &mut RunContext, commit: &Commit, trust: Trust) -> Result<Commit, Failure> {
+        ctx.say(
             Phase::GitFetch,
             &format!("fetching {} of {}", short(commit), self.git.remote),
         );
         let doing = format!("fetch {commit} of {}", self.git.remote);
-        let history = match self.git.fetch(stage, &["--depth=1"], &commit.to_string())? {
+        let history = match self.git.fetch(ctx, &["--depth=1"], &commit.to_string())? {
             Err(refused) if refused.why == Why::ReferencesOnly => {
-                self.whole_history(stage, &refused)?;
-                self.must_have(stage, commit)?;
+                self.whole_history(ctx, &refused)?;
+                self.must_have(ctx, commit)?;
                 History::There
             }
             other => {
@@ -151,39 +151,39 @@ impl<'a> Fetching<'a> {
             }
         };
         if trust == Trust::Merged {
-            self.must_be_merged(stage, commit, history)?;
+            self.must_be_merged(ctx, commit, history)?;
         }
         Ok(commit.clone())
     }
 
     /// Fetches the commit of the pinned reference, whichever that is by now.
-    fn tip(&self, stage: &mut Stage) -> Result<Commit, Failure> {
-        stage.say(
+    fn tip(&self, ctx: &mut RunContext) -> Result<Commit, Failure> {
+        ctx.say(
             Phase::GitFetch,
             &format!("fetching {} of {}", self.reference, self.git.remote),
         );
         let doing = format!("fetch {} of {}", self.reference, self.git.remote);
-        succeeded(self.git.fetch(stage, &["--depth=1"], &self.pinned())?, &doing)?;
-        let tip = self.git.commit_of(stage, PINNED)?;
+        succeeded(self.git.fetch(ctx, &["--depth=1"], &self.pinned())?, &doing)?;
+        let tip = self.git.commit_of(ctx, PINNED)?;
         tip.ok_or_else(|| Failure::failed(format!("{doing}: it is no commit")))
     }
 
     /// A server that gives only what a reference names gives all of it. Without a filter: it could not be asked for what
     /// that leaves out.
-    fn whole_history(&self, stage: &mut Stage, refused: &Refused) -> Result<(), Failure> {
+    fn whole_history(&self, ctx: &mut RunContext, refused: &Refused) -> Result<(), Failure> {
         let said = format!(
             "{} ({}); fetching all of {} instead, which takes longer",
             refused.why.says(),
             refused.said,
             self.reference
         );
-        stage.say(Phase::GitFetch, &said);
+        ctx.say(Phase::GitFetch, &said);
         let doing = format!("fetch {} of {}", self.reference, self.git.remote);
-        succeeded(self.git.fetch(stage, &[], &self.pinned())?, &doing)
+        succeeded(self.git.fetch(ctx, &[], &self.pinned())?, &doing)
     }
 
-    fn must_have(&self, stage: &mut Stage, commit: &Commit) -> Result<(), Failure> {
-        match self.git.commit_of(stage, &commit.to_string())? {
+    fn must_have(&self, ctx: &mut RunContext, commit: &Commit) -> Result<(), Failure> {
+        match self.git.commit_of(ctx, &commit.to_string())? {
             Some(_) => Ok(()),
             None => Err(Failure::failed(format!(
                 "fetch {commit} of {}: the server gives no commit by its id alone, and the history of {} does not have it",
@@ -194,15 +194,12 @@ impl<'a> Fetching<'a> {
 
     /// The commit is fetched already, so the server sends what came after it: nothing, when it is the reference's own.
     /// Only commits are asked for; a server that cannot leave out the rest sends it all.
-    fn must_be_merged(&self, stage: &mut Stage, commit: &Commit, history: History) -> Result<(), Failure> {
+    fn must_be_merged(&self, ctx: &mut RunContext, commit: &Commit, history: History) -> Result<(), Failure> {
         if history == History::NotYet {
             let doing = format!("fetch the history of {} of {}", self.reference, self.git.remote);
-            succeeded(
-                self.git.fetch(stage, &["--filter=tree:0"], &self.pinned())?,
-                &doing,
-            )?;
+            succeeded(self.git.fetch(ctx, &["--filter=tree:0"], &self.pinned())?, &doing)?;
         }
-        match self.git.is_ancestor(stage, commit)? {
+        match self.git.is_ancestor(ctx, commit)? {
             Ok(()) => Ok(()),
             Err(refused) => Err(self.not_merged(commit, &refused)),
         }
@@ -220,9 +217,9 @@ impl<'a> Fetching<'a> {
         ))
     }
 
-    fn check_out(&self, stage: &mut Stage, commit: &Commit) -> Result<(), Failure> {
-        succeeded(self.git.check_out(stage, commit)?, &format!("check out {commit}"))?;
-        match self.git.commit_of(stage, "HEAD")? {
+    fn check_out(&self, ctx: &mut RunContext, commit: &Commit) -> Result<(), Failure> {
+        succeeded(self.git.check_out(ctx, commit)?, &format!("check out {commit}"))?;
+        match self.git.commit_of(ctx, "HEAD")? {
             Some(there) if there == *commit => Ok(()),
             other => Err(Failure::failed(format!(
                 "check out {commit}: the repository is at {} instead",

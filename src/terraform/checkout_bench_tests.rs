@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::config::{Config, Lockfile, RequireDigest, Side, TerraformConfig};
 use crate::jwt::base64url::encode_standard;
-use crate::run;
+use crate::queue;
 use crate::terraform::work::Kind;
 
 #[path = "../../tests/support/git_server.rs"]
@@ -21,7 +21,7 @@ pub(super) const LINK: &str = "120000";
 
 /// A repository, a place for one checkout of it, and the settings for that.
 pub(super) struct Bench {
-    pub(super) scratch: run::testing::Scratch,
+    pub(super) scratch: queue::testing::Scratch,
     pub(super) repository: Repository,
     pub(super) config: Config,
     pub(super) module: Module,
@@ -29,11 +29,11 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) fn new(word: &str) -> Bench {
-        let scratch = run::testing::Scratch::new(&format!("checkout-{word}"));
+        let scratch = queue::testing::Scratch::new(&format!("checkout-{word}"));
         let root = scratch.0.state.parent().unwrap().to_owned();
         let repository = Repository::create(&root.join("served"), "infra.git");
         let url = format!("file://{}", repository.path().display());
-        let mut config = run::testing::config(&scratch.0);
+        let mut config = queue::testing::config(&scratch.0);
         config.terraform = Some(terraform(url, &root.join("tf")));
         let module = Module {
             name: "default".into(),
@@ -116,10 +116,10 @@ impl Bench {
             module: &self.module,
         };
         let _ = fs::remove_dir_all(&self.scratch.0.runs);
-        let mut stage = Stage::scratch(&self.scratch.0);
+        let mut ctx = RunContext::scratch(&self.scratch.0);
         let token = token.map(|text| Secret::new(text.to_owned()));
-        let done = checkout_with(&mut stage, &hands, wanted, token.as_ref());
-        drop(stage);
+        let done = checkout_with(&mut ctx, &hands, wanted, token.as_ref());
+        drop(ctx);
         (done.map_err(|failure| failure.to_string()), self.lines())
     }
 
@@ -165,6 +165,7 @@ impl Bench {
 fn terraform(repo_url: String, workdir: &Path) -> TerraformConfig {
     let none = || Secret::new(String::new());
     TerraformConfig {
+        endpoints: Vec::new(),
         repo_url,
         reference: "refs/heads/main".into(),
         modules: Vec::new(),

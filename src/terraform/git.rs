@@ -12,7 +12,7 @@ use crate::config::may_be_fetched;
 use crate::gate::Commit;
 use crate::limits::{GIT_FETCH_DEADLINE, GIT_LOCAL_DEADLINE, GIT_SILENCE, MAX_GIT_OUTPUT};
 use crate::os::child::Exit;
-use crate::run::{Ending, Failure, Stage, ToolEnd};
+use crate::run::{EndPolicy, Failure, RunContext, ToolEnd};
 use crate::secret::Secret;
 use crate::terraform::git_words;
 use crate::terraform::hands::{Errand, Hands};
@@ -102,12 +102,12 @@ impl<'a> Git<'a> {
     }
 
     /// Makes an empty repository.
-    pub(super) fn init(&self, stage: &mut Stage) -> Result<Result<(), Refused>, Failure> {
+    pub(super) fn init(&self, ctx: &mut RunContext) -> Result<Result<(), Refused>, Failure> {
         let folder = self.folder().into_os_string();
         let mut arguments = words(&["init", "--quiet", "--template=", "--"]);
         arguments.push(folder);
         self.carry(
-            stage,
+            ctx,
             self.errand(arguments, self.hands.work.seen().into(), GIT_LOCAL_DEADLINE),
         )
     }
@@ -115,7 +115,7 @@ impl<'a> Git<'a> {
     /// Fetches what `arguments` name.
     pub(super) fn fetch(
         &self,
-        stage: &mut Stage,
+        ctx: &mut RunContext,
         depth: &[&str],
         what: &str,
     ) -> Result<Result<(), Refused>, Failure> {
@@ -137,24 +137,24 @@ impl<'a> Git<'a> {
             pipe: self.token.clone(),
             ..self.errand(arguments, self.folder(), GIT_FETCH_DEADLINE)
         };
-        self.carry(stage, errand)
+        self.carry(ctx, errand)
     }
 
     /// Puts the files of `commit` into the folder.
     pub(super) fn check_out(
         &self,
-        stage: &mut Stage,
+        ctx: &mut RunContext,
         commit: &Commit,
     ) -> Result<Result<(), Refused>, Failure> {
         let mut arguments = self.settings();
         arguments.extend(words(&["checkout", "--quiet", "--detach", &commit.to_string()]));
-        self.carry(stage, self.errand(arguments, self.folder(), GIT_LOCAL_DEADLINE))
+        self.carry(ctx, self.errand(arguments, self.folder(), GIT_LOCAL_DEADLINE))
     }
 
     /// Whether `commit` is what [`PINNED`] is, or one of its ancestors. git says yes with 0 and no with 1.
     pub(super) fn is_ancestor(
         &self,
-        stage: &mut Stage,
+        ctx: &mut RunContext,
         commit: &Commit,
     ) -> Result<Result<(), Refused>, Failure> {
         let mut arguments = self.settings();
@@ -164,11 +164,11 @@ impl<'a> Git<'a> {
             &commit.to_string(),
             PINNED,
         ]));
-        self.carry(stage, self.errand(arguments, self.folder(), GIT_LOCAL_DEADLINE))
+        self.carry(ctx, self.errand(arguments, self.folder(), GIT_LOCAL_DEADLINE))
     }
 
     /// The commit that `name` is.
-    pub(super) fn commit_of(&self, stage: &mut Stage, name: &str) -> Result<Option<Commit>, Failure> {
+    pub(super) fn commit_of(&self, ctx: &mut RunContext, name: &str) -> Result<Option<Commit>, Failure> {
         let mut arguments = self.settings();
         arguments.extend(words(&[
             "rev-parse",
@@ -177,7 +177,7 @@ impl<'a> Git<'a> {
             &format!("{name}^{{commit}}"),
         ]));
         let errand = self.errand(arguments, self.folder(), GIT_LOCAL_DEADLINE);
-        let captured = stage.capture(&self.hands.tool(errand), MAX_GIT_OUTPUT)?;
+        let captured = ctx.capture(&self.hands.tool(errand), MAX_GIT_OUTPUT)?;
         let text = String::from_utf8_lossy(&captured.stdout).trim().to_owned();
         Ok(Commit::try_from(text).ok().filter(|_| captured.exit.is_success()))
     }
@@ -187,9 +187,9 @@ impl<'a> Git<'a> {
         Work::checkout(self.hands.work.seen())
     }
 
-    fn carry(&self, stage: &mut Stage, errand: Errand) -> Result<Result<(), Refused>, Failure> {
+    fn carry(&self, ctx: &mut RunContext, errand: Errand) -> Result<Result<(), Refused>, Failure> {
         let tool = self.hands.tool(errand);
-        match stage.tool(&tool, &mut warning)? {
+        match ctx.tool(&tool, &mut warning)? {
             ToolEnd::Ended(ended) if ended.exit.is_success() => Ok(Ok(())),
             ToolEnd::Ended(ended) => Ok(Err(Refused {
                 why: git_words::why(&ended.tail),
@@ -197,7 +197,7 @@ impl<'a> Git<'a> {
                 exit: ended.exit,
             })),
             ToolEnd::AtWork(at_work) => {
-                stage.kill(at_work)?;
+                ctx.kill(at_work)?;
                 Err(Failure::failed(format!("{} does not end", tool.name())))
             }
         }
@@ -227,7 +227,7 @@ impl<'a> Git<'a> {
             environment: owned.into(),
             directory,
             deadline,
-            ending: Ending::Terminate,
+            ending: EndPolicy::Terminate,
             pipe: None,
         }
     }

@@ -12,7 +12,7 @@ use crate::jail::{self, Access, Cell, Show, Walls};
 use crate::os::child::find_program;
 use crate::os::files;
 use crate::os::privilege;
-use crate::run::{Ending, Failure, Tool};
+use crate::run::{EndPolicy, Failure, Tool};
 use crate::secret::Secret;
 use crate::terraform::work::{Kind, Work};
 
@@ -54,7 +54,7 @@ pub struct Errand {
     /// How long it may take.
     pub deadline: Duration,
     /// How it is ended before that.
-    pub ending: Ending,
+    pub ending: EndPolicy,
     /// What it can read from descriptor 3, once.
     pub pipe: Option<Secret>,
 }
@@ -153,7 +153,7 @@ impl Hands<'_> {
     fn hides(&self) -> Vec<PathBuf> {
         let Config { places, .. } = self.config;
         let app = self.terraform.app.as_ref().map(|app| app.pem.clone());
-        let login = self.config.deploy.login.as_ref();
+        let login = self.config.deploy().login.as_ref();
         let password = login.map(|login| login.password_file.clone());
         let ours = [
             &self.config.key_file,

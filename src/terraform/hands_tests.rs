@@ -32,6 +32,7 @@ fn side(account: Option<u32>, docker: &str) -> Side {
 
 fn terraform() -> TerraformConfig {
     TerraformConfig {
+        endpoints: Vec::new(),
         repo_url: "file:///srv/x".into(),
         reference: "refs/heads/main".into(),
         modules: Vec::new(),
@@ -76,7 +77,7 @@ fn cell(kind: Kind, side: &Side) -> Cell {
         environment: vec![("PATH".into(), "/nowhere:/usr/bin:/bin".into())],
         directory: Work::checkout(work.seen()),
         deadline: Duration::from_secs(1),
-        ending: Ending::Interrupt,
+        ending: EndPolicy::Interrupt,
         pipe: None,
     });
     assert_eq!(

@@ -7,8 +7,8 @@ use crate::event::Phase;
 use crate::fetch;
 use crate::limits::{FIRST_PROBE_PAUSE, MAX_FETCH, PROBE_DEADLINE};
 use crate::os::privilege;
-use crate::run::step::Spoken;
-use crate::run::{Failure, Stage};
+use crate::run::HumanDuration;
+use crate::run::{Failure, RunContext};
 
 use super::Terraform;
 
@@ -18,39 +18,30 @@ impl Terraform<'_> {
         urls.iter().find(|health| health.module == self.module.name)
     }
 
-    pub(super) fn wait_for_health(&self, stage: &mut Stage) -> Result<(), Failure> {
-        let Some(health) = self.health_url() else {
-            return Ok(());
-        };
-        let result = self.wait_for(stage, &health.url);
-        self.report.borrow_mut().healthy(&result);
-        result
-    }
-
-    fn wait_for(&self, stage: &mut Stage, url: &str) -> Result<(), Failure> {
-        let (start, longest) = (Instant::now(), self.config.deploy.health.max_wait);
+    pub(super) fn wait_for(&self, ctx: &mut RunContext, url: &str) -> Result<(), Failure> {
+        let (start, longest) = (Instant::now(), self.config.deploy().health.max_wait);
         let (mut pause, mut said) = (FIRST_PROBE_PAUSE, String::new());
         loop {
             let answer = self.probe(url)?;
             if answer != said && answer != "200" {
-                stage.say(
+                ctx.say(
                     Phase::Health,
                     &format!("waiting for {url}: last answer: {answer}"),
                 );
                 said.clone_from(&answer);
             }
             if answer == "200" {
-                stage.say(Phase::Health, &format!("{url} answers 200"));
+                ctx.say(Phase::Health, &format!("{url} answers 200"));
                 return Ok(());
             }
             if start.elapsed() + pause >= longest {
                 return Err(Failure::Failed(format!(
                     "applied, but {url} is not healthy after {}: last answer: {answer}",
-                    Spoken(longest)
+                    HumanDuration(longest)
                 )));
             }
-            stage.pause(pause)?;
-            pause = (pause * 2).min(self.config.deploy.health.poll_interval);
+            ctx.pause(pause)?;
+            pause = (pause * 2).min(self.config.deploy().health.poll_interval);
         }
     }
 
@@ -59,7 +50,7 @@ impl Terraform<'_> {
         let prepared = |error: String| Failure::Failed(format!("prepare the probe of {url}: {error}"));
         let identity =
             privilege::identity(&self.config.fetch_user).map_err(|error| prepared(error.to_string()))?;
-        let order = fetch::Order::new(url, identity, PROBE_DEADLINE, MAX_FETCH)
+        let order = fetch::FetchRequest::new(url, identity, PROBE_DEADLINE, MAX_FETCH)
             .trusting(self.config.issuer.ca_file.as_deref())
             .map_err(prepared)?;
         Ok(fetch::get(&order).map_or_else(|why| why, |answer| answer.status.to_string()))

@@ -1,6 +1,6 @@
 //! The steps of `/tf-plan`, `/tf-apply` and a look for drift: fetch one commit, run terraform on it, say what came of it.
 //!
-//! [`plan`] is the story, as a list. A plan runs code that nobody has approved: it is done by other hands, within walls,
+//! [`run`] is the story. A plan runs code that nobody has approved: it is done by other hands, within walls,
 //! with credentials of its own. An apply plans first, and applies that very plan and no other. Terraform prints into a
 //! file that is followed, so nothing that becomes of us breaks it in its middle; its exit status is not believed where it
 //! means several things. This folder never undoes what terraform has done.
@@ -24,95 +24,65 @@ mod report;
 mod summary;
 mod work;
 
-pub use bury::bury;
+pub use bury::conclude_dead;
 
-use std::cell::{OnceCell, RefCell};
 use std::path::PathBuf;
-use std::rc::Rc;
-use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::config::{Config, Job, Module, Side, TerraformConfig};
 use crate::event::Phase;
-use crate::gate::TerraformAsk;
+use crate::gate::TerraformTask;
 use crate::limits::{CHECKOUT_DEADLINE, HEALTH_MARGIN};
-use crate::run::step::act_of;
-use crate::run::{Ending, Failure, Order, Plan, Stage, Step, Tool};
+use crate::queue::RunRequest;
+use crate::run::{Effect, EndPolicy, Failure, RunContext, Tool};
 use crate::secret::Secret;
 use checkout::{CheckedOut, Trust, Wanted};
 use hands::{Errand, Hands};
-use planning::Planned;
+use planning::Changes;
 use report::Report;
 use work::{Kind, Work};
 
-/// One run of terraform: what was asked for, and what the steps have found out so far.
+/// One run of terraform: what was asked for.
 struct Terraform<'a> {
     config: &'a Config,
     terraform: &'a TerraformConfig,
-    ask: &'a TerraformAsk,
+    task: &'a TerraformTask,
     module: &'a Module,
     hands: Hands<'a>,
-    checked_out: OnceCell<CheckedOut>,
-    planned: OnceCell<Planned>,
-    report: RefCell<Report>,
 }
 
-/// The steps that carry out `ask`, which is what `order` orders, in order.
-pub fn plan<'a>(order: &'a Order, ask: &'a TerraformAsk, config: &'a Config) -> Plan<'a> {
-    let terraform = match Terraform::new(order, ask, config) {
-        Ok(terraform) => Rc::new(terraform),
-        Err(why) => return refused(why),
-    };
-    let longest = terraform.terraform.run_max;
-    let mut plan = Plan {
-        time: Some(longest),
-        at_the_end: Some(act_of(&terraform, Terraform::leave)),
-        ..Plan::default()
-    };
-    plan.steps = vec![
-        terraform.looks(Phase::GitFetch, CHECKOUT_DEADLINE, Terraform::fetch),
-        terraform.looks(Phase::TfInit, longest, Terraform::init),
-        terraform.looks(Phase::TfPlan, longest, Terraform::plan),
-    ];
-    if ask.what == Job::TfApply {
-        plan.steps
-            .push(terraform.looks(Phase::TfPlan, longest, Terraform::may_be_applied));
-        plan.steps.push(Step::changes(
-            Phase::TfApply,
-            longest,
-            act_of(&terraform, Terraform::apply),
-        ));
-        if terraform.health_url().is_some() {
-            let deadline = config.deploy.health.max_wait + HEALTH_MARGIN;
-            plan.steps
-                .push(terraform.looks(Phase::Health, deadline, Terraform::wait_for_health));
-        }
-    }
-    plan.steps
-        .push(terraform.looks(Phase::Done, longest, Terraform::done));
-    plan
+/// Carries out `task`, which is what `order` orders.
+///
+/// # Errors
+/// What kept it from coming to its good end. What terraform has changed stays.
+pub fn run(
+    ctx: &mut RunContext,
+    order: &RunRequest,
+    task: &TerraformTask,
+    config: &Config,
+) -> Result<(), Failure> {
+    let terraform = Terraform::new(task, config).map_err(Failure::Failed)?;
+    let mut report = Report::new(order, task, terraform.module);
+    let result = terraform.take_steps(ctx, &mut report);
+    ctx.finally(|ctx| {
+        // Everything goes that may hold a secret, whatever came of the run.
+        report.leave(ctx, &config.places);
+        terraform.hands.clear()
+    });
+    result
 }
 
-/// The plan of a run that cannot be: the settings have changed since it was admitted.
-fn refused<'a>(why: String) -> Plan<'a> {
-    Plan {
-        steps: vec![Step::looks(Phase::Preflight, Duration::from_secs(1), move |_| {
-            Err(Failure::Failed(why.clone()))
-        })],
-        ..Plan::default()
-    }
-}
-
-/// Making steps.
 impl<'a> Terraform<'a> {
-    fn new(order: &'a Order, ask: &'a TerraformAsk, config: &'a Config) -> Result<Self, String> {
+    /// # Errors
+    /// When the settings have changed since it was admitted.
+    fn new(task: &'a TerraformTask, config: &'a Config) -> Result<Self, String> {
         let terraform = config.terraform.as_ref();
         let terraform = terraform.ok_or("terraform is not configured on this host any more")?;
-        let module = terraform.module(ask.module.as_deref());
+        let module = terraform.module(task.module.as_deref());
         let module =
-            module.ok_or_else(|| format!("there is no module {:?} on this host any more", ask.module))?;
-        let (kind, side) = match ask.what {
+            module.ok_or_else(|| format!("there is no module {:?} on this host any more", task.module))?;
+        let (kind, side) = match task.what {
             Job::TfPlan => (Kind::Plan, terraform.plan.as_ref()),
             _ => (Kind::Apply, Some(&terraform.apply)),
         };
@@ -121,7 +91,7 @@ impl<'a> Terraform<'a> {
         Ok(Self {
             config,
             terraform,
-            ask,
+            task,
             module,
             hands: Hands {
                 config,
@@ -130,69 +100,74 @@ impl<'a> Terraform<'a> {
                 kind,
                 work: Work::of(terraform, kind),
             },
-            checked_out: OnceCell::new(),
-            planned: OnceCell::new(),
-            report: RefCell::new(Report::new(order, ask, module)),
         })
     }
 
-    fn looks(
-        self: &Rc<Self>,
-        phase: Phase,
-        deadline: Duration,
-        act: impl Fn(&Self, &mut Stage) -> Result<(), Failure> + 'a,
-    ) -> Step<'a> {
-        Step::looks(phase, deadline, act_of(self, act))
+    fn take_steps(&self, ctx: &mut RunContext, report: &mut Report) -> Result<(), Failure> {
+        let longest = self.terraform.run_max;
+        let checked_out = ctx.step(Phase::GitFetch, CHECKOUT_DEADLINE, Effect::Looks, |ctx| {
+            self.fetch(ctx, report)
+        })?;
+        ctx.step(Phase::TfInit, longest, Effect::Looks, |ctx| {
+            self.init(ctx, &checked_out)
+        })?;
+        let planned = ctx.step(Phase::TfPlan, longest, Effect::Looks, |ctx| {
+            self.plan(ctx, &checked_out, report)
+        })?;
+        if self.task.what == Job::TfApply {
+            ctx.step(Phase::TfPlan, longest, Effect::Looks, |_| {
+                self.may_be_applied(&planned)
+            })?;
+            if planned.changes == Changes::None {
+                report.nothing_to_apply();
+                ctx.say(Phase::Done, &report.sentence());
+                return Ok(());
+            }
+            ctx.step(Phase::TfApply, longest, Effect::Changes, |ctx| {
+                self.apply(ctx, &checked_out, report)
+            })?;
+            if let Some(health) = self.health_url() {
+                let deadline = self.config.deploy().health.max_wait + HEALTH_MARGIN;
+                ctx.step(Phase::Health, deadline, Effect::Looks, |ctx| {
+                    let result = self.wait_for(ctx, &health.url);
+                    report.healthy(&result);
+                    result
+                })?;
+            }
+        }
+        ctx.step(Phase::Done, longest, Effect::Looks, |ctx| {
+            ctx.say(Phase::Done, &report.sentence());
+            Ok(())
+        })
     }
-}
 
-/// Taking steps.
-impl Terraform<'_> {
-    fn fetch(&self, stage: &mut Stage) -> Result<(), Failure> {
-        secrets(self.hands.side).for_each(|secret| stage.hide(secret));
+    fn fetch(&self, ctx: &mut RunContext, report: &mut Report) -> Result<CheckedOut, Failure> {
+        secrets(self.hands.side).for_each(|secret| ctx.hide(secret));
         self.hands.prepare()?;
         let wanted = Wanted {
-            commit: self.ask.sha.as_ref(),
+            commit: self.task.sha.as_ref(),
             trust: match self.hands.kind {
                 Kind::Plan => Trust::Any,
                 Kind::Apply => Trust::Merged,
             },
             module: self.module,
         };
-        let checked_out = checkout::checkout(stage, &self.hands, wanted)?;
-        if self.ask.sha.is_none() {
-            self.outcome(stage, "sha", checked_out.commit.to_string());
-            self.report.borrow_mut().of_commit(&checked_out.commit);
+        let checked_out = checkout::checkout(ctx, &self.hands, wanted)?;
+        if self.task.sha.is_none() {
+            self.outcome(ctx, "sha", checked_out.commit.to_string());
+            report.of_commit(&checked_out.commit);
         }
-        let _ = self.checked_out.set(checked_out);
-        Ok(())
-    }
-
-    /// What is said last of a run that succeeds.
-    fn done(&self, stage: &mut Stage) -> Result<(), Failure> {
-        let sentence = self.report.borrow().sentence();
-        stage.say(Phase::Done, &sentence);
-        Ok(())
-    }
-
-    /// Takes everything away that may hold a secret, whatever came of the run, and leaves its documents.
-    fn leave(&self, stage: &mut Stage) -> Result<(), Failure> {
-        self.report.borrow().leave(stage, &self.config.places);
-        self.hands.clear()
+        Ok(checked_out)
     }
 
     /// A command of terraform in the module's folder.
-    fn tool(&self, arguments: Vec<String>, ending: Ending) -> Tool {
-        let folder = self
-            .checked_out
-            .get()
-            .map(|checked_out| checked_out.folder.as_path());
+    fn tool(&self, checked_out: &CheckedOut, arguments: Vec<String>, ending: EndPolicy) -> Tool {
         let seen = Work::checkout(self.hands.work.seen());
         self.hands.tool(Errand {
             program: self.terraform.terraform.clone(),
             arguments: arguments.into_iter().map(Into::into).collect(),
             environment: environment::of(&self.hands),
-            directory: folder.map_or(seen.clone(), |folder| seen.join(folder)),
+            directory: seen.join(&checked_out.folder),
             deadline: self.terraform.run_max,
             ending,
             pipe: None,
@@ -203,8 +178,8 @@ impl Terraform<'_> {
         format!("-lock-timeout={}s", self.terraform.lock_timeout.as_secs())
     }
 
-    fn outcome(&self, stage: &mut Stage, name: &str, value: impl Into<Value>) {
-        stage.outcome_member(name, value.into());
+    fn outcome(&self, ctx: &mut RunContext, name: &str, value: impl Into<Value>) {
+        ctx.outcome_member(name, value.into());
     }
 }
 

@@ -11,10 +11,12 @@ use crate::jail;
 use crate::os::child::Exit;
 use crate::os::files::optional;
 use crate::run::tool::Ended;
-use crate::run::{Ending, Failure, Stage, ToolEnd};
+use crate::run::{EndPolicy, Failure, RunContext, ToolEnd};
 
 use super::Terraform;
+use super::checkout::CheckedOut;
 use super::fault::Fault;
+use super::report::Report;
 use super::summary::{self, Summary};
 use super::work::Work;
 
@@ -37,48 +39,52 @@ pub(super) enum Changes {
 }
 
 impl Terraform<'_> {
-    pub(super) fn plan(&self, stage: &mut Stage) -> Result<(), Failure> {
-        let planned = self.make_plan(stage);
-        self.report.borrow_mut().planned(&planned);
+    pub(super) fn plan(
+        &self,
+        ctx: &mut RunContext,
+        checked_out: &CheckedOut,
+        report: &mut Report,
+    ) -> Result<Planned, Failure> {
+        let planned = self.make_plan(ctx, checked_out);
+        report.planned(&planned);
         let planned = planned?;
         let (summary, changed) = (&planned.summary, planned.changes == Changes::Some);
-        self.outcome(stage, "changes", summary.counts.value());
-        self.outcome(stage, "changed", changed);
-        if self.ask.what == Job::TfDrift {
-            self.outcome(stage, "drifted", summary.drifted);
+        self.outcome(ctx, "changes", summary.counts.value());
+        self.outcome(ctx, "changed", changed);
+        if self.task.what == Job::TfDrift {
+            self.outcome(ctx, "drifted", summary.drifted);
         } else {
-            self.outcome(stage, "plan_digest", summary.digest.as_str());
-            stage.say(
+            self.outcome(ctx, "plan_digest", summary.digest.as_str());
+            ctx.say(
                 Phase::TfPlan,
                 &format!("{}; plan_digest {}", summary.counts, summary.digest),
             );
         }
-        let _ = self.planned.set(planned);
-        Ok(())
+        Ok(planned)
     }
 
-    fn make_plan(&self, stage: &mut Stage) -> Result<Planned, Failure> {
+    fn make_plan(&self, ctx: &mut RunContext, checked_out: &CheckedOut) -> Result<Planned, Failure> {
         let plan_file = Work::plan_file(self.hands.work.seen()).display().to_string();
         let mut arguments: Vec<String> = ["plan", "-input=false", "-no-color", "-detailed-exitcode"]
             .map(str::to_owned)
             .into();
         arguments.push(self.lock_timeout());
         arguments.push(format!("-out={plan_file}"));
-        if self.ask.what == Job::TfDrift {
+        if self.task.what == Job::TfDrift {
             arguments.push("-refresh-only".into());
         }
-        let tool = self.tool(arguments, Ending::Gently);
-        let ended = ended(stage.tool(&tool, &mut |line| Some(line.to_owned()))?)?;
+        let tool = self.tool(checked_out, arguments, EndPolicy::InterruptThenTerminate);
+        let ended = ended(ctx.tool(&tool, &mut |line| Some(line.to_owned()))?)?;
         let changes = match ended.exit {
             Exit::Code(0) => Changes::None,
             Exit::Code(2) => Changes::Some,
-            exit => return Err(self.failure(stage, "plan", exit, &Fault::of(&ended.tail))),
+            exit => return Err(self.failure(ctx, "plan", exit, &Fault::of(&ended.tail))),
         };
-        let summary = self.summary(stage, &plan_file)?;
+        let summary = self.summary(ctx, checked_out, &plan_file)?;
         if !summary.complete {
             return Err(Failure::failed("terraform plan: the saved plan is not whole"));
         }
-        let changes = match self.ask.what {
+        let changes = match self.task.what {
             // Its exit status is 2 as well where the state would only be written in another form.
             Job::TfDrift if summary.drifted + summary.outputs == 0 => Changes::None,
             _ => changes,
@@ -87,7 +93,12 @@ impl Terraform<'_> {
     }
 
     /// Reads what the saved plan would do.
-    fn summary(&self, stage: &mut Stage, plan_file: &str) -> Result<Summary, Failure> {
+    fn summary(
+        &self,
+        ctx: &mut RunContext,
+        checked_out: &CheckedOut,
+        plan_file: &str,
+    ) -> Result<Summary, Failure> {
         let path = self.hands.work.real_shown();
         let unread = |error: std::io::Error| {
             Failure::Failed(format!("read what terraform shows of the plan: {error}"))
@@ -96,23 +107,20 @@ impl Terraform<'_> {
         let arguments = ["show", "-json", "-no-color", plan_file]
             .map(str::to_owned)
             .into();
-        let tool = self.tool(arguments, Ending::Terminate);
-        let shown = stage.write_out(&tool, &path, &mut |line| Some(line.to_owned()));
+        let tool = self.tool(checked_out, arguments, EndPolicy::Terminate);
+        let shown = ctx.write_out(&tool, &path, &mut |line| Some(line.to_owned()));
         let summary = shown.and_then(|ended| match ended.exit {
             Exit::Code(0) => summary::read(File::open(&path).map_err(unread)?).map_err(unread),
-            exit => Err(self.failure(stage, "show", exit, &Fault::of(&ended.tail))),
+            exit => Err(self.failure(ctx, "show", exit, &Fault::of(&ended.tail))),
         });
         optional(fs::remove_file(&path)).map_err(unread)?;
         summary
     }
 
     /// Whether the plan that was just made is one that may be applied.
-    pub(super) fn may_be_applied(&self, stage: &mut Stage) -> Result<(), Failure> {
-        let Some(planned) = self.planned.get() else {
-            return Err(Failure::failed("there is no plan"));
-        };
+    pub(super) fn may_be_applied(&self, planned: &Planned) -> Result<(), Failure> {
         let summary = &planned.summary;
-        match &self.ask.plan_digest {
+        match &self.task.plan_digest {
             Some(reviewed) if reviewed.to_string() != summary.digest => {
                 return Err(Failure::Failed(format!(
                     "the plan changed since it was reviewed: that was {reviewed}, this is {}; nothing was changed, plan \
@@ -128,7 +136,7 @@ impl Terraform<'_> {
             _ => {}
         }
         let destroyed = summary.counts.destroy;
-        if let (Some(limit), false) = (self.terraform.destroy_limit, self.ask.allow_destroy)
+        if let (Some(limit), false) = (self.terraform.destroy_limit, self.task.allow_destroy)
             && destroyed > limit
         {
             return Err(Failure::Failed(format!(
@@ -136,19 +144,13 @@ impl Terraform<'_> {
                  \"allow_destroy\":true applies it all the same"
             )));
         }
-        if planned.changes == Changes::None {
-            self.report.borrow_mut().nothing_to_apply();
-            let sentence = self.report.borrow().sentence();
-            stage.say(Phase::Done, &sentence);
-            stage.end_here();
-        }
         Ok(())
     }
 
     /// What a command of terraform failed of; the outcome gets what a person needs for mending it.
-    pub(super) fn failure(&self, stage: &mut Stage, command: &str, exit: Exit, fault: &Fault) -> Failure {
+    pub(super) fn failure(&self, ctx: &mut RunContext, command: &str, exit: Exit, fault: &Fault) -> Failure {
         if let Fault::Locked(lock) = fault {
-            self.outcome(stage, "lock", lock.value());
+            self.outcome(ctx, "lock", lock.value());
         }
         Failure::Failed(match (exit, by_signal(exit)) {
             (_, Some(number)) => format!(

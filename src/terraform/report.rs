@@ -6,10 +6,11 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 use crate::config::{Job, Module, Places};
-use crate::gate::{Commit, TerraformAsk};
+use crate::gate::{Commit, TerraformTask};
 use crate::os::clock;
 use crate::os::files::{self, Durability};
-use crate::run::{Failure, Order, Stage};
+use crate::queue::RunRequest;
+use crate::run::{Failure, RunContext};
 
 use super::planning::{Changes, Planned};
 
@@ -26,18 +27,18 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub fn new(order: &Order, ask: &TerraformAsk, module: &Module) -> Self {
+    pub fn new(order: &RunRequest, task: &TerraformTask, module: &Module) -> Self {
         let mut common = json!({
             "run_id": order.run_id, "module": module.name,
-            "sha": ask.sha.as_ref().map(ToString::to_string),
+            "sha": task.sha.as_ref().map(ToString::to_string),
         });
-        if let Some(number) = ask.approved_pr {
+        if let Some(number) = task.approved_pr {
             common["approved_pr"] = json!(number);
         }
         Self {
             common,
             module: module.name.clone(),
-            what: ask.what,
+            what: task.what,
             plan: None,
             apply: None,
             health: None,
@@ -109,14 +110,14 @@ impl Report {
     }
 
     /// Writes the documents. What cannot be written is logged: the run's own record says how it ended.
-    pub fn leave(&self, stage: &mut Stage, places: &Places) {
+    pub fn leave(&self, ctx: &mut RunContext, places: &Places) {
         for (name, document) in [
             ("plan", &self.plan),
             ("apply", &self.apply),
             ("health", &self.health),
         ] {
             if let Some(document) = document {
-                warn(name, stage.leave_document(&format!("{name}.json"), document));
+                warn(name, ctx.leave_document(&format!("{name}.json"), document));
             }
         }
         warn("the module's status", self.leave_status(places));

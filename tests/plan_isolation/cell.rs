@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use engram_deployer::config::Account;
-use engram_deployer::jail::{Access, Cell, Order, Show, Walls};
+use engram_deployer::jail::{Access, Cell, JailRequest, Show, Walls};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
@@ -98,7 +98,7 @@ impl Scene {
     }
 
     /// A shell with `script` within the walls of a plan.
-    pub fn plan(&self, script: &str) -> Order {
+    pub fn plan(&self, script: &str) -> JailRequest {
         let mut order = shell(script);
         order.cell.walls = Some(self.walls());
         order.cell.directory = self.seen.clone();
@@ -124,8 +124,8 @@ impl Drop for Scene {
 }
 
 /// A shell with `script`, as the user and without walls.
-pub fn shell(script: &str) -> Order {
-    Order {
+pub fn shell(script: &str) -> JailRequest {
+    JailRequest {
         cell: Cell {
             account: Some(Account::Id(USER)),
             groups: Vec::new(),
@@ -160,12 +160,12 @@ pub fn role() -> Command {
 }
 
 /// Starts the role as a run does: the order on standard input, one pipe for both outputs.
-pub fn start(order: &Order) -> Started {
+pub fn start(order: &JailRequest) -> Started {
     start_by(role(), order)
 }
 
 /// The same by another program than the role itself.
-pub fn start_by(mut command: Command, order: &Order) -> Started {
+pub fn start_by(mut command: Command, order: &JailRequest) -> Started {
     let (reader, writer) = std::io::pipe().unwrap();
     command
         .stdin(Stdio::piped())
@@ -227,7 +227,7 @@ impl Drop for Started {
 }
 
 /// Runs a role to its end.
-pub fn run(order: &Order) -> Ended {
+pub fn run(order: &JailRequest) -> Ended {
     start(order).end()
 }
 

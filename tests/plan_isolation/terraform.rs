@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use engram_deployer::jail::Order;
+use engram_deployer::jail::JailRequest;
 use serde_json::json;
 
 use crate::plan_isolation::cell::{Ended, Scene, USER, run};
@@ -41,7 +41,7 @@ impl Repository {
     }
 
     /// Runs init and plan in one go, by a shell: walls and settings are those of a plan unless `change` says otherwise.
-    fn plan(&self, change: impl FnOnce(&mut Order)) -> Ended {
+    fn plan(&self, change: impl FnOnce(&mut JailRequest)) -> Ended {
         let program = crate::support::process::installed("terraform", "terraform (HashiCorp's repository)");
         let terraform = program.get_program().to_string_lossy().into_owned();
         let script = format!(
@@ -73,7 +73,7 @@ impl Repository {
     }
 
     /// Changes an order to one that is not walled in.
-    fn without_walls(&self, order: &mut Order) {
+    fn without_walls(&self, order: &mut JailRequest) {
         order.cell.walls = None;
         order.cell.directory = self.scene.real.join("checkout");
         let (seen, real) = (
@@ -152,7 +152,8 @@ fn a_program_in_a_pull_request_is_not_taken_for_a_provider() {
         "{within:?}"
     );
     // Terraform's own settings would have run it.
-    let settings = |order: &mut Order| order.environment.retain(|(name, _)| name != "TF_CLI_CONFIG_FILE");
+    let settings =
+        |order: &mut JailRequest| order.environment.retain(|(name, _)| name != "TF_CLI_CONFIG_FILE");
     let careless = repository.plan(settings);
     assert!(ran.exists(), "{careless:?}");
 }

@@ -16,10 +16,10 @@ pub fn check(config: &Config, report: &mut Report) {
     complaints
         .iter()
         .for_each(|complaint| report.fault("deploy", complaint));
-    if let Some(cosign) = &config.deploy.checks.cosign {
+    if let Some(cosign) = &config.deploy().checks.cosign {
         root_alone("cosign", &cosign.program, report);
     }
-    if let (Some(login), None) = (&config.deploy.login, deploy::refusal(config)) {
+    if let (Some(login), None) = (&config.deploy().login, deploy::refusal(config)) {
         let user = &login.username;
         report.ok(
             "registry login",
@@ -31,7 +31,7 @@ pub fn check(config: &Config, report: &mut Report) {
             report.warn("registry login", format_args!("{} {advice}", runtime.display()));
         }
     }
-    match &config.deploy.backend {
+    match &config.deploy().backend {
         Backend::Unraid {
             templates,
             update_container,
@@ -42,7 +42,7 @@ pub fn check(config: &Config, report: &mut Report) {
         }
         Backend::Docker { declarations } => {
             root_alone("declarations", declarations, report);
-            let count = config.deploy.containers.len();
+            let count = config.deploy().containers.len();
             if complaints.is_empty() {
                 report.ok(
                     "declarations",
@@ -72,7 +72,7 @@ fn root_alone(what: &str, path: &Path, report: &mut Report) {
 }
 
 fn templates(config: &Config, folder: &Path, report: &mut Report) {
-    for container in &config.deploy.containers {
+    for container in &config.deploy().containers {
         let name = &container.name;
         let found = folder::find(folder, name).inspect(|found| {
             let warnings = found.warnings.iter();
@@ -80,8 +80,8 @@ fn templates(config: &Config, folder: &Path, report: &mut Report) {
         });
         let reference = found.and_then(|found| {
             let path = found.path.display();
-            let template = Template::read(&found.bytes).map_err(|broken| format!("{path}: {broken}"))?;
-            let reference = template.reference(&config.deploy.image);
+            let template = Template::read(&found.text).map_err(|broken| format!("{path}: {broken}"))?;
+            let reference = template.reference(&config.deploy().image);
             reference
                 .map(|reference| format!("{name}: {path} names {reference}"))
                 .map_err(|fault| format!("{path}: {fault}"))

@@ -1,6 +1,6 @@
 //! Docker: whether it answers, by the client and with the environment that a deploy would use.
 
-use crate::cli::check::program::{Answer, ask, last_line, path};
+use crate::cli::check::program::{Answer, last_line, path, task};
 use crate::cli::check::report::Report;
 use crate::config::{Backend, DeployConfig, HealthExpect};
 use crate::limits::VERSION_DEADLINE;
@@ -26,12 +26,10 @@ fn docker(deploy: &DeployConfig) -> Result<String, String> {
     let name = deploy.docker.display();
     let client = child::find_program(&deploy.docker, path)
         .ok_or_else(|| format!("there is no `{name}` on {path}: install it, or set DEPLOYER_DOCKER_PATH"))?;
-    let started = Command::tool(&client).arguments(["version", "--format", "{{.Server.Version}}"]);
-    let command = deploy
-        .environment
-        .iter()
-        .fold(started, |command, (name, value)| command.variable(name, value));
-    let answer = ask(command).map_err(|error| format!("run {}: {error}", client.display()))?;
+    let command = Command::tool(&client)
+        .arguments(["version", "--format", "{{.Server.Version}}"])
+        .variables(&deploy.environment);
+    let answer = task(command).map_err(|error| format!("run {}: {error}", client.display()))?;
     match answer {
         Answer::Ended(Exit::Code(0), said) => Ok(format!(
             "{} answers with version {}",

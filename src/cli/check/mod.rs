@@ -36,7 +36,7 @@ pub fn check(env_file: Option<&Path>) -> Result<Exit, Trouble> {
         certificate::check(&config, now, &mut report);
         places::check(&config, now, &mut report);
         keys::check(&config, &mut report);
-        docker::check(&config.deploy, &mut report);
+        docker::check(config.deploy(), &mut report);
         deploy::check(&config, &mut report);
         terraform::check(&config, &mut report);
     }

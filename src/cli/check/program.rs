@@ -1,16 +1,11 @@
 //! Asking a program for its version: one that says little, and ends soon.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
 use std::time::Instant;
 
 use crate::config::DeployConfig;
 use crate::limits::{MAX_VERSION, VERSION_DEADLINE};
-use crate::os::child::{Command, Exit};
-use crate::os::descriptor;
-use crate::os::poll::{self, For};
-use crate::os::signal::Signal;
+use crate::os::child::{self, Command, Exit};
 
 /// Where a run looks for programs.
 pub fn path(deploy: &DeployConfig) -> &str {
@@ -33,31 +28,10 @@ pub enum Answer {
 }
 
 /// Runs a tool that says little and ends soon; it is killed when it does not.
-pub fn ask(command: Command) -> io::Result<Answer> {
-    let (reader, writer) = descriptor::pipe()?;
-    let errors = writer.try_clone()?;
-    let mut child = command.descriptor(1, writer).descriptor(2, errors).spawn()?;
-    let said = read(reader, Instant::now() + VERSION_DEADLINE)?;
-    if said.is_none() {
-        child.signal_group(Signal::SIGKILL);
-    }
-    let exit = child.wait()?;
-    let text = |said: Vec<u8>| String::from_utf8_lossy(&said).into_owned();
-    Ok(said.map_or(Answer::Silent, |said| Answer::Ended(exit, text(said))))
-}
-
-/// Everything up to end of file; `None` when that does not come in time, or never stops.
-fn read(reader: OwnedFd, until: Instant) -> io::Result<Option<Vec<u8>>> {
-    let mut file = File::from(reader);
-    let (mut said, mut part) = (Vec::new(), [0u8; 1024]);
-    loop {
-        let [ready] = poll::wait([(file.as_fd(), For::Reading)], Some(until))?;
-        if !ready.any() || said.len() > MAX_VERSION {
-            return Ok(None);
-        }
-        match file.read(&mut part)? {
-            0 => return Ok(Some(said)),
-            count => said.extend_from_slice(part.get(..count).unwrap_or_default()),
-        }
-    }
+pub fn task(command: Command) -> io::Result<Answer> {
+    let output = child::output(command, MAX_VERSION, Instant::now() + VERSION_DEADLINE)?;
+    Ok(match output.bytes {
+        Some(said) => Answer::Ended(output.exit, String::from_utf8_lossy(&said).into_owned()),
+        None => Answer::Silent,
+    })
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::cli::check::program::{Answer, ask, last_line, path};
+use crate::cli::check::program::{Answer, last_line, path, task};
 use crate::cli::check::report::Report;
 use crate::config::{Config, GithubApp, TerraformConfig};
 use crate::limits::VERSION_DEADLINE;
@@ -20,7 +20,7 @@ pub fn check(config: &Config, report: &mut Report) {
     let Some(terraform) = &config.terraform else {
         return;
     };
-    let path = path(&config.deploy);
+    let path = path(config.deploy());
     report.found("git", git(terraform, path));
     report.found("terraform", version(terraform, path));
     if let Some(app) = &terraform.app {
@@ -88,7 +88,7 @@ fn found(program: &Path, path: &str, variable: &str) -> Result<PathBuf, String> 
 /// What a program says that ends well, and soon.
 fn said_by(command: Command, program: &Path) -> Result<String, String> {
     let name = program.display();
-    match ask(command).map_err(|error| format!("run {name}: {error}"))? {
+    match task(command).map_err(|error| format!("run {name}: {error}"))? {
         Answer::Ended(Exit::Code(0), said) => Ok(said),
         Answer::Ended(exit, said) => Err(format!("{name} ended with {exit}: {}", last_line(&said))),
         Answer::Silent => Err(format!(

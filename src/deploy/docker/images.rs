@@ -6,29 +6,29 @@ use super::{Docker, succeeded};
 use crate::deploy::docker::seen::ImageId;
 use crate::deploy::retain::Tagged;
 use crate::limits::{DOCKER_QUICK, MAX_INSPECT, TAIL_LINES};
-use crate::run::{Failure, Stage};
+use crate::run::{Failure, RunContext};
 
 impl Docker<'_> {
     /// The folder in which dockerd keeps images, as dockerd names it.
-    pub fn root(&self, stage: &mut Stage) -> Result<String, Failure> {
+    pub fn root(&self, ctx: &mut RunContext) -> Result<String, Failure> {
         let arguments = ["info", "--format", "{{.DockerRootDir}}"];
-        self.quiet(stage, "ask docker where it keeps images", &arguments)
+        self.quiet(ctx, "ask docker where it keeps images", &arguments)
     }
 
     /// Every tag that `image` has on this host.
-    pub fn tags(&self, stage: &mut Stage, image: &str) -> Result<Vec<Tagged>, Failure> {
+    pub fn tags(&self, ctx: &mut RunContext, image: &str) -> Result<Vec<Tagged>, Failure> {
         let doing = format!("list the tags of {image}");
         let arguments = ["images", "--no-trunc", "--format", "{{.ID}} {{.Tag}}", image];
-        let said = self.quiet(stage, &doing, &arguments)?;
+        let said = self.quiet(ctx, &doing, &arguments)?;
         let tags = said.lines().map(tagged).collect::<Result<Vec<_>, _>>();
         let tags = tags.map_err(|why| Failure::Failed(format!("{doing}: {why}")))?;
         Ok(tags.into_iter().flatten().collect())
     }
 
     /// The image of every container, running or not.
-    pub fn images_in_use(&self, stage: &mut Stage) -> Result<BTreeSet<ImageId>, Failure> {
+    pub fn images_in_use(&self, ctx: &mut RunContext) -> Result<BTreeSet<ImageId>, Failure> {
         let doing = "list the images in use";
-        let said = self.quiet(stage, doing, &["ps", "--all", "--quiet", "--no-trunc"])?;
+        let said = self.quiet(ctx, doing, &["ps", "--all", "--quiet", "--no-trunc"])?;
         let containers: Vec<&str> = said.lines().collect();
         if containers.is_empty() {
             return Ok(BTreeSet::new());
@@ -38,7 +38,7 @@ impl Docker<'_> {
             &containers[..],
         ]
         .concat();
-        let captured = stage.capture(&self.tool(&arguments, DOCKER_QUICK), MAX_INSPECT)?;
+        let captured = ctx.capture(&self.tool(&arguments, DOCKER_QUICK), MAX_INSPECT)?;
         // A container that went meanwhile uses nothing; any other fault leaves it unknown what is in use.
         let said = match only_went(&captured.stderr_tail) {
             true => String::from_utf8_lossy(&captured.stdout).into_owned(),
@@ -52,9 +52,9 @@ impl Docker<'_> {
     }
 
     /// Takes a name off an image; the image goes with its last one. Docker refuses where a container uses it.
-    pub fn remove_image(&self, stage: &mut Stage, reference: &str) -> Result<(), Failure> {
+    pub fn remove_image(&self, ctx: &mut RunContext, reference: &str) -> Result<(), Failure> {
         self.change(
-            stage,
+            ctx,
             &format!("remove the image {reference}"),
             &["image", "rm", reference],
         )

@@ -2,7 +2,7 @@
 //!
 //! The password is in one file, which only root can read, in a folder of its own in the runtime folder (memory, on a
 //! usual host); never in an argument, in an environment, or on a standard input. The client gets the folder's name. Both
-//! go when the value does; after a kill, with the next run (see [`crate::run::dead`]). The operator's own
+//! go when the value does; after a kill, with the next run (see [`crate::queue::dead`]). The operator's own
 //! `config.json` is not used: an expired login in it breaks even pulls that need none.
 
 use std::fs::{self, DirBuilder};

@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 use crate::config::DeployConfig;
 use crate::event::Phase;
 use crate::limits::{DOCKER_QUICK, FAILED_LOG_LINES, MAX_INSPECT, PULL_AGAIN, PULL_DEADLINE, STOP_DEADLINE};
-use crate::run::{Captured, Ending, Failure, Stage, Tool, ToolEnd};
+use crate::run::{Captured, EndPolicy, Failure, RunContext, Tool, ToolEnd};
 use login::LoggedIn;
-use pull::Again;
+use pull::PullFault;
 use seen::{Container, Image, ImageId};
 
 /// The docker client of this host.
@@ -43,9 +43,9 @@ impl<'a> Docker<'a> {
     }
 
     /// The version of the dockerd that answers.
-    pub fn server_version(&self, stage: &mut Stage) -> Result<String, Failure> {
+    pub fn server_version(&self, ctx: &mut RunContext) -> Result<String, Failure> {
         self.quiet(
-            stage,
+            ctx,
             "ask docker for its version",
             &["version", "--format", "{{.Server.Version}}"],
         )
@@ -57,7 +57,7 @@ impl<'a> Docker<'a> {
     /// With the kind of failure first, then the client's last words. One that may pass by itself was tried again.
     pub fn pull(
         &self,
-        stage: &mut Stage,
+        ctx: &mut RunContext,
         reference: &str,
         login: Option<&LoggedIn>,
     ) -> Result<Option<String>, Failure> {
@@ -67,18 +67,18 @@ impl<'a> Docker<'a> {
         }
         let mut waits = PULL_AGAIN.iter();
         loop {
-            let (kind, said) = match pull_once(stage, &tool, reference)? {
+            let ((fault, hint), said) = match pull_once(ctx, &tool, reference)? {
                 Ok(digest) => return Ok(digest),
-                Err(said) => (pull::kind(&said), said),
+                Err(said) => (pull::meaning(&said), said),
             };
-            let failure = format!("pull failed: {}: {said}", kind.says);
-            match (kind.again, waits.next()) {
-                (Again::Soon, Some(wait)) => {
-                    stage.say(
+            let failure = format!("pull failed: {hint}: {said}");
+            match (fault, waits.next()) {
+                (PullFault::Unreachable, Some(wait)) => {
+                    ctx.say(
                         Phase::Pull,
                         &format!("{failure}; trying again in {} s", wait.as_secs()),
                     );
-                    stage.pause(*wait)?;
+                    ctx.pause(*wait)?;
                 }
                 _ => return Err(Failure::Failed(failure)),
             }
@@ -86,30 +86,30 @@ impl<'a> Docker<'a> {
     }
 
     /// The image `name` (a reference or an id); `None` when it is not on this host.
-    pub fn image(&self, stage: &mut Stage, name: &str) -> Result<Option<Image>, Failure> {
-        self.look(stage, "image", name)
+    pub fn image(&self, ctx: &mut RunContext, name: &str) -> Result<Option<Image>, Failure> {
+        self.look(ctx, "image", name)
     }
 
     /// The container `name`; `None` when there is none.
-    pub fn container(&self, stage: &mut Stage, name: &str) -> Result<Option<Container>, Failure> {
-        let found: Option<Container> = self.look(stage, "container", name)?;
+    pub fn container(&self, ctx: &mut RunContext, name: &str) -> Result<Option<Container>, Failure> {
+        let found: Option<Container> = self.look(ctx, "container", name)?;
         Ok(found.filter(|container| container.is_named(name)))
     }
 
     /// The container with this id, whatever it is called; `None` when there is none.
-    pub fn container_with_id(&self, stage: &mut Stage, id: &str) -> Result<Option<Container>, Failure> {
-        let found: Option<Container> = self.look(stage, "container", id)?;
+    pub fn container_with_id(&self, ctx: &mut RunContext, id: &str) -> Result<Option<Container>, Failure> {
+        let found: Option<Container> = self.look(ctx, "container", id)?;
         Ok(found.filter(|container| container.id == id))
     }
 
     fn look<T: serde::de::DeserializeOwned>(
         &self,
-        stage: &mut Stage,
+        ctx: &mut RunContext,
         kind: &str,
         name: &str,
     ) -> Result<Option<T>, Failure> {
         let doing = format!("inspect the {kind} {name}");
-        let captured = self.run(stage, &[kind, "inspect", "--format", "{{json .}}", name])?;
+        let captured = self.run(ctx, &[kind, "inspect", "--format", "{{json .}}", name])?;
         if captured.exit.is_success() {
             let found = serde_json::from_slice(&captured.stdout);
             return found
@@ -124,105 +124,101 @@ impl<'a> Docker<'a> {
     }
 
     /// Gives the image `id` the name `reference` too.
-    pub fn tag(&self, stage: &mut Stage, id: &ImageId, reference: &str) -> Result<(), Failure> {
-        self.change(
-            stage,
-            &format!("tag {reference}"),
-            &["tag", id.as_str(), reference],
-        )
+    pub fn tag(&self, ctx: &mut RunContext, id: &ImageId, reference: &str) -> Result<(), Failure> {
+        self.change(ctx, &format!("tag {reference}"), &["tag", id.as_str(), reference])
     }
 
     /// Takes the name `reference` from its image. The image stays while it has another name or a container.
-    pub fn untag(&self, stage: &mut Stage, reference: &str) -> Result<(), Failure> {
+    pub fn untag(&self, ctx: &mut RunContext, reference: &str) -> Result<(), Failure> {
         let arguments = ["image", "rm", "--no-prune", reference];
-        self.change(stage, &format!("remove the tag {reference}"), &arguments)
+        self.change(ctx, &format!("remove the tag {reference}"), &arguments)
     }
 
     /// Makes a container and does not start it.
-    pub fn create(&self, stage: &mut Stage, name: &str, creation: &Creation) -> Result<(), Failure> {
+    pub fn create(&self, ctx: &mut RunContext, name: &str, creation: &Creation) -> Result<(), Failure> {
         let arguments: Vec<&str> = creation.arguments.iter().map(String::as_str).collect();
         let mut tool = self.changing(&arguments, DOCKER_QUICK);
         tool.environment.extend(creation.environment.iter().cloned());
         tool.stdin = Some(creation.env_file.clone().into_bytes());
-        let captured = stage.capture(&tool, MAX_INSPECT)?;
+        let captured = ctx.capture(&tool, MAX_INSPECT)?;
         succeeded(&captured, &format!("create {name}")).map(drop)
     }
 
     /// Starts a container.
-    pub fn start(&self, stage: &mut Stage, name: &str) -> Result<(), Failure> {
-        self.change(stage, &format!("start {name}"), &["start", name])
+    pub fn start(&self, ctx: &mut RunContext, name: &str) -> Result<(), Failure> {
+        self.change(ctx, &format!("start {name}"), &["start", name])
     }
 
     /// Stops a container, within the time it was made with.
-    pub fn stop(&self, stage: &mut Stage, name: &str) -> Result<(), Failure> {
-        let captured = stage.capture(&self.changing(&["stop", name], STOP_DEADLINE), MAX_INSPECT)?;
+    pub fn stop(&self, ctx: &mut RunContext, name: &str) -> Result<(), Failure> {
+        let captured = ctx.capture(&self.changing(&["stop", name], STOP_DEADLINE), MAX_INSPECT)?;
         succeeded(&captured, &format!("stop {name}")).map(drop)
     }
 
     /// Ends a container at once.
-    pub fn kill(&self, stage: &mut Stage, name: &str) -> Result<(), Failure> {
-        self.change(stage, &format!("kill {name}"), &["kill", name])
+    pub fn kill(&self, ctx: &mut RunContext, name: &str) -> Result<(), Failure> {
+        self.change(ctx, &format!("kill {name}"), &["kill", name])
     }
 
     /// Gives a container another name.
-    pub fn rename(&self, stage: &mut Stage, from: &str, to: &str) -> Result<(), Failure> {
-        self.change(stage, &format!("rename {from} to {to}"), &["rename", from, to])
+    pub fn rename(&self, ctx: &mut RunContext, from: &str, to: &str) -> Result<(), Failure> {
+        self.change(ctx, &format!("rename {from} to {to}"), &["rename", from, to])
     }
 
     /// Removes a container, running or not; its volumes stay.
-    pub fn remove(&self, stage: &mut Stage, name: &str) -> Result<(), Failure> {
-        self.change(stage, &format!("remove {name}"), &["rm", "--force", name])
+    pub fn remove(&self, ctx: &mut RunContext, name: &str) -> Result<(), Failure> {
+        self.change(ctx, &format!("remove {name}"), &["rm", "--force", name])
     }
 
     /// Sets what Docker does when a container ends.
-    pub fn set_restart(&self, stage: &mut Stage, name: &str, policy: &str) -> Result<(), Failure> {
+    pub fn set_restart(&self, ctx: &mut RunContext, name: &str, policy: &str) -> Result<(), Failure> {
         let arguments = ["update", "--restart", policy, name];
         self.change(
-            stage,
+            ctx,
             &format!("set the restart policy of {name} to {policy}"),
             &arguments,
         )
     }
 
     /// Puts a container into a network as well.
-    pub fn connect(&self, stage: &mut Stage, network: &str, name: &str) -> Result<(), Failure> {
+    pub fn connect(&self, ctx: &mut RunContext, network: &str, name: &str) -> Result<(), Failure> {
         let doing = format!("connect {name} to the network {network}");
-        self.change(stage, &doing, &["network", "connect", network, name])
+        self.change(ctx, &doing, &["network", "connect", network, name])
     }
 
     /// Says the last lines of a container's log: why it failed stands there. That they cannot be had is no failure.
-    pub fn say_log(&self, stage: &mut Stage, name: &str) {
+    pub fn say_log(&self, ctx: &mut RunContext, name: &str) {
         let most = FAILED_LOG_LINES.to_string();
         let mut lines = Vec::new();
         let tool = self.tool(&["logs", "--tail", &most, name], DOCKER_QUICK);
-        let _ = stage.tool(&tool, &mut |line| {
+        let _ = ctx.tool(&tool, &mut |line| {
             lines.push(line.to_owned());
             None
         });
         for line in lines {
-            stage.say(Phase::Logs, &format!("{name}: {line}"));
+            ctx.say(Phase::Logs, &format!("{name}: {line}"));
         }
     }
 
-    fn change(&self, stage: &mut Stage, doing: &str, arguments: &[&str]) -> Result<(), Failure> {
-        let captured = stage.capture(&self.changing(arguments, DOCKER_QUICK), MAX_INSPECT)?;
+    fn change(&self, ctx: &mut RunContext, doing: &str, arguments: &[&str]) -> Result<(), Failure> {
+        let captured = ctx.capture(&self.changing(arguments, DOCKER_QUICK), MAX_INSPECT)?;
         succeeded(&captured, doing).map(drop)
     }
 
-    fn quiet(&self, stage: &mut Stage, doing: &str, arguments: &[&str]) -> Result<String, Failure> {
-        let captured = self.run(stage, arguments)?;
+    fn quiet(&self, ctx: &mut RunContext, doing: &str, arguments: &[&str]) -> Result<String, Failure> {
+        let captured = self.run(ctx, arguments)?;
         succeeded(&captured, doing)
     }
 
-    fn run(&self, stage: &mut Stage, arguments: &[&str]) -> Result<Captured, Failure> {
-        stage.capture(&self.tool(arguments, DOCKER_QUICK), MAX_INSPECT)
+    fn run(&self, ctx: &mut RunContext, arguments: &[&str]) -> Result<Captured, Failure> {
+        ctx.capture(&self.tool(arguments, DOCKER_QUICK), MAX_INSPECT)
     }
 
     /// A client that has something changed. Ending it would not end what dockerd does for it, so whoever completes a dead
     /// run waits for it instead, and finds the change made or not made.
     fn changing(&self, arguments: &[&str], deadline: Duration) -> Tool {
         Tool {
-            ending: Ending::NeverMidway,
+            ending: EndPolicy::NeverMidway,
             ..self.tool(arguments, deadline)
         }
     }
@@ -233,7 +229,7 @@ impl<'a> Docker<'a> {
             arguments: arguments.iter().map(Into::into).collect(),
             environment: self.config.environment.clone(),
             deadline,
-            ending: Ending::Terminate,
+            ending: EndPolicy::Terminate,
             stdin: None,
             cell: None,
             pipe: None,
@@ -243,12 +239,12 @@ impl<'a> Docker<'a> {
 
 /// One attempt: the digest, or the client's last words.
 fn pull_once(
-    stage: &mut Stage,
+    ctx: &mut RunContext,
     tool: &Tool,
     reference: &str,
 ) -> Result<Result<Option<String>, String>, Failure> {
     let mut digest = None;
-    let end = stage.tool(tool, &mut |line| {
+    let end = ctx.tool(tool, &mut |line| {
         digest = line.strip_prefix("Digest: ").map(str::to_owned).or(digest.take());
         // Its last line only repeats the reference.
         (line != reference).then(|| line.to_owned())
@@ -257,11 +253,11 @@ fn pull_once(
         Ok(ToolEnd::Ended(ended)) if ended.exit.is_success() => Ok(Ok(digest)),
         Ok(ToolEnd::Ended(ended)) => Ok(Err(last_words(&ended.tail, &ended.exit.to_string()))),
         Ok(ToolEnd::AtWork(at_work)) => {
-            stage.kill(at_work)?;
+            ctx.kill(at_work)?;
             Ok(Err(pull::HUNG.into()))
         }
         // The client has no timeout of its own. Where only this attempt's time is up, there is some left for another.
-        Err(Failure::Deadline { .. }) if stage.check().is_ok() => Ok(Err(pull::HUNG.into())),
+        Err(Failure::Deadline { .. }) if ctx.check().is_ok() => Ok(Err(pull::HUNG.into())),
         Err(failure) => Err(failure),
     }
 }

@@ -15,7 +15,7 @@ use crate::event::Phase;
 use crate::fetch;
 use crate::limits::{DOCKER_QUICK, FIRST_PROBE_PAUSE, LOOK_INTERVAL, MAX_FETCH, PROBE_DEADLINE, STEADY};
 use crate::os::privilege;
-use crate::run::{Failure, Stage};
+use crate::run::{Failure, RunContext};
 use judge::Verdict;
 
 /// What is asked, container or URL.
@@ -77,9 +77,9 @@ impl<'a> Health<'a> {
         docker: Option<Docker<'a>>,
         version: &'a str,
     ) -> Option<Self> {
-        let expects_container = config.deploy.health.expect == HealthExpect::Container;
+        let expects_container = config.deploy().health.expect == HealthExpect::Container;
         let subject = match (&container.health_url, docker) {
-            (_, None) if expects_container => Subject::Container(Docker::new(&config.deploy)),
+            (_, None) if expects_container => Subject::Container(Docker::new(config.deploy())),
             (Some(url), docker) if !expects_container => Subject::Url(url, docker),
             (_, Some(docker)) => Subject::Container(docker),
             (_, None) => return None,
@@ -88,7 +88,7 @@ impl<'a> Health<'a> {
             config,
             container,
             subject,
-            expect: config.deploy.health.expect,
+            expect: config.deploy().health.expect,
             phase: Phase::Health,
             version,
         })
@@ -127,38 +127,38 @@ impl<'a> Health<'a> {
     ///
     /// # Errors
     /// With the last thing that was seen, when its time is up or it has ended.
-    pub fn wait(&self, stage: &mut Stage) -> Result<(), Failure> {
-        let mut wait = Wait::new(self.config.deploy.health.max_wait);
-        wait.pause = wait.pause.min(self.config.deploy.health.poll_interval);
-        match self.watch(stage, &mut wait) {
+    pub fn wait(&self, ctx: &mut RunContext) -> Result<(), Failure> {
+        let mut wait = Wait::new(self.config.deploy().health.max_wait);
+        wait.pause = wait.pause.min(self.config.deploy().health.poll_interval);
+        match self.watch(ctx, &mut wait) {
             Err(late @ Failure::Deadline { .. }) => {
                 let seen = Some(wait.said.as_str()).filter(|said| !said.is_empty());
                 let seen = seen.unwrap_or("nothing was seen");
-                Err(self.failed(stage, &format!("not healthy yet: {seen}; {late}")))
+                Err(self.failed(ctx, &format!("not healthy yet: {seen}; {late}")))
             }
             watched => watched,
         }
     }
 
-    fn watch(&self, stage: &mut Stage, wait: &mut Wait) -> Result<(), Failure> {
+    fn watch(&self, ctx: &mut RunContext, wait: &mut Wait) -> Result<(), Failure> {
         loop {
-            match self.look(stage, wait)? {
+            match self.look(ctx, wait)? {
                 Verdict::Healthy(how) => {
-                    self.say(stage, &format!("{how} after {}", since(wait.start)));
+                    self.say(ctx, &format!("{how} after {}", since(wait.start)));
                     return Ok(());
                 }
-                Verdict::Hopeless(seen) => return Err(self.failed(stage, &format!("not healthy: {seen}"))),
-                Verdict::NotYet(seen) => self.wait_on(stage, wait, seen)?,
+                Verdict::Hopeless(seen) => return Err(self.failed(ctx, &format!("not healthy: {seen}"))),
+                Verdict::NotYet(seen) => self.wait_on(ctx, wait, seen)?,
             }
         }
     }
 
     /// Whether the container is healthy as it is: one answer of its URL counts, and a steady run is waited for no longer
     /// than it takes. Why it is not, if it is not; nothing is said.
-    pub fn now(&self, stage: &mut Stage) -> Result<Option<String>, Failure> {
+    pub fn now(&self, ctx: &mut RunContext) -> Result<Option<String>, Failure> {
         let mut wait = Wait::new(STEADY + LOOK_INTERVAL);
         loop {
-            let seen = match self.look(stage, &mut wait)? {
+            let seen = match self.look(ctx, &mut wait)? {
                 Verdict::Healthy(_) => return Ok(None),
                 Verdict::NotYet(seen) | Verdict::Hopeless(seen) => seen,
             };
@@ -166,29 +166,29 @@ impl<'a> Health<'a> {
             if !may_come || Instant::now() >= wait.until {
                 return Ok(Some(format!("it is not healthy: {seen}")));
             }
-            stage.pause(LOOK_INTERVAL)?;
+            ctx.pause(LOOK_INTERVAL)?;
         }
     }
 
     /// Waits for the next look; what was seen is said when it is news.
-    fn wait_on(&self, stage: &mut Stage, wait: &mut Wait, seen: String) -> Result<(), Failure> {
+    fn wait_on(&self, ctx: &mut RunContext, wait: &mut Wait, seen: String) -> Result<(), Failure> {
         let left = wait.until.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            let given = crate::run::step::Spoken(self.config.deploy.health.max_wait);
-            return Err(self.failed(stage, &format!("not healthy after {given}: {seen}")));
+            let given = crate::run::HumanDuration(self.config.deploy().health.max_wait);
+            return Err(self.failed(ctx, &format!("not healthy after {given}: {seen}")));
         }
         if wait.said != seen {
-            self.say(stage, &format!("not healthy yet: {seen}"));
+            self.say(ctx, &format!("not healthy yet: {seen}"));
             wait.said = seen;
         }
-        stage.pause(wait.pause.min(left))?;
-        wait.pause = (wait.pause * 2).min(self.config.deploy.health.poll_interval);
+        ctx.pause(wait.pause.min(left))?;
+        wait.pause = (wait.pause * 2).min(self.config.deploy().health.poll_interval);
         Ok(())
     }
 
-    fn look(&self, stage: &mut Stage, wait: &mut Wait) -> Result<Verdict, Failure> {
+    fn look(&self, ctx: &mut RunContext, wait: &mut Wait) -> Result<Verdict, Failure> {
         let (url, docker) = match self.subject {
-            Subject::Container(docker) => return self.look_at_container(stage, docker, wait),
+            Subject::Container(docker) => return self.look_at_container(ctx, docker, wait),
             Subject::Url(url, docker) => (url, docker),
         };
         let left = wait.until.saturating_duration_since(Instant::now());
@@ -200,7 +200,7 @@ impl<'a> Health<'a> {
         };
         wait.looked = Some(Instant::now());
         match docker
-            .container(stage, &self.container.name)?
+            .container(ctx, &self.container.name)?
             .map(|seen| judge::alive(&seen))
         {
             None => Ok(Verdict::Hopeless("the container is gone".into())),
@@ -211,11 +211,11 @@ impl<'a> Health<'a> {
 
     fn look_at_container(
         &self,
-        stage: &mut Stage,
+        ctx: &mut RunContext,
         docker: Docker<'_>,
         wait: &mut Wait,
     ) -> Result<Verdict, Failure> {
-        let Some(seen) = docker.container(stage, &self.container.name)? else {
+        let Some(seen) = docker.container(ctx, &self.container.name)? else {
             return Ok(Verdict::Hopeless("there is no such container".into()));
         };
         wait.steady = match wait.steady {
@@ -229,7 +229,7 @@ impl<'a> Health<'a> {
 
     fn probe(&self, url: &str, given: Duration) -> judge::Answer {
         let identity = privilege::identity(&self.config.fetch_user).map_err(|error| error.to_string())?;
-        let order = fetch::Order::new(url, identity, given, MAX_FETCH)
+        let order = fetch::FetchRequest::new(url, identity, given, MAX_FETCH)
             .trusting(self.config.issuer.ca_file.as_deref())?;
         match fetch::get(&order) {
             Ok(answer) => Ok((answer.status, answer.body)),
@@ -240,13 +240,13 @@ impl<'a> Health<'a> {
         }
     }
 
-    fn say(&self, stage: &mut Stage, message: &str) {
-        stage.say(self.phase, &format!("{}: {message}", self.container.name));
+    fn say(&self, ctx: &mut RunContext, message: &str) {
+        ctx.say(self.phase, &format!("{}: {message}", self.container.name));
     }
 
-    fn failed(&self, stage: &mut Stage, why: &str) -> Failure {
+    fn failed(&self, ctx: &mut RunContext, why: &str) -> Failure {
         if let Subject::Url(_, Some(docker)) | Subject::Container(docker) = self.subject {
-            stage.in_any_case(DOCKER_QUICK, |stage| docker.say_log(stage, &self.container.name));
+            ctx.in_any_case(DOCKER_QUICK, |ctx| docker.say_log(ctx, &self.container.name));
         }
         Failure::Failed(format!("{}: {why}", self.container.name))
     }

@@ -81,7 +81,7 @@ impl Making<'_> {
 pub fn fingerprint(declared: &Declaration) -> String {
     // Debug quotes every text, so that no two declarations read the same.
     let hash = digest(&SHA256, format!("{declared:?}").as_bytes());
-    hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    crate::jwt::base64url::hex(hash.as_ref())
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::event::Phase;
 use crate::failpoint;
 use crate::limits::{MAX_TEMPLATE, SWAP_DEADLINE};
 use crate::os::{files, trusted};
-use crate::run::{Failure, Stage};
+use crate::run::{Failure, RunContext};
 use creation::{Making, SPEC_LABEL, VERSION_LABEL, fingerprint};
 use declaration::Declaration;
 
@@ -89,20 +89,20 @@ pub fn next(name: &str) -> String {
 }
 
 /// Removes `NAME-next`, if a deploy of ours made it: nothing ever serves from it.
-pub fn remove_next(docker: Docker<'_>, stage: &mut Stage, name: &str) -> Result<(), Failure> {
-    let left = docker.container(stage, &next(name))?;
+pub fn remove_next(docker: Docker<'_>, ctx: &mut RunContext, name: &str) -> Result<(), Failure> {
+    let left = docker.container(ctx, &next(name))?;
     match left.filter(|left| left.label(SPEC_LABEL).is_some()) {
-        Some(left) => docker.remove(stage, &left.id),
+        Some(left) => docker.remove(ctx, &left.id),
         None => Ok(()),
     }
 }
 
 impl Swap<'_> {
     /// Looks at the declaration of `name` and at what runs now; changes nothing.
-    pub fn check(&self, stage: &mut Stage, name: &str, now: Option<&Seen>) -> Result<(), Failure> {
+    pub fn check(&self, ctx: &mut RunContext, name: &str, now: Option<&Seen>) -> Result<(), Failure> {
         self.declared(name)?;
         can_be_kept(name, now)?;
-        let left = self.docker.container(stage, &next(name))?;
+        let left = self.docker.container(ctx, &next(name))?;
         match left.is_some_and(|left| left.label(SPEC_LABEL).is_none()) {
             true => Err(Failure::Failed(format!(
                 "a container {} stands in the way that no deploy made: rename or remove it",
@@ -134,28 +134,28 @@ impl Swap<'_> {
     }
 
     /// Replaces a container. What it leaves when it fails half way is put back by whoever has the journal.
-    pub fn update(&self, stage: &mut Stage, new: &New<'_>) -> Result<(), Failure> {
+    pub fn update(&self, ctx: &mut RunContext, new: &New<'_>) -> Result<(), Failure> {
         let declared = self.declared(new.name)?;
-        let old = self.docker.container(stage, new.name)?;
+        let old = self.docker.container(ctx, new.name)?;
         can_be_kept(new.name, old.as_ref())?;
-        remove_next(self.docker, stage, new.name)?;
-        let id = self.create(stage, new, &declared)?;
+        remove_next(self.docker, ctx, new.name)?;
+        let id = self.create(ctx, new, &declared)?;
         failpoint!("created");
-        stage.in_any_case(SWAP_DEADLINE, |stage| {
+        ctx.in_any_case(SWAP_DEADLINE, |ctx| {
             if let Some(old) = &old {
-                aside::set_aside(self.docker, stage, new.name, &old.id)?;
+                aside::set_aside(self.docker, ctx, new.name, &old.id)?;
             }
-            self.docker.rename(stage, &next(new.name), new.name)?;
+            self.docker.rename(ctx, &next(new.name), new.name)?;
             failpoint!("next-renamed");
-            aside::hand_over(self.docker, stage, new.name, old.as_ref())
+            aside::hand_over(self.docker, ctx, new.name, old.as_ref())
         })?;
         let message = format!("{}: started {}, image {}", new.name, short_id(&id), new.image);
-        stage.say(Phase::Update, &message);
+        ctx.say(Phase::Update, &message);
         Ok(())
     }
 
     /// Makes `NAME-next` and makes sure that it is what was pulled; its id.
-    fn create(&self, stage: &mut Stage, new: &New<'_>, declared: &Declaration) -> Result<String, Failure> {
+    fn create(&self, ctx: &mut RunContext, new: &New<'_>, declared: &Declaration) -> Result<String, Failure> {
         let name = next(new.name);
         let making = Making {
             name: &name,
@@ -163,11 +163,11 @@ impl Swap<'_> {
             version: new.version,
             declared,
         };
-        self.docker.create(stage, &name, &making.creation())?;
+        self.docker.create(ctx, &name, &making.creation())?;
         for network in declared.networks.iter().skip(1) {
-            self.docker.connect(stage, network, &name)?;
+            self.docker.connect(ctx, network, &name)?;
         }
-        let Some(made) = self.docker.container(stage, &name)? else {
+        let Some(made) = self.docker.container(ctx, &name)? else {
             return Err(Failure::Failed(format!(
                 "created {name}, but it is not there: does its declaration name it?"
             )));
@@ -182,7 +182,7 @@ impl Swap<'_> {
     }
 
     /// Makes the container `name` as it stood, from its declaration. Nothing has the name.
-    pub fn make_again(&self, stage: &mut Stage, name: &str, stood: &Stood) -> Result<(), Failure> {
+    pub fn make_again(&self, ctx: &mut RunContext, name: &str, stood: &Stood) -> Result<(), Failure> {
         let declared = self.declared(name)?;
         let new = New {
             name,
@@ -191,11 +191,11 @@ impl Swap<'_> {
             image: &stood.image,
             version: stood.to(),
         };
-        self.create(stage, &new, &declared)?;
-        self.docker.rename(stage, &next(name), name)?;
+        self.create(ctx, &new, &declared)?;
+        self.docker.rename(ctx, &next(name), name)?;
         match stood.life {
             Life::Stopped => Ok(()),
-            Life::Running | Life::Healthy => self.docker.start(stage, name),
+            Life::Running | Life::Healthy => self.docker.start(ctx, name),
         }
     }
 }

@@ -20,7 +20,7 @@ pub struct Found {
     /// The file.
     pub path: PathBuf,
     /// Its content, moments ago.
-    pub bytes: Vec<u8>,
+    pub text: String,
     /// Other files that could not be read, a sentence each.
     pub warnings: Vec<String>,
 }
@@ -33,21 +33,24 @@ pub fn find(folder: &Path, container: &str) -> Result<Found, String> {
     let mut warnings = Vec::new();
     let mut matching = Vec::new();
     for path in templates(folder)? {
-        match read(&path) {
-            Ok((bytes, Some(name))) if name == container => matching.push((path, bytes)),
+        match read_named(&path) {
+            Ok((text, Some(name))) if name == container => matching.push((path, text)),
             Ok(_) => {}
             Err(why) => warnings.push(format!("ignored the template {}: {why}", path.display())),
         }
     }
     match matching.len() {
-        0 => Err(nothing_found(folder, container, &warnings)),
+        0 => {
+            let none = format!(
+                "no template below {} has <Name>{container}</Name>",
+                folder.display()
+            );
+            warnings.insert(0, none);
+            Err(warnings.join("; "))
+        }
         1 => {
-            let (path, bytes) = matching.remove(0);
-            Ok(Found {
-                path,
-                bytes,
-                warnings,
-            })
+            let (path, text) = matching.remove(0);
+            Ok(Found { path, text, warnings })
         }
         _ => {
             let paths: Vec<_> = matching
@@ -62,27 +65,15 @@ pub fn find(folder: &Path, container: &str) -> Result<Found, String> {
     }
 }
 
-fn nothing_found(folder: &Path, container: &str, warnings: &[String]) -> String {
-    let mut error = format!(
-        "no template below {} has <Name>{container}</Name>",
-        folder.display()
-    );
-    for warning in warnings {
-        error.push_str("; ");
-        error.push_str(warning);
-    }
-    error
-}
-
-/// Puts `bytes` in the place of a template, on disk when this returns. Its mode stays.
+/// Puts `text` in the place of a template, on disk when this returns. Its mode stays.
 ///
 /// # Errors
 /// When the content is no longer `expected`: somebody else writes it at this moment.
-pub fn write(path: &Path, expected: &[u8], bytes: &[u8]) -> Result<(), String> {
+pub fn write(path: &Path, expected: &str, text: &str) -> Result<(), String> {
     let described = |error: io::Error| files::describe(&error, "write the template", path);
     // A link stays a link.
     let path = fs::canonicalize(path).map_err(described)?;
-    if files::read_bounded(&path, MAX_TEMPLATE).map_err(described)? != expected {
+    if read(&path).map_err(described)? != expected {
         return Err(format!(
             "{} was changed by somebody else just now; try again",
             path.display()
@@ -90,13 +81,22 @@ pub fn write(path: &Path, expected: &[u8], bytes: &[u8]) -> Result<(), String> {
     }
     files::sweep(path.parent().unwrap_or(&path)).map_err(described)?;
     let mode = fs::metadata(&path).map_err(described)?.permissions().mode() & 0o7777;
-    files::replace(&path, bytes, mode, Durability::Durable).map_err(described)
+    files::replace(&path, text.as_bytes(), mode, Durability::Durable).map_err(described)
 }
 
-fn read(path: &Path) -> Result<(Vec<u8>, Option<String>), String> {
-    let bytes = files::read_bounded(path, MAX_TEMPLATE).map_err(|error| error.to_string())?;
-    let name = Template::read(&bytes).map_err(|broken| broken.to_string())?.name;
-    Ok((bytes, name))
+/// The content of a template. One that is too long, or no text, is none.
+pub fn read(path: &Path) -> io::Result<String> {
+    String::from_utf8(files::read_bounded(path, MAX_TEMPLATE)?).map_err(io::Error::other)
+}
+
+/// The content of a template, and which container it is for.
+fn read_named(path: &Path) -> Result<(String, Option<String>), String> {
+    let text = read(path).map_err(|error| error.to_string())?;
+    let name = Template::read(&text)?.first("Name").map(str::to_owned);
+    match &name {
+        Some(name) if name.contains(['<', '&']) => Err("its <Name> holds more than plain text".into()),
+        _ => Ok((text, name)),
+    }
 }
 
 /// Every template below `folder`, in the order of their paths. Linked folders are not entered, linked files count.
@@ -206,7 +206,11 @@ mod tests {
         let scratch = Scratch::new("broken");
         scratch.write("a.xml", "<Container>");
         scratch.write("b.xml", &" ".repeat(MAX_TEMPLATE as usize + 1));
-        assert!(find(&scratch.0, "app").unwrap_err().contains("a.xml: line 1"));
+        assert!(
+            find(&scratch.0, "app")
+                .unwrap_err()
+                .contains("a.xml: it ends within")
+        );
         scratch.write("c.xml", &named("app"));
         let warnings = find(&scratch.0, "app").unwrap().warnings;
         assert!(
@@ -232,7 +236,7 @@ mod tests {
         let link = scratch.0.join("link.xml");
         std::os::unix::fs::symlink(&path, &link).unwrap();
         let left = scratch.write(".my-app.xml.engram.4194305.tmp", "half");
-        write(&link, b"old", b"new").unwrap();
+        write(&link, "old", "new").unwrap();
         assert!(!left.exists(), "what a power cut left of another write");
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
@@ -244,11 +248,7 @@ mod tests {
     fn a_template_that_changes_under_us_is_not_written() {
         let scratch = Scratch::new("race");
         let path = scratch.write("my-app.xml", "theirs");
-        assert!(
-            write(&path, b"old", b"new")
-                .unwrap_err()
-                .contains("somebody else")
-        );
+        assert!(write(&path, "old", "new").unwrap_err().contains("somebody else"));
         assert_eq!(fs::read(&path).unwrap(), b"theirs");
     }
 }

@@ -5,11 +5,9 @@
 //! under another name, the script makes a new one and does not start it (as it does where there is none), and only then
 //! is the old one stopped. The image is on the host before it runs, so that its own pull may fail without harm.
 
+mod backup;
 pub mod folder;
-mod lexis;
-mod sheet;
 pub mod template;
-pub mod xml;
 
 use std::path::Path;
 
@@ -22,11 +20,11 @@ use crate::deploy::reference::short_id;
 use crate::event::Phase;
 use crate::failpoint;
 use crate::limits::{KILL_AFTER, PROOF_DEADLINE};
-use crate::run::{AtWork, Ending, Failure, Stage, Tool, ToolEnd};
-use sheet::{still_ours, written};
+use crate::run::{AtWork, EndPolicy, Failure, RunContext, Tool, ToolEnd};
+use backup::{still_ours, written};
 use template::Template;
 
-pub use sheet::restore;
+pub use backup::restore;
 
 /// On every container that Unraid's page or script has made.
 pub const MADE_BY_UNRAID: &str = "net.unraid.docker.managed";
@@ -60,10 +58,10 @@ impl<'a> Unraid<'a> {
     }
 
     /// Looks at the template of `name` and at what it names now; changes nothing.
-    pub fn check_template(&self, stage: &mut Stage, name: &str, image: &str) -> Result<(), Failure> {
-        let found = self.find(stage, Phase::Preflight, name)?;
+    pub fn check_template(&self, ctx: &mut RunContext, name: &str, image: &str) -> Result<(), Failure> {
+        let found = self.find(ctx, Phase::Preflight, name)?;
         let now = read(&found, |template| template.reference(image).map(str::to_owned))?;
-        stage.say(
+        ctx.say(
             Phase::Preflight,
             &format!("{name}: {} names {now}", found.path.display()),
         );
@@ -71,80 +69,91 @@ impl<'a> Unraid<'a> {
     }
 
     /// What the template of `name` names now.
-    pub fn named(&self, stage: &mut Stage, phase: Phase, name: &str, image: &str) -> Result<String, Failure> {
-        let found = self.find(stage, phase, name)?;
+    pub fn named(
+        &self,
+        ctx: &mut RunContext,
+        phase: Phase,
+        name: &str,
+        image: &str,
+    ) -> Result<String, Failure> {
+        let found = self.find(ctx, phase, name)?;
         read(&found, |template| template.reference(image).map(str::to_owned))
     }
 
     /// The template of `name` as it is, for the journal.
-    pub fn sheet(&self, stage: &mut Stage, name: &str, image: &str, version: &str) -> Result<Sheet, Failure> {
-        let found = self.find(stage, Phase::Template, name)?;
-        read(&found, |template| template.with_version(image, version).map(drop))?;
-        let text = String::from_utf8(found.bytes).map_err(|error| Failure::Failed(error.to_string()))?;
+    pub fn sheet(
+        &self,
+        ctx: &mut RunContext,
+        name: &str,
+        image: &str,
+        version: &str,
+    ) -> Result<Sheet, Failure> {
+        let found = self.find(ctx, Phase::Template, name)?;
+        read(&found, |template| template.reference(image).map(drop))?;
         Ok(Sheet {
             path: found.path,
-            text,
+            text: found.text,
             image: image.to_owned(),
             version: version.to_owned(),
         })
     }
 
     /// Writes the new version into a template, which must be as `sheet` has it.
-    pub fn write_template(&self, stage: &mut Stage, name: &str, sheet: &Sheet) -> Result<(), Failure> {
+    pub fn write_template(&self, ctx: &mut RunContext, name: &str, sheet: &Sheet) -> Result<(), Failure> {
         let (path, reference) = (sheet.path.display(), format!("{}:{}", sheet.image, sheet.version));
-        let bytes = written(sheet).map_err(Failure::Failed)?;
-        let now = match bytes == sheet.text.as_bytes() {
+        let text = written(sheet).map_err(Failure::Failed)?;
+        let now = match text == sheet.text {
             true => "already",
             false => {
-                folder::write(&sheet.path, sheet.text.as_bytes(), &bytes).map_err(Failure::Failed)?;
+                folder::write(&sheet.path, &sheet.text, &text).map_err(Failure::Failed)?;
                 "now"
             }
         };
         failpoint!("template-written");
-        stage.say(
+        ctx.say(
             Phase::Template,
             &format!("{name}: {path} names {reference} {now}"),
         );
         Ok(())
     }
 
-    fn find(&self, stage: &mut Stage, phase: Phase, name: &str) -> Result<folder::Found, Failure> {
+    fn find(&self, ctx: &mut RunContext, phase: Phase, name: &str) -> Result<folder::Found, Failure> {
         let found = folder::find(self.paths()?.0, name).map_err(Failure::Failed)?;
         for warning in &found.warnings {
-            stage.say(phase, warning);
+            ctx.say(phase, warning);
         }
         Ok(found)
     }
 
     /// Has the script make a container `name` of `image`, and starts it in the place of the one before. `template` is what
     /// that is made from: the script must read what we wrote.
-    pub fn update(&self, stage: &mut Stage, was: &Was, template: &Sheet) -> Result<(), Failure> {
+    pub fn update(&self, ctx: &mut RunContext, was: &Was, template: &Sheet) -> Result<(), Failure> {
         let (name, image) = (&was.name, &was.becomes);
-        let before = self.docker.container(stage, name)?;
+        let before = self.docker.container(ctx, name)?;
         if before.as_ref().map(|before| &before.id) != was.stood.as_ref().map(|stood| &stood.id) {
             let sentence = format!("{name} was replaced by somebody else just now; try again");
             return Err(Failure::Failed(sentence));
         }
         still_ours(template)?;
         if let Some(before) = &before {
-            aside::set_aside(self.docker, stage, name, &before.id)?;
+            aside::set_aside(self.docker, ctx, name, &before.id)?;
         }
-        stage.say(
+        ctx.say(
             Phase::Update,
             &format!("{name}: {} is at work", self.paths()?.1.display()),
         );
-        let how = self.run_script(stage, name, &[], image)?;
+        let how = self.run_script(ctx, name, &[], image)?;
         failpoint!("script-ended");
-        stage.in_any_case(PROOF_DEADLINE, |stage| {
-            self.made(stage, name, image, before.as_ref(), &how)
+        ctx.in_any_case(PROOF_DEADLINE, |ctx| {
+            self.made(ctx, name, image, before.as_ref(), &how)
         })?;
-        let now = aside::hand_over(self.docker, stage, name, before.as_ref())?;
+        let now = aside::hand_over(self.docker, ctx, name, before.as_ref())?;
         if !now.is_running() {
-            self.docker.say_log(stage, name);
+            self.docker.say_log(ctx, name);
             let sentence = format!("{name}: replaced, but it is {}", now.describe());
             return Err(Failure::Failed(sentence));
         }
-        stage.say(
+        ctx.say(
             Phase::Update,
             &format!("{name}: started {}, image {image}", short_id(&now.id)),
         );
@@ -154,16 +163,16 @@ impl<'a> Unraid<'a> {
     /// Runs the script, and ends it where it hangs.
     fn run_script(
         &self,
-        stage: &mut Stage,
+        ctx: &mut RunContext,
         name: &str,
         more: &[&str],
         image: &ImageId,
     ) -> Result<Ended, Failure> {
         let tool = self.tool(name, more)?;
-        match stage.tool(&tool, &mut |line| Some(line.to_owned()))? {
+        match ctx.tool(&tool, &mut |line| Some(line.to_owned()))? {
             ToolEnd::Ended(_) => Ok(Ended::ByItself),
             ToolEnd::AtWork(at_work) => {
-                stage.in_any_case(PROOF_DEADLINE, |stage| self.decide(stage, name, image, at_work))
+                ctx.in_any_case(PROOF_DEADLINE, |ctx| self.decide(ctx, name, image, at_work))
             }
         }
     }
@@ -172,30 +181,30 @@ impl<'a> Unraid<'a> {
     /// where it has not, it hangs, and only then is it ended.
     fn decide(
         &self,
-        stage: &mut Stage,
+        ctx: &mut RunContext,
         name: &str,
         image: &ImageId,
         at_work: AtWork,
     ) -> Result<Ended, Failure> {
-        let now = self.docker.container(stage, name)?;
+        let now = self.docker.container(ctx, name)?;
         let at_work = match now.is_some_and(|now| now.image == *image) {
-            true => match stage.await_longer(at_work, KILL_AFTER, &mut |line| Some(line.to_owned()))? {
+            true => match ctx.await_longer(at_work, KILL_AFTER, &mut |line| Some(line.to_owned()))? {
                 ToolEnd::Ended(_) => return Ok(Ended::ByItself),
                 ToolEnd::AtWork(at_work) => at_work,
             },
             false => at_work,
         };
         let why = at_work.why.clone();
-        stage.kill(at_work)?;
+        ctx.kill(at_work)?;
         let script = self.paths()?.1.display();
-        stage.say(Phase::Update, &format!("{name}: {why}; {script} was killed"));
+        ctx.say(Phase::Update, &format!("{name}: {why}; {script} was killed"));
         Ok(Ended::Killed(why))
     }
 
     /// The script has made what it should, in the networks that the one before is in.
     fn made(
         &self,
-        stage: &mut Stage,
+        ctx: &mut RunContext,
         name: &str,
         image: &ImageId,
         before: Option<&Container>,
@@ -204,7 +213,7 @@ impl<'a> Unraid<'a> {
         let wrong = |what: Wrong| Failure::Failed(what.sentence(name, how));
         let new = self
             .docker
-            .container(stage, name)?
+            .container(ctx, name)?
             .ok_or_else(|| wrong(Wrong::Nothing))?;
         if new.image != *image {
             let what = format!(
@@ -214,14 +223,14 @@ impl<'a> Unraid<'a> {
             );
             return Err(wrong(Wrong::Other(what)));
         }
-        self.keep_networks(stage, name, before, &new)
+        self.keep_networks(ctx, name, before, &new)
     }
 
     /// The script does not connect a container to all the networks that Unraid's page gave it, and puts it into none
     /// at all when its network is missing.
     fn keep_networks(
         &self,
-        stage: &mut Stage,
+        ctx: &mut RunContext,
         name: &str,
         before: Option<&Container>,
         new: &Container,
@@ -235,8 +244,8 @@ impl<'a> Unraid<'a> {
             )));
         }
         for network in before.networks().difference(&new.networks()) {
-            self.docker.connect(stage, network, name)?;
-            stage.say(
+            self.docker.connect(ctx, network, name)?;
+            ctx.say(
                 Phase::Update,
                 &format!("{name}: connected to the network {network} again"),
             );
@@ -245,13 +254,13 @@ impl<'a> Unraid<'a> {
     }
 
     /// Has the script make the container `name` as it stood, from its restored template.
-    pub fn make_again(&self, stage: &mut Stage, name: &str, stood: &Stood) -> Result<(), Failure> {
+    pub fn make_again(&self, ctx: &mut RunContext, name: &str, stood: &Stood) -> Result<(), Failure> {
         let more: &[&str] = match stood.life {
             Life::Stopped => &[],
             Life::Running | Life::Healthy => &[START_IT],
         };
-        let how = self.run_script(stage, name, more, &stood.image)?;
-        match self.docker.container(stage, name)? {
+        let how = self.run_script(ctx, name, more, &stood.image)?;
+        match self.docker.container(ctx, name)? {
             Some(made) if made.image == stood.image => Ok(()),
             Some(other) => {
                 let what = format!(
@@ -272,7 +281,7 @@ impl<'a> Unraid<'a> {
             arguments: [&[name], more].concat().iter().map(Into::into).collect(),
             environment: self.config.environment.clone(),
             deadline: self.config.update_max_wait,
-            ending: Ending::NeverMidway,
+            ending: EndPolicy::NeverMidway,
             stdin: None,
             cell: None,
             pipe: None,
@@ -285,7 +294,7 @@ fn read<T>(
     use_it: impl FnOnce(&Template<'_>) -> Result<T, String>,
 ) -> Result<T, Failure> {
     let described = |why: String| Failure::Failed(format!("the template {}: {why}", found.path.display()));
-    let template = Template::read(&found.bytes).map_err(|broken| described(broken.to_string()))?;
+    let template = Template::read(&found.text).map_err(described)?;
     use_it(&template).map_err(described)
 }
 

@@ -62,7 +62,7 @@ impl TokenHash {
     /// The same of anything else.
     pub fn of_bytes(bytes: &[u8]) -> Self {
         let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
-        Self(digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
+        Self(crate::jwt::base64url::hex(digest.as_ref()))
     }
 }
 

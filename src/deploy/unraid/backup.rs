@@ -1,0 +1,141 @@
+//! A template as the journal has it: writing the new version into it, and putting it back.
+//!
+//! Unraid's own page may rewrite the file at any moment, so what is there is read right before each write. An edit of
+//! somebody else's is never undone.
+
+use super::folder;
+use super::template::Template;
+use crate::deploy::before::Sheet;
+use crate::event::Phase;
+use crate::failpoint;
+use crate::os::files::{self, Durability};
+use crate::run::{Failure, RunContext};
+
+/// Puts a template back. Where it holds exactly what we wrote, all of before comes back; where somebody else has edited it
+/// since, only the image it names; where it cannot be read at all, or is gone, all of it.
+pub fn restore(ctx: &mut RunContext, name: &str, backup: &Sheet) -> Result<(), Failure> {
+    let path = backup.path.display();
+    let there = files::optional(folder::read(&backup.path));
+    let there =
+        there.map_err(|error| Failure::Failed(files::describe(&error, "read the template", &backup.path)))?;
+    let ours = written(backup).map_err(Failure::Failed)?;
+    let (text, said) = match &there {
+        None => (backup.text.clone(), "was gone: it is as it was"),
+        Some(there) if *there == ours => (backup.text.clone(), "is as it was"),
+        Some(there) => match Template::read(there) {
+            Err(_) => (backup.text.clone(), "could not be read any more: it is as it was"),
+            Ok(now) => {
+                let back = Template::read(&backup.text)
+                    .and_then(|before| now.with_repository(&backup.image, before.reference(&backup.image)?));
+                let back = back.map_err(|why| {
+                    Failure::Failed(format!(
+                        "{name}: {path} was edited by somebody else since, and is left alone: {why}"
+                    ))
+                })?;
+                (
+                    back,
+                    "was edited by somebody else since: only its image is as it was",
+                )
+            }
+        },
+    };
+    match there {
+        Some(there) if there == text || there == backup.text => return Ok(()),
+        Some(there) => folder::write(&backup.path, &there, &text).map_err(Failure::Failed)?,
+        None => files::replace(&backup.path, text.as_bytes(), 0o600, Durability::Durable)
+            .map_err(|error| Failure::Failed(files::describe(&error, "write the template", &backup.path)))?,
+    }
+    failpoint!("template-restored");
+    ctx.say(Phase::Rollback, &format!("{name}: {path} {said}"));
+    Ok(())
+}
+
+/// What we write into a template.
+pub(super) fn written(backup: &Sheet) -> Result<String, String> {
+    let reference = format!("{}:{}", backup.image, backup.version);
+    Template::read(&backup.text)?.with_repository(&backup.image, &reference)
+}
+
+/// The script reads the template by itself: what it reads must name what was pulled.
+pub(super) fn still_ours(backup: &Sheet) -> Result<(), Failure> {
+    let described = |why: String| {
+        let path = backup.path.display();
+        Failure::Failed(format!(
+            "the template {path} was changed by somebody else just now: {why}; try again"
+        ))
+    };
+    let now = folder::read(&backup.path).map_err(|error| described(error.to_string()))?;
+    let template = Template::read(&now).map_err(described)?;
+    let expected = format!("{}:{}", backup.image, backup.version);
+    match template.reference(&backup.image).map_err(described)? {
+        now if now == expected => Ok(()),
+        other => Err(described(format!("it names {other}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::testing::Scratch;
+    use std::fs;
+
+    const OLD: &str = "<Container>\r\n <Name>app</Name><Repository> x/y:1 </Repository>\n</Container>\n";
+
+    /// What a file that holds `now` is after going back; an error is the sentence.
+    fn restored(word: &str, now: Option<&str>) -> Result<String, String> {
+        let scratch = Scratch::new(&format!("sheet-{word}"));
+        let path = scratch.0.state.join("my-app.xml");
+        if let Some(now) = now {
+            fs::write(&path, now).unwrap();
+        }
+        let sheet = Sheet {
+            path: path.clone(),
+            text: OLD.into(),
+            image: "x/y".into(),
+            version: "2".into(),
+        };
+        let mut ctx = RunContext::scratch(&scratch.0);
+        for _ in 0..2 {
+            restore(&mut ctx, "app", &sheet).map_err(|failure| failure.to_string())?;
+        }
+        Ok(fs::read_to_string(&path).unwrap())
+    }
+
+    #[test]
+    fn what_we_wrote_goes_back_byte_for_byte() {
+        let sheet = Sheet {
+            path: "/".into(),
+            text: OLD.into(),
+            image: "x/y".into(),
+            version: "2".into(),
+        };
+        let ours = written(&sheet).unwrap();
+        assert_ne!(ours, OLD);
+        assert_eq!(restored("ours", Some(&ours)).unwrap(), OLD);
+        assert_eq!(restored("same", Some(OLD)).unwrap(), OLD);
+    }
+
+    #[test]
+    fn what_is_torn_or_gone_is_made_whole() {
+        for (word, now) in [
+            ("gone", None),
+            ("empty", Some("")),
+            ("torn", Some("<Container><Na")),
+        ] {
+            assert_eq!(restored(word, now).unwrap(), OLD, "{word}");
+        }
+    }
+
+    #[test]
+    fn an_edit_of_somebody_else_stays_and_only_the_image_goes_back() {
+        let edited = "<Container><Name>app</Name><Repository>x/y:2</Repository><Shell>sh</Shell></Container>";
+        let expected = edited.replace("x/y:2", "x/y:1");
+        assert_eq!(restored("edited", Some(edited)).unwrap(), expected);
+        let theirs = edited.replace("x/y:2", "other:7");
+        let error = restored("theirs", Some(&theirs)).unwrap_err();
+        assert!(
+            error.contains("is left alone: its image is \"other:7\""),
+            "{error}"
+        );
+    }
+}

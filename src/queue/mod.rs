@@ -1,0 +1,32 @@
+//! The queue of runs on disk: a ticket, a folder, a request for each; reserving a place, starting, following and listing.
+//!
+//! A session needs no more of a run than this. Nothing here changes the host outside the state, run and runtime folders;
+//! it trusts what lies there, since only root writes it.
+
+pub mod cancel;
+pub mod dead;
+pub mod folder;
+pub mod follow;
+pub mod id;
+pub mod journal;
+pub mod list;
+pub mod present;
+pub mod record;
+pub mod request;
+pub mod reserve;
+pub mod ticket;
+
+pub use cancel::{CancelError, Urgency, cancel};
+pub use dead::{await_recovery, ensure_recovered};
+#[cfg(test)]
+pub(crate) use folder::testing;
+pub use folder::{QueueLock, RunFolder};
+pub use follow::{Followed, Follower};
+pub use id::RunId;
+#[doc(hidden)] // For fuzz/, which is a crate of its own.
+pub use journal::parse as parse_journal;
+pub use present::{Present, present};
+pub use record::ensure_published;
+pub use request::{Origin, RunRequest};
+pub use reserve::{Complaints, Reservation, ReserveError, reserve};
+pub use ticket::EndPolicy;

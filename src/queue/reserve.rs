@@ -1,0 +1,209 @@
+//! Room in the queue: [`reserve`] makes a ticket and a run folder, [`Reservation::start`] hands both to a run.
+//!
+//! A reservation is undone when it is dropped, so that a token which turns out to be used leaves nothing behind. When
+//! its process dies instead, the ticket is free and the token unremembered, by which [`crate::queue::dead`] knows it.
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+
+use crate::config::{Places, Settings};
+use crate::gate::Authority;
+use crate::os::child::{Command, Group};
+use crate::os::{descriptor, settings};
+use crate::queue::folder::QueueLock;
+use crate::queue::ticket::{self, Ticket};
+use crate::queue::{RunFolder, RunId, RunRequest};
+
+/// Why there is no reservation.
+#[derive(Debug)]
+pub enum ReserveError {
+    /// As many runs wait as may.
+    Full,
+    /// A folder, file or lock failed; a sentence for the log.
+    Failed(String),
+}
+
+/// Where a run's own complaints go. They are about the machine; what the run does stands in its log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Complaints {
+    /// To the log of whoever starts it.
+    ToOurLog,
+    /// The starter's standard error is a terminal or a pipe that must not stay open as long as the run.
+    ToNobody,
+}
+
+/// A place in the queue, with its run folder.
+#[derive(Debug)]
+pub struct Reservation {
+    places: Places,
+    order: RunRequest,
+    /// `None` once the run has it.
+    ticket: Option<Ticket>,
+}
+
+/// Takes the next place, unless `queue_max` runs wait already, and writes down what is asked for. Starts nothing.
+///
+/// # Errors
+/// [`ReserveError`]; nothing is left behind then.
+pub fn reserve(places: &Places, queue_max: u32, order: RunRequest) -> Result<Reservation, ReserveError> {
+    let failed = |error: io::Error| ReserveError::Failed(format!("make a place in the queue: {error}"));
+    let ticket = make_ticket(places, queue_max, &order.run_id)
+        .map_err(failed)?
+        .ok_or(ReserveError::Full)?;
+    let reservation = Reservation {
+        places: places.clone(),
+        order,
+        ticket: Some(ticket),
+    };
+    RunFolder::of(places, reservation.id())
+        .create(&reservation.order)
+        .map_err(failed)?;
+    Ok(reservation)
+}
+
+fn make_ticket(places: &Places, queue_max: u32, id: &RunId) -> io::Result<Option<Ticket>> {
+    let _alone = QueueLock::take(places)?;
+    sweep(places)?;
+    let mut live = 0;
+    for seen in ticket::list(places)? {
+        live += u32::from(seen.is_live()?);
+    }
+    // The lowest of them runs; the others wait.
+    if live > queue_max {
+        return Ok(None);
+    }
+    Ticket::make(places, id).map(Some)
+}
+
+/// Removes tickets that were never finished: they are made under the queue lock, which is ours now.
+fn sweep(places: &Places) -> io::Result<()> {
+    for entry in fs::read_dir(places.queue())? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with('.') {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+impl Reservation {
+    /// The run it is for.
+    pub fn id(&self) -> &RunId {
+        &self.order.run_id
+    }
+
+    /// Starts the run, in a process of its own that outlives this one. Our copy of the ticket is closed when this
+    /// returns, so that the ticket is free when the run ends, whatever becomes of us.
+    ///
+    /// # Errors
+    /// When no process could be started. The run is admitted all the same: it is dead, and recorded as such by whoever
+    /// sees it. An authority over another run starts none.
+    pub fn start(
+        mut self,
+        authority: Authority,
+        settings: &Settings,
+        complaints: Complaints,
+    ) -> io::Result<RunId> {
+        if authority.run_id() != self.id().as_str() {
+            return Err(io::Error::other("the authority is over another run"));
+        }
+        let Some(ticket) = self.ticket.take() else {
+            return Err(io::Error::other("a reservation starts once"));
+        };
+        let mut run = Command::role("run")
+            .group(Group::Session)
+            .argument(ticket.seen().file_name())
+            .logging_as_we_do()
+            .descriptor(0, settings::hand_over(settings)?)
+            .descriptor(1, descriptor::null()?)
+            .descriptor(descriptor::FIRST, OwnedFd::from(ticket));
+        if complaints == Complaints::ToNobody {
+            run = run.descriptor(2, descriptor::null()?);
+        }
+        run.spawn()?;
+        Ok(self.order.run_id.clone())
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let Some(ticket) = &self.ticket else { return };
+        // The folder first: one without a ticket would look like a dead run.
+        let removed = RunFolder::of(&self.places, &self.order.run_id)
+            .remove()
+            .and_then(|()| ticket.seen().remove());
+        if let Err(error) = removed {
+            log::warn!("undo the reservation of run {}: {error}", self.order.run_id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::folder::testing::{Scratch, order};
+    use crate::queue::ticket::testing::die;
+    use std::time::SystemTime;
+
+    fn reserve(places: &Places, most: u32) -> Result<Reservation, ReserveError> {
+        super::reserve(places, most, order(&RunId::new(SystemTime::now()).unwrap()))
+    }
+
+    #[test]
+    fn an_authority_over_another_run_starts_none() {
+        let scratch = Scratch::new("queue-authority");
+        let reservation = reserve(&scratch.0, 1).unwrap();
+        let other = Authority::of_operator("20260102T030405Z-0123abcd");
+        let started = reservation.start(other, &Settings::default(), Complaints::ToNobody);
+        assert!(started.unwrap_err().to_string().contains("another run"));
+        assert_eq!(fs::read_dir(scratch.0.queue()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_dropped_reservation_leaves_nothing_behind() {
+        let scratch = Scratch::new("queue-drop");
+        let reservation = reserve(&scratch.0, 1).unwrap();
+        let folder = RunFolder::of(&scratch.0, reservation.id());
+        assert_eq!(folder.order().unwrap().unwrap().run_id, *reservation.id());
+        assert!(
+            ticket::of(&scratch.0, reservation.id())
+                .unwrap()
+                .unwrap()
+                .is_live()
+                .unwrap()
+        );
+        drop(reservation);
+        assert!(!folder.exists());
+        assert_eq!(fs::read_dir(scratch.0.queue()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_full_queue_refuses_and_dead_tickets_take_no_room() {
+        let scratch = Scratch::new("queue-full");
+        let held: Vec<Reservation> = (0..3).map(|_| reserve(&scratch.0, 2).unwrap()).collect();
+        assert!(matches!(reserve(&scratch.0, 2), Err(ReserveError::Full)));
+        for mut reservation in held {
+            // As if its process had died.
+            die(reservation.ticket.take().unwrap());
+        }
+        assert_eq!(ticket::list(&scratch.0).unwrap().len(), 3);
+        assert!(reserve(&scratch.0, 2).is_ok());
+    }
+
+    #[test]
+    fn what_a_dying_session_left_of_a_ticket_is_swept() {
+        let scratch = Scratch::new("queue-sweep");
+        fs::write(scratch.0.queue().join(".20260102T030405Z-01234567"), b"").unwrap();
+        let _held = reserve(&scratch.0, 2).unwrap();
+        assert_eq!(fs::read_dir(scratch.0.queue()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_reservation_that_cannot_have_its_folder_gives_its_ticket_back() {
+        let scratch = Scratch::new("queue-nofolder");
+        fs::remove_dir_all(&scratch.0.runs).unwrap();
+        assert!(matches!(reserve(&scratch.0, 2), Err(ReserveError::Failed(_))));
+        assert_eq!(fs::read_dir(scratch.0.queue()).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,518 @@
+use super::*;
+
+use std::path::Path;
+
+use crate::config::Places;
+use crate::os::child::Exit;
+use crate::queue::folder::testing::Scratch;
+use crate::queue::{RunFolder, RunId, ticket};
+use crate::run::{Captured, EndPolicy, Tool, ToolEnd};
+
+impl RunContext {
+    /// A stage for unit tests: its log is `<runs>/<id>/log.ndjson`. It hears no signals and has a minute.
+    pub(crate) fn scratch(places: &Places) -> Self {
+        let id = RunId::new(SystemTime::now()).unwrap();
+        let folder = RunFolder::of(places, &id);
+        std::fs::create_dir_all(folder.path()).unwrap();
+        let mut ticket = crate::queue::ticket::testing::make(places, &id);
+        ticket.write_holder().unwrap();
+        let journal = Journal::new(places, &id, "2026-01-02T03:04:05.678Z".into());
+        let log = Log::open(&folder.log(), &id);
+        Self::new(
+            folder,
+            log,
+            Interrupts::deaf(),
+            ticket,
+            journal,
+            Duration::from_secs(60),
+        )
+    }
+
+    /// As if the run had been asked to end.
+    pub(crate) fn cancel(&mut self) {
+        self.interrupts.task();
+    }
+}
+
+fn shell(script: &str) -> Tool {
+    Tool {
+        program: "/bin/sh".into(),
+        arguments: vec!["-c".into(), script.into()],
+        environment: vec![("PATH".into(), "/usr/bin:/bin".into())],
+        deadline: Duration::from_secs(30),
+        ending: EndPolicy::Terminate,
+        stdin: None,
+        cell: None,
+        pipe: None,
+    }
+}
+
+fn briefly(script: &str, ending: EndPolicy) -> Tool {
+    let deadline = Duration::from_millis(150);
+    Tool {
+        deadline,
+        ending,
+        ..shell(script)
+    }
+}
+
+/// A tool whose output is kept in a file.
+fn uncut(script: &str) -> Tool {
+    Tool {
+        ending: EndPolicy::NeverMidway,
+        ..shell(script)
+    }
+}
+
+fn messages(ctx: &RunContext, places: &Places) -> Vec<String> {
+    let folder = RunFolder::of(places, &ctx.ticket.seen().id);
+    let text = std::fs::read_to_string(folder.log()).unwrap();
+    let event = |line: &str| serde_json::from_str::<crate::event::Event>(line).unwrap().message;
+    text.lines().map(event).collect()
+}
+
+fn work(ctx: &RunContext) -> Vec<(ticket::Work, Option<ticket::Process>)> {
+    ctx.ticket.seen().notes().unwrap().work
+}
+
+fn exited(end: Result<ToolEnd, Failure>) -> Exit {
+    match end {
+        Ok(ToolEnd::Ended(ended)) => ended.exit,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Begins a step.
+fn begin(ctx: &mut RunContext, effect: Effect) -> Result<(), Failure> {
+    ctx.step(Phase::Update, Duration::from_secs(60), effect, |_| Ok(()))
+}
+
+fn lives(marker: &Path) -> bool {
+    let pid: i32 = std::fs::read_to_string(marker).unwrap().trim().parse().unwrap();
+    process::living(process::Kin::Group(pid)).unwrap().contains(&pid)
+}
+
+#[test]
+fn what_a_tool_prints_is_said_in_order_and_its_exit_is_told() {
+    let scratch = Scratch::new("stage-tool");
+    let mut ctx = RunContext::scratch(&scratch.0);
+    let script = "echo out; echo err >&2; echo hidden; printf last; exit 3";
+    let mut all = Vec::new();
+    let end = ctx.tool(&shell(script), &mut |line| {
+        all.push(line.to_owned());
+        (line != "hidden").then(|| format!("said {line}"))
+    });
+    let Ok(ToolEnd::Ended(ended)) = end else {
+        panic!("{end:?}")
+    };
+    assert_eq!(ended.exit, Exit::Code(3));
+    assert_eq!(all, ["out", "err", "hidden", "last"]);
+    assert_eq!(ended.tail, all);
+    assert_eq!(messages(&ctx, &scratch.0), ["said out", "said err", "said last"]);
+    assert_eq!(work(&ctx), vec![]);
+}
+
+#[test]
+fn a_tool_that_leaves_a_process_with_its_output_behind_is_not_waited_for() {
+    let scratch = Scratch::new("stage-left");
+    let mut ctx = RunContext::scratch(&scratch.0);
+    let started = Instant::now();
+    let end = ctx.tool(&shell("sleep 20 & echo done"), &mut |_| None);
+    assert_eq!(exited(end), Exit::Code(0));
+    assert!(started.elapsed() < Duration::from_secs(5));
+    let group = ctx.ticket.seen().clone();
+    drop(group);
+}
+
+#[test]
+fn a_quiet_tool_is_captured_with_its_streams_apart() {
+    let scratch = Scratch::new("stage-capture");
+    let mut ctx = RunContext::scratch(&scratch.0);
+    let tool = Tool {
+        stdin: Some(b"given".to_vec()),
+        ..shell("cat; echo why >&2; exit 1")
+    };
+    let Captured {
+        exit,
+        stdout,
+        stderr_tail,
+    } = ctx.capture(&tool, 100).unwrap();
+    assert_eq!(
+        (exit, stdout.as_slice(), stderr_tail),
+        (Exit::Code(1), &b"given"[..], vec!["why".to_owned()])
+    );
+    let error = ctx
+        .capture(&shell("head -c 1000000 /dev/zero"), 1000)
+        .unwrap_err();
+    assert!(error.to_string().contains("more than 1000 bytes"), "{error}");
+}
+
+#[test]
+fn a_missing_program_is_a_sentence_and_leaves_no_trace_in_the_ticket() {
+    let scratch = Scratch::new("stage-missing");
+    let mut ctx = RunContext::scratch(&scratch.0);
+    for program in ["/nowhere/at-all", "not-on-any-path"] {
+        let tool = Tool {
+            program: program.into(),
+            ..shell("")
+        };
+        let error = ctx.tool(&tool, &mut |_| None).unwrap_err();
+        assert!(error.to_string().contains(program), "{error}");
+    }
+    assert_eq!(work(&ctx), vec![]);
+}
+
+#[test]
+fn a_tool_past_its_deadline_is_ended_with_its_whole_group() {
+    let scratch = Scratch::new("stage-deadline");
+    let mut ctx = RunContext::scratch(&scratch.0);
+    let marker = scratch.0.state.join("pid");
+    let script = format!(
+        "sh -c 'trap \"\" HUP; echo $$; exec sleep 60' & echo $$ > {}; wait",
+        marker.display()
+    );
+    let error = ctx
+        .tool(&briefly(&script, EndPolicy::Terminate), &mut |_| None)
+        .unwrap_err();
+    assert_eq!(error.to_string(), "`sh` was not done within 150ms");
+    let group: i32 = std::fs::read_to_string(&marker).unwrap().trim().parse().unwrap();
+    assert_eq!(
+        process::living(process::Kin::Group(group)).unwrap(),
+        Vec::<i32>::new()
+    );
+    assert_eq!(work(&ctx), vec![]);
+}
+
+#[test]
+fn a_tool_that_must_not_be_cut_is_left_at_work_until_the_step_decides() {
+    let scratch = Scratch::new("stage-midway");
+    let mut ctx = RunContext::scratch(&scratch.0);
+    begin(&mut ctx, Effect::Changes).unwrap();
+    ctx.cancel();
+    let marker = scratch.0.state.join("pid");
+    let script = format!("echo $$ > {}; sleep 0.4; echo late; sleep 60", marker.display());
+    let end = ctx.tool(&briefly(&script, EndPolicy::NeverMidway), &mut |_| None);
+    let Ok(ToolEnd::AtWork(at_work)) = end else {
+        panic!("{end:?}")
+    };
+    assert!(lives(&marker));
+    assert_eq!(work(&ctx).len(), 1);
+    let patience = Duration::from_millis(500);
+    let mut say = |line: &str| Some(line.to_owned());
+    let end = ctx.await_longer(at_work, patience, &mut say);
+    let Ok(ToolEnd::AtWork(at_work)) = end else {
+        panic!("{end:?}")
+    };
+    assert_eq!(messages(&ctx, &scratch.0), ["late"]);
+    ctx.kill(at_work).unwrap();
+    assert!(!lives(&marker));
+    assert_eq!(work(&ctx), vec![]);
+}
+
+#[test]
+fn what_a_step_leaves_at_work_is_killed_before_the_turn_passes() {
+    let scratch = Scratch::new("stage-dropped");
+    let mut ctx = RunContext::scratch(&scratch.0);
+    let marker = scratch.0.state.join("pid");
+    let script = format!("echo $$ > {}; exec sleep 60", marker.display());
+    drop(ctx.tool(&briefly(&script, EndPolicy::NeverMidway), &mut |_| None));
+    assert!(lives(&marker));
+    drop(ctx.leave());
+    assert!(!lives(&marker));
+}
+
+#[test]
+fn a_tool_that_is_interrupted_gets_one_int_and_the_time_it_needs() {
+    let scratch = Scratch::new("stage-interrupt");
+    let mut ctx = RunContext::scratch(&scratch.0);
+    let script = "trap 'echo interrupted; sleep 0.3; echo saved; exit 0' INT; echo ready; while :; do sleep 0.05; done";
+    let mut seen = Vec::new();
+    let end = ctx.tool(&briefly(script, EndPolicy::Interrupt), &mut |line| {
+        seen.push(line.to_owned());
+        None
+    });
+    assert!(matches!(end, Err(Failure::Deadline { .. })), "{end:?}");
+    assert_eq!(seen, ["ready", "interrupted", "saved"]);
+}
+
+#[test]
+fn a_tool_that_changes_things_is_interrupted_once_when_the_run_is_cancelled() {
+    let scratch = Scratch::new("stage-interrupt-once");
+    let mut ctx = RunContext::scratch(&scratch.0);
+    begin(&mut ctx, Effect::Changes).unwrap();
+    let script =
+        "trap 'n=x$n; echo interrupted $n' INT; for i in 1 2 3 4 5 6; do sleep 0.1; done; echo saved";
+    ctx.interrupts.ask_in(Duration::from_millis(150));
+    let tool = Tool {
+        ending: EndPolicy::Interrupt,
+        ..shell(script)
+    };
+    let end = ctx.tool(&tool, &mut |line| Some(line.to_owned()));
+    assert_eq!(end.unwrap_err(), Failure::Cancelled);
+    let said = messages(&ctx, &scratch.0);
+    assert_eq!(said[1..], ["interrupted x", "saved"], "{said:?}");
+    assert!(!ctx.folder.output().exists());
+}
+
+#[test]
+fn what_a_tool_leaves_in_its_group_is_swept_where_it_was_asked_to_end_by_a_signal() {
+    let scratch = Scratch::new("stage-sweep");
+    let mut ctx = RunContext::scratch(&scratch.0);
+    let marker = scratch.0.state.join("pid");
+    for ending in [EndPolicy::Interrupt, EndPolicy::InterruptThenTerminate] {
+        let script = format!("sleep 60 & echo $! > {}; exit 1", marker.display());
+        let tool = Tool {
+            ending,
+            ..shell(&script)
+        };
+        assert_eq!(exited(ctx.tool(&tool, &mut |_| None)), Exit::Code(1));
+        assert!(!lives(&marker), "{ending:?}");
+        assert_eq!(work(&ctx), vec![]);
+    }
+}
+
+#[test]
+fn everything_that_a_tool_has_printed_before_its_end_is_said_however_much() {
+    let scratch = Scratch::new("stage-much");
+    let mut ctx = RunContext::scratch(&scratch.0);
+    for ending in [
+        EndPolicy::InterruptThenTerminate,
+        EndPolicy::Interrupt,
+        EndPolicy::Terminate,
+    ] {
+        let mut lines = 0;
+        let tool = Tool {
+            ending,
+            ..shell("i=$(seq -w 1 60000); printf '%s\\n' \"$i\"")
+        };
+        let end = ctx.tool(&tool, &mut |_| {
+            lines += 1;
+            None
+        });
+        assert_eq!((exited(end), lines), (Exit::Code(0), 60_000), "{ending:?}");
+    }
+}
+
+#[test]
+fn what_a_tool_prints_into_a_file_is_for_us_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let scratch = Scratch::new("stage-into");
+    let mut ctx = RunContext::scratch(&scratch.0);
+    let path = scratch.0.state.join("shown");
+    let mut seen = Vec::new();
+    let mut each = |line: &str| {
+        seen.push(line.to_owned());
+        None
+    };
+    let ended = ctx
+        .write_out(&shell("echo out; echo err >&2; exit 3"), &path, &mut each)
+        .unwrap();
+    assert_eq!((ended.exit, seen), (Exit::Code(3), vec!["err".to_owned()]));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "out\n");
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(
+        ctx.write_out(&shell("true"), &path, &mut |_| None).is_err(),
+        "nothing is overwritten"
+    );
+}
+
+#[test]
+fn a_cancellation_ends_a_step_only_while_nothing_has_been_changed() {
+    let scratch = Scratch::new("stage-cancel");
+    let mut ctx = RunContext::scratch(&scratch.0);
+    begin(&mut ctx, Effect::Looks).unwrap();
+    ctx.cancel();
+    assert_eq!(
+        ctx.tool(&shell("sleep 20"), &mut |_| None).unwrap_err(),
+        Failure::Cancelled
+    );
+    assert_eq!(ctx.pause(Duration::from_secs(20)), Err(Failure::Cancelled));
+
+    let mut ctx = RunContext::scratch(&scratch.0);
+    begin(&mut ctx, Effect::Changes).unwrap();
+    ctx.cancel();
+    assert_eq!(
+        exited(ctx.tool(&shell("sleep 0.1"), &mut |_| None)),
+        Exit::Code(0)
+    );
+    ctx.pause(Duration::from_millis(10)).unwrap();
+    assert_eq!(begin(&mut ctx, Effect::Looks), Err(Failure::Cancelled));
+}
+
+#[test]
+fn a_cancellation_ends_a_tool_in_its_middle_only_while_nothing_has_been_changed() {
+    let scratch = Scratch::new("stage-cancel-tool");
+    let mut ctx = RunContext::scratch(&scratch.0);
+    begin(&mut ctx, Effect::Looks).unwrap();
+    ctx.interrupts.ask_in(Duration::from_millis(100));
+    let tool = shell("echo begun; sleep 20");
+    let mut say = |line: &str| Some(line.to_owned());
+    let error = ctx.tool(&tool, &mut say).unwrap_err();
+    assert_eq!(error, Failure::Cancelled);
+    assert_eq!(messages(&ctx, &scratch.0), ["begun"]);
+
+    let mut ctx = RunContext::scratch(&scratch.0);
+    begin(&mut ctx, Effect::Changes).unwrap();
+    ctx.interrupts.ask_in(Duration::from_millis(100));
+    let end = ctx.tool(&shell("echo begun; sleep 0.5; echo done"), &mut say);
+    assert_eq!(exited(end), Exit::Code(0));
+    assert_eq!(messages(&ctx, &scratch.0), ["begun", "done"]);
+}
+
+#[test]
+fn nothing_is_changed_before_the_journal_is_on_disk() {
+    let scratch = Scratch::new("stage-journal");
+    let mut ctx = RunContext::scratch(&scratch.0);
+    begin(&mut ctx, Effect::Looks).unwrap();
+    assert!(crate::queue::journal::read(&scratch.0).unwrap().is_none());
+    begin(&mut ctx, Effect::Changes).unwrap();
+    assert_eq!(
+        crate::queue::journal::read(&scratch.0)
+            .unwrap()
+            .unwrap()
+            .head
+            .run_id,
+        ctx.ticket.seen().id
+    );
+    let mut ctx = RunContext::scratch(&scratch.0);
+    std::fs::remove_dir_all(&scratch.0.state).unwrap();
+    let error = begin(&mut ctx, Effect::Changes).unwrap_err();
+    assert!(error.to_string().contains("nothing was changed"), "{error}");
+}
+
+#[test]
+fn the_sooner_of_the_deadlines_counts_and_is_named() {
+    let scratch = Scratch::new("stage-bounds");
+    let mut ctx = RunContext::scratch(&scratch.0);
+    ctx.step(Phase::Pull, Duration::from_millis(100), Effect::Looks, |_| Ok(()))
+        .unwrap();
+    let error = ctx.tool(&shell("sleep 20"), &mut |_| None).unwrap_err();
+    assert_eq!(error.to_string(), "the step `pull` was not done within 100ms");
+    assert_eq!(ctx.pause(Duration::from_secs(9)), Err(error));
+    ctx.run.until = Instant::now();
+    let error = begin(&mut ctx, Effect::Looks).unwrap_err();
+    assert_eq!(error.to_string(), "the run was not done within 1m");
+}
+
+#[test]
+fn a_tool_that_must_not_be_cut_can_print_on_after_its_run_has_died() {
+    let scratch = Scratch::new("stage-printson");
+    let mut ctx = RunContext::scratch(&scratch.0);
+    let done = scratch.0.state.join("done");
+    let script = format!("echo first; sleep 0.4; echo more && touch {}", done.display());
+    let mut seen = Vec::new();
+    let end = ctx.tool(&briefly(&script, EndPolicy::NeverMidway), &mut |line| {
+        seen.push(line.to_owned());
+        None
+    });
+    assert_eq!(seen, ["first"]);
+    // Nobody reads any more: a pipe would be broken now.
+    drop((end, ctx));
+    let until = Instant::now() + Duration::from_secs(5);
+    while !done.exists() {
+        assert!(Instant::now() < until, "the tool died of its output");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn what_must_be_done_in_any_case_has_time_of_its_own_and_then_the_deadlines_count_again() {
+    let scratch = Scratch::new("stage-any-case");
+    let mut ctx = RunContext::scratch(&scratch.0);
+    begin(&mut ctx, Effect::Changes).unwrap();
+    ctx.run.until = Instant::now();
+    assert!(ctx.tool(&shell(""), &mut |_| None).is_err());
+    let given = Duration::from_millis(300);
+    let (ended, late) = ctx.in_any_case(given, |ctx| {
+        let ended = exited(ctx.tool(&shell(""), &mut |_| None));
+        (ended, ctx.tool(&shell("sleep 20"), &mut |_| None))
+    });
+    assert_eq!(ended, Exit::Code(0));
+    let late = late.unwrap_err().to_string();
+    assert_eq!(late, "the end of the step `update` was not done within 300ms");
+    assert_eq!(ctx.check(), Err(ctx.run.passed()));
+}
+
+#[test]
+fn all_that_a_tool_printed_into_its_file_before_it_ended_is_said() {
+    let scratch = Scratch::new("stage-burst-end");
+    let mut ctx = RunContext::scratch(&scratch.0);
+    let mut last = 0;
+    let end = ctx.tool(&uncut("seq 150000"), &mut |line| {
+        assert_eq!(line.parse(), Ok(last + 1));
+        last += 1;
+        None
+    });
+    assert_eq!(exited(end), Exit::Code(0));
+    assert_eq!(last, 150_000);
+}
+
+#[test]
+fn a_burst_into_a_file_is_read_at_once_though_nothing_follows_it() {
+    let scratch = Scratch::new("stage-burst");
+    let mut ctx = RunContext::scratch(&scratch.0);
+    let script = "yes $(printf %0999d 7) | head -n 4000; sleep 6";
+    let (begun, mut came) = (Instant::now(), Vec::new());
+    let end = ctx.tool(&uncut(script), &mut |_| {
+        came.push(begun.elapsed());
+        None
+    });
+    assert_eq!(exited(end), Exit::Code(0));
+    assert_eq!(came.len(), 4000);
+    // Read a pass a look, it would take over three seconds.
+    assert!(came[3999] - came[0] < Duration::from_secs(2), "{:?}", came[3999]);
+}
+
+#[test]
+fn polling_ends_with_what_was_found_with_its_time_or_with_a_cancellation_whatever_was_changed() {
+    let scratch = Scratch::new("stage-poll");
+    let mut ctx = RunContext::scratch(&scratch.0);
+    let (every, begun) = (Duration::from_secs(2), Instant::now());
+    let mut looks = 0;
+    let found = ctx.poll(every, begun + Duration::from_secs(20), |_| {
+        looks += 1;
+        Ok((looks == 3).then_some("it"))
+    });
+    assert_eq!(found, Ok(Some("it")));
+    assert!(
+        begun.elapsed() < Duration::from_secs(1),
+        "the first looks come soon"
+    );
+    let nothing = |_: &mut RunContext| Ok(None::<()>);
+    let soon = Instant::now() + Duration::from_millis(150);
+    assert_eq!(ctx.poll(every, soon, nothing), Ok(None));
+    begin(&mut ctx, Effect::Changes).unwrap();
+    ctx.interrupts.ask_in(Duration::from_millis(150));
+    let late = Instant::now() + Duration::from_secs(20);
+    assert_eq!(ctx.poll(every, late, nothing), Err(Failure::Cancelled));
+    // On the way back nothing is cancelled.
+    let soon = Instant::now() + Duration::from_millis(150);
+    let found = ctx.in_any_case(Duration::from_secs(9), |ctx| ctx.poll(every, soon, nothing));
+    assert_eq!(found, Ok(None));
+}
+
+#[test]
+fn nothing_is_tidied_up_before_the_commit_point_is_on_disk() {
+    let scratch = Scratch::new("stage-commit");
+    let mut ctx = RunContext::scratch(&scratch.0);
+    let mut tidied = 0;
+    let given = Duration::from_secs(9);
+    let mut tidy = |ctx: &mut RunContext| {
+        ctx.tidy(Phase::Cleanup, given, |_| {
+            tidied += 1;
+            Err(Failure::failed("left"))
+        });
+        tidied
+    };
+    begin(&mut ctx, Effect::Changes).unwrap();
+    ctx.note(serde_json::json!({"container": "a"})).unwrap();
+    assert_eq!(tidy(&mut ctx), 0);
+    ctx.commit();
+    let content = crate::queue::journal::read(&scratch.0).unwrap().unwrap();
+    assert_eq!(content.came, crate::queue::journal::Came::Settled);
+    // Neither a cancellation nor the run's time keeps it from being done.
+    ctx.cancel();
+    ctx.run.until = Instant::now();
+    assert_eq!(tidy(&mut ctx), 1);
+    assert_eq!(messages(&ctx, &scratch.0), ["warning: left"]);
+}
