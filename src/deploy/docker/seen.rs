@@ -262,6 +262,15 @@ impl Container {
         self.state.status == Standing::Running
     }
 
+    /// What its process exited with; `None` while it has one.
+    pub fn exit_status(&self) -> Option<i64> {
+        let down = matches!(
+            self.state.status,
+            Standing::Exited | Standing::Dead | Standing::Restarting
+        );
+        down.then_some(self.state.exit_code)
+    }
+
     /// The image as it was named when the container was made, without a digest that fixed it.
     pub fn reference(&self) -> &str {
         let named = self.config.image.as_str();

@@ -86,6 +86,19 @@ pub fn alive(seen: &Container) -> Verdict {
     }
 }
 
+/// The container's own part in that it did not get healthy in time: how it is when it does not run or was restarted.
+/// `status` is what it exited with when it was last seen down; docker forgets that while it runs.
+pub fn own_part(seen: Option<&Container>, status: Option<i64>) -> Option<String> {
+    let Some(seen) = seen else {
+        return Some("the container is gone".into());
+    };
+    match (seen.is_running(), seen.restart_count, status) {
+        (true, 0, _) => None,
+        (true, _, Some(status)) => Some(format!("{}, last exit status {status}", seen.describe())),
+        _ => Some(seen.describe()),
+    }
+}
+
 fn told(what: &str, output: &str) -> String {
     match output {
         "" => what.into(),
@@ -195,6 +208,33 @@ mod tests {
             assert!(matches!(judge(STEADY - Duration::from_millis(1)), NotYet(_)));
             assert!(matches!(judge(STEADY), Healthy(_)));
         }
+    }
+
+    #[test]
+    fn a_container_that_was_down_is_the_cause_whatever_its_last_probe_met() {
+        for (status, restarts, exit, said) in [
+            ("running", 0, None, None),
+            ("running", 0, Some(3), None),
+            ("running", 1, None, Some("running, restarted once")),
+            (
+                "running",
+                2,
+                Some(3),
+                Some("running, restarted 2 times, last exit status 3"),
+            ),
+            (
+                "restarting",
+                2,
+                Some(1),
+                Some("restarting after exit status 3, restarted 2 times"),
+            ),
+            ("exited", 0, None, Some("exited with status 3")),
+            ("paused", 0, None, Some("paused")),
+        ] {
+            let part = own_part(Some(&seen(status, restarts, None)), exit);
+            assert_eq!(part.as_deref(), said, "{status} {restarts} {exit:?}");
+        }
+        assert_eq!(own_part(None, Some(3)).as_deref(), Some("the container is gone"));
     }
 
     #[test]

@@ -52,6 +52,8 @@ struct Wait {
     /// Since when the container runs without a restart, and how many it had then.
     steady: Option<(Instant, u32)>,
     looked: Option<Instant>,
+    /// What the container exited with when it was last seen down.
+    exit_status: Option<i64>,
     said: String,
 }
 
@@ -64,6 +66,7 @@ impl Wait {
             pause: FIRST_PROBE_PAUSE,
             steady: None,
             looked: None,
+            exit_status: None,
             said: String::new(),
         }
     }
@@ -134,7 +137,7 @@ impl<'a> Health<'a> {
             Err(late @ Failure::Deadline { .. }) => {
                 let seen = Some(wait.said.as_str()).filter(|said| !said.is_empty());
                 let seen = seen.unwrap_or("nothing was seen");
-                Err(self.failed(ctx, &format!("not healthy yet: {seen}; {late}")))
+                Err(self.late(ctx, &wait, "not healthy yet", &format!("{seen}; {late}")))
             }
             watched => watched,
         }
@@ -175,7 +178,7 @@ impl<'a> Health<'a> {
         let left = wait.until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             let given = crate::run::HumanDuration(self.config.deploy().health.max_wait);
-            return Err(self.failed(ctx, &format!("not healthy after {given}: {seen}")));
+            return Err(self.late(ctx, wait, &format!("not healthy after {given}"), &seen));
         }
         if wait.said != seen {
             self.say(ctx, &format!("not healthy yet: {seen}"));
@@ -199,13 +202,13 @@ impl<'a> Health<'a> {
             return Ok(verdict);
         };
         wait.looked = Some(Instant::now());
-        match docker
-            .container(ctx, &self.container.name)?
-            .map(|seen| judge::alive(&seen))
-        {
-            None => Ok(Verdict::Hopeless("the container is gone".into())),
-            Some(Verdict::Hopeless(seen)) => Ok(Verdict::Hopeless(seen)),
-            Some(_) => Ok(verdict),
+        let Some(seen) = docker.container(ctx, &self.container.name)? else {
+            return Ok(Verdict::Hopeless("the container is gone".into()));
+        };
+        wait.exit_status = seen.exit_status().or(wait.exit_status);
+        match judge::alive(&seen) {
+            Verdict::Hopeless(seen) => Ok(Verdict::Hopeless(seen)),
+            _ => Ok(verdict),
         }
     }
 
@@ -218,6 +221,7 @@ impl<'a> Health<'a> {
         let Some(seen) = docker.container(ctx, &self.container.name)? else {
             return Ok(Verdict::Hopeless("there is no such container".into()));
         };
+        wait.exit_status = seen.exit_status().or(wait.exit_status);
         wait.steady = match wait.steady {
             _ if !seen.is_running() => None,
             Some((start, restarts)) if restarts == seen.restart_count => Some((start, restarts)),
@@ -242,6 +246,23 @@ impl<'a> Health<'a> {
 
     fn say(&self, ctx: &mut RunContext, message: &str) {
         ctx.say(self.phase, &format!("{}: {message}", self.container.name));
+    }
+
+    /// Out of time. A probe between two restarts meets nobody, and says no more than that: the container is looked at once
+    /// more, and what it has to do with it comes first.
+    fn late(&self, ctx: &mut RunContext, wait: &Wait, what: &str, seen: &str) -> Failure {
+        let own_part = match self.subject {
+            Subject::Url(_, Some(docker)) | Subject::Container(docker) => {
+                let now = ctx.in_any_case(DOCKER_QUICK, |ctx| docker.container(ctx, &self.container.name));
+                now.ok()
+                    .and_then(|now| judge::own_part(now.as_ref(), wait.exit_status))
+            }
+            Subject::Url(_, None) => None,
+        };
+        match own_part.filter(|part| part != seen) {
+            Some(part) => self.failed(ctx, &format!("{what}: {part}; {seen}")),
+            None => self.failed(ctx, &format!("{what}: {seen}")),
+        }
     }
 
     fn failed(&self, ctx: &mut RunContext, why: &str) -> Failure {
