@@ -113,7 +113,7 @@ fn error_of(answer: &Answer) -> String {
 #[test]
 fn health_is_answered_while_a_run_is_at_work() {
     go_first();
-    let shop = Shop::open("sleep 20", |_| ());
+    let shop = Shop::open("sleep 60", |_| ());
     let run = shop.post("1.0.0");
     shop.wait_for_entry("begin 1.0.0");
     let mut times: Vec<Duration> = (0..50)
@@ -131,7 +131,7 @@ fn health_is_answered_while_a_run_is_at_work() {
         "the run was at work all the time"
     );
     assert!(times[25] < Duration::from_millis(100), "median {:?}", times[25]);
-    assert!(times[49] < Duration::from_millis(500), "slowest {:?}", times[49]);
+    assert!(times[49] < Duration::from_secs(2), "slowest {:?}", times[49]);
     run.vanish();
 }
 
@@ -188,7 +188,7 @@ fn whatever_becomes_of_those_before_the_rest_run_in_order_and_never_two_at_once(
 
 #[test]
 fn a_dead_run_is_recorded_although_nobody_comes_after_it() {
-    let shop = Shop::open("sleep 20", |_| ());
+    let shop = Shop::open("sleep 60", |_| ());
     let (call, id) = shop.queue("1.0.0");
     shop.wait_for_entry("begin 1.0.0");
     shop.kill_run(&id);

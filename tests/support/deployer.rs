@@ -13,7 +13,6 @@ use std::ops::Deref;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::Duration;
 
 /// The audience of `/deploy`.
 pub const AUDIENCE: &str = "engram-deploy";
@@ -282,8 +281,8 @@ impl Setup {
     #[track_caller]
     fn try_start(&self) -> Option<Running> {
         let mut daemon = Running::start(&mut self.command(&["serve"]), &self.log_file());
-        let up = super::came_true(Duration::from_secs(10), || daemon.ended() || listens(self.port));
-        assert!(up, "serve does not listen within 10 s: {}", self.log());
+        let up = super::came_true(super::PATIENCE, || daemon.ended() || listens(self.port));
+        assert!(up, "serve does not listen: {}", self.log());
         (!daemon.ended()).then_some(daemon)
     }
 
