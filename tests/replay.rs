@@ -2,14 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use engram_deployer::config::{BodyRule, Endpoint, Expected, Job, Pin, Sources};
 use engram_deployer::gate::{self, Gates, Keys, Memory, Past, Refusal, Request, TokenHash};
 use engram_deployer::limits::LEEWAY;
+use nix::time::{ClockId, clock_gettime};
 use serde_json::{Map, Value};
 
-use crate::support::process::go_first;
 use crate::support::token::{self, Key};
 
 const ISSUER: &str = "https://issuer.example";
@@ -229,7 +229,6 @@ fn spoil(claims: &mut Map<String, Value>, name: &str, value: &str, sentence: &'s
 
 #[test]
 fn a_look_up_among_100_000_tokens_takes_under_20_ms() {
-    go_first();
     let state = State::new("many");
     remember_many(&state, 100_000, EXPIRES);
     let memory = Memory::of(&state.0);
@@ -242,9 +241,10 @@ fn a_look_up_among_100_000_tokens_takes_under_20_ms() {
             } else {
                 format!("unknown-{i}")
             };
-            let started = Instant::now();
+            // Not the clock on the wall: others may have the processor meanwhile.
+            let started = processor_time();
             let found = memory.run_of(&TokenHash::of(&name)).unwrap();
-            let took = started.elapsed();
+            let took = processor_time() - started;
             assert_eq!(found.is_some(), i % 3 == 0);
             took
         })
@@ -255,6 +255,13 @@ fn a_look_up_among_100_000_tokens_takes_under_20_ms() {
         times[10], times[20]
     );
     assert!(times[10] < Duration::from_millis(20), "median {:?}", times[10]);
+}
+
+/// What this thread has had of the processor.
+fn processor_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)
+        .expect("a clock")
+        .into()
 }
 
 /// Writes records into the memory's file as the daemon would have, one for each number, in front of those it has.

@@ -42,12 +42,10 @@ docker_comes_late() {
     ln -s ../docker.service "$root/etc/systemd/system/multi-user.target.wants/docker.service"
 }
 
-mkdir -p "$folder/upper" "$folder/work" "$folder/cgroup" "$root"
-if [ ! -e "$folder/hidden" ]; then
-    mkdir "$folder/hidden"
-    # This machine may have the product; the host has not.
-    hide_product "$folder/hidden"
-fi
+mkdir -p "$folder/upper" "$folder/work" "$folder/cgroup" "$folder/hidden" "$root"
+# This machine may have the product; the host has not. In memory: layers of one file system may not be within each other.
+mount -t tmpfs -o mode=755 tmpfs "$folder/hidden"
+hide_product "$folder/hidden"
 mount -t overlay -o "lowerdir=$folder/hidden:/,upperdir=$folder/upper,workdir=$folder/work" overlay "$root" ||
     fail "an overlay of / cannot be mounted: the tests of the units need root and a kernel with overlayfs"
 if [ ! -e "$folder/installed" ]; then
