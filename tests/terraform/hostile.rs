@@ -12,7 +12,7 @@ use super::{assert_without, lines_of};
 use crate::support::folder::Folder;
 use crate::support::git_server::git;
 use crate::support::long_tests;
-use crate::support::process::{output_of, run, text};
+use crate::support::process::{go_first, output_of, run, text};
 use crate::support::terraform::site::Site;
 use crate::support::terraform::text as hcl;
 
@@ -209,6 +209,8 @@ fn a_commit_with_a_hundred_thousand_files_is_planned_and_leaves_none_of_them() {
     if !long_tests() {
         return;
     }
+    // The daemon has deadlines of its own for it.
+    go_first();
     let site = Site::new();
     let main = site.text(&hcl::chain(&["a"]));
     let mut told = format!(
