@@ -3,7 +3,9 @@
 # request that shows its right to it runs /bin/true and gets what came of it. Ours checks a signature and records a run;
 # the peer compares a secret. Prints a row a figure; exits with 0 only when no row is short of its goal.
 #
-# usage: contrib/bench.sh [PAIRS]        200 pairs of requests, one of ours and one of the peer's, in turn
+# usage: contrib/bench.sh [--against PROGRAM] [PAIRS]
+#        200 pairs of requests, one of ours and one of the peer's, in turn
+#        --against: the peer is PROGRAM, another build of the daemon, and no row may be over 3 % worse
 #
 # Times are curl's `time_total`, HTTP/1.1 on both sides, a connection a request. Memory is the sum of PSS of all
 # processes, idle, after the first requests. It needs root, and takes away everything it made but what it installed.
@@ -13,18 +15,25 @@ cd "$(dirname "$0")/.." || exit 1
 . tests/support/parts.sh
 . contrib/bench/figures.sh
 
+other=
+if [ "${1:-}" = --against ]; then
+    other=${2:?"--against needs a program (--help tells more)"}
+    "$other" version >/dev/null || exit 2
+    shift 2
+fi
 take_arguments 200 "$@"
 
 # shellcheck disable=SC2317
-clean_up() { rm -rf "${runtime:-$folder/runtime}"; }
+clean_up() { rm -rf "$folder"/runtime-* "${memory_folder:-}"; }
 
-start_ours() {
+# start_build NAME PROGRAM PORT: a build of the daemon with a state and settings of its own; its process id is in $pid.
+start_build() {
     # As on a host: the state on a disk, the runtime folder in memory (/run).
-    runtime=$folder/runtime
-    if [ "$(stat -f -c %T /dev/shm 2>/dev/null)" = tmpfs ]; then runtime=$(mktemp -d /dev/shm/engram-bench.XXXXXX) || exit 1; fi
-    ours_port=$(free_port 18443)
+    if [ "$(stat -f -c %T /dev/shm 2>/dev/null)" = tmpfs ]; then
+        memory_folder=${memory_folder:-$(mktemp -d /dev/shm/engram-bench.XXXXXX)} || exit 1
+    fi
     {
-        settings "$ours_port" "$runtime"
+        settings "$3" "${memory_folder:-$folder}/runtime-$1" | sed "s|^DEPLOYER_STATE_DIR=.*|DEPLOYER_STATE_DIR=$folder/state-$1|"
         cat <<'END'
 DEPLOYER_CONTAINERS=engram
 DEPLOYER_BACKEND=command
@@ -32,11 +41,26 @@ DEPLOYER_COMMAND_PATH=/bin/true
 DEPLOYER_PULL=off
 END
     } >"$folder/env"
-    start_daemon "$program" "$ours_port"
+    start_daemon "$2" "$3"
+    cp "$folder/env" "$folder/env-$1"
+}
+
+start_ours() {
+    ours_port=$(free_port 18443)
+    start_build ours "$program" "$ours_port"
     ours_pid=$pid
 }
 
 start_peer() {
+    if [ -n "$other" ]; then
+        peer_port=$(free_port 19443)
+        # A file of its own: what two processes map of one file counts half for each.
+        cp "$other" "$folder/other-build" || exit 1
+        other=$folder/other-build
+        start_build other "$other" "$peer_port"
+        peer_pid=$pid
+        return
+    fi
     peer_port=$(free_port 19443)
     cat >"$folder/hooks.json" <<'END'
 [{
@@ -66,11 +90,21 @@ ours() { # FILE HEADER-FILE
     case $(tail -n 1 "$folder/answer") in *'"status":"ok"'*) ;; *) die "a run of ours failed: $(cat "$folder/answer")" ;; esac
 }
 
-peer() { request "$1" "https://127.0.0.1:$peer_port/hooks/deploy" 200 'X-Secret: secret'; }
+peer() { # FILE HEADER-FILE
+    case $other in
+    '') request "$1" "https://127.0.0.1:$peer_port/hooks/deploy" 200 'X-Secret: secret' ;;
+    *) request "$1" "https://127.0.0.1:$peer_port/deploy" 200 "@$2" ;;
+    esac
+}
 
 ours_refusal() { request "$1" "https://127.0.0.1:$ours_port/deploy" 401 "@$folder/other-audience"; }
 
-peer_refusal() { request "$1" "https://127.0.0.1:$peer_port/hooks/deploy" 401 'X-Secret: wrong'; }
+peer_refusal() {
+    case $other in
+    '') request "$1" "https://127.0.0.1:$peer_port/hooks/deploy" 401 'X-Secret: wrong' ;;
+    *) request "$1" "https://127.0.0.1:$peer_port/deploy" 401 "@$folder/other-audience" ;;
+    esac
+}
 
 # first_byte FILE PORT: appends the time to the first byte of /healthz.
 first_byte() {
@@ -78,11 +112,11 @@ first_byte() {
         die "the daemon at port $2 does not answer"
 }
 
-# cold FILE: the same of a daemon that the connection starts. systemd-socket-activate becomes the daemon.
+# cold FILE BUILD PROGRAM: the same of a daemon that the connection starts. systemd-socket-activate becomes the daemon.
 cold() {
     rm -f "$folder/activate.log"
     cold_port=$(free_port 20443)
-    background "$folder/activate.log" systemd-socket-activate -l "127.0.0.1:$cold_port" "$program" serve --env-file "$folder/env"
+    background "$folder/activate.log" systemd-socket-activate -l "127.0.0.1:$cold_port" "$3" serve --env-file "$folder/env-$2"
     wait_for 10 "systemd-socket-activate listens" grep -q Listening "$folder/activate.log"
     first_byte "$1" "$cold_port"
     end_part "$pid"
@@ -109,7 +143,7 @@ while [ "$n" -lt "$pairs" ]; do
 done
 for warm_up in -2 -1 0; do
     ours /dev/null "$folder/tokens/$warm_up"
-    peer /dev/null
+    peer /dev/null "$folder/tokens/$warm_up"
 done
 sleep 1
 ours_memory=$(memory "$ours_pid")
@@ -118,7 +152,7 @@ n=0
 while [ "$n" -lt "$pairs" ]; do
     n=$((n + 1))
     ours "$folder/ours" "$folder/tokens/$n"
-    peer "$folder/peer"
+    peer "$folder/peer" "$folder/tokens/$n"
     ours_refusal "$folder/ours-refused"
     peer_refusal "$folder/peer-refused"
 done
@@ -127,9 +161,28 @@ say "20 cold starts"
 n=0
 while [ "$n" -lt 20 ]; do
     n=$((n + 1))
-    cold "$folder/cold"
+    cold "$folder/cold" ours "$program"
     first_byte "$folder/warm" "$ours_port"
+    if [ -n "$other" ]; then
+        cold "$folder/other-cold" other "$other"
+        first_byte "$folder/other-warm" "$peer_port"
+    fi
 done
+
+# compare NAME FILE FILE: the medians of two builds.
+compare() { row "$1" "$(quantile "$2" 50)" "$(quantile "$3" 50)" ms 1.03 -; }
+
+if [ -n "$other" ]; then
+    say "this build and another"
+    heading
+    compare 'deploy, median' "$folder/ours" "$folder/peer"
+    compare 'refused request, median' "$folder/ours-refused" "$folder/peer-refused"
+    compare 'cold start to first byte, by a socket' "$folder/cold" "$folder/other-cold"
+    compare 'the same, warm' "$folder/warm" "$folder/other-warm"
+    row 'idle memory, all processes' "$(megabytes "$ours_memory")" "$(megabytes "$peer_memory")" MB 1.03 -
+    row 'binary' "$(megabytes "$(stat -c %s "$program")")" "$(megabytes "$(stat -c %s "$other")")" MB 1.03 -
+    exit "$short"
+fi
 
 say "engram-deployer and $(webhook -version)"
 heading

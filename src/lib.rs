@@ -8,7 +8,9 @@
 //! ```
 
 // Words.
+pub mod checked_text;
 pub mod event;
+pub mod hash;
 pub mod limits;
 pub mod secret;
 // Bytes in, facts out; no I/O.
@@ -33,4 +35,4 @@ pub mod front;
 pub mod session;
 // How it starts.
 pub mod cli;
-pub mod door;
+pub mod listen;

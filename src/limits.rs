@@ -22,15 +22,6 @@ pub const STALLED_CALLER: Duration = Duration::from_secs(60);
 /// Silence on a stream after which a heartbeat line goes out. Proxies and NATs drop idle connections after 30 s or more.
 pub const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// Connections not yet admitted, over all doors (`DEPLOYER_MAX_SESSIONS`).
-pub const MAX_SESSIONS: u32 = 64;
-
-/// The same for one source: an IPv4 address or an IPv6 /64 (`DEPLOYER_MAX_SESSIONS_PER_SOURCE`).
-pub const MAX_SESSIONS_PER_SOURCE: u32 = 32;
-
-/// Callers that follow a run at one time (`DEPLOYER_MAX_FOLLOWERS`).
-pub const MAX_FOLLOWERS: u32 = 64;
-
 /// Waits between attempts to start a warm session after one that died without a connection: the first, and the longest.
 pub const WARM_BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
@@ -38,11 +29,11 @@ pub const WARM_BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Dura
 /// [`WARM_DEADLINE`], by which one that cannot become ready is dead.
 pub const WARM_CALM: Duration = Duration::from_secs(20);
 
-/// How long a start that failed lasts at least, when whoever waits at the socket makes our starter start us at once
+/// How long a start that failed lasts at least, when whoever waits at the socket makes the supervisor start us at once
 /// again: inetd shuts the port for ten minutes after 256 starts in one.
-pub const STARTER_PAUSE: Duration = Duration::from_secs(1);
+pub const SUPERVISOR_PAUSE: Duration = Duration::from_secs(1);
 
-/// Listening sockets that a starter may hand over: two families on a few addresses. Each warm session polls them all.
+/// Listening sockets that a supervisor may hand over: two families on a few addresses. Each warm session polls them all.
 pub const MAX_LISTENERS: usize = 16;
 
 /// Between two looks at what runs, for whoever started us and wants to know, while something does. Changes of the folders
@@ -141,10 +132,11 @@ pub const MAX_FETCH: usize = 64 * 1024;
 
 // ---- the replay memory -------------------------------------------------------------------------------------------
 
-/// Bytes of the memory's file. 100,000 ids take about 10 MiB; past this something is wrong, and we refuse.
-pub const MAX_REPLAY_FILE: u64 = 64 * 1024 * 1024;
+/// Bytes of the memory's file: 131,070 records. The dead are dropped when it is full; who has used as many tokens within
+/// the hour that one lives at most has to wait.
+pub const MAX_REPLAY_FILE: usize = 16 * 1024 * 1024;
 
-/// Records from which on dropping the dead ones is worth a rewrite of the file: 110 KB, years of deploys. Rarer writes
+/// Records from which on dropping the dead ones is worth a rewrite of the file: 128 KiB, years of deploys. Rarer writes
 /// spare a flash drive.
 pub const REPLAY_PRUNE_FROM: usize = 1024;
 
@@ -153,19 +145,10 @@ pub const STATE_LOCK_WAIT: Duration = Duration::from_secs(5);
 
 // ---- runs --------------------------------------------------------------------------------------------------------
 
-/// Waiting runs (`DEPLOYER_QUEUE_MAX`).
-pub const QUEUE_MAX: u32 = 32;
-
-/// How long a run waits for its turn (`DEPLOYER_QUEUE_MAX_WAIT`).
-pub const QUEUE_MAX_WAIT: Duration = Duration::from_secs(15 * 60);
-
-/// How long a run may take from its turn on, the way forward (`DEPLOYER_RUN_MAX`).
-pub const RUN_MAX: Duration = Duration::from_secs(15 * 60);
-
 /// What a caller is told to wait when the queue is full: about one short run.
 pub const QUEUE_RETRY_AFTER: Duration = Duration::from_secs(30);
 
-/// Run folders that are kept (`DEPLOYER_KEEP_RUNS`), and the most that `/runs` lists.
+/// The most runs that `/runs` lists; DEPLOYER_KEEP_RUNS may be fewer.
 pub const KEEP_RUNS: u32 = 50;
 
 /// Every wait on a file is tried again this often, whatever inotify says or does not say.
@@ -183,7 +166,7 @@ pub const MAX_LINE: usize = 8 * 1024;
 
 /// From the one INT of a terraform plan to TERM: it ends the read it is in, which a provider may drag out, and gives back
 /// its lock. KILL would leave the lock behind.
-pub const GENTLY: Duration = Duration::from_secs(60);
+pub const INTERRUPT_PATIENCE: Duration = Duration::from_secs(60);
 
 /// From a gentle end (TERM) to the hard one (KILL).
 pub const KILL_AFTER: Duration = Duration::from_secs(10);

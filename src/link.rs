@@ -45,6 +45,11 @@ pub struct Request {
     pub body: String,
 }
 
+/// The id in `/runs/<id>/log`.
+pub fn log_path(path: &str) -> Option<&str> {
+    path.strip_prefix("/runs/")?.strip_suffix("/log")
+}
+
 /// What session may say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "frame", rename_all = "snake_case")]

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use crate::support::source::{self, Source};
 
 /// Reading order. A module may import from the rows above its own, and from itself; never from its own row or below.
 const ROWS: &[&[&str]] = &[
-    &["limits", "event", "secret"],
+    &["limits", "secret", "hash", "checked_text"],
+    &["event"],
     &["jwt", "http", "link", "config"],
     &["os"],
     &["fetch", "jail"],
@@ -15,60 +18,47 @@ const ROWS: &[&[&str]] = &[
     &["run"],
     &["deploy", "terraform"],
     &["runner", "front", "session"],
-    &["door"],
+    &["listen"],
     &["cli"],
     &["main", "lib"],
 ];
 
-/// A source file without its comments and its tests.
-struct Source {
-    path: PathBuf,
-    module: String,
-    lines: Vec<(usize, String)>,
-}
-
-fn sources() -> Vec<Source> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut found = Vec::new();
-    let mut folders = vec![root.clone()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|ending| ending == "rs") && !is_test_file(&path) {
-                found.push(read(&root, path));
-            }
-        }
-    }
-    assert!(found.len() > 20, "the sources were not found");
-    found
-}
-
-fn is_test_file(path: &Path) -> bool {
-    let name = path.file_stem().unwrap().to_string_lossy();
-    name == "tests" || name.ends_with("_tests") || path.components().any(|part| part.as_os_str() == "tests")
-}
-
-fn read(root: &Path, path: PathBuf) -> Source {
-    let text = fs::read_to_string(&path).unwrap();
-    let of_tests =
-        ["mod tests {", "pub(crate) mod testing {"].map(|start| format!("\n#[cfg(test)]\n{start}"));
-    let ends = of_tests.iter().filter_map(|start| text.find(start));
-    let code = &text[..ends.min().unwrap_or(text.len())];
-    let lines = code
-        .lines()
-        .enumerate()
-        .map(|(index, line)| (index + 1, line.split("//").next().unwrap().to_owned()))
-        .collect();
-    let below = path.strip_prefix(root).unwrap();
-    let first = below.components().next().unwrap().as_os_str().to_string_lossy();
-    Source {
-        module: first.trim_end_matches(".rs").to_owned(),
-        path: below.to_owned(),
-        lines,
-    }
-}
+/// What each role may import: whatever else it named would be code that runs with its privileges, or its bytes.
+const ROLES: &[(&str, &[&str])] = &[
+    (
+        "front",
+        &["config", "event", "http", "jwt", "limits", "link", "os", "secret"],
+    ),
+    ("fetch", &["config", "jwt", "limits", "os", "secret"]),
+    (
+        "gate",
+        &["config", "event", "fetch", "hash", "jwt", "limits", "os"],
+    ),
+    (
+        "session",
+        &["config", "event", "gate", "limits", "link", "os", "queue"],
+    ),
+    ("queue", &["config", "event", "gate", "jwt", "limits", "os"]),
+    ("jail", &["config", "limits", "os"]),
+    (
+        "run",
+        &["config", "event", "jail", "limits", "os", "queue", "secret"],
+    ),
+    (
+        "runner",
+        &[
+            "config",
+            "deploy",
+            "event",
+            "gate",
+            "limits",
+            "os",
+            "queue",
+            "run",
+            "terraform",
+        ],
+    ),
+];
 
 fn row(module: &str) -> usize {
     ROWS.iter()
@@ -76,35 +66,36 @@ fn row(module: &str) -> usize {
         .unwrap_or_else(|| panic!("src/{module} has no row in the house: give it one in this test"))
 }
 
-/// The modules that a line of code names after `crate::`.
-fn imports(line: &str) -> Vec<String> {
-    let mut names = Vec::new();
-    for after in line.split("crate::").skip(1) {
-        let list = after
-            .strip_prefix('{')
-            .map_or(after, |inside| inside.split('}').next().unwrap());
-        let parts: Vec<&str> = if after.starts_with('{') {
-            list.split(',').collect()
-        } else {
-            vec![list]
-        };
-        for part in parts {
-            let name: String = part
-                .trim()
-                .chars()
-                .take_while(|c| c.is_alphanumeric() || *c == '_')
-                .collect();
-            names.push(name);
+/// The modules that each file imports, as file, its module, imported module.
+fn imports() -> BTreeSet<(String, String, String)> {
+    let module = |path: &Path| {
+        source::all()
+            .iter()
+            .find(|source| source.path == path)
+            .unwrap()
+            .module
+            .clone()
+    };
+    let mut found = BTreeSet::new();
+    for (path, imported) in source::imports() {
+        let own = module(path);
+        for other in imported
+            .iter()
+            .map(|path| module(path))
+            .filter(|other| *other != own)
+        {
+            found.insert((path.display().to_string(), own.clone(), other));
         }
     }
-    names
+    assert!(found.len() > 100, "the imports were not found");
+    found
 }
 
 fn offenders(is_wrong: impl Fn(&Source, &str) -> bool) -> Vec<String> {
     let mut wrong = Vec::new();
-    for source in sources() {
-        for (number, line) in &source.lines {
-            if is_wrong(&source, line) {
+    for source in source::all() {
+        for (number, line) in source.lines() {
+            if is_wrong(source, line) {
                 wrong.push(format!("src/{}:{number}: {}", source.path.display(), line.trim()));
             }
         }
@@ -113,58 +104,92 @@ fn offenders(is_wrong: impl Fn(&Source, &str) -> bool) -> Vec<String> {
 }
 
 fn assert_only_in(what: &str, places: &[&str]) {
-    let wrong = offenders(|source, line| {
-        line.contains(what) && !places.iter().any(|place| source.path == Path::new(place))
+    assert_only(what, |source| {
+        places.iter().any(|place| source.path == Path::new(place))
     });
-    assert!(
-        wrong.is_empty(),
-        "{what} belongs in {places:?} alone:\n{}",
-        wrong.join("\n")
-    );
 }
 
 #[test]
 fn no_import_points_up() {
-    let wrong = offenders(|source, line| {
-        imports(line)
-            .iter()
-            .filter(|name| **name != source.module && ROWS.iter().any(|row| row.contains(&name.as_str())))
-            .any(|name| row(name) >= row(&source.module))
-    });
-    assert!(
-        wrong.is_empty(),
-        "imports that point up the house:\n{}",
-        wrong.join("\n")
-    );
-    // What the reader above would not see.
-    let hidden = offenders(|_, line| {
-        (line.contains("crate::{") && !line.contains('}')) || line.contains("super::super")
-    });
-    assert!(
-        hidden.is_empty(),
-        "imports written so that this test cannot read them:\n{}",
-        hidden.join("\n")
-    );
+    let wrong: Vec<_> = imports()
+        .into_iter()
+        .filter(|(_, module, imported)| row(imported) >= row(module))
+        .collect();
+    assert!(wrong.is_empty(), "imports that point up the house: {wrong:#?}");
 }
 
 #[test]
-fn an_arrow_that_points_up_would_be_seen() {
-    assert_eq!(imports("use crate::os::{child, lock};"), ["os"]);
+fn each_role_imports_only_what_it_may() {
+    let imports = imports();
+    for (role, allowed) in ROLES {
+        let wrong: Vec<_> = imports
+            .iter()
+            .filter(|(_, module, imported)| module == role && !allowed.contains(&imported.as_str()))
+            .collect();
+        assert!(wrong.is_empty(), "{role} may not import this: {wrong:#?}");
+    }
+}
+
+#[test]
+fn comments_and_strings_hide_no_code_from_these_tests() {
+    let text = "let a = \"http://x\"; use crate::b; // c\n/* d /* e */ f */ let g = r#\"h\"i\"#; let j = '\"'; 'k: k";
+    let (code, strings) = source::separate(text);
     assert_eq!(
-        imports("use crate::{limits, session::slots};"),
-        ["limits", "session"]
+        code,
+        "let a = \"\"; use crate::b; \n let g = \"\"; let j = '\"'; 'k: k"
     );
-    assert_eq!(
-        imports("    let x = crate::gate::admit(&a, crate::queue::b());"),
-        ["gate", "run"]
-    );
+    assert_eq!(strings, [(1, "http://x".to_owned()), (2, "h\"i".to_owned())]);
 }
 
 #[test]
 fn every_module_of_the_library_has_a_row() {
-    for source in sources() {
+    for source in source::all() {
         row(&source.module);
     }
+}
+
+#[test]
+fn tls_http_and_cryptography_stand_where_they_belong() {
+    // Sessions of rustls in the role that has no privileges; what reads PEM and keys takes rustls's names for them.
+    let in_front = |source: &Source| source.module == "front";
+    assert_only("rustls::Server", in_front);
+    assert_only("ServerConnection", in_front);
+    assert_only("ClientConnection", |_| false);
+    assert_only("rustls", |source| {
+        in_front(source)
+            || [
+                "jwt/pem.rs",
+                "jwt/sign.rs",
+                "cli/pin.rs",
+                "cli/check/certificate.rs",
+            ]
+            .contains(&name(source).as_str())
+    });
+    // Requests in the role that has none either; everybody may split a URL.
+    let wrong = offenders(|source, line| {
+        line.replace("ureq::http::Uri", "").contains("ureq") && source.path != Path::new("fetch/role.rs")
+    });
+    assert!(
+        wrong.is_empty(),
+        "ureq sends requests for fetch alone: {wrong:#?}"
+    );
+    assert_only("ring::", |source| {
+        // Keys and signatures in jwt, the provider that rustls is given, random numbers; hashes in one file.
+        source.module == "jwt"
+            || in_front(source)
+            || ["hash.rs", "os/random.rs"].contains(&name(source).as_str())
+    });
+}
+
+fn name(source: &Source) -> String {
+    source.path.display().to_string()
+}
+
+fn assert_only(what: &str, place: impl Fn(&Source) -> bool) {
+    let inside = |before: &str| before.ends_with(|c: char| c.is_alphanumeric() || c == '_');
+    let named = |line: &str| line.match_indices(what).any(|(at, _)| !inside(&line[..at]));
+    let wrong = offenders(|source, line| named(line) && !place(source));
+    assert!(wrong.is_empty(), "{what} does not belong here: {wrong:#?}");
 }
 
 #[test]
@@ -206,10 +231,12 @@ fn a_run_is_started_and_a_log_is_read_with_proof_alone() {
     );
     assert_only_in("pub fn of_operator(", &["gate/mod.rs"]);
     // The role that runs is started for a reservation, and to complete dead runs.
-    assert_only_in(
-        "Command::role(\"run\")",
-        &["run/queue.rs", "run/dead.rs", "run/notice.rs"],
-    );
+    for source in source::all() {
+        let starts_roles = source.code.contains("Command::role(\"\")");
+        let names_it = source.strings.iter().any(|(_, string)| string == "run");
+        let may = ["queue/reserve.rs", "queue/dead.rs", "runner/notice.rs"].contains(&name(source).as_str());
+        assert!(may || !(starts_roles && names_it), "{} starts runs", name(source));
+    }
     for proof in ["Permitted", "Grant", "Authority", "Reader"] {
         let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/gate/mod.rs")).unwrap();
         let declared = format!("#[derive(Debug)]\npub struct {proof} {{");

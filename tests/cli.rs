@@ -76,13 +76,13 @@ fn the_help_lists_every_command_and_each_explains_itself() {
     assert!(general.stderr.is_empty());
     for spec in COMMANDS {
         assert!(
-            text(&general.stdout).contains(&format!("\n  {}", spec.name)),
+            text(&general.stdout).contains(&format!("\n  {}", spec.name())),
             "{}",
-            spec.name
+            spec.name()
         );
-        let own = setup.run(&[spec.name, "--help"]);
-        assert_eq!(code(&own), 0, "{}", spec.name);
-        assert!(text(&own.stdout).starts_with(&format!("Usage: engram-deployer {}", spec.name)));
+        let own = setup.run(&[spec.name(), "--help"]);
+        assert_eq!(code(&own), 0, "{}", spec.name());
+        assert!(text(&own.stdout).starts_with(&format!("Usage: engram-deployer {}", spec.name())));
     }
     let version = text(&setup.run(&["--version"]).stdout);
     assert_eq!(
@@ -186,13 +186,13 @@ fn a_settings_file_that_others_may_write_is_not_read() {
 }
 
 #[test]
-fn check_finds_fault_with_secrets_in_a_file_that_others_may_read() {
+fn check_reports_secrets_in_a_file_that_others_may_read() {
     let mut setup = Setup::new(&Issuer::start());
     let secret = "DEPLOYER_TF_PLAN_AWS_SECRET_ACCESS_KEY";
     for (value, mode, level) in [
         ("", 0o644, "ok   "),
         ("hunter2", 0o600, "ok   "),
-        ("hunter2", 0o644, "FAULT"),
+        ("hunter2", 0o644, "ERROR"),
     ] {
         setup.set(secret, value);
         let file = setup.use_env_file();
@@ -207,7 +207,7 @@ fn check_finds_fault_with_secrets_in_a_file_that_others_may_read() {
         );
         assert_eq!(
             said.contains("others may read it (mode 0644), and it holds secrets; take that away (chmod 600)"),
-            level == "FAULT",
+            level == "ERROR",
             "{said}"
         );
         assert!(!said.contains("hunter2"), "{said}");
@@ -231,7 +231,7 @@ fn check_is_content_with_a_host_that_works() {
         "warn   replay memory: was not there and is new",
         "ok     issuer's keys: 1 usable",
         "ok     docker: not needed",
-        "ok     command: /bin/true",
+        "ok     command: only root can write to /bin/true",
     ] {
         assert!(said.contains(line), "{line:?} is not in:\n{said}");
     }
@@ -260,8 +260,8 @@ fn check_reads_templates_and_declarations_as_a_deploy_would() {
     let said = said(&setup.run(&["check"]));
     for (level, word) in [
         ("ok     templates: good: ", "engram:1.0.0"),
-        ("FAULT  templates: ", "my-other.xml"),
-        ("FAULT  templates: ", "absent"),
+        ("ERROR  templates: ", "my-other.xml"),
+        ("ERROR  templates: ", "absent"),
     ] {
         let named = |line: &str| line.starts_with(level) && line.contains(word);
         assert!(said.lines().any(named), "{level}{word}:\n{said}");
@@ -269,26 +269,26 @@ fn check_reads_templates_and_declarations_as_a_deploy_would() {
     // What all of them lack is said once.
     setup.set("DEPLOYER_TEMPLATE_DIR", "/nowhere/templates");
     let said = self::said(&setup.run(&["check"]));
-    assert_eq!(said.matches("FAULT  templates: ").count(), 1, "{said}");
+    assert_eq!(said.matches("ERROR  templates: ").count(), 1, "{said}");
     let declared = setup.folder().write("containers/good.json", "{\"portz\":[]}");
     setup
         .set("DEPLOYER_BACKEND", "docker")
         .set("DEPLOYER_CONTAINERS", "good")
         .set("DEPLOYER_CONTAINER_DIR", declared.parent().expect("a folder"));
     let said = self::said(&setup.run(&["check"]));
-    let named = |line: &str| line.starts_with("FAULT  deploy: ") && line.contains("portz");
+    let named = |line: &str| line.starts_with("ERROR  deploy: ") && line.contains("portz");
     assert!(said.lines().any(named), "{said}");
     setup
         .folder()
         .write("containers/good.json", "{\"env_file\":\"/nonexistent\"}");
     let said = self::said(&setup.run(&["check"]));
     let named =
-        |line: &str| line.starts_with("FAULT  deploy: ") && line.contains("env_file: open /nonexistent: No");
+        |line: &str| line.starts_with("ERROR  deploy: ") && line.contains("env_file: open /nonexistent: No");
     assert!(said.lines().any(named), "{said}");
 }
 
 #[test]
-fn check_names_every_fault_of_the_host_in_one_go() {
+fn check_names_every_error_of_the_host_in_one_go() {
     let mut setup = Setup::new(&Issuer::start());
     let other = Certificate::create(setup.folder(), "other");
     fs::set_permissions(&other.key, Permissions::from_mode(0o644)).expect("setting a mode");
@@ -317,7 +317,7 @@ fn check_names_every_fault_of_the_host_in_one_go() {
         ("users", "nobody-of-that-name"),
         ("folders", "0777"),
     ] {
-        let named = |line: &str| line.starts_with(&format!("FAULT  {what}: ")) && line.contains(detail);
+        let named = |line: &str| line.starts_with(&format!("ERROR  {what}: ")) && line.contains(detail);
         assert!(said.lines().any(named), "{what}, {detail}:\n{said}");
     }
 }
@@ -344,7 +344,7 @@ fn check_says_when_a_certificate_has_ended() {
         .env("CERT", &cert));
     setup.set("DEPLOYER_CERT_FILE", &cert);
     let said = said(&setup.run(&["check"]));
-    assert!(said.contains("FAULT  certificate: expired on 20"), "{said}");
+    assert!(said.contains("ERROR  certificate: expired on 20"), "{said}");
 }
 
 #[test]
@@ -493,7 +493,7 @@ fn a_person_on_a_terminal_gets_aligned_lines() {
         plain.starts_with("ok         1.2.3 (") && plain.contains("finished   20"),
         "{plain:?}"
     );
-    assert!(typed("runs", &[]).contains("deploy  1.2.3"));
+    assert!(typed("runs", &[]).contains("deploy    1.2.3"));
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn the_readme_has_every_setting_with_its_default() {
                 variable.name
             ),
             Preset::Required => assert!(row.starts_with("required | "), "{}: {row}", variable.name),
-            Preset::Unset | Preset::Follows(_) => {
+            Preset::Unset => {
                 assert!(!row.starts_with('`') || row.contains(" in "), "{row}")
             }
         }

@@ -83,7 +83,11 @@ fn one_spoiled_claim_is_refused_by_its_own_check_and_starts_nothing() {
             |claims| drop(claims.insert("nbf".into(), json!(now() + 60))),
             "nbf",
         ),
-        ("no jti", |claims| drop(claims.remove("jti")), "jti"),
+        (
+            "jti of another type",
+            |claims| drop(claims.insert("jti".into(), json!(7))),
+            "jti",
+        ),
         (
             "repository",
             |claims| drop(claims.insert("repository".into(), json!("Engram-app/engram"))),

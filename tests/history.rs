@@ -146,7 +146,7 @@ fn the_version_before_is_deployed_again_by_a_word() {
     let setup = tracing(&Issuer::start());
     let nothing = setup.run(&["rollback"]);
     assert_eq!(nothing.status.code(), Some(3));
-    assert!(text(&nothing.stderr).contains("no kept run tells of a version that was healthy"));
+    assert!(text(&nothing.stderr).contains("nothing tells of a version that was healthy"));
     deploy(&setup, &["1.0.0", "--sha", "abc1234"], 0);
     let nothing = setup.run(&["rollback"]);
     assert_eq!(nothing.status.code(), Some(3));

@@ -2,20 +2,68 @@
 //! next puts back what was half done, or finds it done, and doing that twice changes nothing more.
 //!
 //! Needs the cargo feature `failpoints`, which `tests/run.sh` turns on: each place where a run can be made to die stands
-//! in a list of the program's own, and a place that no run came by fails the test.
+//! in a list here, which is compared with the source, and a place that no run came by fails the test.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use engram_deployer::os::failpoint::{PLACES, Way};
 use engram_deployer::os::lock;
 use serde_json::{Value, json};
 
 use crate::rollback::{Pair, Picture};
 use crate::support::process::text;
 use crate::support::{long_tests, wait_until};
+
+/// What a place is on the way to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// To the new version: a deploy that would succeed comes by.
+    Forward,
+    /// Back to the old one: a deploy that fails comes by.
+    Back,
+}
+
+/// Every place: its name, which backends come by (`unraid`, `docker`, or both), on which way.
+const PLACES: &[(&str, &[&str], Way)] = {
+    use Way::{Back, Forward};
+    const UNRAID: &[&str] = &["unraid"];
+    const DOCKER: &[&str] = &["docker"];
+    const BOTH: &[&str] = &["unraid", "docker"];
+    &[
+        ("journal-begun", BOTH, Forward),
+        ("tag-noted", BOTH, Forward),
+        ("tagged", BOTH, Forward),
+        ("container-noted", BOTH, Forward),
+        ("template-written", UNRAID, Forward),
+        ("created", DOCKER, Forward),
+        ("old-renamed", BOTH, Forward),
+        ("script-at-work", UNRAID, Forward),
+        ("script-ended", UNRAID, Forward),
+        ("next-renamed", DOCKER, Forward),
+        ("old-policy-cleared", BOTH, Forward),
+        ("old-stopped", BOTH, Forward),
+        ("new-started", BOTH, Forward),
+        ("healthy", BOTH, Forward),
+        ("before-commit", BOTH, Forward),
+        ("committed", BOTH, Forward),
+        ("old-removed", BOTH, Forward),
+        ("before-result", BOTH, Forward),
+        ("result-written", BOTH, Forward),
+        ("published", BOTH, Forward),
+        ("journal-ended", BOTH, Forward),
+        ("going-back", BOTH, Back),
+        ("template-restored", UNRAID, Back),
+        ("new-removed", BOTH, Back),
+        ("old-renamed-back", BOTH, Back),
+        ("old-policy-back", BOTH, Back),
+        ("old-started-again", BOTH, Back),
+        ("container-back", BOTH, Back),
+        ("tag-back", BOTH, Back),
+        ("gone-back", BOTH, Back),
+    ]
+};
 
 /// Who completes the dead run.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,12 +86,12 @@ const OF_A_CONTAINER: &[&str] = &[
     "container-noted",
     "template-written",
     "created",
-    "set-aside",
+    "old-renamed",
     "script-at-work",
     "script-ended",
     "next-renamed",
     "old-stopped",
-    "old-held-back",
+    "old-policy-cleared",
     "new-started",
     "healthy",
     "old-removed",
@@ -56,8 +104,8 @@ const OF_A_CONTAINER: &[&str] = &[
 ];
 
 /// From here on nothing goes back.
-const SETTLED: &[&str] = &[
-    "settled",
+const COMMITTED: &[&str] = &[
+    "committed",
     "old-removed",
     "before-result",
     "result-written",
@@ -186,8 +234,8 @@ impl Matrix {
         let after = self.pair.healthy_picture();
         let outcome = self.outcome(&id);
         assert!(self.ticket(&id).is_none(), "{case:?}: its ticket is left");
-        let settled = case.way == Way::Forward && SETTLED.contains(&case.place);
-        if settled {
+        let committed = case.way == Way::Forward && COMMITTED.contains(&case.place);
+        if committed {
             assert_eq!(outcome["status"], "ok", "{case:?}: {outcome}");
             let live = [version, version].map(|version| Some(version.to_owned()));
             assert_eq!(after.versions, live, "{case:?}");
@@ -238,4 +286,27 @@ fn on_unraid_a_run_that_is_killed_anywhere_costs_nothing() {
 #[test]
 fn with_docker_a_run_that_is_killed_anywhere_costs_nothing() {
     promise("docker");
+}
+
+#[test]
+fn kill_matrix_lists_every_place_in_the_source() {
+    let mut found = Vec::new();
+    let mut folders = vec![PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("the source") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let source = std::fs::read_to_string(&path).expect("a source file");
+                let places = source.split("failpoint!(\"").skip(1);
+                found.extend(places.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())));
+            }
+        }
+    }
+    found.sort();
+    found.dedup();
+    let mut listed: Vec<_> = PLACES.iter().map(|(place, _, _)| (*place).to_owned()).collect();
+    listed.sort();
+    assert_eq!(found, listed);
 }

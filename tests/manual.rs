@@ -1,21 +1,16 @@
 //! [manual] The manual is what the program is: its lists are made from the program's own tables, by
 //! `ENGRAM_GOLDEN=write cargo test manual`, and compared with them at all other times.
 
-mod kinds;
-
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use engram_deployer::cli::commands::{COMMANDS, GLOBAL, Need, Opt, Spec};
+use engram_deployer::cli::commands::{COMMANDS, GLOBAL, Opt, Spec};
 use engram_deployer::cli::help::ENV_FILES;
-use engram_deployer::config::{
-    Config, FOR_CHILDREN, Preset, Reads, Settings, Variable, Visibility, variables,
-};
+use engram_deployer::config::{Config, FOR_CHILDREN, Reads, Settings, Variable, variables};
 
 use crate::support::process::{installed, output_of, text};
-use kinds::KINDS;
 
 const PAGES: [&str; 2] = ["engram-deployer.8", "engram-deployer.env.5"];
 
@@ -82,21 +77,20 @@ fn option_line(option: &Opt) -> String {
 }
 
 fn command(spec: &Spec) -> String {
-    let operand = spec.operand.map(|operand| match operand.need {
-        Need::Required => format!(" Ar {}", operand.name),
-        Need::Optional => format!(" Op Ar {}", operand.name),
+    let operand = spec.operand().map(|operand| match operand.strip_prefix('[') {
+        None => format!(" Ar {operand}"),
+        Some(optional) => format!(" Op Ar {}", optional.trim_end_matches(']')),
     });
     let mut made = format!(
         ".It Cm {}{}\n{}\n",
-        plain(spec.name),
+        plain(spec.name()),
         operand.unwrap_or_default(),
-        sentences(spec.about)
+        sentences(spec.texts().1.trim_end())
     );
-    if !spec.options.is_empty() {
+    let options: Vec<&Opt> = spec.required.iter().chain(spec.options).collect();
+    if !options.is_empty() {
         made += ".Bl -tag -width Ds\n";
-        spec.options
-            .iter()
-            .for_each(|option| made += &option_line(option));
+        options.iter().for_each(|option| made += &option_line(option));
         made += ".El\n";
     }
     made
@@ -120,28 +114,42 @@ fn role(reads: Reads) -> &'static str {
     }
 }
 
-fn setting(variable: &Variable) -> String {
-    let (_, kind, example) = KINDS
-        .iter()
-        .find(|(name, ..)| *name == variable.name)
-        .unwrap_or_else(|| {
-            panic!(
-                "{} has no kind and no example: tests/manual/kinds.rs",
-                variable.name
-            )
-        });
-    let preset = match variable.preset {
-        Preset::Required => "none; it is required".to_owned(),
-        Preset::Unset => "none".to_owned(),
-        Preset::Text(value) => value.to_owned(),
-        Preset::Follows(words) => words.to_owned(),
-    };
+/// What `contrib/settings.txt` says of a setting.
+#[derive(Default)]
+struct Text {
+    default: String,
+    kind: String,
+    example: String,
+    about: String,
+}
+
+fn texts() -> BTreeMap<String, Text> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/settings.txt");
+    let file = fs::read_to_string(path).expect("contrib/settings.txt");
+    let parts = file.split("\n\n").skip(1).map(|part| {
+        let (name, rest) = part.split_once('\n').expect("a name");
+        let mut text = Text::default();
+        for line in rest.lines() {
+            match line.split_once(": ") {
+                Some(("default", value)) => text.default = value.to_owned(),
+                Some(("type", value)) => text.kind = value.to_owned(),
+                Some(("example", value)) => text.example = value.to_owned(),
+                _ if text.about.is_empty() => text.about = line.to_owned(),
+                _ => text.about = format!("{} {line}", text.about),
+            }
+        }
+        (name.to_owned(), text)
+    });
+    parts.collect()
+}
+
+fn setting(variable: &Variable, text: &Text) -> String {
     let readers: Vec<&str> = variable.readers.iter().copied().map(role).collect();
-    let mut made = format!(".It Ev {}\n{}.\n", variable.name, plain(variable.meaning));
+    let mut made = format!(".It Ev {}\n{}.\n", variable.name, plain(&text.about));
     let mut row = |what: &str, text: &str| writeln!(made, ".br\n{what}: {}", plain(text));
-    row("Type", kind)
-        .and(row("Default", &preset))
-        .and(row("Example", example))
+    row("Type", &text.kind)
+        .and(row("Default", &text.default))
+        .and(row("Example", &text.example))
         .and(row("Read by", &readers.join(", ")))
         .expect("a text");
     made
@@ -149,7 +157,8 @@ fn setting(variable: &Variable) -> String {
 
 fn settings() -> String {
     let mut made = String::from(".Bl -tag -width Ds\n");
-    variables().for_each(|variable| made += &setting(variable));
+    let texts = texts();
+    variables().for_each(|variable| made += &setting(variable, &texts[variable.name]));
     made + ".El\n"
 }
 
@@ -159,9 +168,9 @@ fn the_commands_and_options_of_the_manual_are_those_of_the_parser() {
     let page = read("engram-deployer.8");
     for spec in COMMANDS {
         assert!(
-            page.contains(&format!(".It Cm {}", plain(spec.name))),
+            page.contains(&format!(".It Cm {}", plain(spec.name()))),
             "{}",
-            spec.name
+            spec.name()
         );
     }
     for file in ENV_FILES {
@@ -173,9 +182,9 @@ fn the_commands_and_options_of_the_manual_are_those_of_the_parser() {
 fn the_variables_of_the_manual_are_those_of_the_parser() {
     assert_made("engram-deployer.env.5", &settings());
     let known: BTreeSet<&str> = variables().map(|variable| variable.name).collect();
-    let listed: BTreeSet<&str> = KINDS.iter().map(|(name, ..)| *name).collect();
-    assert_eq!(listed, known, "tests/manual/kinds.rs");
-    assert_eq!(KINDS.len(), known.len());
+    let texts = texts();
+    let listed: BTreeSet<&str> = texts.keys().map(String::as_str).collect();
+    assert_eq!(listed, known, "contrib/settings.txt");
     let page = read("engram-deployer.env.5");
     let shown = page.lines().filter_map(|line| line.strip_prefix(".It Ev "));
     assert_eq!(shown.collect::<BTreeSet<_>>(), known);
@@ -200,18 +209,18 @@ fn what_tools_get_of_our_environment_is_in_the_manual() {
 
 #[test]
 fn every_example_of_the_manual_is_one_that_the_parser_takes() {
-    let all = KINDS.iter().fold(Settings::default(), |all, (name, _, example)| {
-        all.with(name, example)
+    let texts = texts();
+    let all = texts.iter().fold(Settings::default(), |all, (name, text)| {
+        all.with(name, &text.example)
     });
     let complaints = match Config::from_settings(&all) {
         Ok(_) => Vec::new(),
         Err(complaints) => complaints.iter().map(ToString::to_string).collect(),
     };
     assert_eq!(complaints, [""; 0]);
-    for (name, kind, _) in KINDS {
-        let secret =
-            variables().any(|variable| variable.name == *name && variable.visibility == Visibility::Secret);
-        assert_eq!(*kind == "secret", secret, "{name}");
+    for (name, text) in &texts {
+        let secret = variables().any(|variable| variable.name == name && variable.is_secret);
+        assert_eq!(text.kind == "secret", secret, "{name}");
     }
 }
 

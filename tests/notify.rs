@@ -140,7 +140,7 @@ fn a_notice_that_hangs_holds_neither_the_last_line_nor_the_next_turn() {
 fn a_notice_that_fails_is_logged_and_changes_nothing() {
     let issuer = Issuer::start();
     let mut setup = Setup::new(&issuer);
-    let command = setup.executable("notify", "echo no route to the phone; exit 3");
+    let command = setup.executable("notify", "exit 3");
     setup.set("DEPLOYER_NOTIFY_COMMAND", &command);
     let deployer = setup.start();
     let post = |version: &str| {
@@ -152,7 +152,7 @@ fn a_notice_that_fails_is_logged_and_changes_nothing() {
     wait_until("the failure is logged", SOON, || {
         let log = deployer.log();
         log.contains(&format!("the notice by {}", command.display()))
-            && log.contains("ended with exit status 3: no route to the phone")
+            && log.contains("ended with exit status 3")
     });
     fs::remove_file(&command).expect("taking the command away");
     post("1.2.4");
@@ -338,7 +338,9 @@ fn a_server_that_refuses_is_logged_without_the_secret() {
         .post("/deploy", &token, r#"{"version":"1.2.3"}"#);
     answer.assert_ok();
     assert_eq!(received(&receiver).path, format!("/hook/{SECRET}"));
-    wait_until("the refusal is logged", SOON, || deployer.log().contains("403"));
+    wait_until("the refusal is logged", SOON, || {
+        deployer.log().contains("ended with exit status")
+    });
     assert!(!deployer.log().contains(SECRET), "{}", deployer.log());
 }
 
@@ -390,10 +392,10 @@ fn check_looks_at_the_command() {
     assert!(check(&setup).contains("ok     notices: "), "{}", check(&setup));
     let command = setup.folder().join("notify");
     fs::set_permissions(&command, Permissions::from_mode(0o777)).expect("setting a mode");
-    assert!(check(&setup).contains("FAULT  notices: "), "{}", check(&setup));
+    assert!(check(&setup).contains("ERROR  notices: "), "{}", check(&setup));
     setup.set("DEPLOYER_NOTIFY_COMMAND", "/nonexistent/notify");
     assert!(
-        check(&setup).contains("FAULT  notices: /nonexistent/notify cannot be executed"),
+        check(&setup).contains("ERROR  notices: /nonexistent/notify cannot be executed"),
         "{}",
         check(&setup)
     );

@@ -291,7 +291,7 @@ fn even_where_somebody_removes_the_kept_one_it_comes_back() {
         assert_eq!(after.containers.len(), 2, "{after:?}");
         if let Some(unraid) = &pair.host.unraid {
             let last = unraid.calls().pop().expect("a call");
-            assert_eq!(last, format!("{name} ca_docker_run_override"));
+            assert_eq!(last, name);
         }
     });
 }

@@ -9,8 +9,8 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|bytes: &[u8]| {
     let settings = match Settings::from_env_file(bytes) {
         Ok(settings) => settings,
-        Err(error) => {
-            assert!(!error.faults.is_empty());
+        Err(errors) => {
+            assert!(!errors.is_empty());
             return;
         }
     };

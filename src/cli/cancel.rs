@@ -1,11 +1,10 @@
 //! `cancel`: asks a run to end.
 
-use std::path::Path;
-
-use crate::cli::commands::Verb;
-use crate::cli::help::Exit;
-use crate::cli::out::{self, Trouble};
-use crate::cli::{follow, given};
+use crate::cli::arguments::Arguments;
+use crate::cli::commands::FORCE;
+use crate::cli::help::ExitStatus;
+use crate::cli::output::{self, CommandError};
+use crate::cli::{follow, settings_source};
 use crate::os::places;
 use crate::queue::{self, Urgency};
 
@@ -13,16 +12,16 @@ use crate::queue::{self, Urgency};
 ///
 /// # Errors
 /// When it has ended, or never was.
-pub fn cancel(env_file: Option<&Path>, run: &str, urgency: Urgency) -> Result<Exit, Trouble> {
-    let id = follow::run_id(run, Verb::Cancel)?;
-    let given = given::config(env_file)?;
-    places::prepare(&given.config.places)?;
-    queue::cancel(&given.config.places, &id, urgency).map_err(|error| format!("cancel run {id}: {error}"))?;
-    let how = match urgency {
-        Urgency::Gentle => "asked to end",
-        Urgency::Force => "told to end now",
+pub fn cancel(arguments: &Arguments) -> Result<ExitStatus, CommandError> {
+    let id = follow::run_id(arguments)?;
+    let config = settings_source::load(arguments.env_file())?.config;
+    places::prepare(&config.places)?;
+    let (urgency, how) = match arguments.has(&FORCE) {
+        false => (Urgency::Gentle, "asked to end"),
+        true => (Urgency::Force, "told to end now"),
     };
-    out::print(&format!(
+    queue::cancel(&config.places, &id, urgency).map_err(|error| format!("cancel run {id}: {error}"))?;
+    output::print(&format!(
         "run {id} was {how}; `engram-deployer log -f {id}` shows what it does\n"
     ))
 }

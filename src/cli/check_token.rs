@@ -3,30 +3,34 @@
 //! On the host only, because it says what was expected. Nothing is used up; the network hears of nothing but a request
 //! for the issuer's keys, when those that are kept are too old or lack the token's.
 
-use std::fmt::Write;
 use std::io::{self, IsTerminal, Read};
-use std::path::Path;
 use std::time::SystemTime;
 
-use crate::cli::given::{self, Given};
-use crate::cli::help::Exit;
-use crate::cli::out::{self, Trouble};
+use crate::cli::arguments::Arguments;
+use crate::cli::commands::ENDPOINT;
+use crate::cli::help::ExitStatus;
+use crate::cli::output::{self, CommandError};
+use crate::cli::settings_source::{self, Loaded};
 use crate::config::{Config, Endpoint};
-use crate::gate::{Finding, Gates, Keys, Memory, Verdict, explain, fetch_keys};
+use crate::gate::{Finding, Gates, explain, fetch_keys};
 use crate::limits::MAX_TOKEN;
 
-/// Prints each rule with what came of it; [`Exit::Done`] when all hold.
+/// Prints each rule with what came of it; [`ExitStatus::Done`] when all hold.
 ///
 /// # Errors
 /// When there is no such endpoint or no token.
-pub fn check_token(env_file: Option<&Path>, endpoint: Option<&str>) -> Result<Exit, Trouble> {
-    let Given { config, .. } = given::config(env_file)?;
-    let endpoint = named(&config, endpoint.unwrap_or("deploy"))?;
+pub fn check_token(arguments: &Arguments) -> Result<ExitStatus, CommandError> {
+    let Loaded { config, .. } = settings_source::load(arguments.env_file())?;
+    let endpoint = named(&config, arguments.value(&ENDPOINT).unwrap_or("deploy"))?;
     let token = read_token()?;
     let findings = judge(&config, endpoint, &token);
-    out::print(&table(&findings))?;
-    let holds = findings.iter().all(|finding| finding.verdict == Verdict::Pass);
-    Ok(if holds { Exit::Done } else { Exit::Failed })
+    output::print(&table(&findings))?;
+    let holds = findings.iter().all(|finding| finding.fault.is_none());
+    Ok(if holds {
+        ExitStatus::Done
+    } else {
+        ExitStatus::Failed
+    })
 }
 
 fn named<'a>(config: &'a Config, name: &str) -> Result<&'a Endpoint, String> {
@@ -41,7 +45,7 @@ fn named<'a>(config: &'a Config, name: &str) -> Result<&'a Endpoint, String> {
 fn read_token() -> Result<Vec<u8>, String> {
     let stdin = io::stdin();
     if stdin.is_terminal() {
-        out::complain("paste the token, then press Enter and Ctrl-D");
+        output::complain("paste the token, then press Enter and Ctrl-D");
     }
     let mut text = Vec::new();
     stdin
@@ -57,27 +61,15 @@ fn read_token() -> Result<Vec<u8>, String> {
 
 fn judge(config: &Config, endpoint: &Endpoint, token: &[u8]) -> Vec<Finding> {
     let fetch = || fetch_keys(config);
-    let places = &config.places;
-    let memory = Memory::of(&places.state);
-    let gates = Gates {
-        allowed: &config.allowed,
-        issuer: &config.issuer.name,
-        keys: Keys::new(&places.state, &places.runtime, &config.issuer.jwks_url, &fetch),
-        memory: &memory,
-    };
-    explain(token, endpoint, &gates, SystemTime::now())
+    explain(token, endpoint, &Gates::of(config, &fetch), SystemTime::now())
 }
 
 fn table(findings: &[Finding]) -> String {
-    let width = findings
-        .iter()
-        .map(|finding| finding.rule.chars().count())
-        .max()
-        .unwrap_or(0);
-    let mut text = String::new();
-    for Finding { rule, verdict } in findings {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{rule:width$}  {verdict}");
-    }
-    text
+    let width = findings.iter().map(|finding| finding.rule.chars().count()).max();
+    let width = width.unwrap_or_default();
+    let line = |Finding { rule, fault }: &Finding| match fault {
+        None => format!("{rule:width$}  pass\n"),
+        Some(fault) => format!("{rule:width$}  fail: {fault}\n"),
+    };
+    findings.iter().map(line).collect()
 }

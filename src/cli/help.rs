@@ -1,12 +1,10 @@
 //! The help: its texts, made from the table in [`super::commands`], and what an exit status says.
 
-use std::fmt::Write;
-
-use super::commands::{COMMANDS, GLOBAL, Need, Operand, Opt, Spec, Verb};
+use super::commands::{COMMANDS, GLOBAL, Opt, Spec};
 
 /// What an exit status says; the same for every command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
+pub enum ExitStatus {
     /// It is done, and it is well.
     Done,
     /// It was tried and it is not well: a failed run, a fault that `check` found, a token that would be refused.
@@ -19,32 +17,30 @@ pub enum Exit {
     Unknown,
 }
 
-impl Exit {
+/// Each with what the help says of it, in the order of their numbers.
+const EXITS: [(ExitStatus, &str); 5] = [
+    (ExitStatus::Done, "done, and well"),
+    (
+        ExitStatus::Failed,
+        "failed: the run failed, `check` found a fault, the token is refused",
+    ),
+    (ExitStatus::Usage, "the arguments make no sense"),
+    (
+        ExitStatus::Unable,
+        "not tried: the settings are wrong, no such run, not allowed",
+    ),
+    (ExitStatus::Unknown, "tried, and how it ended is not known"),
+];
+
+impl ExitStatus {
     /// The number for exit(3).
     pub fn code(self) -> u8 {
-        match self {
-            Exit::Done => 0,
-            Exit::Failed => 1,
-            Exit::Usage => 2,
-            Exit::Unable => 3,
-            Exit::Unknown => 4,
-        }
-    }
-
-    fn meaning(self) -> &'static str {
-        match self {
-            Exit::Done => "done, and well",
-            Exit::Failed => "failed: the run failed, `check` found a fault, the token is refused",
-            Exit::Usage => "the arguments make no sense",
-            Exit::Unable => "not tried: the settings are wrong, no such run, not allowed",
-            Exit::Unknown => "tried, and how it ended is not known",
-        }
+        self as u8
     }
 }
 
-const EXITS: [Exit; 5] = [Exit::Done, Exit::Failed, Exit::Usage, Exit::Unable, Exit::Unknown];
-
-/// Read when no file is named by every command, but by `serve` only where it was handed a socket; the first that exists. The second is the Unraid plugin's.
+/// Read when no file is named by every command, but by `serve` only with a socket of its supervisor's; the first that
+/// exists. The second is the Unraid plugin's.
 pub const ENV_FILES: [&str; 2] = [
     "/etc/engram-deployer/env",
     "/boot/config/plugins/engram-deployer/engram-deployer.cfg",
@@ -52,82 +48,56 @@ pub const ENV_FILES: [&str; 2] = [
 
 /// The help of the whole program.
 pub fn general() -> String {
-    let mut text = String::from("Usage: engram-deployer [COMMAND] [OPTION]...\n\nCommands:\n");
-    for spec in COMMANDS {
-        row(&mut text, 22, &invocation(spec), spec.summary);
-    }
-    text.push_str("\nOptions of every command:\n");
-    GLOBAL
+    let commands: String = COMMANDS
         .iter()
-        .for_each(|option| row(&mut text, 22, &written(option), option.meaning));
-    text.push_str("\nSettings are DEPLOYER_... variables of the environment. Commands other than\n");
-    text.push_str("`serve` also read the first of these files that exists, when none is named, and\n`serve` does so when systemd or inetd hands it a socket:\n");
-    ENV_FILES
-        .iter()
-        .for_each(|file| writeln(&mut text, &format!("  {file}")));
-    text.push_str("\nExit status:\n");
-    EXITS
-        .iter()
-        .for_each(|exit| row(&mut text, 3, &exit.code().to_string(), exit.meaning()));
-    text.push_str("\n`engram-deployer help COMMAND` says more about one command.\n");
-    text
+        .map(|spec| row(spec.usage, spec.texts().0))
+        .collect();
+    format!(
+        "Usage: engram-deployer [COMMAND] [OPTION]...\n\n\
+         Commands:\n{commands}\n\
+         Options of every command:\n{}\n\
+         Settings are DEPLOYER_... variables of the environment. Commands other than\n\
+         `serve` also read the first of these files that exists, when none is named, and\n\
+         `serve` does so when systemd or inetd passes it a socket:\n  {}\n\n\
+         {}\n\
+         `engram-deployer help COMMAND` says more about one command.\n",
+        options(GLOBAL.iter()),
+        ENV_FILES.join("\n  "),
+        exit_statuses()
+    )
 }
 
 /// The help of one command.
-pub fn of(verb: Verb) -> String {
-    let spec = verb.spec();
-    let mut text = String::new();
-    let options = if spec.options.is_empty() {
-        ""
-    } else {
-        " [OPTION]..."
+pub fn of(spec: &Spec) -> String {
+    let required: String = spec.required.iter().map(|option| format!(" {option}")).collect();
+    let more = match spec.required.is_empty() && spec.options.is_empty() {
+        true => "",
+        false => " [OPTION]...",
     };
-    let needed = spec.options.iter().filter(|option| option.need == Need::Required);
-    let needed: String = needed.map(|option| format!(" {}", written(option))).collect();
-    writeln(
-        &mut text,
-        &format!("Usage: engram-deployer {}{needed}{options}\n", invocation(spec)),
-    );
-    writeln(&mut text, spec.about);
-    text.push_str("\nOptions:\n");
-    for option in spec.options.iter().chain(GLOBAL) {
-        row(&mut text, 22, &written(option), option.meaning);
-    }
-    text.push_str("\nExit status:\n");
-    EXITS
-        .iter()
-        .for_each(|exit| row(&mut text, 3, &exit.code().to_string(), exit.meaning()));
-    text
+    format!(
+        "Usage: engram-deployer {}{required}{more}\n\n{}\n\nOptions:\n{}\n{}",
+        spec.usage,
+        spec.texts().1.trim_end(),
+        options(spec.all_options()),
+        exit_statuses()
+    )
 }
 
-fn invocation(spec: &Spec) -> String {
-    match spec.operand {
-        None => spec.name.to_owned(),
-        Some(Operand {
-            name,
-            need: Need::Required,
-        }) => format!("{} {name}", spec.name),
-        Some(Operand {
-            name,
-            need: Need::Optional,
-        }) => format!("{} [{name}]", spec.name),
-    }
+fn options<'a>(options: impl Iterator<Item = &'a Opt>) -> String {
+    let line = |option: &Opt| {
+        let short = option.short.map(|short| format!("{short}, "));
+        row(&format!("{}{option}", short.unwrap_or_default()), option.meaning)
+    };
+    options.map(line).collect()
 }
 
-/// An option as the help shows it: `-f, --follow`, `--sha SHA`.
-fn written(option: &Opt) -> String {
-    let short = option.short.map(|short| format!("{short}, ")).unwrap_or_default();
-    let value = option.value.map(|value| format!(" {value}")).unwrap_or_default();
-    format!("{short}{}{value}", option.long)
+fn row(left: &str, right: &str) -> String {
+    format!("  {left:22}{right}\n")
 }
 
-fn row(text: &mut String, width: usize, left: &str, right: &str) {
-    writeln(text, &format!("  {left:width$}{right}"));
-}
-
-fn writeln(text: &mut String, line: &str) {
-    // Writing to a String cannot fail.
-    let _ = writeln!(text, "{line}");
+fn exit_statuses() -> String {
+    let rows = EXITS.map(|(exit, meaning)| format!("  {:<3}{meaning}\n", exit.code()));
+    format!("Exit status:\n{}", rows.concat())
 }
 
 #[cfg(test)]
@@ -138,24 +108,22 @@ mod tests {
     fn the_help_names_every_command_and_option_and_fits_a_terminal() {
         let all = general();
         for spec in COMMANDS {
-            assert!(all.contains(&format!("\n  {}", spec.name)), "{}", spec.name);
-            let own = of(spec.verb);
-            for option in spec.options.iter().chain(GLOBAL) {
+            assert!(all.contains(&format!("\n  {}", spec.name())), "{}", spec.name());
+            let own = of(spec);
+            for option in spec.all_options() {
                 assert!(
                     own.contains(option.long) && own.contains(option.meaning),
                     "{}: {own}",
-                    spec.name
+                    spec.name()
                 );
             }
             for line in own.lines().chain(all.lines()) {
                 assert!(line.chars().count() <= 80, "{line}");
             }
         }
-        for exit in EXITS {
-            assert!(
-                all.contains(&format!("\n  {}  {}", exit.code(), exit.meaning())),
-                "{exit:?}"
-            );
+        for (number, (exit, meaning)) in EXITS.iter().enumerate() {
+            assert_eq!(usize::from(exit.code()), number);
+            assert!(all.contains(&format!("\n  {number}  {meaning}\n")), "{meaning}");
         }
     }
 }

@@ -1,42 +1,76 @@
-//! `history`: every run that is kept, as a table or a line of JSON each.
+//! `history`: every run that is kept, as a table or a line of JSON each. `runs`: the same table, or the list that everyone
+//! may read.
 //!
-//! It reads the runs' own folders, which only root may enter, so it tells more than `runs`: the CI job's number, the
-//! workflow, the commit that the token names.
-
-use std::path::Path;
+//! The table is made from the runs' own folders, which only root may enter, so it tells more than that list: the CI job's
+//! number, the workflow, the commit that the token names.
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::cli::args::Form;
-use crate::cli::help::Exit;
-use crate::cli::out::{self, Trouble};
-use crate::cli::show::{Colour, GREEN, RED, Show, coloured, date_and_clock_of, took};
-use crate::cli::{given, runs};
+use crate::cli::arguments::Arguments;
+use crate::cli::help::ExitStatus;
+use crate::cli::output::{self, CommandError};
+use crate::cli::settings_source;
+use crate::cli::show::{GREEN, RED, Show, date_and_clock_of, took};
+use crate::config::{Config, Places};
 use crate::event::{Outcome, Status, harmless};
+use crate::limits::MAX_PUBLIC_FILE;
+use crate::os::files::{describe, read_bounded};
 use crate::os::places;
-use crate::queue::list::{Entry, State, entries};
-use crate::queue::{RunId, RunRequest};
+use crate::queue::list::{self, Run, State};
+use crate::queue::{RunRequest, ensure_published};
 
 /// Digits of a commit in the table.
 const SHORT_SHA: usize = 12;
 
-/// Prints it.
+/// `history`.
 ///
 /// # Errors
 /// When the runs' folders cannot be read.
-pub fn history(env_file: Option<&Path>, form: Form) -> Result<Exit, Trouble> {
-    let given = given::config(env_file)?;
-    places::prepare(&given.config.places)?;
-    let entries = entries(&given.config.places).map_err(|error| {
-        let folder = given.config.places.runs.display();
-        format!("list the runs in {folder}: {error}")
-    })?;
-    match Show::on_stdout(form) {
-        Show::Json => out::print(&entries.iter().map(line).collect::<String>()),
-        Show::Readable(_) if entries.is_empty() => out::print("no run yet\n"),
-        Show::Readable(colour) => out::print(&table(&entries, colour)),
+pub fn history(arguments: &Arguments) -> Result<ExitStatus, CommandError> {
+    let config = settings_source::load(arguments.env_file())?.config;
+    places::prepare(&config.places)?;
+    let entries = entries(&config.places)?;
+    match Show::on_stdout(arguments) {
+        Show::Json => output::print(&entries.iter().map(line).collect::<String>()),
+        show => output::print(&table(&entries, show)),
     }
+}
+
+/// `runs`; as JSON the document of `GET /runs`.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn runs(arguments: &Arguments) -> Result<ExitStatus, CommandError> {
+    let config = settings_source::load(arguments.env_file())?.config;
+    places::prepare(&config.places)?;
+    match Show::on_stdout(arguments) {
+        Show::Json => output::print(&document(&config)?),
+        show => output::print(&table(&entries(&config.places)?, show)),
+    }
+}
+
+/// The document of `GET /runs`, made anew where it is missing.
+fn document(config: &Config) -> Result<String, String> {
+    let path = config.places.public().join("runs.json");
+    ensure_published(&config.places, config.runs.keep)
+        .and_then(|()| read_bounded(&path, MAX_PUBLIC_FILE))
+        .and_then(|text| Ok(serde_json::from_slice::<Value>(&text)?))
+        .map(|document| format!("{document}\n"))
+        .map_err(|error| describe(&error, "read", &path))
+}
+
+fn entries(places: &Places) -> Result<Vec<Run>, String> {
+    list::list(places).map_err(|error| describe(&error, "list the runs in", &places.runs))
+}
+
+/// The run whose turn it is and those that wait, as rows of the table.
+///
+/// # Errors
+/// When the runs' folders cannot be read.
+pub fn at_work(places: &Places, show: Show) -> Result<String, String> {
+    let live = list::live(places).map_err(|error| describe(&error, "list", &places.queue()))?;
+    Ok(laid_out(live.iter().map(row).collect(), show))
 }
 
 /// One run as a line of JSON.
@@ -54,40 +88,17 @@ struct Line<'a> {
 #[serde(untagged)]
 enum Course<'a> {
     Ended(&'a Outcome),
-    NotEnded {
-        state: &'static str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        version: Option<&'a str>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        sha: Option<&'a str>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        module: Option<&'a str>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        started_at: Option<&'a str>,
-        run_id: &'a RunId,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        dry_run: Option<bool>,
-    },
+    NotEnded(Map<String, Value>),
 }
 
-fn line(entry: &Entry) -> String {
+fn line(entry: &Run) -> String {
     let order = &entry.order;
-    let (version, sha) = order.names();
-    let not_ended = |state, started_at| Course::NotEnded {
-        state,
-        version: version.as_deref(),
-        sha: sha.as_deref(),
-        module: order.module(),
-        started_at,
-        run_id: &order.run_id,
-        dry_run: order.dry_run().then_some(true),
-    };
     let line = Line {
         course: match &entry.state {
             State::Ended(record) => Course::Ended(&record.outcome),
-            State::Running(since) => not_ended("running", Some(since)),
-            State::Queued => not_ended("queued", None),
-            State::Dead => not_ended("dead", None),
+            State::Running(since) => not_ended(order, "running", Some(since)),
+            State::Queued => not_ended(order, "queued", None),
+            State::Dead => not_ended(order, "dead", None),
         },
         endpoint: &order.endpoint,
         accepted_at: &order.accepted_at,
@@ -95,6 +106,23 @@ fn line(entry: &Entry) -> String {
     };
     // Strings, numbers and maps with string keys: serialising them cannot fail.
     format!("{}\n", serde_json::to_string(&line).unwrap_or_default())
+}
+
+fn not_ended<'a>(order: &RunRequest, state: &str, started_at: Option<&String>) -> Course<'a> {
+    let (version, sha) = order.names();
+    let members = [
+        ("state", Some(json!(state))),
+        ("run_id", Some(json!(order.run_id))),
+        ("version", version.map(Value::from)),
+        ("sha", sha.map(Value::from)),
+        ("module", order.module().map(Value::from)),
+        ("started_at", started_at.cloned().map(Value::from)),
+        ("dry_run", order.dry_run().then_some(json!(true))),
+    ];
+    let members = members
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    Course::NotEnded(members.collect())
 }
 
 /// The cells of one run.
@@ -117,36 +145,40 @@ const OUTCOME: usize = 1;
 /// The column with the duration, whose points stand below each other.
 const TOOK: usize = 5;
 
-fn table(entries: &[Entry], colour: Colour) -> String {
-    let rows: Vec<Row> = [HEAD.map(str::to_owned)]
-        .into_iter()
-        .chain(entries.iter().map(row))
-        .collect();
+fn table(entries: &[Run], show: Show) -> String {
+    if entries.is_empty() {
+        return "no run yet\n".to_owned();
+    }
+    let head = [HEAD.map(str::to_owned)].into_iter();
+    laid_out(head.chain(entries.iter().map(row)).collect(), show)
+}
+
+fn laid_out(rows: Vec<Row>, show: Show) -> String {
     let widths = [0, 1, 2, 3, 4, 5, 6, 7].map(|column| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.max().unwrap_or_default()
     });
-    rows.iter().map(|row| laid_out(row, &widths, colour)).collect()
-}
-
-fn laid_out(row: &Row, widths: &[usize; 8], colour: Colour) -> String {
     let mut text = String::new();
-    for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
-        let padded = match column {
-            TOOK => format!("{cell:>width$}  "),
-            _ => format!("{cell:width$}  "),
-        };
-        let code = match (column, cell.get(..2)) {
-            (OUTCOME, Some("ok")) => Some(GREEN),
-            (OUTCOME, Some("FA")) => Some(RED),
-            _ => None,
-        };
-        text += &code.map_or(padded.clone(), |code| coloured(&padded, code, colour));
+    for row in &rows {
+        let mut line = String::new();
+        for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
+            let padded = match column {
+                TOOK => format!("{cell:>width$}  "),
+                _ => format!("{cell:width$}  "),
+            };
+            line += &match (column, cell.get(..2)) {
+                (OUTCOME, Some("ok")) => show.coloured(&padded, GREEN),
+                (OUTCOME, Some("FA")) => show.coloured(&padded, RED),
+                _ => padded,
+            };
+        }
+        text += line.trim_end();
+        text.push('\n');
     }
-    format!("{}\n", text.trim_end())
+    text
 }
 
-fn row(entry: &Entry) -> Row {
+fn row(entry: &Run) -> Row {
     let order = &entry.order;
     let (version, sha) = order.names();
     let (when, mut outcome, took) = match &entry.state {
@@ -210,21 +242,27 @@ fn outcome(ended: &Outcome) -> String {
     notes.fold(word.to_owned(), |text, (note, _)| format!("{text}, {note}"))
 }
 
-/// Who asked, and in which CI job.
+/// Who asked: a user of this host, or whoever the token says, and in which CI job.
 fn who(origin: &Value) -> String {
-    let number = |name: &str| match &origin[name] {
+    let text = |name: &str| match &origin[name] {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     };
-    let mut who = runs::origin(origin);
-    if let Some(run) = number("run_id") {
-        who += &format!(", CI run {run}");
+    if origin["from"] == "local" {
+        return format!("{} on this host", text("user").unwrap_or_default());
     }
-    if let Some(attempt) = number("run_attempt") {
-        who += &format!(", attempt {attempt}");
-    }
-    who
+    let who = text("actor").or_else(|| text("user_login"));
+    let place = text("repository").or_else(|| text("project_path"));
+    let parts = [
+        (" of ", place),
+        (", CI run ", text("run_id")),
+        (", attempt ", text("run_attempt")),
+    ];
+    let parts = parts
+        .into_iter()
+        .filter_map(|(before, part)| Some(format!("{before}{}", part?)));
+    parts.fold(who.unwrap_or("a token".to_owned()), |text, part| text + &part)
 }
 
 #[cfg(test)]
@@ -232,16 +270,17 @@ mod tests {
     use super::*;
     use crate::config::Job;
     use crate::gate::{DeployTask, Task, TerraformTask};
-    use crate::queue::Origin;
-    use crate::queue::record::{End, Record, Shown};
+    use crate::queue::record::{End, Publication, Record};
+    use crate::queue::{Origin, RunId};
     use std::time::{Duration, UNIX_EPOCH};
 
-    fn entry(sha: Option<&str>, error: Option<&str>, more: Value) -> Entry {
+    fn entry(sha: Option<&str>, error: Option<&str>, more: Value) -> Run {
         let task = Task::Deploy(DeployTask {
             version: "1.2.3".to_owned().try_into().unwrap(),
             sha: sha.map(|sha| sha.to_owned().try_into().unwrap()),
             dry_run: false,
             force: false,
+            rollback: false,
         });
         let id = RunId::parse("20260102T030405Z-0123abcd").unwrap();
         let order = RunRequest::local(task, &id, 0, "root", UNIX_EPOCH);
@@ -250,10 +289,10 @@ mod tests {
             more: more.as_object().cloned().unwrap_or_default(),
             started: UNIX_EPOCH,
             finished: UNIX_EPOCH + Duration::from_millis(12_345),
-            shown: Shown::Status,
+            publication: Publication::Status,
         };
         let record = Record::new(&order, end);
-        Entry {
+        Run {
             order,
             state: State::Ended(Box::new(record)),
         }
@@ -263,7 +302,7 @@ mod tests {
     fn the_columns_of_the_table_stand_below_each_other() {
         let mut by_token = entry(Some("0123456789abcdef"), Some("no"), json!({"interrupted": true}));
         by_token.order.origin = Origin::Token {
-            jti: serde_json::from_value(json!("0".repeat(64))).unwrap(),
+            token: serde_json::from_value(json!(format!("jti:{}", "0".repeat(64)))).unwrap(),
             claims:
                 json!({"actor": "o\u{1b}[2Jcat", "repository": "a/b", "run_id": "77", "run_attempt": "2"})
                     .as_object()
@@ -273,7 +312,7 @@ mod tests {
         let mut queued = entry(None, None, Value::Null);
         queued.state = State::Queued;
         let rows = [queued, entry(None, None, Value::Null), by_token];
-        let plain = table(&rows, Colour::No);
+        let plain = table(&rows, Show::Plain);
         assert_eq!(
             plain,
             "\
@@ -283,7 +322,7 @@ WHEN (UTC)           OUTCOME            ENDPOINT  VERSION  COMMIT          TOOK 
 1970-01-01 00:00:12  FAIL, interrupted  deploy    1.2.3    0123456789ab  12.3 s  20260102T030405Z-0123abcd  o\u{fffd}[2Jcat of a/b, CI run 77, attempt 2
 "
         );
-        let coloured = table(&rows, Colour::Yes);
+        let coloured = table(&rows, Show::Coloured);
         assert!(
             coloured.contains("\u{1b}[31mFAIL, interrupted  \u{1b}[0mdeploy"),
             "{coloured:?}"
@@ -322,7 +361,7 @@ WHEN (UTC)           OUTCOME            ENDPOINT  VERSION  COMMIT          TOOK 
             more: serde_json::Map::new(),
             started: UNIX_EPOCH,
             finished: UNIX_EPOCH,
-            shown: Shown::Status,
+            publication: Publication::Status,
         };
         let record = Record::new(&queued.order, end);
         assert_eq!(record.outcome.more["module"], "dashboard");

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use crate::cli::given::{self, Given};
-use crate::cli::help::Exit;
-use crate::cli::out::{self, Trouble};
+use crate::cli::arguments::Arguments;
+use crate::cli::help::ExitStatus;
+use crate::cli::output::{self, CommandError};
+use crate::cli::settings_source::{self, Loaded};
 use crate::gate::{Creation, Memory, Past};
 use crate::os::places;
 
@@ -13,8 +14,8 @@ use crate::os::places;
 ///
 /// # Errors
 /// When a memory is there that remembers something, or cannot be read: that is no first installation.
-pub fn init(env_file: Option<&Path>) -> Result<Exit, Trouble> {
-    let Given { config, .. } = given::config(env_file)?;
+pub fn init(arguments: &Arguments) -> Result<ExitStatus, CommandError> {
+    let Loaded { config, .. } = settings_source::load(arguments.env_file())?;
     let state = &config.places.state;
     let memory = Memory::of(state);
     places::prepare(&config.places)?;
@@ -22,10 +23,10 @@ pub fn init(env_file: Option<&Path>) -> Result<Exit, Trouble> {
     let said = match (made, memory.inspect()?) {
         (Creation::New, _) => "made, and knows no token",
         (Creation::Exists, 0) => "already there, and knows no token; nothing was changed",
-        (Creation::Exists, known) => return Err(Trouble::unable(in_use(state, known))),
+        (Creation::Exists, known) => return Err(CommandError::from(in_use(state, known))),
     };
     let places = &config.places;
-    out::print(&format!(
+    output::print(&format!(
         "state folder:    {}\nrun folders:     {}\nruntime folder:  {}\nreplay memory:   {said}\n",
         state.display(),
         places.runs.display(),

@@ -1,10 +1,10 @@
 //! The commands typed on the host.
 //!
-//! [`commands`] is what can be typed, as data; [`args`] makes sense of what was typed; [`help`] says what there is; the
+//! [`commands`] is what can be typed, as data; [`arguments`] sorts what was typed; [`help`] says what there is; the
 //! rest is a file a command. What a command has to say goes to standard output, why it cannot to standard error. The
 //! roles' own names (`session`, `front`, `fetch`, `run`) are the main program's affair and not known here.
 
-pub mod args;
+pub mod arguments;
 mod cancel;
 mod check;
 mod check_token;
@@ -12,84 +12,80 @@ pub mod commands;
 mod commands_terraform;
 mod deploy;
 mod follow;
-mod given;
 pub mod help;
 mod history;
 mod init;
-mod log;
-mod out;
+mod output;
 pub mod pin;
 mod recover;
 mod rollback;
-mod runs;
 mod serve;
+mod settings_source;
 mod show;
 mod status;
 mod terraform;
-mod words;
 mod x509;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use crate::door::{self, Door, NoDoor};
-use crate::limits::STARTER_PAUSE;
+use crate::limits::SUPERVISOR_PAUSE;
+use crate::listen::{self, Inherited, NotInherited};
 use crate::os::poll;
-use args::{Command, Invocation};
-use help::Exit;
-use out::Trouble;
+use arguments::Arguments;
+use commands::Verb;
+use help::ExitStatus;
+use output::CommandError;
 
 /// Does what was typed after the program's name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let parsed = args::parse(arguments);
-    let starts = match &parsed {
-        Ok(invocation) => invocation.command == Command::Serve,
-        // It may have been meant to: not a word before that is known.
-        Err(_) => true,
+    let parsed = arguments::parse(arguments);
+    let inherited = match &parsed {
+        Ok(arguments) if arguments.verb != Verb::Serve => Ok(Inherited::Nothing),
+        // With an error too: `serve` may have been meant, and then standard error may be a connection.
+        _ => match listen::inherited() {
+            Err(NotInherited::StderrIsSocket) => return ExitCode::from(ExitStatus::Unable.code()),
+            Err(NotInherited::Invalid(why)) => Err(CommandError::from(why)),
+            Ok(inherited) => Ok(inherited),
+        },
     };
-    let door = match starts.then(door::find).unwrap_or(Ok(Door::Bind)) {
-        Ok(door) => Ok(door),
-        Err(NoDoor::Unspeakable) => return ExitCode::from(Exit::Unable.code()),
-        Err(NoDoor::Senseless(why)) => Err(Trouble::unable(why)),
-    };
-    let keeps_its_socket = matches!(door, Ok(Door::Listening(_)));
+    let is_restarted_at_once = matches!(inherited, Ok(Inherited::Listening(_)));
     let done = match parsed {
-        Ok(invocation) => door.and_then(|door| carry_out(invocation, door)),
-        Err(error) => Err(Trouble::Senseless(error)),
+        Ok(arguments) => inherited.and_then(|inherited| execute(&arguments, inherited)),
+        Err(error) => Err(CommandError::Usage(error)),
     };
-    let exit = done.unwrap_or_else(|trouble| {
-        let exit = out::explain(trouble);
-        // Whoever waits there has us started again at once.
-        if keeps_its_socket {
-            let _ = poll::wait([], Some(Instant::now() + STARTER_PAUSE));
+    let exit = done.unwrap_or_else(|error| {
+        let exit = output::report(error);
+        // The connection that waits at the supervisor's socket has us started again.
+        if is_restarted_at_once {
+            let _ = poll::wait([], Some(Instant::now() + SUPERVISOR_PAUSE));
         }
         exit
     });
     ExitCode::from(exit.code())
 }
 
-/// Carries out one command; its exit status is one of [`help::Exit`].
-fn carry_out(invocation: Invocation, door: Door) -> Result<Exit, Trouble> {
-    let env_file = invocation.env_file;
-    let env_file = env_file.as_deref();
-    match invocation.command {
-        Command::Serve => serve::serve(env_file, door),
-        Command::Check => check::check(env_file),
-        Command::Init => init::init(env_file),
-        Command::Deploy(asked) => deploy::deploy(env_file, &asked),
-        Command::Rollback { effect, form } => rollback::rollback(env_file, effect, form),
-        Command::Status(form) => status::status(env_file, form),
-        Command::Runs(form) => runs::runs(env_file, form),
-        Command::History(form) => history::history(env_file, form),
-        Command::Log { run, follow, form } => log::log(env_file, &run, follow, form),
-        Command::Cancel { run, urgency } => cancel::cancel(env_file, &run, urgency),
-        Command::Terraform(asked) => terraform::terraform(env_file, &asked),
-        Command::Pin => pin::print(env_file),
-        Command::CheckToken { endpoint } => check_token::check_token(env_file, endpoint.as_deref()),
-        Command::Recover => recover::recover(env_file),
-        Command::Version => out::print(concat!("engram-deployer ", env!("CARGO_PKG_VERSION"), "\n")),
-        Command::Help(None) => out::print(&help::general()),
-        Command::Help(Some(verb)) => out::print(&help::of(verb)),
+fn execute(arguments: &Arguments, inherited: Inherited) -> Result<ExitStatus, CommandError> {
+    match arguments.verb {
+        Verb::Serve => serve::serve(arguments.env_file(), inherited),
+        Verb::Check => check::check(arguments.env_file()),
+        Verb::Init => init::init(arguments),
+        Verb::Deploy => deploy::deploy(arguments),
+        Verb::Rollback => rollback::rollback(arguments),
+        Verb::Status => status::status(arguments),
+        Verb::Runs => history::runs(arguments),
+        Verb::History => history::history(arguments),
+        Verb::Log => follow::log(arguments),
+        Verb::Cancel => cancel::cancel(arguments),
+        Verb::TfPlan | Verb::TfApply | Verb::Drift => terraform::terraform(arguments),
+        Verb::Pin => pin::print(arguments),
+        Verb::CheckToken => check_token::check_token(arguments),
+        Verb::Recover => recover::recover(arguments),
+        Verb::Version => output::print(concat!("engram-deployer ", env!("CARGO_PKG_VERSION"), "\n")),
+        Verb::Help => output::print(&match arguments.operand() {
+            "" => help::general(),
+            name => help::of(arguments::command_named(name).map_err(CommandError::Usage)?),
+        }),
     }
 }

@@ -9,9 +9,10 @@ use ring::digest::{SHA256, digest};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use crate::cli::help::Exit;
-use crate::cli::out::{self, Trouble};
-use crate::cli::{given, x509};
+use crate::cli::arguments::Arguments;
+use crate::cli::help::ExitStatus;
+use crate::cli::output::{self, CommandError};
+use crate::cli::{settings_source, x509};
 use crate::jwt::base64url::{encode_standard, hex};
 use crate::limits::MAX_PEM;
 use crate::os::files::{describe, read_bounded};
@@ -20,8 +21,8 @@ const CERTIFICATE: &str = "DEPLOYER_CERT_FILE";
 
 /// Prints the pins of the certificate that is served. Needs that one setting, so that a CI job can be prepared before
 /// the rest is known.
-pub(super) fn print(env_file: Option<&Path>) -> Result<Exit, Trouble> {
-    let found = given::settings(env_file)?;
+pub(super) fn print(arguments: &Arguments) -> Result<ExitStatus, CommandError> {
+    let found = settings_source::read(arguments.env_file())?;
     let path = found.settings.get(CERTIFICATE).map(Path::new).ok_or_else(|| {
         format!(
             "{CERTIFICATE} is not set in {}; name the file with --env-file",
@@ -30,8 +31,12 @@ pub(super) fn print(env_file: Option<&Path>) -> Result<Exit, Trouble> {
     })?;
     let pem = read_bounded(path, MAX_PEM).map_err(|error| describe(&error, "read the certificate", path))?;
     let pins = Pins::of_pem(&pem).map_err(|error| format!("{} {error}", path.display()))?;
-    out::print(&pins.to_string())
+    output::print(&pins.to_string())
 }
+
+/// Why there are no pins, to be shown behind the file's name.
+const NO_CERTIFICATE: &str = "holds no readable PEM certificate";
+const NOT_X509: &str = "holds a certificate block that is no X.509 certificate";
 
 /// What a client can pin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,39 +45,19 @@ pub struct Pins {
     key: Vec<u8>,
 }
 
-/// Why there are no pins, to be shown behind the file's name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PinError {
-    /// No `BEGIN CERTIFICATE` block, or its base64 is broken.
-    NoCertificate,
-    /// Not the structure of RFC 5280.
-    NotX509,
-}
-
-impl fmt::Display for PinError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            PinError::NoCertificate => "holds no readable PEM certificate",
-            PinError::NotX509 => "holds a certificate block that is no X.509 certificate",
-        })
-    }
-}
-
-impl std::error::Error for PinError {}
-
 impl Pins {
     /// The pins of the first certificate in `pem`: the server's own, as TLS has it.
-    pub fn of_pem(pem: &[u8]) -> Result<Pins, PinError> {
-        let certificate = CertificateDer::from_pem_slice(pem).map_err(|_| PinError::NoCertificate)?;
+    pub fn of_pem(pem: &[u8]) -> Result<Pins, &'static str> {
+        let certificate = CertificateDer::from_pem_slice(pem).map_err(|_| NO_CERTIFICATE)?;
         Pins::of_der(&certificate)
     }
 
     /// The pins of a certificate in DER.
-    pub fn of_der(certificate: &[u8]) -> Result<Pins, PinError> {
-        let key = x509::public_key(certificate).ok_or(PinError::NotX509)?;
+    pub fn of_der(certificate: &[u8]) -> Result<Pins, &'static str> {
+        let key = x509::public_key(certificate).ok_or(NOT_X509)?;
         Ok(Pins {
-            certificate: sha256(certificate),
-            key: sha256(key),
+            certificate: digest(&SHA256, certificate).as_ref().to_vec(),
+            key: digest(&SHA256, key).as_ref().to_vec(),
         })
     }
 
@@ -99,10 +84,6 @@ impl fmt::Display for Pins {
         writeln!(f, "the same, plain:       {}", hex(&self.certificate))?;
         writeln!(f, "public key, for curl:  {}", self.public_key())
     }
-}
-
-fn sha256(bytes: &[u8]) -> Vec<u8> {
-    digest(&SHA256, bytes).as_ref().to_vec()
 }
 
 #[cfg(test)]
@@ -177,19 +158,19 @@ mod tests {
 
     #[test]
     fn what_is_no_certificate_is_refused_wherever_it_breaks() {
-        assert_eq!(Pins::of_pem(b""), Err(PinError::NoCertificate));
+        assert_eq!(Pins::of_pem(b""), Err(NO_CERTIFICATE));
         assert_eq!(
             Pins::of_pem(b"-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n"),
-            Err(PinError::NoCertificate)
+            Err(NO_CERTIFICATE)
         );
         let key = b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
-        assert_eq!(Pins::of_pem(key), Err(PinError::NoCertificate));
+        assert_eq!(Pins::of_pem(key), Err(NO_CERTIFICATE));
         let der = openssl("x509 -outform der", &certificate("ed25519"));
         assert!(Pins::of_der(&der).is_ok());
         for cut in 0..der.len() {
-            assert_eq!(Pins::of_der(&der[..cut]), Err(PinError::NotX509), "cut at {cut}");
+            assert_eq!(Pins::of_der(&der[..cut]), Err(NOT_X509), "cut at {cut}");
         }
-        assert_eq!(Pins::of_der(&[&der[..], &[0]].concat()), Err(PinError::NotX509));
+        assert_eq!(Pins::of_der(&[&der[..], &[0]].concat()), Err(NOT_X509));
         for at in 0..der.len() {
             let mut broken = der.clone();
             broken[at] ^= 0xff;

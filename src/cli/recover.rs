@@ -1,10 +1,9 @@
 //! `recover`: has the dead runs completed, and waits until they are.
 
-use std::path::Path;
-
-use crate::cli::given;
-use crate::cli::help::Exit;
-use crate::cli::out::{self, Trouble};
+use crate::cli::arguments::Arguments;
+use crate::cli::help::ExitStatus;
+use crate::cli::output::{self, CommandError};
+use crate::cli::settings_source;
 use crate::os::places;
 use crate::queue::{await_recovery, ensure_recovered};
 
@@ -12,26 +11,26 @@ use crate::queue::{await_recovery, ensure_recovered};
 ///
 /// # Errors
 /// When it cannot be started.
-pub fn recover(env_file: Option<&Path>) -> Result<Exit, Trouble> {
-    let given = given::config(env_file)?;
-    places::prepare(&given.config.places)?;
+pub fn recover(arguments: &Arguments) -> Result<ExitStatus, CommandError> {
+    let loaded = settings_source::load(arguments.env_file())?;
+    places::prepare(&loaded.config.places)?;
     let mut were_dead = false;
     loop {
         // Whoever finds somebody at it leaves it to them, and so would the one that is started here.
-        await_recovery(&given.config.places)?;
-        let Some(mut completer) = ensure_recovered(&given.config.places, &given.settings)? else {
+        await_recovery(&loaded.config.places)?;
+        let Some(mut completer) = ensure_recovered(&loaded.config.places, &loaded.settings)? else {
             break;
         };
         were_dead = true;
         let exit = completer.wait()?;
         if !exit.is_success() {
-            out::complain(&format!(
+            output::complain(&format!(
                 "completing the dead runs ended with {exit}; the log says why"
             ));
-            return Ok(Exit::Failed);
+            return Ok(ExitStatus::Failed);
         }
     }
-    out::print(match were_dead {
+    output::print(match were_dead {
         true => "the dead runs are completed; `engram-deployer runs` lists them\n",
         false => "no run is dead\n",
     })

@@ -1,17 +1,17 @@
-//! `serve`: everything that is done once, before the first connection; then [`crate::door::serve`], or the one session
+//! `serve`: everything that is done once, before the first connection; then [`crate::listen::serve`], or the one session
 //! for a connection that is here already.
 
 use std::path::Path;
 use std::time::SystemTime;
 
-use crate::cli::given::{self, Found};
-use crate::cli::help::Exit;
-use crate::cli::out::Trouble;
+use crate::cli::help::ExitStatus;
+use crate::cli::output::CommandError;
+use crate::cli::settings_source::{self, FoundSettings};
 use crate::config::{Config, Settings};
 use crate::deploy;
-use crate::door::Door;
-use crate::door::serve::{self as role, Keeper, Listening};
 use crate::gate::{Creation, Memory, Past};
+use crate::listen::Inherited;
+use crate::listen::serve::{self as role, Listeners};
 use crate::os::settings::Source;
 use crate::os::{logging, net, places, process};
 use crate::queue;
@@ -21,60 +21,54 @@ use crate::session::{self, Arrival};
 ///
 /// # Errors
 /// Everything that is wrong with the settings at once; else the first thing that the host refuses.
-pub fn serve(file: Option<&Path>, door: Door) -> Result<Exit, Trouble> {
-    let found = given::from(source(file, &door)?)?;
+pub fn serve(file: Option<&Path>, inherited: Inherited) -> Result<ExitStatus, CommandError> {
+    let found = settings_source::from(source(file, &inherited)?)?;
     let config = found.config()?;
-    let listening = match door {
-        Door::Connected(stream) => return one_session(Arrival::Connected(stream), &found, &config),
-        Door::Listening(sockets) => Some(Listening {
-            sockets,
-            keeper: Keeper::Starter,
-        }),
-        Door::Bind => None,
+    let listeners = match inherited {
+        Inherited::Connected(stream) => return one_session(Arrival::Connected(stream), &found, &config),
+        Inherited::Listening(sockets) => Some(Listeners::Inherited(sockets)),
+        Inherited::Nothing => None,
     };
     logging::start("serve", &config.log);
     deploy::refusal(&config).map_or(Ok(()), Err)?;
-    say_what_may_surprise(&found, &config);
-    put_in_order(&config, &found.settings)?;
-    let listening = listening.map_or_else(|| bind(&config), Ok)?;
-    for socket in &listening.sockets {
+    log_warnings(&found, &config);
+    prepare_state(&config, &found.settings)?;
+    let listeners = listeners.map_or_else(|| bind(&config), Ok)?;
+    for socket in listeners.sockets() {
         log::info!("listening on {}", socket.local_addr()?);
     }
-    role::serve(listening, found.settings, &config, found.source)?;
-    Ok(Exit::Done)
+    role::serve(listeners, found.settings, &config, found.source)?;
+    Ok(ExitStatus::Done)
 }
 
-/// Whoever starts a daemon says what it reads, and no usual file is looked for. A starter with a socket may have nowhere
-/// to say it: inetd gives an empty environment.
-fn source(file: Option<&Path>, door: &Door) -> Result<Source, Trouble> {
-    Ok(match (file, door) {
+/// Whoever starts a daemon says what it reads, and no usual file is looked for. A supervisor that passes a socket may
+/// have nowhere to say it: inetd gives an empty environment.
+fn source(file: Option<&Path>, inherited: &Inherited) -> Result<Source, CommandError> {
+    Ok(match (file, inherited) {
         // Absolute, because its folder is watched.
         (Some(file), _) => Source::Named(std::path::absolute(file)?),
-        (None, Door::Bind) => Source::Environment,
-        (None, Door::Listening(_) | Door::Connected(_)) => given::source(None),
+        (None, Inherited::Nothing) => Source::Environment,
+        (None, _) => settings_source::source(None),
     })
 }
 
-/// A connection that our starter accepted: a session and nothing else, so what `serve` does once is done here as well
-/// where it was not.
-fn one_session(arrival: Arrival, found: &Found, config: &Config) -> Result<Exit, Trouble> {
+/// A connection that the supervisor accepted: a session and nothing else, so what `serve` does once is done here where it
+/// was not.
+fn one_session(arrival: Arrival, found: &FoundSettings, config: &Config) -> Result<ExitStatus, CommandError> {
     logging::start("session", &config.log);
-    put_in_order(config, &found.settings)?;
+    prepare_state(config, &found.settings)?;
     session::session(arrival, &found.settings, config)?;
-    Ok(Exit::Done)
+    Ok(ExitStatus::Done)
 }
 
-fn bind(config: &Config) -> Result<Listening, Trouble> {
-    let socket = net::listen(&config.listen)
-        .map_err(|error| Trouble::unable(format!("listen on {}: {error}", config.listen)))?;
-    Ok(Listening {
-        sockets: vec![socket],
-        keeper: Keeper::Ourselves,
-    })
+fn bind(config: &Config) -> Result<Listeners, CommandError> {
+    net::listen(&config.listen)
+        .map(Listeners::Own)
+        .map_err(|error| CommandError::from(format!("listen on {}: {error}", config.listen)))
 }
 
-fn say_what_may_surprise(found: &Found, config: &Config) {
-    role::say_what_may_surprise(&found.settings, config);
+fn log_warnings(found: &FoundSettings, config: &Config) {
+    role::log_warnings(&found.settings, config);
     // None of it keeps us from serving: a template folder may not be mounted yet.
     for complaint in deploy::complaints(config) {
         log::error!("a deploy would fail: {complaint}");
@@ -84,9 +78,9 @@ fn say_what_may_surprise(found: &Found, config: &Config) {
     }
 }
 
-/// Where everything lies, and what earlier runs left. What is left over does not keep us from serving: a status is
-/// better late than never.
-fn put_in_order(config: &Config, settings: &Settings) -> Result<(), Trouble> {
+/// The folders, the replay memory, and what earlier runs left. An error in the last does not keep us from serving: a status
+/// is better late than never.
+fn prepare_state(config: &Config, settings: &Settings) -> Result<(), CommandError> {
     places::prepare(&config.places)?;
     ensure_memory(config)?;
     if let Err(error) = queue::ensure_published(&config.places, config.runs.keep) {

@@ -6,7 +6,8 @@ use std::io::{self, IsTerminal};
 
 use serde_json::Value;
 
-use crate::cli::args::Form;
+use crate::cli::arguments::Arguments;
+use crate::cli::commands::JSON;
 use crate::event::{Outcome, Status, harmless, outcome_of};
 
 /// How to print.
@@ -14,17 +15,10 @@ use crate::event::{Outcome, Status, harmless, outcome_of};
 pub enum Show {
     /// As it is.
     Json,
-    /// For a person, outcomes in this manner.
-    Readable(Colour),
-}
-
-/// Whether a colour may be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Colour {
-    /// It may.
-    Yes,
-    /// It may not: no terminal, or `NO_COLOR` is set (no-color.org).
-    No,
+    /// For a person.
+    Plain,
+    /// For a person, outcomes in colour.
+    Coloured,
 }
 
 /// Wide enough for the phases of a deploy.
@@ -37,31 +31,26 @@ pub const GREEN: &str = "32";
 pub const RED: &str = "31";
 
 impl Show {
-    /// How to print to standard output.
-    pub fn on_stdout(form: Form) -> Self {
-        let terminal = io::stdout().is_terminal();
-        let plain = |name, value: &str| {
-            std::env::var(name).is_ok_and(|set| set == value || value.is_empty() && !set.is_empty())
-        };
-        match form {
-            Form::Json => Show::Json,
-            Form::ByTerminal if !terminal => Show::Json,
-            Form::ByTerminal if plain("NO_COLOR", "") || plain("TERM", "dumb") => Show::Readable(Colour::No),
-            Form::ByTerminal => Show::Readable(Colour::Yes),
+    /// How to print to standard output: JSON where it was asked for or is no terminal; no colour where `NO_COLOR` is set
+    /// (no-color.org).
+    pub fn on_stdout(arguments: &Arguments) -> Self {
+        let variable = |name| std::env::var(name).unwrap_or_default();
+        if arguments.has(&JSON) || !io::stdout().is_terminal() {
+            Show::Json
+        } else if !variable("NO_COLOR").is_empty() || variable("TERM") == "dumb" {
+            Show::Plain
+        } else {
+            Show::Coloured
         }
     }
 
     /// One line of a run, with its newline; nothing for what a person need not see.
     pub fn line(self, line: &str) -> String {
-        let Show::Readable(colour) = self else {
+        if self == Show::Json {
             return format!("{line}\n");
-        };
+        }
         if let Some(outcome) = outcome_of(line) {
-            return format!(
-                "{} {}\n",
-                clock_of(&outcome.finished_at),
-                result(&outcome, colour)
-            );
+            return format!("{} {}\n", clock_of(&outcome.finished_at), self.result(&outcome));
         }
         let event: Value = serde_json::from_str(line).unwrap_or_default();
         match (event["phase"].as_str(), event["message"].as_str()) {
@@ -73,42 +62,38 @@ impl Show {
             _ => format!("{}\n", harmless(line)),
         }
     }
-}
 
-/// The outcome in one line: how, what, why not, how long.
-pub fn result(outcome: &Outcome, colour: Colour) -> String {
-    let (word, code) = match outcome.status {
-        Status::Ok => ("ok", GREEN),
-        Status::Fail => ("FAIL", RED),
-    };
-    let word = coloured(&format!("{word:PHASE$}"), code, colour);
-    let what = match (&outcome.version, &outcome.sha) {
-        (Some(version), _) => version,
-        (None, Some(sha)) => sha,
-        (None, None) => &outcome.run_id,
-    };
-    let dry = if outcome.more.get("dry_run") == Some(&Value::Bool(true)) {
-        ", a dry run: nothing was changed"
-    } else {
-        ""
-    };
-    let drifted = outcome.more.get("drifted").and_then(Value::as_u64);
-    let drifted = drifted.map(|count| format!(", {count} drifted"));
-    let why = outcome.error.as_ref().map(|error| format!(": {error}"));
-    let rest = format!(
-        "{what}{} ({}{dry}{})",
-        why.unwrap_or_default(),
-        took(outcome.duration_ms),
-        drifted.unwrap_or_default()
-    );
-    format!("{word} {}", harmless(&rest))
-}
+    /// The outcome in one line: how, what, why not, how long.
+    pub fn result(self, outcome: &Outcome) -> String {
+        let (word, colour) = match outcome.status {
+            Status::Ok => ("ok", GREEN),
+            Status::Fail => ("FAIL", RED),
+        };
+        let word = self.coloured(&format!("{word:PHASE$}"), colour);
+        let what = [&outcome.version, &outcome.sha].into_iter().flatten().next();
+        let what = what.unwrap_or(&outcome.run_id);
+        let why = outcome.error.as_ref().map(|error| format!(": {error}"));
+        let dry = match outcome.more.get("dry_run") {
+            Some(Value::Bool(true)) => ", a dry run: nothing was changed",
+            _ => "",
+        };
+        let drifted = outcome.more.get("drifted").and_then(Value::as_u64);
+        let drifted = drifted.map(|count| format!(", {count} drifted"));
+        let rest = format!(
+            "{what}{} ({}{dry}{})",
+            why.unwrap_or_default(),
+            took(outcome.duration_ms),
+            drifted.unwrap_or_default()
+        );
+        format!("{word} {}", harmless(&rest))
+    }
 
-/// `text` in the colour `code`, where one may be used.
-pub fn coloured(text: &str, code: &str, colour: Colour) -> String {
-    match colour {
-        Colour::Yes => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
-        Colour::No => text.to_owned(),
+    /// `text`, in this colour where one may be used.
+    pub fn coloured(self, text: &str, colour: &str) -> String {
+        match self {
+            Show::Coloured => format!("\u{1b}[{colour}m{text}\u{1b}[0m"),
+            Show::Json | Show::Plain => text.to_owned(),
+        }
     }
 }
 
@@ -136,7 +121,7 @@ mod tests {
     #[test]
     fn lines_are_aligned_for_a_person_and_untouched_for_a_program() {
         let event = r#"{"phase":"pull","message":"pull x:1","time":"2026-01-02T03:04:05.678Z"}"#;
-        let plain = Show::Readable(Colour::No);
+        let plain = Show::Plain;
         for (line, shown) in [
             (event, "03:04:05 pull       pull x:1\n"),
             (OUTCOME, "03:05:05 FAIL       0.5.61: no such image (60.0 s)\n"),
@@ -154,13 +139,13 @@ mod tests {
 
     #[test]
     fn only_the_word_of_an_outcome_is_coloured() {
-        let shown = Show::Readable(Colour::Yes).line(OUTCOME);
+        let shown = Show::Coloured.line(OUTCOME);
         assert!(
             shown.contains("\u{1b}[31mFAIL      \u{1b}[0m 0.5.61"),
             "{shown:?}"
         );
         let good = OUTCOME.replace(r#""fail","error":"no such image""#, r#""ok","dry_run":true"#);
-        let shown = Show::Readable(Colour::Yes).line(&good);
+        let shown = Show::Coloured.line(&good);
         assert!(
             shown.contains("\u{1b}[32mok") && shown.contains("dry run"),
             "{shown:?}"

@@ -1,17 +1,16 @@
 //! `tf-plan`, `tf-apply`, `drift`: the runs that requests would start, ordered by somebody on the host.
 //!
 //! As for `deploy` no token is asked for; the rules of a request's body hold all the same, so that what was forgotten is
-//! said before anything begins. The run is another process; this one shows its lines, and may end before it.
+//! said before anything begins.
 
-use std::path::Path;
-
-use crate::cli::args::{self, Destroy};
+use crate::cli::arguments::Arguments;
 use crate::cli::commands::Verb;
-use crate::cli::help::Exit;
-use crate::cli::out::Trouble;
+use crate::cli::commands_terraform::{ALLOW_DESTROY, COMMIT, MODULE, PLAN_DIGEST};
+use crate::cli::help::ExitStatus;
+use crate::cli::output::CommandError;
 use crate::cli::show::Show;
-use crate::cli::{deploy, given, words};
-use crate::config::{Config, Job, RequireDigest, TerraformConfig};
+use crate::cli::{deploy, settings_source};
+use crate::config::{Config, Job, TerraformConfig};
 use crate::gate::{Commit, PlanDigest};
 use crate::gate::{Task, TerraformTask};
 use crate::os::places;
@@ -20,31 +19,29 @@ use crate::os::places;
 ///
 /// # Errors
 /// When it cannot be started: nothing has begun then.
-pub fn terraform(env_file: Option<&Path>, asked: &args::Terraform) -> Result<Exit, Trouble> {
-    let task = task(asked)?;
-    let given = given::config(env_file)?;
-    may_be_ordered(&task, &given.config)?;
-    places::prepare(&given.config.places)?;
-    deploy::carry_out(&given, Task::Terraform(task), Show::on_stdout(asked.form))
-}
-
-/// The same rules as for a request's body.
-fn task(asked: &args::Terraform) -> Result<TerraformTask, Trouble> {
-    let senseless = |rule: &str| words::error(asked.verb, rule);
-    let sha = asked.sha.clone().map(Commit::try_from);
-    let plan_digest = asked.plan_digest.clone().map(PlanDigest::try_from);
-    Ok(TerraformTask {
-        what: match asked.verb {
+pub fn terraform(arguments: &Arguments) -> Result<ExitStatus, CommandError> {
+    // The same rules as for a request's body.
+    let wrong = |rule: &str| arguments.wrong(rule);
+    let value = |option| arguments.value(option).map(str::to_owned);
+    let task = TerraformTask {
+        what: match arguments.verb {
             Verb::TfApply => Job::TfApply,
             Verb::Drift => Job::TfDrift,
             _ => Job::TfPlan,
         },
-        sha: sha.transpose().map_err(senseless)?,
-        module: asked.module.clone(),
-        plan_digest: plan_digest.transpose().map_err(senseless)?,
-        allow_destroy: asked.destroy == Destroy::Allowed,
+        sha: value(&COMMIT).map(Commit::try_from).transpose().map_err(wrong)?,
+        module: value(&MODULE),
+        plan_digest: value(&PLAN_DIGEST)
+            .map(PlanDigest::try_from)
+            .transpose()
+            .map_err(wrong)?,
+        allow_destroy: arguments.has(&ALLOW_DESTROY),
         approved_pr: None,
-    })
+    };
+    let loaded = settings_source::load(arguments.env_file())?;
+    may_be_ordered(&task, &loaded.config)?;
+    places::prepare(&loaded.config.places)?;
+    deploy::run(&loaded, Task::Terraform(task), Show::on_stdout(arguments))
 }
 
 /// What only the settings can tell.
@@ -57,10 +54,7 @@ fn may_be_ordered(task: &TerraformTask, config: &Config) -> Result<(), String> {
     {
         return Err(format!("nothing can be planned here, because {why}"));
     }
-    if task.what == Job::TfApply
-        && terraform.require_digest == RequireDigest::On
-        && task.plan_digest.is_none()
-    {
+    if task.what == Job::TfApply && terraform.require_digest && task.plan_digest.is_none() {
         return Err(
             "DEPLOYER_TF_APPLY_REQUIRE_DIGEST is on: name the plan that was reviewed with --plan-digest"
                 .into(),

@@ -1,81 +1,39 @@
 //! What `check` advises though nothing is wrong: pins that are not set and would close a known way in.
 //!
 //! Each line says what could happen without it and what to write. The rules and their sources are those of trusted
-//! publishing elsewhere: names can change hands, ids cannot; a workflow is one file on one branch; events are allowed,
-//! not denied.
+//! publishing elsewhere: a name can pass to another owner, an id cannot; events are allowed, not denied.
 
 use super::pins::{self, GITHUB};
-use super::{Account, Config, Endpoint, Expected, Job, parse};
-
-/// Events that run with the repository's rights on what a stranger has sent.
-const RISKY_EVENTS: [&str; 4] = [
-    "pull_request_target",
-    "workflow_run",
-    "issue_comment",
-    "pull_request",
-];
+use super::{Account, Config, Endpoint, Expected, Job};
 
 impl Config {
     /// Advice on a configuration that is right but could be tighter; a line each, the weightiest first.
     pub fn advice(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for endpoint in self.endpoints() {
-            let about = if pins::is_github(&self.issuer.name) {
-                github(endpoint)
-            } else {
-                elsewhere(endpoint)
+            let project = match pins::is_github(&self.issuer.name) {
+                true => github(endpoint),
+                false => elsewhere(endpoint),
             };
-            let both = about.into_iter().chain(subject(endpoint)).chain(events(endpoint));
-            lines.extend(both.map(|line| format!("{}: {line}", endpoint.path)));
+            let all = project.into_iter().chain(events(endpoint));
+            lines.extend(all.map(|line| format!("{}: {line}", endpoint.path)));
         }
-        lines.extend(self.around());
+        let keys = &self.issuer.jwks_url;
+        if self.issuer.name == GITHUB && !keys.starts_with(&format!("{GITHUB}/")) {
+            lines.push(format!(
+                "keys for GitHub's tokens come from {keys}; whoever runs that can deploy"
+            ));
+        }
+        if self.allowed.is_open() {
+            lines.push("DEPLOYER_ALLOWED_IPS lets every address in; the source gate stops nobody".into());
+        }
+        let users = self.users().into_iter().filter(|(_, user)| is_shared(user));
+        lines.extend(
+            users.map(|(name, _)| {
+                format!("{name} is a user that other programs share; give it one of its own")
+            }),
+        );
         lines
-    }
-
-    /// Everything but the pins.
-    fn around(&self) -> impl Iterator<Item = String> {
-        let keys = (self.issuer.name == GITHUB && !self.issuer.jwks_url.starts_with(&format!("{GITHUB}/")))
-            .then(|| {
-                format!(
-                    "keys for GitHub's tokens come from {}; whoever runs that can deploy",
-                    self.issuer.jwks_url
-                )
-            });
-        let open = self
-            .allowed
-            .is_open()
-            .then(|| "DEPLOYER_ALLOWED_IPS lets every address in; the source gate stops nobody".to_owned());
-        let shared = [
-            ("DEPLOYER_USER", &self.front_user),
-            ("DEPLOYER_FETCH_USER", &self.fetch_user),
-        ]
-        .into_iter()
-        .filter(|(_, user)| is_shared(user))
-        .map(|(name, _)| format!("{name} is a user that other programs share; give it one of its own"));
-        let short = parse::shortest_run(self).map(|probing| {
-            format!(
-                "DEPLOYER_RUN_MAX ends a run before all containers had DEPLOYER_HEALTH_MAX_WAIT ({} s in all)",
-                probing.as_secs()
-            )
-        });
-        keys.into_iter()
-            .chain(open)
-            .chain(shared)
-            .chain(short)
-            .chain(self.another_repository())
-    }
-}
-
-impl Config {
-    /// The default of the repository that terraform is fetched from is one of ours; with other pins it was forgotten.
-    fn another_repository(&self) -> Option<String> {
-        let url = &self.terraform.as_ref()?.repo_url;
-        let endpoint = self.endpoint_named(Job::TfApply.name())?;
-        let fetched = url.strip_prefix("https://github.com/")?.trim_end_matches(".git");
-        let pinned = values(endpoint, "repository").next()?;
-        (!fetched.eq_ignore_ascii_case(pinned)).then(|| {
-            format!("DEPLOYER_TF_APPLY_REPO_URL is {url}, but tokens are those of {pinned}, whose commits it will not have")
-        })
     }
 }
 
@@ -89,43 +47,18 @@ fn is_shared(user: &Account) -> bool {
 
 fn github(endpoint: &Endpoint) -> Vec<String> {
     let mut lines = Vec::new();
-    for (claim, what) in [("repository_id", "repository"), ("repository_owner_id", "owner")] {
-        if !is_pinned(endpoint, claim) {
+    for (claim, why) in [
+        ("repository_id", "a deleted name can be taken by another"),
+        ("repository_owner_id", "a deleted name can be taken by another"),
+        ("environment", "it asks for more than the right to push"),
+    ] {
+        // A plan is for whoever may open a pull request; an environment would only ask somebody to wait.
+        let is_asked = claim != "environment" || endpoint.job != Job::TfPlan;
+        if is_asked && !is_pinned(endpoint, &[claim]) {
+            let list = claims_of(endpoint);
             lines.push(format!(
-                "`{claim}` is not pinned: a deleted or renamed {what}'s name can be taken by another; add \
-                 {claim}=NUMBER to {}",
-                claims_of(endpoint)
+                "`{claim}` is not pinned: {why}; add {claim}=VALUE to {list}"
             ));
-        }
-    }
-    // A plan is for whoever may open a pull request; an environment would only ask somebody to wait.
-    if endpoint.job != Job::TfPlan && !is_pinned(endpoint, "environment") {
-        lines.push(format!(
-            "`environment` is not pinned: a protected environment, pinned as environment=NAME in {}, asks for more than \
-             the right to push",
-            claims_of(endpoint)
-        ));
-    }
-    lines.extend(workflow(endpoint));
-    lines
-}
-
-/// A workflow on a branch, and the branch pinned beside it, should be the same branch.
-fn workflow(endpoint: &Endpoint) -> Vec<String> {
-    let at = |value: &str| value.split_once("@refs/").map(|(_, rest)| format!("refs/{rest}"));
-    let mut lines = Vec::new();
-    for value in values(endpoint, "workflow_ref") {
-        match at(value) {
-            None => lines.push(format!("`workflow_ref` {value} has no `@refs/...`: name the branch it is on, whole")),
-            Some(branch) if !values(endpoint, "ref").any(|pinned| pinned == branch) => lines.push(format!(
-                "`workflow_ref` {value} is on {branch}, which {} does not name; both must hold, and for most events \
-                 they are the same",
-                match endpoint.job {
-                    Job::Deploy => "DEPLOYER_REF",
-                    _ => "DEPLOYER_TF_APPLY_REF",
-                }
-            )),
-            Some(_) => {}
         }
     }
     lines
@@ -133,25 +66,50 @@ fn workflow(endpoint: &Endpoint) -> Vec<String> {
 
 fn elsewhere(endpoint: &Endpoint) -> Vec<String> {
     let mut lines = Vec::new();
-    if !["project_id", "repository_id"]
-        .iter()
-        .any(|claim| is_pinned(endpoint, claim))
-    {
+    if !is_pinned(endpoint, &["project_id", "repository_id"]) {
         lines.push(
-            "the project is pinned by name alone, and names can change hands: pin project_id or repository_id".into(),
+            "the project is pinned by name alone, and a deleted name can be taken by another: pin project_id or repository_id".into(),
         );
     }
-    let short = values(endpoint, "ref").any(|value| !value.starts_with("refs/"));
-    if short
-        && !["ref_type", "ref_path"]
-            .iter()
-            .any(|claim| is_pinned(endpoint, claim))
-    {
+    let is_short = values(endpoint, "ref").any(|value| !value.starts_with("refs/"));
+    if is_short && !is_pinned(endpoint, &["ref_type", "ref_path"]) {
         lines.push(
             "`ref` is a short name, so a tag of that name passes too: pin ref_type=branch as well".into(),
         );
     }
     lines
+}
+
+fn events(endpoint: &Endpoint) -> Option<String> {
+    // A plan's workflow must have run on `refs/pull/<number>/merge`, which one event alone does.
+    if endpoint.job == Job::TfPlan {
+        return None;
+    }
+    // These run with the repository's rights on what a stranger has sent.
+    let risky = [
+        "pull_request",
+        "pull_request_target",
+        "workflow_run",
+        "issue_comment",
+    ];
+    let risky: Vec<&str> = values(endpoint, "event_name")
+        .filter(|one| risky.contains(one))
+        .collect();
+    if !risky.is_empty() {
+        return Some(format!(
+            "`event_name` allows {}: such runs work on what a stranger sent",
+            risky.join(", ")
+        ));
+    }
+    // Forgejo has the claim as well; GitLab's is called pipeline_source.
+    if is_pinned(endpoint, &["event_name", "pipeline_source"]) {
+        return None;
+    }
+    let list = claims_of(endpoint);
+    Some(format!(
+        "no event is pinned: add event_name=push,event_name=workflow_dispatch (GitLab: pipeline_source=web, or \
+         however you start it) to {list}, so that no other event passes"
+    ))
 }
 
 /// The variable with further claims of this endpoint.
@@ -163,75 +121,21 @@ fn claims_of(endpoint: &Endpoint) -> &'static str {
     }
 }
 
-fn events(endpoint: &Endpoint) -> Vec<String> {
-    // Its workflow must have run on `refs/pull/<number>/merge`, which one event alone does.
-    if endpoint.job == Job::TfPlan {
-        return Vec::new();
-    }
-    let risky: Vec<&str> = values(endpoint, "event_name")
-        .filter(|one| RISKY_EVENTS.contains(one))
-        .collect();
-    if !risky.is_empty() {
-        return vec![format!(
-            "`event_name` allows {}: such runs work on what a stranger sent",
-            risky.join(", ")
-        )];
-    }
-    // Forgejo has the claim as well; GitLab's is called pipeline_source.
-    if is_pinned(endpoint, "event_name") || is_pinned(endpoint, "pipeline_source") {
-        return Vec::new();
-    }
-    vec![format!(
-        "no event is pinned: add event_name=push,event_name=workflow_dispatch (GitLab: pipeline_source=web, or \
-         however you start it) to {}, so that no other event passes",
-        claims_of(endpoint)
-    )]
-}
-
-/// `sub` can be given another form by whoever runs the project; in its immutable form it holds ids, which must agree.
-fn subject(endpoint: &Endpoint) -> Vec<String> {
-    let mut lines = Vec::new();
-    for value in values(endpoint, "sub") {
-        let Some((owner, repository)) = ids(value) else {
-            // For a plan there is always a pin on it, beside those on claims.
-            if endpoint.job == Job::TfPlan {
-                continue;
-            }
-            lines.push(format!(
-                "`sub` {value} has no ids in it, and its form can be changed by API: pin claims, not `sub`"
-            ));
-            continue;
-        };
-        for (claim, id) in [("repository_owner_id", owner), ("repository_id", repository)] {
-            if is_pinned(endpoint, claim) && !values(endpoint, claim).any(|pinned| pinned == id) {
-                lines.push(format!(
-                    "`sub` {value} has {id} where `{claim}` is pinned to another: both can never hold"
-                ));
-            }
-        }
-    }
-    lines
-}
-
-/// Owner's and repository's id in `repo:OWNER@OWNERID/REPO@REPOID:...`; names cannot hold an `@`.
-fn ids(subject: &str) -> Option<(&str, &str)> {
-    let (owner, rest) = subject.strip_prefix("repo:")?.split_once('/')?;
-    let (_, owner_id) = owner.split_once('@')?;
-    let (_, repository_id) = rest.split(':').next()?.split_once('@')?;
-    let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    (number(owner_id) && number(repository_id)).then_some((owner_id, repository_id))
-}
-
-fn is_pinned(endpoint: &Endpoint, claim: &str) -> bool {
-    endpoint.pins_of(claim).next().is_some()
+/// Whether one of these claims is pinned.
+fn is_pinned(endpoint: &Endpoint, claims: &[&str]) -> bool {
+    endpoint
+        .pins
+        .iter()
+        .any(|pin| claims.contains(&pin.claim.as_str()))
 }
 
 /// The values that pins on `claim` list.
 fn values<'a>(endpoint: &'a Endpoint, claim: &'a str) -> impl Iterator<Item = &'a str> {
-    endpoint.pins_of(claim).flat_map(|pin| match &pin.expected {
-        Expected::AnyOf(values) => values.iter().map(String::as_str).collect::<Vec<_>>(),
-        Expected::PullRequestOf(_) => Vec::new(),
-    })
+    let listed = endpoint.pins_of(claim).filter_map(|pin| match &pin.expected {
+        Expected::AnyOf(values) => Some(values),
+        Expected::PullRequestOf(_) => None,
+    });
+    listed.flatten().map(String::as_str)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `cred:NAME`: a file that systemd hands over (`LoadCredential=NAME:PATH`, systemd.exec(5)), in the place of a path.
+//! `cred:NAME`: a file that systemd provides (`LoadCredential=NAME:PATH`, systemd.exec(5)), in the place of a path.
 //!
 //! Only for what is read when the daemon starts. A run outlives the daemon, and systemd takes the folder away with that.
 
@@ -33,8 +33,8 @@ pub(super) fn path(text: &str) -> Result<PathBuf, String> {
     match text.strip_prefix(PREFIX) {
         None => value::path(text),
         Some(name) if is_name(name) => Err(format!(
-            "a path, or `cred:NAME` under a systemd that hands that file over: the unit needs LoadCredential={name}:PATH, \
-             and CREDENTIALS_DIRECTORY names no folder here"
+            "a path, or `cred:NAME` where systemd provides that file: the unit needs LoadCredential={name}:PATH, and \
+             CREDENTIALS_DIRECTORY names no folder here"
         )),
         Some(_) => Err(
             "`cred:` and the name of a credential: letters, digits and signs, without `/` and `:`, at most 255".into(),

@@ -30,52 +30,28 @@ pub(super) fn duration_or_never(text: &str) -> Result<Option<Duration>, String> 
 
 /// A sum of numbers with units. Go's sign is left out: no setting of ours is negative.
 fn nanoseconds(text: &str) -> Option<u64> {
-    let mut rest = text;
-    let mut sum: u64 = 0;
-    loop {
-        let (part, after) = part(rest)?;
-        sum = sum.checked_add(part)?;
-        if after.is_empty() {
-            return Some(sum);
+    let is_of_number = |c: char| c.is_ascii_digit() || c == '.';
+    let (mut sum, mut rest) = (0u64, text);
+    while !rest.is_empty() || text.is_empty() {
+        let (number, after) = rest.split_at(rest.find(|c| !is_of_number(c))?);
+        let (unit, after) = after.split_at(after.find(is_of_number).unwrap_or(after.len()));
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        if number.is_empty() || number == "." {
+            return None;
         }
+        let unit = nanoseconds_of(unit)?;
+        let whole: u64 = format!("0{whole}").parse().ok()?;
+        // Digits past the ninth are below a nanosecond of any sensible setting.
+        let billionths: u128 = format!("{fraction:0<9.9}").parse().ok()?;
+        let part = u64::try_from(u128::from(unit) * billionths / 1_000_000_000).ok()?;
+        sum = sum.checked_add(whole.checked_mul(unit)?)?.checked_add(part)?;
         rest = after;
     }
+    Some(sum)
 }
 
-/// One number with its unit, and what comes after it.
-fn part(text: &str) -> Option<(u64, &str)> {
-    let (whole, rest) = digits(text);
-    let (fraction, rest) = match rest.strip_prefix('.') {
-        Some(rest) => digits(rest),
-        None => ("", rest),
-    };
-    if whole.is_empty() && fraction.is_empty() {
-        return None;
-    }
-    let end = rest
-        .find(|c: char| c.is_ascii_digit() || c == '.')
-        .unwrap_or(rest.len());
-    let (name, rest) = rest.split_at(end);
-    let unit = unit(name)?;
-    let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-    let total = whole.checked_mul(unit)?.checked_add(share(fraction, unit)?)?;
-    Some((total, rest))
-}
-
-fn digits(text: &str) -> (&str, &str) {
-    text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
-}
-
-/// `0.fraction` of `unit`, rounded down; digits past the ninth are below a nanosecond of any sensible setting.
-fn share(fraction: &str, unit: u64) -> Option<u64> {
-    let kept = fraction.get(..fraction.len().min(9))?;
-    let scale = 10u64.checked_pow(u32::try_from(kept.len()).ok()?)?;
-    let part: u64 = if kept.is_empty() { 0 } else { kept.parse().ok()? };
-    u64::try_from(u128::from(unit) * u128::from(part) / u128::from(scale)).ok()
-}
-
-fn unit(name: &str) -> Option<u64> {
-    Some(match name {
+fn nanoseconds_of(unit: &str) -> Option<u64> {
+    Some(match unit {
         "ns" => 1,
         // Both letters that Go takes for micro: U+00B5 and U+03BC.
         "us" | "\u{b5}s" | "\u{3bc}s" => 1_000,

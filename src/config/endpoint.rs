@@ -18,34 +18,6 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// `/deploy`. `pins` is what `pins::deploy` found to be enough.
-    pub(super) fn deploy(audience: String, pins: Vec<Pin>) -> Endpoint {
-        Endpoint {
-            name: "deploy",
-            path: "/deploy",
-            audience,
-            pins,
-            body: BodyRule::Deploy,
-            job: Job::Deploy,
-        }
-    }
-
-    /// `/tf-apply` or `/tf-plan`, as its body says. `pins` is what `tf_pins::pins` found to be enough.
-    pub(super) fn terraform(audience: String, pins: Vec<Pin>, body: TerraformBody) -> Endpoint {
-        let job = body.what;
-        Endpoint {
-            name: job.name(),
-            path: match job {
-                Job::TfPlan => "/tf-plan",
-                _ => "/tf-apply",
-            },
-            audience,
-            pins,
-            body: BodyRule::Terraform(body),
-            job,
-        }
-    }
-
     /// All pins of `claim`; every one of them must hold.
     pub fn pins_of<'a>(&'a self, claim: &'a str) -> impl Iterator<Item = &'a Pin> {
         self.pins.iter().filter(move |pin| pin.claim == claim)
@@ -104,6 +76,9 @@ pub enum BodyRule {
     Terraform(TerraformBody),
 }
 
+/// The name of the module that a request means when it names none.
+pub const DEFAULT_MODULE: &str = "default";
+
 /// What a body for terraform may name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TerraformBody {
@@ -111,19 +86,10 @@ pub struct TerraformBody {
     pub what: Job,
     /// Names of modules; another one is refused with this list.
     pub modules: Vec<String>,
-    /// Whether the commit is the token's.
-    pub sha: RequireSha,
-    /// Whether an apply must name the digest of the plan that was reviewed.
-    pub digest: super::RequireDigest,
-}
-
-/// `DEPLOYER_TF_APPLY_REQUIRE_SHA`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RequireSha {
-    /// The body's `sha` is the token's `sha` claim.
-    On,
-    /// Any commit that the job may name.
-    Off,
+    /// Whether the body's `sha` must be the token's `sha` claim (`DEPLOYER_TF_APPLY_REQUIRE_SHA`).
+    pub require_sha: bool,
+    /// Whether an apply must name the digest of the plan that was reviewed (`DEPLOYER_TF_APPLY_REQUIRE_DIGEST`).
+    pub require_digest: bool,
 }
 
 /// What an endpoint starts.

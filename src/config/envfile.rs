@@ -1,50 +1,41 @@
 //! The text of an environment file -> names and values.
 //!
 //! Three readers share such files: ours, systemd's `EnvironmentFile=` and an operator's eye. So a value is taken as it
-//! stands, without expansion or escapes, and what those three would read differently is a fault, not a guess. No value
-//! is ever quoted in a fault: any may be a secret.
+//! stands, without expansion or escapes, and what those three would read differently is an error, not a guess. No value
+//! is ever quoted in an error: any may be a secret.
 
 use std::collections::BTreeMap;
 
 use crate::limits::MAX_SETTINGS;
 
-/// One assignment.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Line {
-    pub name: String,
-    pub value: String,
-}
-
-/// All assignments of `text`, and all its faults with their line numbers.
-pub(super) fn lines(text: &[u8]) -> (Vec<Line>, Vec<String>) {
+/// All assignments of `text`, and all that is wrong with it, with line numbers.
+pub(super) fn lines(text: &[u8]) -> (Vec<(String, String)>, Vec<String>) {
+    let (mut found, mut errors, mut seen) = (Vec::new(), Vec::new(), BTreeMap::new());
     if text.len() > MAX_SETTINGS {
-        return (
-            Vec::new(),
-            vec![format!(
-                "the environment file is longer than {MAX_SETTINGS} bytes"
-            )],
-        );
+        errors.push(format!(
+            "the environment file is longer than {MAX_SETTINGS} bytes"
+        ));
+        return (found, errors);
     }
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-    let (mut found, mut faults, mut seen) = (Vec::new(), Vec::new(), BTreeMap::new());
     for (number, raw) in (1..).zip(text.split(|byte| *byte == b'\n')) {
         match line(raw) {
             Ok(None) => {}
-            Ok(Some(line)) => match seen.insert(line.name.clone(), number) {
-                Some(earlier) => faults.push(format!(
-                    "line {number}: {} is already set in line {earlier}",
-                    line.name
-                )),
-                None => found.push(line),
+            Ok(Some((name, value))) => match seen.insert(name, number) {
+                Some(earlier) => {
+                    errors.push(format!("line {number}: {name} is already set in line {earlier}"))
+                }
+                None => found.push((name.to_owned(), value.to_owned())),
             },
-            Err(fault) => faults.push(format!("line {number}: {fault}")),
+            Err(error) => errors.push(format!("line {number}: {error}")),
         }
     }
-    (found, faults)
+    (found, errors)
 }
 
-fn line(raw: &[u8]) -> Result<Option<Line>, String> {
-    let text = std::str::from_utf8(raw).map_err(|_| "not UTF-8".to_owned())?;
+/// Name and value, if there are any.
+fn line(raw: &[u8]) -> Result<Option<(&str, &str)>, String> {
+    let text = std::str::from_utf8(raw).map_err(|_| "not UTF-8")?;
     let text = text.strip_suffix('\r').unwrap_or(text).trim_matches([' ', '\t']);
     if text.is_empty() || text.starts_with(['#', ';']) {
         return Ok(None);
@@ -57,16 +48,10 @@ fn line(raw: &[u8]) -> Result<Option<Line>, String> {
         .split_once('=')
         .ok_or("no `=`; a line is NAME=value or a comment")?;
     if !is_name(name) {
-        return Err(
-            "what stands before `=` is no name of a variable (letters, digits and `_`, no blanks)".into(),
-        );
+        return Err("no name of a variable before `=` (letters, digits and `_`, no blanks)".into());
     }
-    let value =
-        unquoted(value.trim_start_matches([' ', '\t'])).map_err(|fault| format!("{name}: {fault}"))?;
-    Ok(Some(Line {
-        name: name.to_owned(),
-        value: value.to_owned(),
-    }))
+    let value = unquoted(value.trim_start_matches([' ', '\t']));
+    Ok(Some((name, value.map_err(|error| format!("{name}: {error}"))?)))
 }
 
 fn is_name(name: &str) -> bool {
@@ -78,26 +63,21 @@ fn is_name(name: &str) -> bool {
 /// The value without its quotes.
 fn unquoted(value: &str) -> Result<&str, &'static str> {
     let Some(quote) = value.chars().next().filter(|c| matches!(c, '"' | '\'')) else {
-        return plain(value);
+        return match value {
+            _ if value.contains(" #") || value.contains("\t#") => {
+                Err("` #` within the value: put a comment on a line of its own, or the value in quotes")
+            }
+            _ if value.ends_with('\\') => Err("the value ends in a backslash; lines are not joined"),
+            _ => Ok(value),
+        };
     };
-    let inner = value.get(1..).and_then(|rest| rest.strip_suffix(quote));
-    match inner {
+    match value.get(1..).and_then(|rest| rest.strip_suffix(quote)) {
         Some(inner) if inner.contains(quote) => {
             Err("a quote within the quoted value; there is no escape for it")
         }
         Some(inner) => Ok(inner),
         None => Err("the quoted value does not end with its quote; a comment needs a line of its own"),
     }
-}
-
-fn plain(value: &str) -> Result<&str, &'static str> {
-    if value.contains(" #") || value.contains("\t#") {
-        return Err("` #` within the value: put a comment on a line of its own, or the value in quotes");
-    }
-    if value.ends_with('\\') {
-        return Err("the value ends in a backslash; lines are not joined");
-    }
-    Ok(value)
 }
 
 #[cfg(test)]
@@ -108,8 +88,8 @@ mod tests {
         let (mut lines, mut faults) = lines(text.as_bytes());
         match (lines.pop(), faults.pop()) {
             (Some(line), None) => {
-                assert_eq!(line.name, "KEY", "{text:?}");
-                Ok(line.value)
+                assert_eq!(line.0, "KEY", "{text:?}");
+                Ok(line.1)
             }
             (_, fault) => Err(fault.unwrap_or_default()),
         }

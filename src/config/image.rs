@@ -1,6 +1,6 @@
 //! Docker's names: the image without tag or digest, and the containers with where their health is asked for.
 
-use super::{Container, url};
+use super::{Container, pins, url};
 use crate::limits::MAX_CONTAINERS;
 
 /// Docker's bound on the name part of a reference.
@@ -12,22 +12,16 @@ const LONGEST_NAME: usize = 128;
 /// A repository as the distribution reference grammar has it: `[HOST[:PORT]/]NAME[/NAME...]`, lower case, no tag, no
 /// digest. The version of each deploy becomes the tag.
 pub(super) fn image(text: &str) -> Result<String, String> {
-    let path = match text.split_once('/') {
-        Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => {
-            is_registry(first).then_some(rest)
-        }
-        _ => Some(text),
+    const SHOULD: &str = "an image's name such as `ghcr.io/owner/name`, in lower case, without tag or digest";
+    let (registry, path) = match text.split_once('/') {
+        Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => (first, rest),
+        _ => ("localhost", text),
     };
-    match path {
-        Some(path) if text.len() <= LONGEST_REPOSITORY && path.split('/').all(is_component) => {
-            Ok(text.to_owned())
-        }
-        _ => Err("an image's name such as `ghcr.io/owner/name`, in lower case, without tag or digest".into()),
-    }
-}
-
-fn is_registry(text: &str) -> bool {
-    url::split(&format!("https://{text}")).is_some() && !text.contains('?')
+    let good = text.len() <= LONGEST_REPOSITORY
+        && !registry.contains('?')
+        && url::url(&format!("https://{registry}")).is_some()
+        && path.split('/').all(is_component);
+    pins::checked(text, good, SHOULD)
 }
 
 /// Lower-case letters and digits, parted by `.`, `_`, `__` or any number of `-`.
@@ -43,7 +37,7 @@ fn is_component(text: &str) -> bool {
 /// `NAME=PORT`, `NAME=URL` or `NAME`, separated by commas; each name once, the order kept.
 pub(super) fn containers(text: &str) -> Result<Vec<Container>, String> {
     let mut found: Vec<Container> = Vec::new();
-    for entry in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
+    for entry in pins::list(text, MAX_CONTAINERS, "containers")? {
         let container = container(entry)?;
         if found.iter().any(|other| other.name == container.name) {
             return Err(format!(
@@ -52,9 +46,6 @@ pub(super) fn containers(text: &str) -> Result<Vec<Container>, String> {
             ));
         }
         found.push(container);
-    }
-    if found.is_empty() || found.len() > MAX_CONTAINERS {
-        return Err(format!("1 to {MAX_CONTAINERS} containers, separated by commas"));
     }
     Ok(found)
 }
@@ -90,9 +81,7 @@ fn container(entry: &str) -> Result<Container, String> {
 fn is_container_name(name: &str) -> bool {
     (2..=LONGEST_NAME).contains(&name.len())
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+        && pins::is_word(name, b"_.-")
 }
 
 #[cfg(test)]

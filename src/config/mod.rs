@@ -5,8 +5,8 @@
 //! program runs is for `check` and for the role that needs it.
 
 mod advice;
-mod checks;
 mod credential;
+mod deploy;
 mod duration;
 mod endpoint;
 mod envfile;
@@ -17,25 +17,20 @@ mod reader;
 mod settings;
 mod source;
 mod table;
-mod table_checks;
-mod table_terraform;
 mod terraform;
-mod tf;
-mod tf_pins;
-mod tf_value;
 mod url;
 mod value;
 mod warnings;
 
-pub use checks::{Checks, Cosign, Downgrade, Login, Revision};
-pub use endpoint::{BodyRule, Endpoint, Expected, Job, Pin, RequireSha, TerraformBody};
-pub use reader::Complaint;
-pub use settings::{FOR_CHILDREN, Settings, SettingsError};
-pub use source::{Cidr, SlotKey, Sources, slot_key};
-pub use table::{Preset, Reads, Variable, Visibility, variable, variables};
-pub use terraform::{
-    DEFAULT_MODULE, GithubApp, HealthUrl, Lockfile, Module, RequireDigest, Side, TerraformConfig,
+pub use deploy::{
+    Backend, Checks, Container, Cosign, DeployConfig, HealthConfig, HealthExpect, Login, Revision,
 };
+pub use endpoint::{BodyRule, DEFAULT_MODULE, Endpoint, Expected, Job, Pin, TerraformBody};
+pub use reader::Complaint;
+pub use settings::{FOR_CHILDREN, Settings};
+pub use source::{Sources, slot_key};
+pub use table::{Preset, Reads, SECTIONS, Scope, Variable, variable, variables};
+pub use terraform::{GithubApp, HealthUrl, Module, Side, TerraformConfig};
 pub use url::may_be_fetched;
 pub use warnings::{nearest, unknown, warnings};
 
@@ -47,10 +42,10 @@ use std::time::Duration;
 /// [`Config::from_settings`].
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where `serve` binds when nobody hands it a socket; the first that can be bound of each family
+    /// Where `serve` binds when no socket is passed in; the first that can be bound of each family
     /// (`:8443` is `[::]:8443` dual-stack, or `0.0.0.0:8443` where there is no v6).
     pub listen: Listen,
-    /// How long `serve` stays without a connection and a run, when its socket is its starter's (`DEPLOYER_IDLE_EXIT`);
+    /// How long `serve` stays without a connection and a run under socket activation (`DEPLOYER_IDLE_EXIT`);
     /// `None` is for ever.
     pub idle_exit: Option<Duration>,
     /// Certificate chain, PEM (`DEPLOYER_CERT_FILE`).
@@ -75,7 +70,7 @@ pub struct Config {
     pub places: Places,
     /// env_logger's filter syntax (`DEPLOYER_LOG`).
     pub log: String,
-    /// Who is told of each run's end, if anybody (`DEPLOYER_NOTIFY_COMMAND`).
+    /// What gets each run's result, if anything (`DEPLOYER_NOTIFY_COMMAND`).
     pub notify: Option<PathBuf>,
     /// One, for now: that of the main settings.
     pub applications: [Application; 1],
@@ -84,6 +79,46 @@ pub struct Config {
     /// Where a run is to be killed (`DEPLOYER_FAILPOINT`): for tests alone.
     #[cfg(feature = "failpoints")]
     pub failpoint: Option<String>,
+}
+
+impl Config {
+    /// The one application that there is.
+    pub fn application(&self) -> &Application {
+        let [application] = &self.applications;
+        application
+    }
+
+    /// What a deploy of that application does.
+    pub fn deploy(&self) -> &DeployConfig {
+        &self.application().deploy
+    }
+
+    /// What can be asked for with a token.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        let terraform = self.terraform.iter().flat_map(|terraform| &terraform.endpoints);
+        let applications = self.applications.iter();
+        applications.map(|one| &one.endpoint).chain(terraform)
+    }
+
+    /// Who the roles run as, with the variable of each; root is left out.
+    pub fn users(&self) -> Vec<(&'static str, &Account)> {
+        let mut users = vec![
+            ("DEPLOYER_USER", &self.front_user),
+            ("DEPLOYER_FETCH_USER", &self.fetch_user),
+        ];
+        users.extend(self.terraform.iter().flat_map(TerraformConfig::users));
+        users
+    }
+
+    /// The endpoint whose path is `path`, exactly.
+    pub fn endpoint_at(&self, path: &str) -> Option<&Endpoint> {
+        self.endpoints().find(|endpoint| endpoint.path == path)
+    }
+
+    /// The endpoint called `name`.
+    pub fn endpoint_named(&self, name: &str) -> Option<&Endpoint> {
+        self.endpoints().find(|endpoint| endpoint.name == name)
+    }
 }
 
 /// One application: who may start its deploy, and what the deploy does.
@@ -101,6 +136,12 @@ pub enum Listen {
     Everywhere(u16),
     /// `HOST:PORT` with a literal address.
     At(SocketAddr),
+}
+
+impl Default for Listen {
+    fn default() -> Listen {
+        Listen::Everywhere(0)
+    }
 }
 
 /// As `DEPLOYER_ADDR` writes it.
@@ -131,6 +172,13 @@ pub enum Account {
     Id(u32),
     /// A name of the host's user database.
     Name(String),
+}
+
+/// Nobody.
+impl Default for Account {
+    fn default() -> Account {
+        Account::Name(String::new())
+    }
 }
 
 /// Caps on connections that are not yet admitted, and on followers.
@@ -188,98 +236,4 @@ impl Places {
     pub fn queue(&self) -> PathBuf {
         self.runtime.join("queue")
     }
-}
-
-/// What `/deploy` does.
-#[derive(Clone, Debug)]
-pub struct DeployConfig {
-    /// Without a tag (`DEPLOYER_IMAGE`).
-    pub image: String,
-    /// In the order of the deploy (`DEPLOYER_CONTAINERS`).
-    pub containers: Vec<Container>,
-    /// How a container is replaced.
-    pub backend: Backend,
-    /// The docker client (`DEPLOYER_DOCKER_PATH`).
-    pub docker: PathBuf,
-    /// What docker and the operator's command find in their environment; nothing else reaches them.
-    pub environment: Vec<(String, String)>,
-    /// How health is judged.
-    pub health: HealthConfig,
-    /// How long `update_container`, or the operator's executable, may take for one container
-    /// (`DEPLOYER_UPDATE_MAX_WAIT`).
-    pub update_max_wait: Duration,
-    /// What becomes of a deploy that fails (`DEPLOYER_ROLLBACK`).
-    pub rollback: Rollback,
-    /// What must hold before anything is touched.
-    pub checks: Checks,
-    /// How docker logs in for the pull, if it does.
-    pub login: Option<Login>,
-    /// Versions of the image that stay on the host (`DEPLOYER_KEEP_IMAGES`).
-    pub keep_images: u32,
-}
-
-/// One container to deploy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Container {
-    /// Docker's name: `[a-zA-Z0-9][a-zA-Z0-9_.-]+`.
-    pub name: String,
-    /// Where its health is asked for, if anywhere.
-    pub health_url: Option<String>,
-}
-
-/// `DEPLOYER_BACKEND` with what each needs.
-#[derive(Clone, Debug)]
-pub enum Backend {
-    /// Rewrite the template, run Unraid's script, prove by inspection.
-    Unraid {
-        /// `DEPLOYER_TEMPLATE_DIR`.
-        templates: PathBuf,
-        /// `DEPLOYER_UPDATE_CONTAINER_PATH`.
-        update_container: PathBuf,
-    },
-    /// Create from a declaration, swap by names.
-    Docker {
-        /// `DEPLOYER_CONTAINER_DIR`.
-        declarations: PathBuf,
-    },
-    /// The operator's executable.
-    Command {
-        /// `DEPLOYER_COMMAND_PATH`.
-        program: PathBuf,
-        /// `DEPLOYER_PULL=on`: pull and tag before it.
-        pull: bool,
-    },
-}
-
-/// `DEPLOYER_ROLLBACK`: what becomes of a deploy that fails, or was interrupted, after it has changed something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rollback {
-    /// Everything goes back to what it was.
-    On,
-    /// It stays as it is; somebody wants to look at it.
-    Off,
-}
-
-/// How a container's health is judged.
-#[derive(Clone, Copy, Debug)]
-pub struct HealthConfig {
-    /// The longest wait between two probes.
-    pub poll_interval: Duration,
-    /// How long a container may take to become healthy.
-    pub max_wait: Duration,
-    /// How long a container must have run without a restart before the deploy counts (`DEPLOYER_HEALTH_STEADY`).
-    pub steady: Duration,
-    /// What counts.
-    pub expect: HealthExpect,
-}
-
-/// `DEPLOYER_HEALTH_EXPECT`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HealthExpect {
-    /// 200 with JSON whose `version` is the one deployed.
-    Version,
-    /// Any 200.
-    Status,
-    /// Docker's own health state; without a HEALTHCHECK: running, not restarting, for a while.
-    Container,
 }

@@ -1,295 +1,188 @@
-//! Settings -> [`Config`], section by section. Every section reads all of its variables before it gives up, so that the
-//! operator sees every complaint of all sections at once.
+//! Settings -> [`Config`]: all of them are read before anything is refused, so that the operator sees every complaint at
+//! once.
 
-use std::time::Duration;
-
-use super::pins::{self, Issued};
-use super::reader::{Complaint, Reader};
+use super::duration::{duration, duration_or_never};
+use super::reader::{Complaint, Name, Reader};
 use super::{
-    Account, Application, Backend, Caps, Config, DeployConfig, Endpoint, HealthConfig, Issuer, Places,
-    RunLimits, Settings, Sources,
+    Application, BodyRule, Caps, Config, Endpoint, Issuer, Job, Pin, Places, RunLimits, Settings, Sources,
+    credential, deploy, pins, terraform, url, value,
 };
-use super::{checks, credential, duration, image, settings, tf, url, value};
 use crate::limits::{MOST_KEPT_RUNS, MOST_QUEUED, MOST_SESSIONS};
 
-/// Where programs are looked up when nobody says (inetd starts us with an empty environment).
-const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const REPOSITORY: &str = "DEPLOYER_REPOSITORY";
+const WORKFLOW_REF: &str = "DEPLOYER_WORKFLOW_REF";
+const REF: &str = "DEPLOYER_REF";
+const CLAIMS: &str = "DEPLOYER_CLAIMS";
 
 impl Config {
     /// Makes sense of all settings, or returns every complaint.
     pub fn from_settings(settings: &Settings) -> Result<Config, Vec<Complaint>> {
-        let mut reader = Reader::new(settings);
-        let config = config(&mut reader, settings);
-        reader.finish(config)
-    }
-
-    /// The one application that there is.
-    pub fn application(&self) -> &Application {
-        let [application] = &self.applications;
-        application
-    }
-
-    /// What a deploy of that application does.
-    pub fn deploy(&self) -> &DeployConfig {
-        &self.application().deploy
-    }
-
-    /// What can be asked for with a token.
-    pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
-        let terraform = self.terraform.iter().flat_map(|terraform| &terraform.endpoints);
-        let applications = self.applications.iter();
-        applications.map(|one| &one.endpoint).chain(terraform)
-    }
-
-    /// The endpoint whose path is `path`, exactly.
-    pub fn endpoint_at(&self, path: &str) -> Option<&Endpoint> {
-        self.endpoints().find(|endpoint| endpoint.path == path)
-    }
-
-    /// The endpoint called `name`.
-    pub fn endpoint_named(&self, name: &str) -> Option<&Endpoint> {
-        self.endpoints().find(|endpoint| endpoint.name == name)
+        let mut r = Reader::new(settings);
+        let mut config = host(&mut r, settings);
+        config.terraform = terraform::terraform(&mut r, &config);
+        r.finish(config)
     }
 }
 
-fn config(r: &mut Reader, settings: &Settings) -> Option<Config> {
+/// Everything but terraform.
+fn host(r: &mut Reader, settings: &Settings) -> Config {
     let listen = r.read("DEPLOYER_ADDR", value::listen);
-    let idle_exit = r.read("DEPLOYER_IDLE_EXIT", duration::duration_or_never);
+    let idle_exit = r.read("DEPLOYER_IDLE_EXIT", duration_or_never);
     let cert_file = r.read("DEPLOYER_CERT_FILE", credential::path);
     let key_file = r.read("DEPLOYER_KEY_FILE", credential::path);
-    let (issuer, issued) = issuer(r);
-    let deploy_endpoint = pins::deploy(r, issued);
-    let allowed = r.read("DEPLOYER_ALLOWED_IPS", Sources::parse);
-    let status_allowed = r.optional("DEPLOYER_STATUS_ALLOWED_IPS", Sources::parse);
-    let users = users(r);
-    let caps = caps(r);
-    let runs = run_limits(r);
-    let places = places(r);
-    let log = r.read("DEPLOYER_LOG", value::log_filter);
-    let notify = r.optional("DEPLOYER_NOTIFY_COMMAND", value::path);
-    let deploy = deploy(r, settings);
-    #[cfg(feature = "failpoints")]
-    let failpoint = r.optional("DEPLOYER_FAILPOINT", |text| Ok(text.to_owned()));
-    let rest = tf::Rest {
-        audience: deploy_endpoint
-            .as_ref()
-            .map(|endpoint| endpoint.audience.as_str()),
-        users: users.as_ref(),
-        places: places.as_ref(),
-    };
-    let terraform = tf::terraform(r, &rest)?;
-    let (front_user, fetch_user) = users?;
-    Some(Config {
-        #[cfg(feature = "failpoints")]
-        failpoint: failpoint?,
-        listen: listen?,
-        idle_exit: idle_exit?,
-        cert_file: cert_file?,
-        key_file: key_file?,
-        issuer: issuer?,
-        allowed: allowed?,
-        status_allowed: status_allowed?.unwrap_or_else(Sources::everyone),
-        front_user,
-        fetch_user,
-        caps: caps?,
-        runs: runs?,
-        places: places?,
-        log: log?,
-        notify: notify?,
+    let (issuer, by_github) = issuer(r);
+    let endpoint = endpoint(r, by_github);
+    let config = Config {
+        listen,
+        idle_exit,
+        cert_file,
+        key_file,
+        issuer,
+        allowed: r.read("DEPLOYER_ALLOWED_IPS", Sources::parse),
+        status_allowed: r
+            .optional("DEPLOYER_STATUS_ALLOWED_IPS", Sources::parse)
+            .unwrap_or_else(Sources::everyone),
+        front_user: r.read("DEPLOYER_USER", value::account),
+        fetch_user: r.read("DEPLOYER_FETCH_USER", value::account),
+        caps: caps(r),
+        runs: RunLimits {
+            queue_max: r.read("DEPLOYER_QUEUE_MAX", value::count(1..=MOST_QUEUED)),
+            queue_max_wait: r.read("DEPLOYER_QUEUE_MAX_WAIT", duration),
+            run_max: r.read("DEPLOYER_RUN_MAX", duration),
+            keep: r.read("DEPLOYER_KEEP_RUNS", value::count(1..=MOST_KEPT_RUNS)),
+        },
+        places: places(r),
+        log: r.read("DEPLOYER_LOG", value::log_filter),
+        notify: r.optional("DEPLOYER_NOTIFY_COMMAND", value::path),
         applications: [Application {
-            endpoint: deploy_endpoint?,
-            deploy: deploy?,
+            endpoint,
+            deploy: deploy::deploy(r, settings),
         }],
-        terraform,
-    })
+        terraform: None,
+        #[cfg(feature = "failpoints")]
+        failpoint: r.optional("DEPLOYER_FAILPOINT", |text| Ok(text.to_owned())),
+    };
+    // Either could end or trace the other.
+    let differ = config.front_user != config.fetch_user;
+    r.must_fit("DEPLOYER_FETCH_USER", differ, "another user than DEPLOYER_USER");
+    config
 }
 
-/// The issuer, and whose tokens they are (GitHub's, where the issuer itself is wrong).
-fn issuer(r: &mut Reader) -> (Option<Issuer>, Issued) {
+/// The issuer, and whether it is GitHub (as it is where the issuer itself is wrong).
+fn issuer(r: &mut Reader) -> (Issuer, bool) {
+    const JWKS_URL: &str = "DEPLOYER_JWKS_URL";
     let name = r.read("DEPLOYER_ISSUER", url::issuer);
-    let elsewhere = name.as_deref().is_some_and(|name| !pins::is_github(name));
-    let jwks_url = if elsewhere && r.set("DEPLOYER_JWKS_URL").is_none() {
+    let by_github = name.is_empty() || pins::is_github(&name);
+    let jwks_url = match by_github {
+        true => r.read(JWKS_URL, url::fetchable),
         // GitHub's keys never sign for another issuer.
-        r.missing("DEPLOYER_JWKS_URL");
-        None
-    } else {
-        r.read("DEPLOYER_JWKS_URL", url::fetchable)
+        false => r.needed(JWKS_URL, url::fetchable),
     };
     let ca_file = r.optional("DEPLOYER_CA_FILE", value::path);
-    let issued = if elsewhere {
-        Issued::Elsewhere
-    } else {
-        Issued::ByGithub
-    };
-    let issuer = || {
-        Some(Issuer {
-            name: name?,
-            jwks_url: jwks_url?,
-            ca_file: ca_file?,
-        })
-    };
-    (issuer(), issued)
+    (
+        Issuer {
+            name,
+            jwks_url,
+            ca_file,
+        },
+        by_github,
+    )
 }
 
-/// Front and fetcher may not be one user: either could end or trace the other.
-fn users(r: &mut Reader) -> Option<(Account, Account)> {
-    let front = r.read("DEPLOYER_USER", value::account);
-    let fetch = r.read("DEPLOYER_FETCH_USER", value::account);
-    let (front, fetch) = (front?, fetch?);
-    if front == fetch {
-        r.complain("DEPLOYER_FETCH_USER", "another user than DEPLOYER_USER");
-        return None;
+/// The `/deploy` endpoint. GitHub's tokens are held to repository, workflow and reference. Elsewhere these may be left
+/// out; but where the repository or the workflow is pinned, the tokens are like GitHub's, and the default of the
+/// reference holds as well.
+fn endpoint(r: &mut Reader, by_github: bool) -> Endpoint {
+    let audience = r.read("DEPLOYER_AUDIENCE", pins::exact);
+    let like_github = by_github || r.set(REPOSITORY).is_some() || r.set(WORKFLOW_REF).is_some();
+    let (repository, workflows) = match by_github {
+        true => (
+            Some(r.read(REPOSITORY, pins::repository)),
+            Some(r.read(WORKFLOW_REF, pins::workflow_refs)),
+        ),
+        false => (
+            r.optional(REPOSITORY, pins::exact),
+            r.optional(WORKFLOW_REF, pins::exact_list),
+        ),
+    };
+    let reference = match (by_github, like_github) {
+        (true, _) => Some(r.read(REF, pins::reference)),
+        (false, true) => Some(r.read(REF, pins::exact)),
+        (false, false) => r.optional(REF, pins::exact),
+    };
+    let listed = r.optional(CLAIMS, pins::claims).unwrap_or_default();
+    if by_github && let (Some(repository), Some(workflows)) = (&repository, &workflows) {
+        must_be_of(r, (REPOSITORY, repository), (WORKFLOW_REF, workflows));
     }
-    Some((front, fetch))
+    let own = [
+        ("repository", repository.map(|one| vec![one])),
+        ("workflow_ref", workflows),
+        ("ref", reference.map(|one| vec![one])),
+    ];
+    let own = own
+        .into_iter()
+        .filter_map(|(claim, values)| Some(pins::pin(claim, values?)));
+    let pins = with_listed(r, own.collect(), (CLAIMS, listed));
+    if !by_github && let Err(should) = pins::are_enough(&pins) {
+        r.must_fit(CLAIMS, false, should);
+    }
+    Endpoint {
+        name: "deploy",
+        path: "/deploy",
+        audience,
+        pins,
+        body: BodyRule::Deploy,
+        job: Job::Deploy,
+    }
+}
+
+/// Complains unless the workflows are of the repository; both come with the names of their variables.
+pub(super) fn must_be_of(
+    r: &mut Reader,
+    (of, repository): (&str, &str),
+    (name, workflows): (Name, &[String]),
+) {
+    let fits = r.is_wrong(of) || pins::are_of(repository, workflows);
+    let should = format!("of {of}, so each value begins with `{repository}/`, case included");
+    r.must_fit(name, fits, should);
+}
+
+/// The pins of single variables, and those of a list in a variable of its own.
+pub(super) fn with_listed(r: &mut Reader, own: Vec<Pin>, (name, listed): (Name, Vec<Pin>)) -> Vec<Pin> {
+    if let Err(should) = pins::can_hold(&own, &listed) {
+        r.must_fit(name, false, should);
+    }
+    own.into_iter().chain(listed).collect()
 }
 
 /// One source has at most what all have together, whatever it is given.
-fn caps(r: &mut Reader) -> Option<Caps> {
+fn caps(r: &mut Reader) -> Caps {
     let sessions = r.read("DEPLOYER_MAX_SESSIONS", value::count(1..=MOST_SESSIONS));
     let per_source = r.read(
         "DEPLOYER_MAX_SESSIONS_PER_SOURCE",
         value::count(1..=MOST_SESSIONS),
     );
-    let followers = r.read("DEPLOYER_MAX_FOLLOWERS", value::count(1..=MOST_SESSIONS));
-    let sessions = sessions?;
-    Some(Caps {
+    Caps {
         sessions,
-        sessions_per_source: per_source?.min(sessions),
-        followers: followers?,
-    })
-}
-
-fn run_limits(r: &mut Reader) -> Option<RunLimits> {
-    let queue_max = r.read("DEPLOYER_QUEUE_MAX", value::count(1..=MOST_QUEUED));
-    let queue_max_wait = r.read("DEPLOYER_QUEUE_MAX_WAIT", duration::duration);
-    let run_max = r.read("DEPLOYER_RUN_MAX", duration::duration);
-    let keep = r.read("DEPLOYER_KEEP_RUNS", value::count(1..=MOST_KEPT_RUNS));
-    Some(RunLimits {
-        queue_max: queue_max?,
-        queue_max_wait: queue_max_wait?,
-        run_max: run_max?,
-        keep: keep?,
-    })
+        sessions_per_source: per_source.min(sessions),
+        followers: r.read("DEPLOYER_MAX_FOLLOWERS", value::count(1..=MOST_SESSIONS)),
+    }
 }
 
 /// Three folders of their own: one file name must not mean two things, and nothing of ours may be in front's reach.
-fn places(r: &mut Reader) -> Option<Places> {
+fn places(r: &mut Reader) -> Places {
+    const RUNTIME: &str = "a folder of its own, not DEPLOYER_RUNTIME_DIR and not in its `public`";
+    const OTHERS: &str = "a folder of its own, not one of the other two and not in `public`";
     let state = r.read("DEPLOYER_STATE_DIR", value::path);
     let runs = r.optional("DEPLOYER_RUNS_DIR", value::path);
-    let runtime = r.read("DEPLOYER_RUNTIME_DIR", value::path);
-    let (state, runs, runtime) = (state?, runs?, runtime?);
     let runs = runs.unwrap_or_else(|| state.join("runs"));
+    let runtime = r.read("DEPLOYER_RUNTIME_DIR", value::path);
     let public = runtime.join("public");
-    if runtime == state || state.starts_with(&public) {
-        r.complain(
-            "DEPLOYER_STATE_DIR",
-            "a folder of its own, not DEPLOYER_RUNTIME_DIR and not in its `public`",
-        );
-        return None;
-    }
-    if runs == state || runs == runtime || runs.starts_with(&public) {
-        r.complain(
-            "DEPLOYER_RUNS_DIR",
-            "a folder of its own, not one of the other two and not in `public`",
-        );
-        return None;
-    }
-    Some(Places { state, runs, runtime })
-}
-
-fn deploy(r: &mut Reader, settings: &Settings) -> Option<DeployConfig> {
-    let image = r.read("DEPLOYER_IMAGE", image::image);
-    let containers = r.read("DEPLOYER_CONTAINERS", image::containers);
-    let backend = backend(r);
-    let docker = r.read("DEPLOYER_DOCKER_PATH", value::program);
-    let health = health(r);
-    let update_max_wait = r.read("DEPLOYER_UPDATE_MAX_WAIT", duration::duration);
-    let rollback = r.read("DEPLOYER_ROLLBACK", value::rollback);
-    let checks = checks::checks(r, backend.as_ref());
-    let login = checks::login(r);
-    let keep_images = checks::keep_images(r);
-    Some(DeployConfig {
-        image: image?,
-        containers: containers?,
-        backend: backend?,
-        docker: docker?,
-        environment: environment(settings),
-        health: health?,
-        update_max_wait: update_max_wait?,
-        rollback: rollback?,
-        checks: checks?,
-        login: login?,
-        keep_images: keep_images?,
-    })
-}
-
-/// Reads the settings of every backend, so that a mistake in one that is not chosen yet is known today.
-fn backend(r: &mut Reader) -> Option<Backend> {
-    let chosen = r.read("DEPLOYER_BACKEND", |text| match text {
-        "unraid" | "docker" | "command" => Ok(text.to_owned()),
-        _ => Err("`unraid`, `docker` or `command`".into()),
-    });
-    let templates = r.read("DEPLOYER_TEMPLATE_DIR", value::path);
-    let update_container = r.read("DEPLOYER_UPDATE_CONTAINER_PATH", value::path);
-    let declarations = r.read("DEPLOYER_CONTAINER_DIR", value::path);
-    let program = r.optional("DEPLOYER_COMMAND_PATH", value::path);
-    let pull = r.read("DEPLOYER_PULL", value::switch);
-    match chosen?.as_str() {
-        "docker" => Some(Backend::Docker {
-            declarations: declarations?,
-        }),
-        "command" => {
-            let program = program?;
-            if program.is_none() {
-                r.missing("DEPLOYER_COMMAND_PATH");
-            }
-            Some(Backend::Command {
-                program: program?,
-                pull: pull?,
-            })
-        }
-        _ => Some(Backend::Unraid {
-            templates: templates?,
-            update_container: update_container?,
-        }),
-    }
-}
-
-fn health(r: &mut Reader) -> Option<HealthConfig> {
-    let poll_interval = r.read("DEPLOYER_HEALTH_POLL_INTERVAL", duration::duration);
-    let max_wait = r.read("DEPLOYER_HEALTH_MAX_WAIT", duration::duration);
-    let steady = r.read("DEPLOYER_HEALTH_STEADY", duration::duration);
-    let expect = r.read("DEPLOYER_HEALTH_EXPECT", value::health_expect);
-    Some(HealthConfig {
-        poll_interval: poll_interval?,
-        max_wait: max_wait?,
-        steady: steady?,
-        expect: expect?,
-    })
-}
-
-/// The children's environment: what is set of the short list, and always a PATH, of absolute folders only: a relative
-/// one would find programs wherever a run happens to stand.
-fn environment(settings: &Settings) -> Vec<(String, String)> {
-    let absolute = |path: &str| {
-        path.split(':')
-            .filter(|one| one.starts_with('/'))
-            .collect::<Vec<_>>()
-            .join(":")
-    };
-    let path = settings.get("PATH").map(absolute).filter(|path| !path.is_empty());
-    let others = settings::FOR_CHILDREN.iter().filter(|name| **name != "PATH");
-    let others = others.filter_map(|name| Some(((*name).to_owned(), settings.get(name)?.to_owned())));
-    std::iter::once(("PATH".to_owned(), path.unwrap_or_else(|| USUAL_PATH.to_owned())))
-        .chain(others)
-        .collect()
-}
-
-/// What DEPLOYER_RUN_MAX should at least be, when it is less: every container may use its whole time to become healthy.
-pub(super) fn shortest_run(config: &Config) -> Option<Duration> {
-    let containers = u32::try_from(config.deploy().containers.len()).unwrap_or(u32::MAX);
-    let probing = config.deploy().health.max_wait.saturating_mul(containers);
-    (probing >= config.runs.run_max).then_some(probing)
+    let fits = runtime != state && !state.starts_with(&public);
+    r.must_fit("DEPLOYER_STATE_DIR", fits, RUNTIME);
+    let fits = runs != state && runs != runtime && !runs.starts_with(&public);
+    r.must_fit("DEPLOYER_RUNS_DIR", fits, OTHERS);
+    Places { state, runs, runtime }
 }
 
 #[cfg(test)]

@@ -1,8 +1,17 @@
 use super::*;
+use crate::config::deploy::USUAL_PATH;
 use crate::config::table::{self, Preset};
-use crate::config::{Container, Downgrade, Expected, HealthExpect, Listen, Revision, Rollback, warnings};
-use crate::limits;
+use crate::config::{Account, Backend, Container, Expected, HealthExpect, Listen, Revision, warnings};
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// The `/deploy` endpoint, by its own settings alone.
+pub(in crate::config) fn made(settings: &Settings, by_github: bool) -> Result<Endpoint, Vec<String>> {
+    let mut r = Reader::new(settings);
+    let endpoint = endpoint(&mut r, by_github);
+    r.finish(endpoint)
+        .map_err(|all| all.iter().map(ToString::to_string).collect())
+}
 
 /// What a host of the Go daemon has in its environment, and no more.
 pub(in crate::config) fn drop_in() -> Settings {
@@ -94,20 +103,8 @@ fn the_defaults_are_those_of_the_daemon_we_replace() {
     assert_eq!(config.deploy().health.steady, Duration::from_secs(10));
     assert_eq!(config.deploy().health.expect, HealthExpect::Version);
     assert_eq!(config.deploy().update_max_wait, Duration::from_secs(300));
-    assert_eq!(config.deploy().rollback, Rollback::On);
+    assert!(config.deploy().rollback);
     assert_eq!(warnings(&drop_in()), [""; 0]);
-}
-
-#[test]
-fn the_defaults_in_the_table_are_the_limits() {
-    let config = good(&[]);
-    assert_eq!(config.caps.sessions, limits::MAX_SESSIONS);
-    assert_eq!(config.caps.sessions_per_source, limits::MAX_SESSIONS_PER_SOURCE);
-    assert_eq!(config.caps.followers, limits::MAX_FOLLOWERS);
-    assert_eq!(config.runs.queue_max, limits::QUEUE_MAX);
-    assert_eq!(config.runs.queue_max_wait, limits::QUEUE_MAX_WAIT);
-    assert_eq!(config.runs.run_max, limits::RUN_MAX);
-    assert_eq!(config.runs.keep, limits::KEEP_RUNS);
 }
 
 #[test]
@@ -289,7 +286,7 @@ fn the_sample_file_names_every_variable_with_its_default_and_no_other() {
         let known = table::variable(&name).unwrap_or_else(|| panic!("{name} is in the sample file alone"));
         match known.preset {
             Preset::Text(text) => assert_eq!(value, text, "{name}"),
-            Preset::Unset | Preset::Follows(_) => assert_eq!(value, "", "{name}"),
+            Preset::Unset => assert_eq!(value, "", "{name}"),
             Preset::Required => assert_ne!(value, "", "{name}"),
         }
         found.push(name);
@@ -317,7 +314,7 @@ fn what_is_checked_before_anything_is_touched_has_careful_defaults() {
     let deploy = good(&[]).deploy().clone();
     assert_eq!(deploy.checks.min_free, 1 << 30);
     assert_eq!(deploy.checks.revision, Revision::Warn);
-    assert_eq!(deploy.checks.downgrade, Downgrade::Allowed);
+    assert!(deploy.checks.allow_downgrade);
     assert_eq!((deploy.checks.cosign, deploy.login), (None, None));
     assert_eq!(deploy.keep_images, 3);
 }

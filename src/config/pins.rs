@@ -4,12 +4,11 @@
 //! pinned twice, by its own variable and in a list, has two pins, and both must hold. No endpoint is made without pins
 //! that name the project and the branch (or the workflow on a branch).
 
-use super::reader::Reader;
-use super::{Endpoint, Expected, Pin, value};
-use crate::limits::MAX_PIN;
+use super::endpoint::{Expected, Pin};
+use crate::limits::{MAX_LIST, MAX_PIN};
 
 /// `iss` of github.com; an enterprise may have a path after it.
-pub(super) const GITHUB: &str = "https://token.actions.githubusercontent.com";
+pub const GITHUB: &str = "https://token.actions.githubusercontent.com";
 
 /// Claims that say which project, for issuers other than GitHub's.
 const PROJECT: [&str; 4] = ["project_id", "project_path", "repository_id", "repository"];
@@ -20,155 +19,88 @@ const BRANCH: [&str; 4] = ["ref", "ref_path", "environment", "workflow_ref"];
 /// Claims that have checks of their own; a pin on one of them is a mistake.
 const NOT_PINNED: [&str; 6] = ["aud", "iss", "exp", "iat", "nbf", "jti"];
 
-const REPOSITORY: &str = "DEPLOYER_REPOSITORY";
-const WORKFLOW_REF: &str = "DEPLOYER_WORKFLOW_REF";
-const REF: &str = "DEPLOYER_REF";
-const CLAIMS: &str = "DEPLOYER_CLAIMS";
-
 /// Whether `issuer` mints GitHub's tokens, so that GitHub's claims can be asked for.
-pub(super) fn is_github(issuer: &str) -> bool {
+pub fn is_github(issuer: &str) -> bool {
     issuer
         .strip_prefix(GITHUB)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// The `/deploy` endpoint. `None` only after a complaint.
-pub(super) fn deploy(reader: &mut Reader, issuer: Issued) -> Option<Endpoint> {
-    let audience = reader.read("DEPLOYER_AUDIENCE", exact);
-    let own = own_pins(reader, issuer);
-    let listed = reader.optional(CLAIMS, claims);
-    let (own, listed) = (own?, listed?.unwrap_or_default());
-    if issuer == Issued::Elsewhere {
-        names_enough(reader, &own, &listed)?;
-    }
-    can_hold(reader, CLAIMS, &own, &listed)?;
-    Some(Endpoint::deploy(
-        audience?,
-        own.into_iter().chain(listed).collect(),
-    ))
-}
-
-/// Whose tokens they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Issued {
-    ByGithub,
-    Elsewhere,
-}
-
-/// The pins that have variables of their own.
-///
-/// From GitHub all three are needed. Elsewhere they may be left out; but where the repository or the workflow is
-/// pinned, the tokens are like GitHub's, and the default of the reference holds as well.
-fn own_pins(reader: &mut Reader, issuer: Issued) -> Option<Vec<Pin>> {
-    let like_github =
-        issuer == Issued::ByGithub || reader.set(REPOSITORY).is_some() || reader.set(WORKFLOW_REF).is_some();
-    let (repository, workflow) = match issuer {
-        Issued::ByGithub => (
-            reader.read(REPOSITORY, repository).map(Some),
-            reader.read(WORKFLOW_REF, workflow_refs).map(Some),
-        ),
-        Issued::Elsewhere => (
-            reader.optional(REPOSITORY, exact),
-            reader.optional(WORKFLOW_REF, exact_list),
-        ),
-    };
-    let reference = match (issuer, like_github) {
-        (Issued::ByGithub, _) => reader.read(REF, full_ref).map(Some),
-        (Issued::Elsewhere, true) => reader.read(REF, exact).map(Some),
-        (Issued::Elsewhere, false) => reader.optional(REF, exact),
-    };
-    let (repository, workflow, reference) = (repository?, workflow?, reference?);
-    if issuer == Issued::ByGithub {
-        let of = (repository.as_deref(), workflow.as_deref());
-        if let (Some(repository), Some(workflows)) = of {
-            of_this_repository(reader, (REPOSITORY, repository), (WORKFLOW_REF, workflows))?;
-        }
-    }
-    let pins = [
-        ("repository", repository.map(|one| vec![one])),
-        ("workflow_ref", workflow),
-        ("ref", reference.map(|one| vec![one])),
-    ];
-    Some(
-        pins.into_iter()
-            .filter_map(|(claim, values)| Some(pin(claim, values?)))
-            .collect(),
-    )
-}
-
-pub(super) fn pin(claim: &str, values: Vec<String>) -> Pin {
+/// A claim that must be one of `values`.
+pub fn pin(claim: &str, values: Vec<String>) -> Pin {
     Pin {
         claim: claim.to_owned(),
         expected: Expected::AnyOf(values),
     }
 }
 
-/// GitHub's `workflow_ref` is always of the repository that runs: anything else could never match. Both come with the
-/// names of their variables.
-pub(super) fn of_this_repository(
-    reader: &mut Reader,
-    (of, repository): (&str, &str),
-    (name, workflows): (&'static str, &[String]),
-) -> Option<()> {
+/// GitHub's `workflow_ref` is always of the repository that runs: anything else could never match.
+pub fn are_of(repository: &str, workflows: &[String]) -> bool {
     let prefix = format!("{repository}/");
-    if workflows.iter().all(|one| one.starts_with(&prefix)) {
-        return Some(());
-    }
-    reader.complain(
-        name,
-        format!("of {of}, so each value begins with `{prefix}`, case included"),
-    );
-    None
+    workflows.iter().all(|one| one.starts_with(&prefix))
 }
 
-/// The least that other issuers' tokens are held to.
-fn names_enough(reader: &mut Reader, own: &[Pin], listed: &[Pin]) -> Option<()> {
+/// The least that other issuers' tokens are held to; the error says what it is.
+pub fn are_enough(pins: &[Pin]) -> Result<(), String> {
     // No name is in both lists, so one of each is two claims.
-    let one_of = |wanted: &[&str]| {
-        own.iter()
-            .chain(listed)
-            .any(|pin| wanted.contains(&pin.claim.as_str()))
-    };
-    if one_of(&PROJECT) && one_of(&BRANCH) {
-        return Some(());
-    }
-    reader.complain(
-        CLAIMS,
-        format!(
+    let one_of = |wanted: &[&str]| pins.iter().any(|pin| wanted.contains(&pin.claim.as_str()));
+    match one_of(&PROJECT) && one_of(&BRANCH) {
+        true => Ok(()),
+        false => Err(format!(
             "pins of at least two claims with an issuer other than GitHub: one names the project ({}) and one the \
              branch or environment ({})",
             PROJECT.join(", "),
             BRANCH.join(", ")
-        ),
-    );
-    None
+        )),
+    }
 }
 
-/// Two pins on one claim that share no value could never both hold.
-pub(super) fn can_hold(reader: &mut Reader, name: &'static str, own: &[Pin], listed: &[Pin]) -> Option<()> {
+/// Two pins on one claim that share no value could never both hold; the error names the claim.
+pub fn can_hold(own: &[Pin], listed: &[Pin]) -> Result<(), String> {
     let contrary = |pin: &&Pin| {
-        own.iter()
-            .filter(|other| other.claim == pin.claim)
-            .any(|other| match &pin.expected {
-                Expected::AnyOf(values) => !values.iter().any(|value| other.expected.admits(value)),
-                Expected::PullRequestOf(_) => false,
-            })
+        let Expected::AnyOf(values) = &pin.expected else {
+            return false;
+        };
+        let mut others = own.iter().filter(|other| other.claim == pin.claim);
+        others.any(|other| !values.iter().any(|value| other.expected.admits(value)))
     };
-    let Some(pin) = listed.iter().find(contrary) else {
-        return Some(());
-    };
-    let text = format!(
-        "in agreement with the variable that pins `{}` too: both must hold, and no value would do",
-        pin.claim
-    );
-    reader.complain(name, text);
-    None
+    match listed.iter().find(contrary) {
+        None => Ok(()),
+        Some(pin) => Err(format!(
+            "in agreement with the variable that pins `{}` too: both must hold, and no value would do",
+            pin.claim
+        )),
+    }
+}
+
+/// `text`, if it is `good`; else what it should be.
+pub fn checked(text: &str, good: bool, should: &str) -> Result<String, String> {
+    match good {
+        true => Ok(text.to_owned()),
+        false => Err(should.to_owned()),
+    }
+}
+
+/// Whether `text` is ASCII letters, digits and `more`, and at least one of them.
+pub fn is_word(text: &str, more: &[u8]) -> bool {
+    let known = |b: u8| b.is_ascii_alphanumeric() || more.contains(&b);
+    !text.is_empty() && text.bytes().all(known)
+}
+
+/// The entries of a comma-separated list; `what` they are, for who wrote none or more than `most`.
+pub fn list<'a>(text: &'a str, most: usize, what: &str) -> Result<Vec<&'a str>, String> {
+    let entries = text.split(',').map(str::trim);
+    let entries: Vec<&str> = entries.filter(|entry| !entry.is_empty()).collect();
+    match (1..=most).contains(&entries.len()) {
+        true => Ok(entries),
+        false => Err(format!("1 to {most} {what}, separated by commas")),
+    }
 }
 
 /// `name=value,name=value`; a repeated name adds to what it may be.
-pub(super) fn claims(text: &str) -> Result<Vec<Pin>, String> {
+pub fn claims(text: &str) -> Result<Vec<Pin>, String> {
     let mut pins: Vec<Pin> = Vec::new();
-    for entry in value::entries(text, "values")? {
+    for entry in list(text, MAX_LIST, "values")? {
         let (name, value) = entry.split_once('=').ok_or_else(|| {
             format!("NAME=VALUE,NAME=VALUE (`{entry}` has no `=`; to allow several values repeat the name)")
         })?;
@@ -178,63 +110,50 @@ pub(super) fn claims(text: &str) -> Result<Vec<Pin>, String> {
                 expected: Expected::AnyOf(values),
                 ..
             }) => values.push(value),
-            _ => pins.push(pin(name, vec![value])),
+            _ => pins.push(pin(&name, vec![value])),
         }
     }
     Ok(pins)
 }
 
-fn claim_name(name: &str) -> Result<&str, String> {
+fn claim_name(name: &str) -> Result<String, String> {
     if NOT_PINNED.contains(&name) {
         return Err(format!("without `{name}`: it has a check of its own"));
     }
-    let good = !name.is_empty() && name.len() <= 128 && name.bytes().all(|b| b.is_ascii_graphic());
-    if good {
-        Ok(name)
-    } else {
-        Err(format!("NAME=VALUE,NAME=VALUE (`{name}` is no claim's name)"))
-    }
+    let good = (1..=128).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic());
+    let should = format!("NAME=VALUE,NAME=VALUE (`{name}` is no claim's name)");
+    checked(name, good, &should)
 }
 
 /// One value, compared byte for byte.
-pub(super) fn exact(text: &str) -> Result<String, String> {
+pub fn exact(text: &str) -> Result<String, String> {
     if text.contains('*') {
         return Err("exact: there are no patterns, and `*` would never match; list each value".into());
     }
-    if text.is_empty() || text.len() > MAX_PIN || text.trim() != text {
-        return Err(format!(
-            "a value of 1 to {MAX_PIN} bytes without blanks at its ends"
-        ));
-    }
-    Ok(text.to_owned())
+    let good = (1..=MAX_PIN).contains(&text.len()) && text.trim() == text;
+    let should = format!("a value of 1 to {MAX_PIN} bytes without blanks at its ends");
+    checked(text, good, &should)
 }
 
 /// Exact values, separated by commas.
-pub(super) fn exact_list(text: &str) -> Result<Vec<String>, String> {
-    value::entries(text, "values")?.into_iter().map(exact).collect()
+pub fn exact_list(text: &str) -> Result<Vec<String>, String> {
+    list(text, MAX_LIST, "values")?.into_iter().map(exact).collect()
 }
 
 /// `OWNER/NAME`, in the letters that GitHub allows.
-pub(super) fn repository(text: &str) -> Result<String, String> {
-    let word = |part: &str| {
-        !part.is_empty()
-            && part
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
-    };
-    match exact(text)?.split_once('/') {
-        Some((owner, name)) if word(owner) && word(name) => Ok(text.to_owned()),
-        _ => Err("a repository as OWNER/NAME, exactly, case included".into()),
-    }
+pub fn repository(text: &str) -> Result<String, String> {
+    let parts = exact(text)?;
+    let parts = parts.split_once('/');
+    let good = parts.is_some_and(|(owner, name)| is_word(owner, b"-_.") && is_word(name, b"-_."));
+    checked(text, good, "a repository as OWNER/NAME, exactly, case included")
 }
 
 /// Whole values of `workflow_ref`: without `@` and what follows it none could match.
-pub(super) fn workflow_refs(text: &str) -> Result<Vec<String>, String> {
+pub fn workflow_refs(text: &str) -> Result<Vec<String>, String> {
     let values = exact_list(text)?;
-    let whole = |value: &String| {
-        value
-            .split_once('@')
-            .is_some_and(|(file, at)| file.contains('/') && !at.is_empty())
+    let whole = |value: &&String| {
+        let parts = value.split_once('@');
+        parts.is_some_and(|(file, at)| file.contains('/') && !at.is_empty())
     };
     match values.iter().find(|value| !whole(value)) {
         None => Ok(values),
@@ -244,16 +163,26 @@ pub(super) fn workflow_refs(text: &str) -> Result<Vec<String>, String> {
     }
 }
 
-/// A full git reference, which is what GitHub's `ref` holds. One: no list.
-fn full_ref(text: &str) -> Result<String, String> {
+/// A workflow up to its `@`: a pull request's reference varies, and follows.
+pub fn workflow_prefix(text: &str) -> Result<String, String> {
+    const SHOULD: &str = "OWNER/NAME/.github/workflows/FILE@, up to and with the `@`, and nothing after it";
     let value = exact(text)?;
-    let good =
-        value.strip_prefix("refs/").is_some_and(|rest| !rest.is_empty()) && !value.contains([',', ' ']);
-    if good {
-        Ok(value)
-    } else {
-        Err("one full git reference such as `refs/heads/main`".into())
-    }
+    let file = value.strip_suffix('@');
+    let good = file.is_some_and(|file| file.contains('/') && !file.contains('@'));
+    checked(text, good, SHOULD)
+}
+
+/// A git reference in full, in letters that git takes for nothing else (git-check-ref-format(1)).
+pub fn reference(text: &str) -> Result<String, String> {
+    let letter = |b: u8| b.is_ascii_graphic() && !b"~^:?*[\\,".contains(&b);
+    let part = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.ends_with(".lock");
+    let good = text.starts_with("refs/")
+        && text.bytes().all(letter)
+        && !text.contains("..")
+        && !text.contains("@{")
+        && text.split('/').all(part)
+        && text.len() <= MAX_PIN;
+    checked(text, good, "one full git reference such as `refs/heads/main`")
 }
 
 #[cfg(test)]

@@ -1,5 +1,17 @@
-use super::super::Settings;
 use super::*;
+use crate::config::parse::tests::made;
+use crate::config::{Endpoint, Settings};
+
+const REPOSITORY: &str = "DEPLOYER_REPOSITORY";
+const WORKFLOW_REF: &str = "DEPLOYER_WORKFLOW_REF";
+const REF: &str = "DEPLOYER_REF";
+const CLAIMS: &str = "DEPLOYER_CLAIMS";
+
+#[derive(Clone, Copy)]
+enum Issued {
+    ByGithub,
+    Elsewhere,
+}
 
 fn settings(changes: &[(&str, &str)]) -> Settings {
     let base = Settings::default().with(REPOSITORY, "acme/app").with(
@@ -12,12 +24,7 @@ fn settings(changes: &[(&str, &str)]) -> Settings {
 }
 
 fn endpoint(issuer: Issued, changes: &[(&str, &str)]) -> Result<Endpoint, Vec<String>> {
-    let settings = settings(changes);
-    let mut reader = Reader::new(&settings);
-    let made = deploy(&mut reader, issuer);
-    reader
-        .finish(made)
-        .map_err(|all| all.iter().map(ToString::to_string).collect())
+    made(&settings(changes), matches!(issuer, Issued::ByGithub))
 }
 
 fn pinned(endpoint: &Endpoint) -> Vec<(&str, Vec<&str>)> {
@@ -190,5 +197,30 @@ fn an_enterprise_of_github_is_github_and_a_look_alike_is_not() {
         ("https://gitlab.example", false),
     ] {
         assert_eq!(is_github(issuer), github, "{issuer}");
+    }
+}
+
+#[test]
+fn a_reference_is_what_git_takes_for_one_and_for_nothing_else() {
+    for good in ["refs/heads/main", "refs/heads/a-b/c_d.e", "refs/tags/v1@x"] {
+        assert_eq!(reference(good).as_deref(), Ok(good));
+    }
+    for bad in [
+        "main",
+        "refs/",
+        "refs//x",
+        "refs/heads/a..b",
+        "refs/heads/a:refs/heads/b",
+        "refs/heads/*",
+        "refs/heads/a b",
+        "refs/heads/a,refs/heads/b",
+        "refs/heads/.x",
+        "refs/heads/x.lock",
+        "refs/heads/x@{1}",
+        "refs/heads/x/",
+        "+refs/heads/x",
+        "refs/heads/x^",
+    ] {
+        assert!(reference(bad).is_err(), "{bad}");
     }
 }

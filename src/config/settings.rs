@@ -34,21 +34,14 @@ pub struct Settings {
     ignored: Vec<String>,
 }
 
-/// Why settings could not be taken in, every reason at once; no value is quoted, since any may be a secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SettingsError {
-    /// One line each, with the line number where there is one.
-    pub faults: Vec<String>,
-}
-
 impl Settings {
     /// Takes ours out of an environment (`std::env::vars_os()`).
     ///
     /// Refuses a value of ours that is not UTF-8, and more than [`MAX_SETTINGS`] in all.
     pub fn from_environment(
         variables: impl IntoIterator<Item = (OsString, OsString)>,
-    ) -> Result<Settings, SettingsError> {
-        let (mut settings, mut faults) = (Settings::default(), Vec::new());
+    ) -> Result<Settings, Vec<String>> {
+        let (mut settings, mut errors) = (Settings::default(), Vec::new());
         for (name, value) in variables {
             let Some(name) = name.to_str().filter(|name| is_ours(name)) else {
                 continue;
@@ -57,27 +50,26 @@ impl Settings {
                 Ok(value) => {
                     settings.values.insert(name.to_owned(), value);
                 }
-                Err(_) => faults.push(format!("{name} in the environment is not UTF-8")),
+                Err(_) => errors.push(format!("{name} in the environment is not UTF-8")),
             }
         }
-        settings.bounded(faults)
+        settings.bounded(errors)
     }
 
     /// Reads the text of an environment file: `KEY=value` or `KEY="value"` lines, never expanded, never sourced.
     ///
     /// The caller need not read more than [`MAX_SETTINGS`] and one byte: longer is refused.
-    pub fn from_env_file(text: &[u8]) -> Result<Settings, SettingsError> {
-        let (mut settings, mut faults) = (Settings::default(), Vec::new());
-        let (lines, wrong) = envfile::lines(text);
-        faults.extend(wrong);
-        for line in lines {
-            if is_ours(&line.name) {
-                settings.values.insert(line.name, line.value);
+    pub fn from_env_file(text: &[u8]) -> Result<Settings, Vec<String>> {
+        let (lines, errors) = envfile::lines(text);
+        let mut settings = Settings::default();
+        for (name, value) in lines {
+            if is_ours(&name) {
+                settings.values.insert(name, value);
             } else {
-                settings.ignored.push(line.name);
+                settings.ignored.push(name);
             }
         }
-        settings.bounded(faults)
+        settings.bounded(errors)
     }
 
     /// These settings, and `beneath` for what they do not mention: a file goes over the environment.
@@ -135,43 +127,37 @@ impl Settings {
     }
 
     /// As one JSON object of at most [`MAX_SETTINGS`] bytes, for a role's pipe. Secrets are in it: never log it.
-    pub fn to_json(&self) -> Result<Vec<u8>, SettingsError> {
+    pub fn to_json(&self) -> Result<Vec<u8>, String> {
         // A map of strings: serialising it cannot fail.
         let json = serde_json::to_vec(&self.values).unwrap_or_default();
-        if json.len() > MAX_SETTINGS {
-            return Err(too_long());
+        match json.len() <= MAX_SETTINGS {
+            true => Ok(json),
+            false => Err(format!(
+                "the settings are longer than {MAX_SETTINGS} bytes in all"
+            )),
         }
-        Ok(json)
     }
 
     /// Reads back what [`Settings::to_json`] wrote.
-    pub fn from_json(json: &[u8]) -> Result<Settings, SettingsError> {
-        if json.len() > MAX_SETTINGS {
-            return Err(too_long());
-        }
+    pub fn from_json(json: &[u8]) -> Result<Settings, String> {
         let values: BTreeMap<String, String> = serde_json::from_slice(json).map_err(|e| {
-            one(format!(
-                "the settings handed over are no JSON object of texts (column {})",
-                e.column()
-            ))
+            let column = e.column();
+            format!("the settings handed over are no JSON object of texts (column {column})")
         })?;
-        match values.keys().find(|name| !is_ours(name)) {
-            Some(_) => Err(one("the settings handed over have a name that is not ours".into())),
-            None => Ok(Settings {
+        match values.keys().all(|name| is_ours(name)) {
+            true => Ok(Settings {
                 values,
-                ignored: Vec::new(),
+                ..Settings::default()
             }),
+            false => Err("the settings handed over have a name that is not ours".into()),
         }
     }
 
-    fn bounded(self, mut faults: Vec<String>) -> Result<Settings, SettingsError> {
-        if let Err(error) = self.to_json() {
-            faults.extend(error.faults);
-        }
-        if faults.is_empty() {
-            Ok(self)
-        } else {
-            Err(SettingsError { faults })
+    fn bounded(self, mut errors: Vec<String>) -> Result<Settings, Vec<String>> {
+        errors.extend(self.to_json().err());
+        match errors.is_empty() {
+            true => Ok(self),
+            false => Err(errors),
         }
     }
 }
@@ -180,27 +166,7 @@ fn is_ours(name: &str) -> bool {
     name.starts_with("DEPLOYER_") || FOR_CHILDREN.contains(&name)
 }
 
-fn too_long() -> SettingsError {
-    one(format!(
-        "the settings are longer than {MAX_SETTINGS} bytes in all"
-    ))
-}
-
-fn one(fault: String) -> SettingsError {
-    SettingsError { faults: vec![fault] }
-}
-
-/// `NAME=value` lines, secrets hidden.
-impl fmt::Display for Settings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for name in self.names() {
-            writeln!(f, "{name}={}", self.shown(name).unwrap_or_default())?;
-        }
-        Ok(())
-    }
-}
-
-/// As [`fmt::Display`]: a `{:?}` left in a log line must not give a secret away.
+/// Without secrets: a `{:?}` left in a log line must not give one away.
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map()
@@ -212,14 +178,6 @@ impl fmt::Debug for Settings {
     }
 }
 
-impl fmt::Display for SettingsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.faults.join("\n"))
-    }
-}
-
-impl std::error::Error for SettingsError {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -229,8 +187,8 @@ mod tests {
         Settings::from_environment(pairs.iter().map(|(n, v)| (n.into(), v.into()))).expect("good settings")
     }
 
-    fn faults(text: &[u8]) -> Vec<String> {
-        Settings::from_env_file(text).expect_err("bad settings").faults
+    fn errors(text: &[u8]) -> Vec<String> {
+        Settings::from_env_file(text).expect_err("bad settings")
     }
 
     #[test]
@@ -254,10 +212,7 @@ mod tests {
         let bad = || OsString::from_vec(vec![0xff]);
         assert!(Settings::from_environment([("OTHER".into(), bad()), (bad(), bad())]).is_ok());
         let error = Settings::from_environment([("DEPLOYER_IMAGE".into(), bad())]).expect_err("not UTF-8");
-        assert_eq!(
-            error.to_string(),
-            "DEPLOYER_IMAGE in the environment is not UTF-8"
-        );
+        assert_eq!(error, ["DEPLOYER_IMAGE in the environment is not UTF-8"]);
     }
 
     #[test]
@@ -283,11 +238,7 @@ mod tests {
         let text =
             b"DEPLOYER_TF_AWS_SECRET_ACCESS_KEY=hunter2\nDEPLOYER_NEW_PASSWORD=hunter2\nDEPLOYER_ADDR=:1\n";
         let settings = Settings::from_env_file(text).expect("a good file");
-        for printed in [
-            format!("{settings}"),
-            format!("{settings:?}"),
-            format!("{settings:#?}"),
-        ] {
+        for printed in [format!("{settings:?}"), format!("{settings:#?}")] {
             assert!(
                 !printed.contains("hunter2") && printed.contains(":1"),
                 "{printed}"
@@ -303,7 +254,7 @@ mod tests {
                 .hold_a_secret()
         );
         let error =
-            faults(b"DEPLOYER_TF_AWS_SECRET_ACCESS_KEY=hunter2 # x\nhunter2\n\"hunter2\"=1\n").join("\n");
+            errors(b"DEPLOYER_TF_AWS_SECRET_ACCESS_KEY=hunter2 # x\nhunter2\n\"hunter2\"=1\n").join("\n");
         assert!(!error.contains("hunter2"), "{error}");
     }
 
@@ -332,8 +283,8 @@ mod tests {
     }
 
     #[test]
-    fn all_faults_of_a_file_are_reported_at_once() {
-        let found = faults(b"DEPLOYER_ADDR=:1\nnonsense\nDEPLOYER_ADDR=:2\n");
+    fn all_errors_of_a_file_are_reported_at_once() {
+        let found = errors(b"DEPLOYER_ADDR=:1\nnonsense\nDEPLOYER_ADDR=:2\n");
         assert_eq!(found.len(), 2, "{found:?}");
         assert!(
             found[0].starts_with("line 2: ") && found[1].starts_with("line 3: "),

@@ -3,182 +3,119 @@
 //! Pure arithmetic on addresses that the kernel gave; never looks at a header, a name or a resolver. An IPv4 address
 //! that arrives as `::ffff:a.b.c.d` (a dual-stack socket does that) is that IPv4 address, in the lists and in the peer.
 
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
-use super::value;
+use super::pins;
+use crate::limits::MAX_LIST;
 
-/// A range of addresses of one family.
+/// A range of addresses of one family: IPv4 is `::ffff:0:0/96`, and a wider range holds IPv6 alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cidr {
-    network: IpAddr,
-    prefix: u8,
+struct Range {
+    first: u128,
+    prefix: u32,
 }
 
-/// A list of ranges, or everyone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sources(Rule);
+const ALL_V4: Range = Range {
+    first: 0xffff << 32,
+    prefix: 96,
+};
+const ALL_V6: Range = Range { first: 0, prefix: 0 };
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Rule {
-    Everyone,
-    Listed(Vec<Cidr>),
-}
+/// A list of ranges; the empty one lets nobody in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sources(Vec<Range>);
 
-/// One caller, for the caps: an IPv4 address or an IPv6 /64, which is the least that one customer is given
-/// (RFC 6177). Its text is safe as a file name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SlotKey(Slot);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Slot {
-    V4(Ipv4Addr),
-    V6(u64),
-}
-
-impl Cidr {
+impl Range {
     /// Reads `ADDRESS` or `ADDRESS/PREFIX`; the error says what is wrong with it.
     ///
     /// Bits beyond the prefix are refused: in `10.0.0.5/8` either the address or the prefix is not what was meant.
-    pub fn parse(text: &str) -> Result<Cidr, String> {
-        let (address, prefix) = match text.split_once('/') {
-            Some((address, prefix)) => (address, Some(prefix)),
-            None => (text, None),
-        };
-        let written: IpAddr = address
+    fn parse(text: &str) -> Result<Range, String> {
+        let (address, digits) = text.split_once('/').unwrap_or((text, ""));
+        let address: IpAddr = address
             .parse()
             .map_err(|_| format!("`{text}` is no address and no ADDRESS/PREFIX"))?;
-        let width = width(written);
-        let prefix = match prefix {
-            None => width,
-            Some(digits) => read_prefix(digits, width)
-                .ok_or_else(|| format!("the prefix of `{text}` is no number from 0 to {width}"))?,
+        let width = if address.is_ipv4() { 32 } else { 128 };
+        // As it is usually written: `parse` alone would take `+8` and `08`.
+        let prefix = digits.parse::<u32>().ok().filter(|prefix| *prefix <= width);
+        let prefix = match text.contains('/') {
+            true => prefix.filter(|prefix| prefix.to_string() == digits),
+            false => Some(width),
         };
-        let first = first_of(written, prefix);
-        if first != written {
-            return Err(format!(
-                "`{text}` has bits set beyond its prefix (`{first}/{prefix}` has not)"
-            ));
+        let prefix =
+            prefix.ok_or_else(|| format!("the prefix of `{text}` is no number from 0 to {width}"))?;
+        let range = Range {
+            first: bits(address),
+            prefix: prefix + 128 - width,
+        };
+        match range.holds(range.first) {
+            true => Ok(range),
+            false => Err(format!("`{text}` has bits set beyond its prefix")),
         }
-        Ok(unmap(Cidr {
-            network: written,
-            prefix,
-        }))
     }
 
-    /// Whether `peer` is in the range.
-    pub fn contains(&self, peer: IpAddr) -> bool {
-        let peer = peer.to_canonical();
-        peer.is_ipv4() == self.network.is_ipv4() && first_of(peer, self.prefix) == self.network
+    fn holds(self, address: u128) -> bool {
+        address & u128::MAX.checked_shl(128 - self.prefix).unwrap_or(0) == self.first
+    }
+
+    fn contains(self, peer: u128) -> bool {
+        self.holds(peer) && (self.prefix >= ALL_V4.prefix || !ALL_V4.holds(peer))
     }
 }
 
-impl fmt::Display for Cidr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.network, self.prefix)
+fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(address) => address.to_bits(),
     }
 }
 
 impl Sources {
     /// Every address of both families.
     pub fn everyone() -> Sources {
-        Sources(Rule::Everyone)
+        Sources(vec![ALL_V4, ALL_V6])
     }
 
-    /// Reads a comma-separated list with at least one entry and at most [`crate::limits::MAX_LIST`]; the error names every bad entry.
+    /// Reads a comma-separated list of 1 to [`MAX_LIST`] entries; the error names every bad one.
     pub fn parse(text: &str) -> Result<Sources, String> {
-        let entries = value::entries(text, "addresses or CIDR ranges")?;
-        let (good, bad): (Vec<_>, Vec<_>) = entries.into_iter().map(Cidr::parse).partition(Result::is_ok);
-        if !bad.is_empty() {
-            let bad: Vec<String> = bad.into_iter().filter_map(Result::err).collect();
-            return Err(format!(
+        let (mut good, mut bad) = (Vec::new(), Vec::new());
+        for entry in pins::list(text, MAX_LIST, "addresses or CIDR ranges")? {
+            match Range::parse(entry) {
+                Ok(range) => good.push(range),
+                Err(error) => bad.push(error),
+            }
+        }
+        match bad.is_empty() {
+            true => Ok(Sources(good)),
+            false => Err(format!(
                 "addresses or CIDR ranges, separated by commas ({})",
                 bad.join("; ")
-            ));
+            )),
         }
-        Ok(Sources(Rule::Listed(
-            good.into_iter().filter_map(Result::ok).collect(),
-        )))
     }
 
     /// Whether `peer` may come.
     pub fn contains(&self, peer: IpAddr) -> bool {
-        match &self.0 {
-            Rule::Everyone => true,
-            Rule::Listed(ranges) => ranges.iter().any(|range| range.contains(peer)),
-        }
+        self.0.iter().any(|range| range.contains(bits(peer)))
     }
 
     /// Whether the list lets in all of a family, so that it is no gate.
     pub fn is_open(&self) -> bool {
-        match &self.0 {
-            Rule::Everyone => true,
-            Rule::Listed(ranges) => ranges.iter().any(|range| range.prefix == 0),
-        }
+        [ALL_V4, ALL_V6].iter().any(|all| self.0.contains(all))
     }
 }
 
-/// The caller that `peer` counts as.
-pub fn slot_key(peer: IpAddr) -> SlotKey {
-    SlotKey(match peer.to_canonical() {
-        IpAddr::V4(address) => Slot::V4(address),
-        IpAddr::V6(address) => Slot::V6((address.to_bits() >> 64) as u64),
-    })
-}
-
-impl fmt::Display for SlotKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Slot::V4(address) => write!(f, "{address}"),
-            Slot::V6(network) => write!(f, "{network:016x}"),
-        }
-    }
-}
-
-fn width(address: IpAddr) -> u8 {
-    if address.is_ipv4() { 32 } else { 128 }
-}
-
-/// Plain digits only: `parse` alone would take `+8` and `08`.
-fn read_prefix(digits: &str, width: u8) -> Option<u8> {
-    let plain = digits.bytes().all(|b| b.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'));
-    digits.parse().ok().filter(|prefix| plain && *prefix <= width)
-}
-
-/// `address` with everything beyond `prefix` cleared.
-fn first_of(address: IpAddr, prefix: u8) -> IpAddr {
-    match address {
-        IpAddr::V4(a) => {
-            let mask = u32::MAX
-                .checked_shl(32u32.saturating_sub(prefix.into()))
-                .unwrap_or(0);
-            Ipv4Addr::from_bits(a.to_bits() & mask).into()
-        }
-        IpAddr::V6(a) => {
-            let mask = u128::MAX
-                .checked_shl(128u32.saturating_sub(prefix.into()))
-                .unwrap_or(0);
-            Ipv6Addr::from_bits(a.to_bits() & mask).into()
-        }
-    }
-}
-
-/// `::ffff:10.0.0.0/104` is `10.0.0.0/8`. A mapped address with a shorter prefix than 96 has bits beyond it.
-fn unmap(range: Cidr) -> Cidr {
-    let network = range.network.to_canonical();
-    if network.is_ipv4() == range.network.is_ipv4() {
-        return range;
-    }
-    Cidr {
-        network,
-        prefix: range.prefix.saturating_sub(96),
+/// The one caller that `peer` counts as, for the caps: an IPv4 address or an IPv6 /64, which is the least that one
+/// customer is given (RFC 6177). Safe as a file name.
+pub fn slot_key(peer: IpAddr) -> String {
+    match peer.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("{:016x}", address.to_bits() >> 64),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::MAX_LIST;
 
     fn sources(text: &str) -> Sources {
         Sources::parse(text).expect(text)
@@ -250,7 +187,7 @@ mod tests {
             "10.0.0.0/8/8",
             "*",
         ] {
-            let error = Cidr::parse(bad).expect_err(bad);
+            let error = Range::parse(bad).expect_err(bad);
             assert!(error.contains(&format!("`{bad}`")), "{bad}: {error}");
             assert!(Sources::parse(&format!("192.0.2.1,{bad}")).is_err(), "{bad}");
         }
@@ -288,10 +225,7 @@ mod tests {
         ] {
             assert_eq!(slot_key(ip(one)) == slot_key(ip(other)), same, "{one} {other}");
         }
-        assert_eq!(slot_key(ip("::ffff:192.0.2.1")).to_string(), "192.0.2.1");
-        assert_eq!(
-            slot_key(ip("2001:db8:1:2:3:4:5:6")).to_string(),
-            "20010db800010002"
-        );
+        assert_eq!(slot_key(ip("::ffff:192.0.2.1")), "192.0.2.1");
+        assert_eq!(slot_key(ip("2001:db8:1:2:3:4:5:6")), "20010db800010002");
     }
 }

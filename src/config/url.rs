@@ -1,41 +1,27 @@
-//! URLs of settings: where keys and health documents are. Checked here once, so that the fetcher, which is told a URL,
-//! need not ask whether it may.
+//! URLs of settings and of outbound requests: https anywhere, http to this machine alone.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// What a URL is made of, as far as anyone here asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Url<'a> {
-    pub scheme: Scheme,
-    pub host: &'a str,
-}
+use ureq::http::Uri;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scheme {
-    Http,
-    Https,
-}
+use super::pins::{checked, is_word};
 
 /// Longest URL; all of ours are far below, and some servers stop at 2,000.
-const LONGEST: usize = 1024;
+const LONGEST_URL: usize = 1024;
 
-/// Reads `https://HOST[:PORT][/PATH][?QUERY]`, or `http://` where `HOST` is this machine: keys or health documents
-/// that travelled in the clear could be anybody's.
+/// A port, in plain digits.
+pub(super) fn port(digits: &str) -> Option<u16> {
+    let port = digits.parse().ok().filter(|port| *port != 0);
+    port.filter(|_| !digits.starts_with('+'))
+}
+
+/// `https://HOST[:PORT][/PATH][?QUERY]`, or `http://` where `HOST` is this machine: keys or health documents that
+/// travelled in the clear could be anybody's.
 pub(super) fn fetchable(text: &str) -> Result<String, String> {
-    match split(text) {
-        Some(Url {
-            scheme: Scheme::Https,
-            ..
-        }) => Ok(text.to_owned()),
-        Some(Url {
-            scheme: Scheme::Http,
-            host,
-        }) if is_loopback(host) => Ok(text.to_owned()),
-        _ => Err(
-            "an https:// URL, or an http:// one to localhost, 127.0.0.1 or [::1] (no user, no fragment)"
-                .into(),
-        ),
-    }
+    const SHOULD: &str =
+        "an https:// URL, or an http:// one to localhost, 127.0.0.1 or [::1] (no user, no fragment)";
+    let good = |uri: Uri| uri.scheme_str() == Some("https") || uri.host().is_some_and(is_loopback);
+    checked(text, url(text).is_some_and(good), SHOULD)
 }
 
 /// The rule for every outbound request: https anywhere, http to this machine alone.
@@ -43,68 +29,45 @@ pub fn may_be_fetched(url: &str) -> bool {
     fetchable(url).is_ok()
 }
 
-/// Reads the name of an issuer: a URL without query. It is only compared, so plain http to anywhere is a name too.
+/// The name of an issuer: a URL without query. It is only compared, so plain http to anywhere is a name too.
 pub(super) fn issuer(text: &str) -> Result<String, String> {
-    match split(text) {
-        Some(_) if !text.contains('?') => Ok(text.to_owned()),
-        _ => Err("the URL that stands as `iss` in its tokens, exactly (no user, query or fragment)".into()),
-    }
+    const SHOULD: &str = "the URL that stands as `iss` in its tokens, exactly (no user, query or fragment)";
+    checked(text, url(text).is_some_and(|uri| uri.query().is_none()), SHOULD)
 }
 
-/// The parts of `text`, when it is a URL without user and fragment, in plain ASCII.
-pub(super) fn split(text: &str) -> Option<Url<'_>> {
-    if text.len() > LONGEST
-        || !text.bytes().all(|b| b.is_ascii_graphic())
-        || text.contains(['#', '\\', '"', '<', '>'])
-    {
-        return None;
-    }
-    let (scheme, rest) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
-        (Some(rest), _) => (Scheme::Https, rest),
-        (_, Some(rest)) => (Scheme::Http, rest),
-        _ => return None,
+/// The parts of `text`, when it is a URL of http or https, without user and fragment, in plain ASCII.
+pub(super) fn url(text: &str) -> Option<Uri> {
+    let uri: Uri = text.parse().ok()?;
+    let host = uri.host()?;
+    let authority = match uri.port_u16() {
+        Some(port) => format!("{host}:{}", self::port(&port.to_string())?),
+        None => host.to_owned(),
     };
-    let authority = rest.split(['/', '?']).next().unwrap_or_default();
-    let (host, port) = match authority.strip_prefix('[') {
-        Some(v6) => v6
-            .split_once(']')
-            .filter(|(host, _)| host.parse::<Ipv6Addr>().is_ok())?,
-        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
-    };
-    let host_ok = authority.starts_with('[') || is_host_name(host);
-    (host_ok && is_port(port)).then_some(Url { scheme, host })
+    // A user, an empty port or one that is no number stands in the authority alone.
+    let whole = uri.authority().is_some_and(|whole| *whole == authority);
+    let plain = text.len() <= LONGEST_URL
+        && text.bytes().all(|b| b.is_ascii_graphic())
+        && !text.contains(['#', '\\', '"', '<', '>'])
+        && (text.starts_with("https://") || text.starts_with("http://"));
+    (whole && plain && is_host(host)).then_some(uri)
 }
 
 /// Whether `host` is this machine, by its literal address or by the one name that always is.
 fn is_loopback(host: &str) -> bool {
-    host == "localhost"
-        || host
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.to_canonical().is_loopback())
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
-fn is_host_name(host: &str) -> bool {
-    let numeric = host.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-    (!numeric || host.parse::<Ipv4Addr>().is_ok())
-        && host.len() <= 253
-        && host.split('.').all(|label| {
-            !label.is_empty()
-                && !label.starts_with('-')
-                && label
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
-        })
-}
-
-/// Nothing, or `:` and a number from 1 to 65535.
-fn is_port(text: &str) -> bool {
-    text.is_empty() || text.strip_prefix(':').and_then(port).is_some()
-}
-
-/// A port, in plain digits.
-pub(super) fn port(digits: &str) -> Option<u16> {
-    let plain = digits.bytes().all(|b| b.is_ascii_digit());
-    digits.parse().ok().filter(|port| plain && *port != 0)
+/// An address, or a name; what looks like an address is one.
+fn is_host(host: &str) -> bool {
+    if let Some(v6) = host.strip_prefix('[') {
+        return v6.trim_end_matches(']').parse::<Ipv6Addr>().is_ok();
+    }
+    let label = |label: &str| is_word(label, b"-_") && !label.starts_with('-');
+    match host.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+        true => host.parse::<Ipv4Addr>().is_ok(),
+        false => host.len() <= 253 && host.split('.').all(label),
+    }
 }
 
 #[cfg(test)]
@@ -166,7 +129,7 @@ mod tests {
         ] {
             assert!(fetchable(bad).is_err(), "{bad:?}");
         }
-        assert!(fetchable(&format!("https://host/{}", "x".repeat(LONGEST))).is_err());
+        assert!(fetchable(&format!("https://host/{}", "x".repeat(LONGEST_URL))).is_err());
     }
 
     #[test]

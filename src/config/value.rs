@@ -6,8 +6,9 @@ use std::path::{Component, Path, PathBuf};
 
 use log::LevelFilter;
 
-use super::{Account, HealthExpect, Listen, Rollback, url};
-use crate::limits::MAX_LIST;
+use super::pins::is_word;
+use super::url::port;
+use super::{Account, Listen};
 
 /// The kernel's PATH_MAX, with its NUL.
 const LONGEST_PATH: usize = 4095;
@@ -15,28 +16,15 @@ const LONGEST_PATH: usize = 4095;
 /// A user's name longer than this no tool makes (useradd(8)).
 const LONGEST_USER: usize = 32;
 
-/// The entries of a comma-separated list of at most [`MAX_LIST`]; `what` they are, for who wrote none or too many.
-pub(super) fn entries<'a>(text: &'a str, what: &str) -> Result<Vec<&'a str>, String> {
-    let entries: Vec<&str> = text
-        .split(',')
-        .map(str::trim)
-        .filter(|entry| !entry.is_empty())
-        .collect();
-    match (1..=MAX_LIST).contains(&entries.len()) {
-        true => Ok(entries),
-        false => Err(format!("1 to {MAX_LIST} {what}, separated by commas")),
-    }
-}
-
 /// `:PORT` or `ADDRESS:PORT`. `localhost` is 127.0.0.1, as Go's listener has it first; other names are not looked up.
 /// Port 0 lets the kernel choose.
 pub(super) fn listen(text: &str) -> Result<Listen, String> {
     let should = || {
         "`:PORT`, `ADDRESS:PORT` or `[V6-ADDRESS]:PORT`, such as `:8443`, with a literal address".to_owned()
     };
-    let port = |digits: &str| if digits == "0" { Some(0) } else { url::port(digits) };
     let (host, digits) = text.rsplit_once(':').ok_or_else(should)?;
-    let port = port(digits).ok_or_else(should)?;
+    let port = if digits == "0" { Some(0) } else { port(digits) };
+    let port = port.ok_or_else(should)?;
     match host {
         "" => Ok(Listen::Everywhere(port)),
         "localhost" => Ok(Listen::At(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port))),
@@ -58,9 +46,8 @@ pub(super) fn path(text: &str) -> Result<PathBuf, String> {
 
 /// A program: an absolute path, or a bare name that is looked up in PATH when it is needed.
 pub(super) fn program(text: &str) -> Result<PathBuf, String> {
-    let bare =
-        !text.is_empty() && !text.contains('/') && !text.starts_with(['-', '.']) && !text.contains(' ');
-    if bare && text.len() <= 255 {
+    let bare = (1..=255).contains(&text.len()) && !text.starts_with(['-', '.']) && !text.contains(['/', ' ']);
+    if bare {
         return Ok(PathBuf::from(text));
     }
     path(text).map_err(|_| "an absolute path, or a program's bare name to look up in PATH".into())
@@ -69,10 +56,9 @@ pub(super) fn program(text: &str) -> Result<PathBuf, String> {
 /// A whole number within `bounds`.
 pub(super) fn count(bounds: RangeInclusive<u32>) -> impl Fn(&str) -> Result<u32, String> {
     move |text| {
-        let plain = text.bytes().all(|b| b.is_ascii_digit());
-        text.parse()
-            .ok()
-            .filter(|number| plain && bounds.contains(number))
+        let number = text.parse().ok().filter(|_| !text.starts_with('+'));
+        number
+            .filter(|number| bounds.contains(number))
             .ok_or_else(|| format!("a whole number from {} to {}", bounds.start(), bounds.end()))
     }
 }
@@ -81,67 +67,26 @@ pub(super) fn count(bounds: RangeInclusive<u32>) -> impl Fn(&str) -> Result<u32,
 pub(super) fn bytes(text: &str) -> Result<u64, String> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(end);
-    let factor: Option<u64> = match unit {
-        "" => Some(1),
-        "KiB" => Some(1 << 10),
-        "MiB" => Some(1 << 20),
-        "GiB" => Some(1 << 30),
-        "TiB" => Some(1 << 40),
-        _ => None,
-    };
-    let number: Option<u64> = digits.parse().ok();
-    factor
-        .zip(number)
-        .and_then(|(factor, number)| number.checked_mul(factor))
+    let power = ["", "KiB", "MiB", "GiB", "TiB"].map(|one| one == unit);
+    let power = power.iter().position(|is_it| *is_it);
+    let number = digits.parse::<u64>().ok().zip(power);
+    number
+        .and_then(|(number, power)| number.checked_mul(1 << (10 * power)))
         .ok_or_else(|| "a number of bytes such as `500MiB` or `2GiB` (KiB, MiB, GiB, TiB), or `0`".into())
 }
 
 /// A user that is not root. 4294967295 is no uid: setresuid(2) takes it for "leave it".
 pub(super) fn account(text: &str) -> Result<Account, String> {
-    let should = || {
-        format!(
-            "the name of a user other than root, or a number from 1 to {} that is uid and gid",
-            u32::MAX - 1
-        )
-    };
-    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-        return count(1..=u32::MAX - 1)(text)
-            .map(Account::Id)
-            .map_err(|_| should());
-    }
+    const LAST: u32 = u32::MAX - 1;
     let name = text.len() <= LONGEST_USER
         && text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
-    if name && text != "root" {
-        Ok(Account::Name(text.to_owned()))
-    } else {
-        Err(should())
-    }
-}
-
-/// `on` or `off`.
-pub(super) fn switch(text: &str) -> Result<bool, String> {
-    match text {
-        "on" => Ok(true),
-        "off" => Ok(false),
-        _ => Err("`on` or `off`".into()),
-    }
-}
-
-/// `DEPLOYER_ROLLBACK`.
-pub(super) fn rollback(text: &str) -> Result<Rollback, String> {
-    switch(text).map(|on| if on { Rollback::On } else { Rollback::Off })
-}
-
-/// `DEPLOYER_HEALTH_EXPECT`.
-pub(super) fn health_expect(text: &str) -> Result<HealthExpect, String> {
-    match text {
-        "version" => Ok(HealthExpect::Version),
-        "status" => Ok(HealthExpect::Status),
-        "container" => Ok(HealthExpect::Container),
-        _ => Err("`version`, `status` or `container`".into()),
+        && is_word(text, b"_-.");
+    match count(1..=LAST)(text) {
+        Ok(id) => Ok(Account::Id(id)),
+        Err(_) if name && text != "root" => Ok(Account::Name(text.to_owned())),
+        Err(_) => Err(format!(
+            "the name of a user other than root, or a number from 1 to {LAST} that is uid and gid"
+        )),
     }
 }
 

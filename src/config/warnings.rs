@@ -1,52 +1,17 @@
-//! What the operator should know though nothing refuses to start: names that nobody reads, and settings that are not
-//! read beside the others.
+//! What the operator should know though nothing refuses to start: names that nobody reads.
 
-use super::{Settings, table, tf};
+use super::table::{self, variables};
+use super::{Settings, terraform};
 use crate::event::harmless;
 
 /// Names further apart are no slip of each other.
 const SLIP: usize = 4;
 
-/// What the operator should know about `settings` though nothing refuses to start: unknown names with the nearest known
-/// one, and settings that are not read with this choice of backend, or without terraform.
+/// Settings that nobody reads: unknown names with the nearest known one, and terraform's where it is not configured.
 pub fn warnings(settings: &Settings) -> Vec<String> {
     let mut found = unknown(settings);
-    found.extend(terraform(settings));
-    let command = settings.get("DEPLOYER_BACKEND") == Some("command");
-    if !command && settings.get("DEPLOYER_PULL") == Some("off") {
-        found.push(
-            "DEPLOYER_PULL=off is read only with DEPLOYER_BACKEND=command; the image will be pulled".into(),
-        );
-    }
-    if command
-        && settings.get("DEPLOYER_PULL") != Some("on")
-        && settings.get("DEPLOYER_REGISTRY_USERNAME").is_some()
-    {
-        found.push(
-            "DEPLOYER_REGISTRY_USERNAME is not read, because your command pulls by itself (DEPLOYER_PULL=off)".into(),
-        );
-    }
-    if command && settings.get("DEPLOYER_HEALTH_STEADY").is_some() {
-        found.push("DEPLOYER_HEALTH_STEADY is not read with DEPLOYER_BACKEND=command".into());
-    }
+    found.extend(terraform::unread(settings));
     found
-}
-
-/// Settings of terraform that nobody reads, because none of those is set that ask for it.
-fn terraform(settings: &Settings) -> Option<String> {
-    let names = settings.names().filter(|name| table::is_for_terraform(name));
-    let names: Vec<&str> = names.collect();
-    let unread = match names.as_slice() {
-        _ if tf::is_wanted(settings) => return None,
-        [] => return None,
-        [one] => format!("{one} is"),
-        many => format!("{} are", many.join(", ")),
-    };
-    let [switches @ .., last] = tf::SWITCHES;
-    Some(format!(
-        "{unread} not read, and /tf-apply and /tf-plan answer 404: that takes {} and {last}",
-        switches.join(", ")
-    ))
 }
 
 /// A line for each name that nobody reads, with the known name it may be a slip of.
@@ -55,15 +20,14 @@ pub fn unknown(settings: &Settings) -> Vec<String> {
         .names()
         .filter(|name| name.starts_with("DEPLOYER_") && table::variable(name).is_none());
     let others = settings.ignored().iter().map(String::as_str);
-    ours.chain(others).map(unknown_name).collect()
-}
-
-fn unknown_name(name: &str) -> String {
-    let name = harmless(name);
-    match nearest(&name, table::variables().map(|variable| variable.name), SLIP) {
-        Some(known) => format!("{name} is not known and not read; did you mean {known}?"),
-        None => format!("{name} is not known and not read"),
-    }
+    let line = |name| {
+        let name = harmless(name);
+        match nearest(&name, variables().map(|variable| variable.name), SLIP) {
+            Some(known) => format!("{name} is not known and not read; did you mean {known}?"),
+            None => format!("{name} is not known and not read"),
+        }
+    };
+    ours.chain(others).map(line).collect()
 }
 
 /// The one of `known` that `name` is most likely a slip of: at most `slip` letters away.
@@ -145,19 +109,6 @@ mod tests {
         assert!(!found[0].contains("hunter2"));
         let asked = warnings(&settings.with("DEPLOYER_TF_APPLY_ROOT_DIR", "infra"));
         assert_eq!(asked, [""; 0], "complaints say the rest");
-        let pull = warnings(&with(&[("DEPLOYER_PULL", "off")]));
-        assert!(pull.len() == 1 && pull[0].contains("will be pulled"), "{pull:?}");
-    }
-
-    #[test]
-    fn a_time_that_no_container_is_held_for_is_said_to_be_unread() {
-        let steady = ("DEPLOYER_HEALTH_STEADY", "30s");
-        assert_eq!(warnings(&with(&[steady])), [""; 0]);
-        let found = warnings(&with(&[steady, ("DEPLOYER_BACKEND", "command")]));
-        assert!(
-            found.len() == 1 && found[0].contains("DEPLOYER_HEALTH_STEADY is not read"),
-            "{found:?}"
-        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::event::Phase;
 use crate::os::child::Exit;
-use crate::run::{EndPolicy, Failure, RunContext, Tool, ToolEnd};
+use crate::run::{Failure, Result, RunContext, Tool};
 
 /// What the step of this backend works with.
 #[derive(Clone, Copy, Debug)]
@@ -26,40 +26,23 @@ pub struct Command<'a> {
 
 impl Command<'_> {
     /// Runs it for the container `name`; `variables` say what to deploy.
-    pub fn update(
-        &self,
-        ctx: &mut RunContext,
-        name: &str,
-        variables: &[(String, String)],
-    ) -> Result<(), Failure> {
+    pub fn update(&self, ctx: &mut RunContext, name: &str, variables: &[(String, String)]) -> Result {
         let program = self.program.display();
         ctx.say(Phase::Update, &format!("{name}: {program} is at work"));
         let tool = Tool {
-            program: self.program.to_owned(),
             arguments: vec![name.into()],
             environment: [self.environment, variables].concat(),
-            deadline: self.deadline,
-            ending: EndPolicy::Terminate,
-            stdin: None,
-            cell: None,
-            pipe: None,
+            ..Tool::new(self.program, self.deadline)
         };
-        match ctx.tool(&tool, &mut |line| Some(line.to_owned()))? {
-            ToolEnd::Ended(ended) if ended.exit.is_success() => {
-                ctx.say(Phase::Update, &format!("{name}: {program} is done"));
-                Ok(())
-            }
-            ToolEnd::Ended(ended) => Err(Failure::Failed(sentence(
-                name,
-                self.program,
-                ended.exit,
-                &ended.tail,
-            ))),
-            ToolEnd::AtWork(at_work) => {
-                ctx.kill(at_work)?;
-                Err(Failure::Failed(format!("{name}: {program} did not end in time")))
+        let ended = ctx.tool(&tool, &mut |line| Some(line.to_owned()))?;
+        match ended.exit.is_success() {
+            true => ctx.say(Phase::Update, &format!("{name}: {program} is done")),
+            false => {
+                let why = sentence(name, self.program, ended.exit, &ended.tail);
+                return Err(Failure::Failed(why));
             }
         }
+        Ok(())
     }
 }
 

@@ -1,25 +1,25 @@
-//! The steps of a deploy: pull an image, replace containers, wait until they are healthy.
+//! A deploy: pull an image, replace containers, wait until they are healthy.
 //!
-//! [`deploy()`] is the story; the first step that fails ends it. Up to the tag nothing is touched that serves. What is changed is proved by looking at it afterwards; no tool's exit status is
+//! [`deploy()`] is the story; the first step that fails ends it, and what it has changed is put back by [`undo()`]. Up to
+//! the tag nothing is touched that serves. What is changed is proved by looking at it afterwards; no tool's exit status is
 //! proof. This folder trusts the settings and the shapes of an admitted request; it trusts no tool, no template and no
 //! answer.
 
-pub mod aside;
-pub mod before;
 pub mod command;
 pub mod docker;
 pub mod health;
-mod hold;
+pub mod healthy;
 mod image;
+mod keep_previous;
 mod live;
-mod note;
-mod origin;
 mod preflight;
+mod provenance;
+mod prune;
 pub mod reference;
-pub mod retain;
-mod room;
+mod stability;
 pub mod swap;
 mod undo;
+mod undo_record;
 pub mod unraid;
 
 use std::time::Duration;
@@ -29,202 +29,212 @@ use serde_json::Value;
 use crate::config::{Backend, Config, Container, DeployConfig};
 use crate::event::Phase;
 use crate::failpoint;
-use crate::gate::{DeployTask, Version};
+use crate::gate::DeployTask;
 use crate::limits::{
-    ALREADY_DEADLINE, CLEANUP_DEADLINE, COSIGN_DEADLINE, HEALTH_MARGIN, PREFLIGHT_DEADLINE,
-    PULL_STEP_DEADLINE, TAG_DEADLINE, TEMPLATE_DEADLINE, UPDATE_MARGIN, VERIFY_DEADLINE,
+    ALREADY_DEADLINE, CLEANUP_DEADLINE, COSIGN_DEADLINE, HEALTH_MARGIN, PREFLIGHT_DEADLINE, TAG_DEADLINE,
+    TEMPLATE_DEADLINE, UPDATE_MARGIN, VERIFY_DEADLINE,
 };
-use crate::queue::{Origin, RunId, RunRequest};
-use crate::run::{Effect, Failure, RunContext};
-use before::{Before, Was};
+use crate::queue::{Origin, RunRequest};
+use crate::run::{Effect, Failure, Result, RunContext};
 use command::Command;
 use docker::Docker;
-use docker::seen::ImageId;
+use docker::inspect::{Container as Seen, ImageId};
 use health::Health;
-use origin::Commits;
-use swap::{New, Swap};
+use healthy::{HealthyVersions, Release};
+use image::VerifiedImage;
+use provenance::Commits;
+use stability::HealthyContainer;
+use swap::{NewContainer, Swap};
+use undo_record::{ContainerRecord, OldContainer, OldState, UndoRecord};
 use unraid::Unraid;
 
 pub use preflight::{complaints, executable, refusal};
-pub use undo::{UndoReason, Undone, tidy, undo};
+pub use undo::{UndoReason, Undone, mark_half_deployed, tidy, undo};
 
-/// One deploy: what was asked for.
+/// One deploy: what was asked for, and what it works with.
 struct Deploy<'a> {
     config: &'a Config,
+    settings: &'a DeployConfig,
+    task: &'a DeployTask,
     docker: Docker<'a>,
-    way: Way<'a>,
-    run_id: &'a RunId,
-    version: Version,
+    replacer: Replacer<'a>,
     commits: Commits,
     /// `image:version`.
     reference: String,
 }
 
-/// The image that was pulled and verified: from then on only its id counts.
-struct Verified {
-    id: ImageId,
-    /// The digest that the registry named, if it named one.
-    digest: Option<String>,
-}
-
 /// How containers are replaced.
 #[derive(Clone, Copy, Debug)]
-enum Way<'a> {
+enum Replacer<'a> {
     Unraid(Unraid<'a>),
     Swap(Swap<'a>),
     Command(Command<'a>),
 }
 
-/// Carries out `task`, which is what `order` orders.
+/// Carries out `task`, which is what `request` asks for.
 ///
 /// # Errors
-/// What kept it from being live; what it has changed is in the journal then, for [`undo`].
-pub fn deploy(
-    ctx: &mut RunContext,
-    order: &RunRequest,
-    task: &DeployTask,
-    config: &Config,
-) -> Result<(), Failure> {
-    let deploy = Deploy::new(order, task, config);
+/// What kept it from being live; what it has changed is in the journal then, for [`undo()`].
+pub fn deploy(ctx: &mut RunContext, request: &RunRequest, task: &DeployTask, config: &Config) -> Result {
+    let deploy = &Deploy::new(request, task, config);
     let ran = ctx.step(Phase::Preflight, PREFLIGHT_DEADLINE, Effect::Looks, |ctx| {
-        deploy.preflight(ctx)
+        preflight::preflight(deploy, ctx)
     })?;
     if task.dry_run {
         return Ok(());
     }
-    if let Way::Command(command) = deploy.way {
+    if let Replacer::Command(command) = deploy.replacer {
         return deploy.run_commands(ctx, command, &ran);
     }
-    let image = deploy.fetch(ctx)?;
-    if !task.force && deploy.is_there_already(ctx, &image)? {
+    let image = deploy.bring_image(ctx)?;
+    let is_live = !task.force
+        && ctx.step(Phase::Verify, ALREADY_DEADLINE, Effect::Looks, |ctx| {
+            live::is_live_already(deploy, ctx, &image)
+        })?;
+    if is_live {
+        deploy.record_healthy(ctx, Some(&image));
         return Ok(());
+    }
+    if !config.deploy().rollback {
+        deploy.record_half_deployed()?;
     }
     let mut healthy = Vec::new();
     for container in &config.deploy().containers {
         healthy.push(deploy.replace(ctx, &image, container)?);
     }
     let deadline = config.deploy().health.steady + HEALTH_MARGIN;
-    deploy.change(ctx, Phase::Health, deadline, |ctx| deploy.hold(ctx, &healthy))?;
+    deploy.change(ctx, Phase::Health, deadline, |ctx| {
+        stability::wait_until_stable(deploy, ctx, &healthy)
+    })?;
     ctx.commit();
+    deploy.record_healthy(ctx, Some(&image));
     ctx.tidy(Phase::Cleanup, CLEANUP_DEADLINE, |ctx| {
-        let containers = config.deploy().containers.iter();
-        containers.for_each(|container| aside::clean_up(deploy.docker, ctx, &container.name));
-        deploy.remove_old_images(ctx, &image, &ran)
+        for container in &config.deploy().containers {
+            keep_previous::remove_kept(deploy.docker, ctx, &container.name);
+        }
+        prune::remove_old_images(deploy, ctx, &image, &ran)
     });
     Ok(())
 }
 
-/// Parts of the story.
 impl<'a> Deploy<'a> {
-    fn new(order: &'a RunRequest, task: &'a DeployTask, config: &'a Config) -> Self {
-        let docker = Docker::new(config.deploy());
+    fn new(request: &'a RunRequest, task: &'a DeployTask, config: &'a Config) -> Self {
+        let settings = config.deploy();
+        let docker = Docker::new(settings);
         let commits = Commits {
             asked: task.sha.as_ref().map(ToString::to_string),
-            token: match &order.origin {
+            token: match &request.origin {
                 Origin::Token { claims, .. } => claims.get("sha").and_then(Value::as_str).map(str::to_owned),
                 Origin::Local { .. } => None,
             },
         };
         Self {
             config,
+            settings,
+            task,
             docker,
-            way: Way::of(config.deploy(), docker),
-            reference: format!("{}:{}", config.deploy().image, task.version),
-            run_id: &order.run_id,
-            version: task.version.clone(),
+            replacer: Replacer::of(settings, docker),
+            reference: format!("{}:{}", settings.image, task.version),
             commits,
         }
     }
 
-    /// The image is brought here, and known from then on.
-    fn fetch(&self, ctx: &mut RunContext) -> Result<Verified, Failure> {
-        let digest = ctx.step(Phase::Pull, PULL_STEP_DEADLINE, Effect::Looks, |ctx| {
-            self.pull(ctx)
+    /// The image is brought here, and known from then on; `latest` names it.
+    fn bring_image(&self, ctx: &mut RunContext) -> Result<VerifiedImage> {
+        // A pull takes as long as it goes on.
+        let pulled = ctx.step(Phase::Pull, self.config.runs.run_max, Effect::Looks, |ctx| {
+            image::pull(self, ctx)
         })?;
-        let image = ctx.step(Phase::Verify, VERIFY_DEADLINE, Effect::Looks, |ctx| {
-            self.verify(ctx, digest)
+        let mut image = ctx.step(Phase::Verify, VERIFY_DEADLINE, Effect::Looks, |ctx| {
+            image::verify(self, ctx, pulled)
         })?;
-        if let Some(cosign) = &self.config.deploy().checks.cosign {
-            ctx.step(Phase::Verify, COSIGN_DEADLINE, Effect::Looks, |ctx| {
-                self.check_signature(ctx, &image, cosign)
+        if let Some(cosign) = &self.settings.checks.cosign {
+            let signer = ctx.step(Phase::Verify, COSIGN_DEADLINE, Effect::Looks, |ctx| {
+                provenance::check_signature(self, ctx, &image, cosign)
             })?;
+            image.signed_by = Some(signer);
         }
         ctx.step(Phase::Tag, TAG_DEADLINE, Effect::Changes, |ctx| {
-            self.tag(ctx, &image)
+            image::tag(self, ctx, &image)
         })?;
         Ok(image)
-    }
-
-    fn is_there_already(&self, ctx: &mut RunContext, image: &Verified) -> Result<bool, Failure> {
-        ctx.step(Phase::Verify, ALREADY_DEADLINE, Effect::Looks, |ctx| {
-            self.already_there(ctx, image)
-        })
     }
 
     /// One container becomes a new one that is healthy.
     fn replace(
         &self,
         ctx: &mut RunContext,
-        image: &Verified,
+        image: &VerifiedImage,
         container: &Container,
-    ) -> Result<hold::Healthy, Failure> {
-        let mut was = None;
-        if let Way::Unraid(unraid) = self.way {
-            was = Some(self.change(ctx, Phase::Template, TEMPLATE_DEADLINE, |ctx| {
-                let was = self.note(ctx, image, container)?;
-                if let Some(sheet) = &was.template {
-                    unraid.write_template(ctx, &container.name, sheet)?;
-                }
-                Ok(was)
-            })?);
+    ) -> Result<HealthyContainer> {
+        let name = &container.name;
+        let update = self.settings.update_max_wait + UPDATE_MARGIN;
+        match self.replacer {
+            Replacer::Unraid(unraid) => {
+                let (record, template) = self.change(ctx, Phase::Template, TEMPLATE_DEADLINE, |ctx| {
+                    self.settle_kept(ctx, container, None)?;
+                    let template = unraid.back_up(ctx, name, self.task.version.as_str())?;
+                    let record = self.note_container(ctx, container, image, Some(template.clone()))?;
+                    unraid.write_template(ctx, name, &template)?;
+                    Ok((record, template))
+                })?;
+                self.change(ctx, Phase::Update, update, |ctx| {
+                    image::keep_tag(self, ctx, Phase::Update, &image.id)?;
+                    unraid.update(ctx, &record, &template)
+                })?;
+            }
+            Replacer::Swap(swap) => self.change(ctx, Phase::Update, update, |ctx| {
+                self.settle_kept(ctx, container, Some(&swap.restart(name)?))?;
+                self.note_container(ctx, container, image, None)?;
+                let new = NewContainer {
+                    name,
+                    reference: &image.fixed_reference,
+                    image: &image.id,
+                    version: self.task.version.as_str(),
+                };
+                swap.update(ctx, &new)
+            })?,
+            Replacer::Command(_) => {}
         }
-        let update = self.config.deploy().update_max_wait + UPDATE_MARGIN;
-        self.change(ctx, Phase::Update, update, |ctx| {
-            let was = match was {
-                Some(was) => was,
-                None => self.note(ctx, image, container)?,
-            };
-            self.update(ctx, image, container, &was)
-        })?;
-        let deadline = self.config.deploy().health.max_wait + HEALTH_MARGIN;
+        let deadline = self.settings.health.max_wait + HEALTH_MARGIN;
         self.change(ctx, Phase::Health, deadline, |ctx| {
             if let Some(health) = self.health(container) {
                 health.wait(ctx)?;
                 failpoint!("healthy");
             }
-            self.watch(ctx, container)
+            stability::healthy_container(self, ctx, name)
         })
     }
 
     /// The operator's command does it all, but for the image where it is to be pulled.
-    fn run_commands(
-        &self,
-        ctx: &mut RunContext,
-        command: Command<'_>,
-        ran: &[ImageId],
-    ) -> Result<(), Failure> {
+    fn run_commands(&self, ctx: &mut RunContext, command: Command<'_>, ran: &[ImageId]) -> Result {
         let image = match command.pull {
-            true => Some(self.fetch(ctx)?),
+            true => Some(self.bring_image(ctx)?),
             false => None,
         };
-        let update = self.config.deploy().update_max_wait + UPDATE_MARGIN;
-        let deadline = self.config.deploy().health.max_wait + HEALTH_MARGIN;
-        for container in &self.config.deploy().containers {
+        // Nobody can put back what it does.
+        self.record_half_deployed()?;
+        let mut variables = vec![
+            ("DEPLOYER_IMAGE_REF".to_owned(), self.reference.clone()),
+            ("DEPLOYER_VERSION".to_owned(), self.task.version.to_string()),
+        ];
+        let sha = self.task.sha.as_ref().map(ToString::to_string);
+        variables.extend(sha.map(|sha| ("DEPLOYER_SHA".to_owned(), sha)));
+        for container in &self.settings.containers {
+            let update = self.settings.update_max_wait + UPDATE_MARGIN;
             self.change(ctx, Phase::Update, update, |ctx| {
-                command.update(ctx, &container.name, &self.variables())
+                command.update(ctx, &container.name, &variables)
             })?;
             if let Some(health) = self.health(container) {
-                self.change(ctx, Phase::Health, deadline, |ctx| {
-                    health.wait(ctx)?;
-                    failpoint!("healthy");
-                    Ok(())
-                })?;
+                let longest = self.settings.health.max_wait + HEALTH_MARGIN;
+                self.change(ctx, Phase::Health, longest, |ctx| health.wait(ctx))?;
             }
         }
         ctx.commit();
+        self.record_healthy(ctx, image.as_ref());
         if let Some(image) = image {
             ctx.tidy(Phase::Cleanup, CLEANUP_DEADLINE, |ctx| {
-                self.remove_old_images(ctx, &image, ran)
+                prune::remove_old_images(self, ctx, &image, ran)
             });
         }
         Ok(())
@@ -236,26 +246,105 @@ impl<'a> Deploy<'a> {
         ctx: &mut RunContext,
         phase: Phase,
         deadline: Duration,
-        act: impl FnOnce(&mut RunContext) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
+        act: impl FnOnce(&mut RunContext) -> Result<T>,
+    ) -> Result<T> {
         ctx.step(phase, deadline, Effect::Changes, |ctx| {
             ctx.outcome_member("changed", true.into());
             act(ctx)
         })
     }
 
+    /// Deals with what an earlier deploy has left, so that the container which has the name is the one to go back to.
+    fn settle_kept(&self, ctx: &mut RunContext, container: &Container, restart: Option<&str>) -> Result {
+        let name = &container.name;
+        let Some(kept) = keep_previous::kept(self.docker, ctx, name, &self.settings.image)? else {
+            return Ok(());
+        };
+        let serves = |now: &Seen| self.state(container, now) == OldState::Healthy;
+        keep_previous::settle(self.docker, ctx, name, &kept, serves, restart)
+    }
+
+    /// Writes down what `container` is, with what it is made from; on disk when this returns.
+    fn note_container(
+        &self,
+        ctx: &mut RunContext,
+        container: &Container,
+        image: &VerifiedImage,
+        template: Option<undo_record::TemplateBackup>,
+    ) -> Result<ContainerRecord> {
+        let now = self.docker.container(ctx, &container.name)?;
+        let record = ContainerRecord {
+            name: container.name.clone(),
+            old: now
+                .filter(|now| !now.is_lost())
+                .map(|now| OldContainer::of(&now, self.state(container, &now))),
+            new_image: image.id.clone(),
+            release: self.release(Some(image)),
+            template,
+        };
+        UndoRecord::Container(record.clone()).note(ctx)?;
+        failpoint!("container-noted");
+        Ok(record)
+    }
+
+    /// How a container is now: what was not healthy cannot be expected to be afterwards.
+    fn state(&self, container: &Container, now: &Seen) -> OldState {
+        let health = self.health(container);
+        match now.status() {
+            "running" if health.is_some_and(|health| health.on_the_way_back().at_a_glance(now)) => {
+                OldState::Healthy
+            }
+            "running" => OldState::Running,
+            "restarting" => OldState::Restarting,
+            "paused" => OldState::Paused,
+            _ => OldState::Stopped,
+        }
+    }
+
     fn health<'b>(&'b self, container: &'b Container) -> Option<Health<'b>> {
-        let docker = self.way.sees_containers().then_some(self.docker);
-        Health::of(self.config, container, docker, self.version.as_str())
+        let docker = self.replacer.sees_containers().then_some(self.docker);
+        Health::of(self.config, container, docker, self.task.version.as_str())
+    }
+
+    fn release(&self, image: Option<&VerifiedImage>) -> Release {
+        Release {
+            version: self.task.version.clone(),
+            sha: self.task.sha.clone(),
+            image: image.map(|image| image.id.clone()),
+            digest: image.and_then(|image| image.digest.clone()),
+            signed_by: image.and_then(|image| image.signed_by.clone()),
+        }
+    }
+
+    /// Writes down that this version is live and healthy. That it cannot be written fails nothing that is done.
+    fn record_healthy(&self, ctx: &mut RunContext, image: Option<&VerifiedImage>) {
+        let (places, keep) = (&self.config.places, self.config.runs.keep);
+        let recorded = HealthyVersions::record(places, self.release(image), ctx.run_id(), keep);
+        if let Err(why) = recorded {
+            ctx.say(Phase::Cleanup, &format!("warning: {why}"));
+        }
+    }
+
+    fn record_half_deployed(&self) -> Result {
+        HealthyVersions::record_half_deployed(&self.config.places, &self.task.version)
+            .map_err(Failure::Failed)
     }
 }
 
-impl<'a> Way<'a> {
+impl<'a> Replacer<'a> {
     fn of(config: &'a DeployConfig, docker: Docker<'a>) -> Self {
         match &config.backend {
-            Backend::Unraid { .. } => Way::Unraid(Unraid::of(config)),
-            Backend::Docker { declarations } => Way::Swap(Swap { docker, declarations }),
-            Backend::Command { program, pull } => Way::Command(Command {
+            Backend::Unraid {
+                templates,
+                update_container,
+            } => Replacer::Unraid(Unraid {
+                config,
+                docker,
+                templates,
+                script: update_container,
+            }),
+            Backend::Docker { declarations } => Replacer::Swap(Swap { docker, declarations }),
+            Backend::Command { program, pull } => Replacer::Command(Command {
                 program,
                 environment: &config.environment,
                 deadline: config.update_max_wait,
@@ -265,68 +354,11 @@ impl<'a> Way<'a> {
     }
 
     fn pulls(&self) -> bool {
-        !matches!(self, Way::Command(Command { pull: false, .. }))
+        !matches!(self, Replacer::Command(Command { pull: false, .. }))
     }
 
     /// Not with the operator's command: what it replaces need not be a container at all.
     fn sees_containers(&self) -> bool {
-        !matches!(self, Way::Command(_))
-    }
-}
-
-/// Single steps.
-impl Deploy<'_> {
-    fn tag(&self, ctx: &mut RunContext, image: &Verified) -> Result<(), Failure> {
-        let latest = format!("{}:latest", self.config.deploy().image);
-        let was = self.docker.image(ctx, &latest)?.map(|image| image.id);
-        if was.as_ref() != Some(&image.id) {
-            let tag = before::Tag {
-                reference: latest.clone(),
-                was,
-                becomes: image.id.clone(),
-            };
-            ctx.note(Before::Tag(tag).entry().map_err(Failure::Failed)?)?;
-            failpoint!("tag-noted");
-            self.docker.tag(ctx, &image.id, &latest)?;
-            failpoint!("tagged");
-        }
-        ctx.say(Phase::Tag, &format!("{latest} is image {} now", image.id));
-        Ok(())
-    }
-
-    fn update(
-        &self,
-        ctx: &mut RunContext,
-        image: &Verified,
-        container: &Container,
-        was: &Was,
-    ) -> Result<(), Failure> {
-        match (self.way, &was.template) {
-            (Way::Unraid(unraid), Some(template)) => {
-                self.hold_tag(ctx, image)?;
-                unraid.update(ctx, was, template)
-            }
-            (Way::Swap(swap), _) => {
-                let new = New {
-                    name: &container.name,
-                    reference: &self.fixed_reference(image),
-                    image: &image.id,
-                    version: self.version.as_str(),
-                };
-                swap.update(ctx, &new)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// What the operator's command is told.
-    fn variables(&self) -> Vec<(String, String)> {
-        let mut variables = vec![
-            ("DEPLOYER_IMAGE_REF".to_owned(), self.reference.clone()),
-            ("DEPLOYER_VERSION".to_owned(), self.version.to_string()),
-        ];
-        let sha = self.commits.asked.clone();
-        variables.extend(sha.map(|sha| ("DEPLOYER_SHA".to_owned(), sha)));
-        variables
+        !matches!(self, Replacer::Command(_))
     }
 }

@@ -5,12 +5,12 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use super::docker::inspect::ImageId;
 use super::docker::login;
-use super::docker::seen::ImageId;
-use super::{Deploy, Way, aside, swap};
+use super::{Deploy, Replacer, keep_previous, swap};
 use crate::config::{Backend, Config, Container};
 use crate::event::Phase;
-use crate::run::{Failure, RunContext};
+use crate::run::{Failure, Result, RunContext};
 
 /// What is wrong with the files that deploys need, without asking docker: a sentence each. For the start of the daemon
 /// and for `check`.
@@ -19,12 +19,12 @@ pub fn complaints(config: &Config) -> Vec<String> {
     let mut found: Vec<String> = match &config.deploy().backend {
         Backend::Unraid { update_container, .. } => {
             let mut found: Vec<String> = executable(update_container).err().into_iter().collect();
-            found.extend(names_of_ours(containers, &[aside::previous]));
+            found.extend(names_of_ours(containers, &[keep_previous::previous]));
             found
         }
         Backend::Docker { declarations } => {
             let mut found = swap::mistakes(declarations, containers);
-            found.extend(names_of_ours(containers, &[swap::next, aside::previous]));
+            found.extend(names_of_ours(containers, &[swap::next, keep_previous::previous]));
             found
         }
         Backend::Command { program, .. } => executable(program).err().into_iter().collect(),
@@ -56,54 +56,52 @@ fn names_of_ours(containers: &[Container], ours: &[fn(&str) -> String]) -> Vec<S
     found
 }
 
-impl Deploy<'_> {
-    /// Everything that can be checked, for every container; all that is wrong is said, the first of it is the
-    /// failure. The images that they run: what may be gone back to.
-    pub(super) fn preflight(&self, ctx: &mut RunContext) -> Result<Vec<ImageId>, Failure> {
-        let complaints = complaints(self.config);
-        if !complaints.is_empty() {
-            return Err(Failure::Failed(complaints.join("; ")));
-        }
-        if self.way.pulls() {
-            let version = self.docker.server_version(ctx)?;
-            ctx.say(Phase::Preflight, &format!("docker {version} answers"));
-            self.room(ctx)?;
-        }
-        let (mut first, mut ran) = (None, Vec::new());
-        for container in &self.config.deploy().containers {
-            match self.look_at(ctx, container) {
-                Ok(image) => ran.extend(image),
-                Err(Failure::Failed(sentence)) => {
-                    ctx.say(Phase::Preflight, &sentence);
-                    first.get_or_insert(Failure::Failed(sentence));
-                }
-                Err(ended) => return Err(ended),
+/// Everything that can be checked, for every container; all that is wrong is said, the first of it is the
+/// failure. The images that they run: what may be gone back to.
+pub(super) fn preflight(deploy: &Deploy<'_>, ctx: &mut RunContext) -> Result<Vec<ImageId>> {
+    let complaints = complaints(deploy.config);
+    if !complaints.is_empty() {
+        return Err(Failure::Failed(complaints.join("; ")));
+    }
+    if deploy.replacer.pulls() {
+        let version = deploy.docker.server_version(ctx)?;
+        ctx.say(Phase::Preflight, &format!("docker {version} answers"));
+        super::image::check_free_space(deploy, ctx)?;
+    }
+    let (mut first, mut ran) = (None, Vec::new());
+    for container in &deploy.settings.containers {
+        match look_at(deploy, ctx, &container.name) {
+            Ok(image) => ran.extend(image),
+            Err(Failure::Failed(sentence)) => {
+                ctx.say(Phase::Preflight, &sentence);
+                first.get_or_insert(Failure::Failed(sentence));
             }
+            Err(ended) => return Err(ended),
         }
-        first.map_or(Ok(ran), Err)
     }
+    first.map_or(Ok(ran), Err)
+}
 
-    fn look_at(&self, ctx: &mut RunContext, container: &Container) -> Result<Option<ImageId>, Failure> {
-        let name = &container.name;
-        if let Way::Command(command) = self.way {
-            let program = command.program.display();
-            ctx.say(Phase::Preflight, &format!("{name}: {program} can be executed"));
-            return Ok(None);
-        }
-        let now = self.docker.container(ctx, name)?;
-        let runs = now.as_ref().map_or("is not there yet".to_owned(), |now| {
-            format!("is {}, image {} ({})", now.describe(), now.image, now.reference())
-        });
-        ctx.say(Phase::Preflight, &format!("{name}: {runs}"));
-        aside::is_free(self.docker, ctx, name, &self.config.deploy().image)?;
-        self.check_order(ctx, name, now.as_ref())?;
-        match self.way {
-            Way::Unraid(unraid) => unraid.check_template(ctx, name, &self.config.deploy().image),
-            Way::Swap(swap) => swap.check(ctx, name, now.as_ref()),
-            Way::Command(_) => Ok(()),
-        }?;
-        Ok(now.map(|now| now.image))
+/// Everything about one container, without changing it; the image that it runs.
+fn look_at(deploy: &Deploy<'_>, ctx: &mut RunContext, name: &str) -> Result<Option<ImageId>> {
+    if let Replacer::Command(command) = deploy.replacer {
+        let program = command.program.display();
+        ctx.say(Phase::Preflight, &format!("{name}: {program} can be executed"));
+        return Ok(None);
     }
+    let now = deploy.docker.container(ctx, name)?;
+    let runs = now.as_ref().map_or("is not there yet".to_owned(), |now| {
+        format!("is {}, image {} ({})", now.describe(), now.image, now.reference())
+    });
+    ctx.say(Phase::Preflight, &format!("{name}: {runs}"));
+    keep_previous::kept(deploy.docker, ctx, name, &deploy.settings.image)?;
+    super::live::check_order(deploy, ctx, name, now.as_ref())?;
+    match deploy.replacer {
+        Replacer::Unraid(unraid) => unraid.check_template(ctx, name)?,
+        Replacer::Swap(swap) => swap.check(ctx, name, now.as_ref())?,
+        Replacer::Command(_) => {}
+    }
+    Ok(now.map(|now| now.image))
 }
 
 /// Whether `path` can be executed by root.

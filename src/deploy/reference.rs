@@ -52,10 +52,14 @@ fn parts(name: &str) -> (&str, &str) {
     }
 }
 
-/// An id as Docker gives it (`sha256:` and 64 digits, or the digits alone), short enough for a person.
+/// An id as Docker gives it (64 digits, perhaps after `sha256:`), short enough for a person; any other word as it is.
 pub fn short_id(id: &str) -> &str {
-    let digits = id.find(':').map_or(0, |colon| colon + 1);
-    id.get(..digits + 12).unwrap_or(id)
+    let digits = id.strip_prefix("sha256:").unwrap_or(id);
+    let is_id = digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match is_id {
+        true => &id[..id.len() - 64 + 12],
+        false => id,
+    }
 }
 
 #[cfg(test)]
@@ -124,8 +128,9 @@ mod tests {
 
     #[test]
     fn ids_are_cut_for_people() {
-        assert_eq!(short_id("sha256:0123456789abcdef"), "sha256:0123456789ab");
-        assert_eq!(short_id("0123456789abcdef"), "0123456789ab");
-        assert_eq!(short_id("sha256:01"), "sha256:01");
+        let id = "0123456789abcdef".repeat(4);
+        assert_eq!(short_id(&format!("sha256:{id}")), "sha256:0123456789ab");
+        assert_eq!(short_id(&id), "0123456789ab");
+        assert_eq!((short_id("app"), short_id("sha256:01")), ("app", "sha256:01"));
     }
 }

@@ -3,7 +3,6 @@
 //! Reading ends at the request's deadline; writing ends when the caller takes no byte for [`STALLED_CALLER`]. It knows
 //! nothing of HTTP. The peer is trusted in nothing; what rustls refuses ends the connection.
 
-use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,44 +11,9 @@ use std::time::Instant;
 
 use rustls::{ServerConfig, ServerConnection};
 
+use crate::front::error::FrontError;
 use crate::limits::{LINGER, LINGER_BYTES, MAX_LATE_INPUT, STALLED_CALLER};
 use crate::os::poll::{self, For};
-
-/// Why a connection is over before its answer was.
-#[derive(Debug)]
-pub enum Lost {
-    /// The deadline came during the handshake or the request.
-    TooSlow,
-    /// Not a byte came: somebody looked whether the port is open.
-    Silent,
-    /// The caller took no byte for [`STALLED_CALLER`].
-    Stalled,
-    /// The caller hung up, or the socket failed.
-    Gone(io::Error),
-    /// TLS could not be agreed on, or a record was bad.
-    Tls(rustls::Error),
-    /// The session closed the link.
-    SessionEnded,
-}
-
-impl fmt::Display for Lost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Lost::TooSlow => write!(f, "the caller was too slow with its handshake or request"),
-            Lost::Silent => write!(f, "the caller said nothing"),
-            Lost::Stalled => write!(f, "the caller took no byte for {} s", STALLED_CALLER.as_secs()),
-            Lost::Gone(error) => write!(f, "the caller has gone: {error}"),
-            Lost::Tls(error) => write!(f, "TLS failed: {error}"),
-            Lost::SessionEnded => write!(f, "the session closed the link"),
-        }
-    }
-}
-
-impl From<io::Error> for Lost {
-    fn from(error: io::Error) -> Lost {
-        Lost::Gone(error)
-    }
-}
 
 /// What a read brought.
 #[derive(Debug, PartialEq, Eq)]
@@ -79,12 +43,16 @@ pub struct Connection {
 
 impl Connection {
     /// Takes the socket over; the request must be complete at `deadline`.
-    pub fn adopt(socket: OwnedFd, config: Arc<ServerConfig>, deadline: Instant) -> Result<Connection, Lost> {
+    pub fn adopt(
+        socket: OwnedFd,
+        config: Arc<ServerConfig>,
+        deadline: Instant,
+    ) -> Result<Connection, FrontError> {
         let socket = TcpStream::from(socket);
         socket.set_nonblocking(true)?;
         // A line of the stream is a small segment; it must not wait for the acknowledgement of the one before.
         socket.set_nodelay(true)?;
-        let tls = ServerConnection::new(config).map_err(Lost::Tls)?;
+        let tls = ServerConnection::new(config).map_err(FrontError::Tls)?;
         Ok(Connection {
             socket,
             tls,
@@ -94,11 +62,11 @@ impl Connection {
     }
 
     /// Whether the first byte is that of a TLS handshake (RFC 8446, 5.1). A person who typed `http://` gets a sentence.
-    pub fn begins_with_tls(&mut self, link: &impl AsFd) -> Result<bool, Lost> {
+    pub fn begins_with_tls(&mut self, link: &impl AsFd) -> Result<bool, FrontError> {
         let mut first = [0];
         loop {
             match self.socket.peek(&mut first) {
-                Ok(0) => return Err(Lost::Silent),
+                Ok(0) => return Err(FrontError::Silent),
                 Ok(_) => return Ok(first == [0x16]),
                 Err(error) if is_passing(&error) => self.wait_for_input(link, For::Reading)?,
                 Err(error) => return Err(error.into()),
@@ -107,7 +75,7 @@ impl Connection {
     }
 
     /// Reads what the caller says into `buffer`; does the handshake first when it has not been done.
-    pub fn read(&mut self, link: &impl AsFd, buffer: &mut [u8]) -> Result<Input, Lost> {
+    pub fn read(&mut self, link: &impl AsFd, buffer: &mut [u8]) -> Result<Input, FrontError> {
         loop {
             match self.tls.reader().read(buffer) {
                 Ok(0) => return Ok(Input::End),
@@ -138,7 +106,7 @@ impl Connection {
     }
 
     /// Writes `bytes` and sees them off to the kernel.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Lost> {
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), FrontError> {
         let mut rest = bytes;
         while !rest.is_empty() {
             // rustls takes a bounded amount before it must be sent.
@@ -168,10 +136,10 @@ impl Connection {
     /// process that died or a line that was cut: no client sends half of a close that way.
     ///
     /// # Errors
-    /// [`Lost::Gone`] and [`Lost::Tls`].
-    pub fn still_there(&mut self) -> Result<(), Lost> {
+    /// [`FrontError::Gone`] and [`FrontError::Tls`].
+    pub fn still_there(&mut self) -> Result<(), FrontError> {
         let Listening::Late(mut late) = self.listening else {
-            return Err(Lost::Gone(io::ErrorKind::ConnectionReset.into()));
+            return Err(FrontError::Gone(io::ErrorKind::ConnectionReset.into()));
         };
         self.receive_some()?;
         let mut buffer = [0; 1024];
@@ -228,38 +196,38 @@ impl Connection {
     }
 
     /// Waits until the socket is ready for `what`; at most to the deadline, and only as long as there is a session.
-    fn wait_for_input(&self, link: &impl AsFd, what: For) -> Result<(), Lost> {
+    fn wait_for_input(&self, link: &impl AsFd, what: For) -> Result<(), FrontError> {
         let sources = [(self.socket.as_fd(), what), (link.as_fd(), For::HangUp)];
         // Asked before the wait too: a peer that always has a byte ready must not outlive it.
         if Instant::now() >= self.deadline {
-            return Err(Lost::TooSlow);
+            return Err(FrontError::TooSlow);
         }
         let [socket, link] = poll::wait(sources, Some(self.deadline))?;
-        match (socket.any(), link.hung_up) {
-            (_, true) => Err(Lost::SessionEnded),
+        match (socket.any(), link.hung_up()) {
+            (_, true) => Err(FrontError::SessionEnded),
             (true, false) => Ok(()),
-            (false, false) => Err(Lost::TooSlow),
+            (false, false) => Err(FrontError::TooSlow),
         }
     }
 
-    fn flush(&mut self) -> Result<(), Lost> {
+    fn flush(&mut self) -> Result<(), FrontError> {
         while self.tls.wants_write() {
             if self.send_some()? > 0 {
                 continue;
             }
             let until = Instant::now() + STALLED_CALLER;
             let [ready] = poll::wait([(self.socket.as_fd(), For::Writing)], Some(until))?;
-            match (ready.writing, ready.hung_up) {
+            match (ready.writing(), ready.hung_up()) {
                 (true, _) => {}
-                (false, true) => return Err(Lost::Gone(io::ErrorKind::ConnectionReset.into())),
-                (false, false) => return Err(Lost::Stalled),
+                (false, true) => return Err(FrontError::Gone(io::ErrorKind::ConnectionReset.into())),
+                (false, false) => return Err(FrontError::Stalled),
             }
         }
         Ok(())
     }
 
     /// Sends records as far as the kernel takes them now; how many bytes went.
-    fn send_some(&mut self) -> Result<usize, Lost> {
+    fn send_some(&mut self) -> Result<usize, FrontError> {
         let mut sent = 0;
         while self.tls.wants_write() {
             match self.tls.write_tls(&mut self.socket) {
@@ -272,13 +240,13 @@ impl Connection {
     }
 
     /// Takes records as far as they are here.
-    fn receive_some(&mut self) -> Result<(), Lost> {
+    fn receive_some(&mut self) -> Result<(), FrontError> {
         match self.tls.read_tls(&mut self.socket) {
             Ok(_) => {}
             Err(error) if is_passing(&error) => return Ok(()),
             Err(error) => return Err(error.into()),
         }
-        self.tls.process_new_packets().map_err(Lost::Tls)?;
+        self.tls.process_new_packets().map_err(FrontError::Tls)?;
         Ok(())
     }
 }

@@ -1,13 +1,13 @@
 //! The front's end of the link: frames in, frames out, and the one descriptor.
 
-use std::fmt;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use crate::front::OpenPaths;
+use crate::front::error::FrontError;
 use crate::limits::MAX_FRONT_LOG_LINES;
-use crate::link::{BadFrame, Decoder, FromFront, Settings, ToFront, encode};
+use crate::link::{Decoder, FromFront, Settings, ToFront, encode};
 use crate::os::descriptor;
 
 /// A connection and what the session says about it.
@@ -18,39 +18,6 @@ pub struct Arrival {
     pub request_id: String,
     /// Whether this source may GET the open paths.
     pub open_paths: OpenPaths,
-}
-
-/// Why nothing more comes over the link.
-#[derive(Debug)]
-pub enum LinkEnded {
-    /// The session closed it, which is how it tells a front to go.
-    Closed,
-    /// What came makes no sense, or nothing could be sent: a fault of ours.
-    Broken(String),
-}
-
-impl fmt::Display for LinkEnded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            LinkEnded::Closed => write!(f, "the session closed the link"),
-            LinkEnded::Broken(why) => write!(f, "the link to the session broke: {why}"),
-        }
-    }
-}
-
-impl From<io::Error> for LinkEnded {
-    fn from(error: io::Error) -> LinkEnded {
-        match error.kind() {
-            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => LinkEnded::Closed,
-            _ => LinkEnded::Broken(error.to_string()),
-        }
-    }
-}
-
-impl From<BadFrame> for LinkEnded {
-    fn from(bad: BadFrame) -> LinkEnded {
-        LinkEnded::Broken(bad.to_string())
-    }
 }
 
 /// The link. Reads wait; the session never leaves a frame half sent.
@@ -73,27 +40,27 @@ impl Link {
     }
 
     /// The first frame.
-    pub fn settings(&mut self) -> Result<Settings, LinkEnded> {
+    pub fn settings(&mut self) -> Result<Settings, FrontError> {
         match self.next()? {
             ToFront::Settings(settings) => Ok(settings),
-            _ => Err(LinkEnded::Broken("the first frame is not the settings".into())),
+            _ => Err(FrontError::Link("the first frame is not the settings".into())),
         }
     }
 
     /// Waits for the connection, however long that takes.
-    pub fn connection(&mut self) -> Result<Arrival, LinkEnded> {
+    pub fn connection(&mut self) -> Result<Arrival, FrontError> {
         let ToFront::Connection {
             request_id,
             open_paths,
         } = self.next()?
         else {
-            return Err(LinkEnded::Broken(
+            return Err(FrontError::Link(
                 "the frame after the settings is not the connection".into(),
             ));
         };
         let connection = self.passed.take();
-        let connection = connection
-            .ok_or_else(|| LinkEnded::Broken("a connection was announced and not passed".into()))?;
+        let connection =
+            connection.ok_or_else(|| FrontError::Link("a connection was announced and not passed".into()))?;
         let open_paths = if open_paths {
             OpenPaths::Allowed
         } else {
@@ -107,7 +74,7 @@ impl Link {
     }
 
     /// The next frame; waits for it.
-    pub fn next(&mut self) -> Result<ToFront, LinkEnded> {
+    pub fn next(&mut self) -> Result<ToFront, FrontError> {
         loop {
             if let Some(frame) = self.decoded()? {
                 return Ok(frame);
@@ -117,38 +84,40 @@ impl Link {
     }
 
     /// A frame that is here already.
-    pub fn decoded(&mut self) -> Result<Option<ToFront>, LinkEnded> {
+    pub fn decoded(&mut self) -> Result<Option<ToFront>, FrontError> {
         Ok(self.decoder.frame()?)
     }
 
     /// Takes what has come, waiting when nothing has.
-    pub fn receive(&mut self) -> Result<(), LinkEnded> {
+    pub fn receive(&mut self) -> Result<(), FrontError> {
         let mut buffer = [0; 16 * 1024];
         let (length, passed) = loop {
             match descriptor::receive(&self.socket, &mut buffer) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                other => break other?,
+                other => break other.map_err(FrontError::of_link)?,
             }
         };
         if length == 0 {
-            return Err(LinkEnded::Closed);
+            return Err(FrontError::SessionEnded);
         }
         if let Some(passed) = passed
             && self.passed.replace(passed).is_some()
         {
-            return Err(LinkEnded::Broken("a second descriptor came".into()));
+            return Err(FrontError::Link("a second descriptor came".into()));
         }
         self.decoder.push(&buffer[..length]);
         Ok(())
     }
 
     /// Sends a frame.
-    pub fn say(&mut self, frame: &FromFront) -> Result<(), LinkEnded> {
-        Ok(self.socket.write_all(&encode(frame)?)?)
+    pub fn say(&mut self, frame: &FromFront) -> Result<(), FrontError> {
+        self.socket
+            .write_all(&encode(frame)?)
+            .map_err(FrontError::of_link)
     }
 
     /// Sends a line for the log; past the bound the session would take it for an attack, so it is dropped here.
-    pub fn log(&mut self, message: &str) -> Result<(), LinkEnded> {
+    pub fn log(&mut self, message: &str) -> Result<(), FrontError> {
         if self.logged == MAX_FRONT_LOG_LINES {
             return Ok(());
         }

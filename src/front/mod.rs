@@ -6,6 +6,7 @@
 //! its link and its connection. It trusts the link, and not one byte of the connection.
 
 mod connection;
+mod error;
 mod link;
 mod relay;
 mod request;
@@ -20,9 +21,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::front::connection::{Connection, Lost};
-use crate::front::link::{Arrival, Link, LinkEnded};
-use crate::front::request::Fault;
+use crate::front::connection::Connection;
+use crate::front::error::FrontError;
+use crate::front::link::{Arrival, Link};
 use crate::http::{HttpError, Method, Response, Route, Routes};
 use crate::limits::{FRONT_MEMORY, FRONT_OPEN_FILES, FRONT_PROCESSOR_SECONDS, REQUEST_DEADLINE};
 use crate::link::{FromFront, Settings};
@@ -39,12 +40,12 @@ struct Front {
 /// The whole life of a front on its `link`. Success means that its connection got an answer, or never came.
 pub fn main(link: OwnedFd) -> ExitCode {
     match live(Link::new(link)) {
-        Ok(()) | Err(LinkEnded::Closed) => ExitCode::SUCCESS,
-        Err(LinkEnded::Broken(_)) => ExitCode::FAILURE,
+        Ok(()) | Err(FrontError::SessionEnded) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
     }
 }
 
-fn live(mut link: Link) -> Result<(), LinkEnded> {
+fn live(mut link: Link) -> Result<(), FrontError> {
     let settings = link.settings()?;
     let (front, confined) = match prepare(settings) {
         Ok(prepared) => prepared,
@@ -52,7 +53,7 @@ fn live(mut link: Link) -> Result<(), LinkEnded> {
             link.say(&FromFront::Broken {
                 message: message.clone(),
             })?;
-            return Err(LinkEnded::Broken(message));
+            return Err(FrontError::Link(message));
         }
     };
     link.say(&FromFront::Ready {
@@ -61,7 +62,7 @@ fn live(mut link: Link) -> Result<(), LinkEnded> {
     let arrival = link.connection()?;
     match front.serve(&mut link, arrival) {
         // A probe of the port, as load balancers make them all day.
-        Ok(()) | Err(Lost::Silent) => Ok(()),
+        Ok(()) | Err(FrontError::Silent) => Ok(()),
         // Nobody is left to tell but the log; when the session went first, not even that.
         Err(lost) => link.log(&lost.to_string()),
     }
@@ -100,7 +101,7 @@ fn prepare(settings: Settings) -> Result<(Front, Confined), String> {
 
 impl Front {
     /// One connection, from its first byte to its last.
-    fn serve(&self, link: &mut Link, arrival: Arrival) -> Result<(), Lost> {
+    fn serve(&self, link: &mut Link, arrival: Arrival) -> Result<(), FrontError> {
         let deadline = Instant::now() + REQUEST_DEADLINE;
         let mut connection = Connection::adopt(arrival.connection, self.tls.clone(), deadline)?;
         let caller = Caller {
@@ -117,21 +118,20 @@ impl Front {
         let mut method = Method::Other;
         match self.answer(link, &mut connection, &caller, &mut method) {
             Ok(()) => {}
-            Err(Fault::Lost(lost)) => {
+            Err(FrontError::Refused(refusal)) => {
+                // That the session has gone too does not matter to the caller.
+                let _ = link.log(&FrontError::Refused(refusal).to_string());
+                connection.write(&caller.refusal(refusal).bytes(method))?;
+            }
+            Err(error) => {
                 // An alert, or the last lines of a stream that was cut, may still be under way.
-                if matches!(lost, Lost::Tls(_) | Lost::SessionEnded) {
+                if matches!(
+                    error,
+                    FrontError::Tls(_) | FrontError::SessionEnded | FrontError::Link(_)
+                ) {
                     connection.give_up();
                 }
-                return Err(lost);
-            }
-            Err(Fault::Refused(refusal)) => {
-                // That the session has gone too does not matter to the caller.
-                let _ = link.log(&format!(
-                    "refused with {}: {}",
-                    refusal.status(),
-                    refusal.sentence()
-                ));
-                connection.write(&caller.refusal(refusal).bytes(method))?;
+                return Err(error);
             }
         }
         connection.close();
@@ -145,7 +145,7 @@ impl Front {
         connection: &mut Connection,
         caller: &Caller<'_>,
         method: &mut Method,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), FrontError> {
         let (head, rest) = request::head(connection, link)?;
         *method = head.method;
         let route = self.routes.find(head.method, &head.path, &head.query)?;
@@ -154,7 +154,7 @@ impl Front {
             Route::Open(_) if caller.open_paths == OpenPaths::Denied => Err(HttpError::Source.into()),
             Route::Open(path) => {
                 let answer = caller.identify(serve_open::answer(path, &self.public)?);
-                Ok(connection.write(&answer.bytes(head.method))?)
+                connection.write(&answer.bytes(head.method))
             }
             Route::Relayed => relay::relay(link, connection, caller, head, body),
         }

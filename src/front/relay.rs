@@ -6,9 +6,9 @@
 use std::os::fd::AsFd;
 
 use crate::front::Caller;
-use crate::front::connection::{Connection, Lost};
-use crate::front::link::{Link, LinkEnded};
-use crate::front::request::Fault;
+use crate::front::connection::Connection;
+use crate::front::error::FrontError;
+use crate::front::link::Link;
 use crate::http::{Head, HttpError, Response, StreamFraming, StreamHead};
 use crate::link::{FromFront, Head as AnswerHead, Request, ToFront};
 use crate::os::poll::{self, For};
@@ -17,14 +17,14 @@ use crate::os::poll::{self, For};
 ///
 /// # Errors
 /// [`HttpError::NoAnswer`] when the session ends before it answered. Once a stream has begun, a session that ends is
-/// [`Lost::SessionEnded`]: the stream is cut, not ended, and the caller can tell.
+/// [`FrontError::SessionEnded`]: the stream is cut, not ended, and the caller can tell.
 pub fn relay(
     link: &mut Link,
     connection: &mut Connection,
     caller: &Caller<'_>,
     head: Head,
     body: String,
-) -> Result<(), Fault> {
+) -> Result<(), FrontError> {
     let request = Request {
         method: head.method.as_str().to_string(),
         path: head.path,
@@ -35,18 +35,18 @@ pub fn relay(
         .map_err(|_| HttpError::NoAnswer)?;
     let answer = match next_frame(link, connection) {
         Ok(ToFront::Head(answer)) => answer,
-        Ok(_) | Err(Lost::SessionEnded) => return Err(HttpError::NoAnswer.into()),
-        Err(lost) => return Err(lost.into()),
+        Ok(_) | Err(FrontError::SessionEnded | FrontError::Link(_)) => return Err(HttpError::NoAnswer.into()),
+        Err(lost) => return Err(lost),
     };
     match &answer.sentence {
         Some(sentence) => {
             let refusal = with_headers(Response::sentence(answer.status, sentence), &answer.headers);
-            Ok(connection.write(&caller.identify(refusal).bytes(head.method))?)
+            connection.write(&caller.identify(refusal).bytes(head.method))
         }
         None => {
             let (bytes, framing) = stream_head(answer, caller).bytes(head.version);
             connection.write(&bytes)?;
-            Ok(stream(link, connection, framing)?)
+            stream(link, connection, framing)
         }
     }
 }
@@ -72,10 +72,10 @@ fn stream_head(answer: AnswerHead, caller: &Caller<'_>) -> StreamHead {
 
 /// Lines until the end. Each is a chunk; those that are here at one time are sent at one time. They are what one read of the
 /// link brought, so they are few.
-fn stream(link: &mut Link, connection: &mut Connection, framing: StreamFraming) -> Result<(), Lost> {
+fn stream(link: &mut Link, connection: &mut Connection, framing: StreamFraming) -> Result<(), FrontError> {
     let mut chunks = Vec::new();
     loop {
-        let frame = match link.decoded().map_err(ended)? {
+        let frame = match link.decoded()? {
             Some(frame) => frame,
             None => {
                 // No line stays here while the next one is waited for.
@@ -91,16 +91,16 @@ fn stream(link: &mut Link, connection: &mut Connection, framing: StreamFraming) 
                 return connection.write(&chunks);
             }
             ToFront::Settings(_) | ToFront::Connection { .. } | ToFront::Head(_) => {
-                return Err(Lost::SessionEnded);
+                return Err(FrontError::SessionEnded);
             }
         }
     }
 }
 
 /// The next frame, as long as the caller is there.
-fn next_frame(link: &mut Link, connection: &mut Connection) -> Result<ToFront, Lost> {
+fn next_frame(link: &mut Link, connection: &mut Connection) -> Result<ToFront, FrontError> {
     loop {
-        if let Some(frame) = link.decoded().map_err(ended)? {
+        if let Some(frame) = link.decoded()? {
             return Ok(frame);
         }
         let sources = [
@@ -112,11 +112,7 @@ fn next_frame(link: &mut Link, connection: &mut Connection) -> Result<ToFront, L
             connection.still_there()?;
         }
         if from_link.any() {
-            link.receive().map_err(ended)?;
+            link.receive()?;
         }
     }
-}
-
-fn ended(_: LinkEnded) -> Lost {
-    Lost::SessionEnded
 }

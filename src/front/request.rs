@@ -1,39 +1,19 @@
 //! Reading the request from the connection, with what stands in its way.
 
-use crate::front::connection::{Connection, Input, Lost};
+use crate::front::connection::{Connection, Input};
+use crate::front::error::FrontError;
 use crate::front::link::Link;
 use crate::http::{Body, BodyReader, CONTINUE, Expectation, Framing, Head, HeadReader, HttpError, Progress};
 
-/// Why there is no answer to relay or to give.
-#[derive(Debug)]
-pub enum Fault {
-    /// The caller is told.
-    Refused(HttpError),
-    /// Nobody is left to tell.
-    Lost(Lost),
-}
-
-impl From<HttpError> for Fault {
-    fn from(refusal: HttpError) -> Fault {
-        Fault::Refused(refusal)
-    }
-}
-
-impl From<Lost> for Fault {
-    fn from(lost: Lost) -> Fault {
-        Fault::Lost(lost)
-    }
-}
-
 /// Reads the head; and returns the bytes that came behind it.
-pub fn head(connection: &mut Connection, link: &Link) -> Result<(Head, Vec<u8>), Fault> {
+pub fn head(connection: &mut Connection, link: &Link) -> Result<(Head, Vec<u8>), FrontError> {
     let mut reader = HeadReader::default();
     let mut buffer = [0; 4096];
     loop {
         let length = match read(connection, link, &mut buffer)? {
             Input::Bytes(length) => length,
-            Input::End if reader.is_untouched() => return Err(Lost::Silent.into()),
-            Input::End => return Err(HttpError::HeadEndsEarly.into()),
+            Input::End if reader.is_untouched() => return Err(FrontError::Silent),
+            Input::End => return Err(HttpError::EndsEarly.into()),
         };
         if let (used, Progress::Done(head)) = reader.feed(&buffer[..length])? {
             return Ok((head, buffer[used..length].to_vec()));
@@ -42,7 +22,12 @@ pub fn head(connection: &mut Connection, link: &Link) -> Result<(Head, Vec<u8>),
 }
 
 /// Reads the body, of which `rest` came with the head. Nothing may follow it.
-pub fn body(connection: &mut Connection, link: &Link, head: &Head, rest: Vec<u8>) -> Result<String, Fault> {
+pub fn body(
+    connection: &mut Connection,
+    link: &Link,
+    head: &Head,
+    rest: Vec<u8>,
+) -> Result<String, FrontError> {
     if head.expectation == Expectation::Continue && head.framing != Framing::Empty && rest.is_empty() {
         connection.write(CONTINUE)?;
     }
@@ -53,7 +38,7 @@ pub fn body(connection: &mut Connection, link: &Link, head: &Head, rest: Vec<u8>
     while progress == Progress::More {
         here = match read(connection, link, &mut buffer)? {
             Input::Bytes(length) => length,
-            Input::End => return Err(HttpError::BodyEndsEarly.into()),
+            Input::End => return Err(HttpError::EndsEarly.into()),
         };
         (used, progress) = reader.feed(&buffer[..here])?;
     }
@@ -67,9 +52,9 @@ pub fn body(connection: &mut Connection, link: &Link, head: &Head, rest: Vec<u8>
 }
 
 /// As [`Connection::read`]; a deadline that passes after the handshake can be said.
-fn read(connection: &mut Connection, link: &Link, buffer: &mut [u8]) -> Result<Input, Fault> {
-    connection.read(link, buffer).map_err(|lost| match lost {
-        Lost::TooSlow if connection.is_secure() => HttpError::TooSlow.into(),
-        other => other.into(),
+fn read(connection: &mut Connection, link: &Link, buffer: &mut [u8]) -> Result<Input, FrontError> {
+    connection.read(link, buffer).map_err(|error| match error {
+        FrontError::TooSlow if connection.is_secure() => HttpError::TooSlow.into(),
+        other => other,
     })
 }

@@ -6,61 +6,43 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::Refusal;
-use super::body::{BAD_DRY_RUN, Task, TerraformTask, refuse, switch, text};
-use crate::config::{Job, RequireDigest, TerraformBody};
+use super::body::{Task, TerraformTask, required, switch, text};
+use crate::config::{Job, TerraformBody};
 
-const BAD_COMMIT: &str = "sha must be a 40-character lowercase hex string";
-const BAD_MODULE: &str = "module must be the name of a module";
-const BAD_PLAN_DIGEST: &str = "plan_digest must be sha256: and 64 lowercase hex characters";
-const BAD_ALLOW_DESTROY: &str = "allow_destroy must be true or false";
-const BAD_APPROVED_PR: &str = "approved_pr must be a whole number above 0";
 const DRY_RUN: &str = "dry_run is not for terraform: /tf-plan shows what would change, and changes nothing";
-const DIGEST_OF_A_PLAN: &str = "plan_digest is for /tf-apply alone";
-const DESTROY_BY_A_PLAN: &str = "allow_destroy is for /tf-apply alone";
 const NO_DIGEST: &str = "plan_digest is required: that of the plan that was reviewed";
 
 type Members = BTreeMap<String, Value>;
 
 /// Reads it by the endpoint's rule.
 pub fn read(members: &Members, rule: &TerraformBody) -> Result<Task, Refusal> {
-    let sha = text(members, "sha", BAD_COMMIT)?.ok_or_else(|| refuse(BAD_COMMIT, "no sha"))?;
-    if switch(members, "dry_run", BAD_DRY_RUN)? {
-        return Err(refuse(DRY_RUN, "dry_run is true"));
+    let sha = required(members, "sha")?;
+    if switch(members, "dry_run")? {
+        return Err(Refusal::body(DRY_RUN, "dry_run is true"));
     }
-    if rule.what != Job::TfApply {
-        without_effect(members)?;
+    for name in ["plan_digest", "allow_destroy"] {
+        if let Some(value) = members.get(name).filter(|_| rule.what != Job::TfApply) {
+            return Err(Refusal::body(format!("{name} is for /tf-apply alone"), value));
+        }
     }
-    let plan_digest = text(members, "plan_digest", BAD_PLAN_DIGEST)?;
-    if rule.digest == RequireDigest::On && plan_digest.is_none() {
-        return Err(refuse(NO_DIGEST, "no plan_digest"));
+    let plan_digest = text(members, "plan_digest")?;
+    if rule.require_digest && plan_digest.is_none() {
+        return Err(Refusal::body(NO_DIGEST, "no plan_digest"));
     }
     Ok(Task::Terraform(TerraformTask {
         what: rule.what,
         sha: Some(sha),
         plan_digest,
-        allow_destroy: switch(members, "allow_destroy", BAD_ALLOW_DESTROY)?,
+        allow_destroy: switch(members, "allow_destroy")?,
         approved_pr: approved_pr(members)?,
         module: module(members, &rule.modules)?,
     }))
 }
 
-/// What only an apply can be told.
-fn without_effect(members: &Members) -> Result<(), Refusal> {
-    for (name, sentence) in [
-        ("plan_digest", DIGEST_OF_A_PLAN),
-        ("allow_destroy", DESTROY_BY_A_PLAN),
-    ] {
-        if let Some(value) = members.get(name) {
-            return Err(refuse(sentence, value));
-        }
-    }
-    Ok(())
-}
-
 fn approved_pr(members: &Members) -> Result<Option<u64>, Refusal> {
     let number = |value: &Value| {
         let number = value.as_u64().filter(|number| *number > 0);
-        number.ok_or_else(|| refuse(BAD_APPROVED_PR, value))
+        number.ok_or_else(|| Refusal::body("approved_pr must be a whole number above 0", value))
     };
     members.get("approved_pr").map(number).transpose()
 }
@@ -72,16 +54,16 @@ fn module(members: &Members, modules: &[String]) -> Result<Option<String>, Refus
         Some(Value::String(name)) if modules.contains(name) => Ok(Some(name.clone())),
         Some(Value::String(name)) => Err(Refusal::Module {
             allowed: modules.to_vec(),
-            detail: format!("module is {name:?}"),
+            detail: format!("module is `{name}`"),
         }),
-        Some(other) => Err(refuse(BAD_MODULE, other)),
+        Some(other) => Err(Refusal::body("module must be the name of a module", other)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{BodyRule, RequireSha};
+    use crate::config::BodyRule;
     use crate::gate::body;
 
     const SHA: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -90,8 +72,8 @@ mod tests {
         TerraformBody {
             what,
             modules: vec!["default".into(), "dashboard".into()],
-            sha: RequireSha::On,
-            digest: RequireDigest::Off,
+            require_sha: true,
+            require_digest: false,
         }
     }
 
@@ -152,7 +134,7 @@ mod tests {
             let refusal = body::read(&rule, bad.as_bytes()).expect_err(&bad);
             assert_eq!(
                 (refusal.status(), &*refusal.sentence()),
-                (400, BAD_COMMIT),
+                (400, "sha must be a 40-character lowercase hex string"),
                 "{bad}"
             );
         }
@@ -177,7 +159,10 @@ mod tests {
             );
         }
         for bad in ["7", "null", "[\"default\"]"] {
-            assert_eq!(refused(Job::TfPlan, &format!(r#","module":{bad}"#)), BAD_MODULE);
+            assert_eq!(
+                refused(Job::TfPlan, &format!(r#","module":{bad}"#)),
+                "module must be the name of a module"
+            );
         }
     }
 
@@ -185,28 +170,34 @@ mod tests {
     fn a_dry_run_is_refused_and_not_applied() {
         for what in [Job::TfPlan, Job::TfApply] {
             assert!(refused(what, r#","dry_run":true"#).contains("/tf-plan"));
-            assert_eq!(refused(what, r#","dry_run":"true""#), BAD_DRY_RUN);
+            assert_eq!(
+                refused(what, r#","dry_run":"true""#),
+                "dry_run must be true or false"
+            );
         }
     }
 
     #[test]
     fn what_only_an_apply_can_do_is_refused_in_a_plan() {
         let digest = format!(r#","plan_digest":"{}""#, digest());
-        assert_eq!(refused(Job::TfPlan, &digest), DIGEST_OF_A_PLAN);
+        assert_eq!(
+            refused(Job::TfPlan, &digest),
+            "plan_digest is for /tf-apply alone"
+        );
         assert_eq!(
             refused(Job::TfPlan, r#","allow_destroy":true"#),
-            DESTROY_BY_A_PLAN
+            "allow_destroy is for /tf-apply alone"
         );
         assert_eq!(
             refused(Job::TfPlan, r#","allow_destroy":false"#),
-            DESTROY_BY_A_PLAN
+            "allow_destroy is for /tf-apply alone"
         );
     }
 
     #[test]
     fn a_digest_may_be_asked_for() {
         let strict = || TerraformBody {
-            digest: RequireDigest::On,
+            require_digest: true,
             ..rule(Job::TfApply)
         };
         let refusal = ask(strict(), "").expect_err("no digest");
@@ -218,15 +209,27 @@ mod tests {
     fn a_mistyped_member_does_not_count_as_absent() {
         for bad in ["\"\"", "null", "7", "\"sha256:0\"", "\"sha512:\"", "[]"] {
             let more = format!(r#","plan_digest":{bad}"#);
-            assert_eq!(refused(Job::TfApply, &more), BAD_PLAN_DIGEST, "{bad}");
+            assert_eq!(
+                refused(Job::TfApply, &more),
+                "plan_digest must be sha256: and 64 lowercase hex characters",
+                "{bad}"
+            );
         }
         for bad in ["\"true\"", "1", "null"] {
             let more = format!(r#","allow_destroy":{bad}"#);
-            assert_eq!(refused(Job::TfApply, &more), BAD_ALLOW_DESTROY, "{bad}");
+            assert_eq!(
+                refused(Job::TfApply, &more),
+                "allow_destroy must be true or false",
+                "{bad}"
+            );
         }
         for bad in ["0", "-1", "1.5", "1e3", "\"7\"", "null", "99999999999999999999"] {
             let more = format!(r#","approved_pr":{bad}"#);
-            assert_eq!(refused(Job::TfPlan, &more), BAD_APPROVED_PR, "{bad}");
+            assert_eq!(
+                refused(Job::TfPlan, &more),
+                "approved_pr must be a whole number above 0",
+                "{bad}"
+            );
         }
     }
 }

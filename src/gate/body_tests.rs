@@ -60,7 +60,7 @@ fn a_version_is_three_plain_numbers() {
     ] {
         assert_eq!(
             sentence(&format!(r#"{{"version":"{bad}"}}"#)),
-            Some(BAD_VERSION.into()),
+            Some(VersionRule::SENTENCE.into()),
             "{bad:?}"
         );
     }
@@ -71,7 +71,7 @@ fn a_version_is_three_plain_numbers() {
         r#"{"version":["1.2.3"]}"#,
         r#"{"Version":"1.2.3"}"#,
     ] {
-        assert_eq!(sentence(bad), Some(BAD_VERSION.into()), "{bad}");
+        assert_eq!(sentence(bad), Some(VersionRule::SENTENCE.into()), "{bad}");
     }
 }
 
@@ -103,13 +103,13 @@ fn a_commit_is_lower_case_hex() {
     ] {
         assert_eq!(
             sentence(&format!(r#"{{"version":"1.2.3","sha":{bad}}}"#)),
-            Some(BAD_SHA.into()),
+            Some(ShaRule::SENTENCE.into()),
             "{bad}"
         );
     }
     assert_eq!(
         sentence(&format!(r#"{{"version":"1.2.3","sha":"{}"}}"#, "a".repeat(41))),
-        Some(BAD_SHA.into())
+        Some(ShaRule::SENTENCE.into())
     );
 }
 
@@ -117,9 +117,17 @@ fn a_commit_is_lower_case_hex() {
 fn a_mistyped_member_does_not_count_as_absent() {
     for bad in ["\"true\"", "1", "0", "null", "[]"] {
         let body = format!(r#"{{"version":"1.2.3","dry_run":{bad}}}"#);
-        assert_eq!(sentence(&body), Some(BAD_DRY_RUN.into()), "{bad}");
+        assert_eq!(
+            sentence(&body),
+            Some("dry_run must be true or false".into()),
+            "{bad}"
+        );
         let body = format!(r#"{{"version":"1.2.3","force":{bad}}}"#);
-        assert_eq!(sentence(&body), Some(BAD_FORCE.into()), "{bad}");
+        assert_eq!(
+            sentence(&body),
+            Some("force must be true or false".into()),
+            "{bad}"
+        );
     }
 }
 
@@ -135,7 +143,11 @@ fn a_body_is_one_object_with_each_name_once() {
         r#"{"version":"1.2.3","dry_run":true,"dry_run":false}"#,
         r#"{"version":"1.2.3"} {"version":"1.2.3"}"#,
     ] {
-        assert_eq!(sentence(bad), Some(NOT_AN_OBJECT.into()), "{bad}");
+        assert_eq!(
+            sentence(bad),
+            Some("body must be a JSON object with each name once".into()),
+            "{bad}"
+        );
     }
 }
 

@@ -4,9 +4,9 @@
 
 use std::time::SystemTime;
 
-use crate::config::{Endpoint, Pin};
-use crate::gate::Refusal;
-use crate::jwt::{Claimed, Claims, Expected, Signed};
+use crate::config::{BodyRule, Endpoint, Expected, Pin};
+use crate::gate::{Refusal, Task};
+use crate::jwt::{self, Claimed, Claims, Signed};
 use crate::os::clock::unix_seconds;
 
 /// Reads the claims, checks the rules of every token, then the pins of this endpoint.
@@ -29,8 +29,8 @@ pub fn check(signed: Signed, issuer: &str, endpoint: &Endpoint, now: SystemTime)
 }
 
 /// What every token for `endpoint` must say, whatever its pins.
-pub fn expected<'a>(issuer: &'a str, endpoint: &'a Endpoint, now: SystemTime) -> Expected<'a> {
-    Expected {
+pub fn expected<'a>(issuer: &'a str, endpoint: &'a Endpoint, now: SystemTime) -> jwt::Expected<'a> {
+    jwt::Expected {
         issuer,
         audience: &endpoint.audience,
         now: unix_seconds(now),
@@ -40,12 +40,36 @@ pub fn expected<'a>(issuer: &'a str, endpoint: &'a Endpoint, now: SystemTime) ->
 /// Whether one pin holds; else the detail for the log.
 pub fn compare(pin: &Pin, claims: &Claims) -> Result<(), String> {
     let name = &pin.claim;
+    let wanted = match &pin.expected {
+        Expected::AnyOf(values) => format!("`{}`", values.join("` or `")),
+        Expected::PullRequestOf(prefix) => format!("`{prefix}refs/pull/NUMBER/merge`"),
+    };
     match claims.text(name)? {
         Some(value) if pin.expected.admits(value) => Ok(()),
         Some(value) => Err(format!(
-            "{name} is {value:?}, must be {:?} (exactly, letter case included)",
-            pin.expected
+            "{name} is `{value}`, must be {wanted} (exactly, letter case included)"
         )),
-        None => Err(format!("no {name}, must be {:?}", pin.expected)),
+        None => Err(format!("no {name}, must be {wanted}")),
+    }
+}
+
+/// After the body: whether the commit that an apply names is the one that its token is for, where the endpoint asks for
+/// it. A job may ask for any commit in its body, but its token says which one it runs on; with the two equal, whoever may
+/// start the workflow cannot have it apply what the workflow did not see. A token without the claim is refused.
+pub fn check_commit(task: &Task, claimed: &Claimed, endpoint: &Endpoint) -> Result<(), Refusal> {
+    let (BodyRule::Terraform(rule), Task::Terraform(asked)) = (&endpoint.body, task) else {
+        return Ok(());
+    };
+    if !rule.require_sha {
+        return Ok(());
+    }
+    let asked = asked.sha.as_ref().map_or("", |sha| sha.as_str());
+    let refuse = |detail| Refusal::Commit { detail };
+    match claimed.claims().text("sha").map_err(refuse)? {
+        Some(claim) if claim == asked => Ok(()),
+        claim => Err(refuse(format!(
+            "sha is `{asked}`, must be the token's, which is `{}`",
+            claim.unwrap_or_default()
+        ))),
     }
 }

@@ -121,7 +121,7 @@ impl<'a> Keys<'a> {
         match kept {
             Some(kept) if kept.fetched_at >= last_attempt => Err(unknown(kid)),
             _ => Err(NoKey::Unavailable(format!(
-                "no set with key {kid:?}, and the issuer was asked in vain less than {} s ago",
+                "no set with key `{kid}`, and the issuer was asked in vain less than {} s ago",
                 JWKS_COOLDOWN.as_secs()
             ))),
         }
@@ -204,7 +204,7 @@ impl<'a> Keys<'a> {
 }
 
 fn unknown(kid: &str) -> NoKey {
-    NoKey::Unknown(format!("the issuer has no usable key {kid:?}"))
+    NoKey::Unknown(format!("the issuer has no usable key `{kid}`"))
 }
 
 #[cfg(test)]

@@ -8,31 +8,30 @@ mod bearer;
 mod body;
 mod body_terraform;
 mod claims;
-mod commit;
 mod explain;
 mod fetch_keys;
 mod keys;
 mod refusal;
 mod replay;
-mod request;
 mod signature;
 mod source;
 
 pub use body::{Commit, DeployTask, PlanDigest, Sha, Task, TerraformTask, Version};
-pub use explain::{Finding, Verdict, explain};
+pub use explain::{Finding, explain};
 pub use fetch_keys::fetch_keys;
 pub use keys::{Fetch, Keys, NoKey};
 pub use refusal::Refusal;
-pub use replay::{Creation, Memory, Past, TokenHash};
-pub use request::Request;
+pub use replay::{Creation, Memory, Past, TokenId};
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::SystemTime;
 
 use serde_json::Value;
 
-use crate::config::{Endpoint, Job, Sources};
+use crate::config::{Config, Endpoint, Job, Places, Sources};
 use crate::jwt::{Claimed, Unverified};
+use crate::link::Request;
 
 /// What the gates are made of, the same for every endpoint.
 pub struct Gates<'a> {
@@ -43,7 +42,20 @@ pub struct Gates<'a> {
     /// The issuer's keys.
     pub keys: Keys<'a>,
     /// The tokens that were used.
-    pub memory: &'a Memory,
+    pub memory: Memory,
+}
+
+impl<'a> Gates<'a> {
+    /// Those of this host, which get keys by `fetch`.
+    pub fn of(config: &'a Config, fetch: Fetch<'a>) -> Self {
+        let Places { state, runtime, .. } = &config.places;
+        Self {
+            allowed: &config.allowed,
+            issuer: &config.issuer.name,
+            keys: Keys::new(state, runtime, &config.issuer.jwks_url, fetch),
+            memory: Memory::of(state),
+        }
+    }
 }
 
 /// A request that may become a run, if there is room: what the run folder records.
@@ -155,20 +167,22 @@ pub struct Reader {
     run_id: String,
 }
 
-/// Walks a request through the gates, without a trace: a token that was used is refused here, before anything is written
+/// Walks a request through the gates, without a trace. `peer` is what the kernel says; all else is what front relayed, and
+/// front may have been taken over: a token that was used is refused here, before anything is written
 /// for it. What comes out may be given room in the queue.
 ///
 /// # Errors
 /// The first gate that is shut.
 pub fn permit(
+    peer: IpAddr,
     request: &Request,
     endpoint: &Endpoint,
     gates: &Gates<'_>,
     now: SystemTime,
 ) -> Result<Permitted, Refusal> {
-    let claimed = check_token(request, endpoint, gates, now)?;
-    let task = body::read(&endpoint.body, &request.body)?;
-    commit::check(&task, &claimed, endpoint)?;
+    let claimed = check_token(peer, request, endpoint, gates, now)?;
+    let task = body::read(&endpoint.body, request.body.as_bytes())?;
+    claims::check_commit(&task, &claimed, endpoint)?;
     match gates.memory.first_use(&claimed, now)? {
         Some(run_id) => Err(Refusal::Replay { run_id }),
         None => Ok(Permitted {
@@ -191,7 +205,9 @@ pub fn admit(
     gates: &Gates<'_>,
     now: SystemTime,
 ) -> Result<Grant, Refusal> {
-    gates.memory.remember(&permitted.claimed, run_id, now)?;
+    gates
+        .memory
+        .remember(&permitted.claimed, permitted.endpoint, run_id, now)?;
     Ok(Grant {
         permitted,
         run_id: run_id.to_owned(),
@@ -204,13 +220,14 @@ pub fn admit(
 /// # Errors
 /// The first gate that is shut.
 pub fn admit_reader(
+    peer: IpAddr,
     request: &Request,
     endpoint: &Endpoint,
     gates: &Gates<'_>,
     now: SystemTime,
     run_id: &str,
 ) -> Result<Reader, Refusal> {
-    let claimed = check_token(request, endpoint, gates, now)?;
+    let claimed = check_token(peer, request, endpoint, gates, now)?;
     match gates.memory.first_use(&claimed, now)? {
         Some(started) if started != run_id => Err(Refusal::Replay { run_id: started }),
         _ => Ok(Reader {
@@ -221,12 +238,13 @@ pub fn admit_reader(
 
 /// Who asks, and whether this endpoint is for them.
 fn check_token(
+    peer: IpAddr,
     request: &Request,
     endpoint: &Endpoint,
     gates: &Gates<'_>,
     now: SystemTime,
 ) -> Result<Claimed, Refusal> {
-    source::check(request.peer, gates.allowed)?;
+    source::check(peer, gates.allowed)?;
     let token = bearer::token(&request.authorization)?;
     let unverified = Unverified::parse(token.as_bytes())?;
     let signed = signature::check(unverified, &gates.keys, now)?;
@@ -255,8 +273,8 @@ impl Permitted {
     }
 
     /// Under which the memory knows the token.
-    pub fn token(&self) -> TokenHash {
-        TokenHash::of(self.claimed.id())
+    pub fn token(&self) -> TokenId {
+        TokenId::of(&self.claimed)
     }
 }
 
@@ -308,6 +326,8 @@ impl Reader {
     }
 }
 
+#[cfg(test)]
+pub(crate) use replay::testing;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

@@ -59,14 +59,28 @@ pub fn claimed_with(jti: &str, issued: u64, expires: u64) -> Claimed {
     let mut claims = good_claims(jti);
     claims.insert("iat".into(), issued.into());
     claims.insert("exp".into(), expires.into());
-    let token = Key::shared().sign(&claims);
+    checked(&claims, issued)
+}
+
+/// A token like Forgejo's, with these claims besides.
+pub fn claimed_without_jti(more: &[(&str, Value)]) -> Claimed {
+    let mut claims = good_claims("");
+    claims.remove("jti");
+    for (name, value) in more {
+        claims.insert((*name).into(), value.clone());
+    }
+    checked(&claims, NOW)
+}
+
+fn checked(claims: &Map<String, Value>, now: u64) -> Claimed {
+    let token = Key::shared().sign(claims);
     let keys = KeySet::parse(&Key::shared().jwks()).unwrap();
     let unverified = Unverified::parse(token.as_bytes()).unwrap();
     let signed = verify(unverified, keys.get(Key::shared().kid()).unwrap()).unwrap();
     let expected = Expected {
         issuer: ISSUER,
         audience: AUDIENCE,
-        now: issued,
+        now,
     };
     Claims::read(signed).unwrap().check(&expected).unwrap()
 }

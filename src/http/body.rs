@@ -93,59 +93,42 @@ impl BodyReader {
 
     /// One byte of the framing around the chunks.
     fn frame(&mut self, byte: u8) -> Result<(), HttpError> {
-        let next = match &mut self.state {
-            State::SizeLine(line) => {
-                if push_line(line, byte)? {
-                    match parse_size_line(line)? {
-                        0 => Some(State::LastLine(Vec::new())),
-                        size if self.body.len() + size > MAX_BODY => return Err(HttpError::BodyTooLarge),
-                        size => Some(State::Data(size)),
-                    }
-                } else if line.len() > MAX_CHUNK_LINE {
-                    return Err(HttpError::ChunkExtension);
-                } else {
-                    None
-                }
-            }
-            State::DataEnd(line) => {
-                end_line(line, byte, HttpError::Chunk)?.then(|| State::SizeLine(Vec::new()))
-            }
-            State::LastLine(line) => end_line(line, byte, HttpError::Trailers)?.then_some(State::Complete),
-            State::Counted(_) | State::Data(_) | State::Complete => None,
+        // The line behind a chunk is empty, and so is the one behind the last: trailers are refused.
+        let is_empty = !matches!(self.state, State::SizeLine(_));
+        let (State::SizeLine(line) | State::DataEnd(line) | State::LastLine(line)) = &mut self.state else {
+            return Ok(());
         };
-        if let Some(next) = next {
-            self.state = next;
+        if !push_line(line, byte)? {
+            return match line.len() > MAX_CHUNK_LINE || (is_empty && line != b"\r") {
+                true => Err(HttpError::Chunk),
+                false => Ok(()),
+            };
         }
+        self.state = match &self.state {
+            State::SizeLine(line) => match parse_size_line(line)? {
+                0 => State::LastLine(Vec::new()),
+                size if self.body.len() + size > MAX_BODY => return Err(HttpError::BodyTooLarge),
+                size => State::Data(size),
+            },
+            State::DataEnd(_) => State::SizeLine(Vec::new()),
+            _ => State::Complete,
+        };
         Ok(())
-    }
-}
-
-/// A line that must be empty; anything in it is `fault`.
-fn end_line(line: &mut Vec<u8>, byte: u8, fault: HttpError) -> Result<bool, HttpError> {
-    match (line.is_empty(), byte) {
-        (true, b'\r') | (false, _) => push_line(line, byte),
-        (true, _) => Err(fault),
     }
 }
 
 /// The size of a chunk (RFC 9112, 7.1): hexadecimal digits, then an end or an extension. No white space between.
 fn parse_size_line(line: &[u8]) -> Result<usize, HttpError> {
-    let (digits, extension) = match line.iter().position(|b| *b == b';') {
-        Some(at) => (&line[..at], &line[at..]),
-        None => (line, &line[..0]),
-    };
-    if extension
-        .iter()
-        .any(|b| !(b.is_ascii_graphic() || matches!(b, b' ' | b'\t')))
-    {
-        return Err(HttpError::ChunkExtension);
-    }
+    let end = line.iter().position(|b| *b == b';').unwrap_or(line.len());
+    let (digits, extension) = line.split_at(end);
+    let is_text = |b: &u8| b.is_ascii_graphic() || matches!(b, b' ' | b'\t');
     // `from_str_radix` would take a plus sign.
-    if digits.is_empty() || digits.len() > MAX_SIZE_DIGITS || !digits.iter().all(u8::is_ascii_hexdigit) {
-        return Err(HttpError::Chunk);
-    }
-    let digits = std::str::from_utf8(digits).map_err(|_| HttpError::Chunk)?;
-    usize::from_str_radix(digits, 16).map_err(|_| HttpError::Chunk)
+    let well_formed = (1..=MAX_SIZE_DIGITS).contains(&digits.len())
+        && digits.iter().all(u8::is_ascii_hexdigit)
+        && extension.iter().all(is_text);
+    let digits = std::str::from_utf8(digits).ok().filter(|_| well_formed);
+    let size = digits.and_then(|digits| usize::from_str_radix(digits, 16).ok());
+    size.ok_or(HttpError::Chunk)
 }
 
 #[cfg(test)]

@@ -8,19 +8,12 @@ use crate::limits::{MAX_BODY, MAX_HEADERS};
 #[derive(Debug, Default)]
 pub(super) struct Fields {
     count: usize,
-    hosts: usize,
+    host: bool,
     length: Option<usize>,
-    coding: Option<()>,
-    expectation: Expected,
+    chunked: bool,
+    expects_continue: bool,
+    expects_more: bool,
     authorization: Vec<String>,
-}
-
-#[derive(Debug, Default, PartialEq, Eq)]
-enum Expected {
-    #[default]
-    Nothing,
-    Continue,
-    Else,
 }
 
 impl Fields {
@@ -28,69 +21,29 @@ impl Fields {
     pub(super) fn add(&mut self, line: &[u8]) -> Result<(), HttpError> {
         self.count += 1;
         if self.count > MAX_HEADERS {
-            return Err(HttpError::TooManyHeaders);
+            return Err(HttpError::HeadTooLarge);
         }
         let (name, value) = split_field(line)?;
         match name.as_str() {
-            "host" => self.add_host(value),
-            "content-length" => self.add_length(value),
-            "transfer-encoding" => self.add_coding(value),
+            "host" if self.host || !value.iter().all(is_host_byte) => return Err(HttpError::Host),
+            "host" => self.host = true,
+            "content-length" if self.length.is_some() => return Err(HttpError::Length),
+            "content-length" => self.length = Some(length_of(value)?),
+            "transfer-encoding" if self.chunked || !value.eq_ignore_ascii_case(b"chunked") => {
+                return Err(HttpError::Coding);
+            }
+            "transfer-encoding" => self.chunked = true,
             "expect" => {
-                self.add_expectation(value);
-                Ok(())
+                self.expects_continue = true;
+                self.expects_more |= !value.eq_ignore_ascii_case(b"100-continue");
             }
-            "authorization" => {
-                // Bytes that are no UTF-8 become a character that no token has: the gate's refusal, not ours.
-                self.authorization
-                    .push(String::from_utf8_lossy(value).into_owned());
-                Ok(())
-            }
-            _ => Ok(()),
+            // Bytes that are no UTF-8 become a character that no token has: the gate's refusal, not ours.
+            "authorization" => self
+                .authorization
+                .push(String::from_utf8_lossy(value).into_owned()),
+            _ => {}
         }
-    }
-
-    fn add_host(&mut self, value: &[u8]) -> Result<(), HttpError> {
-        self.hosts += 1;
-        if self.hosts > 1 {
-            return Err(HttpError::HostTwice);
-        }
-        let is_host_byte = |b: &u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%:[]".contains(b);
-        if value.iter().all(is_host_byte) {
-            Ok(())
-        } else {
-            Err(HttpError::HostMalformed)
-        }
-    }
-
-    fn add_length(&mut self, value: &[u8]) -> Result<(), HttpError> {
-        if self.length.is_some() {
-            return Err(HttpError::LengthTwice);
-        }
-        if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-            return Err(HttpError::LengthMalformed);
-        }
-        let length = value.iter().fold(0_usize, |n, d| {
-            n.saturating_mul(10).saturating_add(usize::from(d - b'0'))
-        });
-        self.length = Some(length);
         Ok(())
-    }
-
-    fn add_coding(&mut self, value: &[u8]) -> Result<(), HttpError> {
-        if self.coding.is_some() || !value.eq_ignore_ascii_case(b"chunked") {
-            return Err(HttpError::Coding);
-        }
-        self.coding = Some(());
-        Ok(())
-    }
-
-    fn add_expectation(&mut self, value: &[u8]) {
-        let is_continue = value.eq_ignore_ascii_case(b"100-continue") && self.expectation != Expected::Else;
-        self.expectation = if is_continue {
-            Expected::Continue
-        } else {
-            Expected::Else
-        };
     }
 
     /// What all of them mean together.
@@ -101,15 +54,15 @@ impl Fields {
             query,
             version,
         } = request_line;
-        if version == Version::Http11 && self.hosts == 0 {
-            return Err(HttpError::HostMissing);
+        if version == Version::Http11 && !self.host {
+            return Err(HttpError::Host);
         }
         let framing = self.framing(method, version)?;
-        let expectation = match (version, self.expectation) {
+        let expectation = match version {
             // RFC 9110, 10.1.1: an expectation in HTTP/1.0 is ignored.
-            (Version::Http10, _) | (_, Expected::Nothing) => Expectation::Nothing,
-            (_, Expected::Continue) => Expectation::Continue,
-            (_, Expected::Else) => return Err(HttpError::Expectation),
+            Version::Http11 if self.expects_more => return Err(HttpError::Expectation),
+            Version::Http11 if self.expects_continue => Expectation::Continue,
+            _ => Expectation::Nothing,
         };
         Ok(Head {
             method,
@@ -123,15 +76,14 @@ impl Fields {
     }
 
     fn framing(&self, method: Method, version: Version) -> Result<Framing, HttpError> {
-        let framing = match (self.length, self.coding) {
-            (Some(_), Some(())) => return Err(HttpError::LengthWithCoding),
-            (None, Some(())) if version == Version::Http10 => return Err(HttpError::CodingInHttp10),
-            (None, Some(())) => Framing::Chunked,
-            (Some(0), None) => Framing::Empty,
-            (Some(length), None) if length > MAX_BODY => return Err(HttpError::BodyTooLarge),
-            (Some(length), None) => Framing::Length(length),
-            (None, None) if method == Method::Post => return Err(HttpError::LengthRequired),
-            (None, None) => Framing::Empty,
+        let framing = match (self.length, self.chunked) {
+            (Some(_), true) => return Err(HttpError::Length),
+            (None, true) if version == Version::Http10 => return Err(HttpError::Coding),
+            (None, true) => Framing::Chunked,
+            (Some(length), false) if length > MAX_BODY => return Err(HttpError::BodyTooLarge),
+            (Some(1..), false) => Framing::Length(self.length.unwrap_or_default()),
+            (None, false) if method == Method::Post => return Err(HttpError::LengthRequired),
+            (Some(0) | None, false) => Framing::Empty,
         };
         match method {
             Method::Get | Method::Head if framing != Framing::Empty => Err(HttpError::BodyNotAllowed),
@@ -140,24 +92,26 @@ impl Fields {
     }
 }
 
+fn is_host_byte(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%:[]".contains(byte)
+}
+
+/// Digits alone; a number that is too large for us stays too large.
+fn length_of(value: &[u8]) -> Result<usize, HttpError> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return Err(HttpError::Length);
+    }
+    let add = |n: usize, digit: &u8| n.saturating_mul(10).saturating_add(usize::from(digit - b'0'));
+    Ok(value.iter().fold(0, add))
+}
+
 /// A header line's name, in lower case, and its value, without the white space around it.
 fn split_field(line: &[u8]) -> Result<(String, &[u8]), HttpError> {
-    if matches!(line.first(), Some(b' ' | b'\t')) {
-        return Err(HttpError::Folded);
-    }
-    let colon = line
-        .iter()
-        .position(|b| *b == b':')
-        .ok_or(HttpError::HeaderName)?;
+    let colon = line.iter().position(|b| *b == b':').ok_or(HttpError::Header)?;
     let (name, value) = (&line[..colon], &line[colon + 1..]);
-    if matches!(name.last(), Some(b' ' | b'\t')) {
-        return Err(HttpError::SpaceBeforeColon);
-    }
-    if !is_token(name) {
-        return Err(HttpError::HeaderName);
-    }
-    if value.iter().any(|b| b.is_ascii_control() && *b != b'\t') {
-        return Err(HttpError::HeaderValue);
+    // A blank in front of the name would be a folded line, one behind it a header that another reader does not see.
+    if !is_token(name) || value.iter().any(|b| b.is_ascii_control() && *b != b'\t') {
+        return Err(HttpError::Header);
     }
     let name = String::from_utf8_lossy(name).to_ascii_lowercase();
     Ok((name, trim(value)))

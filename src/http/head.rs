@@ -142,13 +142,13 @@ impl HeadReader {
 /// Appends `byte` to `line`; `true` when that completed it, CR and LF removed.
 pub(super) fn push_line(line: &mut Vec<u8>, byte: u8) -> Result<bool, HttpError> {
     match (byte, line.last()) {
-        (0, _) => return Err(HttpError::Nul),
+        (0, _) => return Err(HttpError::LineEnd),
         (b'\n', Some(b'\r')) => {
             line.pop();
             return Ok(true);
         }
-        (b'\n', _) => return Err(HttpError::BareLf),
-        (_, Some(b'\r')) => return Err(HttpError::BareCr),
+        (b'\n', _) => return Err(HttpError::LineEnd),
+        (_, Some(b'\r')) => return Err(HttpError::LineEnd),
         _ => line.push(byte),
     }
     Ok(false)

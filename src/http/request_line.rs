@@ -64,26 +64,18 @@ fn parse_target(target: &[u8]) -> Result<(String, String), HttpError> {
     if target.len() > MAX_TARGET {
         return Err(HttpError::TargetTooLong);
     }
-    if target.first() != Some(&b'/') {
-        return Err(HttpError::TargetForm);
-    }
-    let (path, query) = match target.iter().position(|b| *b == b'?') {
-        Some(at) => (&target[..at], &target[at + 1..]),
-        None => (target, &target[..0]),
-    };
-    if path.contains(&b'%') {
-        return Err(HttpError::TargetEncoded);
-    }
-    if !path.iter().all(|b| is_path_byte(*b)) || !query.iter().all(|b| b.is_ascii_graphic() && *b != b'#') {
-        return Err(HttpError::TargetBytes);
-    }
-    if path
-        .split(|b| *b == b'/')
-        .any(|segment| segment == b"." || segment == b"..")
+    let query_at = target.iter().position(|b| *b == b'?');
+    let (path, query) = target.split_at(query_at.unwrap_or(target.len()));
+    let query = query.strip_prefix(b"?").unwrap_or_default();
+    let is_dots = |segment: &[u8]| segment == b"." || segment == b"..";
+    if path.first() != Some(&b'/')
+        || !path.iter().all(|b| is_path_byte(*b))
+        || !query.iter().all(|b| b.is_ascii_graphic() && *b != b'#')
+        || path.split(|b| *b == b'/').any(is_dots)
     {
-        return Err(HttpError::TargetDots);
+        return Err(HttpError::Target);
     }
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).map_err(|_| HttpError::TargetBytes);
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).map_err(|_| HttpError::Target);
     Ok((text(path)?, text(query)?))
 }
 

@@ -85,9 +85,9 @@ impl Response {
 impl From<HttpError> for Response {
     fn from(refusal: HttpError) -> Response {
         let answer = Response::sentence(refusal.status(), &refusal.sentence());
-        match refusal.allow() {
-            Some(allow) => answer.with("Allow", allow),
-            None => answer,
+        match refusal {
+            HttpError::MethodNotAllowed(allow) => answer.with("Allow", allow),
+            _ => answer,
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::os::{descriptor, namespace};
 /// The keeper's whole life; the exit status of the tool.
 pub(super) fn keep(order: &JailRequest) -> io::Result<u8> {
     let signals = Signals::block(&[Signal::SIGCHLD, Signal::SIGINT, Signal::SIGTERM])?;
-    namespace::own_processes().map_err(|error| no_namespace(&error))?;
+    namespace::unshare_processes().map_err(|error| no_namespace(&error))?;
     let json = serde_json::to_vec(order)?;
     let (reader, lifeline) = descriptor::pipe()?;
     let mut lifeline = File::from(lifeline);

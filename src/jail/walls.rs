@@ -13,7 +13,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::jail::{Access, Show, Walls, told};
 use crate::limits::{JAIL_ROOT, JAIL_SHARED_MEMORY, JAIL_TEMPORARY};
-use crate::os::namespace::{self, Allowed, Links, Rules};
+use crate::os::namespace::{self, MsFlags, OFlag};
 
 /// Where programs, their libraries and their settings are, on every kind of host that we know. Of `/nix` (NixOS) not all:
 /// beside the store is the socket of a daemon that builds for everybody who can connect to it.
@@ -74,22 +74,22 @@ struct Held {
 /// # Errors
 /// Of what could not be taken, made or mounted, with its path; the caller must exit then.
 pub(super) fn raise(walls: &Walls) -> io::Result<()> {
-    namespace::own_mounts()?;
+    namespace::unshare_mounts()?;
     let system = system()?;
     let devices = DEVICES.iter().map(|name| held(&Path::new("/dev").join(name)));
     let devices = devices.collect::<io::Result<Vec<_>>>()?;
     let hidden = hidden(&walls.hides);
     let shown = shown(walls, &hidden)?;
-    let base = namespace::enter(Path::new(COVERED), JAIL_ROOT)?;
+    let base = namespace::enter_new_root(Path::new(COVERED), JAIL_ROOT)?;
     make_folder(Path::new("/proc"))?;
-    namespace::processes(Path::new("/proc"))?;
+    namespace::mount_proc(Path::new("/proc"))?;
     place_all(&devices)?;
     for (link, target) in STREAMS {
         symlink(target, link)?;
     }
     for (folder, bytes) in SCRATCH {
         make_folder(Path::new(folder))?;
-        namespace::memory(Path::new(folder), *bytes, "1777")?;
+        namespace::mount_tmpfs(Path::new(folder), *bytes, "1777")?;
     }
     make_folder(Path::new("/var"))?;
     symlink("../tmp", "/var/tmp")?;
@@ -144,9 +144,9 @@ fn shown(walls: &Walls, hidden: &BTreeSet<PathBuf>) -> io::Result<Vec<Held>> {
 /// What must be shown so that `show` is seen: nothing where it is already.
 fn unseen(show: &Show, is_seen: &dyn Fn(&Path) -> bool) -> io::Result<Option<Held>> {
     let links = match show.access {
-        Access::Reading => Links::Followed,
+        Access::Reading => OFlag::empty(),
         // It belongs to somebody who could put a link there.
-        Access::Writing => Links::Refused,
+        Access::Writing => OFlag::O_NOFOLLOW,
     };
     let at = match show.access == Access::Reading && show.real == show.at {
         true => first_unseen(&show.at, is_seen, &|link| fs::read_link(link).ok())?,
@@ -154,7 +154,7 @@ fn unseen(show: &Show, is_seen: &dyn Fn(&Path) -> bool) -> io::Result<Option<Hel
     };
     let Some(at) = at else { return Ok(None) };
     Ok(Some(Held {
-        source: namespace::hold(&show.real, links).map_err(|error| told(error, "show", &show.real))?,
+        source: namespace::open_path(&show.real, links).map_err(|error| told(error, "show", &show.real))?,
         at,
         access: show.access,
     }))
@@ -210,7 +210,7 @@ fn hidden(hides: &[PathBuf]) -> BTreeSet<PathBuf> {
 fn held(path: &Path) -> io::Result<Held> {
     Ok(Held {
         at: path.to_owned(),
-        source: namespace::hold(path, Links::Followed).map_err(|error| told(error, "show", path))?,
+        source: namespace::open_path(path, OFlag::empty()).map_err(|error| told(error, "show", path))?,
         access: Access::Reading,
     })
 }
@@ -227,7 +227,7 @@ fn place(one: &Held) -> io::Result<()> {
             make_folder(one.at.parent().unwrap_or(Path::new("/")))?;
             fs::File::create(&one.at)?;
         }
-        namespace::show(&one.source, &one.at)
+        namespace::bind(&one.source, &one.at)
     };
     shown().map_err(|error| told(error, "show", &one.at))
 }
@@ -243,9 +243,9 @@ fn make_folder(path: &Path) -> io::Result<()> {
 /// Covers `path`, where it is seen at all.
 fn hide(path: &Path) -> io::Result<()> {
     let covered = match path.symlink_metadata() {
-        Ok(facts) if facts.is_dir() => namespace::memory(path, JAIL_ROOT, "755"),
-        Ok(_) => namespace::hold(Path::new("/dev/null"), Links::Refused)
-            .and_then(|null| namespace::show(&null, path)),
+        Ok(facts) if facts.is_dir() => namespace::mount_tmpfs(path, JAIL_ROOT, "755"),
+        Ok(_) => namespace::open_path(Path::new("/dev/null"), OFlag::O_NOFOLLOW)
+            .and_then(|null| namespace::bind(&null, path)),
         Err(_) => Ok(()),
     };
     covered.map_err(|error| told(error, "hide", path))
@@ -260,22 +260,15 @@ fn seal(writable: &[&Path]) -> io::Result<()> {
             continue;
         }
         let is_writable = writable.iter().any(|folder| mount.at == *folder);
-        let rules = Rules {
-            writing: allowed(is_writable),
-            devices: allowed(
-                DEVICES
-                    .iter()
-                    .any(|name| mount.at == Path::new("/dev").join(name)),
-            ),
-            programs: mount.programs,
-        };
-        namespace::restrict(&mount.at, rules).map_err(|error| told(error, "protect", &mount.at))?;
+        let is_device = DEVICES
+            .iter()
+            .any(|name| mount.at == Path::new("/dev").join(name));
+        let mut flags = mount.noexec;
+        flags.set(MsFlags::MS_RDONLY, !is_writable);
+        flags.set(MsFlags::MS_NODEV, !is_device);
+        namespace::restrict(&mount.at, flags).map_err(|error| told(error, "protect", &mount.at))?;
     }
     Ok(())
-}
-
-fn allowed(is: bool) -> Allowed {
-    if is { Allowed::Yes } else { Allowed::No }
 }
 
 #[cfg(test)]

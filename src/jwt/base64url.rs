@@ -6,40 +6,21 @@
 const URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// Why a text is not canonical base64url.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Malformed {
-    /// A byte outside `A-Z a-z 0-9 - _` at this offset; padding is one.
-    Byte(usize),
-    /// One character beyond a multiple of four holds no whole byte.
-    Length,
-    /// The last character has bits set that belong to no byte.
-    StrayBits,
-}
-
-impl std::fmt::Display for Malformed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Malformed::Byte(offset) => write!(f, "a byte outside the base64url alphabet at offset {offset}"),
-            Malformed::Length => write!(f, "a length that base64url cannot have"),
-            Malformed::StrayBits => write!(f, "stray bits in the last base64url character"),
-        }
-    }
-}
-
 /// The bytes of a base64url text without padding (RFC 4648 section 5, RFC 7515 section 2).
 ///
 /// # Errors
 /// Any text that [`encode`] would not have written.
-pub fn decode(text: &[u8]) -> Result<Vec<u8>, Malformed> {
+pub fn decode(text: &[u8]) -> Result<Vec<u8>, String> {
     if text.len() % 4 == 1 {
-        return Err(Malformed::Length);
+        // One character beyond a multiple of four holds no whole byte.
+        return Err("a length that base64url cannot have".into());
     }
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 2);
     // `held` has `bits` bits that are not written yet; the higher ones have been.
     let (mut held, mut bits) = (0u32, 0);
     for (offset, &character) in text.iter().enumerate() {
-        let value = value_of(character).ok_or(Malformed::Byte(offset))?;
+        let foreign = || format!("a byte outside the base64url alphabet at offset {offset}");
+        let value = value_of(character).ok_or_else(foreign)?;
         held = held << 6 | u32::from(value);
         bits += 6;
         if bits >= 8 {
@@ -51,7 +32,8 @@ pub fn decode(text: &[u8]) -> Result<Vec<u8>, Malformed> {
     if stray == 0 {
         Ok(bytes)
     } else {
-        Err(Malformed::StrayBits)
+        // The last character has bits set that belong to no byte.
+        Err("stray bits in the last base64url character".into())
     }
 }
 
@@ -72,6 +54,16 @@ pub fn encode_standard(bytes: &[u8]) -> String {
 /// Lower-case hex digits, two a byte.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The bytes of lower-case hex digits; `None` when they are none.
+pub fn unhex(digits: &str) -> Option<Vec<u8>> {
+    let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    if !digits.bytes().all(is_hex) {
+        return None;
+    }
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    digits.as_bytes().chunks(2).map(byte).collect()
 }
 
 fn value_of(character: u8) -> Option<u8> {
@@ -121,19 +113,19 @@ mod tests {
     #[test]
     fn bytes_have_exactly_one_spelling() {
         for (text, fault) in [
-            ("QQ==", Malformed::Byte(2)),
-            ("QUI=", Malformed::Byte(3)),
-            ("QU+I", Malformed::Byte(2)),
-            ("QU/I", Malformed::Byte(2)),
-            ("QU I", Malformed::Byte(2)),
-            ("QU\nI", Malformed::Byte(2)),
-            ("QU?I", Malformed::Byte(2)),
-            ("QU\u{e9}", Malformed::Byte(2)),
-            ("QUJDQ", Malformed::Length),
-            ("QR", Malformed::StrayBits),
-            ("QUJ", Malformed::StrayBits),
+            ("QQ==", "offset 2"),
+            ("QUI=", "offset 3"),
+            ("QU+I", "offset 2"),
+            ("QU/I", "offset 2"),
+            ("QU I", "offset 2"),
+            ("QU\nI", "offset 2"),
+            ("QU?I", "offset 2"),
+            ("QU\u{e9}", "offset 2"),
+            ("QUJDQ", "a length"),
+            ("QR", "stray bits"),
+            ("QUJ", "stray bits"),
         ] {
-            assert_eq!(decode(text.as_bytes()), Err(fault), "{text:?}");
+            assert!(decode(text.as_bytes()).unwrap_err().contains(fault), "{text:?}");
         }
         // Every two- and three-character text either is what `encode` writes or is refused.
         let any = (0..=255u8).flat_map(|a| (0..=255u8).map(move |b| vec![a, b]));

@@ -6,7 +6,7 @@ use std::fmt;
 ///
 /// Its text is all that a caller learns (`token rejected: signature`); what was expected stays in the log, so that
 /// nobody can read the policy out by trying.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Check {
     /// At most [`crate::limits::MAX_TOKEN`] bytes.
     Length,
@@ -34,7 +34,7 @@ pub enum Check {
     Audience,
     /// `sub`, when there is one, is a string.
     Subject,
-    /// `jti` is there, a string of bounded length.
+    /// `jti`, when there is one, is a string of bounded length.
     TokenId,
     /// `iat` is there and not in the future.
     IssuedAt,
@@ -46,19 +46,6 @@ pub enum Check {
     Lifetime,
     /// `iat` lies back by [`crate::limits::MAX_TOKEN_AGE`] at most.
     Age,
-}
-
-impl Check {
-    /// Those of the token as text: [`crate::jwt::Unverified::parse`] stops at the first that fails.
-    pub const SHAPE: [Check; 7] = [
-        Check::Length,
-        Check::Parts,
-        Check::Encoding,
-        Check::Header,
-        Check::Algorithm,
-        Check::Type,
-        Check::KeyId,
-    ];
 }
 
 impl fmt::Display for Check {
@@ -103,5 +90,10 @@ impl Check {
             check: self,
             detail: detail.to_string(),
         }
+    }
+
+    /// What this rule was asked, or the rule as broken.
+    pub(super) fn needs<T>(self, result: Result<T, impl fmt::Display>) -> Result<T, Rejected> {
+        result.map_err(|detail| self.rejects(detail))
     }
 }

@@ -1,12 +1,12 @@
 //! What a signed token says: read strictly, compared whole, its times bounded.
 //!
-//! The rules are a list, so that the gate can stop at the first that fails and `check-token` can print them all. A
-//! claim that is there with the wrong type refuses; it never counts as absent. The pins of an endpoint are not here.
+//! A claim that is there with the wrong type refuses; it never counts as absent. The pins of an endpoint are not here.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::hash;
 use crate::jwt::check::{Check, Rejected};
 use crate::jwt::{Signed, json};
 use crate::limits::{LEEWAY, MAX_JTI, MAX_TIME_CLAIM, MAX_TOKEN_AGE, MAX_TOKEN_LIFETIME};
@@ -16,7 +16,10 @@ const SHOWN: usize = 200;
 
 /// The claims of a signed token; nothing in them has been compared with anything yet.
 #[derive(Clone, Debug)]
-pub struct Claims(BTreeMap<String, Value>);
+pub struct Claims {
+    members: BTreeMap<String, Value>,
+    signed_hash: [u8; hash::LENGTH],
+}
 
 /// What the claims are compared with.
 #[derive(Clone, Copy, Debug)]
@@ -29,11 +32,12 @@ pub struct Expected<'a> {
     pub now: u64,
 }
 
-/// Claims for which every rule of this module holds: ours by issuer and audience, alive now, with an id.
+/// Claims for which every rule of this module holds: ours by issuer and audience, and alive now.
 #[derive(Clone, Debug)]
 pub struct Claimed {
     claims: Claims,
-    id: String,
+    issuer: String,
+    jti: Option<String>,
     issued: u64,
     expires: u64,
 }
@@ -46,59 +50,16 @@ pub fn dead_from(exp: u64) -> u64 {
     exp.saturating_add(LEEWAY.as_secs())
 }
 
-type Rule = fn(&Claims, &Expected<'_>) -> Result<(), String>;
-
-const RULES: [(Check, Rule); 9] = [
-    (Check::Issuer, |claims, expected| {
-        claims.is_exactly("iss", expected.issuer)
-    }),
-    (Check::Audience, |claims, expected| {
-        claims.is_exactly("aud", expected.audience)
-    }),
-    (Check::Subject, |claims, _| claims.text("sub").map(drop)),
-    (Check::TokenId, |claims, _| claims.id().map(drop)),
-    (Check::IssuedAt, |claims, expected| {
-        not_ahead("iat", claims.time("iat")?, expected.now)
-    }),
-    (Check::NotBefore, |claims, expected| {
-        match claims.0.contains_key("nbf") {
-            true => not_ahead("nbf", claims.time("nbf")?, expected.now),
-            false => Ok(()),
-        }
-    }),
-    (Check::Expiry, |claims, expected| {
-        not_dead(claims.time("exp")?, expected.now)
-    }),
-    (Check::Lifetime, |claims, _| {
-        bounded_life(claims.time("iat")?, claims.time("exp")?)
-    }),
-    (Check::Age, |claims, expected| {
-        bounded_age(claims.time("iat")?, expected.now)
-    }),
-];
-
 impl Claims {
     /// Reads the payload.
     ///
     /// # Errors
     /// [`Check::Payload`]: it is not one JSON object in which every name is unique.
     pub fn read(signed: Signed) -> Result<Self, Rejected> {
-        json::object(&signed.payload)
-            .map(Self)
-            .map_err(|fault| Check::Payload.rejects(fault))
-    }
-
-    /// The names of the rules, in order.
-    pub fn rules() -> impl Iterator<Item = Check> {
-        RULES.iter().map(|(check, _)| *check)
-    }
-
-    /// Every rule with its verdict, the detail of a broken one included.
-    pub fn verdicts(&self, expected: &Expected<'_>) -> Vec<(Check, Result<(), String>)> {
-        RULES
-            .iter()
-            .map(|(check, rule)| (*check, rule(self, expected)))
-            .collect()
+        Ok(Self {
+            members: Check::Payload.needs(json::object(&signed.payload))?,
+            signed_hash: signed.hash,
+        })
     }
 
     /// The claims, once every rule holds.
@@ -106,20 +67,25 @@ impl Claims {
     /// # Errors
     /// The first rule that does not.
     pub fn check(self, expected: &Expected<'_>) -> Result<Claimed, Rejected> {
-        for (check, rule) in RULES {
-            rule(&self, expected).map_err(|detail| check.rejects(detail))?;
+        let now = expected.now;
+        Check::Issuer.needs(self.is_exactly("iss", expected.issuer))?;
+        Check::Audience.needs(self.is_exactly("aud", expected.audience))?;
+        Check::Subject.needs(self.text("sub"))?;
+        let jti = Check::TokenId.needs(self.jti())?.map(str::to_owned);
+        let issued = Check::IssuedAt.needs(self.time("iat"))?;
+        Check::IssuedAt.needs(not_ahead("iat", issued, now))?;
+        if self.members.contains_key("nbf") {
+            let not_before = Check::NotBefore.needs(self.time("nbf"))?;
+            Check::NotBefore.needs(not_ahead("nbf", not_before, now))?;
         }
-        let id = self
-            .id()
-            .map_err(|detail| Check::TokenId.rejects(detail))?
-            .to_owned();
-        let issued = self
-            .time("iat")
-            .map_err(|detail| Check::IssuedAt.rejects(detail))?;
-        let expires = self.time("exp").map_err(|detail| Check::Expiry.rejects(detail))?;
+        let expires = Check::Expiry.needs(self.time("exp"))?;
+        Check::Expiry.needs(not_dead(expires, now))?;
+        Check::Lifetime.needs(bounded_life(issued, expires))?;
+        Check::Age.needs(bounded_age(issued, now))?;
         Ok(Claimed {
             claims: self,
-            id,
+            issuer: expected.issuer.to_owned(),
+            jti,
             issued,
             expires,
         })
@@ -130,7 +96,7 @@ impl Claims {
     /// # Errors
     /// Text for the log when it is anything but a string.
     pub fn text(&self, name: &str) -> Result<Option<&str>, String> {
-        match self.0.get(name) {
+        match self.members.get(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
             Some(other) => Err(format!("{name} is {}, must be a string", shown(other))),
@@ -140,14 +106,14 @@ impl Claims {
     fn is_exactly(&self, name: &str, expected: &str) -> Result<(), String> {
         match self.text(name)? {
             Some(text) if text == expected => Ok(()),
-            Some(text) => Err(format!("{name} is {}, must be {expected:?}", shown(&text.into()))),
-            None => Err(format!("no {name}, must be {expected:?}")),
+            Some(text) => Err(format!("{name} is {}, must be `{expected}`", shown(&text.into()))),
+            None => Err(format!("no {name}, must be `{expected}`")),
         }
     }
 
     /// Whole seconds since 1970. A float, a negative, an exponent or a text is not a time, however near.
     fn time(&self, name: &str) -> Result<u64, String> {
-        let value = self.0.get(name).ok_or_else(|| format!("no {name}"))?;
+        let value = self.members.get(name).ok_or_else(|| format!("no {name}"))?;
         match value.as_u64() {
             Some(seconds) if seconds <= MAX_TIME_CLAIM => Ok(seconds),
             _ => Err(format!(
@@ -157,11 +123,13 @@ impl Claims {
         }
     }
 
-    fn id(&self) -> Result<&str, String> {
+    /// Forgejo's tokens have none; one that is there must be good for something.
+    fn jti(&self) -> Result<Option<&str>, String> {
         match self.text("jti")? {
-            Some(id) if (1..=MAX_JTI).contains(&id.len()) => Ok(id),
-            Some(id) => Err(format!("jti of {} bytes, must be 1 to {MAX_JTI}", id.len())),
-            None => Err("no jti".into()),
+            Some(jti) if !(1..=MAX_JTI).contains(&jti.len()) => {
+                Err(format!("jti of {} bytes, must be 1 to {MAX_JTI}", jti.len()))
+            }
+            jti => Ok(jti),
         }
     }
 }
@@ -169,7 +137,7 @@ impl Claims {
 impl Claimed {
     /// Every claim, checked or not, for the record.
     pub fn members(&self) -> &BTreeMap<String, Value> {
-        &self.claims.0
+        &self.claims.members
     }
 
     /// The same, for comparing them with what one endpoint wants.
@@ -177,9 +145,19 @@ impl Claimed {
         &self.claims
     }
 
-    /// `jti`: an opaque text, unique among the issuer's tokens.
-    pub fn id(&self) -> &str {
-        &self.id
+    /// `iss`.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// `jti`: an opaque text, unique among the issuer's tokens that have one.
+    pub fn jti(&self) -> Option<&str> {
+        self.jti.as_deref()
+    }
+
+    /// SHA-256 of the bytes that were signed.
+    pub fn signed_hash(&self) -> &[u8; hash::LENGTH] {
+        &self.claims.signed_hash
     }
 
     /// `iat`, in seconds since 1970.

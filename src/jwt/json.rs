@@ -7,65 +7,35 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// The members of the one JSON object that is all of `text`.
 ///
 /// # Errors
 /// What is not JSON, not an object, followed by anything but blanks, or has a name twice; a short text for the log.
 pub fn object(text: &[u8]) -> Result<BTreeMap<String, Value>, String> {
-    let members: Members<Strict> = serde_json::from_slice(text).map_err(|error| error.to_string())?;
-    Ok(members
-        .0
-        .into_iter()
-        .map(|(name, value)| (name, value.0))
-        .collect())
+    match serde_json::from_slice(text).map_err(|error| error.to_string())? {
+        Strict(Value::Object(members)) => Ok(members.into_iter().collect()),
+        Strict(_) => Err("it is not an object".into()),
+    }
 }
 
-/// The same where every value must be a string, so that nothing nests at all.
+/// The same where every value must be a string.
 ///
 /// # Errors
 /// Those of [`object`], and any other kind of value.
 pub fn flat_object(text: &[u8]) -> Result<BTreeMap<String, String>, String> {
-    let members: Members<String> = serde_json::from_slice(text).map_err(|error| error.to_string())?;
-    Ok(members.0)
+    let text_of = |(name, value)| match value {
+        Value::String(text) => Ok((name, text)),
+        _ => Err(format!("member `{name}` is not a string")),
+    };
+    object(text)?.into_iter().map(text_of).collect()
 }
-
-/// An object with unique names. A derived struct would not do: serde takes an array for one.
-struct Members<V>(BTreeMap<String, V>);
 
 /// Any value in which every object has unique names.
 struct Strict(Value);
-
-impl<'de, V: Deserialize<'de>> Deserialize<'de> for Members<V> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(MembersVisitor(PhantomData))
-    }
-}
-
-struct MembersVisitor<V>(PhantomData<V>);
-
-impl<'de, V: Deserialize<'de>> Visitor<'de> for MembersVisitor<V> {
-    type Value = Members<V>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<V>, A::Error> {
-        let mut members = BTreeMap::new();
-        while let Some((name, value)) = map.next_entry::<String, V>()? {
-            if members.contains_key(&name) {
-                return Err(A::Error::custom(format_args!("duplicate member {name:?}")));
-            }
-            members.insert(name, value);
-        }
-        Ok(Members(members))
-    }
-}
 
 impl<'de> Deserialize<'de> for Strict {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -114,15 +84,15 @@ impl<'de> Visitor<'de> for StrictVisitor {
         Ok(Value::Array(values))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Value, A::Error> {
-        let members: Members<Strict> = MembersVisitor(PhantomData).visit_map(map)?;
-        Ok(Value::Object(
-            members
-                .0
-                .into_iter()
-                .map(|(name, value)| (name, value.0))
-                .collect(),
-        ))
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut members = Map::new();
+        while let Some((name, Strict(value))) = map.next_entry::<String, Strict>()? {
+            if members.contains_key(&name) {
+                return Err(A::Error::custom(format_args!("duplicate member `{name}`")));
+            }
+            members.insert(name, value);
+        }
+        Ok(Value::Object(members))
     }
 }
 

@@ -51,9 +51,9 @@ impl KeySet {
             };
             if !names.insert(kid.to_owned()) {
                 // Whatever the two are: which one a token means would depend on their order.
-                return Err(format!("key id {kid:?} stands twice in the key set"));
+                return Err(format!("key id `{kid}` stands twice in the key set"));
             }
-            if let Some(key) = usable(&jwk).map_err(|fault| format!("key {kid:?}: {fault}"))? {
+            if let Some(key) = usable(&jwk).map_err(|fault| format!("key `{kid}`: {fault}"))? {
                 keys.insert(kid.to_owned(), key);
             }
         }

@@ -6,6 +6,7 @@
 use ring::rsa::PublicKeyComponents;
 use ring::signature::RSA_PKCS1_2048_8192_SHA256;
 
+use crate::hash::{self, sha256};
 use crate::jwt::check::{Check, Rejected};
 use crate::jwt::{PublicKey, Unverified};
 
@@ -13,6 +14,8 @@ use crate::jwt::{PublicKey, Unverified};
 #[derive(Debug)]
 pub struct Signed {
     pub(super) payload: Vec<u8>,
+    /// Of the bytes that were signed. They have one spelling.
+    pub(super) hash: [u8; hash::LENGTH],
 }
 
 /// Verifies the token under `key`.
@@ -27,10 +30,11 @@ pub fn verify(token: Unverified<'_>, key: &PublicKey) -> Result<Signed, Rejected
     public
         .verify(&RSA_PKCS1_2048_8192_SHA256, token.signed_text, &token.signature)
         .map_err(|_| {
-            Check::Signature.rejects(format_args!("it does not hold under key {:?}", token.kid()))
+            Check::Signature.rejects(format_args!("it does not hold under key `{}`", token.kid()))
         })?;
     Ok(Signed {
         payload: token.payload,
+        hash: sha256(token.signed_text),
     })
 }
 

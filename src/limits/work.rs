@@ -7,12 +7,6 @@ use std::time::Duration;
 /// A look at docker, a tag, a rename, a start: seconds on a busy host, and a docker that takes longer hangs.
 pub const DOCKER_QUICK: Duration = Duration::from_secs(30);
 
-/// One attempt at pulling an image. A gigabyte over 20 Mbit/s takes seven minutes.
-pub const PULL_DEADLINE: Duration = Duration::from_secs(10 * 60);
-
-/// All attempts. What fails and may be tried again fails early, so this is one long attempt and some short ones.
-pub const PULL_STEP_DEADLINE: Duration = Duration::from_secs(11 * 60);
-
 /// One look at an image.
 pub const VERIFY_DEADLINE: Duration = DOCKER_QUICK;
 
@@ -21,6 +15,10 @@ pub const TAG_DEADLINE: Duration = DOCKER_QUICK;
 
 /// Reading some dozens of small files and writing one, on a flash drive.
 pub const TEMPLATE_DEADLINE: Duration = Duration::from_secs(30);
+
+/// A pull of which no line came, and for which no byte was written, for this long hangs. A layer of a gigabyte is unpacked
+/// without a line, but not without a byte.
+pub const PULL_STALL: Duration = Duration::from_secs(2 * 60);
 
 /// Waits before a pull is tried again whose failure may pass by itself. A registry that restarts takes seconds; an
 /// outage is for CI to try again.
@@ -36,40 +34,38 @@ pub const COSIGN_DEADLINE: Duration = Duration::from_secs(2 * 60);
 /// Whether every container is there already: some looks at each, of which one may wait for [`STEADY`].
 pub const ALREADY_DEADLINE: Duration = Duration::from_secs(2 * 60);
 
-/// Stopping a container. It has a stop timeout of its own (10 s unless it was given another) after which docker kills.
-pub const STOP_DEADLINE: Duration = Duration::from_secs(3 * 60);
+/// What must be done to its end, whatever the run has left: from stopping a container to starting the next, and going back.
+/// Every look in it has a bound of its own, and what dockerd was asked for is waited for however long that takes, as an
+/// operator may have given a container an hour to stop. So this bounds nothing that can happen.
+pub const UNHURRIED: Duration = LONGEST_SETTING;
 
-/// What a tool that must not be ended in its middle has at least, however little the run has left. Between removing a
-/// container and starting the next it stops one (10 s on Unraid) and asks a registry, perhaps in vain.
-pub const MIDWAY_LEAST: Duration = Duration::from_secs(30);
+/// While a call that was handed to dockerd is waited for beyond its usual time, that is said this often.
+pub const STILL_WAITING_EVERY: Duration = Duration::from_secs(60);
 
-/// The proof after such a tool, whatever the run has left: some looks, a network, a start, each a quick call.
-pub const PROOF_DEADLINE: Duration = Duration::from_secs(2 * 60);
+/// How long dockerd is waited for after it has cut off a call: one that is started again by its supervisor is up within
+/// seconds. After that the deploy goes back, which waits on.
+pub const DOCKER_RETURNS: Duration = Duration::from_secs(60);
 
-/// From stopping a container to starting the next, whatever the run has left: half-way is the one place where a deploy
-/// must not end.
-pub const SWAP_DEADLINE: Duration = Duration::from_secs(5 * 60);
-
-/// Putting one container back, whatever the run has left, beyond making it again and waiting for its health: two stops and
-/// a dozen quick calls.
-pub const BACK_DEADLINE: Duration = Duration::from_secs(10 * 60);
-
-/// Replacing one container, beyond what a tool may take for it: a stop, and half a dozen quick calls.
+/// Replacing one container, beyond what a tool may take for it: half a dozen quick calls.
 pub const UPDATE_MARGIN: Duration = Duration::from_secs(5 * 60);
 
 /// Waits before a `terraform init` is tried again whose network failed: three tries in all.
 pub const TF_INIT_WAITS: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(10)];
 
-/// Bytes of one text in what terraform shows of a plan: what nobody writes into an attribute. Longer ones are refused, since
-/// a hostile plan may print without end and whoever reads JSON has to keep a text until it ends.
-pub const MAX_SHOWN_TEXT: usize = 16 * 1024 * 1024;
+/// Bytes of what `terraform show -json` prints of a plan, and of a plan file's configuration. 200,000 lines of plan are 37 MB.
+pub const MAX_PLAN_JSON: u64 = 256 * 1024 * 1024;
 
-/// Levels of brackets in it, likewise.
-pub const MAX_SHOWN_DEPTH: usize = 10_000;
+/// Bytes of a value in them that is read whole: a name, a provider's settings, a file.
+pub const MAX_PLAN_VALUE: u64 = 4 * 1024 * 1024;
 
-/// Bytes of a plan's `relevant_attributes` that are put in order for its digest: some forty thousand of them. What is beyond
-/// that counts in the order in which terraform printed it.
-pub const MAX_SORTED: usize = 4 * 1024 * 1024;
+/// Values of a plan that are told apart in its digest: about three for a resource.
+pub const MAX_PLAN_PARTS: usize = 500_000;
+
+/// Modules within modules of a plan.
+pub const MAX_PLAN_DEPTH: usize = 32;
+
+/// Differences between two plans that a refused apply names.
+pub const MAX_DIFFERENCES: usize = 20;
 
 /// Bytes of what terraform printed that are looked at after its run has died: its last lines.
 pub const TAIL_BYTES: u64 = 16 * 1024;
@@ -102,7 +98,7 @@ pub const FIRST_PROBE_PAUSE: Duration = Duration::from_millis(100);
 pub const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Restarts that a container may need on its way to health: one that waits for its database by dying needs a few.
-pub const RESTARTS_TOLERATED: u32 = 3;
+pub const RESTARTS_TOLERATED: u64 = 3;
 
 /// A container without a health check counts as up when it has run this long without a restart.
 pub const STEADY: Duration = Duration::from_secs(5);
@@ -112,6 +108,7 @@ pub const FAILED_LOG_LINES: u32 = 50;
 
 /// Bytes of what was last answered that a failure quotes.
 pub const MAX_QUOTE: usize = 200;
+
 /// What the operator's notice command may take: a push service answers within a second, and three tries of ten seconds fit.
 pub const NOTICE_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -129,11 +126,10 @@ pub const TAIL_LINES: usize = 20;
 /// Between two tries for the turn while another process gives it back: the first wait, doubled up to [`super::RETRY`].
 pub const TURN_RETRY: Duration = Duration::from_millis(2);
 
-/// How long a failed run waits for a docker that does not answer, before it goes back: one that is restarted, or started
-/// again by its supervisor, is up within seconds. After that whoever completes the run does it.
-pub const BACK_PATIENCE: Duration = Duration::from_secs(2 * 60);
+/// The turn's lock is held for longer than this, while no run holds a ticket, only by whoever completes a dead run.
+pub const COMPLETION_AFTER: Duration = Duration::from_millis(500);
 
-/// Between two such attempts.
+/// Between two attempts at going back while docker does not answer.
 pub const BACK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Between two starts of a recovery for one follower: the first one may have met another that was just ending.

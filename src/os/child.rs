@@ -17,7 +17,7 @@ use nix::fcntl::OFlag;
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::sys::stat::Mode;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 
 use crate::os::poll::{self, For};
@@ -32,7 +32,7 @@ const PARKED: RawFd = 64;
 /// Which process group a child joins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
-    /// Ours: a role.
+    /// Our own group: a role.
     Ours,
     /// A new one, named after the child: a tool, which may have children that we must be able to end.
     Own,
@@ -140,7 +140,7 @@ impl Command {
         }
     }
 
-    /// Hands `descriptor` over; the child finds it under the number `target`.
+    /// Passes `descriptor`; the child finds it under the number `target`.
     pub fn descriptor(mut self, target: RawFd, descriptor: OwnedFd) -> Self {
         self.descriptors.push((descriptor, target));
         self
@@ -182,18 +182,18 @@ impl Command {
 
 fn attributes(group: Group) -> io::Result<PosixSpawnAttr> {
     let mut attributes = PosixSpawnAttr::init()?;
-    let mut flags = PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF;
     attributes.set_sigmask(&SigSet::empty())?;
     attributes.set_sigdefault(&SigSet::all())?;
-    match group {
-        Group::Ours => {}
-        Group::Own => {
-            flags |= PosixSpawnFlags::POSIX_SPAWN_SETPGROUP;
-            attributes.set_pgroup(Pid::from_raw(0))?;
-        }
-        Group::Session => flags |= SETSID,
-    }
-    attributes.set_flags(flags)?;
+    // Of its own where the flag is set.
+    attributes.set_pgroup(Pid::from_raw(0))?;
+    let group = match group {
+        Group::Ours => PosixSpawnFlags::empty(),
+        Group::Own => PosixSpawnFlags::POSIX_SPAWN_SETPGROUP,
+        Group::Session => SETSID,
+    };
+    attributes.set_flags(
+        PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF | group,
+    )?;
     Ok(attributes)
 }
 
@@ -268,6 +268,18 @@ impl Child {
         self.reap(Some(WaitPidFlag::WNOHANG))
     }
 
+    /// How it ended, if it has, without reaping it: until that is done, nobody else gets its process id.
+    pub fn peek(&self) -> io::Result<Option<Exit>> {
+        if self.ended.is_some() {
+            return Ok(self.ended);
+        }
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        match waitid(Id::Pid(self.pid), flags) {
+            Err(Errno::EINTR) => Ok(None),
+            status => Ok(exit_of(status?)),
+        }
+    }
+
     /// Waits for its end. Only for children that end soon by themselves.
     pub fn wait(&mut self) -> io::Result<Exit> {
         loop {
@@ -294,28 +306,29 @@ impl Child {
     fn reap(&mut self, flag: Option<WaitPidFlag>) -> io::Result<Option<Exit>> {
         if self.ended.is_none() {
             self.ended = match waitpid(self.pid, flag) {
-                Ok(WaitStatus::Exited(_, code)) => Some(Exit::Code(code)),
-                Ok(WaitStatus::Signaled(_, signal, _)) => Some(Exit::Signal(signal as i32)),
-                Ok(_) | Err(Errno::EINTR) => None,
-                Err(error) => return Err(error.into()),
+                Err(Errno::EINTR) => None,
+                status => exit_of(status?),
             };
         }
         Ok(self.ended)
     }
 }
 
+fn exit_of(status: WaitStatus) -> Option<Exit> {
+    match status {
+        WaitStatus::Exited(_, code) => Some(Exit::Code(code)),
+        WaitStatus::Signaled(_, signal, _) => Some(Exit::Signal(signal as i32)),
+        _ => None,
+    }
+}
+
 /// Reaps every child that has ended and is nobody's business any more; their process ids.
 pub fn reap_all() -> Vec<(i32, Exit)> {
-    let mut ended = Vec::new();
-    loop {
-        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(pid, code)) => ended.push((pid.as_raw(), Exit::Code(code))),
-            Ok(WaitStatus::Signaled(pid, signal, _)) => {
-                ended.push((pid.as_raw(), Exit::Signal(signal as i32)))
-            }
-            _ => return ended,
-        }
-    }
+    let next = || {
+        let status = waitpid(None, Some(WaitPidFlag::WNOHANG)).ok()?;
+        Some((status.pid()?.as_raw(), exit_of(status)?))
+    };
+    std::iter::from_fn(next).collect()
 }
 
 /// The file that `program` names: itself when it has a slash, else the first executable of that name on `path`.
@@ -410,6 +423,20 @@ mod tests {
             std::fs::File::from(reader).read_to_string(&mut text).unwrap();
             assert_eq!(text, expected);
         }
+    }
+
+    #[test]
+    fn what_has_ended_keeps_its_process_id_until_it_is_reaped() {
+        let mut child = Command::tool(Path::new("/bin/sh"))
+            .arguments(["-c", "exit 3"])
+            .spawn()
+            .unwrap();
+        while child.peek().unwrap().is_none() {}
+        assert_eq!(child.peek().unwrap(), Some(Exit::Code(3)));
+        assert!(crate::os::process::start_time(child.pid()).is_some());
+        assert_eq!(child.try_wait().unwrap(), Some(Exit::Code(3)));
+        assert_eq!(child.peek().unwrap(), Some(Exit::Code(3)));
+        assert!(crate::os::process::start_time(child.pid()).is_none());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Descriptors: adopting what a starter left us, passing one over a socket, closing what nobody meant for us.
+//! Descriptors: adopting what was left open for us, passing one over a socket, closing what nobody meant for us.
 //!
 //! [`adopt`] holds the only `unsafe` of the crate.
 
@@ -19,8 +19,8 @@ use crate::limits::MAX_SETTINGS;
 /// Where a role finds its link, ticket or listener (sd_listen_fds(3) begins at 3 as well).
 pub const FIRST: RawFd = 3;
 
-/// Takes ownership of a descriptor that the kernel gave us as a number: one received over a socket, or one that our
-/// starter left open. It is made close-on-exec; `Err` when it is not open.
+/// Takes ownership of a descriptor that the kernel gave us as a number: one received over a socket, or one
+/// that was left open for us. It is made close-on-exec; `Err` when it is not open.
 ///
 /// The caller promises what the type system cannot see: that nothing else in this process owns `raw`. There are two
 /// kinds of callers: [`receive`], where the kernel has just made the number, and the roles' first lines, before
@@ -46,21 +46,13 @@ pub fn adopt(raw: RawFd) -> io::Result<OwnedFd> {
 ///
 /// Only for a role's first lines: nothing that is closed here may be owned already.
 pub fn close_inherited(keep: &[RawFd]) -> io::Result<()> {
-    let mut open = Vec::new();
+    let mut open: Vec<RawFd> = Vec::new();
     for entry in std::fs::read_dir("/proc/self/fd")? {
-        if let Some(number) = entry?
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<RawFd>().ok())
-        {
-            open.push(number);
-        }
+        let number = entry?.file_name().to_str().and_then(|name| name.parse().ok());
+        open.extend(number.filter(|number| *number >= FIRST && !keep.contains(number)));
     }
-    for number in open
-        .into_iter()
-        .filter(|number| *number >= FIRST && !keep.contains(number))
-    {
-        // The descriptor of the directory listing itself is in the list and closed by now.
+    for number in open {
+        // That of the listing itself is among them and closed by now.
         let _ = nix::unistd::close(number);
     }
     Ok(())

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use fs2::FileExt;
 
+use crate::os::files::optional;
 use crate::os::watch::Watch;
 
 /// Opens (and creates, mode 0600) `path` and locks it, unless somebody else holds it: then `None`.
@@ -23,11 +24,7 @@ pub fn try_exclusive(path: &Path) -> io::Result<Option<File>> {
 
 /// Locks an open file, unless somebody else holds it: then `false`.
 pub fn try_exclusive_on(file: &File) -> io::Result<bool> {
-    match FileExt::try_lock_exclusive(file) {
-        Ok(()) => Ok(true),
-        Err(error) if is_contended(&error) => Ok(false),
-        Err(error) => Err(error),
-    }
+    is_locked_by_us(FileExt::try_lock_exclusive(file))
 }
 
 /// Like [`try_exclusive`], but waits up to `patience` for the holder to let go.
@@ -40,15 +37,13 @@ pub fn exclusive_within(path: &Path, patience: Duration) -> io::Result<File> {
     if try_exclusive_on(&file)? {
         return Ok(file);
     }
-    // A lock that waits cannot time out, so it is tried again whenever somebody closed the file. Two ears, because
-    // our own closing of a descriptor never wakes us: we keep this one open.
-    let watch = Watch::closed_after_writing(path);
+    // A lock that waits cannot time out, so it is tried again whenever somebody closed the file. We keep this descriptor
+    // open: to close one here would wake us.
+    let watch = Watch::on(path);
     while !try_exclusive_on(&file)? {
         if Instant::now() >= until {
-            let text = format!(
-                "{} is locked by another process for over {patience:?}",
-                path.display()
-            );
+            let (path, seconds) = (path.display(), patience.as_secs_f32());
+            let text = format!("{path} is locked by another process for over {seconds} s");
             return Err(io::Error::new(io::ErrorKind::TimedOut, text));
         }
         watch.wait(until)?;
@@ -59,16 +54,10 @@ pub fn exclusive_within(path: &Path, patience: Duration) -> io::Result<File> {
 /// True when a living process holds an exclusive lock on `path`; a file that does not exist is held by nobody.
 pub fn is_held(path: &Path) -> io::Result<bool> {
     // Read-only: closing a descriptor that was open for writing would wake every waiter, ourselves included.
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(error),
+    let Some(file) = optional(File::open(path))? else {
+        return Ok(false);
     };
-    match FileExt::try_lock_shared(&file) {
-        Ok(()) => Ok(false),
-        Err(error) if is_contended(&error) => Ok(true),
-        Err(error) => Err(error),
-    }
+    Ok(!is_locked_by_us(FileExt::try_lock_shared(&file))?)
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -82,8 +71,12 @@ fn open(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-fn is_contended(error: &io::Error) -> bool {
-    error.raw_os_error() == fs2::lock_contended_error().raw_os_error()
+fn is_locked_by_us(tried: io::Result<()>) -> io::Result<bool> {
+    match tried {
+        Ok(()) => Ok(true),
+        Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]

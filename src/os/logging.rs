@@ -33,13 +33,10 @@ enum Reader {
 /// Starts logging with `filter` (env_logger's syntax). A second call changes nothing.
 pub fn start(role: &'static str, filter: &str) {
     let mut builder = Builder::new();
-    let mut reader = reader();
-    if reader == Reader::Syslog {
-        match Syslog::inherited() {
-            // One write a line: a datagram each.
-            Ok(Some(syslog)) => drop(builder.target(Target::Pipe(Box::new(syslog)))),
-            _ => reader = Reader::Anyone,
-        }
+    let reader = reader();
+    if let Some(syslog) = Syslog::inherited().filter(|_| reader == Reader::Syslog) {
+        // One write a line: a datagram each.
+        builder.target(Target::Pipe(Box::new(syslog)));
     }
     let format = move |out: &mut env_logger::fmt::Formatter, record: &log::Record<'_>| {
         let head = head(reader, role, record.level(), SystemTime::now());
@@ -48,7 +45,7 @@ pub fn start(role: &'static str, filter: &str) {
     let _ = builder.parse_filters(filter).format(format).try_init();
 }
 
-/// Says a line to standard error outside the log: why a command could not be done. A closed pipe is no reason to panic.
+/// Writes a line to standard error outside the log: why a command could not be done. A closed pipe is no reason to panic.
 pub fn complain(text: &str) {
     let head = match reader() {
         Reader::Anyone => "engram-deployer: ".to_owned(),
@@ -59,7 +56,7 @@ pub fn complain(text: &str) {
     let _ = io::stderr().write_all(format!("{head}{}\n", harmless(text)).as_bytes());
 }
 
-/// What a role of ours that logs must find in its environment to know who reads.
+/// The variable by which a role that logs knows who reads.
 pub fn for_roles() -> Option<(&'static str, String)> {
     let stream = std::env::var(JOURNAL_STREAM).ok()?;
     (reader() == Reader::Journal).then_some((JOURNAL_STREAM, stream))
@@ -70,7 +67,7 @@ fn reader() -> Reader {
     let stream = std::env::var(JOURNAL_STREAM).ok();
     if stream.is_some_and(|stream| is_the_journal(&stream, &errors)) {
         Reader::Journal
-    } else if matches!(Syslog::inherited(), Ok(Some(_))) {
+    } else if Syslog::inherited().is_some() {
         Reader::Syslog
     } else {
         Reader::Anyone

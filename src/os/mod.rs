@@ -23,7 +23,7 @@ pub mod random;
 pub mod secret;
 pub mod settings;
 pub mod signal;
-pub mod starter;
+pub mod supervisor;
 pub mod syslog;
 pub mod tree;
 pub mod trusted;

@@ -1,59 +1,52 @@
-//! Namespaces of processes and of mounts, for the `jail` role: one system call a function.
+//! Namespaces of processes and of mounts, for the sandbox: one system call a function.
 //!
-//! Nothing here decides what a tool may see. Every mount that is made after [`own_mounts`] is seen by this process and
+//! Nothing here decides what a tool may see. Every mount that is made after [`unshare_mounts`] is seen by this process and
 //! its children alone, and is gone with them.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::fcntl::open;
+use nix::mount::{MntFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::Mode;
 use nix::unistd::{chdir, chroot, fchdir, pivot_root};
+
+pub use nix::fcntl::OFlag;
+pub use nix::mount::MsFlags;
 
 /// For calls that take no text there.
 const NOTHING: Option<&str> = None;
 
 /// The next child is the first process of a new PID namespace: when it ends, the kernel ends all the others.
-pub fn own_processes() -> io::Result<()> {
+pub fn unshare_processes() -> io::Result<()> {
     Ok(unshare(CloneFlags::CLONE_NEWPID)?)
 }
 
 /// This process gets mounts, System V and POSIX queues and a host name of its own; no mount goes in or out any more.
-pub fn own_mounts() -> io::Result<()> {
+pub fn unshare_mounts() -> io::Result<()> {
     unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS)?;
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     Ok(mount(NOTHING, "/", NOTHING, private, NOTHING)?)
 }
 
-/// Whether the last part of a path may be a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Links {
-    /// It is followed.
-    Followed,
-    /// It is refused.
-    Refused,
-}
-
-/// Takes hold of the file or folder `path`, so that it can be shown after it is covered. No right to read is needed.
-pub fn hold(path: &Path, links: Links) -> io::Result<OwnedFd> {
-    let refused = match links {
-        Links::Followed => OFlag::empty(),
-        Links::Refused => OFlag::O_NOFOLLOW,
-    };
+/// Opens the file or folder `path`, so that it can be bound after it is covered; `flags` may be `O_NOFOLLOW`. No right to
+/// read is needed.
+pub fn open_path(path: &Path, flags: OFlag) -> io::Result<OwnedFd> {
     Ok(open(
         path,
-        OFlag::O_PATH | OFlag::O_CLOEXEC | refused,
+        OFlag::O_PATH | OFlag::O_CLOEXEC | flags,
         Mode::empty(),
     )?)
 }
 
 /// A new empty folder in memory at `at`, of at most `bytes`, with this octal mode.
-pub fn memory(at: &Path, bytes: u64, mode: &str) -> io::Result<()> {
+pub fn mount_tmpfs(at: &Path, bytes: u64, mode: &str) -> io::Result<()> {
     let data = format!("size={bytes},mode={mode}");
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     Ok(mount(
@@ -65,153 +58,113 @@ pub fn memory(at: &Path, bytes: u64, mode: &str) -> io::Result<()> {
     )?)
 }
 
-/// What `held` is, at `at` as well, with all that is mounted below it. `/proc` must be there.
-pub fn show(held: &OwnedFd, at: &Path) -> io::Result<()> {
-    let source = format!("/proc/self/fd/{}", held.as_raw_fd());
+/// What `opened` is, at `at` as well, with all that is mounted below it. `/proc` must be there.
+pub fn bind(opened: &OwnedFd, at: &Path) -> io::Result<()> {
+    let source = format!("/proc/self/fd/{}", opened.as_raw_fd());
     let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
     Ok(mount(Some(source.as_str()), at, NOTHING, flags, NOTHING)?)
 }
 
 /// A `/proc` of our own processes at `at`.
-pub fn processes(at: &Path) -> io::Result<()> {
+pub fn mount_proc(at: &Path) -> io::Result<()> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     Ok(mount(Some("proc"), at, Some("proc"), flags, NOTHING)?)
 }
 
-/// What may be done in a mount. Set-user-id bits count in none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rules {
-    /// Whether anything may be written.
-    pub writing: Allowed,
-    /// Whether device files work.
-    pub devices: Allowed,
-    /// Whether programs start.
-    pub programs: Allowed,
-}
-
-/// Whether something may be done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Allowed {
-    /// It may.
-    Yes,
-    /// It may not.
-    No,
-}
-
-/// Puts `rules` on the mount at `at`, here and nowhere else it is mounted.
-pub fn restrict(at: &Path, rules: Rules) -> io::Result<()> {
-    let mut flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_NOSUID;
-    flags.set(MsFlags::MS_RDONLY, rules.writing == Allowed::No);
-    flags.set(MsFlags::MS_NODEV, rules.devices == Allowed::No);
-    flags.set(MsFlags::MS_NOEXEC, rules.programs == Allowed::No);
+/// Puts `flags` of `MS_RDONLY`, `MS_NODEV` and `MS_NOEXEC`, and no others of these, on the mount at `at`, here and nowhere
+/// else it is mounted. Set-user-id bits count in none.
+pub fn restrict(at: &Path, flags: MsFlags) -> io::Result<()> {
+    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_NOSUID | flags;
     Ok(mount(NOTHING, at, NOTHING, flags, NOTHING)?)
 }
 
 /// A mount that this process can reach.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
-    /// Where.
     pub at: PathBuf,
-    /// Whether programs start from it.
-    pub programs: Allowed,
+    /// `MS_NOEXEC`, or nothing.
+    pub noexec: MsFlags,
 }
 
 /// Every mount that this process can reach, from its `/proc`.
 pub fn mounts() -> io::Result<Vec<Mount>> {
     let text = fs::read("/proc/self/mountinfo")?;
-    Ok(text.split(|byte| *byte == b'\n').filter_map(line).collect())
+    Ok(text.split(|byte| *byte == b'\n').filter_map(mount_of).collect())
 }
 
 /// Field 5 of proc(5)'s `mountinfo` is the place, with blanks and the like in octal; field 6 are the options.
-fn line(line: &[u8]) -> Option<Mount> {
-    use std::os::unix::ffi::OsStringExt;
+fn mount_of(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|byte| *byte == b' ').skip(4);
     let (at, options) = (fields.next()?, fields.next()?);
     let noexec = options.split(|byte| *byte == b',').any(|one| one == b"noexec");
     Some(Mount {
-        at: PathBuf::from(std::ffi::OsString::from_vec(unescaped(at))),
-        programs: if noexec { Allowed::No } else { Allowed::Yes },
+        at: OsString::from_vec(unescaped(at)).into(),
+        noexec: if noexec {
+            MsFlags::MS_NOEXEC
+        } else {
+            MsFlags::empty()
+        },
     })
 }
 
 fn unescaped(mut text: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(text.len());
     while let Some((first, rest)) = text.split_first() {
-        let digits = rest.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
-        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        text = match byte.filter(|_| *first == b'\\') {
-            Some(byte) => {
-                plain.push(byte);
-                &rest[3..]
-            }
-            None => {
-                plain.push(*first);
-                rest
-            }
-        };
+        let digits = rest.get(..3).filter(|_| *first == b'\\');
+        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+        let escaped = digits.and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        plain.push(escaped.unwrap_or(*first));
+        text = if escaped.is_some() { &rest[3..] } else { rest };
     }
     plain
 }
 
-/// A root folder that is being furnished: see [`enter`].
+/// A root folder that is being filled: see [`enter_new_root`].
 #[derive(Debug)]
-pub struct Base {
-    folder: OwnedFd,
-    old: Old,
+pub struct NewRoot {
+    base: OwnedFd,
+    /// The host's tree is mounted on the folder `old`. Else it is beneath the base, where nothing leads: the kernel lets
+    /// nobody take the initial root away (Unraid runs from it).
+    has_old: bool,
 }
 
-/// Where the host's tree is meanwhile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Old {
-    /// Mounted on the folder `old`, to be taken away.
-    Beside,
-    /// Beneath the base, where nothing leads: the kernel lets nobody take the initial root away (Unraid runs from it).
-    Beneath,
-}
-
-/// Makes a folder in memory at `over` the root of our mounts, and the folder `root` in it ours. What was held before can
-/// still be shown, until [`Base::close`].
+/// Makes a folder in memory at `over` the root of our mounts, and the folder `root` in it ours. What was opened before can
+/// still be bound, until [`NewRoot::close`].
 ///
 /// That our root is not that of our mounts is on purpose: the kernel refuses new user namespaces to such a process,
 /// and so the capabilities that come with one.
-pub fn enter(over: &Path, bytes: u64) -> io::Result<Base> {
-    memory(over, bytes, "755")?;
+pub fn enter_new_root(over: &Path, bytes: u64) -> io::Result<NewRoot> {
+    mount_tmpfs(over, bytes, "755")?;
     chdir(over)?;
     for folder in ["old", "root"] {
         fs::create_dir(folder)?;
     }
-    let old = match pivot_root(".", "old") {
-        Ok(()) => Old::Beside,
+    let has_old = match pivot_root(".", "old") {
+        Ok(()) => true,
         Err(Errno::EINVAL) => {
             mount(Some("."), "/", NOTHING, MsFlags::MS_MOVE, NOTHING)?;
             chroot(".")?;
-            Old::Beneath
+            false
         }
         Err(error) => return Err(error.into()),
     };
-    let folder = open(
-        ".",
-        OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
-        Mode::empty(),
-    )?;
+    let base = open_path(Path::new("."), OFlag::O_DIRECTORY)?;
     chroot("root")?;
     chdir("/")?;
-    Ok(Base { folder, old })
+    Ok(NewRoot { base, has_old })
 }
 
-impl Base {
+impl NewRoot {
     /// Takes the host's tree away, and the right to write to the base.
     pub fn close(self) -> io::Result<()> {
-        fchdir(&self.folder)?;
-        if self.old == Old::Beside {
+        fchdir(&self.base)?;
+        if self.has_old {
             umount2("old", MntFlags::MNT_DETACH)?;
         }
-        let nothing = Rules {
-            writing: Allowed::No,
-            devices: Allowed::No,
-            programs: Allowed::No,
-        };
-        restrict(Path::new("."), nothing)?;
+        restrict(
+            Path::new("."),
+            MsFlags::MS_RDONLY | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC,
+        )?;
         Ok(chdir("/")?)
     }
 }
@@ -223,13 +176,13 @@ mod tests {
     #[test]
     fn a_line_of_mountinfo_is_a_place_and_its_options() {
         let text = b"36 35 98:0 /m /a\\040b\\134c rw,noexec,nosuid master:1 - ext3 /dev/r rw,noexec";
-        let mount = line(text).unwrap();
+        let mount = mount_of(text).unwrap();
         assert_eq!(mount.at, Path::new("/a b\\c"));
-        assert_eq!(mount.programs, Allowed::No);
-        let mount = line(b"36 35 98:0 / /a\\04 rw,relatime - ext3 /dev/r noexec").unwrap();
-        assert_eq!((mount.at, mount.programs), ("/a\\04".into(), Allowed::Yes));
-        assert_eq!(line(b""), None);
-        assert_eq!(line(b"36 35 98:0 /"), None);
+        assert_eq!(mount.noexec, MsFlags::MS_NOEXEC);
+        let mount = mount_of(b"36 35 98:0 / /a\\04 rw,relatime - ext3 /dev/r noexec").unwrap();
+        assert_eq!((mount.at, mount.noexec), ("/a\\04".into(), MsFlags::empty()));
+        assert_eq!(mount_of(b""), None);
+        assert_eq!(mount_of(b"36 35 98:0 /"), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! Telling a service manager how we are: sd_notify(3), one datagram a message.
+//! sd_notify(3): messages to the service manager, one datagram each.
 //!
-//! Where nobody asked to be told, every call does nothing. Never waits: whoever has a message that must arrive says it
-//! again when there was no room. Trusts the two words of the environment that name the socket and the watchdog.
+//! Without `NOTIFY_SOCKET` every call does nothing. Never waits: a message that must arrive is sent again when there was no
+//! room. Trusts the variables that name the socket and the watchdog.
 
 use std::io;
 use std::os::linux::net::SocketAddrExt;
@@ -15,14 +15,13 @@ use crate::os::process;
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub enum Heard {
-    /// It is on its way, or there is nobody to tell.
-    Yes,
-    /// Whoever wants to know is too busy just now.
+pub enum Delivery {
+    /// It was sent, or there is nobody to send it to.
+    Done,
+    /// The socket's queue is full just now.
     NoRoom,
 }
 
-/// The way to whoever wants to know.
 #[derive(Debug, Default)]
 pub struct Notifier {
     socket: Option<UnixDatagram>,
@@ -32,72 +31,52 @@ pub struct Notifier {
 impl Notifier {
     /// As `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID` say.
     pub fn from_environment() -> Self {
-        let word = |name| std::env::var(name).ok();
-        let socket = word("NOTIFY_SOCKET").and_then(|name| {
-            connect(&name)
-                .map_err(|error| log::warn!("NOTIFY_SOCKET is {name:?}: {error}; nobody is told how we are"))
-                .ok()
-        });
-        let (every, pid) = (word("WATCHDOG_USEC"), word("WATCHDOG_PID"));
-        Self {
-            watchdog: socket
-                .as_ref()
-                .and_then(|_| watchdog(every.as_deref(), pid.as_deref(), process::own_pid())),
-            socket,
+        let variable = |name| std::env::var(name).ok();
+        let Some(name) = variable("NOTIFY_SOCKET") else {
+            return Self::default();
+        };
+        match connect(&name) {
+            Err(error) => {
+                log::warn!("NOTIFY_SOCKET is `{name}`: {error}; the service manager gets no messages");
+                Self::default()
+            }
+            Ok(socket) => Self {
+                socket: Some(socket),
+                watchdog: watchdog(
+                    variable("WATCHDOG_USEC").as_deref(),
+                    variable("WATCHDOG_PID").as_deref(),
+                    process::own_pid(),
+                ),
+            },
         }
     }
 
-    /// Whether anybody listens.
-    pub fn is_heard(&self) -> bool {
+    pub fn is_connected(&self) -> bool {
         self.socket.is_some()
     }
 
-    /// How often [`Notifier::alive`] is to be said, with room to spare.
+    /// How often to send `WATCHDOG=1`: twice as often as asked.
     pub fn watchdog(&self) -> Option<Duration> {
         self.watchdog
     }
 
-    /// We answer requests, and what we do, in one line of ours.
-    pub fn ready(&self, text: &str) -> Heard {
-        self.say(&format!("READY=1\nSTATUS={text}"))
-    }
-
-    /// What we do.
-    pub fn status(&self, text: &str) -> Heard {
-        self.say(&format!("STATUS={text}"))
-    }
-
-    /// We take in new settings; [`Notifier::ready`] follows when that is over, whatever came of it.
+    /// `RELOADING=1`, which `READY=1` must follow. One that is lost is no harm. systemd 253 and newer compares the time with
+    /// when it asked.
     pub fn reloading(&self) {
-        // One that is lost is no harm: `ready` follows. systemd 253 and newer compares it with when it asked.
-        let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from);
-        let _ = self.say(&format!(
-            "RELOADING=1\nMONOTONIC_USEC={}",
-            now.unwrap_or_default().as_micros()
-        ));
+        let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
+        let _ = self.send(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_micros()));
     }
 
-    /// We are about to end.
-    pub fn stopping(&self) {
-        let _ = self.say("STOPPING=1");
-    }
-
-    /// We still turn round.
-    pub fn alive(&self) -> Heard {
-        self.say("WATCHDOG=1")
-    }
-
-    fn say(&self, message: &str) -> Heard {
-        let sent = self
-            .socket
-            .as_ref()
-            .map_or(Ok(0), |socket| socket.send(message.as_bytes()));
-        match sent {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Heard::NoRoom,
-            Err(error) => log::debug!("tell our starter {message:?}: {error}"),
+    pub fn send(&self, message: &str) -> Delivery {
+        let Some(socket) = &self.socket else {
+            return Delivery::Done;
+        };
+        match socket.send(message.as_bytes()) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Delivery::NoRoom,
+            Err(error) => log::debug!("send `{}` to NOTIFY_SOCKET: {error}", message.escape_debug()),
             Ok(_) => {}
         }
-        Heard::Yes
+        Delivery::Done
     }
 }
 
@@ -119,10 +98,10 @@ fn connect(name: &str) -> io::Result<UnixDatagram> {
 }
 
 /// Half of what the watchdog waits, when it watches the process `own` (sd_watchdog_enabled(3)).
-fn watchdog(every: Option<&str>, pid: Option<&str>, own: i32) -> Option<Duration> {
-    let ours = pid.is_none_or(|pid| pid == own.to_string());
-    let every = every?.parse().ok().filter(|every| ours && *every > 0)?;
-    Some(Duration::from_micros(every) / 2)
+fn watchdog(usec: Option<&str>, pid: Option<&str>, own: i32) -> Option<Duration> {
+    let is_ours = pid.is_none_or(|pid| pid == own.to_string());
+    let usec = usec?.parse().ok().filter(|usec| is_ours && *usec > 0)?;
+    Some(Duration::from_micros(usec) / 2)
 }
 
 #[cfg(test)]
@@ -130,8 +109,8 @@ mod tests {
     use super::*;
 
     fn heard(listener: &UnixDatagram, notifier: &Notifier) {
-        assert_eq!(notifier.ready("nothing runs"), Heard::Yes);
-        assert_eq!(notifier.status("a run"), Heard::Yes);
+        assert_eq!(notifier.send("READY=1\nSTATUS=nothing runs"), Delivery::Done);
+        assert_eq!(notifier.send("STATUS=a run"), Delivery::Done);
         notifier.reloading();
         let mut said = Vec::new();
         for _ in 0..3 {
@@ -176,8 +155,8 @@ mod tests {
             assert!(connect(name).is_err(), "{name}");
         }
         let nobody = Notifier::default();
-        assert_eq!(nobody.ready("nothing runs"), Heard::Yes);
-        assert!(!nobody.is_heard());
+        assert_eq!(nobody.send("READY=1"), Delivery::Done);
+        assert!(!nobody.is_connected());
     }
 
     #[test]

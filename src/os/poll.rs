@@ -21,25 +21,29 @@ pub enum For {
 }
 
 /// What a wait found out about one descriptor.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ready {
-    /// A read will not wait.
-    pub reading: bool,
-    /// A write will not wait.
-    pub writing: bool,
-    /// The other end is gone, or the descriptor is in error.
-    pub hung_up: bool,
-}
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ready(PollFlags);
 
 impl Ready {
-    /// Anything at all.
+    /// Anything at all: what was waited for, or a hang-up.
     pub fn any(self) -> bool {
-        self.reading || self.writing || self.hung_up
+        !self.0.is_empty()
+    }
+
+    /// A write will not wait.
+    pub fn writing(self) -> bool {
+        self.0.contains(PollFlags::POLLOUT)
+    }
+
+    /// The other end is gone, or the descriptor is in error. A read does not wait then: it returns what is left.
+    pub fn hung_up(self) -> bool {
+        self.0
+            .intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL)
     }
 }
 
 /// Waits until one of `sources` is ready or `until` has come; `None` waits without end. The answer has one entry for
-/// each source, in order; all are false when the time came first.
+/// each source, in order.
 pub fn wait<const N: usize>(
     sources: [(BorrowedFd<'_>, For); N],
     until: Option<Instant>,
@@ -79,14 +83,7 @@ fn flags(what: For) -> PollFlags {
 }
 
 fn found(polled: &PollFd<'_>) -> Ready {
-    let events = polled.revents().unwrap_or(PollFlags::empty());
-    let gone = events.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL);
-    Ready {
-        // A read after a hang-up does not wait either: it returns what is left, then end of file.
-        reading: gone || events.contains(PollFlags::POLLIN),
-        writing: events.contains(PollFlags::POLLOUT),
-        hung_up: gone,
-    }
+    Ready(polled.revents().unwrap_or(PollFlags::empty()))
 }
 
 fn timeout(until: Option<Instant>) -> PollTimeout {

@@ -13,9 +13,14 @@ use nix::unistd::{Pid, User, getuid, setsid};
 /// When the process `pid` started, in clock ticks since boot (proc(5), field 22 of `stat`); `None` when there is none.
 /// A process id alone may have been given to another one since.
 pub fn start_time(pid: i32) -> Option<u64> {
+    stat(pid, 22)?.parse().ok()
+}
+
+/// A field of proc(5)'s `stat`, from the third on. The name in field 2 may hold blanks and parentheses; the last `)` ends it.
+fn stat(pid: i32, field: usize) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in field 2 may hold blanks and parentheses; the last `)` ends it. Field 22 is the 20th after it.
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    fields.nth(field - 3).map(str::to_owned)
 }
 
 /// Sends `signal` to a process group; one that is gone is no error.
@@ -37,7 +42,7 @@ pub fn leave_session() -> io::Result<()> {
     }
 }
 
-/// Names this process after its role in the kernel's lists (`ps`, `top`, systemd's own words), at most 8 letters: it was
+/// Names this process after its role in the kernel's lists (`ps`, `top`, systemd's messages), at most 8 letters: it was
 /// started by the path `/proc/self/exe`, and would be called `exe`. Not `engram-deployer`, as `serve` is: whoever ends
 /// that by name leaves runs alone.
 pub fn be_called(role: &str) {
@@ -55,41 +60,33 @@ pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
-/// Processes that belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kin {
-    /// A process group.
+pub enum ProcessSet {
     Group(i32),
-    /// A session: all that a session leader has started, whatever groups they are in.
+    /// All that a session leader has started, whatever groups they are in.
     Session(i32),
 }
 
-/// The living processes of `kin`, without zombies: those wait for a parent that may never look.
-pub fn living(kin: Kin) -> io::Result<Vec<i32>> {
+/// The living processes of `set`, without zombies: those wait for a parent that may never look.
+pub fn living(set: ProcessSet) -> io::Result<Vec<i32>> {
+    // Fields 5 and 6 of `stat`; the state is field 3.
+    let (field, number) = match set {
+        ProcessSet::Group(group) => (5, group),
+        ProcessSet::Session(session) => (6, session),
+    };
+    let is_member = |pid: &i32| {
+        stat(*pid, field).is_some_and(|text| text == number.to_string())
+            && !matches!(stat(*pid, 3).as_deref(), None | Some("Z" | "X"))
+    };
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")? {
-        let pid = entry?
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<i32>().ok());
-        found.extend(pid.filter(|pid| belongs(*pid, kin).unwrap_or(false)));
+        let pid = entry?.file_name().to_str().and_then(|name| name.parse().ok());
+        found.extend(pid.filter(is_member));
     }
     Ok(found)
 }
 
-/// State, process group and session are fields 3, 5 and 6 of proc(5)'s `stat`, the first, third and fourth after the name.
-fn belongs(pid: i32, kin: Kin) -> Option<bool> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().take(4).collect();
-    let number = |index: usize| fields.get(index)?.parse::<i32>().ok();
-    let same = match kin {
-        Kin::Group(group) => number(2)? == group,
-        Kin::Session(session) => number(3)? == session,
-    };
-    Some(same && !matches!(fields.first(), Some(&("Z" | "X"))))
-}
-
-/// Sets the umask that programs expect, whatever our starter had: Unraid's shells have 000, hardened units 077. Our own
+/// Sets the umask that programs expect, whatever we were started with: Unraid's shells have 000, hardened units 077. Our own
 /// files get their modes on their descriptors; this is for what docker and the operator's command make.
 pub fn set_usual_umask() {
     umask(Mode::S_IWGRP | Mode::S_IWOTH);

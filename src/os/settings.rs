@@ -6,12 +6,12 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Complaint, Config, Settings, SettingsError};
+use crate::config::{Complaint, Config, Settings};
 use crate::limits::MAX_SETTINGS;
 use crate::os::{descriptor, logging, process, trusted};
 
-const NO_WALLS: &str =
-    "we are not root here, and only root can shut a plan in, which runs what a pull request brings";
+const NOT_ROOT: &str =
+    "we are not root here, and only root can start the sandbox for what a pull request brings";
 
 /// Where settings are from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl Source {
     ///
     /// # Errors
     /// Every fault at once, one line each, naming the file.
-    pub fn load(&self) -> Result<Settings, SettingsError> {
+    pub fn load(&self) -> Result<Settings, Vec<String>> {
         let environment = environment()?;
         let settings = match self {
             Source::Environment => environment,
@@ -49,22 +49,19 @@ impl Source {
     }
 }
 
-/// The settings that a role was handed on standard input; the log is opened with them. They were checked before, so a
-/// complaint is a mistake of ours.
+/// A role's settings, which [`memory_file`] put on standard input; the log is opened with them. They were checked before, so
+/// a complaint is a mistake of ours.
 ///
 /// # Errors
 /// When they cannot be read or are not good.
 pub fn received(role: &'static str) -> io::Result<(Settings, Config)> {
-    let received = receive()?;
-    let config = understand(&received).map_err(|complaints| {
-        let all: Vec<String> = complaints.iter().map(ToString::to_string).collect();
-        io::Error::other(all.join("; "))
-    })?;
+    let received = Settings::from_json(&descriptor::take_stdin()?).map_err(io::Error::other)?;
+    let config = understand_in_one_line(&received).map_err(io::Error::other)?;
     logging::start(role, &config.log);
     Ok((received, config))
 }
 
-/// Where the service manager puts what it hands to this process, if it does.
+/// Where the service manager puts credentials for this process, if it does.
 fn credentials() -> Option<PathBuf> {
     let folder = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)?;
     folder.is_dir().then_some(folder)
@@ -74,7 +71,7 @@ fn credentials() -> Option<PathBuf> {
 ///
 /// # Errors
 /// Every fault at once, one line each.
-fn environment() -> Result<Settings, SettingsError> {
+fn environment() -> Result<Settings, Vec<String>> {
     Settings::from_environment(std::env::vars_os())
 }
 
@@ -82,16 +79,11 @@ fn environment() -> Result<Settings, SettingsError> {
 ///
 /// # Errors
 /// Every fault at once, one line each, naming the file.
-fn read(path: &Path) -> Result<Settings, SettingsError> {
-    let text = trusted::read(path, MAX_SETTINGS as u64).map_err(|fault| SettingsError {
-        faults: vec![format!("take settings: {fault}")],
-    })?;
-    Settings::from_env_file(&text).map_err(|error| {
-        let named = |fault: &String| format!("{}: {fault}", path.display());
-        SettingsError {
-            faults: error.faults.iter().map(named).collect(),
-        }
-    })
+fn read(path: &Path) -> Result<Settings, Vec<String>> {
+    let text =
+        trusted::read(path, MAX_SETTINGS as u64).map_err(|error| vec![format!("take settings: {error}")])?;
+    let named = |error: &String| format!("{}: {error}", path.display());
+    Settings::from_env_file(&text).map_err(|errors| errors.iter().map(named).collect())
 }
 
 /// What `settings` mean on this machine: without the endpoints that it cannot offer.
@@ -102,21 +94,20 @@ pub fn understand(settings: &Settings) -> Result<Config, Vec<Complaint>> {
     let config = Config::from_settings(settings)?;
     Ok(match process::is_root() {
         true => config,
-        false => config.without_plan(NO_WALLS),
+        false => config.without_plan(NOT_ROOT),
     })
 }
 
-/// A role's standard input: `settings`, whole, and then its end.
-pub fn hand_over(settings: &Settings) -> io::Result<OwnedFd> {
-    let json = settings.to_json().map_err(told)?;
+/// The same, with all complaints in one line.
+pub fn understand_in_one_line(settings: &Settings) -> Result<Config, String> {
+    understand(settings).map_err(|complaints| {
+        let all: Vec<String> = complaints.iter().map(ToString::to_string).collect();
+        all.join("; ")
+    })
+}
+
+/// `settings` as a role's standard input.
+pub fn memory_file(settings: &Settings) -> io::Result<OwnedFd> {
+    let json = settings.to_json().map_err(io::Error::other)?;
     descriptor::memory_file(&json)
-}
-
-/// What [`hand_over`] put on standard input.
-pub fn receive() -> io::Result<Settings> {
-    Settings::from_json(&descriptor::take_stdin()?).map_err(told)
-}
-
-fn told(error: SettingsError) -> io::Error {
-    io::Error::other(error.faults.join("; "))
 }

@@ -5,7 +5,7 @@
 //! nobody else.
 
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
@@ -22,7 +22,7 @@ const PLACE: &str = "/dev/log";
 /// The facility of daemons (RFC 3164, 4.1.1), in its place in a priority.
 const DAEMON: u8 = 3 << 3;
 
-/// A way to syslog.
+/// The socket of a process whose standard error is syslog.
 #[derive(Debug)]
 pub struct Syslog {
     socket: UnixDatagram,
@@ -31,38 +31,39 @@ pub struct Syslog {
     is_full: bool,
 }
 
-impl Syslog {
-    /// Connects.
-    ///
-    /// # Errors
-    /// When nobody listens.
-    pub fn connect() -> io::Result<Self> {
-        Self::at(Path::new(PLACE))
-    }
+/// A socket that is connected to syslog, for standard error.
+///
+/// # Errors
+/// When nobody listens.
+pub fn connect() -> io::Result<UnixDatagram> {
+    connect_to(Path::new(PLACE))
+}
 
-    fn at(place: &Path) -> io::Result<Self> {
-        let socket = UnixDatagram::unbound()?;
-        socket.connect(place)?;
-        // Of the socket, and so of every role that inherits it.
-        socket.set_write_timeout(Some(SYSLOG_PATIENCE))?;
-        Ok(Self {
+fn connect_to(place: &Path) -> io::Result<UnixDatagram> {
+    let socket = UnixDatagram::unbound()?;
+    socket.connect(place)?;
+    // Of the socket, and so of every role that inherits it.
+    socket.set_write_timeout(Some(SYSLOG_PATIENCE))?;
+    Ok(socket)
+}
+
+impl Syslog {
+    fn new(socket: UnixDatagram, place: &Path) -> Self {
+        Self {
             socket,
             place: place.to_owned(),
             is_full: false,
-        })
+        }
     }
 
-    /// The way that our starter, another process of ours, has put on standard error; `None` when that is something else.
-    pub fn inherited() -> io::Result<Option<Self>> {
+    /// Standard error, where [`connect`]'s socket was put there; `None` when it is something else.
+    pub fn inherited() -> Option<Self> {
         let errors = io::stderr();
         if net::kind(&errors) != Some((AddressFamily::Unix, SockType::Datagram)) {
-            return Ok(None);
+            return None;
         }
-        Ok(Some(Self {
-            socket: UnixDatagram::from(errors.as_fd().try_clone_to_owned()?),
-            place: PLACE.into(),
-            is_full: false,
-        }))
+        let socket = errors.as_fd().try_clone_to_owned().ok()?;
+        Some(Self::new(socket.into(), Path::new(PLACE)))
     }
 
     /// Sends one line; it may be lost.
@@ -77,9 +78,9 @@ impl Syslog {
             Err(Errno::EAGAIN) => self.is_full = true,
             // It was restarted, and listens anew.
             Err(_) => {
-                if let Ok(again) = Self::at(&self.place) {
-                    let _ = again.socket.send(line);
-                    *self = again;
+                if let Ok(socket) = connect_to(&self.place) {
+                    let _ = socket.send(line);
+                    self.socket = socket;
                 }
             }
         }
@@ -95,12 +96,6 @@ impl Write for Syslog {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-impl AsFd for Syslog {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
     }
 }
 
@@ -144,7 +139,7 @@ mod tests {
     fn every_write_is_one_line_also_after_syslog_was_restarted() {
         let place = std::env::temp_dir().join(format!("syslog-{}", process::own_pid()));
         let daemon = UnixDatagram::bind(&place).unwrap();
-        let mut syslog = Syslog::at(&place).unwrap();
+        let mut syslog = Syslog::new(connect_to(&place).unwrap(), &place);
         syslog.write_all(b"<30>one\n").unwrap();
         syslog.write_all(b"<30>two\n").unwrap();
         let received = |daemon: &UnixDatagram| {
@@ -172,7 +167,7 @@ mod tests {
     fn a_syslog_that_reads_nothing_keeps_nobody_waiting_for_long() {
         let place = std::env::temp_dir().join(format!("syslog-full-{}", process::own_pid()));
         let _daemon = UnixDatagram::bind(&place).unwrap();
-        let mut syslog = Syslog::at(&place).unwrap();
+        let mut syslog = Syslog::new(connect_to(&place).unwrap(), &place);
         let begin = std::time::Instant::now();
         // Far more than any queue of datagrams holds.
         for _ in 0..10_000 {

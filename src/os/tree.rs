@@ -6,13 +6,16 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use crate::os::files::optional;
+use crate::os::random;
 
 /// Removes the folder (or file, or link) `path` and all that is in it; one that does not exist is no error. The folder
 /// that it stands in must be one where nobody else may write.
@@ -23,72 +26,50 @@ pub fn remove(path: &Path) -> io::Result<()> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     };
-    let parent: OwnedFd = match fs::File::open(parent) {
-        Ok(parent) => parent.into(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
+    let Some(parent) = optional(fs::File::open(parent))?.map(OwnedFd::from) else {
+        return Ok(());
     };
-    match unlinkat(&parent, name, UnlinkatFlags::NoRemoveDir) {
-        Ok(()) | Err(Errno::ENOENT) => Ok(()),
-        Err(Errno::EISDIR | Errno::EPERM) => {
-            empty(&folder(&parent, name)?)?;
-            Ok(unlinkat(&parent, name, UnlinkatFlags::RemoveDir)?)
-        }
-        Err(error) => Err(error.into()),
+    if is_removed(&parent, name, UnlinkatFlags::NoRemoveDir)? {
+        return Ok(());
     }
+    let top = folder(&parent, name)?;
+    while !is_removed(&parent, name, UnlinkatFlags::RemoveDir)? {
+        for name in names(&top)? {
+            if !is_removed(&top, &name, UnlinkatFlags::NoRemoveDir)? {
+                move_folders_up(&folder(&top, &name)?, &top)?;
+                // Somebody who is still at work in it keeps it for the next round.
+                is_removed(&top, &name, UnlinkatFlags::RemoveDir)?;
+            }
+        }
+    }
+    Ok(())
 }
 
-/// Empties `top`: a folder in it hands its own folders up to `top` before it goes, so that depth becomes breadth.
-fn empty(top: &OwnedFd) -> io::Result<()> {
-    let mut handed_up = 0u64;
-    loop {
-        let names = names(top)?;
-        if names.is_empty() {
-            return Ok(());
-        }
-        for name in names {
-            if is_gone(top, &name)? {
-                continue;
-            }
-            let below = folder(top, &name)?;
-            for inner in self::names(&below)? {
-                if !is_gone(&below, &inner)? {
-                    hand_up(&below, &inner, top, &mut handed_up)?;
-                }
-            }
-            match unlinkat(top, name.as_os_str(), UnlinkatFlags::RemoveDir) {
-                // Somebody is still at work in it: the next round sees to that.
-                Ok(()) | Err(Errno::ENOTEMPTY | Errno::ENOENT) => {}
+/// Empties the folder `from`: what is no folder is removed, folders are moved to `top`, so that depth becomes breadth.
+fn move_folders_up(from: &OwnedFd, top: &OwnedFd) -> io::Result<()> {
+    for name in names(from)? {
+        if !is_removed(from, &name, UnlinkatFlags::NoRemoveDir)? {
+            // A name that nobody can have taken.
+            match renameat(from, name.as_os_str(), top, random::hex::<16>()?.as_str()) {
+                Ok(()) | Err(Errno::ENOENT) => {}
                 Err(error) => return Err(error.into()),
             }
         }
     }
+    Ok(())
 }
 
-/// Moves a folder up under a name that nobody has taken.
-fn hand_up(below: &OwnedFd, name: &OsStr, top: &OwnedFd, count: &mut u64) -> io::Result<()> {
-    loop {
-        *count += 1;
-        let free = format!("handed-up-{count}");
-        match renameat(below, name, top, free.as_str()) {
-            Ok(()) | Err(Errno::ENOENT) => return Ok(()),
-            Err(Errno::ENOTEMPTY | Errno::EEXIST | Errno::ENOTDIR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-/// Removes what is no folder; false for a folder.
-fn is_gone(parent: &OwnedFd, name: &OsStr) -> io::Result<bool> {
-    match unlinkat(parent, name, UnlinkatFlags::NoRemoveDir) {
+/// Removes one thing; false for a folder that is none of this kind, or not empty.
+fn is_removed(parent: &OwnedFd, name: &OsStr, kind: UnlinkatFlags) -> io::Result<bool> {
+    match unlinkat(parent, name, kind) {
         Ok(()) | Err(Errno::ENOENT) => Ok(true),
         // POSIX says EPERM, Linux EISDIR.
-        Err(Errno::EISDIR | Errno::EPERM) => Ok(false),
+        Err(Errno::EISDIR | Errno::EPERM | Errno::ENOTEMPTY) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
 
-fn folder(parent: impl AsFd, name: &OsStr) -> io::Result<OwnedFd> {
+fn folder(parent: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd> {
     let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     Ok(openat(parent, name, flags, Mode::empty())?)
 }
@@ -114,13 +95,13 @@ mod tests {
     fn what_links_lead_to_stays() {
         let scene = scene("links");
         let (kept, gone) = (scene.join("kept"), scene.join("gone"));
-        fs::create_dir_all(gone.join("a/handed-up-1")).unwrap();
-        fs::create_dir(gone.join("handed-up-1")).unwrap();
+        fs::create_dir_all(gone.join("a/same")).unwrap();
+        fs::create_dir(gone.join("same")).unwrap();
         fs::create_dir(&kept).unwrap();
         fs::write(kept.join("file"), "").unwrap();
         symlink(&kept, gone.join("to-a-folder")).unwrap();
         symlink(kept.join("file"), gone.join("a/to-a-file")).unwrap();
-        symlink(&kept, gone.join("a/handed-up-1/to-a-folder")).unwrap();
+        symlink(&kept, gone.join("a/same/to-a-folder")).unwrap();
         remove(&gone).unwrap();
         assert!(!gone.exists() && kept.join("file").exists());
         remove(&gone).unwrap();

@@ -13,8 +13,10 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use crate::limits::RETRY;
 use crate::os::poll::{self, For};
 
-/// A descriptor that could write was closed; a file appeared, or went.
-const CLOSED: AddWatchFlags = AddWatchFlags::IN_CLOSE_WRITE
+/// Of a file, or of what is in a folder: written to, a descriptor that could write was closed (as a dead lock holder's is), or
+/// it appeared, or went.
+const CHANGES: AddWatchFlags = AddWatchFlags::IN_MODIFY
+    .union(AddWatchFlags::IN_CLOSE_WRITE)
     .union(AddWatchFlags::IN_MOVED_TO)
     .union(AddWatchFlags::IN_DELETE);
 
@@ -23,30 +25,20 @@ const CLOSED: AddWatchFlags = AddWatchFlags::IN_CLOSE_WRITE
 pub struct Watch(Option<Inotify>);
 
 impl Watch {
-    /// Wakes when a descriptor that could write to `path` (or to a file in that folder) is closed, as a dead lock
-    /// holder's is, and when a file appears in it or goes.
-    pub fn closed_after_writing(path: &Path) -> Self {
-        Self::on(path, CLOSED)
-    }
-
-    /// Wakes when `path` (or a file in that folder) is written to, too.
-    pub fn written(path: &Path) -> Self {
-        Self::on(path, CLOSED | AddWatchFlags::IN_MODIFY)
-    }
-
-    fn on(path: &Path, flags: AddWatchFlags) -> Self {
-        let watching = || {
-            let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
-            inotify.add_watch(path, flags)?;
-            nix::Result::Ok(inotify)
-        };
-        Self(watching().ok())
+    /// Wakes when the file `path`, or one in the folder `path`, changes.
+    pub fn on(path: &Path) -> Self {
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK);
+        Self(
+            inotify
+                .ok()
+                .filter(|inotify| inotify.add_watch(path, CHANGES).is_ok()),
+        )
     }
 
     /// Wakes for `path` as well; of no use where there is no instance, and then none is lost either.
     pub fn and(self, path: &Path) -> Self {
         if let Some(inotify) = &self.0 {
-            let _ = inotify.add_watch(path, CLOSED);
+            let _ = inotify.add_watch(path, CHANGES);
         }
         self
     }
@@ -54,15 +46,9 @@ impl Watch {
     /// Returns after a change, at `until`, or after [`RETRY`], whichever is first.
     pub fn wait(&self, until: Instant) -> io::Result<()> {
         let until = until.min(Instant::now() + RETRY);
-        match &self.0 {
-            Some(inotify) => {
-                poll::wait([(inotify.as_fd(), For::Reading)], Some(until))?;
-                self.drain();
-            }
-            None => {
-                poll::wait([], Some(until))?;
-            }
-        }
+        let source = self.descriptor().map(|inotify| (inotify, For::Reading));
+        poll::wait_for_any(source.as_slice(), Some(until))?;
+        self.drain();
         Ok(())
     }
 

@@ -1,37 +1,13 @@
 //! Asking a run to end: a signal to the process that its ticket names, if that is still the one.
 
-use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::config::Places;
 use crate::limits::RETRY;
 use crate::os::signal::Signal;
 use crate::os::{poll, process};
+use crate::queue::notes::{Notes, Process};
 use crate::queue::{RunId, ticket};
-
-/// Why a run could not be asked.
-#[derive(Debug)]
-pub enum CancelError {
-    /// It has ended, or never was.
-    NotAtWork,
-    /// It is dead, and somebody puts back what it had half done.
-    Dead,
-    /// Its process has not written itself down yet; asking again in a moment helps.
-    JustStarting,
-    /// The queue folder or the ticket could not be read.
-    Failed(std::io::Error),
-}
-
-impl fmt::Display for CancelError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            CancelError::NotAtWork => f.write_str("no such run is waiting or at work"),
-            CancelError::Dead => f.write_str("it is dead already, and is being completed"),
-            CancelError::JustStarting => f.write_str("the run is just starting; try again in a moment"),
-            CancelError::Failed(error) => write!(f, "read the run's ticket: {error}"),
-        }
-    }
-}
 
 /// How a run is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,38 +30,41 @@ impl Urgency {
 /// A run that has just been started writes itself down within milliseconds.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+const ENDED: &str = "no such run is waiting or at work";
+const STARTING: &str = "the run is just starting; try again in a moment";
+const DEAD: &str = "it is dead already, and is being completed";
+
 /// Asks the run to end. What that means depends on where it is: a waiting run ends; one that has changed nothing stops;
 /// any other finishes its step first, unless it is forced. This waits a moment for a run that is just starting, and for
 /// nothing that it does.
 ///
 /// # Errors
-/// [`CancelError`].
-pub fn cancel(places: &Places, id: &RunId, urgency: Urgency) -> Result<(), CancelError> {
+/// Why it could not be asked.
+pub fn cancel(places: &Places, id: &RunId, urgency: Urgency) -> Result<(), String> {
     let until = Instant::now() + PATIENCE;
     loop {
-        match task(places, id, urgency) {
-            Err(CancelError::JustStarting) if Instant::now() < until => {
-                poll::wait([], Some(Instant::now() + RETRY)).map_err(CancelError::Failed)?;
+        match ask(places, id, urgency) {
+            Err(why) if why == STARTING && Instant::now() < until => {
+                poll::wait([], Some(Instant::now() + RETRY)).map_err(|error| error.to_string())?;
             }
             other => return other,
         }
     }
 }
 
-fn task(places: &Places, id: &RunId, urgency: Urgency) -> Result<(), CancelError> {
-    let seen = ticket::of(places, id)
-        .map_err(CancelError::Failed)?
-        .ok_or(CancelError::NotAtWork)?;
-    if !seen.is_live().map_err(CancelError::Failed)? {
-        return Err(CancelError::NotAtWork);
+fn ask(places: &Places, id: &RunId, urgency: Urgency) -> Result<(), String> {
+    let unread = |error: std::io::Error| format!("read the run's ticket: {error}");
+    let ticket = ticket::of(places, id).map_err(unread)?.ok_or(ENDED)?;
+    if !ticket.is_live().map_err(unread)? {
+        return Err(ENDED.to_owned());
     }
-    let notes = seen.notes().map_err(CancelError::Failed)?;
+    let notes = Notes::of(&ticket).map_err(unread)?;
     if notes.completed {
-        return Err(CancelError::Dead);
+        return Err(DEAD.to_owned());
     }
-    let holder = notes.holder.ok_or(CancelError::JustStarting)?;
-    if !holder.lives() {
-        return Err(CancelError::NotAtWork);
+    let holder = notes.holder.ok_or(STARTING)?;
+    if Process::of(holder.pid) != Some(holder) {
+        return Err(ENDED.to_owned());
     }
     process::signal(holder.pid, urgency.signal());
     Ok(())
@@ -95,44 +74,30 @@ fn task(places: &Places, id: &RunId, urgency: Urgency) -> Result<(), CancelError
 mod tests {
     use super::*;
     use crate::queue::folder::testing::Scratch;
-    use crate::queue::ticket::{Ticket, testing::die};
+    use crate::queue::notes::HeldTicket;
+    use crate::queue::ticket::testing::die;
     use std::time::SystemTime;
 
     #[test]
     fn only_a_living_holder_that_is_still_the_same_is_signalled() {
         let scratch = Scratch::new("cancel");
         let id = RunId::new(SystemTime::now()).unwrap();
-        assert!(matches!(
-            task(&scratch.0, &id, Urgency::Gentle),
-            Err(CancelError::NotAtWork)
-        ));
-        let ticket = Ticket::make(&scratch.0, &id).unwrap();
-        assert!(matches!(
-            task(&scratch.0, &id, Urgency::Gentle),
-            Err(CancelError::JustStarting)
-        ));
+        assert_eq!(ask(&scratch.0, &id, Urgency::Gentle), Err(ENDED.into()));
+        let ticket = crate::queue::ticket::testing::make(&scratch.0, &id);
+        assert_eq!(ask(&scratch.0, &id, Urgency::Gentle), Err(STARTING.into()));
         // Our own process id with another's start time: were it signalled, this test would end here.
-        let path = scratch.0.queue().join(ticket.seen().file_name());
+        let path = scratch.0.queue().join(ticket.file.file_name());
         let line = format!(
             "{{\"holder\":{{\"pid\":{},\"start_time\":1}}}}\n",
             process::own_pid()
         );
         std::fs::write(path, line).unwrap();
-        assert!(matches!(
-            task(&scratch.0, &id, Urgency::Gentle),
-            Err(CancelError::NotAtWork)
-        ));
-        let dead = ticket.seen().clone();
-        die(ticket);
-        assert!(matches!(
-            task(&scratch.0, &id, Urgency::Gentle),
-            Err(CancelError::NotAtWork)
-        ));
+        assert_eq!(ask(&scratch.0, &id, Urgency::Gentle), Err(ENDED.into()));
+        let dead = ticket.file.clone();
+        die(&dead, ticket);
+        assert_eq!(ask(&scratch.0, &id, Urgency::Gentle), Err(ENDED.into()));
         // Whoever completes it is not meant.
-        let _taken = Ticket::of_the_dead(&scratch.0, &id, Some(&dead)).unwrap();
-        assert!(matches!(
-            task(&scratch.0, &id, Urgency::Force),
-            Err(CancelError::Dead)
-        ));
+        let _taken = HeldTicket::of_the_dead(&scratch.0, &id, Some(&dead)).unwrap();
+        assert_eq!(ask(&scratch.0, &id, Urgency::Force), Err(DEAD.into()));
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::config::{Places, Settings};
 use crate::os::child::{Child, Command, Group};
 use crate::os::{descriptor, lock, settings};
-use crate::queue::ticket::{self, Seen};
+use crate::queue::ticket::{self, TicketFile};
 use crate::queue::{RunFolder, RunId, journal};
 
 /// The longest that a recovery waits for a run that is at work; that run or the next one completes what is dead.
@@ -23,7 +23,7 @@ pub struct Dead {
     /// Which.
     pub id: RunId,
     /// `None` after a restart of the host: then nothing of it can be at work.
-    pub ticket: Option<Seen>,
+    pub ticket: Option<TicketFile>,
 }
 
 /// All of them.
@@ -60,7 +60,7 @@ pub fn something_died(places: &Places) -> io::Result<bool> {
     let Ok(Some(content)) = journal::read(places) else {
         return Ok(false);
     };
-    let id = &content.head.run_id;
+    let id = &content.run_id;
     Ok(!RunFolder::of(places, id).exists() && ticket::of(places, id)?.is_none())
 }
 
@@ -79,7 +79,7 @@ pub fn ensure_recovered(places: &Places, settings: &Settings) -> io::Result<Opti
         .logging_as_we_do()
         .descriptor(1, descriptor::null()?);
     command
-        .descriptor(0, settings::hand_over(settings)?)
+        .descriptor(0, settings::memory_file(settings)?)
         .spawn()
         .map(Some)
 }

@@ -13,40 +13,32 @@
 //! - The run is killed between writing and the end of that wait: what is read then need not be on disk. Who completes
 //!   the run, or tells of its end instead of it, waits for the disk again ([`RunFolder::keep_record`]).
 //! - The copy is made when the result is on disk and is never waited for: it may be lost, or empty. It is read only where
-//!   `.result` says nothing, as in the folders of a version that had none. Its name says that there is a record on disk.
+//!   `.result` says nothing. Its name says that there is a record on disk.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::config::Places;
-use crate::gate::TokenHash;
+use crate::hash::{self, sha256};
+use crate::jwt::base64url;
 use crate::limits::{MAX_RUN_FILE, STATE_LOCK_WAIT};
 use crate::os::files::{self, Durability, optional};
 use crate::os::lock;
 use crate::queue::record::Record;
 use crate::queue::{RunId, RunRequest};
 
-/// Proof that the queue lock is held; making tickets, publishing and pruning need it.
-#[derive(Debug)]
-pub struct QueueLock {
-    _held: File,
-}
-
-impl QueueLock {
-    /// Takes it, waiting up to [`STATE_LOCK_WAIT`].
-    ///
-    /// # Errors
-    /// When somebody else holds it for that long, naming the file.
-    pub fn take(places: &Places) -> io::Result<Self> {
-        let held = lock::exclusive_within(&places.runtime.join("queue.lock"), STATE_LOCK_WAIT)?;
-        Ok(Self { _held: held })
-    }
+/// Takes the queue lock, which making tickets and publishing need, waiting up to [`STATE_LOCK_WAIT`].
+///
+/// # Errors
+/// When somebody else holds it for that long, naming the file.
+pub fn lock_queue(places: &Places) -> io::Result<File> {
+    lock::exclusive_within(&places.runtime.join("queue.lock"), STATE_LOCK_WAIT)
 }
 
 /// The lock of the one run that has its turn.
@@ -150,12 +142,7 @@ impl RunFolder {
     /// Writes how it ended; on disk when this returns.
     pub fn write_record(&self, record: &Record) -> io::Result<()> {
         let (kept, json) = (self.kept(), line(record)?);
-        let bytes = [sum(&json).as_bytes(), &json].concat();
-        match files::append_durably(&kept, 0, &bytes) {
-            // A folder of a version that did not make it.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => files::create(&kept, &bytes, 0o600),
-            other => other,
-        }
+        files::append_durably(&kept, 0, &[sum(&json).as_bytes(), &json].concat())
     }
 
     /// Waits until what is there of its result is on disk: its writer may have been killed before that.
@@ -183,12 +170,6 @@ impl RunFolder {
         self.0.join("result.json")
     }
 
-    /// When its turn came, in the folder of a version that wrote it there; now its ticket says it.
-    pub fn started(&self) -> io::Result<Option<SystemTime>> {
-        let millis: Option<u64> = read(&self.0.join("started"))?;
-        Ok(millis.map(|millis| UNIX_EPOCH + Duration::from_millis(millis)))
-    }
-
     /// When the order was written.
     pub fn ordered_at(&self) -> io::Result<SystemTime> {
         fs::metadata(self.0.join("grant.json"))?.modified()
@@ -214,13 +195,13 @@ fn parse<T: DeserializeOwned>(path: &Path, json: &[u8]) -> io::Result<Option<T>>
 
 /// What follows the sum, if it is what the sum is of.
 fn of_one_write(bytes: &[u8]) -> Option<&[u8]> {
-    let (first, rest) = bytes.split_at_checked(TokenHash::LENGTH)?;
+    let (first, rest) = bytes.split_at_checked(2 * hash::LENGTH)?;
     (first == sum(rest).as_bytes()).then_some(rest)
 }
 
-/// SHA-256 in hex, as the replay memory uses it.
+/// SHA-256 in hex.
 fn sum(bytes: &[u8]) -> String {
-    TokenHash::of_bytes(bytes).into()
+    base64url::hex(&sha256(bytes))
 }
 
 fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
@@ -234,7 +215,7 @@ pub(crate) mod testing {
     use super::*;
     use crate::config::{Config, Job, Settings};
     use crate::gate::{DeployTask, Task};
-    use crate::queue::record::{End, Shown};
+    use crate::queue::record::{End, Publication};
     use crate::queue::request::Origin;
     use serde_json::Map;
 
@@ -281,7 +262,7 @@ pub(crate) mod testing {
             more: Map::new(),
             started: now,
             finished: now,
-            shown: Shown::Status,
+            publication: Publication::Status,
         };
         Record::new(order, end)
     }
@@ -297,6 +278,7 @@ pub(crate) mod testing {
                 sha: None,
                 dry_run: false,
                 force: false,
+                rollback: false,
             }),
             origin: Origin::Local {
                 uid: 0,
@@ -312,7 +294,8 @@ pub(crate) mod testing {
 mod tests {
     use super::testing::{Scratch, order};
     use super::*;
-    use crate::queue::record::{End, Shown};
+    use crate::queue::record::{End, Publication};
+    use std::time::{Duration, UNIX_EPOCH};
 
     /// A folder in whose `.result` these bytes are, and the record that they are of.
     fn recorded(scratch: &Scratch, second: u64) -> (RunFolder, Vec<u8>) {
@@ -325,7 +308,7 @@ mod tests {
             more: serde_json::Map::new(),
             started: at,
             finished: at,
-            shown: Shown::Status,
+            publication: Publication::Status,
         };
         folder.write_record(&Record::new(&order(&id), end)).unwrap();
         let bytes = fs::read(folder.kept()).unwrap();
@@ -377,22 +360,8 @@ mod tests {
         }
         fs::remove_file(folder.copy()).unwrap();
         folder.copy_record(&record).unwrap();
-        assert_eq!(read(&folder.copy()).unwrap(), Some(record));
-    }
-
-    #[test]
-    fn the_folder_of_an_earlier_version_is_read_and_recorded() {
-        let scratch = Scratch::new("folder-earlier");
-        let (folder, _) = recorded(&scratch, 0);
-        let record = folder.record().unwrap().unwrap();
+        assert_eq!(read(&folder.copy()).unwrap().as_ref(), Some(&record));
         fs::remove_file(folder.kept()).unwrap();
-        assert!(!is_recorded(&folder));
-        fs::write(folder.path().join("started"), "1767323045678\n").unwrap();
-        assert!(folder.started().unwrap().is_some());
-        folder.write_record(&record).unwrap();
-        assert!(is_recorded(&folder));
-        fs::remove_file(folder.kept()).unwrap();
-        fs::write(folder.copy(), line(&record).unwrap()).unwrap();
         assert!(is_recorded(&folder));
         assert_eq!(folder.record().unwrap(), Some(record));
     }

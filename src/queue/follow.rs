@@ -17,7 +17,7 @@ use crate::limits::{LOG_BLOCK as BLOCK, RECOVER_AGAIN, RETRY};
 use crate::os::child::Child;
 use crate::os::files::optional;
 use crate::os::watch::Watch;
-use crate::queue::ticket::{self, Seen};
+use crate::queue::ticket::{self, TicketFile};
 use crate::queue::{RunFolder, RunId, dead};
 
 /// What a follower has to say.
@@ -45,7 +45,7 @@ pub struct Follower {
     lines: VecDeque<String>,
     ended: bool,
     looked: Option<Instant>,
-    ticket: Option<Seen>,
+    ticket: Option<TicketFile>,
     recovery: Option<(Instant, Option<Child>)>,
 }
 
@@ -56,7 +56,7 @@ impl Follower {
         let id = RunId::parse(reader.run_id())?;
         let folder = RunFolder::of(places, &id);
         folder.exists().then(|| Self {
-            watch: Watch::written(folder.path()),
+            watch: Watch::on(folder.path()),
             places: places.clone(),
             settings: settings.clone(),
             id,
@@ -117,15 +117,7 @@ impl Follower {
         }
         let Some(log) = &self.log else { return Ok(()) };
         let mut block = vec![0; BLOCK];
-        let mut count = 0;
-        while count < BLOCK {
-            match log.read_at(&mut block[count..], self.offset + count as u64) {
-                Ok(0) => break,
-                Ok(more) => count += more,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
+        let count = log.read_at(&mut block, self.offset)?;
         let whole = block[..count]
             .iter()
             .rposition(|byte| *byte == b'\n')
@@ -178,7 +170,7 @@ impl Follower {
         if self.ticket.is_none() {
             self.ticket = ticket::of(&self.places, &self.id)?;
         }
-        self.ticket.as_ref().map_or(Ok(false), Seen::is_live)
+        self.ticket.as_ref().map_or(Ok(false), TicketFile::is_live)
     }
 
     /// Has the run completed: once, and again when that came to nothing.

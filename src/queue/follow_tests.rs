@@ -6,13 +6,14 @@ use std::time::SystemTime;
 use crate::event::Phase;
 use crate::gate::Reader;
 use crate::queue::folder::testing::{Scratch, good_record, order};
-use crate::queue::ticket::{Ticket, testing::die};
-use crate::run::log::{Log, Voice};
+use crate::queue::notes::HeldTicket;
+use crate::queue::notes::testing::die;
+use crate::run::log::Log;
 
 /// A live run with an open log.
-fn run(scratch: &Scratch) -> (Ticket, Log, RunId) {
+fn run(scratch: &Scratch) -> (HeldTicket, Log, RunId) {
     let id = RunId::new(SystemTime::now()).unwrap();
-    let ticket = Ticket::make(&scratch.0, &id).unwrap();
+    let ticket = crate::queue::notes::testing::hold(&scratch.0, &id);
     let folder = RunFolder::of(&scratch.0, &id);
     folder.create(&order(&id)).unwrap();
     let log = Log::open(&folder.log(), &id);
@@ -24,7 +25,7 @@ fn follow(scratch: &Scratch, id: &RunId) -> Follower {
 }
 
 fn say(log: &mut Log, message: &str) {
-    log.say(Phase::Pull, message, Voice::Run, SystemTime::now());
+    log.say(Phase::Pull, message, SystemTime::now());
 }
 
 /// The messages of all lines that are there now; an outcome is `outcome`.
@@ -68,7 +69,7 @@ fn a_line_wakes_the_follower() {
         Some(Instant::now()),
     )
     .unwrap();
-    assert!(ready[0].reading);
+    assert!(ready[0].any());
 }
 
 #[test]

@@ -2,11 +2,12 @@
 //!
 //! It is on disk before the first step that changes anything begins, and is emptied after the run is recorded. It is a
 //! file of lines that stays, so that an entry costs one wait for the disk. A torn last line speaks of something that was
-//! not begun. A last line says that the run has come to where nothing goes back any more ([`Came::Settled`]). Which children are at work stands in the ticket instead (see [`crate::queue::ticket`]): that matters only
+//! not begun. A last line says that the run has come to where nothing goes back any more ([`Content::committed`]). Which children are at work stands in the ticket instead (see [`crate::queue::ticket`]): that matters only
 //! as long as the host is up.
 
 use std::fs::OpenOptions;
 use std::io;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -21,53 +22,38 @@ use crate::queue::folder::journal_path;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Content {
     /// The run that changes something.
-    pub head: Head,
+    pub run_id: RunId,
     /// What it was about to change, in order, each with what it was before.
     pub entries: Vec<Value>,
-    /// How far it came.
-    pub came: Came,
+    /// Whether everything that the run was for is done and was seen to be good: then nothing goes back any more, and only
+    /// tidying was left.
+    pub committed: bool,
 }
 
-/// How far a run came that changes something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Came {
-    /// Somewhere on its way: what it has changed goes back.
-    Midway,
-    /// Everything it was for is done and was seen to be good; only tidying was left.
-    Settled,
-}
-
-/// The line that says [`Came::Settled`]. No entry looks like it: those are objects.
-const SETTLED: &str = "settled";
+/// The line that says [`Content::committed`]. No entry looks like it: those are objects.
+const COMMITTED: &str = "committed";
 
 /// The first line of a journal.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Head {
-    /// The run that changes something.
-    pub run_id: RunId,
-    /// RFC 3339: when its turn came.
-    pub started_at: String,
+#[derive(Serialize, Deserialize)]
+struct Head {
+    run_id: RunId,
 }
 
 /// The journal of the run that has its turn.
 #[derive(Debug)]
 pub struct Journal {
-    places: Places,
-    head: Head,
+    path: PathBuf,
+    run_id: RunId,
     /// Bytes that are on disk.
     length: u64,
 }
 
 impl Journal {
     /// A journal that is not on disk yet.
-    pub fn new(places: &Places, run_id: &RunId, started_at: String) -> Self {
-        let head = Head {
-            run_id: run_id.clone(),
-            started_at,
-        };
+    pub fn new(places: &Places, run_id: &RunId) -> Self {
         Self {
-            places: places.clone(),
-            head,
+            path: journal_path(places),
+            run_id: run_id.clone(),
             length: 0,
         }
     }
@@ -77,12 +63,11 @@ impl Journal {
         if self.length > 0 {
             return Ok(());
         }
-        let path = journal_path(&self.places);
-        if !path.exists() {
-            files::replace(&path, b"", 0o600, Durability::Durable)?;
+        if !self.path.exists() {
+            files::replace(&self.path, b"", 0o600, Durability::Durable)?;
         }
-        let head = self.head.clone();
-        self.append(&head)
+        let run_id = self.run_id.clone();
+        self.append(&Head { run_id })
     }
 
     /// Adds an entry; on disk when this returns.
@@ -92,8 +77,8 @@ impl Journal {
     }
 
     /// Says that nothing goes back any more; on disk when this returns.
-    pub fn settle(&mut self) -> io::Result<()> {
-        self.append(&SETTLED)
+    pub fn commit(&mut self) -> io::Result<()> {
+        self.append(&COMMITTED)
     }
 
     fn append(&mut self, line: &impl Serialize) -> io::Result<()> {
@@ -105,7 +90,7 @@ impl Journal {
                 "it would be larger than {MAX_JOURNAL} bytes"
             )));
         }
-        files::append_durably(&journal_path(&self.places), self.length, &json)?;
+        files::append_durably(&self.path, self.length, &json)?;
         self.length += json.len() as u64;
         Ok(())
     }
@@ -139,24 +124,22 @@ pub fn parse(bytes: &[u8]) -> serde_json::Result<Option<Content>> {
         .filter(|line| !line.is_empty());
     let Some(head) = lines.next() else { return Ok(None) };
     let mut entries: Vec<Value> = lines.map(serde_json::from_slice).collect::<Result<_, _>>()?;
-    let came = match entries.last() {
-        Some(Value::String(word)) if word == SETTLED => Came::Settled,
-        _ => Came::Midway,
-    };
-    if came == Came::Settled {
+    let committed = entries.last() == Some(&Value::from(COMMITTED));
+    if committed {
         entries.pop();
     }
+    let head: Head = serde_json::from_slice(head)?;
     Ok(Some(Content {
-        head: serde_json::from_slice(head)?,
+        run_id: head.run_id,
         entries,
-        came,
+        committed,
     }))
 }
 
 /// Empties the journal if it is that of `run_id`, whose result is on disk. A power cut may undo that; it is done again
 /// then, because the result is looked at first.
 pub fn end(places: &Places, run_id: &RunId) -> io::Result<()> {
-    if read(places)?.is_some_and(|content| content.head.run_id == *run_id) {
+    if read(places)?.is_some_and(|content| content.run_id == *run_id) {
         OpenOptions::new()
             .write(true)
             .open(journal_path(places))?
@@ -175,16 +158,16 @@ mod tests {
         let scratch = Scratch::new("journal");
         let [ours, other] = ["20260102T030405Z-01234567", "20260102T030405Z-89abcdef"]
             .map(|text| RunId::parse(text).unwrap());
-        let mut journal = Journal::new(&scratch.0, &ours, "now".into());
+        let mut journal = Journal::new(&scratch.0, &ours);
         assert_eq!(read(&scratch.0).unwrap(), None);
         journal.begin().unwrap();
         journal.note(&serde_json::json!({"container": "a"})).unwrap();
         end(&scratch.0, &other).unwrap();
         let content = read(&scratch.0).unwrap().unwrap();
-        assert_eq!((content.entries.len(), content.came), (1, Came::Midway));
-        journal.settle().unwrap();
+        assert_eq!((content.entries.len(), content.committed), (1, false));
+        journal.commit().unwrap();
         let content = read(&scratch.0).unwrap().unwrap();
-        assert_eq!((content.entries.len(), content.came), (1, Came::Settled));
+        assert_eq!((content.entries.len(), content.committed), (1, true));
         end(&scratch.0, &ours).unwrap();
         assert_eq!(read(&scratch.0).unwrap(), None);
     }
@@ -200,7 +183,7 @@ mod tests {
     fn what_could_not_be_read_back_is_not_written() {
         let scratch = Scratch::new("journal-large");
         let id = RunId::parse("20260102T030405Z-01234567").unwrap();
-        let mut journal = Journal::new(&scratch.0, &id, "now".into());
+        let mut journal = Journal::new(&scratch.0, &id);
         let large = Value::String("x".repeat(MAX_JOURNAL as usize));
         assert!(journal.note(&large).is_err());
         journal.note(&serde_json::json!({"container": "a"})).unwrap();
@@ -211,7 +194,7 @@ mod tests {
     fn what_a_power_cut_left_of_the_last_line_was_not_begun() {
         let scratch = Scratch::new("journal-torn");
         let id = RunId::parse("20260102T030405Z-01234567").unwrap();
-        let mut journal = Journal::new(&scratch.0, &id, "now".into());
+        let mut journal = Journal::new(&scratch.0, &id);
         journal.note(&serde_json::json!({"container": "a"})).unwrap();
         let path = journal_path(&scratch.0);
         let whole = std::fs::read(&path).unwrap();
@@ -229,11 +212,11 @@ mod tests {
         let scratch = Scratch::new("journal-stale");
         let [old, new] = ["20260102T030405Z-01234567", "20260102T030405Z-89abcdef"]
             .map(|text| RunId::parse(text).unwrap());
-        Journal::new(&scratch.0, &old, "a long time ago".into())
+        Journal::new(&scratch.0, &old)
             .note(&serde_json::json!([1, 2]))
             .unwrap();
-        Journal::new(&scratch.0, &new, "now".into()).begin().unwrap();
+        Journal::new(&scratch.0, &new).begin().unwrap();
         let content = read(&scratch.0).unwrap().unwrap();
-        assert_eq!((content.head.run_id, content.entries.len()), (new, 0));
+        assert_eq!((content.run_id, content.entries.len()), (new, 0));
     }
 }

@@ -1,24 +1,22 @@
-//! What has become of every run that is kept, from its own folder: more than the public list tells, for the operator.
+//! The list of runs: what has become of each that is kept, from its own ticket and folder.
 //!
-//! Reads, and changes nothing. The order in which runs ended counts, not that in which they were asked for.
+//! Reads, and changes nothing. The order in which runs ended counts, not that in which they were asked for. What is
+//! published may be a dead run's; only a ticket's lock says who lives.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io;
 
 use crate::config::Places;
-use crate::event::{Event, Phase};
 use crate::os::clock;
-use crate::os::files::optional;
+use crate::queue::notes::Notes;
 use crate::queue::record::Record;
-use crate::queue::ticket::Seen;
-use crate::queue::{RunFolder, RunId, RunRequest, ticket};
+use crate::queue::ticket::{self, TicketFile};
+use crate::queue::{RunFolder, RunId, RunRequest};
 
 /// One run.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Entry {
+pub struct Run {
     /// What was asked for, by whom, when.
     pub order: RunRequest,
-    /// What has become of it.
     pub state: State,
 }
 
@@ -40,20 +38,75 @@ pub enum State {
 ///
 /// # Errors
 /// When the folders of all runs cannot be listed.
-pub fn entries(places: &Places) -> io::Result<Vec<Entry>> {
-    let mut found = Vec::new();
-    for id in RunFolder::all(places)? {
-        match entry(places, &id) {
-            Ok(entry) => found.extend(entry),
-            Err(error) => log::warn!("run {id} is left out: {error}"),
-        }
-    }
+pub fn list(places: &Places) -> io::Result<Vec<Run>> {
+    // The tickets before the results: a run that ends in between is then seen to have ended.
+    let tickets = ticket::list(places)?;
+    let ids = RunFolder::all(places)?.into_iter();
+    let mut found: Vec<Run> = ids
+        .filter_map(|id| {
+            let ticket = tickets.iter().find(|ticket| ticket.id == id);
+            readable(places, &id, ticket)
+        })
+        .collect();
     // The sort is stable, so runs that wait stand in the order in which they were asked for.
     found.sort_by(|one, other| {
         let ((rank, ended), (other_rank, other_ended)) = (one.state.place(), other.state.place());
         rank.cmp(&other_rank).then_with(|| other_ended.cmp(&ended))
     });
     Ok(found)
+}
+
+/// The runs that hold a ticket, in the order of the queue. Cheap: one folder of tickets.
+///
+/// # Errors
+/// When the queue's folder or a lock in it cannot be read.
+pub fn live(places: &Places) -> io::Result<Vec<Run>> {
+    let mut found = Vec::new();
+    for ticket in ticket::list(places)? {
+        if ticket.is_live()? {
+            found.extend(readable(places, &ticket.id, Some(&ticket)));
+        }
+    }
+    Ok(found)
+}
+
+/// `live` runs in one line: for a service manager's status.
+pub fn summary(live: &[Run]) -> String {
+    let is_running = |run: &&Run| matches!(run.state, State::Running(_));
+    let running = match live.iter().find(is_running) {
+        Some(run) => format!("run {} ({}) is at work", run.order.run_id, run.order.endpoint),
+        None => "nothing runs".to_owned(),
+    };
+    match live.iter().filter(|run| run.state == State::Queued).count() {
+        0 => running,
+        waiting => format!("{running}, {waiting} in the queue"),
+    }
+}
+
+fn readable(places: &Places, id: &RunId, ticket: Option<&TicketFile>) -> Option<Run> {
+    match run(places, id, ticket) {
+        Ok(run) => run,
+        Err(error) => {
+            log::warn!("run {id} is left out: {error}");
+            None
+        }
+    }
+}
+
+fn run(places: &Places, id: &RunId, ticket: Option<&TicketFile>) -> io::Result<Option<Run>> {
+    let folder = RunFolder::of(places, id);
+    let live = ticket.map_or(Ok(false), TicketFile::is_live)?;
+    let notes = ticket.map_or(Ok(Notes::default()), Notes::of)?;
+    let Some(order) = folder.order()? else {
+        return Ok(None);
+    };
+    let state = match (folder.record()?, live, notes.turn()) {
+        (Some(record), _, _) => State::Ended(Box::new(record)),
+        (None, true, Some(started)) => State::Running(clock::rfc3339(started)),
+        (None, true, None) => State::Queued,
+        (None, false, _) => State::Dead,
+    };
+    Ok(Some(Run { order, state }))
 }
 
 impl State {
@@ -68,37 +121,34 @@ impl State {
     }
 }
 
-fn entry(places: &Places, id: &RunId) -> io::Result<Option<Entry>> {
-    let folder = RunFolder::of(places, id);
-    // The ticket before the result: a run that ends in between is then seen to have ended.
-    let ticket = ticket::of(places, id)?;
-    let live = ticket.as_ref().map_or(Ok(false), Seen::is_live)?;
-    let started = ticket.map_or(Ok(None), |seen| seen.started(places))?;
-    let Some(order) = folder.order()? else {
-        return Ok(None);
-    };
-    let state = match (folder.record()?, live, started) {
-        (Some(record), _, _) => State::Ended(Box::new(record)),
-        (None, true, Some(started)) => State::Running(clock::rfc3339(started)),
-        (None, true, None) => State::Queued,
-        (None, false, _) => State::Dead,
-    };
-    Ok(Some(Entry { order, state }))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::testing::{Scratch, order};
+    use crate::queue::{Reservation, reserve};
+    use std::time::SystemTime;
 
-/// Whether the log of a run has a line of `phase`; a log that is gone has none.
-///
-/// # Errors
-/// When the log cannot be read.
-pub fn came_to(places: &Places, id: &RunId, phase: Phase) -> io::Result<bool> {
-    let Some(log) = optional(File::open(RunFolder::of(places, id).log()))? else {
-        return Ok(false);
-    };
-    for line in BufReader::new(log).lines() {
-        let event: Option<Event> = serde_json::from_str(&line?).ok();
-        if event.is_some_and(|event| event.phase == phase) {
-            return Ok(true);
-        }
+    #[test]
+    fn what_holds_a_ticket_is_live_and_what_is_dead_is_not() {
+        let scratch = Scratch::new("list-live");
+        let summary = || super::summary(&live(&scratch.0).unwrap());
+        assert_eq!(summary(), "nothing runs");
+        let reserve = || -> Reservation {
+            let id = RunId::new(SystemTime::now()).unwrap();
+            reserve(&scratch.0, 5, order(&id)).unwrap().unwrap()
+        };
+        let first = reserve();
+        assert_eq!(summary(), "nothing runs, 1 in the queue");
+        let ticket = ticket::of(&scratch.0, first.id()).unwrap().unwrap().file_name();
+        std::fs::write(scratch.0.queue().join(&ticket), "{\"turn\":1}\n").unwrap();
+        let second = reserve();
+        let id = first.id().clone();
+        assert_eq!(summary(), format!("run {id} (deploy) is at work, 1 in the queue"));
+        drop(second);
+        assert_eq!(summary(), format!("run {id} (deploy) is at work"));
+        drop(first);
+        // As a run that was killed leaves it: there, and nobody's.
+        std::fs::write(scratch.0.queue().join(ticket), "").unwrap();
+        assert!(live(&scratch.0).unwrap().is_empty());
     }
-    Ok(false)
 }

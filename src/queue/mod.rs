@@ -10,23 +10,23 @@ pub mod follow;
 pub mod id;
 pub mod journal;
 pub mod list;
-pub mod present;
+pub mod notes;
+pub mod publish;
 pub mod record;
 pub mod request;
 pub mod reserve;
 pub mod ticket;
 
-pub use cancel::{CancelError, Urgency, cancel};
+pub use cancel::{Urgency, cancel};
 pub use dead::{await_recovery, ensure_recovered};
+pub use folder::RunFolder;
 #[cfg(test)]
 pub(crate) use folder::testing;
-pub use folder::{QueueLock, RunFolder};
 pub use follow::{Followed, Follower};
 pub use id::RunId;
 #[doc(hidden)] // For fuzz/, which is a crate of its own.
 pub use journal::parse as parse_journal;
-pub use present::{Present, present};
-pub use record::ensure_published;
+pub use notes::EndPolicy;
+pub use publish::ensure_published;
 pub use request::{Origin, RunRequest};
-pub use reserve::{Complaints, Reservation, ReserveError, reserve};
-pub use ticket::EndPolicy;
+pub use reserve::{Complaints, Reservation, reserve};

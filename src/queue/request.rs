@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::config::{DEFAULT_MODULE, Job};
-use crate::gate::{Permitted, Task, TokenHash};
+use crate::gate::{Permitted, Task, TokenId};
 use crate::os::clock;
 use crate::queue::RunId;
 
@@ -35,8 +35,8 @@ pub struct RunRequest {
 pub enum Origin {
     /// A CI job, by its token.
     Token {
-        /// The hash under which the replay memory knows the token's `jti`.
-        jti: TokenHash,
+        /// Under which the replay memory knows the token.
+        token: TokenId,
         /// The claims worth keeping: [`KEPT_CLAIMS`], those that were there.
         claims: Map<String, Value>,
     },
@@ -86,7 +86,7 @@ impl RunRequest {
             job: permitted.job(),
             task: permitted.task().clone(),
             origin: Origin::Token {
-                jti: permitted.token(),
+                token: permitted.token(),
                 claims,
             },
             request_id: request_id.to_owned(),

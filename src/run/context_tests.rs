@@ -4,9 +4,11 @@ use std::path::Path;
 
 use crate::config::Places;
 use crate::os::child::Exit;
+use crate::os::process;
 use crate::queue::folder::testing::Scratch;
-use crate::queue::{RunFolder, RunId, ticket};
-use crate::run::{Captured, EndPolicy, Tool, ToolEnd};
+use crate::queue::notes::{Notes, ToolAtWork};
+use crate::queue::{EndPolicy, RunFolder, RunId};
+use crate::run::{Captured, Ended, Tool};
 
 impl RunContext {
     /// A stage for unit tests: its log is `<runs>/<id>/log.ndjson`. It hears no signals and has a minute.
@@ -14,14 +16,13 @@ impl RunContext {
         let id = RunId::new(SystemTime::now()).unwrap();
         let folder = RunFolder::of(places, &id);
         std::fs::create_dir_all(folder.path()).unwrap();
-        let mut ticket = crate::queue::ticket::testing::make(places, &id);
-        ticket.write_holder().unwrap();
-        let journal = Journal::new(places, &id, "2026-01-02T03:04:05.678Z".into());
+        let ticket = crate::queue::notes::testing::hold(places, &id);
+        let journal = Journal::new(places, &id);
         let log = Log::open(&folder.log(), &id);
         Self::new(
             folder,
             log,
-            Interrupts::deaf(),
+            Interrupts::deaf().unwrap(),
             ticket,
             journal,
             Duration::from_secs(60),
@@ -30,28 +31,23 @@ impl RunContext {
 
     /// As if the run had been asked to end.
     pub(crate) fn cancel(&mut self) {
-        self.interrupts.task();
+        self.interrupts.ask_in(Duration::ZERO);
     }
 }
 
 fn shell(script: &str) -> Tool {
     Tool {
-        program: "/bin/sh".into(),
         arguments: vec!["-c".into(), script.into()],
         environment: vec![("PATH".into(), "/usr/bin:/bin".into())],
-        deadline: Duration::from_secs(30),
-        ending: EndPolicy::Terminate,
-        stdin: None,
-        cell: None,
-        pipe: None,
+        ..Tool::new("/bin/sh", Duration::from_secs(30))
     }
 }
 
-fn briefly(script: &str, ending: EndPolicy) -> Tool {
+fn briefly(script: &str, end_policy: EndPolicy) -> Tool {
     let deadline = Duration::from_millis(150);
     Tool {
         deadline,
-        ending,
+        end_policy,
         ..shell(script)
     }
 }
@@ -59,27 +55,24 @@ fn briefly(script: &str, ending: EndPolicy) -> Tool {
 /// A tool whose output is kept in a file.
 fn uncut(script: &str) -> Tool {
     Tool {
-        ending: EndPolicy::NeverMidway,
+        end_policy: EndPolicy::InterruptThenTerminate,
         ..shell(script)
     }
 }
 
 fn messages(ctx: &RunContext, places: &Places) -> Vec<String> {
-    let folder = RunFolder::of(places, &ctx.ticket.seen().id);
+    let folder = RunFolder::of(places, &ctx.ticket.file.id);
     let text = std::fs::read_to_string(folder.log()).unwrap();
     let event = |line: &str| serde_json::from_str::<crate::event::Event>(line).unwrap().message;
     text.lines().map(event).collect()
 }
 
-fn work(ctx: &RunContext) -> Vec<(ticket::Work, Option<ticket::Process>)> {
-    ctx.ticket.seen().notes().unwrap().work
+fn work(ctx: &RunContext) -> Vec<ToolAtWork> {
+    Notes::of(&ctx.ticket.file).unwrap().tools
 }
 
-fn exited(end: Result<ToolEnd, Failure>) -> Exit {
-    match end {
-        Ok(ToolEnd::Ended(ended)) => ended.exit,
-        other => panic!("{other:?}"),
-    }
+fn exited(end: Result<Ended, Failure>) -> Exit {
+    end.unwrap().exit
 }
 
 /// Begins a step.
@@ -89,7 +82,9 @@ fn begin(ctx: &mut RunContext, effect: Effect) -> Result<(), Failure> {
 
 fn lives(marker: &Path) -> bool {
     let pid: i32 = std::fs::read_to_string(marker).unwrap().trim().parse().unwrap();
-    process::living(process::Kin::Group(pid)).unwrap().contains(&pid)
+    process::living(process::ProcessSet::Group(pid))
+        .unwrap()
+        .contains(&pid)
 }
 
 #[test]
@@ -102,9 +97,7 @@ fn what_a_tool_prints_is_said_in_order_and_its_exit_is_told() {
         all.push(line.to_owned());
         (line != "hidden").then(|| format!("said {line}"))
     });
-    let Ok(ToolEnd::Ended(ended)) = end else {
-        panic!("{end:?}")
-    };
+    let ended = end.unwrap();
     assert_eq!(ended.exit, Exit::Code(3));
     assert_eq!(all, ["out", "err", "hidden", "last"]);
     assert_eq!(ended.tail, all);
@@ -120,7 +113,7 @@ fn a_tool_that_leaves_a_process_with_its_output_behind_is_not_waited_for() {
     let end = ctx.tool(&shell("sleep 20 & echo done"), &mut |_| None);
     assert_eq!(exited(end), Exit::Code(0));
     assert!(started.elapsed() < Duration::from_secs(5));
-    let group = ctx.ticket.seen().clone();
+    let group = ctx.ticket.file.clone();
     drop(group);
 }
 
@@ -177,48 +170,64 @@ fn a_tool_past_its_deadline_is_ended_with_its_whole_group() {
     assert_eq!(error.to_string(), "`sh` was not done within 150ms");
     let group: i32 = std::fs::read_to_string(&marker).unwrap().trim().parse().unwrap();
     assert_eq!(
-        process::living(process::Kin::Group(group)).unwrap(),
+        process::living(process::ProcessSet::Group(group)).unwrap(),
         Vec::<i32>::new()
     );
     assert_eq!(work(&ctx), vec![]);
 }
 
 #[test]
-fn a_tool_that_must_not_be_cut_is_left_at_work_until_the_step_decides() {
-    let scratch = Scratch::new("stage-midway");
+fn a_call_that_was_handed_to_dockerd_is_ended_by_force_alone() {
+    let scratch = Scratch::new("stage-waitout");
     let mut ctx = RunContext::scratch(&scratch.0);
-    begin(&mut ctx, Effect::Changes).unwrap();
     ctx.cancel();
-    let marker = scratch.0.state.join("pid");
-    let script = format!("echo $$ > {}; sleep 0.4; echo late; sleep 60", marker.display());
-    let end = ctx.tool(&briefly(&script, EndPolicy::NeverMidway), &mut |_| None);
-    let Ok(ToolEnd::AtWork(at_work)) = end else {
-        panic!("{end:?}")
-    };
-    assert!(lives(&marker));
-    assert_eq!(work(&ctx).len(), 1);
-    let patience = Duration::from_millis(500);
+    ctx.run.until = Instant::now() + Duration::from_millis(200);
+    let script = "echo begun; sleep 0.6; echo done";
     let mut say = |line: &str| Some(line.to_owned());
-    let end = ctx.await_longer(at_work, patience, &mut say);
-    let Ok(ToolEnd::AtWork(at_work)) = end else {
-        panic!("{end:?}")
-    };
-    assert_eq!(messages(&ctx, &scratch.0), ["late"]);
-    ctx.kill(at_work).unwrap();
-    assert!(!lives(&marker));
-    assert_eq!(work(&ctx), vec![]);
+    let tool = briefly(script, EndPolicy::WaitOut);
+    // Neither the time of tool and run nor a cancellation; that is said, and nothing is forgotten of what it printed.
+    let end = ctx.in_any_case(Duration::from_secs(1), |ctx| ctx.tool(&tool, &mut say));
+    assert_eq!(exited(end), Exit::Code(0));
+    assert_eq!(
+        messages(&ctx, &scratch.0),
+        ["begun", "still waiting for `sh` (0ms)", "done"]
+    );
+    let marker = scratch.0.state.join("pid");
+    let script = format!("echo $$ > {}; sleep 60", marker.display());
+    ctx.interrupts.use_force();
+    let tool = briefly(&script, EndPolicy::WaitOut);
+    let error = ctx.in_any_case(Duration::from_secs(9), |ctx| ctx.capture(&tool, 100).unwrap_err());
+    assert_eq!(
+        error.to_string(),
+        "`sh` was ended by force: whether it was done is not known"
+    );
+    assert!(ctx.was_forced() && work(&ctx).is_empty());
+    // Each force ends one wait.
+    let tool = briefly("sleep 0.3", EndPolicy::WaitOut);
+    let end = ctx.in_any_case(Duration::from_secs(9), |ctx| ctx.tool(&tool, &mut |_| None));
+    assert_eq!(exited(end), Exit::Code(0));
 }
 
 #[test]
-fn what_a_step_leaves_at_work_is_killed_before_the_turn_passes() {
-    let scratch = Scratch::new("stage-dropped");
+fn a_tool_that_gets_on_is_not_ended_and_one_that_does_not_is() {
+    let scratch = Scratch::new("stage-while");
     let mut ctx = RunContext::scratch(&scratch.0);
-    let marker = scratch.0.state.join("pid");
-    let script = format!("echo $$ > {}; exec sleep 60", marker.display());
-    drop(ctx.tool(&briefly(&script, EndPolicy::NeverMidway), &mut |_| None));
-    assert!(lives(&marker));
-    drop(ctx.leave());
-    assert!(!lives(&marker));
+    let every = Duration::from_millis(200);
+    let script = "for i in 1 2 3 4 5 6; do echo $i; sleep 0.1; done; sleep 0.5";
+    let mut asked = 0;
+    let end = ctx.tool_while(&shell(script), &mut |_| None, every, &mut |_| {
+        asked += 1;
+        true
+    });
+    assert_eq!(exited(end), Exit::Code(0));
+    assert!(
+        (1..=3).contains(&asked),
+        "while there are lines nobody is asked: {asked}"
+    );
+    let begun = Instant::now();
+    let error = ctx.tool_while(&shell("sleep 60"), &mut |_| None, every, &mut |_| false);
+    assert_eq!(error.unwrap_err().to_string(), "`sh` has not got on for 200ms");
+    assert!(begun.elapsed() < Duration::from_secs(5));
 }
 
 #[test]
@@ -244,7 +253,7 @@ fn a_tool_that_changes_things_is_interrupted_once_when_the_run_is_cancelled() {
         "trap 'n=x$n; echo interrupted $n' INT; for i in 1 2 3 4 5 6; do sleep 0.1; done; echo saved";
     ctx.interrupts.ask_in(Duration::from_millis(150));
     let tool = Tool {
-        ending: EndPolicy::Interrupt,
+        end_policy: EndPolicy::Interrupt,
         ..shell(script)
     };
     let end = ctx.tool(&tool, &mut |line| Some(line.to_owned()));
@@ -259,14 +268,14 @@ fn what_a_tool_leaves_in_its_group_is_swept_where_it_was_asked_to_end_by_a_signa
     let scratch = Scratch::new("stage-sweep");
     let mut ctx = RunContext::scratch(&scratch.0);
     let marker = scratch.0.state.join("pid");
-    for ending in [EndPolicy::Interrupt, EndPolicy::InterruptThenTerminate] {
+    for end_policy in [EndPolicy::Interrupt, EndPolicy::InterruptThenTerminate] {
         let script = format!("sleep 60 & echo $! > {}; exit 1", marker.display());
         let tool = Tool {
-            ending,
+            end_policy,
             ..shell(&script)
         };
         assert_eq!(exited(ctx.tool(&tool, &mut |_| None)), Exit::Code(1));
-        assert!(!lives(&marker), "{ending:?}");
+        assert!(!lives(&marker), "{end_policy:?}");
         assert_eq!(work(&ctx), vec![]);
     }
 }
@@ -275,21 +284,21 @@ fn what_a_tool_leaves_in_its_group_is_swept_where_it_was_asked_to_end_by_a_signa
 fn everything_that_a_tool_has_printed_before_its_end_is_said_however_much() {
     let scratch = Scratch::new("stage-much");
     let mut ctx = RunContext::scratch(&scratch.0);
-    for ending in [
+    for end_policy in [
         EndPolicy::InterruptThenTerminate,
         EndPolicy::Interrupt,
         EndPolicy::Terminate,
     ] {
         let mut lines = 0;
         let tool = Tool {
-            ending,
+            end_policy,
             ..shell("i=$(seq -w 1 60000); printf '%s\\n' \"$i\"")
         };
         let end = ctx.tool(&tool, &mut |_| {
             lines += 1;
             None
         });
-        assert_eq!((exited(end), lines), (Exit::Code(0), 60_000), "{ending:?}");
+        assert_eq!((exited(end), lines), (Exit::Code(0), 60_000), "{end_policy:?}");
     }
 }
 
@@ -367,12 +376,8 @@ fn nothing_is_changed_before_the_journal_is_on_disk() {
     assert!(crate::queue::journal::read(&scratch.0).unwrap().is_none());
     begin(&mut ctx, Effect::Changes).unwrap();
     assert_eq!(
-        crate::queue::journal::read(&scratch.0)
-            .unwrap()
-            .unwrap()
-            .head
-            .run_id,
-        ctx.ticket.seen().id
+        crate::queue::journal::read(&scratch.0).unwrap().unwrap().run_id,
+        ctx.ticket.file.id
     );
     let mut ctx = RunContext::scratch(&scratch.0);
     std::fs::remove_dir_all(&scratch.0.state).unwrap();
@@ -397,21 +402,24 @@ fn the_sooner_of_the_deadlines_counts_and_is_named() {
 #[test]
 fn a_tool_that_must_not_be_cut_can_print_on_after_its_run_has_died() {
     let scratch = Scratch::new("stage-printson");
-    let mut ctx = RunContext::scratch(&scratch.0);
     let done = scratch.0.state.join("done");
     let script = format!("echo first; sleep 0.4; echo more && touch {}", done.display());
-    let mut seen = Vec::new();
-    let end = ctx.tool(&briefly(&script, EndPolicy::NeverMidway), &mut |line| {
-        seen.push(line.to_owned());
-        None
-    });
-    assert_eq!(seen, ["first"]);
-    // Nobody reads any more: a pipe would be broken now.
-    drop((end, ctx));
-    let until = Instant::now() + Duration::from_secs(5);
-    while !done.exists() {
-        assert!(Instant::now() < until, "the tool died of its output");
-        std::thread::sleep(Duration::from_millis(10));
+    for policy in [EndPolicy::Interrupt, EndPolicy::InterruptThenTerminate] {
+        let tool = Tool {
+            end_policy: policy,
+            ..shell(&script)
+        };
+        let path = scratch.0.state.join("output");
+        let running = tool.start(crate::run::tool::Output::File(&path)).unwrap();
+        // Nobody reads any more: a pipe would be broken now.
+        drop(running);
+        let until = Instant::now() + Duration::from_secs(5);
+        while !done.exists() {
+            assert!(Instant::now() < until, "the tool died of its output");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        std::fs::remove_file(&done).unwrap();
+        std::fs::remove_file(&path).unwrap();
     }
 }
 
@@ -420,7 +428,7 @@ fn what_must_be_done_in_any_case_has_time_of_its_own_and_then_the_deadlines_coun
     let scratch = Scratch::new("stage-any-case");
     let mut ctx = RunContext::scratch(&scratch.0);
     begin(&mut ctx, Effect::Changes).unwrap();
-    ctx.run.until = Instant::now();
+    ctx.deadline.until = Instant::now();
     assert!(ctx.tool(&shell(""), &mut |_| None).is_err());
     let given = Duration::from_millis(300);
     let (ended, late) = ctx.in_any_case(given, |ctx| {
@@ -430,7 +438,7 @@ fn what_must_be_done_in_any_case_has_time_of_its_own_and_then_the_deadlines_coun
     assert_eq!(ended, Exit::Code(0));
     let late = late.unwrap_err().to_string();
     assert_eq!(late, "the end of the step `update` was not done within 300ms");
-    assert_eq!(ctx.check(), Err(ctx.run.passed()));
+    assert_eq!(ctx.check(CancelEnds::Everything), Err(ctx.deadline.passed()));
 }
 
 #[test]
@@ -509,7 +517,7 @@ fn nothing_is_tidied_up_before_the_commit_point_is_on_disk() {
     assert_eq!(tidy(&mut ctx), 0);
     ctx.commit();
     let content = crate::queue::journal::read(&scratch.0).unwrap().unwrap();
-    assert_eq!(content.came, crate::queue::journal::Came::Settled);
+    assert_eq!(content.committed, true);
     // Neither a cancellation nor the run's time keeps it from being done.
     ctx.cancel();
     ctx.run.until = Instant::now();

@@ -2,20 +2,19 @@
 //!
 //! What it means depends on where the run is; this only remembers that it was asked, and wakes whoever waits.
 
-use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::rc::Rc;
 
 use crate::os::signal::{Signal, Signals};
 
-/// The signals of a run, and whether it was asked to end. A clone hears the same: a run that completes another one lends
-/// it its ears.
-#[derive(Clone, Debug)]
+/// The signals of a run, and whether it was asked to end.
+#[derive(Debug)]
 pub struct Interrupts {
-    signals: Rc<Signals>,
-    asked: Rc<Cell<bool>>,
-    forced: Rc<Cell<bool>>,
+    signals: Signals,
+    asked: bool,
+    /// A force that was not used yet.
+    force: bool,
+    was_forced: bool,
     #[cfg(test)]
     asked_from: Option<std::time::Instant>,
 }
@@ -32,11 +31,17 @@ impl Interrupts {
         ])
     }
 
+    /// Hears no signal.
+    pub fn deaf() -> io::Result<Self> {
+        Self::on(&[])
+    }
+
     fn on(signals: &[Signal]) -> io::Result<Self> {
         Ok(Self {
-            signals: Rc::new(Signals::block(signals)?),
-            asked: Rc::default(),
-            forced: Rc::default(),
+            signals: Signals::block(signals)?,
+            asked: false,
+            force: false,
+            was_forced: false,
             #[cfg(test)]
             asked_from: None,
         })
@@ -45,8 +50,8 @@ impl Interrupts {
     /// Whether the run was asked to end, by now or before.
     pub fn asked(&mut self) -> bool {
         while let Ok(Some(signal)) = self.signals.take() {
-            self.asked.set(self.asked.get() || signal != Signal::SIGCHLD);
-            self.forced.set(self.forced.get() || signal == Signal::SIGQUIT);
+            self.asked |= signal != Signal::SIGCHLD;
+            self.force |= signal == Signal::SIGQUIT;
         }
         #[cfg(test)]
         if self
@@ -55,31 +60,32 @@ impl Interrupts {
         {
             return true;
         }
-        self.asked.get()
+        self.asked
     }
 
-    /// Whether it was asked to end without waiting for what must not be cut: `cancel --force` (QUIT).
-    pub fn forced(&mut self) -> bool {
+    /// Whether it was asked to end without waiting for what must not be cut: `cancel --force` (QUIT). Each time ends one
+    /// wait.
+    pub fn take_force(&mut self) -> bool {
         self.asked();
-        self.forced.get()
+        self.was_forced |= self.force;
+        std::mem::take(&mut self.force)
     }
 
-    /// Hears no signal; for unit tests, whose threads share theirs.
-    #[cfg(test)]
-    pub(crate) fn deaf() -> Self {
-        Self::on(&[]).unwrap()
+    /// Whether a force has ended a wait.
+    pub fn was_forced(&self) -> bool {
+        self.was_forced
     }
 
-    /// As if a signal had come.
-    #[cfg(test)]
-    pub(crate) fn task(&mut self) {
-        self.ask_in(std::time::Duration::ZERO);
-    }
-
-    /// As if a signal came after this time.
+    /// As if a signal had come after this time.
     #[cfg(test)]
     pub(crate) fn ask_in(&mut self, time: std::time::Duration) {
         self.asked_from = Some(std::time::Instant::now() + time);
+    }
+
+    /// As if `cancel --force` had been called.
+    #[cfg(test)]
+    pub(crate) fn use_force(&mut self) {
+        (self.asked, self.force) = (true, true);
     }
 }
 

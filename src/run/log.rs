@@ -15,22 +15,6 @@ use crate::os::{clock, files};
 use crate::queue::RunId;
 use crate::run::mask::Mask;
 
-/// Who speaks. Past [`MAX_LOG`] the tools are silent, and past it and this much more everybody is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Voice {
-    /// The run itself.
-    Run,
-    /// A tool that prints.
-    Tool,
-}
-
-/// Whether lines wait for those that come with them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Holding {
-    No,
-    Yes,
-}
-
 /// What the run's own lines may add to a full log.
 const OWN_LINES: u64 = MAX_LOG / 8;
 
@@ -42,13 +26,12 @@ const TAIL: u64 = 32 * MAX_LINE as u64;
 pub struct Log {
     file: Option<File>,
     run_id: RunId,
-    /// With what is held.
+    /// With what is buffered.
     length: u64,
     most: u64,
     full_was_said: bool,
-    /// Lines that are not in the file yet; some only within [`Log::together`].
-    held: Vec<u8>,
-    holding: Holding,
+    /// Lines that are not in the file yet.
+    buffer: Vec<u8>,
     /// What no line shows.
     pub mask: Mask,
 }
@@ -73,23 +56,38 @@ impl Log {
             length,
             most: MAX_LOG,
             full_was_said: false,
-            held: Vec::new(),
-            holding: Holding::No,
+            buffer: Vec::new(),
             mask: Mask::default(),
         }
     }
 
-    /// Writes the lines that `speak` says with as few calls as they need: each call wakes every follower. For lines that
-    /// are there at once; `speak` never waits.
-    pub fn together(&mut self, speak: impl FnOnce(&mut Self)) {
-        self.holding = Holding::Yes;
-        speak(self);
-        self.holding = Holding::No;
-        self.write_held();
+    /// Adds a line of the run itself. The message is made harmless and cut at [`MAX_LINE`] bytes; the first line of a log
+    /// names the run.
+    pub fn say(&mut self, phase: Phase, message: &str, now: SystemTime) {
+        self.add(phase, message, self.most + OWN_LINES, now);
+        self.flush();
     }
 
-    /// Adds an event. The message is made harmless and cut at [`MAX_LINE`] bytes; the first line of a log names the run.
-    pub fn say(&mut self, phase: Phase, message: &str, voice: Voice, now: SystemTime) {
+    /// Adds what a tool has printed, while there is room for it. [`Log::flush`] is to be called before the next wait: each
+    /// write wakes every follower.
+    pub fn relay(&mut self, phase: Phase, message: &str, now: SystemTime) {
+        self.add(phase, message, self.most, now);
+    }
+
+    /// Writes what is buffered.
+    pub fn flush(&mut self) {
+        let written = self
+            .file
+            .as_mut()
+            .map_or(Ok(()), |file| file.write_all(&self.buffer));
+        self.buffer.clear();
+        if let Err(error) = written {
+            log::error!("run {} loses its log from here on: {error}", self.run_id);
+            self.file = None;
+        }
+    }
+
+    fn add(&mut self, phase: Phase, message: &str, room: u64, now: SystemTime) {
         if self.length >= self.most && !self.full_was_said {
             self.full_was_said = true;
             let text = format!(
@@ -98,10 +96,6 @@ impl Log {
             );
             self.write(phase, &text, now);
         }
-        let room = match voice {
-            Voice::Tool => self.most,
-            Voice::Run => self.most + OWN_LINES,
-        };
         if self.length < room {
             self.write(phase, message, now);
         }
@@ -112,6 +106,7 @@ impl Log {
         let line = outcome.line();
         if !self.ends_with(&line) {
             self.append(&line);
+            self.flush();
         }
     }
 
@@ -157,23 +152,11 @@ impl Log {
     }
 
     fn append(&mut self, line: &str) {
-        self.held.extend_from_slice(line.as_bytes());
-        self.held.push(b'\n');
+        self.buffer.extend_from_slice(line.as_bytes());
+        self.buffer.push(b'\n');
         self.length += line.len() as u64 + 1;
-        if self.holding == Holding::No || self.held.len() >= LOG_BLOCK {
-            self.write_held();
-        }
-    }
-
-    fn write_held(&mut self) {
-        let written = self
-            .file
-            .as_mut()
-            .map_or(Ok(()), |file| file.write_all(&self.held));
-        self.held.clear();
-        if let Err(error) = written {
-            log::error!("run {} loses its log from here on: {error}", self.run_id);
-            self.file = None;
+        if self.buffer.len() >= LOG_BLOCK {
+            self.flush();
         }
     }
 }
@@ -223,7 +206,7 @@ mod tests {
         let scratch = Scratch::new("log-first");
         let path = scratch.0.runs.join("log");
         for message in ["one", "two\n\u{1b}[31mred"] {
-            Log::open(&path, &id()).say(Phase::Pull, message, Voice::Run, SystemTime::UNIX_EPOCH);
+            Log::open(&path, &id()).say(Phase::Pull, message, SystemTime::UNIX_EPOCH);
         }
         let lines = lines(&path);
         assert_eq!(lines[0].run_id.as_deref(), Some(id().as_str()));
@@ -238,9 +221,9 @@ mod tests {
         let mut log = Log::open(&path, &id());
         log.most = 500;
         for _ in 0..100 {
-            log.say(Phase::Pull, "from a tool", Voice::Tool, SystemTime::UNIX_EPOCH);
+            log.relay(Phase::Pull, "from a tool", SystemTime::UNIX_EPOCH);
         }
-        log.say(Phase::Pull, "from the run", Voice::Run, SystemTime::UNIX_EPOCH);
+        log.say(Phase::Pull, "from the run", SystemTime::UNIX_EPOCH);
         let messages: Vec<String> = lines(&path).into_iter().map(|event| event.message).collect();
         assert!(messages.len() < 20);
         assert_eq!(messages.last().unwrap(), "from the run");
@@ -252,25 +235,24 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_are_there_together_are_written_together_and_in_order() {
+    fn the_lines_of_a_tool_are_written_together_and_in_order() {
         let scratch = Scratch::new("log-together");
         let path = scratch.0.runs.join("log");
         let mut log = Log::open(&path, &id());
         let length = || std::fs::metadata(&path).unwrap().len();
         let text = "x".repeat(100);
-        log.say(Phase::Pull, "before", Voice::Run, SystemTime::UNIX_EPOCH);
+        log.say(Phase::Pull, "before", SystemTime::UNIX_EPOCH);
         let (before, mut seen) = (length(), Vec::new());
-        log.together(|log| {
-            for number in 0..2000 {
-                let message = format!("{number} {text}");
-                log.say(Phase::Pull, &message, Voice::Tool, SystemTime::UNIX_EPOCH);
-                seen.push(length());
-            }
-        });
+        for number in 0..2000 {
+            let message = format!("{number} {text}");
+            log.relay(Phase::Pull, &message, SystemTime::UNIX_EPOCH);
+            seen.push(length());
+        }
+        log.flush();
         assert_eq!(seen[0], before);
         seen.dedup();
         assert!(seen.len() <= 2000 * 200 / LOG_BLOCK + 1, "{seen:?}");
-        log.say(Phase::Pull, "after", Voice::Run, SystemTime::UNIX_EPOCH);
+        log.say(Phase::Pull, "after", SystemTime::UNIX_EPOCH);
         let messages: Vec<String> = lines(&path).into_iter().map(|event| event.message).collect();
         assert_eq!(messages.len(), 2002);
         assert!(messages[1].starts_with("0 x") && messages[2000].starts_with("1999 x"));
@@ -282,11 +264,11 @@ mod tests {
     fn a_line_torn_by_a_dead_writer_goes_when_the_log_is_opened_again() {
         let scratch = Scratch::new("log-torn");
         let path = scratch.0.runs.join("log");
-        Log::open(&path, &id()).say(Phase::Pull, "whole", Voice::Run, SystemTime::UNIX_EPOCH);
+        Log::open(&path, &id()).say(Phase::Pull, "whole", SystemTime::UNIX_EPOCH);
         let mut text = std::fs::read(&path).unwrap();
         text.extend_from_slice(b"{\"phase\":\"pu");
         std::fs::write(&path, text).unwrap();
-        Log::open(&path, &id()).say(Phase::Pull, "next", Voice::Run, SystemTime::UNIX_EPOCH);
+        Log::open(&path, &id()).say(Phase::Pull, "next", SystemTime::UNIX_EPOCH);
         assert_eq!(lines(&path).len(), 2);
     }
 
@@ -296,9 +278,8 @@ mod tests {
         let path = scratch.0.runs.join("log");
         let mut log = Log::open(&path, &id());
         log.mask.hide(&crate::os::secret::Secret::new("hunter2".into()));
-        for voice in [Voice::Tool, Voice::Run] {
-            log.say(Phase::Pull, "it is hunter2", voice, SystemTime::UNIX_EPOCH);
-        }
+        log.relay(Phase::Pull, "it is hunter2", SystemTime::UNIX_EPOCH);
+        log.say(Phase::Pull, "it is hunter2", SystemTime::UNIX_EPOCH);
         let messages: Vec<String> = lines(&path).into_iter().map(|event| event.message).collect();
         assert_eq!(messages, ["it is ***", "it is ***"]);
     }

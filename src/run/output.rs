@@ -1,8 +1,8 @@
 //! What a tool prints: bytes in, harmless bounded lines out; and a stream that is read without waiting.
 
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -87,15 +87,6 @@ pub enum Sink {
     },
 }
 
-/// What becomes of the name of a file that a tool prints into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Name {
-    /// It is given up at once: the file is there as long as anybody has it open, and no longer.
-    GivenUp,
-    /// It stays, so that whoever completes this run after a crash can read what the tool said last.
-    Stays,
-}
-
 /// Where a stream's bytes come through.
 #[derive(Debug)]
 enum Source {
@@ -121,18 +112,20 @@ pub struct Stream {
 }
 
 /// Bytes that one pass reads at most, so that a tool that prints without end cannot keep us from its deadline.
-const PASS: usize = 256 * 1024;
+const PASS: u64 = 256 * 1024;
 
 /// Bytes that have been read of a file when the disk gets them back.
 const GIVE_BACK: u64 = 4 * 1024 * 1024;
 
-/// Whether a pass has read all that there was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Left {
-    /// It has.
-    Nothing,
-    /// It stopped at its bound; nothing may say again that there is more.
-    Maybe,
+impl Sink {
+    /// For all of it, up to `most` bytes.
+    pub fn whole(most: usize) -> Self {
+        Sink::Whole {
+            bytes: Vec::new(),
+            most,
+            over: false,
+        }
+    }
 }
 
 impl Stream {
@@ -144,8 +137,9 @@ impl Stream {
         Ok((Self::from(source, sink), writer))
     }
 
-    /// A stream through a file that is made as `path`.
-    pub fn kept(path: &Path, sink: Sink, name: Name) -> io::Result<(Self, OwnedFd)> {
+    /// A stream through a file that is made as `path`. The name stays: whoever completes this run after a crash can read
+    /// what the tool said last.
+    pub fn kept(path: &Path, sink: Sink) -> io::Result<(Self, OwnedFd)> {
         // Appending, because what the tool starts may open its standard streams anew.
         let writer = OpenOptions::new()
             .append(true)
@@ -153,10 +147,7 @@ impl Stream {
             .mode(0o600)
             .open(path)?;
         let reader = OpenOptions::new().read(true).write(true).open(path);
-        let source = reader.map(|reader| Source::Kept(reader, Watch::written(path)));
-        if name == Name::GivenUp {
-            fs::remove_file(path)?;
-        }
+        let source = reader.map(|reader| Source::Kept(reader, Watch::on(path)));
         Ok((Self::from(source?, sink), writer.into()))
     }
 
@@ -183,65 +174,63 @@ impl Stream {
         matches!(self.source, Source::Closed)
     }
 
-    /// Reads what is there, a bounded amount of it.
-    pub fn read(&mut self, each: &mut dyn FnMut(&str)) -> Left {
+    /// Reads what is there, a bounded amount of it. Where it stops at its bound, [`Stream::descriptor`] is ready still.
+    pub fn read(&mut self, each: &mut dyn FnMut(&str)) {
         let mut buffer = [0u8; 16 * 1024];
-        let mut taken = 0;
-        while taken < PASS {
+        let until = self.read + PASS;
+        while self.read < until {
             match self.read_some(&mut buffer) {
-                Ok(0) => break,
-                Ok(count) => {
-                    taken += count;
-                    self.take(&buffer[..count], each);
-                }
+                Ok(0) => return self.close(each),
+                Ok(count) => self.take(&buffer[..count], each),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Left::Nothing,
-                Err(_) => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => return self.close(each),
             }
         }
-        if taken < PASS {
-            self.close(each);
-            return Left::Nothing;
-        }
-        Left::Maybe
     }
 
     /// Reads all that was printed by now, and no more: what a process that the tool left behind prints is not waited for.
-    /// Of more than a log can hold it reads the end: a hostile tool can make its file as long as the filesystem allows,
+    /// Of more than [`MAX_LOG`] only the end is read: a hostile tool can make its file as long as the filesystem allows,
     /// without writing a byte.
     pub fn read_rest(&mut self, each: &mut dyn FnMut(&str)) {
-        let unread = match &mut self.source {
-            Source::Kept(reader, _) => unread(reader),
-            // A pipe holds less than a pass.
-            Source::Pipe(_) | Source::Closed => 0,
-        };
-        if let (Some(skipped @ 1..), Source::Kept(reader, _)) =
-            (unread.checked_sub(MAX_LOG), &mut self.source)
-            && reader.seek_relative(skipped as i64).is_ok()
-            && let Sink::Lines(lines) = &mut self.sink
-        {
-            self.read += skipped;
-            lines.skip(skipped, each);
-        }
-        for _ in 0..=unread.min(MAX_LOG) / PASS as u64 {
-            if self.read(each) == Left::Nothing {
-                break;
+        if let Source::Kept(file, _) = &self.source {
+            let printed = file.metadata().map_or(0, |facts| facts.len());
+            self.skip_to(printed.saturating_sub(MAX_LOG), each);
+            for _ in 0..printed.saturating_sub(self.read) / PASS {
+                self.read(each);
             }
         }
+        // A pipe holds less than that.
+        self.read(each);
         self.close(each);
+    }
+
+    /// Leaves out what stands before `place` in a file and was not read.
+    fn skip_to(&mut self, place: u64, each: &mut dyn FnMut(&str)) {
+        if let (Source::Kept(file, _), Sink::Lines(lines)) = (&mut self.source, &mut self.sink)
+            && place > self.read
+            && file.seek(SeekFrom::Start(place)).is_ok()
+        {
+            lines.skip(place - self.read, each);
+            self.read = place;
+        }
     }
 
     /// Like read(2) without waiting; 0 where no more will come.
     fn read_some(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &mut self.source {
             Source::Pipe(reader) => reader.read(buffer),
-            Source::Kept(reader, watch) => {
-                watch.drain();
-                match reader.read(buffer)? {
-                    0 => Err(io::ErrorKind::WouldBlock.into()),
-                    count => Ok(count),
+            Source::Kept(reader, watch) => match reader.read(buffer)? {
+                0 => {
+                    // Only at its end, and then looked at once more: whatever comes from now on wakes us.
+                    watch.drain();
+                    let count = reader.read(buffer)?;
+                    (count > 0)
+                        .then_some(count)
+                        .ok_or(io::ErrorKind::WouldBlock.into())
                 }
-            }
+                count => Ok(count),
+            },
             Source::Closed => Ok(0),
         }
     }
@@ -273,15 +262,10 @@ impl Stream {
     }
 }
 
-/// Bytes of a file behind the place where we are in it.
-fn unread(file: &mut File) -> u64 {
-    let length = file.metadata().map_or(0, |facts| facts.len());
-    file.stream_position().map_or(0, |at| length.saturating_sub(at))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::io::Write;
 
     fn lines(parts: &[&[u8]]) -> Vec<String> {
@@ -320,12 +304,12 @@ mod tests {
     #[test]
     fn of_a_file_without_end_only_the_end_is_read() {
         let path = std::env::temp_dir().join(format!("output-endless-{}", std::process::id()));
-        let (mut stream, writer) = Stream::kept(&path, Sink::Lines(Lines::default()), Name::GivenUp).unwrap();
+        let (mut stream, writer) = Stream::kept(&path, Sink::Lines(Lines::default())).unwrap();
         let mut writer = File::from(writer);
         let mut seen = Vec::new();
         let mut each = |line: &str| seen.push(line.to_owned());
         writer.write_all(b"begin\nhalf").unwrap();
-        assert_eq!(stream.read(&mut each), Left::Nothing);
+        stream.read(&mut each);
         // Ten times what an hour would read.
         let hole = 1 << 43;
         writer.set_len(hole).unwrap();
@@ -347,15 +331,16 @@ mod tests {
     fn what_has_been_read_of_a_long_output_takes_no_disk_and_its_end_stays() {
         use std::os::unix::fs::MetadataExt;
         let path = std::env::temp_dir().join(format!("output-long-{}", std::process::id()));
-        let (mut stream, writer) = Stream::kept(&path, Sink::Lines(Lines::default()), Name::Stays).unwrap();
+        let (mut stream, writer) = Stream::kept(&path, Sink::Lines(Lines::default())).unwrap();
         let (mut writer, mut lines) = (File::from(writer), 0);
-        let block = b"a line of output\n".repeat(PASS / 17);
+        let block = b"a line of output\n".repeat(PASS as usize / 17);
         for _ in 0..40 {
             writer.write_all(&block).unwrap();
-            while stream.read(&mut |_| lines += 1) == Left::Maybe {}
+            stream.read(&mut |_| lines += 1);
+            stream.read(&mut |_| lines += 1);
         }
         writer.write_all(b"the end\n").unwrap();
-        assert_eq!(lines, 40 * (PASS / 17));
+        assert_eq!(lines, 40 * (PASS as usize / 17));
         let facts = fs::metadata(&path).unwrap();
         assert!(
             facts.blocks() * 512 < facts.len() / 4,

@@ -29,6 +29,15 @@ pub enum Failure {
     },
 }
 
+/// What a step gives.
+pub type Result<T = (), E = Failure> = std::result::Result<T, E>;
+
+impl From<String> for Failure {
+    fn from(sentence: String) -> Self {
+        Failure::Failed(sentence)
+    }
+}
+
 impl Failure {
     /// A failure in one sentence.
     pub fn failed(sentence: impl Into<String>) -> Self {

@@ -6,13 +6,14 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::jail::{self, Cell};
+use crate::limits::RETRY;
 use crate::os::child::{self, Child, Command, Exit};
 use crate::os::{descriptor, files};
 use crate::queue::EndPolicy;
-use crate::run::output::{Left, Lines, Name, Sink, Stream};
+use crate::run::output::{Lines, Sink, Stream};
 use crate::run::step::Failure;
 use crate::secret::Secret;
 
@@ -25,27 +26,18 @@ pub struct Tool {
     pub arguments: Vec<OsString>,
     /// All of its environment.
     pub environment: Vec<(String, String)>,
-    /// How long it may take; the deadlines of step and run shorten it, but for [`EndPolicy::NeverMidway`] not below
-    /// [`crate::limits::MIDWAY_LEAST`].
+    /// How long it may take; the deadlines of step and run shorten it. With [`EndPolicy::WaitOut`] only how long it
+    /// usually takes.
     pub deadline: Duration,
     /// How it is ended when its time is up or the run is cancelled.
-    pub ending: EndPolicy,
-    /// Its whole standard input, at most [`crate::limits::MAX_SETTINGS`] bytes; `None` is `/dev/null`. A tool in a cell
-    /// has none.
+    pub end_policy: EndPolicy,
+    /// Its whole standard input, at most [`crate::limits::MAX_SETTINGS`] bytes; `None` is `/dev/null`. A tool in a
+    /// sandbox has none.
     pub stdin: Option<Vec<u8>>,
-    /// As whom, and within which walls; `None` is as we are, with all that we see.
+    /// As whom, and in which sandbox; `None` is as we are, with all that we see.
     pub cell: Option<Cell>,
     /// What it can read from descriptor 3, once: a secret that neither argv nor the environment may hold.
     pub pipe: Option<Secret>,
-}
-
-/// How a tool's time ended.
-#[derive(Debug)]
-pub enum ToolEnd {
-    /// It ended by itself.
-    Ended(Ended),
-    /// Past its deadline and still at work; only with [`EndPolicy::NeverMidway`].
-    AtWork(AtWork),
 }
 
 /// A tool that ended by itself.
@@ -55,14 +47,6 @@ pub struct Ended {
     pub exit: Exit,
     /// Its last lines, oldest first, whether or not they were said.
     pub tail: Vec<String>,
-}
-
-/// A tool past its deadline. The run does not end while it is at work: what a step has left is killed at the end.
-#[derive(Debug)]
-pub struct AtWork {
-    pub(super) running: Running,
-    /// Which deadline it was.
-    pub why: Failure,
 }
 
 /// What a quiet tool printed.
@@ -80,6 +64,20 @@ pub struct Captured {
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 impl Tool {
+    /// `program` without arguments and environment, to be ended as [`EndPolicy::Terminate`] says.
+    pub fn new(program: impl Into<PathBuf>, deadline: Duration) -> Self {
+        Self {
+            program: program.into(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            deadline,
+            end_policy: EndPolicy::Terminate,
+            stdin: None,
+            cell: None,
+            pipe: None,
+        }
+    }
+
     /// As a sentence names it: the program's file name and its first argument, when that is a word and not an option.
     pub fn name(&self) -> String {
         let program = self.program.file_name().unwrap_or_default().to_string_lossy();
@@ -89,27 +87,22 @@ impl Tool {
         }
     }
 
-    /// Starts it with its output where `streams` says.
-    pub(super) fn start(&self, streams: Streams<'_>) -> Result<Running, Failure> {
+    /// Starts it.
+    pub(super) fn start(&self, output: Output<'_>) -> Result<Running, Failure> {
         let path = self.environment.iter().find(|(name, _)| name == "PATH");
         let path = path.map_or(DEFAULT_PATH, |(_, value)| value.as_str());
         let program = child::find_program(&self.program, path)
             .ok_or_else(|| Failure::Failed(format!("{} is on none of {path}", self.program.display())))?;
-        let command = self.command(&program);
-        let connected = command.and_then(|command| self.connect(command, streams));
-        let started = connected.and_then(|(command, streams)| {
+        let started = self.command(&program).and_then(|command| {
+            let (command, streams) = self.connect(command, output)?;
             let child = command.spawn()?;
-            Ok(Running {
-                child,
-                streams,
-                name: self.name(),
-                silent_since: None,
-            })
+            let name = self.name();
+            Ok(Running { child, streams, name })
         });
         started.map_err(|error| Failure::Failed(format!("start {}: {error}", program.display())))
     }
 
-    /// The program itself, or the role that becomes it in its cell.
+    /// The program itself, or the role that becomes it in its sandbox.
     fn command(&self, program: &Path) -> io::Result<Command> {
         // The executable of unit tests has no roles.
         let Some(cell) = self.cell.as_ref().filter(|_| !cfg!(test)) else {
@@ -117,7 +110,7 @@ impl Tool {
             return Ok(command.variables(&self.environment));
         };
         if self.stdin.is_some() {
-            return Err(io::Error::other("a tool in a cell has no standard input"));
+            return Err(io::Error::other("a tool in a sandbox has no standard input"));
         }
         jail::command(&jail::JailRequest {
             cell: cell.clone(),
@@ -128,7 +121,7 @@ impl Tool {
         })
     }
 
-    fn connect(&self, mut command: Command, streams: Streams<'_>) -> io::Result<(Command, Vec<Stream>)> {
+    fn connect(&self, mut command: Command, output: Output<'_>) -> io::Result<(Command, Vec<Stream>)> {
         if let Some(input) = &self.stdin {
             command = command.descriptor(0, descriptor::memory_file(input)?);
         }
@@ -140,44 +133,40 @@ impl Tool {
             command = command.descriptor(descriptor::FIRST, reader);
         }
         let lines = Sink::Lines(Lines::default());
-        let (output, writer) = match streams {
-            Streams::Merged => Stream::new(lines)?,
-            Streams::Kept(path, name) => Stream::kept(path, lines, name)?,
-            Streams::Into(path) => {
-                let (errors, writer) = Stream::new(lines)?;
-                let file = files::create_private(path)?;
-                let command = command.descriptor(1, file.into()).descriptor(2, writer);
-                return Ok((command, vec![errors]));
+        let (first, stdout, errors) = match output {
+            Output::Pipe => {
+                let (stream, writer) = Stream::new(lines)?;
+                let errors = writer.try_clone()?;
+                return Ok((command.descriptor(1, writer).descriptor(2, errors), vec![stream]));
             }
-            Streams::Captured { most } => {
-                let (errors, writer) = Stream::new(lines)?;
-                let (output, whole) = Stream::new(Sink::Whole {
-                    bytes: Vec::new(),
-                    most,
-                    over: false,
-                })?;
-                return Ok((
-                    command.descriptor(1, whole).descriptor(2, writer),
-                    vec![output, errors],
-                ));
+            Output::File(path) => {
+                let (stream, writer) = Stream::kept(path, lines)?;
+                let errors = writer.try_clone()?;
+                return Ok((command.descriptor(1, writer).descriptor(2, errors), vec![stream]));
+            }
+            Output::NewFile(path) => (None, files::create_private(path)?.into(), lines),
+            Output::Captured { most } => {
+                let (stream, writer) = Stream::new(Sink::whole(most))?;
+                (Some(stream), writer, lines)
             }
         };
-        let command = command.descriptor(2, writer.try_clone()?).descriptor(1, writer);
-        Ok((command, vec![output]))
+        let (errors, writer) = Stream::new(errors)?;
+        let command = command.descriptor(1, stdout).descriptor(2, writer);
+        Ok((command, first.into_iter().chain([errors]).collect()))
     }
 }
 
 /// Where a tool's output goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Streams<'a> {
-    /// Both into one pipe, as lines.
-    Merged,
+pub(super) enum Output<'a> {
+    /// Both streams into one pipe, as lines.
+    Pipe,
     /// Both into this file, as lines: what must not be cut must not die of a broken pipe either, when we die.
-    Kept(&'a Path, Name),
+    File(&'a Path),
     /// Standard output whole, up to so many bytes; standard error as lines.
     Captured { most: usize },
     /// Standard output into this file, which nobody else may read; standard error as lines.
-    Into(&'a Path),
+    NewFile(&'a Path),
 }
 
 /// A tool that was started.
@@ -186,17 +175,12 @@ pub(super) struct Running {
     pub(super) child: Child,
     streams: Vec<Stream>,
     pub(super) name: String,
-    silent_since: Option<Instant>,
 }
 
 impl Running {
     /// Reads what is there; each line goes to `each`.
-    pub(super) fn read(&mut self, each: &mut dyn FnMut(&str)) -> Left {
-        let left: Vec<Left> = self.streams.iter_mut().map(|stream| stream.read(each)).collect();
-        match left.contains(&Left::Maybe) {
-            true => Left::Maybe,
-            false => Left::Nothing,
-        }
+    pub(super) fn read(&mut self, each: &mut dyn FnMut(&str)) {
+        self.streams.iter_mut().for_each(|stream| stream.read(each));
     }
 
     /// After its end: what it printed is there, so nothing more is waited for. A process that it left behind may hold its
@@ -209,25 +193,27 @@ impl Running {
 
     /// The streams to wait for; `idle` stands in for one that is closed.
     pub(super) fn descriptors<'a>(&'a self, idle: BorrowedFd<'a>) -> [BorrowedFd<'a>; 2] {
-        let of = |index: usize| {
-            self.streams
-                .get(index)
-                .and_then(Stream::descriptor)
-                .unwrap_or(idle)
-        };
-        [of(0), of(1)]
+        [0, 1].map(|index| {
+            let stream = self.streams.get(index);
+            stream.and_then(Stream::descriptor).unwrap_or(idle)
+        })
     }
 
-    /// Since when all of its streams are closed: its end is near, whether or not a signal will say so.
-    pub(super) fn silent_since(&mut self, now: Instant) -> Option<Instant> {
-        if self.silent_since.is_none() && self.streams.iter().all(Stream::is_closed) {
-            self.silent_since = Some(now);
+    /// How long to wait for its output at the most: what has closed its streams is about to end, whether or not a signal
+    /// will say so.
+    pub(super) fn retry(&self) -> Duration {
+        match self.streams.iter().all(Stream::is_closed) {
+            true => RETRY / 16,
+            false => RETRY,
         }
-        self.silent_since
     }
 
-    /// Its last lines.
-    pub(super) fn tail(&self) -> Vec<String> {
+    pub(super) fn ended(self, exit: Exit) -> Ended {
+        let tail = self.tail();
+        Ended { exit, tail }
+    }
+
+    fn tail(&self) -> Vec<String> {
         match self.streams.last().map(|stream| &stream.sink) {
             Some(Sink::Lines(lines)) => lines.tail(),
             _ => Vec::new(),

@@ -12,22 +12,56 @@ use serde_json::{Map, Value, json};
 
 use crate::config::{Config, Places};
 use crate::deploy::{self, UndoReason};
-use crate::event::Phase;
 use crate::gate::{Memory, Task};
 use crate::os::files::optional;
-use crate::queue::dead::{self, Dead};
-use crate::queue::journal::{Came, Content, Journal};
-use crate::queue::record::{End, Record, Shown};
-use crate::queue::request::Origin;
-use crate::queue::ticket::{self, Ticket};
-use crate::queue::{RunFolder, RunRequest, journal};
-use crate::run::RunContext;
+use crate::os::{lock, process};
+use crate::queue::dead::{self, Dead, RECOVERY_WAITS};
+use crate::queue::journal::{self, Content, Journal};
+use crate::queue::notes::{HeldTicket, Notes};
+use crate::queue::record::{End, Publication, Record};
+use crate::queue::ticket;
+use crate::queue::{Origin, RunFolder, RunRequest};
 use crate::run::interrupts::Interrupts;
-use crate::run::log::{Log, Voice};
-use crate::run::step::Failure;
-use crate::runner::back::{self, Back};
-use crate::runner::{conclude, leftover};
+use crate::run::log::Log;
+use crate::run::{Failure, RunContext};
+use crate::runner::notice::{self, Notice};
+use crate::runner::rollback::{self, Back};
+use crate::runner::{conclude, orphans, turn};
 use crate::terraform;
+
+/// The role behind [`crate::queue::ensure_recovered`], and `engram-deployer recover`: waits for the turn and completes what
+/// is dead. One at a time: a second one has nothing to do.
+///
+/// # Errors
+/// Those of the machine, and what kept a dead run from being completed.
+pub fn recover(config: &Config) -> io::Result<()> {
+    process::leave_session()?;
+    let mut interrupts = Interrupts::block()?;
+    let mut notices = Vec::new();
+    let completed = recover_all(config, &mut interrupts, &mut notices);
+    notice::finish_all(notices, &mut interrupts)?;
+    completed
+}
+
+fn recover_all(config: &Config, interrupts: &mut Interrupts, notices: &mut Vec<Notice>) -> io::Result<()> {
+    let places = &config.places;
+    let failed = |failure: Failure| io::Error::other(failure.to_string());
+    // Again after letting go: a run may have died just after the last look, when its finder met our lock.
+    while dead::something_died(places)? {
+        let Some(_alone) = lock::try_exclusive(&dead::recovering(places))? else {
+            return Ok(());
+        };
+        let _turn = turn::wait(places, 0, interrupts, RECOVERY_WAITS, &mut |_| {}).map_err(failed)?;
+        let mut completer = Completer {
+            config,
+            interrupts,
+            say: &mut |what| log::info!("{what}"),
+            notices,
+        };
+        completer.complete_all().map_err(failed)?;
+    }
+    Ok(())
+}
 
 /// Where and how dead runs are completed.
 pub struct Completer<'a> {
@@ -37,8 +71,8 @@ pub struct Completer<'a> {
     pub interrupts: &'a mut Interrupts,
     /// Hears what is waited for.
     pub say: &'a mut dyn FnMut(&str),
-    /// Is handed what was recorded of a run that was completed.
-    pub tell: &'a mut dyn FnMut(&Record),
+    /// The notices of what was completed, to be waited for when nobody waits for us.
+    pub notices: &'a mut Vec<Notice>,
 }
 
 impl Completer<'_> {
@@ -51,46 +85,38 @@ impl Completer<'_> {
     /// # Errors
     /// When one could not be completed: then nothing else may be changed.
     pub fn complete_all(&mut self) -> Result<(), Failure> {
-        self.sweep_logins()
-            .map_err(|error| broken("remove the login of an interrupted run", &error))?;
+        // Only the run whose turn it is logs in anywhere, and that is the caller: every login that is there is a dead run's.
+        remove_logins(self.places()).map_err(broken("remove the login of an interrupted run"))?;
         self.check_journal()?;
-        for dead in dead::find(self.places()).map_err(|error| broken("look for interrupted runs", &error))? {
+        for dead in dead::find(self.places()).map_err(broken("look for interrupted runs"))? {
             self.complete(&dead).map_err(|failure| match failure {
                 Failure::Failed(why) => {
                     Failure::Failed(format!("run {} was interrupted, and {why}", dead.id))
                 }
                 other => other,
             })?;
-            if let Some(seen) = &dead.ticket {
-                seen.remove()
-                    .map_err(|error| broken("remove its ticket", &error))?;
-            }
+            remove_ticket(self.places(), &dead)?;
         }
         Ok(())
-    }
-
-    /// Only the run whose turn it is logs in anywhere, and that is the caller: every login that is there is a dead run's.
-    fn sweep_logins(&self) -> io::Result<()> {
-        optional(std::fs::remove_dir_all(self.places().logins())).map(drop)
     }
 
     /// A journal of a run that is recorded outlived it by a power cut. One that cannot be read is an error: nobody knows
     /// what is half changed.
     fn check_journal(&mut self) -> Result<(), Failure> {
-        let unread = |error: io::Error| broken("read the journal", &error);
-        let Some(content) = journal::read(self.places()).map_err(unread)? else {
+        let unread = broken("read the journal");
+        let Some(content) = journal::read(self.places()).map_err(&unread)? else {
             return Ok(());
         };
-        let folder = RunFolder::of(self.places(), &content.head.run_id);
-        if !folder.has_record() && folder.order().map_err(unread)?.is_none() {
+        let folder = RunFolder::of(self.places(), &content.run_id);
+        if !folder.has_record() && folder.order().map_err(&unread)?.is_none() {
             // What is there without a grant was made by somebody who died putting it back, or is torn.
-            optional(folder.remove()).map_err(unread)?;
+            folder.remove().map_err(&unread)?;
             self.put_back_unknown(&folder, &content)?;
         }
         if folder.has_record() || !folder.exists() {
             // What could be put back is forgotten only when the result cannot be lost any more.
-            optional(folder.keep_record()).map_err(unread)?;
-            journal::end(self.places(), &content.head.run_id).map_err(unread)?;
+            optional(folder.keep_record()).map_err(&unread)?;
+            journal::end(self.places(), &content.run_id).map_err(&unread)?;
         }
         Ok(())
     }
@@ -98,222 +124,163 @@ impl Completer<'_> {
     /// Puts back what a run has changed of which there is nothing but the journal: its folder is lost, or on a disk that is
     /// not there yet. It cannot be recorded, only logged.
     fn put_back_unknown(&mut self, folder: &RunFolder, content: &Content) -> Result<(), Failure> {
-        if content.came == Came::Settled || content.entries.is_empty() {
+        if content.committed || content.entries.is_empty() {
             return Ok(());
         }
-        let id = content.head.run_id.clone();
-        let seen = ticket::of(self.places(), &id).map_err(|error| broken("look for its ticket", &error))?;
+        let id = content.run_id.clone();
+        let seen = ticket::of(self.places(), &id).map_err(broken("look for its ticket"))?;
         let dead = Dead { id, ticket: seen };
-        self.finish_tools(&dead)?;
-        let lost = |error: io::Error| broken("make its folder anew", &error);
-        std::fs::create_dir(folder.path()).map_err(lost)?;
-        let log = Log::open(&folder.log(), &dead.id);
-        let gone = self.go_back(&dead, folder, log, &content.entries);
-        folder.remove().map_err(lost)?;
-        let (back, _, ticket) = gone?;
-        let sentence = back.tell("interrupted, and its folder is lost", &mut Map::new());
+        self.end_orphans(&dead)?;
+        std::fs::create_dir(folder.path()).map_err(broken("make its folder anew"))?;
+        let back = self.go_back(&dead, folder, &content.entries);
+        folder.remove().map_err(broken("remove its folder"))?;
+        let sentence = back?.tell("interrupted, and its folder is lost", &mut Map::new());
         log::warn!("run {}: {sentence}", dead.id);
-        ticket
-            .seen()
-            .remove()
-            .map_err(|error| broken("remove its ticket", &error))
+        remove_ticket(self.places(), &dead)
     }
 
     /// Waits for or ends what a dead run has left at work.
-    fn finish_tools(&mut self, dead: &Dead) -> Result<(), Failure> {
+    fn end_orphans(&mut self, dead: &Dead) -> Result<(), Failure> {
         let Some(seen) = &dead.ticket else { return Ok(()) };
-        let notes = seen.notes().map_err(|error| broken("read its ticket", &error))?;
-        leftover::finish(&notes, self.interrupts, self.say)
+        let notes = Notes::of(seen).map_err(broken("read its ticket"))?;
+        orphans::end_all(&notes, self.interrupts, self.say)
     }
 
     fn complete(&mut self, dead: &Dead) -> Result<(), Failure> {
-        self.finish_tools(dead)?;
+        self.end_orphans(dead)?;
         let folder = RunFolder::of(self.places(), &dead.id);
-        let unread = |error: io::Error| unread(&error);
-        let Some(order) = folder.order().map_err(unread)? else {
-            return folder.remove().map_err(unread);
+        let unread = broken("its folder cannot be read");
+        let Some(order) = folder.order().map_err(&unread)? else {
+            return folder.remove().map_err(&unread);
         };
         if !was_admitted(self.places(), &folder, &order).map_err(Failure::Failed)? {
             log::info!("run {} was never admitted; its place is given back", dead.id);
-            return folder.remove().map_err(unread);
+            return folder.remove().map_err(&unread);
         }
-        let log = Log::open(&folder.log(), &dead.id);
         folder
             .keep_record()
-            .map_err(|error| broken("its folder cannot be kept", &error))?;
-        let known = folder.record().map_err(unread)?;
-        let (record, mut log, ticket) = match known {
-            Some(record) => (record, log, None),
-            None => self.account(dead, &folder, &order, log)?,
+            .map_err(broken("its folder cannot be kept"))?;
+        let record = match folder.record().map_err(&unread)? {
+            Some(record) => record,
+            None => self.judge(dead, &folder, &order)?,
         };
         log::info!("run {} is dead and is completed", dead.id);
         let (places, keep) = (self.places(), self.config.runs.keep);
+        let mut log = Log::open(&folder.log(), &dead.id);
         conclude::conclude(places, keep, &record, &dead.id, &mut log)
-            .map_err(|error| broken("its result could not be written", &error))?;
-        (self.tell)(&record);
-        // With its lock, which we hold: it goes as one that lives.
-        match ticket.as_ref().map_or(Ok(()), |ticket| ticket.seen().remove()) {
-            Ok(()) => Ok(()),
-            Err(error) => Err(broken("remove its ticket", &error)),
-        }
+            .map_err(broken("its result could not be written"))?;
+        self.notices.extend(notice::start(self.config, &record));
+        Ok(())
     }
 
-    /// What is to be recorded of a run that could not write that itself, after what it has half done was put back.
-    fn account(
-        &mut self,
-        dead: &Dead,
+    /// What is to be recorded of a run that could not do that itself, after what it has half done was put back.
+    fn judge(&mut self, dead: &Dead, folder: &RunFolder, order: &RunRequest) -> Result<Record, Failure> {
+        let unread = broken("its folder cannot be read");
+        let notes = dead.ticket.as_ref().map_or(Ok(Notes::default()), Notes::of);
+        let started = notes.map_err(&unread)?.turn();
+        let mut end = End {
+            error: None,
+            more: Map::from_iter([("interrupted".to_owned(), json!(true))]),
+            started: started.map_or_else(|| folder.ordered_at(), Ok).map_err(&unread)?,
+            finished: SystemTime::now(),
+            publication: Publication::Status,
+        };
+        let log = Log::open(&folder.log(), &dead.id);
+        // It had come to its end and could not write that down: the log knows better.
+        if let Some(outcome) = log.outcome() {
+            let mut record = Record::new(order, end);
+            record.outcome = outcome;
+            return Ok(record);
+        }
+        let journal = journal::read(self.places()).map_err(broken("read the journal"))?;
+        match journal.filter(|content| content.run_id == dead.id) {
+            Some(content) if content.committed => {
+                let config = self.config;
+                self.act_for(dead, folder, |ctx| deploy::tidy(&content.entries, config, ctx))?;
+            }
+            Some(content) if !content.entries.is_empty() => {
+                let back = self.go_back(dead, folder, &content.entries)?;
+                end.error = Some(back.tell("interrupted while it was changing something", &mut end.more));
+            }
+            Some(_) => {
+                let sentence = "interrupted while it was changing something; its log says what came last";
+                end.error = Some(self.clean_up(folder, order, log, sentence)?);
+            }
+            // The ticket is gone with a restart of the host; what reached the disk of the log is not.
+            None if started.is_some() || log.is_past_the_queue() => {
+                let sentence = "interrupted before it changed anything";
+                end.error = Some(self.clean_up(folder, order, log, sentence)?);
+            }
+            None => {
+                end.error = Some("interrupted before its turn came; nothing was changed".to_owned());
+                end.publication = Publication::RunsOnly;
+            }
+        }
+        end.finished = SystemTime::now();
+        Ok(Record::new(order, end))
+    }
+
+    /// Cleans up after a run that had its turn and of which nothing can go back; `sentence`, with what is to be told of it.
+    fn clean_up(
+        &self,
         folder: &RunFolder,
         order: &RunRequest,
         mut log: Log,
-    ) -> Result<(Record, Log, Option<Ticket>), Failure> {
-        let unread = |error: io::Error| unread(&error);
-        // It had come to its end and could not write that down: the log knows better.
-        if let Some(outcome) = log.outcome() {
-            let mut record = Record::new(order, self.died(dead, folder, Shown::Status, None)?);
-            record.outcome = outcome;
-            return Ok((record, log, None));
-        }
-        let journal = journal::read(self.places()).map_err(|error| broken("read the journal", &error))?;
-        let journal = journal.filter(|content| content.head.run_id == dead.id);
-        match &journal {
-            Some(content) if content.came == Came::Settled => {
-                return self.tidy(dead, folder, order, log, &content.entries);
-            }
-            Some(content) if !content.entries.is_empty() => {
-                return self.put_back(dead, folder, order, log, &content.entries);
-            }
-            _ => {}
-        }
-        // The ticket is gone with a restart of the host. The journal survives that, and what reached the disk of the log.
-        let had_its_turn =
-            journal.is_some() || self.started(dead, folder)?.is_some() || log.is_past_the_queue();
-        let told = had_its_turn.then(|| {
-            let mut say = |phase, text: &str| log.say(phase, text, Voice::Run, SystemTime::now());
-            conclude_dead(order, self.config, folder, &mut say)
-        });
-        let told = told.flatten();
-        folder.clear_output().map_err(unread)?;
-        let (shown, sentence) = match (journal, had_its_turn) {
-            (Some(_), _) => (
-                Shown::Status,
-                "interrupted while it was changing something; its log says what came last",
-            ),
-            (None, true) => (Shown::Status, "interrupted before it changed anything"),
-            (None, false) => (
-                Shown::RunsAlone,
-                "interrupted before its turn came; nothing was changed",
-            ),
+        sentence: &str,
+    ) -> Result<String, Failure> {
+        let mut say = |phase, text: &str| log.say(phase, text, SystemTime::now());
+        let told = match &order.task {
+            Task::Deploy(_) => None,
+            Task::Terraform(task) => terraform::conclude_dead(order, task, self.config, folder, &mut say),
         };
-        let sentence = told.map_or(sentence.to_owned(), |told| format!("{sentence}; {told}"));
-        let end = self.died(dead, folder, shown, Some(sentence))?;
-        Ok((Record::new(order, end), log, None))
+        folder.clear_output().map_err(broken("clear its folder"))?;
+        Ok(told.map_or(sentence.to_owned(), |told| format!("{sentence}; {told}")))
     }
 
-    /// Tidies up after a run that was done; it is recorded as such.
-    fn tidy(
-        &mut self,
-        dead: &Dead,
-        folder: &RunFolder,
-        order: &RunRequest,
-        log: Log,
-        entries: &[Value],
-    ) -> Result<(Record, Log, Option<Ticket>), Failure> {
-        let config = self.config;
-        let ((), log, ticket) = self.on_stage(dead, folder, log, |ctx| deploy::tidy(entries, config, ctx))?;
-        let end = self.died(dead, folder, Shown::Status, None)?;
-        Ok((Record::new(order, end), log, Some(ticket)))
-    }
-
-    /// Puts back what a dead run has changed.
-    fn put_back(
-        &mut self,
-        dead: &Dead,
-        folder: &RunFolder,
-        order: &RunRequest,
-        log: Log,
-        entries: &[Value],
-    ) -> Result<(Record, Log, Option<Ticket>), Failure> {
-        let (back, log, ticket) = self.go_back(dead, folder, log, entries)?;
-        let mut end = self.died(dead, folder, Shown::Status, None)?;
-        end.error = Some(back.tell("interrupted while it was changing something", &mut end.more));
-        Ok((Record::new(order, end), log, Some(ticket)))
-    }
-
-    /// The end of a run that could not write its own; `error` is none where all it was for is done.
-    fn died(
-        &self,
-        dead: &Dead,
-        folder: &RunFolder,
-        shown: Shown,
-        error: Option<String>,
-    ) -> Result<End, Failure> {
-        let ordered = || folder.ordered_at().map_err(|error| unread(&error));
-        Ok(End {
-            error,
-            more: Map::from_iter([("interrupted".to_owned(), json!(true))]),
-            started: self.started(dead, folder)?.map_or_else(ordered, Ok)?,
-            finished: SystemTime::now(),
-            shown,
-        })
-    }
-
-    /// When its turn came, as far as that is known.
-    fn started(&self, dead: &Dead, folder: &RunFolder) -> Result<Option<SystemTime>, Failure> {
-        let ticket = dead.ticket.as_ref();
-        ticket
-            .map_or_else(|| folder.started(), |seen| seen.started(self.places()))
-            .map_err(|error| unread(&error))
-    }
-
-    fn go_back(
-        &mut self,
-        dead: &Dead,
-        folder: &RunFolder,
-        log: Log,
-        entries: &[Value],
-    ) -> Result<(Back, Log, Ticket), Failure> {
+    fn go_back(&mut self, dead: &Dead, folder: &RunFolder, entries: &[Value]) -> Result<Back, Failure> {
         (self.say)(&format!("going back for run {}, which was interrupted", dead.id));
         let config = self.config;
-        let (back, log, ticket) = self.on_stage(dead, folder, log, |ctx| {
-            back::once(ctx, entries, UndoReason::Interrupted, config)
-        })?;
-        Ok((back?, log, ticket))
+        self.act_for(dead, folder, |ctx| {
+            rollback::once(ctx, entries, UndoReason::Interrupted, config)
+        })?
     }
 
-    /// Acts for a dead run. From here on its ticket is ours, so that our own tools are waited for should we die as well.
-    fn on_stage<T>(
+    /// Acts for a dead run. Meanwhile its ticket is ours, so that our own tools are waited for should we die as well.
+    fn act_for<T>(
         &mut self,
         dead: &Dead,
         folder: &RunFolder,
-        log: Log,
         act: impl FnOnce(&mut RunContext) -> T,
-    ) -> Result<(T, Log, Ticket), Failure> {
+    ) -> Result<T, Failure> {
         let places = self.places();
-        let ticket = Ticket::of_the_dead(places, &dead.id, dead.ticket.as_ref())
-            .map_err(|error| broken("take over its ticket", &error))?;
-        folder
-            .clear_output()
-            .map_err(|error| broken("clear its folder", &error))?;
-        let journal = Journal::new(places, &dead.id, String::new());
-        let (ears, given) = (self.interrupts.clone(), self.config.runs.run_max);
-        let mut ctx = RunContext::new(folder.clone(), log, ears, ticket, journal, given);
+        let ticket = HeldTicket::of_the_dead(places, &dead.id, dead.ticket.as_ref())
+            .map_err(broken("take over its ticket"))?;
+        folder.clear_output().map_err(broken("clear its folder"))?;
+        let journal = Journal::new(places, &dead.id);
+        let log = Log::open(&folder.log(), &dead.id);
+        let none = Interrupts::deaf().map_err(broken("wait"))?;
+        let interrupts = std::mem::replace(self.interrupts, none);
+        let run_max = self.config.runs.run_max;
+        let mut ctx = RunContext::new(folder.clone(), log, interrupts, ticket, journal, run_max);
         let result = act(&mut ctx);
-        let (log, ticket, _) = ctx.leave();
-        Ok((result, log, ticket))
+        *self.interrupts = ctx.interrupts;
+        Ok(result)
     }
 }
 
-/// What is said and done for a run that died in its turn, besides going back; what it returns belongs to the record.
-fn conclude_dead(
-    order: &RunRequest,
-    config: &Config,
-    folder: &RunFolder,
-    say: &mut dyn FnMut(Phase, &str),
-) -> Option<String> {
-    match &order.task {
-        Task::Deploy(_) => None,
-        Task::Terraform(task) => terraform::conclude_dead(order, task, config, folder, say),
+/// The folder itself stays: others may be about to make sure that it is there.
+fn remove_logins(places: &Places) -> io::Result<()> {
+    for entry in std::fs::read_dir(places.logins())? {
+        optional(std::fs::remove_dir_all(entry?.path()))?;
     }
+    Ok(())
+}
+
+/// Also where it had none: one was made while it was completed.
+fn remove_ticket(places: &Places, dead: &Dead) -> Result<(), Failure> {
+    let seen = ticket::of(places, &dead.id);
+    seen.and_then(|seen| seen.map_or(Ok(()), |seen| seen.remove()))
+        .map_err(broken("remove its ticket"))
 }
 
 /// Whether the run was to be: it has begun, or its token was spent for it. A place in the queue that was not given back,
@@ -324,24 +291,21 @@ fn was_admitted(places: &Places, folder: &RunFolder, order: &RunRequest) -> Resu
     }
     // Nobody waits for the log: where a filesystem has no journal of its own, a power cut takes its name.
     let journal = journal::read(places).map_err(|error| error.to_string())?;
-    if journal.is_some_and(|content| content.head.run_id == order.run_id) {
+    if journal.is_some_and(|content| content.run_id == order.run_id) {
         return Ok(true);
     }
     match &order.origin {
         Origin::Local { .. } => Ok(false),
-        Origin::Token { jti, .. } => {
-            let started = Memory::of(&places.state).run_of(jti)?;
+        Origin::Token { token, .. } => {
+            let started = Memory::of(&places.state).run_of(token)?;
             Ok(started.as_deref() == Some(order.run_id.as_str()))
         }
     }
 }
 
-fn unread(error: &io::Error) -> Failure {
-    broken("its folder cannot be read", error)
-}
-
-fn broken(doing: &str, error: &io::Error) -> Failure {
-    Failure::Failed(format!("{doing}: {error}"))
+/// What could not be done, with why.
+fn broken(doing: &'static str) -> impl Fn(io::Error) -> Failure {
+    move |error| Failure::Failed(format!("{doing}: {error}"))
 }
 
 #[cfg(test)]

@@ -10,12 +10,11 @@ use std::fs;
 use std::path::Path;
 
 use crate::event::{Phase, Status};
-use crate::gate::TokenHash;
+use crate::gate::TokenId;
 use crate::queue::EndPolicy;
 use crate::queue::folder::testing::{Scratch, good_record, order};
 use crate::queue::folder::{journal_path, turn_path};
-use crate::queue::ticket::Work;
-use crate::run::log::Voice;
+use crate::queue::notes::ToolAtWork;
 
 /// How far a run came before it died.
 #[derive(Clone, Copy, PartialEq, PartialOrd)]
@@ -34,28 +33,28 @@ fn die(scratch: &Scratch, came: Came) -> RunId {
 fn die_with(scratch: &Scratch, came: Came, order: impl FnOnce(&RunId) -> RunRequest) -> RunId {
     let id = RunId::new(SystemTime::now()).unwrap();
     let (order, places) = (order(&id), &scratch.0);
-    let mut ticket = crate::queue::ticket::testing::make(places, &id);
+    let mut ticket = crate::queue::notes::testing::hold(places, &id);
     let folder = RunFolder::of(places, &id);
     folder.create(&order).unwrap();
     if came >= Came::Waited {
         let mut log = Log::open(&folder.log(), &id);
-        log.say(Phase::Queued, "starting", Voice::Run, SystemTime::now());
+        log.say(Phase::Queued, "starting", SystemTime::now());
     }
     if came >= Came::HadItsTurn {
         ticket.has_its_turn(SystemTime::now()).unwrap();
     }
     if came >= Came::Changed {
-        journal::Journal::new(places, &id, "then".into()).begin().unwrap();
+        journal::Journal::new(places, &id).begin().unwrap();
     }
     if came >= Came::Recorded {
         folder.write_record(&good_record(&order)).unwrap();
     }
-    ticket::testing::die(ticket);
+    crate::queue::notes::testing::die(ticket);
     id
 }
 
 fn complete(places: &Places) -> Result<(), Failure> {
-    complete_by(places, &mut Interrupts::deaf(), &mut |_| {})
+    complete_by(places, &mut Interrupts::deaf().unwrap(), &mut |_| {})
 }
 
 fn complete_by(
@@ -77,7 +76,7 @@ fn complete_with(
         config: &config,
         interrupts,
         say,
-        tell: &mut |_| {},
+        notices: &mut Vec::new(),
     };
     let done = completer.complete_all();
     if done.is_err() {
@@ -125,7 +124,7 @@ fn entry(word: &str) -> Value {
     let image = |digit: &str| format!("sha256:{}", digit.repeat(64));
     match word {
         "lost" => json!({"word": word}),
-        _ => json!({"before": "tag", "reference": word, "was": image("a"), "becomes": image("b")}),
+        _ => json!({"undo": "tag", "reference": word, "old_image": image("a"), "new_image": image("b")}),
     }
 }
 
@@ -137,15 +136,15 @@ fn move_tag(scratch: &Scratch, word: &str) {
 }
 
 /// A run that died after it had written down these words.
-fn die_noted(scratch: &Scratch, words: &[&str], came: journal::Came) -> RunId {
+fn die_noted(scratch: &Scratch, words: &[&str], committed: bool) -> RunId {
     let id = die(scratch, Came::HadItsTurn);
-    let mut journal = journal::Journal::new(&scratch.0, &id, "then".into());
+    let mut journal = journal::Journal::new(&scratch.0, &id);
     for word in words {
         move_tag(scratch, word);
         journal.note(&entry(word)).unwrap();
     }
-    if came == journal::Came::Settled {
-        journal.settle().unwrap();
+    if committed {
+        journal.commit().unwrap();
     }
     id
 }
@@ -157,7 +156,7 @@ fn record(scratch: &Scratch, id: &RunId) -> Record {
 #[test]
 fn what_a_dead_run_had_changed_goes_back_in_reverse_and_the_record_says_so() {
     let scratch = Scratch::new("dead-back");
-    let id = die_noted(&scratch, &["tag", "app"], journal::Came::Midway);
+    let id = die_noted(&scratch, &["tag", "app"], false);
     complete(&scratch.0).unwrap();
     let outcome = record(&scratch, &id).outcome;
     assert_eq!(outcome.status, Status::Fail);
@@ -178,7 +177,7 @@ fn what_a_dead_run_had_changed_goes_back_in_reverse_and_the_record_says_so() {
 #[test]
 fn a_way_back_that_fails_is_said_first() {
     let scratch = Scratch::new("dead-lost");
-    let id = die_noted(&scratch, &["tag", "lost"], journal::Came::Midway);
+    let id = die_noted(&scratch, &["tag", "lost"], false);
     complete(&scratch.0).unwrap();
     let error = record(&scratch, &id).outcome.error.unwrap();
     assert!(
@@ -190,7 +189,7 @@ fn a_way_back_that_fails_is_said_first() {
 #[test]
 fn a_dead_run_that_had_come_to_its_good_end_counts_as_done() {
     let scratch = Scratch::new("dead-settled");
-    let id = die_noted(&scratch, &["lost"], journal::Came::Settled);
+    let id = die_noted(&scratch, &["lost"], true);
     complete(&scratch.0).unwrap();
     let outcome = record(&scratch, &id).outcome;
     assert_eq!((outcome.status, outcome.error), (Status::Ok, None));
@@ -201,7 +200,7 @@ fn a_dead_run_that_had_come_to_its_good_end_counts_as_done() {
 #[test]
 fn while_it_cannot_go_back_a_dead_run_keeps_its_journal_and_nothing_begins() {
     let scratch = Scratch::new("dead-later");
-    let id = die_noted(&scratch, &["tag", "later"], journal::Came::Midway);
+    let id = die_noted(&scratch, &["tag", "later"], false);
     fs::write(scratch.0.state.join("down"), "").unwrap();
     for _ in 0..2 {
         let error = complete(&scratch.0).unwrap_err().to_string();
@@ -219,7 +218,7 @@ fn while_it_cannot_go_back_a_dead_run_keeps_its_journal_and_nothing_begins() {
 #[test]
 fn after_a_restart_of_the_host_it_goes_back_all_the_same() {
     let scratch = Scratch::new("dead-restart-back");
-    let id = die_noted(&scratch, &["app"], journal::Came::Midway);
+    let id = die_noted(&scratch, &["app"], false);
     ticket::of(&scratch.0, &id).unwrap().unwrap().remove().unwrap();
     complete(&scratch.0).unwrap();
     assert!(record(&scratch, &id).outcome.more.contains_key("rolled_back"));
@@ -230,7 +229,7 @@ fn after_a_restart_of_the_host_it_goes_back_all_the_same() {
 #[test]
 fn whoever_died_while_it_put_back_a_lost_run_has_not_put_it_back() {
     let scratch = Scratch::new("dead-again");
-    let id = die_noted(&scratch, &["later"], journal::Came::Midway);
+    let id = die_noted(&scratch, &["later"], false);
     fs::write(scratch.0.state.join("down"), "").unwrap();
     let folder = RunFolder::of(&scratch.0, &id);
     folder.remove().unwrap();
@@ -253,7 +252,7 @@ fn whoever_died_while_it_put_back_a_lost_run_has_not_put_it_back() {
 fn a_run_whose_folder_is_lost_goes_back_by_its_journal_alone() {
     for at_once in [true, false] {
         let scratch = Scratch::new("dead-folder");
-        let id = die_noted(&scratch, &["app"], journal::Came::Midway);
+        let id = die_noted(&scratch, &["app"], false);
         if !at_once {
             fs::write(scratch.0.state.join("down"), "").unwrap();
         }
@@ -362,7 +361,7 @@ fn after_a_power_cut_a_run_with_a_torn_result_is_completed() {
 #[test]
 fn after_a_power_cut_that_took_its_log_a_run_goes_back_by_its_journal() {
     let scratch = Scratch::new("dead-log");
-    let id = die_noted(&scratch, &["app"], journal::Came::Midway);
+    let id = die_noted(&scratch, &["app"], false);
     fs::remove_file(RunFolder::of(&scratch.0, &id).log()).unwrap();
     restart(&scratch.0);
     complete(&scratch.0).unwrap();
@@ -388,7 +387,7 @@ fn after_a_restart_of_the_host_the_log_says_whether_the_turn_had_come() {
         let scratch = Scratch::new("dead-restart-turn");
         let id = die(&scratch, Came::HadItsTurn);
         let mut log = Log::open(&RunFolder::of(&scratch.0, &id).log(), &id);
-        log.say(phase, "what came last", Voice::Run, SystemTime::now());
+        log.say(phase, "what came last", SystemTime::now());
         restart(&scratch.0);
         complete(&scratch.0).unwrap();
         assert_eq!(scratch.0.public().join("deploy.json").exists(), in_status);
@@ -413,7 +412,7 @@ fn a_place_whose_token_was_never_spent_is_given_back_and_a_spent_one_is_recorded
     let token = |jti: &'static str| {
         move |id: &RunId| {
             let origin = Origin::Token {
-                jti: TokenHash::of(jti),
+                token: TokenId::of_jti("", jti),
                 claims: Map::new(),
             };
             RunRequest { origin, ..order(id) }
@@ -438,28 +437,19 @@ fn a_place_whose_token_was_never_spent_is_given_back_and_a_spent_one_is_recorded
     assert!(ticket::list(&scratch.0).unwrap().is_empty());
 }
 
-/// A line of the replay memory, whose writer needs a whole signed token.
+/// Has the replay memory say that a token started `id`.
 fn append_to_memory(places: &Places, jti: &str, id: &RunId) {
-    let path = places.state.join("jti");
-    let mut text = fs::read_to_string(&path).unwrap();
-    let width = text.len();
-    let line = format!("{} {:0>16} {id}", String::from(TokenHash::of(jti)), u32::MAX);
-    text.push_str(&format!("{line:<fill$}\n", fill = width - 1));
-    fs::write(&path, text).unwrap();
-    assert_eq!(
-        Memory::of(&places.state)
-            .run_of(&TokenHash::of(jti))
-            .unwrap()
-            .as_deref(),
-        Some(id.as_str())
-    );
+    let token = TokenId::of_jti("", jti);
+    crate::gate::testing::append(&places.state, &token, id.as_str());
+    let started = Memory::of(&places.state).run_of(&token).unwrap();
+    assert_eq!(started.as_deref(), Some(id.as_str()));
 }
 
 #[test]
 fn a_live_run_is_left_alone() {
     let scratch = Scratch::new("dead-live");
     let id = RunId::new(SystemTime::now()).unwrap();
-    let _ticket = crate::queue::ticket::testing::make(&scratch.0, &id);
+    let _ticket = crate::queue::notes::testing::hold(&scratch.0, &id);
     RunFolder::of(&scratch.0, &id).create(&order(&id)).unwrap();
     complete(&scratch.0).unwrap();
     assert!(RunFolder::of(&scratch.0, &id).exists());
@@ -478,9 +468,8 @@ fn a_journal_that_cannot_be_read_lets_nothing_begin() {
 fn leave_at_work(
     scratch: &Scratch,
     order: impl FnOnce(&RunId) -> RunRequest,
-    ending: EndPolicy,
+    end_policy: EndPolicy,
     script: &str,
-    until: u64,
 ) -> (RunId, i32, crate::os::child::Child) {
     let marker = scratch.0.state.join("pids");
     // `setsid` makes the session; `set -m` gives the background job a process group of its own, as tools have.
@@ -496,43 +485,35 @@ fn leave_at_work(
     let pids = fs::read_to_string(&marker).unwrap();
     let pids: Vec<i32> = pids.split_whitespace().map(|pid| pid.parse().unwrap()).collect();
     let id = RunId::new(SystemTime::now()).unwrap();
-    let mut ticket = crate::queue::ticket::testing::make(&scratch.0, &id);
+    let mut ticket = crate::queue::notes::testing::hold(&scratch.0, &id);
     let folder = RunFolder::of(&scratch.0, &id);
     folder.create(&order(&id)).unwrap();
-    Log::open(&folder.log(), &id).say(Phase::Update, "begin", Voice::Run, SystemTime::now());
-    ticket.write_holder_as(pids[0]).unwrap();
+    Log::open(&folder.log(), &id).say(Phase::Update, "begin", SystemTime::now());
+    crate::queue::notes::testing::held_by(&mut ticket, pids[0]);
     ticket.has_its_turn(SystemTime::now()).unwrap();
     ticket
-        .starting(Work {
+        .starting(ToolAtWork {
             program: "sh".into(),
-            ending,
-            until,
+            end_policy,
+            started: None,
         })
         .unwrap();
     ticket.started(pids[1]).unwrap();
     process::signal(pids[0], crate::os::signal::Signal::SIGKILL);
-    ticket::testing::die(ticket);
+    crate::queue::notes::testing::die(ticket);
     (id, pids[1], child)
 }
 
-fn soon(seconds: u64) -> u64 {
-    crate::os::clock::unix_seconds(SystemTime::now()) + seconds
-}
-
 fn lives(pid: i32) -> bool {
-    process::living(process::Kin::Group(pid)).unwrap().contains(&pid)
+    process::living(process::ProcessSet::Group(pid))
+        .unwrap()
+        .contains(&pid)
 }
 
 #[test]
 fn a_gentle_tool_of_a_dead_run_is_ended_before_anything_else_begins() {
     let scratch = Scratch::new("dead-terminate");
-    let (id, tool, _child) = leave_at_work(
-        &scratch,
-        order,
-        EndPolicy::Terminate,
-        "sleep 60; sleep 60",
-        soon(60),
-    );
+    let (id, tool, _child) = leave_at_work(&scratch, order, EndPolicy::Terminate, "sleep 60; sleep 60");
     assert!(lives(tool));
     complete(&scratch.0).unwrap();
     assert!(!lives(tool));
@@ -540,23 +521,13 @@ fn a_gentle_tool_of_a_dead_run_is_ended_before_anything_else_begins() {
 }
 
 #[test]
-fn a_tool_that_must_not_be_cut_is_waited_for_and_killed_only_past_its_deadline() {
-    let scratch = Scratch::new("dead-midway");
+fn a_call_that_a_dead_run_has_handed_to_dockerd_is_waited_for() {
+    let scratch = Scratch::new("dead-waitout");
     let done = scratch.0.state.join("done");
     let script = format!("sleep 0.4; touch {}", done.display());
-    let (_, tool, _child) = leave_at_work(&scratch, order, EndPolicy::NeverMidway, &script, soon(60));
+    let (_, tool, _child) = leave_at_work(&scratch, order, EndPolicy::WaitOut, &script);
     complete(&scratch.0).unwrap();
     assert!(done.exists() && !lives(tool));
-    fs::remove_file(scratch.0.state.join("pids")).unwrap();
-    let (_, tool, _child) = leave_at_work(
-        &scratch,
-        order,
-        EndPolicy::NeverMidway,
-        "sleep 60; sleep 60",
-        soon(0),
-    );
-    complete(&scratch.0).unwrap();
-    assert!(!lives(tool));
 }
 
 /// Settings with terraform.
@@ -591,10 +562,10 @@ fn an_apply_of_a_dead_run_is_let_finish_and_what_it_said_last_is_told() {
         let task = serde_json::from_value(task).unwrap();
         RunRequest::local(task, id, 0, "root", SystemTime::now())
     };
-    let (id, tool, _child) = leave_at_work(&scratch, apply, EndPolicy::Interrupt, &script, soon(0));
+    let (id, tool, _child) = leave_at_work(&scratch, apply, EndPolicy::Interrupt, &script);
     fs::write(output(&id), "Apply complete!").unwrap();
     let config = with_terraform(&scratch);
-    complete_with(&scratch.0, config, &mut Interrupts::deaf(), &mut |_| {}).unwrap();
+    complete_with(&scratch.0, config, &mut Interrupts::deaf().unwrap(), &mut |_| {}).unwrap();
     assert!(scratch.0.state.join("done").exists() && !scratch.0.state.join("interrupted").exists());
     assert!(!lives(tool) && !output(&id).exists());
     let error = record(&scratch, &id).outcome.error.unwrap();
@@ -611,13 +582,7 @@ fn a_plan_of_a_dead_run_is_interrupted_and_may_give_back_its_lock() {
     let scratch = Scratch::new("dead-plan");
     let script = r#"trap "touch interrupted; exit" INT; sleep 60 & wait"#;
     let script = format!("cd {}; {script}", scratch.0.state.display());
-    let (_, tool, _child) = leave_at_work(
-        &scratch,
-        order,
-        EndPolicy::InterruptThenTerminate,
-        &script,
-        soon(60),
-    );
+    let (_, tool, _child) = leave_at_work(&scratch, order, EndPolicy::InterruptThenTerminate, &script);
     std::thread::sleep(Duration::from_millis(200));
     let begun = std::time::Instant::now();
     let group = move || process::signal_group(tool, crate::os::signal::Signal::SIGKILL);
@@ -634,15 +599,9 @@ fn a_plan_of_a_dead_run_is_interrupted_and_may_give_back_its_lock() {
 #[test]
 fn a_waiting_run_that_is_cancelled_stops_waiting_for_a_dead_ones_tool() {
     let scratch = Scratch::new("dead-cancel");
-    let (id, tool, _child) = leave_at_work(
-        &scratch,
-        order,
-        EndPolicy::NeverMidway,
-        "sleep 60; sleep 60",
-        soon(60),
-    );
-    let mut interrupts = Interrupts::deaf();
-    interrupts.task();
+    let (id, tool, _child) = leave_at_work(&scratch, order, EndPolicy::WaitOut, "sleep 60; sleep 60");
+    let mut interrupts = Interrupts::deaf().unwrap();
+    interrupts.ask_in(Duration::ZERO);
     let mut said = Vec::new();
     let mut say = |what: &str| said.push(what.to_owned());
     let completed = complete_by(&scratch.0, &mut interrupts, &mut say);
@@ -671,11 +630,9 @@ fn a_process_that_only_bears_the_number_is_not_touched() {
     }
     let pid: i32 = fs::read_to_string(&marker).unwrap().trim().parse().unwrap();
     // The run and its tool are gone; their numbers were given to another process since.
-    let notes = format!(
-        "{{\"holder\":{{\"pid\":{pid},\"start_time\":1}}}}\n\
-         {{\"starting\":{{\"program\":\"sh\",\"ending\":\"terminate\",\"until\":0}}}}\n\
-         {{\"started\":{{\"pid\":{pid},\"start_time\":1}}}}\n",
-    );
+    let process = json!({"pid": pid, "start_time": 1});
+    let tool = json!({"program": "sh", "end_policy": "terminate", "started": process});
+    let notes = format!("{}\n", json!({"holder": process, "tools": [tool]}));
     fs::write(scratch.0.queue().join(seen.file_name()), notes).unwrap();
     complete(&scratch.0).unwrap();
     assert!(lives(pid));

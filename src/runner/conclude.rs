@@ -7,8 +7,9 @@ use crate::config::Places;
 use crate::failpoint;
 use crate::limits::MAX_RUN_FILE;
 use crate::os::files::{self, Durability};
-use crate::queue::record::{Record, Shown, publish_with, replace_older};
-use crate::queue::{RunFolder, RunId, folder, journal, ticket};
+use crate::queue::publish::{keep_status, publish_end};
+use crate::queue::record::Record;
+use crate::queue::{RunFolder, RunId, journal, ticket};
 use crate::run::log::Log;
 
 /// Records the end of a run, in the one order that a crash cannot make a lie of: the result on disk, the public files,
@@ -30,19 +31,13 @@ pub fn conclude(places: &Places, keep: u32, record: &Record, id: &RunId, log: &m
     };
     failpoint!("result-written");
     if written.is_ok() {
-        warn(id, "publish", publish_with(places, keep, record));
+        warn(id, "publish", publish_end(places, keep, record));
     }
     failpoint!("published");
     log.end_once(&record.outcome);
     written?;
     warn(id, "copy the result of", folder.copy_record(record));
-    if record.shown == Shown::Status {
-        for document in record.documents() {
-            let last = folder::last_path(places, &document);
-            let kept = replace_older(&last, &record.outcome, Durability::Durable);
-            warn(id, "keep the status of", kept);
-        }
-    }
+    warn(id, "keep the status of", keep_status(places, record));
     warn(id, "empty the journal of", journal::end(places, id));
     failpoint!("journal-ended");
     warn(id, "remove older runs than", prune(places, keep));

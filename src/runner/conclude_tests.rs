@@ -9,31 +9,31 @@ use std::time::{Duration, SystemTime};
 use crate::event::Phase;
 use crate::queue::ensure_published;
 use crate::queue::folder::testing::{Scratch, order};
-use crate::queue::record::{End, outcome_in};
-use crate::run::log::Voice;
+use crate::queue::publish::outcome_in;
+use crate::queue::record::{End, Publication};
 
 fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_323_045 + seconds)
 }
 
-fn end(seconds: u64, shown: Shown) -> End {
+fn end(seconds: u64, publication: Publication) -> End {
     End {
         error: None,
         more: Map::new(),
         started: at(seconds),
         finished: at(seconds + 1),
-        shown,
+        publication,
     }
 }
 
 /// A run that ended; its second decides its place among the others.
-fn run(places: &Places, keep: u32, seconds: u64, shown: Shown) -> RunId {
+fn run(places: &Places, keep: u32, seconds: u64, publication: Publication) -> RunId {
     let id = RunId::new(at(seconds)).unwrap();
     let order = order(&id);
     RunFolder::of(places, &id).create(&order).unwrap();
     let mut log = Log::open(&RunFolder::of(places, &id).log(), &id);
-    log.say(Phase::Queued, "starting", Voice::Run, at(seconds));
-    let record = Record::new(&order, end(seconds, shown));
+    log.say(Phase::Queued, "starting", at(seconds));
+    let record = Record::new(&order, end(seconds, publication));
     conclude(places, keep, &record, &id, &mut log).unwrap();
     id
 }
@@ -54,8 +54,8 @@ fn listed(places: &Places) -> Vec<String> {
 #[test]
 fn a_recorded_run_is_its_endpoints_status_and_the_first_in_the_list() {
     let scratch = Scratch::new("record-status");
-    let first = run(&scratch.0, 50, 0, Shown::Status);
-    let second = run(&scratch.0, 50, 10, Shown::Status);
+    let first = run(&scratch.0, 50, 0, Publication::Status);
+    let second = run(&scratch.0, 50, 10, Publication::Status);
     assert_eq!(public(&scratch.0, "deploy.json")["run_id"], second.as_str());
     assert_eq!(listed(&scratch.0), [second.to_string(), first.to_string()]);
     let runs = public(&scratch.0, "runs.json");
@@ -74,8 +74,8 @@ fn a_recorded_run_is_its_endpoints_status_and_the_first_in_the_list() {
 #[test]
 fn a_run_that_never_had_its_turn_is_in_the_list_alone() {
     let scratch = Scratch::new("record-alone");
-    let shown = run(&scratch.0, 50, 0, Shown::Status);
-    let alone = run(&scratch.0, 50, 10, Shown::RunsAlone);
+    let shown = run(&scratch.0, 50, 0, Publication::Status);
+    let alone = run(&scratch.0, 50, 10, Publication::RunsOnly);
     assert_eq!(public(&scratch.0, "deploy.json")["run_id"], shown.as_str());
     assert_eq!(listed(&scratch.0)[0], alone.as_str());
 }
@@ -88,15 +88,15 @@ fn a_dry_run_replaces_no_status_and_says_that_it_was_one() {
         Task::Deploy(task) => task.dry_run = true,
         other => panic!("{other:?}"),
     }
-    let record = Record::new(&order, end(0, Shown::Status));
-    assert_eq!(record.shown, Shown::RunsAlone);
+    let record = Record::new(&order, end(0, Publication::Status));
+    assert_eq!(record.publication, Publication::RunsOnly);
     assert_eq!(record.outcome.more["dry_run"], json!(true));
 }
 
 #[test]
 fn concluding_twice_changes_nothing_more() {
     let scratch = Scratch::new("record-twice");
-    let id = run(&scratch.0, 50, 0, Shown::Status);
+    let id = run(&scratch.0, 50, 0, Publication::Status);
     let folder = RunFolder::of(&scratch.0, &id);
     let before = fs::read(folder.log()).unwrap();
     let record = folder.record().unwrap().unwrap();
@@ -110,8 +110,8 @@ fn concluding_twice_changes_nothing_more() {
 #[test]
 fn an_older_result_found_late_does_not_replace_a_newer_status() {
     let scratch = Scratch::new("record-late");
-    let newer = run(&scratch.0, 50, 100, Shown::Status);
-    run(&scratch.0, 50, 0, Shown::Status);
+    let newer = run(&scratch.0, 50, 100, Publication::Status);
+    run(&scratch.0, 50, 0, Publication::Status);
     assert_eq!(public(&scratch.0, "deploy.json")["run_id"], newer.as_str());
 }
 
@@ -120,28 +120,28 @@ fn a_run_whose_clock_was_ahead_does_not_stand_in_the_way_of_later_ones() {
     let scratch = Scratch::new("record-ahead");
     let tomorrow = SystemTime::now() + Duration::from_secs(24 * 3600);
     let tomorrow = tomorrow.duration_since(at(0)).unwrap().as_secs();
-    let ahead = run(&scratch.0, 50, tomorrow, Shown::Status);
+    let ahead = run(&scratch.0, 50, tomorrow, Publication::Status);
     let shown = |id: &RunId| {
-        let last = || crate::queue::list::entries(&scratch.0).unwrap();
+        let last = || crate::queue::list::list(&scratch.0).unwrap();
         assert_eq!(public(&scratch.0, "deploy.json")["run_id"], id.as_str());
         assert_eq!(last()[0].order.run_id, *id);
     };
     shown(&ahead);
-    shown(&run(&scratch.0, 50, 0, Shown::Status));
+    shown(&run(&scratch.0, 50, 0, Publication::Status));
     // After a restart of the host.
     fs::remove_file(scratch.0.runtime.join("sequence")).unwrap();
-    shown(&run(&scratch.0, 50, 10, Shown::Status));
+    shown(&run(&scratch.0, 50, 10, Publication::Status));
 }
 
 #[test]
 fn the_public_files_come_back_after_the_runtime_folder_was_lost() {
     let scratch = Scratch::new("record-rebuilt");
-    let id = run(&scratch.0, 50, 0, Shown::Status);
+    let id = run(&scratch.0, 50, 0, Publication::Status);
     let before = ["deploy.json", "runs.json"].map(|name| public(&scratch.0, name));
     fs::remove_dir_all(&scratch.0.runtime).unwrap();
     crate::os::places::prepare(&scratch.0).unwrap();
     // A crash came between the result and its lasting copy, too.
-    let last = folder::last_path(&scratch.0, "deploy");
+    let last = crate::queue::folder::last_path(&scratch.0, "deploy");
     let left = last.with_file_name(".deploy.json.engram.4194305.tmp");
     fs::rename(&last, &left).unwrap();
     ensure_published(&scratch.0, 50).unwrap();
@@ -152,7 +152,7 @@ fn the_public_files_come_back_after_the_runtime_folder_was_lost() {
         before
     );
     assert_eq!(
-        outcome_in(&folder::last_path(&scratch.0, "deploy"))
+        outcome_in(&crate::queue::folder::last_path(&scratch.0, "deploy"))
             .unwrap()
             .unwrap()
             .run_id,
@@ -163,7 +163,7 @@ fn the_public_files_come_back_after_the_runtime_folder_was_lost() {
 #[test]
 fn the_status_outlives_the_folder_of_its_run() {
     let scratch = Scratch::new("record-last");
-    let id = run(&scratch.0, 50, 0, Shown::Status);
+    let id = run(&scratch.0, 50, 0, Publication::Status);
     RunFolder::of(&scratch.0, &id).remove().unwrap();
     fs::remove_dir_all(scratch.0.public()).unwrap();
     crate::os::places::prepare(&scratch.0).unwrap();
@@ -175,12 +175,12 @@ fn the_status_outlives_the_folder_of_its_run() {
 fn the_oldest_folders_go_and_a_live_or_unfinished_one_never_does() {
     let scratch = Scratch::new("record-prune");
     let live = RunId::new(at(0)).unwrap();
-    let mut ticket = crate::queue::ticket::testing::make(&scratch.0, &live);
+    let mut ticket = crate::queue::notes::testing::hold(&scratch.0, &live);
     RunFolder::of(&scratch.0, &live).create(&order(&live)).unwrap();
     let dead = RunId::new(at(1)).unwrap();
     RunFolder::of(&scratch.0, &dead).create(&order(&dead)).unwrap();
     let ended: Vec<RunId> = (2..8)
-        .map(|second| run(&scratch.0, 3, second, Shown::Status))
+        .map(|second| run(&scratch.0, 3, second, Publication::Status))
         .collect();
     let mut left = vec![live.clone(), dead];
     left.extend(ended[3..].iter().cloned());
@@ -191,7 +191,7 @@ fn the_oldest_folders_go_and_a_live_or_unfinished_one_never_does() {
         live.as_str()
     );
     ticket.has_its_turn(at(9)).unwrap();
-    run(&scratch.0, 3, 10, Shown::Status);
+    run(&scratch.0, 3, 10, Publication::Status);
     assert_eq!(
         public(&scratch.0, "runs.json")["running"]["run_id"],
         live.as_str()
@@ -204,7 +204,7 @@ fn the_oldest_folders_go_and_a_live_or_unfinished_one_never_does() {
         .into_iter()
         .find(|id| ended.contains(id))
         .unwrap();
-    let _held = crate::queue::ticket::testing::make(&scratch.0, &oldest);
-    run(&scratch.0, 3, 11, Shown::Status);
+    let _held = crate::queue::notes::testing::hold(&scratch.0, &oldest);
+    run(&scratch.0, 3, 11, Publication::Status);
     assert!(RunFolder::of(&scratch.0, &oldest).exists());
 }

@@ -9,13 +9,14 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use crate::config::Places;
-use crate::limits::{RETRY, TURN_RETRY};
+use crate::limits::{COMPLETION_AFTER, RETRY, TURN_RETRY};
 use crate::os::lock;
 use crate::os::poll::{self, For};
 use crate::os::watch::Watch;
 use crate::queue::folder::turn_path;
 use crate::queue::{RunId, ticket};
 use crate::run::interrupts::Interrupts;
+use crate::run::{Failure, HumanDuration};
 
 /// The right to change something on this host. Ends when dropped, or when its holder dies.
 #[derive(Debug)]
@@ -34,85 +35,81 @@ pub enum Ahead {
     Completion,
 }
 
-/// How waiting ended.
-#[derive(Debug)]
-pub enum Waited {
-    /// With the turn.
-    Turn(Turn),
-    /// Somebody asked the run to end.
-    Cancelled,
-    /// The time was up.
-    TooLong(Ahead),
-}
-
-/// Waits for the turn behind every ticket lower than `number`, until `until`. `said` hears what is waited for: at once,
-/// and whenever it changes.
+/// Waits for the turn behind every ticket lower than `number`. `said` hears what is waited for: at once, and whenever it
+/// changes.
+///
+/// # Errors
+/// [`Failure::Cancelled`]; [`Failure::Failed`] when it took longer than `longest`, and when the queue cannot be read.
 pub fn wait(
     places: &Places,
     number: u64,
     interrupts: &mut Interrupts,
-    until: Instant,
+    longest: Duration,
     said: &mut dyn FnMut(&Ahead),
-) -> io::Result<Waited> {
-    let (mut watch, mut told, mut retry) = (None, None, TURN_RETRY);
+) -> Result<Turn, Failure> {
+    let broken = |error: io::Error| Failure::Failed(format!("wait for the turn: {error}"));
+    let until = Instant::now() + longest;
+    let mut watch = None;
+    let mut told = None;
+    // Since when no run has been ahead: then only the lock is waited for, which is given back within moments unless
+    // somebody completes a dead run.
+    let mut first_since = None;
     loop {
-        let ahead = match live_below(places, number)? {
-            Ahead::Nothing if retry == RETRY => Ahead::Completion,
-            ahead => ahead,
+        let runs = live_below(places, number).map_err(broken)?;
+        let now = Instant::now();
+        let ahead = if !runs.is_empty() {
+            first_since = None;
+            Ahead::Runs(runs)
+        } else if now - *first_since.get_or_insert(now) < COMPLETION_AFTER {
+            Ahead::Nothing
+        } else {
+            Ahead::Completion
         };
         if told.is_none() || (ahead != Ahead::Nothing && told.as_ref() != Some(&ahead)) {
             said(&ahead);
             told = Some(ahead.clone());
         }
-        if let Ahead::Runs(_) = ahead {
-            retry = TURN_RETRY;
-        } else {
-            if let Some(held) = lock::try_exclusive(&turn_path(places))? {
-                return Ok(Waited::Turn(Turn { _held: held }));
-            }
-            retry = RETRY.min(retry * 2);
+        if first_since.is_some()
+            && let Some(held) = lock::try_exclusive(&turn_path(places)).map_err(broken)?
+        {
+            return Ok(Turn { _held: held });
         }
         if interrupts.asked() {
-            return Ok(Waited::Cancelled);
+            return Err(Failure::Cancelled);
         }
-        if Instant::now() >= until {
-            return Ok(Waited::TooLong(ahead));
+        if now >= until {
+            let waited = HumanDuration(longest);
+            return Err(Failure::Failed(format!(
+                "waited {waited} for its turn behind {ahead}"
+            )));
         }
         match &watch {
             // Looked at once more before the first wait: what changed until now was not seen.
-            None => watch = Some(Watch::closed_after_writing(&places.queue())),
-            Some(watch) => doze(watch, interrupts, until, patience(&ahead, retry))?,
+            None => watch = Some(Watch::on(&places.queue())),
+            Some(watch) => {
+                // A lower ticket that goes wakes us; a lock that is given back does not.
+                let retry = first_since.map_or(RETRY, |since| (now - since).clamp(TURN_RETRY, RETRY));
+                wait_for_change(watch, interrupts, until.min(now + retry)).map_err(broken)?;
+            }
         }
     }
 }
 
-/// A lower ticket wakes us; the turn lock alone does not, and is given back within moments when no run holds it.
-fn patience(ahead: &Ahead, retry: Duration) -> Duration {
-    match ahead {
-        Ahead::Runs(_) => RETRY,
-        Ahead::Nothing | Ahead::Completion => retry,
-    }
-}
-
-fn live_below(places: &Places, number: u64) -> io::Result<Ahead> {
+/// The living runs with a lower ticket.
+fn live_below(places: &Places, number: u64) -> io::Result<Vec<RunId>> {
     let mut live = Vec::new();
     for seen in ticket::list(places)? {
         if seen.number < number && seen.is_live()? {
             live.push(seen.id);
         }
     }
-    Ok(if live.is_empty() {
-        Ahead::Nothing
-    } else {
-        Ahead::Runs(live)
-    })
+    Ok(live)
 }
 
-fn doze(watch: &Watch, interrupts: &Interrupts, until: Instant, retry: Duration) -> io::Result<()> {
-    let until = until.min(Instant::now() + retry);
+fn wait_for_change(watch: &Watch, interrupts: &Interrupts, until: Instant) -> io::Result<()> {
     let idle = interrupts.as_fd();
-    let seen = watch.descriptor().unwrap_or(idle);
-    poll::wait([(idle, For::Reading), (seen, For::Reading)], Some(until))?;
+    let changed = watch.descriptor().unwrap_or(idle);
+    poll::wait([(idle, For::Reading), (changed, For::Reading)], Some(until))?;
     watch.drain();
     Ok(())
 }
@@ -134,22 +131,28 @@ impl std::fmt::Display for Ahead {
 mod tests {
     use super::*;
     use crate::queue::folder::testing::Scratch;
-    use crate::queue::ticket::{Ticket, testing::die};
+    use crate::queue::notes::HeldTicket;
+    use crate::queue::notes::testing::die;
     use std::time::SystemTime;
 
-    fn ticket(scratch: &Scratch) -> Ticket {
-        crate::queue::ticket::testing::make(&scratch.0, &RunId::new(SystemTime::now()).unwrap())
+    fn ticket(scratch: &Scratch) -> HeldTicket {
+        crate::queue::notes::testing::hold(&scratch.0, &RunId::new(SystemTime::now()).unwrap())
     }
 
-    fn number(ticket: &Ticket) -> u64 {
-        ticket.seen().number
+    fn number(ticket: &HeldTicket) -> u64 {
+        ticket.file.number
     }
 
-    fn wait_for(scratch: &Scratch, number: u64, patience: Duration) -> (Waited, Vec<Ahead>) {
+    fn wait_for(scratch: &Scratch, number: u64, patience: Duration) -> (Result<Turn, Failure>, Vec<Ahead>) {
         let mut told = Vec::new();
-        let until = Instant::now() + patience;
         let mut say = |ahead: &Ahead| told.push(ahead.clone());
-        let waited = wait(&scratch.0, number, &mut Interrupts::deaf(), until, &mut say).unwrap();
+        let waited = wait(
+            &scratch.0,
+            number,
+            &mut Interrupts::deaf().unwrap(),
+            patience,
+            &mut say,
+        );
         (waited, told)
     }
 
@@ -159,7 +162,7 @@ mod tests {
         let mine = ticket(&scratch);
         let _behind = ticket(&scratch);
         let (waited, told) = wait_for(&scratch, number(&mine), Duration::ZERO);
-        assert!(matches!(waited, Waited::Turn(_)));
+        assert!(waited.is_ok());
         assert_eq!(told, [Ahead::Nothing]);
     }
 
@@ -167,28 +170,23 @@ mod tests {
     fn every_lower_ticket_must_be_free_and_not_only_the_one_before() {
         let scratch = Scratch::new("turn-every");
         let (first, gave_up, mine) = (ticket(&scratch), ticket(&scratch), ticket(&scratch));
-        let first_id = first.seen().id.clone();
-        let both = vec![first_id.clone(), gave_up.seen().id.clone()];
+        let first_id = first.file.id.clone();
+        let both = vec![first_id.clone(), gave_up.file.id.clone()];
         die(gave_up);
         let (waited, told) = wait_for(&scratch, number(&mine), Duration::from_millis(50));
-        let Waited::TooLong(ahead) = waited else {
-            panic!("{waited:?}")
-        };
-        assert_eq!(ahead, Ahead::Runs(vec![first_id.clone()]));
+        let expected = format!("waited 50ms for its turn behind {first_id}");
+        assert_eq!(waited.unwrap_err().to_string(), expected);
         assert_eq!(told, [Ahead::Runs(vec![first_id])]);
         assert_ne!(told, [Ahead::Runs(both)]);
         die(first);
-        assert!(matches!(
-            wait_for(&scratch, number(&mine), Duration::ZERO).0,
-            Waited::Turn(_)
-        ));
+        assert!(wait_for(&scratch, number(&mine), Duration::ZERO).0.is_ok());
     }
 
     #[test]
     fn a_holder_that_ends_is_seen_at_once_and_what_is_waited_for_is_told_when_it_changes() {
         let scratch = Scratch::new("turn-wake");
         let (first, second, mine) = (ticket(&scratch), ticket(&scratch), ticket(&scratch));
-        let ids = [first.seen().id.clone(), second.seen().id.clone()];
+        let ids = [first.file.id.clone(), second.file.id.clone()];
         let gone = std::thread::spawn(move || {
             std::thread::sleep(Duration::from_millis(40));
             die(first);
@@ -198,7 +196,7 @@ mod tests {
         });
         let (waited, told) = wait_for(&scratch, number(&mine), Duration::from_secs(9));
         let since = gone.join().unwrap().elapsed();
-        assert!(matches!(waited, Waited::Turn(_)));
+        assert!(waited.is_ok());
         assert!(
             since < Duration::from_millis(100),
             "seen {since:?} later: by the timer alone"
@@ -212,23 +210,24 @@ mod tests {
         let completer = lock::try_exclusive(&turn_path(&scratch.0)).unwrap().unwrap();
         let mine = ticket(&scratch);
         let (waited, told) = wait_for(&scratch, number(&mine), Duration::from_millis(900));
-        assert!(matches!(waited, Waited::TooLong(Ahead::Completion)));
+        let error = waited.unwrap_err().to_string();
+        assert!(
+            error.ends_with("behind the completion of an interrupted run"),
+            "{error}"
+        );
         assert_eq!(told, [Ahead::Nothing, Ahead::Completion]);
         lock::testing::let_go(completer, || !lock::is_held(&turn_path(&scratch.0)).unwrap());
-        assert!(matches!(
-            wait_for(&scratch, number(&mine), Duration::ZERO).0,
-            Waited::Turn(_)
-        ));
+        assert!(wait_for(&scratch, number(&mine), Duration::ZERO).0.is_ok());
     }
 
     #[test]
     fn a_waiting_run_that_is_asked_to_end_does() {
         let scratch = Scratch::new("turn-cancel");
         let (_first, mine) = (ticket(&scratch), ticket(&scratch));
-        let mut interrupts = Interrupts::deaf();
-        interrupts.task();
-        let until = Instant::now() + Duration::from_secs(9);
-        let waited = wait(&scratch.0, number(&mine), &mut interrupts, until, &mut |_| {}).unwrap();
-        assert!(matches!(waited, Waited::Cancelled));
+        let mut interrupts = Interrupts::deaf().unwrap();
+        interrupts.ask_in(Duration::ZERO);
+        let longest = Duration::from_secs(9);
+        let waited = wait(&scratch.0, number(&mine), &mut interrupts, longest, &mut |_| {});
+        assert_eq!(waited.unwrap_err(), Failure::Cancelled);
     }
 }

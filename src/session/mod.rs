@@ -15,12 +15,12 @@ use std::io;
 use std::time::Instant;
 
 use crate::config::{Config, Settings};
-use crate::gate::{Refusal, Request};
+use crate::gate::Refusal;
 use crate::limits::{REQUEST_DEADLINE, STALLED_CALLER, WARM_DEADLINE};
 use crate::link;
 use crate::os::{places, random};
 use crate::queue::{self, RunId, Urgency};
-use admission::{Admission, Admitted, WithoutCaller};
+use admission::{Admission, Admitted};
 use arrival::Visitor;
 use front_link::FrontLink;
 
@@ -37,30 +37,30 @@ pub fn session(arrival: Arrival, settings: &Settings, config: &Config) -> io::Re
     front.hand_over(visitor.stream, &request_id, visitor.open_paths)?;
     // Front has the deadlines, and answers what comes too late itself; this is for one that keeps none.
     let patience = REQUEST_DEADLINE + STALLED_CALLER;
-    let Ok(relayed) = front.request(Instant::now() + patience)? else {
+    let Ok(request) = front.request(Instant::now() + patience)? else {
         return Ok(());
     };
-    let request = request_of(relayed, visitor.peer);
     let admission = Admission {
         config,
         settings,
         request_id: &request_id,
+        peer: visitor.peer,
     };
     let answered = match admission.of(&request) {
         Err(refusal) => {
-            log_refusal(&request, &request_id, &refusal);
+            log_refusal(&admission, &request, &refusal);
             front.refuse(head_of(&refusal))
         }
         Ok(Admitted {
             follower,
             slot,
-            without_caller,
+            ends_with_caller,
         }) => {
             // Caps count connections that are not yet admitted; this one is a follower now.
             drop(visitor.slot);
             let run = follower.run_id().clone();
             let streamed = stream::stream(&mut front, follower, slot);
-            if streamed.as_ref().is_err_and(is_gone) && without_caller == WithoutCaller::IsCancelled {
+            if ends_with_caller && streamed.as_ref().is_err_and(is_gone) {
                 cancel(config, &run);
             }
             streamed
@@ -111,22 +111,6 @@ fn cancel(config: &Config, run: &RunId) {
     }
 }
 
-fn request_of(relayed: link::Request, peer: std::net::IpAddr) -> Request {
-    let link::Request {
-        method,
-        path,
-        authorization,
-        body,
-    } = relayed;
-    Request {
-        peer,
-        method,
-        path,
-        authorization,
-        body: body.into_bytes(),
-    }
-}
-
 fn head_of(refusal: &Refusal) -> link::Head {
     let retry_after = refusal
         .retry_after()
@@ -139,12 +123,15 @@ fn head_of(refusal: &Refusal) -> link::Head {
 }
 
 /// What the caller is not told goes here, under the id that the caller was given.
-fn log_refusal(request: &Request, request_id: &str, refusal: &Refusal) {
-    let (peer, status, sentence) = (request.peer, refusal.status(), refusal.sentence());
+fn log_refusal(admission: &Admission<'_>, request: &link::Request, refusal: &Refusal) {
     log::warn!(
-        "request {request_id} of {peer}: {} {}: {status} {sentence}: {}",
+        "request {} of {}: {} {}: {} {}: {}",
+        admission.request_id,
+        admission.peer,
         request.method,
         request.path,
+        refusal.status(),
+        refusal.sentence(),
         refusal.detail()
     );
 }

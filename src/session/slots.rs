@@ -72,18 +72,29 @@ fn take(
 ) -> io::Result<Option<Slot>> {
     files::ensure_folder(folder, 0o700)?;
     let _counting = lock::exclusive_within(&folder.join(format!("{kind}.lock")), STATE_LOCK_WAIT)?;
-    let (mut free, mut holders) = (None, Vec::new());
+    let (mut free, mut holders, mut spare) = (None, Vec::new(), Vec::new());
     for number in 0..most {
         let path = folder.join(format!("{kind}-{number}"));
-        // Slots are given out lowest first, so behind the first that never existed there is none.
-        let fresh = !path.exists();
-        match lock::try_exclusive(&path)? {
-            Some(file) => free = free.or(Some(file)),
-            None => holders.push(mark_of(&path)?),
-        }
-        if fresh {
+        // Slots are given out lowest first, so behind the first that does not exist there is none.
+        let is_last = !path.exists();
+        if is_last && free.is_some() {
             break;
         }
+        match lock::try_exclusive(&path)? {
+            Some(file) if free.is_none() => free = Some(file),
+            Some(_) => spare.push(path),
+            None => {
+                holders.push(mark_of(&path)?);
+                spare.clear();
+            }
+        }
+        if is_last {
+            break;
+        }
+    }
+    // The free ones at the end cost every later look some calls. Nobody opens them but under this lock.
+    for path in spare {
+        std::fs::remove_file(path)?;
     }
     let Some(mut file) = free.filter(|_| may_have(&holders)) else {
         return Ok(None);
@@ -147,6 +158,29 @@ mod tests {
         });
         assert_eq!(fill(&folder, "192.0.2.1", Standing::Allowed).len(), 8);
         std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn there_are_no_more_files_than_slots_that_are_held_and_one() {
+        let folder = scratch("files");
+        let count = || std::fs::read_dir(&folder).unwrap().count() - 1;
+        let take = || for_connection(&folder, CAPS, "192.0.2.1".parse().unwrap(), Standing::Allowed);
+        for _ in 0..20 {
+            let slot = take().unwrap().unwrap();
+            assert_eq!(count(), 1);
+            let_go(slot, || !lock::is_held(&folder.join("session-0")).unwrap());
+        }
+        let mut held = fill(&folder, "192.0.2.1", Standing::Allowed);
+        assert_eq!(count(), 9);
+        let last = held.pop();
+        let_go(held, || !lock::is_held(&folder.join("session-6")).unwrap());
+        let first = take().unwrap();
+        assert_eq!(count(), 8, "those in front of one that is held stay");
+        let_go(last, || !lock::is_held(&folder.join("session-7")).unwrap());
+        let second = take().unwrap();
+        assert_eq!(count(), 2);
+        drop((first, second));
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

@@ -27,7 +27,7 @@ impl Terraform<'_> {
         let applied = self.apply_plan(ctx, checked_out);
         report.applied(&applied);
         if applied.is_err() {
-            let advice = if ctx.is_forced() { FORCED } else { LOOK };
+            let advice = if ctx.was_forced() { FORCED } else { LOOK };
             self.outcome(ctx, "advice", advice);
             if let Some(kept) = bury::rescue(&self.hands.work, self.terraform, ctx.run_id()) {
                 self.outcome(ctx, "errored_state", kept.as_str());
@@ -49,7 +49,7 @@ impl Terraform<'_> {
             Work::plan_file(self.hands.work.seen()).display().to_string(),
         ];
         let tool = self.tool(checked_out, arguments, EndPolicy::Interrupt);
-        let ended = planning::ended(ctx.tool(&tool, &mut |line| Some(line.to_owned()))?)?;
+        let ended = ctx.tool(&tool, &mut |line| Some(line.to_owned()))?;
         match ended.exit {
             Exit::Code(0) => Ok(()),
             exit if planning::by_signal(exit).is_some() => Err(Failure::Failed(format!(

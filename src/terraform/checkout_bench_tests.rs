@@ -4,7 +4,7 @@ use super::*;
 
 use std::time::Duration;
 
-use crate::config::{Config, Lockfile, RequireDigest, Side, TerraformConfig};
+use crate::config::{Config, Side, TerraformConfig};
 use crate::jwt::base64url::encode_standard;
 use crate::queue;
 use crate::terraform::work::Kind;
@@ -182,10 +182,10 @@ fn terraform(repo_url: String, workdir: &Path) -> TerraformConfig {
         },
         plan: None,
         no_plan: None,
-        lockfile: Lockfile::ReadOnly,
+        lockfile_readonly: true,
         lock_timeout: Duration::from_secs(1),
         run_max: Duration::from_secs(60),
-        require_digest: RequireDigest::Off,
+        require_digest: false,
         destroy_limit: None,
         health_urls: Vec::new(),
         app: None,

@@ -12,7 +12,7 @@ use crate::config::may_be_fetched;
 use crate::gate::Commit;
 use crate::limits::{GIT_FETCH_DEADLINE, GIT_LOCAL_DEADLINE, GIT_SILENCE, MAX_GIT_OUTPUT};
 use crate::os::child::Exit;
-use crate::run::{EndPolicy, Failure, RunContext, ToolEnd};
+use crate::run::{EndPolicy, Failure, RunContext};
 use crate::secret::Secret;
 use crate::terraform::git_words;
 use crate::terraform::hands::{Errand, Hands};
@@ -189,18 +189,15 @@ impl<'a> Git<'a> {
 
     fn carry(&self, ctx: &mut RunContext, errand: Errand) -> Result<Result<(), Refused>, Failure> {
         let tool = self.hands.tool(errand);
-        match ctx.tool(&tool, &mut warning)? {
-            ToolEnd::Ended(ended) if ended.exit.is_success() => Ok(Ok(())),
-            ToolEnd::Ended(ended) => Ok(Err(Refused {
-                why: git_words::why(&ended.tail),
-                said: git_words::last_words(&ended.tail, &ended.exit.to_string()),
-                exit: ended.exit,
-            })),
-            ToolEnd::AtWork(at_work) => {
-                ctx.kill(at_work)?;
-                Err(Failure::failed(format!("{} does not end", tool.name())))
-            }
+        let ended = ctx.tool(&tool, &mut warning)?;
+        if ended.exit.is_success() {
+            return Ok(Ok(()));
         }
+        Ok(Err(Refused {
+            why: git_words::why(&ended.tail),
+            said: git_words::last_words(&ended.tail, &ended.exit.to_string()),
+            exit: ended.exit,
+        }))
     }
 
     fn errand(&self, arguments: Vec<OsString>, directory: PathBuf, deadline: Duration) -> Errand {

@@ -76,7 +76,7 @@ impl Hands<'_> {
             arguments: errand.arguments,
             environment: errand.environment,
             deadline: errand.deadline,
-            ending: errand.ending,
+            end_policy: errand.ending,
             stdin: None,
             cell: Some(cell),
             pipe: errand.pipe,

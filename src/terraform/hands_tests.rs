@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{Account, GithubApp, Lockfile, RequireDigest, Settings};
+use crate::config::{Account, GithubApp, Settings};
 
 fn config() -> Config {
     let settings = [
@@ -44,10 +44,10 @@ fn terraform() -> TerraformConfig {
         apply: side(None, "unix:///dev/null"),
         plan: None,
         no_plan: None,
-        lockfile: Lockfile::ReadOnly,
+        lockfile_readonly: true,
         lock_timeout: Duration::from_secs(1),
         run_max: Duration::from_secs(1),
-        require_digest: RequireDigest::Off,
+        require_digest: false,
         destroy_limit: None,
         health_urls: Vec::new(),
         app: Some(GithubApp {

@@ -8,8 +8,7 @@ use crate::run::{EndPolicy, Failure, RunContext};
 
 use super::checkout::CheckedOut;
 use super::fault::Fault;
-use super::{Terraform, environment, planning};
-use crate::config::Lockfile;
+use super::{Terraform, environment};
 
 impl Terraform<'_> {
     /// Prepares the checkout. A plan after an init that failed would run whatever a commit has brought along.
@@ -19,8 +18,7 @@ impl Terraform<'_> {
         let mut waits = TF_INIT_WAITS.iter();
         let tries = TF_INIT_WAITS.len() + 1;
         for attempt in 2.. {
-            let ended =
-                planning::ended(ctx.tool(&self.init_tool(checked_out), &mut |line| Some(line.to_owned()))?)?;
+            let ended = ctx.tool(&self.init_tool(checked_out), &mut |line| Some(line.to_owned()))?;
             if ended.exit == Exit::Code(0) {
                 return Ok(());
             }
@@ -41,7 +39,7 @@ impl Terraform<'_> {
 
     fn init_tool(&self, checked_out: &CheckedOut) -> crate::run::Tool {
         let mut arguments = vec!["init", "-input=false", "-no-color"];
-        if self.terraform.lockfile == Lockfile::ReadOnly {
+        if self.terraform.lockfile_readonly {
             arguments.push("-lockfile=readonly");
         }
         let arguments = arguments.into_iter().map(str::to_owned).collect();

@@ -10,6 +10,7 @@ mod app_answer;
 mod applying;
 mod bury;
 mod checkout;
+mod difference;
 mod digest;
 mod environment;
 mod fault;
@@ -19,6 +20,8 @@ mod git_words;
 mod hands;
 mod health;
 mod init;
+mod json_file;
+mod plan_file;
 mod planning;
 mod report;
 mod summary;
@@ -115,8 +118,8 @@ impl<'a> Terraform<'a> {
             self.plan(ctx, &checked_out, report)
         })?;
         if self.task.what == Job::TfApply {
-            ctx.step(Phase::TfPlan, longest, Effect::Looks, |_| {
-                self.may_be_applied(&planned)
+            ctx.step(Phase::TfPlan, longest, Effect::Looks, |ctx| {
+                self.may_be_applied(ctx, &planned)
             })?;
             if planned.changes == Changes::None {
                 report.nothing_to_apply();

@@ -4,17 +4,19 @@
 //! whole. The digest is taken of what would be applied.
 
 use std::fs::{self, File};
+use std::io;
+use std::path::Path;
 
-use crate::config::{Job, RequireDigest};
+use crate::config::Job;
 use crate::event::Phase;
 use crate::jail;
 use crate::os::child::Exit;
 use crate::os::files::optional;
-use crate::run::tool::Ended;
-use crate::run::{EndPolicy, Failure, RunContext, ToolEnd};
+use crate::run::{EndPolicy, Failure, RunContext};
 
 use super::Terraform;
 use super::checkout::CheckedOut;
+use super::difference;
 use super::fault::Fault;
 use super::report::Report;
 use super::summary::{self, Summary};
@@ -60,6 +62,11 @@ impl Terraform<'_> {
                 &format!("{}; plan_digest {}", summary.counts, summary.digest),
             );
         }
+        if self.task.what == Job::TfPlan
+            && let Err(error) = difference::leave(&self.config.places, ctx.run_id(), summary)
+        {
+            log::warn!("run {}: keep what its plan is made of: {error}", ctx.run_id());
+        }
         Ok(planned)
     }
 
@@ -74,7 +81,7 @@ impl Terraform<'_> {
             arguments.push("-refresh-only".into());
         }
         let tool = self.tool(checked_out, arguments, EndPolicy::InterruptThenTerminate);
-        let ended = ended(ctx.tool(&tool, &mut |line| Some(line.to_owned()))?)?;
+        let ended = ctx.tool(&tool, &mut |line| Some(line.to_owned()))?;
         let changes = match ended.exit {
             Exit::Code(0) => Changes::None,
             Exit::Code(2) => Changes::Some,
@@ -100,9 +107,8 @@ impl Terraform<'_> {
         plan_file: &str,
     ) -> Result<Summary, Failure> {
         let path = self.hands.work.real_shown();
-        let unread = |error: std::io::Error| {
-            Failure::Failed(format!("read what terraform shows of the plan: {error}"))
-        };
+        let unread =
+            |error: io::Error| Failure::Failed(format!("read what terraform shows of the plan: {error}"));
         optional(fs::remove_file(&path)).map_err(unread)?;
         let arguments = ["show", "-json", "-no-color", plan_file]
             .map(str::to_owned)
@@ -110,25 +116,32 @@ impl Terraform<'_> {
         let tool = self.tool(checked_out, arguments, EndPolicy::Terminate);
         let shown = ctx.write_out(&tool, &path, &mut |line| Some(line.to_owned()));
         let summary = shown.and_then(|ended| match ended.exit {
-            Exit::Code(0) => summary::read(File::open(&path).map_err(unread)?).map_err(unread),
+            Exit::Code(0) => self.read_plan(checked_out, &path).map_err(unread),
             exit => Err(self.failure(ctx, "show", exit, &Fault::of(&ended.tail))),
         });
         optional(fs::remove_file(&path)).map_err(unread)?;
         summary
     }
 
+    fn read_plan(&self, checked_out: &CheckedOut, shown: &Path) -> io::Result<Summary> {
+        let real = self.hands.work.real();
+        let module = Work::checkout(real).join(&checked_out.folder);
+        summary::read(&File::open(shown)?, &File::open(Work::plan_file(real))?, &module)
+    }
+
     /// Whether the plan that was just made is one that may be applied.
-    pub(super) fn may_be_applied(&self, planned: &Planned) -> Result<(), Failure> {
+    pub(super) fn may_be_applied(&self, ctx: &mut RunContext, planned: &Planned) -> Result<(), Failure> {
         let summary = &planned.summary;
         match &self.task.plan_digest {
             Some(reviewed) if reviewed.to_string() != summary.digest => {
+                self.say_differences(ctx, &reviewed.to_string(), summary);
                 return Err(Failure::Failed(format!(
                     "the plan changed since it was reviewed: that was {reviewed}, this is {}; nothing was changed, plan \
                      and review again",
                     summary.digest
                 )));
             }
-            None if self.terraform.require_digest == RequireDigest::On => {
+            None if self.terraform.require_digest => {
                 return Err(Failure::failed(
                     "plan_digest is required (DEPLOYER_TF_APPLY_REQUIRE_DIGEST=on)",
                 ));
@@ -145,6 +158,17 @@ impl Terraform<'_> {
             )));
         }
         Ok(())
+    }
+
+    fn say_differences(&self, ctx: &mut RunContext, reviewed: &str, summary: &Summary) {
+        match difference::named(&self.config.places, reviewed, summary) {
+            Ok(Some(lines)) => lines.iter().for_each(|line| ctx.say(Phase::TfPlan, line)),
+            Ok(None) => ctx.say(
+                Phase::TfPlan,
+                "what differs is not known: the reviewed plan is none of this host's last runs",
+            ),
+            Err(error) => log::warn!("run {}: compare with the reviewed plan: {error}", ctx.run_id()),
+        }
     }
 
     /// What a command of terraform failed of; the outcome gets what a person needs for mending it.
@@ -169,13 +193,5 @@ pub(super) fn by_signal(exit: Exit) -> Option<i32> {
     match exit {
         Exit::Signal(number) => Some(number),
         Exit::Code(code) => (code > 128).then_some(code - 128),
-    }
-}
-
-/// How a tool ended that was waited for.
-pub(super) fn ended(end: ToolEnd) -> Result<Ended, Failure> {
-    match end {
-        ToolEnd::Ended(ended) => Ok(ended),
-        ToolEnd::AtWork(at_work) => Err(at_work.why),
     }
 }

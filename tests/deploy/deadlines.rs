@@ -39,7 +39,9 @@ fn update_container_in_its_middle_is_not_cut_by_the_end_of_the_run() {
 
 fn update_container_that_hangs_is_killed_and_then_the_next_run_begins(word: &str) {
     let host = Host::unraid_with(|setup| {
-        setup.set("DEPLOYER_RUN_MAX", "25s");
+        setup
+            .set("DEPLOYER_RUN_MAX", "25s")
+            .set("DEPLOYER_UPDATE_MAX_WAIT", "20s");
     });
     let unraid = host.unraid.as_ref().expect("Unraid's part");
     unraid.behave(word);
@@ -50,7 +52,7 @@ fn update_container_that_hangs_is_killed_and_then_the_next_run_begins(word: &str
     unraid.behave("");
     let first = first.finish();
     let name = &host.name;
-    let why = format!("`update_container {name}` was not done within 30s");
+    let why = format!("`update_container {name}` was not done within 20s");
     let expected = format!("{name}: update_container was killed, because {why}; it made no container");
     let error = first.assert_failed();
     assert!(error.starts_with(&expected), "{error}");

@@ -84,9 +84,9 @@ fn with_docker_a_crash_loop_is_named_when_the_last_probe_met_nobody() {
     // Too few restarts to be hopeless by then, and nobody listens at any time.
     let (_, error) = fail(&host, "2.0.1", "slow-start=60000,crash-after=1000");
     assert!(error.starts_with("not healthy after 2.500s: "), "{error}");
-    let (cause, probe) = error.split_once("; ").expect("a cause and a probe");
+    let (probe, cause) = error.split_once("; the container is ").expect("a cause");
     assert!(
-        cause.contains("restart") && probe.starts_with("no answer: "),
+        probe.contains(": no answer: ") && cause.contains("restart"),
         "{error}"
     );
     assert_back(&host, &before, &error);
@@ -111,7 +111,10 @@ fn with_docker_a_version_that_cannot_start_is_told_in_dockers_words() {
     });
     let before = id_of(&host.name);
     let error = host.deploy("2.0.0").assert_failed();
-    assert!(error.starts_with(&format!("start {}: ", host.name)), "{error}");
+    assert!(
+        error.starts_with(&format!("docker start {}: ", host.name)),
+        "{error}"
+    );
     assert!(error.contains("already"), "in docker's words: {error}");
     assert_back(&host, &before, &error);
 }

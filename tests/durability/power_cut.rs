@@ -154,7 +154,7 @@ fn a_run_that_was_at_work_when_the_power_failed_is_found_with_its_grant_token_an
         fs::write(&go, "").unwrap();
         let outcome = call.finish().outcome();
         let id = outcome["run_id"].as_str().expect("a run id");
-        let read = |path: &str| fs::read_to_string(cut.at.join(path)).unwrap_or_default();
+        let read = |path: &str| text(&fs::read(cut.at.join(path)).unwrap_or_default());
         assert!(read("state/jti").contains(id), "{system}: the token is used");
         assert!(
             read("state/journal").contains(id),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::Duration;
 
-use engram_deployer::config::{Preset, Visibility, variables};
+use engram_deployer::config::{Preset, variables};
 use serde_json::Value;
 
 use super::repository;
@@ -59,16 +59,11 @@ fn the_page_of_the_package_has_every_setting_with_its_default_and_knows_the_secr
         let expected = match variable.preset {
             Preset::Text(text) => text,
             Preset::Required => "required",
-            Preset::Unset | Preset::Follows(_) => &field[1],
+            Preset::Unset => &field[1],
         };
         assert_eq!(field[1], expected, "{}", variable.name);
         let kind = field.get(3).map_or("", String::as_str);
-        assert_eq!(
-            kind == "*",
-            variable.visibility == Visibility::Secret,
-            "{}",
-            variable.name
-        );
+        assert_eq!(kind == "*", variable.is_secret, "{}", variable.name);
         assert!(
             kind.len() < 2 || kind.split(',').any(|choice| choice == field[1]),
             "{}",
@@ -147,7 +142,7 @@ fn the_packages_page_shows_both_pins_and_what_check_finds() {
     }
     let check = server.must(&["php", &format!("{PLUGIN}/include/check.php")]);
     assert!(
-        check.contains("FAULT  settings: DEPLOYER_REPOSITORY is not set"),
+        check.contains("ERROR  settings: DEPLOYER_REPOSITORY is not set"),
         "{check}"
     );
 }
@@ -522,7 +517,7 @@ fn neither_the_packages_page_nor_its_events_make_a_folder_in_the_arrays_place() 
     server.write(&path, good.replace(preset, on_array));
     let check = server.must(&["php", &format!("{PLUGIN}/include/check.php")]);
     assert!(
-        check.starts_with("FAULT  places: DEPLOYER_RUNS_DIR is /mnt/cache/system"),
+        check.starts_with("ERROR  places: DEPLOYER_RUNS_DIR is /mnt/cache/system"),
         "{check}"
     );
     let said = post(&server, &[("DEPLOYER_LOG", "debug")]);

@@ -28,6 +28,7 @@ pub mod process;
 pub mod registry;
 pub mod roles;
 pub mod server;
+pub mod source;
 pub mod template;
 pub mod terraform;
 pub mod tls_client;

@@ -7,8 +7,9 @@ use super::{assert_without, digest_of};
 use crate::support::folder::Folder;
 use crate::support::process::{installed, output_of, run, text};
 use crate::support::terraform::by_hand;
+use crate::support::terraform::provider::SlowProvider;
 use crate::support::terraform::site::{KEY, Site};
-use crate::support::terraform::text as hcl;
+use crate::support::terraform::text::{self as hcl, World};
 
 /// What a plan of this commit comes to.
 #[track_caller]
@@ -55,6 +56,7 @@ fn a_digest_can_be_computed_by_hand() {
         .assert_ok();
     // With what spellings differ in, a timestamp that counts, and attributes that others look at, in no order.
     let more = r#"
+output "o" { value = data.terraform_remote_state.used.outputs.value }
 resource "terraform_data" "c" {
   input = { timestamp = "now", "<&>" = "\u00e9 \u2028 \\ \"", big = 12345678901234567890, of = terraform_data.a.output }
 }
@@ -62,12 +64,14 @@ resource "terraform_data" "d" {
   input = [terraform_data.c.id, terraform_data.b.output, terraform_data.c.output, terraform_data.a.id, terraform_data.b.id]
 }
 "#;
-    let sha = site.commit(&(hcl::thing("a", "another") + &hcl::thing("b", "b") + more));
+    let world = World::of("a value");
+    let data = hcl::read_from(&world, "used") + &hcl::read_from(&world, "unused");
+    let sha = site.commit(&(hcl::thing("a", "another") + &hcl::thing("b", "b") + &data + more));
     let digest = reviewed(&site, &sha);
     let folder = Folder::new("by-hand");
     folder.write(
         "main.tf",
-        site.repository.git(&["show", &format!("{sha}:main.tf")]),
+        site.repository.git(&["show", &format!("{sha}:main.tf")]) + "\n",
     );
     let terraform = |arguments: &[&str]| run(&mut by_hand(folder.path(), arguments));
     terraform(&["init", "-input=false"]);
@@ -77,7 +81,8 @@ resource "terraform_data" "d" {
     assert!(list.matches("\"resource\"").count() > 2, "{list}");
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/contrib/plan-digest.py");
     let mut python = installed("python3", "python3");
-    let output = output_of(python.arg(script), shown.as_bytes());
+    let plan = folder.join("plan.bin");
+    let output = output_of(python.arg(script).arg(&plan), shown.as_bytes());
     assert_eq!(
         text(&output.stdout).trim_end(),
         digest,
@@ -85,7 +90,10 @@ resource "terraform_data" "d" {
         text(&output.stderr)
     );
     let other = shown.replace("another", "an other");
-    let output = output_of(installed("python3", "python3").arg(script), other.as_bytes());
+    let output = output_of(
+        installed("python3", "python3").arg(script).arg(&plan),
+        other.as_bytes(),
+    );
     assert_ne!(text(&output.stdout).trim_end(), digest);
 }
 
@@ -126,6 +134,146 @@ fn a_plan_of_another_commit_is_not_the_one_that_was_reviewed() {
         "{error}"
     );
     assert_eq!(site.bucket.keys(), Vec::<String>::new());
+}
+
+/// Plans `first`, then `happens`, then `second` is applied with the digest of the plan: that must be refused, naming `what`.
+#[track_caller]
+fn assert_refused(site: &Site, first: &str, happens: impl FnOnce(), second: &str, what: &str) {
+    let before = site.bucket.get(KEY);
+    let digest = reviewed(site, &site.commit(first));
+    happens();
+    let answer = site.apply(&site.commit(second), Some(&digest));
+    let error = answer.assert_failed();
+    assert!(
+        error.contains("the plan changed since it was reviewed"),
+        "{error}"
+    );
+    let said = super::lines_of(&answer, "tf_plan").join("\n");
+    assert!(said.contains(what), "{what}: {answer:#?}");
+    assert_eq!(site.bucket.get(KEY), before, "nothing was changed");
+}
+
+#[test]
+fn what_another_key_reads_is_no_other_plan_where_no_change_needs_it() {
+    let site = Site::new();
+    let world = World::of("the plan's key");
+    let account = World::of("account");
+    let text = hcl::read_from(&world, "who")
+        + &hcl::read_from(&account, "account")
+        + "resource \"terraform_data\" \"a\" { input = data.terraform_remote_state.account.outputs.value }\n";
+    let digest = reviewed(&site, &site.commit(&text));
+    world.becomes("the apply's key");
+    site.apply(&site.repository.head(), Some(&digest)).assert_ok();
+    assert_eq!(site.resources(), ["a"]);
+    let more = text
+        + "resource \"terraform_data\" \"b\" { input = data.terraform_remote_state.account.outputs.value }\n";
+    let here = "terraform_data.b: other values than in the reviewed plan";
+    assert_refused(&site, &more, || account.becomes("another account"), &more, here);
+}
+
+#[test]
+fn what_acts_and_is_not_shown_as_a_change_is_part_of_what_was_reviewed() {
+    let provider = SlowProvider::among_programs();
+    let site = Site::with(|setup| {
+        setup.set("DEPLOYER_TF_CLI_CONFIG_FILE", provider.cli_config());
+    });
+    let kept = "resource \"terraform_data\" \"kept\" {\n  input = \"kept\"\n  lifecycle { ignore_changes = [input] }\n}\n";
+    site.apply(&site.commit(kept), None).assert_ok();
+    let world = World::of("one");
+    let text = kept.to_owned() + &hcl::read_from(&world, "w");
+    let value = "data.terraform_remote_state.w.outputs.value";
+    let data = "data.terraform_remote_state.w: other values";
+
+    // Data into a command.
+    let made = text.clone() + &hcl::making("m", &format!("echo ${{{value}}}"), "");
+    assert_refused(&site, &made, || world.becomes("two"), &made, data);
+    // Data into a provider's settings.
+    let things = hcl::slow_things(&[("s", 0)]);
+    let provided = format!("{text}provider \"slow\" {{ endpoint = {value} }}\n{things}");
+    let provided = provided.replace("terraform {\n  required", "\nterraform {\n  required");
+    assert_refused(&site, &provided, || world.becomes("three"), &provided, data);
+    // A value that an unknown one hides.
+    let hidden = format!(
+        "{text}{}resource \"terraform_data\" \"h\" {{\n  input = \"${{{value}}} ${{terraform_data.n.id}}\"\n}}\n",
+        hcl::thing("n", "n")
+    );
+    assert_refused(&site, &hidden, || world.becomes("four"), &hidden, data);
+    // The value of a resource that does not change into a command.
+    let command = kept.to_owned() + &hcl::making("m", "echo ${terraform_data.kept.output}", "");
+    let digest = reviewed(&site, &site.commit(&command));
+    drift(&site, "kept");
+    let answer = site.apply(&site.repository.head(), Some(&digest));
+    answer.assert_failed();
+    let said = super::lines_of(&answer, "tf_plan").join("\n");
+    assert!(said.contains("terraform_data.kept: other values"), "{said}");
+    // Another thing that is imported.
+    let import = format!(
+        "{text}import {{\n  to = terraform_data.i\n  id = {value}\n}}\nresource \"terraform_data\" \"i\" {{}}\n"
+    );
+    assert_refused(
+        &site,
+        &import,
+        || world.becomes("five"),
+        &import,
+        "terraform_data.i: other values",
+    );
+    // The words beside a reference, which terraform does not show.
+    let literal = |word: &str| text.clone() + &hcl::making("m", &format!("echo ${{{value}}} {word}"), "");
+    assert_refused(
+        &site,
+        &literal("harmless"),
+        || (),
+        &literal("harmful"),
+        "main.tf: other values",
+    );
+    assert_eq!(provider.book(), Vec::<String>::new());
+}
+
+#[test]
+fn every_change_of_a_plan_is_named_when_it_is_refused() {
+    let site = Site::new();
+    let base = hcl::thing("a", "a");
+    site.apply(&site.commit(&base), None).assert_ok();
+    let changed = |value: &str| hcl::thing("a", value);
+    for (first, second, what) in [
+        (
+            changed("b"),
+            changed("c"),
+            "terraform_data.a: other values than in the reviewed plan",
+        ),
+        (
+            changed("b"),
+            base.clone(),
+            "terraform_data.a: update was reviewed, this is no-op",
+        ),
+        (
+            base.clone(),
+            base.clone() + &hcl::thing("new", "x"),
+            "terraform_data.new: only in this plan",
+        ),
+        (
+            base.clone() + &hcl::thing("gone", "x"),
+            base.clone(),
+            "terraform_data.gone: only in the reviewed plan",
+        ),
+        (
+            base.clone() + &hcl::output("o", "1"),
+            base.clone() + &hcl::output("o", "2"),
+            "output o: other values",
+        ),
+        (
+            base.clone() + "variable \"v\" { default = 1 }\n",
+            base.clone() + "variable \"v\" { default = 2 }\n",
+            "variable v: other values",
+        ),
+    ] {
+        assert_refused(&site, &first, || (), &second, what);
+    }
+    let unknown = format!("sha256:{}", "0".repeat(64));
+    let answer = site.apply(&site.commit(&changed("z")), Some(&unknown));
+    answer.assert_failed();
+    let said = super::lines_of(&answer, "tf_plan").join("\n");
+    assert!(said.contains("what differs is not known"), "{said}");
 }
 
 #[test]

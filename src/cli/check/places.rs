@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use crate::cli::check::report::Report;
-use crate::config::{Account, Config};
+use crate::config::Config;
 use crate::gate::{Creation, Memory, Past};
 use crate::os::files::{self, Durability};
 use crate::os::privilege::{self, Identity};
@@ -14,76 +14,53 @@ use crate::os::{disk, places, trusted};
 /// Looks at all of them; makes what `serve` would make.
 pub fn check(config: &Config, now: SystemTime, report: &mut Report) {
     users(config, report);
-    match places::prepare(&config.places) {
-        Ok(()) => {
-            let (places, public) = (&config.places, config.places.public());
-            for folder in [&places.state, &places.runs, &places.runtime, &public] {
-                self::folder(folder, report);
-            }
-            if disk::is_in_memory(&places.state).unwrap_or(false) {
-                let state = places.state.display();
-                let advice = "is in memory (tmpfs): a power cut takes what is known of used tokens and of changes half done";
-                report.warn("folders", format_args!("{state} {advice}"));
-            }
-            memory(&config.places.state, now, report);
-        }
-        Err(fault) => report.fault("folders", fault),
+    let places = &config.places;
+    if let Err(error) = places::prepare(places) {
+        return report.error("folders", error);
     }
+    for folder in [&places.state, &places.runs, &places.runtime, &places.public()] {
+        report.result("folders", is_writable(folder));
+    }
+    if disk::is_in_memory(&places.state).unwrap_or(false) {
+        let state = places.state.display();
+        let advice =
+            "is in memory (tmpfs): a power cut takes the records of used tokens and of changes half done";
+        report.warning("folders", format!("{state} {advice}"));
+    }
+    memory(&places.state, now, report);
 }
 
 /// Two names may be one user: either role could then end or trace the other.
 fn users(config: &Config, report: &mut Report) {
-    let front = user("DEPLOYER_USER", &config.front_user, report);
-    let fetch = user("DEPLOYER_FETCH_USER", &config.fetch_user, report);
-    let mut known = vec![("DEPLOYER_USER", front), ("DEPLOYER_FETCH_USER", fetch)];
-    if let Some(terraform) = &config.terraform {
-        let sides = [
-            ("DEPLOYER_TF_PLAN_USER", terraform.plan.as_ref()),
-            ("DEPLOYER_TF_APPLY_USER", Some(&terraform.apply)),
-        ];
-        for (name, side) in sides {
-            let account = side.and_then(|side| side.account.as_ref());
-            known.extend(account.map(|account| (name, user(name, account, report))));
-        }
-    }
-    let known = known.into_iter();
-    let known: Vec<(&str, u32)> = known
-        .filter_map(|(name, identity)| Some((name, identity?.uid)))
-        .collect();
-    for (index, (name, uid)) in known.iter().enumerate() {
-        let same = known.iter().skip(index + 1).find(|(_, other)| other == uid);
-        if let Some((other, _)) = same {
-            report.fault("users", format_args!("{name} and {other} are both uid {uid}"));
+    let mut known: Vec<(&str, u32)> = Vec::new();
+    for (name, account) in config.users() {
+        match privilege::identity(account) {
+            Err(error) => report.error("users", format!("{name}: {error}")),
+            Ok(Identity { uid, gid }) => {
+                report.ok("users", format!("{name} is uid {uid}, gid {gid}"));
+                if let Some((other, _)) = known.iter().find(|(_, other)| *other == uid) {
+                    report.error("users", format!("{other} and {name} are both uid {uid}"));
+                }
+                known.push((name, uid));
+            }
         }
     }
 }
 
-fn user(name: &str, account: &Account, report: &mut Report) -> Option<Identity> {
-    let identity = privilege::identity(account);
-    let said = identity
-        .as_ref()
-        .map(|Identity { uid, gid }| format!("{name} is uid {uid}, gid {gid}"));
-    report.found("users", said.map_err(|error| format!("{name}: {error}")));
-    identity.ok()
-}
-
-/// Whether it can be written to, and by nobody else.
-fn folder(path: &Path, report: &mut Report) {
-    if let Ok(facts) = fs::metadata(path)
-        && let Some(fault) = trusted::fault(&facts)
-    {
-        return report.fault("folders", format_args!("{}: {fault}", path.display()));
+/// Whether the folder can be written to, and by nobody else.
+fn is_writable(path: &Path) -> Result<String, String> {
+    let shown = path.display();
+    if let Some(fault) = fs::metadata(path).ok().and_then(|facts| trusted::fault(&facts)) {
+        return Err(format!("{shown}: {fault}"));
     }
     let probe = path.join(".check");
     let written = files::replace(&probe, b"", 0o600, Durability::Volatile);
     // Another `check` may have taken it away.
     let removed = written.and_then(|()| files::optional(fs::remove_file(&probe)));
-    report.found(
-        "folders",
-        removed
-            .map(|_| format!("{} can be written to", path.display()))
-            .map_err(|error| files::describe(&error, "write to", path)),
-    );
+    match removed {
+        Ok(_) => Ok(format!("{shown} can be written to")),
+        Err(error) => Err(files::describe(&error, "write to", path)),
+    }
 }
 
 /// As `serve` does, it makes one that refuses what may have been used before.
@@ -92,16 +69,13 @@ fn memory(state: &Path, now: SystemTime, report: &mut Report) {
     let memory = Memory::of(state);
     match memory.create(Past::Unknown, now) {
         Ok(Creation::New) => {
-            return report.warn(
-                WHAT,
-                "was not there and is new: tokens issued before now are refused",
-            );
+            let what = "was not there and is new: tokens issued before now are refused";
+            report.warning(WHAT, what);
         }
-        Ok(Creation::Exists) => {}
-        Err(fault) => return report.fault(WHAT, fault),
+        Ok(Creation::Exists) => {
+            let known = memory.inspect();
+            report.result(WHAT, known.map(|known| format!("remembers {known} tokens")));
+        }
+        Err(error) => report.error(WHAT, error),
     }
-    report.found(
-        WHAT,
-        memory.inspect().map(|known| format!("remembers {known} tokens")),
-    );
 }

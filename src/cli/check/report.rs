@@ -2,20 +2,22 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
+use std::path::Path;
 
-use crate::cli::help::Exit;
-use crate::cli::out::{self, Trouble};
+use crate::cli::help::ExitStatus;
+use crate::cli::output::{self, CommandError};
 use crate::event::harmless;
+use crate::os::trusted;
 
 /// What was found so far.
 #[derive(Default)]
 pub struct Report {
-    faults: usize,
+    errors: usize,
     warnings: usize,
-    /// The lines that are not to be said again: several containers may have one thing in common.
-    said: BTreeSet<String>,
+    /// Lines that are not printed again: several containers may have one mistake in common.
+    printed: BTreeSet<String>,
     /// A line could not be printed.
-    unread: Option<Trouble>,
+    unprinted: Option<CommandError>,
 }
 
 impl Report {
@@ -25,44 +27,58 @@ impl Report {
     }
 
     /// Something that works, and could be better.
-    pub fn warn(&mut self, what: &str, detail: impl Display) {
+    pub fn warning(&mut self, what: &str, detail: impl Display) {
         self.warnings += usize::from(self.line("warn", what, detail));
     }
 
     /// Something that will not work, or is not safe.
-    pub fn fault(&mut self, what: &str, detail: impl Display) {
-        self.faults += usize::from(self.line("FAULT", what, detail));
+    pub fn error(&mut self, what: &str, detail: impl Display) {
+        self.errors += usize::from(self.line("ERROR", what, detail));
     }
 
     /// What came of a look at something.
-    pub fn found(&mut self, what: &str, result: Result<impl Display, impl Display>) {
+    pub fn result(&mut self, what: &str, result: Result<impl Display, impl Display>) {
         match result {
             Ok(detail) => self.ok(what, detail),
-            Err(detail) => self.fault(what, detail),
+            Err(detail) => self.error(what, detail),
+        }
+    }
+
+    /// What others may write to decides what root does. One that is missing is reported by whoever needs it.
+    pub fn root_alone(&mut self, what: &str, path: &Path) {
+        let shown = path.display();
+        match path.metadata().map(|facts| trusted::fault(&facts)) {
+            Ok(None) => self.ok(what, format!("only root can write to {shown}")),
+            Ok(Some(fault)) => self.error(what, format!("{shown}: {fault}")),
+            Err(_) => {}
         }
     }
 
     /// The sum of it.
-    pub fn end(self) -> Result<Exit, Trouble> {
-        if let Some(trouble) = self.unread {
-            return Err(trouble);
+    pub fn end(self) -> Result<ExitStatus, CommandError> {
+        if let Some(error) = self.unprinted {
+            return Err(error);
         }
-        match (self.faults, self.warnings) {
-            (0, 0) => out::print("all is well\n"),
-            (0, warnings) => out::print(&format!("no fault; {warnings} to think about\n")),
-            (faults, _) => out::print(&format!("{faults} to mend\n")).map(|_| Exit::Failed),
-        }
+        let count = |number: usize, what: &str| match number {
+            0 => format!("no {what}s"),
+            1 => format!("1 {what}"),
+            many => format!("{many} {what}s"),
+        };
+        let (errors, warnings) = (count(self.errors, "error"), count(self.warnings, "warning"));
+        let status = output::print(&format!("{errors}, {warnings}\n"))?;
+        Ok(if self.errors == 0 {
+            status
+        } else {
+            ExitStatus::Failed
+        })
     }
 
-    /// Whether it is news.
+    /// Whether it is printed for the first time.
     fn line(&mut self, level: &str, what: &str, detail: impl Display) -> bool {
         let text = harmless(&format!("{level:<5}  {what}: {detail}"));
-        let is_new = !self.said.contains(&text);
-        if is_new {
-            if let Err(trouble) = out::print(&format!("{text}\n")) {
-                self.unread = Some(trouble);
-            }
-            self.said.insert(text);
+        let is_new = self.printed.insert(text.clone());
+        if is_new && let Err(error) = output::print(&format!("{text}\n")) {
+            self.unprinted = Some(error);
         }
         is_new
     }

@@ -1,16 +1,15 @@
 //! What a run of terraform needs: git, terraform in a version that is known to do what we rely on, the GitHub App's key,
 //! and folders that nobody else can write to.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 
-use crate::cli::check::program::{Answer, last_line, path, task};
+use crate::cli::check::program::{self, last_line};
 use crate::cli::check::report::Report;
 use crate::config::{Config, GithubApp, TerraformConfig};
-use crate::limits::VERSION_DEADLINE;
-use crate::os::child::{self, Command, Exit};
-use crate::os::{secret, trusted};
+use crate::limits::MAX_PEM;
+use crate::os::secret;
 
 /// The first terraform that locks its state in S3 by itself, and whose plans we have read.
 const LEAST: [u64; 2] = [1, 11];
@@ -20,53 +19,46 @@ pub fn check(config: &Config, report: &mut Report) {
     let Some(terraform) = &config.terraform else {
         return;
     };
-    let path = path(config.deploy());
-    report.found("git", git(terraform, path));
-    report.found("terraform", version(terraform, path));
+    let path = program::path(config.deploy());
+    report.result("git", git(terraform, path));
+    report.result("terraform", version(terraform, path));
     if let Some(app) = &terraform.app {
-        report.found("GitHub App", key(app));
+        report.result("GitHub App", key(app));
     }
-    report.found("terraform's folder", folder(&terraform.workdir));
+    folder("terraform's folder", &terraform.workdir, report);
     if terraform.plan.is_some() {
-        report.found("folder of plans", folder(&terraform.plan_workdir));
+        folder("folder of plans", &terraform.plan_workdir, report);
     }
-    for file in [&terraform.cli_config, &terraform.plugin_cache]
-        .into_iter()
-        .flatten()
-    {
-        report.found("terraform", roots_alone(file));
+    for file in terraform.cli_config.iter().chain(&terraform.plugin_cache) {
+        report.root_alone("terraform", file);
+        if !file.exists() {
+            report.error("terraform", format!("there is no {}", file.display()));
+        }
     }
 }
 
 fn git(terraform: &TerraformConfig, path: &str) -> Result<String, String> {
-    let git = found(&terraform.git, path, "DEPLOYER_TF_GIT_BINARY_PATH")?;
-    let said = said_by(Command::tool(&git).arguments(["version"]), &git)?;
-    Ok(format!("{}: {}", git.display(), last_line(&said)))
+    let git = program::find(&terraform.git, path, "DEPLOYER_TF_GIT_BINARY_PATH")?;
+    let text = program::version(&git, &["version"], &[])?;
+    Ok(format!("{}: {}", git.display(), last_line(&text)))
 }
 
 fn version(terraform: &TerraformConfig, path: &str) -> Result<String, String> {
-    let program = found(&terraform.terraform, path, "DEPLOYER_TF_BINARY_PATH")?;
-    let command = Command::tool(&program)
-        .arguments(["version", "-json"])
-        .variable("CHECKPOINT_DISABLE", "1")
-        .variable("HOME", "/nonexistent")
-        .variable("PATH", path);
-    let said = said_by(command, &program)?;
-    let version: Value = serde_json::from_str(&said).unwrap_or_default();
-    let version = version["terraform_version"].as_str().ok_or_else(|| {
-        format!(
-            "{} does not say its version: {}",
-            program.display(),
-            last_line(&said)
-        )
-    })?;
-    match is_new_enough(version) {
-        true => Ok(format!("{} has version {version}", program.display())),
-        false => Err(format!(
-            "{} has version {version}; {}.{} or newer is needed",
-            program.display(),
-            LEAST[0],
-            LEAST[1]
+    let program = program::find(&terraform.terraform, path, "DEPLOYER_TF_BINARY_PATH")?;
+    let environment = [
+        ("CHECKPOINT_DISABLE", "1"),
+        ("HOME", "/nonexistent"),
+        ("PATH", path),
+    ];
+    let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let text = program::version(&program, &["version", "-json"], &environment)?;
+    let document: Value = serde_json::from_str(&text).unwrap_or_default();
+    let (program, [major, minor]) = (program.display(), LEAST);
+    match document["terraform_version"].as_str() {
+        None => Err(format!("{program} prints no version: {}", last_line(&text))),
+        Some(version) if is_new_enough(version) => Ok(format!("{program} has version {version}")),
+        Some(version) => Err(format!(
+            "{program} has version {version}; {major}.{minor} or newer is needed"
         )),
     }
 }
@@ -79,69 +71,25 @@ fn is_new_enough(version: &str) -> bool {
     }
 }
 
-fn found(program: &Path, path: &str, variable: &str) -> Result<PathBuf, String> {
-    let name = program.display();
-    child::find_program(program, path)
-        .ok_or_else(|| format!("there is no `{name}` on {path}: install it, or set {variable}"))
-}
-
-/// What a program says that ends well, and soon.
-fn said_by(command: Command, program: &Path) -> Result<String, String> {
-    let name = program.display();
-    match task(command).map_err(|error| format!("run {name}: {error}"))? {
-        Answer::Ended(Exit::Code(0), said) => Ok(said),
-        Answer::Ended(exit, said) => Err(format!("{name} ended with {exit}: {}", last_line(&said))),
-        Answer::Silent => Err(format!(
-            "{name} did not say its version within {} s",
-            VERSION_DEADLINE.as_secs()
-        )),
-    }
-}
-
 /// A private key that root alone can read; whether it is the App's only GitHub knows.
 fn key(app: &GithubApp) -> Result<String, String> {
-    let pem = secret::read_bytes(&app.pem, crate::limits::MAX_PEM)?;
-    let is_key = String::from_utf8_lossy(&pem)
-        .lines()
-        .any(|line| line.starts_with("-----BEGIN ") && line.ends_with("PRIVATE KEY-----"));
-    match is_key {
-        true => Ok(format!("{} is a key that root alone can read", app.pem.display())),
+    let path = app.pem.display();
+    let pem = secret::read_bytes(&app.pem, MAX_PEM)?;
+    let mut lines = pem.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    match lines.any(|line| line.starts_with(b"-----BEGIN ") && line.ends_with(b"PRIVATE KEY-----")) {
+        true => Ok(format!("{path} is a key that only root can read")),
         false => Err(format!(
-            "{} has no private key in it; GitHub gives it out once, as a file that ends in .pem",
-            app.pem.display()
+            "{path} has no private key in it; GitHub gives it out once, as a file that ends in .pem"
         )),
     }
 }
 
-/// Whether it can be made, or is there: what there is of it must be a folder that nobody else can write to.
-fn folder(path: &Path) -> Result<String, String> {
-    let there = path.ancestors().find(|folder| folder.symlink_metadata().is_ok());
-    let there = there.ok_or_else(|| format!("{} cannot be made: not even `/` is there", path.display()))?;
-    let facts = there
-        .metadata()
-        .map_err(|error| format!("look at {}: {error}", there.display()))?;
-    if !facts.is_dir() {
-        return Err(format!(
-            "{} is no folder, so {} cannot be made",
-            there.display(),
-            path.display()
-        ));
-    }
-    match trusted::fault(&facts) {
-        Some(fault) => Err(format!("{}: {fault}", there.display())),
-        None if there == path => Ok(format!("{} is root's alone to write", path.display())),
-        None => Ok(format!("{} can be made", path.display())),
-    }
-}
-
-/// What others may write to decides what terraform runs.
-fn roots_alone(path: &Path) -> Result<String, String> {
-    let facts = path
-        .metadata()
-        .map_err(|error| format!("look at {}: {error}", path.display()))?;
-    match trusted::fault(&facts) {
-        None => Ok(format!("{} is root's alone to write", path.display())),
-        Some(fault) => Err(format!("{}: {fault}", path.display())),
+/// What there is of the folder must be root's alone to write.
+fn folder(what: &str, path: &Path, report: &mut Report) {
+    let existing = path.ancestors().find(|folder| folder.exists());
+    report.root_alone(what, existing.unwrap_or(path));
+    if existing != Some(path) {
+        report.ok(what, format!("{} can be made", path.display()));
     }
 }
 

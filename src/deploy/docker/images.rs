@@ -1,82 +1,72 @@
-//! What docker knows of images as a whole: where they lie, which names ours has, which are in use.
+//! What docker knows of images as a whole: where they lie, which of ours are here, which are in use.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
-use super::{Docker, succeeded};
-use crate::deploy::docker::seen::ImageId;
-use crate::deploy::retain::Tagged;
-use crate::limits::{DOCKER_QUICK, MAX_INSPECT, TAIL_LINES};
-use crate::run::{Failure, RunContext};
+use super::Docker;
+use crate::deploy::docker::inspect::ImageId;
+use crate::run::{Failure, Result, RunContext};
 
-impl Docker<'_> {
-    /// The folder in which dockerd keeps images, as dockerd names it.
-    pub fn root(&self, ctx: &mut RunContext) -> Result<String, Failure> {
-        let arguments = ["info", "--format", "{{.DockerRootDir}}"];
-        self.quiet(ctx, "ask docker where it keeps images", &arguments)
-    }
-
-    /// Every tag that `image` has on this host.
-    pub fn tags(&self, ctx: &mut RunContext, image: &str) -> Result<Vec<Tagged>, Failure> {
-        let doing = format!("list the tags of {image}");
-        let arguments = ["images", "--no-trunc", "--format", "{{.ID}} {{.Tag}}", image];
-        let said = self.quiet(ctx, &doing, &arguments)?;
-        let tags = said.lines().map(tagged).collect::<Result<Vec<_>, _>>();
-        let tags = tags.map_err(|why| Failure::Failed(format!("{doing}: {why}")))?;
-        Ok(tags.into_iter().flatten().collect())
-    }
-
-    /// The image of every container, running or not.
-    pub fn images_in_use(&self, ctx: &mut RunContext) -> Result<BTreeSet<ImageId>, Failure> {
-        let doing = "list the images in use";
-        let said = self.quiet(ctx, doing, &["ps", "--all", "--quiet", "--no-trunc"])?;
-        let containers: Vec<&str> = said.lines().collect();
-        if containers.is_empty() {
-            return Ok(BTreeSet::new());
-        }
-        let arguments = [
-            &["container", "inspect", "--format", "{{.Image}}"],
-            &containers[..],
-        ]
-        .concat();
-        let captured = ctx.capture(&self.tool(&arguments, DOCKER_QUICK), MAX_INSPECT)?;
-        // A container that went meanwhile uses nothing; any other fault leaves it unknown what is in use.
-        let said = match only_went(&captured.stderr_tail) {
-            true => String::from_utf8_lossy(&captured.stdout).into_owned(),
-            false => succeeded(&captured, doing)?,
-        };
-        let lines = said.lines().filter(|line| !line.trim().is_empty());
-        let images = lines.map(|line| ImageId::try_from(line.trim().to_owned()));
-        images
-            .collect::<Result<_, _>>()
-            .map_err(|why| Failure::Failed(format!("{doing}: {why}")))
-    }
-
-    /// Takes a name off an image; the image goes with its last one. Docker refuses where a container uses it.
-    pub fn remove_image(&self, ctx: &mut RunContext, reference: &str) -> Result<(), Failure> {
-        self.change(
-            ctx,
-            &format!("remove the image {reference}"),
-            &["image", "rm", reference],
-        )
-    }
+/// An image on this host, under one of its names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalImage {
+    pub id: ImageId,
+    /// After the `:`; `None` where the image has lost its tag.
+    pub tag: Option<String>,
 }
 
-/// Whether all that docker complains of is containers that are no more. A longer list than is kept is not understood.
-fn only_went(complaints: &[String]) -> bool {
-    let went = |line: &String| line.to_ascii_lowercase().contains("no such container");
-    !complaints.is_empty() && complaints.len() < TAIL_LINES && complaints.iter().all(went)
+/// The folder in which dockerd keeps images; `None` where dockerd is on another machine.
+pub fn image_folder(docker: Docker<'_>, ctx: &mut RunContext) -> Result<Option<PathBuf>> {
+    if !is_local(&docker.config.environment) {
+        return Ok(None);
+    }
+    let arguments = ["info", "--format", "{{.DockerRootDir}}"];
+    let folder = docker.ask(ctx, "ask docker where it keeps images", &arguments)?;
+    Ok(Some(folder.into()))
 }
 
-/// `ID TAG`; `None` for an image that has lost its tag.
-fn tagged(line: &str) -> Result<Option<Tagged>, String> {
+/// The images of the repository `image` that are on this host, once for each tag.
+pub fn local_images(docker: Docker<'_>, ctx: &mut RunContext, image: &str) -> Result<Vec<LocalImage>> {
+    let doing = format!("list the images of {image}");
+    let arguments = ["images", "--no-trunc", "--format", "{{.ID}} {{.Tag}}", image];
+    let said = docker.ask(ctx, &doing, &arguments)?;
+    let images = said.lines().map(local_image).collect::<Result<_, _>>();
+    images.map_err(|why| Failure::Failed(format!("{doing}: {why}")))
+}
+
+/// The image of every container, running or not.
+pub fn images_in_use(docker: Docker<'_>, ctx: &mut RunContext) -> Result<BTreeSet<ImageId>> {
+    let doing = "list the images in use";
+    let said = docker.ask(ctx, doing, &["ps", "--all", "--quiet", "--no-trunc"])?;
+    let containers: Vec<&str> = said.lines().collect();
+    if containers.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let said = docker.lines_of_those_there(ctx, doing, "container", "{{.Image}}", &containers)?;
+    let images = said.split_whitespace().map(|id| ImageId::try_from(id.to_owned()));
+    images
+        .collect::<Result<_, _>>()
+        .map_err(|why| Failure::Failed(format!("{doing}: {why}")))
+}
+
+/// With its own idea of a default the client talks to a socket here.
+fn is_local(environment: &[(String, String)]) -> bool {
+    environment.iter().all(|(name, value)| match name.as_str() {
+        "DOCKER_HOST" => value.starts_with("unix://"),
+        "DOCKER_CONTEXT" => value == "default",
+        _ => true,
+    })
+}
+
+/// `ID TAG`.
+fn local_image(line: &str) -> Result<LocalImage, String> {
     let (id, tag) = line
         .split_once(' ')
-        .ok_or_else(|| format!("{line:?} is no image"))?;
-    let image = ImageId::try_from(id.to_owned())?;
-    Ok((tag != "<none>").then(|| Tagged {
-        image,
-        tag: tag.to_owned(),
-    }))
+        .ok_or_else(|| format!("\"{line}\" is no image"))?;
+    Ok(LocalImage {
+        id: ImageId::try_from(id.to_owned())?,
+        tag: (tag != "<none>").then(|| tag.to_owned()),
+    })
 }
 
 #[cfg(test)]
@@ -84,22 +74,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_container_that_went_is_no_fault_and_everything_else_is_one() {
-        let only_went =
-            |lines: &[&str]| only_went(&lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>());
-        assert!(only_went(&[
-            "Error: No such container: a",
-            "Error response from daemon: No such container: b"
-        ]));
-        assert!(!only_went(&[]) && !only_went(&["No such container: a", "Cannot connect"]));
-        assert!(!only_went(&["no such container"; TAIL_LINES]));
+    fn a_line_of_the_list_is_an_image_or_an_error() {
+        let id = format!("sha256:{}", "ab".repeat(32));
+        let tag = |tag| local_image(&format!("{id} {tag}")).unwrap().tag;
+        assert_eq!((tag("1.2.3"), tag("<none>")), (Some("1.2.3".into()), None));
+        assert!(
+            local_image("sha256:ab 1.2.3").is_err() && local_image(&id).is_err() && local_image("").is_err()
+        );
     }
 
     #[test]
-    fn a_line_of_the_list_is_an_image_or_an_error() {
-        let id = format!("sha256:{}", "ab".repeat(32));
-        assert_eq!(tagged(&format!("{id} 1.2.3")).unwrap().unwrap().tag, "1.2.3");
-        assert_eq!(tagged(&format!("{id} <none>")), Ok(None));
-        assert!(tagged("sha256:ab 1.2.3").is_err() && tagged(&id).is_err() && tagged("").is_err());
+    fn a_docker_of_this_machine_is_told_from_another() {
+        let is_local = |name: &str, value: &str| is_local(&[(name.into(), value.into())]);
+        assert!(is_local("PATH", "/bin") && is_local("DOCKER_HOST", "unix:///run/docker.sock"));
+        assert!(is_local("DOCKER_CONTEXT", "default") && !is_local("DOCKER_CONTEXT", "far"));
+        assert!(!is_local("DOCKER_HOST", "tcp://far:2376") && !is_local("DOCKER_HOST", "ssh://far"));
     }
 }

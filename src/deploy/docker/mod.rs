@@ -4,20 +4,20 @@
 //! protocol of Docker's. It gets the configured environment and nothing else. No secret is ever in its argv. An exit
 //! status is trusted only where it was measured to mean something; a change is proved by looking afterwards.
 
-mod images;
+pub mod images;
+pub mod inspect;
 pub mod login;
 pub mod pull;
-pub mod seen;
 
 use std::time::{Duration, Instant};
 
 use crate::config::DeployConfig;
+use crate::deploy::reference::short_id;
 use crate::event::Phase;
-use crate::limits::{DOCKER_QUICK, FAILED_LOG_LINES, MAX_INSPECT, PULL_AGAIN, PULL_DEADLINE, STOP_DEADLINE};
-use crate::run::{Captured, EndPolicy, Failure, RunContext, Tool, ToolEnd};
-use login::LoggedIn;
-use pull::PullFault;
-use seen::{Container, Image, ImageId};
+use crate::limits::{DOCKER_QUICK, DOCKER_RETURNS, FAILED_LOG_LINES, LOOK_INTERVAL, MAX_INSPECT, TAIL_LINES};
+use crate::queue::EndPolicy;
+use crate::run::{Captured, Failure, Result, RunContext, Tool};
+use inspect::{Container, Image, ImageId};
 
 /// The docker client of this host.
 #[derive(Clone, Copy, Debug)]
@@ -36,154 +36,72 @@ pub struct Creation {
     pub env_file: String,
 }
 
+/// Looking.
 impl<'a> Docker<'a> {
-    /// The client that `config` names.
     pub fn new(config: &'a DeployConfig) -> Self {
         Self { config }
     }
 
     /// The version of the dockerd that answers.
-    pub fn server_version(&self, ctx: &mut RunContext) -> Result<String, Failure> {
-        self.quiet(
-            ctx,
-            "ask docker for its version",
-            &["version", "--format", "{{.Server.Version}}"],
-        )
-    }
-
-    /// Pulls `reference`; its progress is said line by line. The digest that the registry named, if it named one.
-    ///
-    /// # Errors
-    /// With the kind of failure first, then the client's last words. One that may pass by itself was tried again.
-    pub fn pull(
-        &self,
-        ctx: &mut RunContext,
-        reference: &str,
-        login: Option<&LoggedIn>,
-    ) -> Result<Option<String>, Failure> {
-        let mut tool = self.tool(&["pull", reference], PULL_DEADLINE);
-        if let Some(login) = login {
-            tool.environment = login.environment(&tool.environment);
-        }
-        let mut waits = PULL_AGAIN.iter();
-        loop {
-            let ((fault, hint), said) = match pull_once(ctx, &tool, reference)? {
-                Ok(digest) => return Ok(digest),
-                Err(said) => (pull::meaning(&said), said),
-            };
-            let failure = format!("pull failed: {hint}: {said}");
-            match (fault, waits.next()) {
-                (PullFault::Unreachable, Some(wait)) => {
-                    ctx.say(
-                        Phase::Pull,
-                        &format!("{failure}; trying again in {} s", wait.as_secs()),
-                    );
-                    ctx.pause(*wait)?;
-                }
-                _ => return Err(Failure::Failed(failure)),
-            }
-        }
+    pub fn server_version(&self, ctx: &mut RunContext) -> Result<String> {
+        let arguments = ["version", "--format", "{{.Server.Version}}"];
+        self.ask(ctx, "ask docker for its version", &arguments)
     }
 
     /// The image `name` (a reference or an id); `None` when it is not on this host.
-    pub fn image(&self, ctx: &mut RunContext, name: &str) -> Result<Option<Image>, Failure> {
-        self.look(ctx, "image", name)
+    pub fn image(&self, ctx: &mut RunContext, name: &str) -> Result<Option<Image>> {
+        Ok(self.inspect(ctx, "image", &[name])?.pop())
     }
 
     /// The container `name`; `None` when there is none.
-    pub fn container(&self, ctx: &mut RunContext, name: &str) -> Result<Option<Container>, Failure> {
-        let found: Option<Container> = self.look(ctx, "container", name)?;
-        Ok(found.filter(|container| container.is_named(name)))
+    pub fn container(&self, ctx: &mut RunContext, name: &str) -> Result<Option<Container>> {
+        Ok(self.containers(ctx, &[name])?.pop())
+    }
+
+    /// The containers with these names, as far as there are any.
+    pub fn containers(&self, ctx: &mut RunContext, names: &[&str]) -> Result<Vec<Container>> {
+        let mut found: Vec<Container> = self.inspect(ctx, "container", names)?;
+        found.retain(|container| names.contains(&container.name()));
+        Ok(found)
     }
 
     /// The container with this id, whatever it is called; `None` when there is none.
-    pub fn container_with_id(&self, ctx: &mut RunContext, id: &str) -> Result<Option<Container>, Failure> {
-        let found: Option<Container> = self.look(ctx, "container", id)?;
+    pub fn container_with_id(&self, ctx: &mut RunContext, id: &str) -> Result<Option<Container>> {
+        let found: Option<Container> = self.inspect(ctx, "container", &[id])?.pop();
         Ok(found.filter(|container| container.id == id))
     }
 
-    fn look<T: serde::de::DeserializeOwned>(
+    fn inspect<T: serde::de::DeserializeOwned>(
         &self,
         ctx: &mut RunContext,
         kind: &str,
-        name: &str,
-    ) -> Result<Option<T>, Failure> {
-        let doing = format!("inspect the {kind} {name}");
-        let captured = self.run(ctx, &[kind, "inspect", "--format", "{{json .}}", name])?;
-        if captured.exit.is_success() {
-            let found = serde_json::from_slice(&captured.stdout);
-            return found
-                .map(Some)
-                .map_err(|error| Failure::Failed(format!("{doing}: {error}")));
+        names: &[&str],
+    ) -> Result<Vec<T>> {
+        let doing = format!("inspect the {kind} {}", names.join(", "));
+        let lines = self.lines_of_those_there(ctx, &doing, kind, "{{json .}}", names)?;
+        let found = lines.lines().map(serde_json::from_str);
+        found
+            .collect::<Result<_, _>>()
+            .map_err(|error| Failure::Failed(format!("{doing}: {error}")))
+    }
+
+    /// What `docker KIND inspect` prints of `names`, a line each; one that does not exist has none, and any other fault is
+    /// a failure.
+    fn lines_of_those_there(
+        &self,
+        ctx: &mut RunContext,
+        doing: &str,
+        kind: &str,
+        format: &str,
+        names: &[&str],
+    ) -> Result<String> {
+        let arguments = [&[kind, "inspect", "--format", format], names].concat();
+        let most = MAX_INSPECT * names.len().max(1);
+        let captured = ctx.capture(&self.tool(&arguments, DOCKER_QUICK), most)?;
+        match are_missing(kind, &captured.stderr_tail) {
+            true => Ok(String::from_utf8_lossy(&captured.stdout).trim().to_owned()),
+            false => succeeded(&captured, doing),
         }
-        let said = last_words(&captured.stderr_tail, &captured.exit.to_string());
-        match said.to_ascii_lowercase().contains(&format!("no such {kind}")) {
-            true => Ok(None),
-            false => Err(Failure::Failed(format!("{doing}: {said}"))),
-        }
-    }
-
-    /// Gives the image `id` the name `reference` too.
-    pub fn tag(&self, ctx: &mut RunContext, id: &ImageId, reference: &str) -> Result<(), Failure> {
-        self.change(ctx, &format!("tag {reference}"), &["tag", id.as_str(), reference])
-    }
-
-    /// Takes the name `reference` from its image. The image stays while it has another name or a container.
-    pub fn untag(&self, ctx: &mut RunContext, reference: &str) -> Result<(), Failure> {
-        let arguments = ["image", "rm", "--no-prune", reference];
-        self.change(ctx, &format!("remove the tag {reference}"), &arguments)
-    }
-
-    /// Makes a container and does not start it.
-    pub fn create(&self, ctx: &mut RunContext, name: &str, creation: &Creation) -> Result<(), Failure> {
-        let arguments: Vec<&str> = creation.arguments.iter().map(String::as_str).collect();
-        let mut tool = self.changing(&arguments, DOCKER_QUICK);
-        tool.environment.extend(creation.environment.iter().cloned());
-        tool.stdin = Some(creation.env_file.clone().into_bytes());
-        let captured = ctx.capture(&tool, MAX_INSPECT)?;
-        succeeded(&captured, &format!("create {name}")).map(drop)
-    }
-
-    /// Starts a container.
-    pub fn start(&self, ctx: &mut RunContext, name: &str) -> Result<(), Failure> {
-        self.change(ctx, &format!("start {name}"), &["start", name])
-    }
-
-    /// Stops a container, within the time it was made with.
-    pub fn stop(&self, ctx: &mut RunContext, name: &str) -> Result<(), Failure> {
-        let captured = ctx.capture(&self.changing(&["stop", name], STOP_DEADLINE), MAX_INSPECT)?;
-        succeeded(&captured, &format!("stop {name}")).map(drop)
-    }
-
-    /// Ends a container at once.
-    pub fn kill(&self, ctx: &mut RunContext, name: &str) -> Result<(), Failure> {
-        self.change(ctx, &format!("kill {name}"), &["kill", name])
-    }
-
-    /// Gives a container another name.
-    pub fn rename(&self, ctx: &mut RunContext, from: &str, to: &str) -> Result<(), Failure> {
-        self.change(ctx, &format!("rename {from} to {to}"), &["rename", from, to])
-    }
-
-    /// Removes a container, running or not; its volumes stay.
-    pub fn remove(&self, ctx: &mut RunContext, name: &str) -> Result<(), Failure> {
-        self.change(ctx, &format!("remove {name}"), &["rm", "--force", name])
-    }
-
-    /// Sets what Docker does when a container ends.
-    pub fn set_restart(&self, ctx: &mut RunContext, name: &str, policy: &str) -> Result<(), Failure> {
-        let arguments = ["update", "--restart", policy, name];
-        self.change(
-            ctx,
-            &format!("set the restart policy of {name} to {policy}"),
-            &arguments,
-        )
-    }
-
-    /// Puts a container into a network as well.
-    pub fn connect(&self, ctx: &mut RunContext, network: &str, name: &str) -> Result<(), Failure> {
-        let doing = format!("connect {name} to the network {network}");
-        self.change(ctx, &doing, &["network", "connect", network, name])
     }
 
     /// Says the last lines of a container's log: why it failed stands there. That they cannot be had is no failure.
@@ -200,69 +118,155 @@ impl<'a> Docker<'a> {
         }
     }
 
-    fn change(&self, ctx: &mut RunContext, doing: &str, arguments: &[&str]) -> Result<(), Failure> {
-        let captured = ctx.capture(&self.changing(arguments, DOCKER_QUICK), MAX_INSPECT)?;
-        succeeded(&captured, doing).map(drop)
-    }
-
-    fn quiet(&self, ctx: &mut RunContext, doing: &str, arguments: &[&str]) -> Result<String, Failure> {
-        let captured = self.run(ctx, arguments)?;
+    fn ask(&self, ctx: &mut RunContext, doing: &str, arguments: &[&str]) -> Result<String> {
+        let captured = ctx.capture(&self.tool(arguments, DOCKER_QUICK), MAX_INSPECT)?;
         succeeded(&captured, doing)
-    }
-
-    fn run(&self, ctx: &mut RunContext, arguments: &[&str]) -> Result<Captured, Failure> {
-        ctx.capture(&self.tool(arguments, DOCKER_QUICK), MAX_INSPECT)
-    }
-
-    /// A client that has something changed. Ending it would not end what dockerd does for it, so whoever completes a dead
-    /// run waits for it instead, and finds the change made or not made.
-    fn changing(&self, arguments: &[&str], deadline: Duration) -> Tool {
-        Tool {
-            ending: EndPolicy::NeverMidway,
-            ..self.tool(arguments, deadline)
-        }
     }
 
     fn tool(&self, arguments: &[&str], deadline: Duration) -> Tool {
         Tool {
-            program: self.config.docker.clone(),
             arguments: arguments.iter().map(Into::into).collect(),
             environment: self.config.environment.clone(),
-            deadline,
-            ending: EndPolicy::Terminate,
-            stdin: None,
-            cell: None,
-            pipe: None,
+            ..Tool::new(&self.config.docker, deadline)
         }
     }
 }
 
-/// One attempt: the digest, or the client's last words.
-fn pull_once(
-    ctx: &mut RunContext,
-    tool: &Tool,
-    reference: &str,
-) -> Result<Result<Option<String>, String>, Failure> {
-    let mut digest = None;
-    let end = ctx.tool(tool, &mut |line| {
-        digest = line.strip_prefix("Digest: ").map(str::to_owned).or(digest.take());
-        // Its last line only repeats the reference.
-        (line != reference).then(|| line.to_owned())
-    });
-    match end {
-        Ok(ToolEnd::Ended(ended)) if ended.exit.is_success() => Ok(Ok(digest)),
-        Ok(ToolEnd::Ended(ended)) => Ok(Err(last_words(&ended.tail, &ended.exit.to_string()))),
-        Ok(ToolEnd::AtWork(at_work)) => {
-            ctx.kill(at_work)?;
-            Ok(Err(pull::HUNG.into()))
+/// Changing. Each call returns when it is known whether dockerd has done what it was asked for.
+impl Docker<'_> {
+    /// Gives the image `id` the name `reference` too.
+    pub fn tag(&self, ctx: &mut RunContext, id: &ImageId, reference: &str) -> Result {
+        self.change(ctx, &["tag", id.as_str(), reference])
+    }
+
+    /// Takes a name off an image, or removes one without a name. With its last name it goes, unless a container uses it:
+    /// then Docker refuses.
+    pub fn remove_image(&self, ctx: &mut RunContext, name: &str) -> Result {
+        self.change(ctx, &["image", "rm", "--no-prune", name])
+    }
+
+    /// Makes the container `name` and does not start it.
+    pub fn create(&self, ctx: &mut RunContext, name: &str, creation: &Creation) -> Result {
+        let arguments: Vec<&str> = creation.arguments.iter().map(String::as_str).collect();
+        let mut tool = self.tool(&arguments, DOCKER_QUICK);
+        tool.environment.extend(creation.environment.iter().cloned());
+        tool.stdin = Some(creation.env_file.clone().into_bytes());
+        change_by(self, ctx, &format!("docker create {name}"), tool)
+    }
+
+    pub fn start(&self, ctx: &mut RunContext, id: &str) -> Result {
+        self.change(ctx, &["start", id])
+    }
+
+    /// Stops a container, within the time it was made with; one that does not run stays as it is.
+    pub fn stop(&self, ctx: &mut RunContext, id: &str) -> Result {
+        self.change(ctx, &["stop", id])
+    }
+
+    pub fn pause(&self, ctx: &mut RunContext, id: &str) -> Result {
+        self.change(ctx, &["pause", id])
+    }
+
+    pub fn rename(&self, ctx: &mut RunContext, id: &str, to: &str) -> Result {
+        self.change(ctx, &["rename", id, to])
+    }
+
+    /// Removes a container, stopped first if it runs; its volumes stay.
+    pub fn remove(&self, ctx: &mut RunContext, container: &Container) -> Result {
+        if container.is_active() {
+            self.stop(ctx, &container.id)?;
         }
-        // The client has no timeout of its own. Where only this attempt's time is up, there is some left for another.
-        Err(Failure::Deadline { .. }) if ctx.check().is_ok() => Ok(Err(pull::HUNG.into())),
-        Err(failure) => Err(failure),
+        self.change(ctx, &["rm", "--force", &container.id])
+    }
+
+    /// Sets what Docker does when a container ends.
+    pub fn set_restart(&self, ctx: &mut RunContext, id: &str, policy: &str) -> Result {
+        self.change(ctx, &["update", "--restart", policy, id])
+    }
+
+    /// Puts a container into a network as well, where others find it by `alias` too; Docker's own network has no aliases.
+    pub fn connect(&self, ctx: &mut RunContext, network: &str, name: &str, alias: &str) -> Result {
+        match network {
+            "bridge" => self.change(ctx, &["network", "connect", network, name]),
+            _ => self.change(ctx, &["network", "connect", "--alias", alias, network, name]),
+        }
+    }
+
+    pub fn disconnect(&self, ctx: &mut RunContext, network: &str, name: &str) -> Result {
+        self.change(ctx, &["network", "disconnect", network, name])
+    }
+
+    fn change(&self, ctx: &mut RunContext, arguments: &[&str]) -> Result {
+        let words: Vec<&str> = arguments.iter().map(|word| short_id(word)).collect();
+        let doing = format!("docker {}", words.join(" "));
+        change_by(self, ctx, &doing, self.tool(arguments, DOCKER_QUICK))
     }
 }
 
-fn succeeded(captured: &Captured, doing: &str) -> Result<String, Failure> {
+/// Has dockerd change something. Where the client's connection breaks, dockerd may have done it, may still be doing it, or
+/// may never have heard of it. Then it is asked once more, when it answers again: it keeps a second call for the same
+/// container waiting until the first is done, and refuses, in words of its own, what is done already.
+fn change_by(docker: &Docker<'_>, ctx: &mut RunContext, doing: &str, tool: Tool) -> Result {
+    let tool = Tool {
+        end_policy: EndPolicy::WaitOut,
+        ..tool
+    };
+    let first = ctx.capture(&tool, MAX_INSPECT)?;
+    if !is_cut_off(&first) {
+        return succeeded(&first, doing).map(drop);
+    }
+    let said = last_words(&first.stderr_tail, "");
+    ctx.say(Phase::Update, &format!("{doing}: {said}; asking again"));
+    ctx.in_any_case(DOCKER_RETURNS + DOCKER_QUICK, |ctx| {
+        let until = Instant::now() + DOCKER_RETURNS;
+        ctx.poll(LOOK_INTERVAL, until, |ctx| Ok(docker.server_version(ctx).ok()))?;
+        let second = ctx.capture(&tool, MAX_INSPECT)?;
+        match is_done_already(&second.stderr_tail) {
+            true => Ok(()),
+            false => succeeded(&second, doing).map(drop),
+        }
+    })
+}
+
+/// How dockerd refuses what it has done already.
+fn is_done_already(complaints: &[String]) -> bool {
+    const WORDS: [&str; 6] = [
+        "is already in use by container",
+        "is already paused",
+        "with the same name as its current name",
+        "already exists in network",
+        "is not connected to",
+        "no such image",
+    ];
+    let said = complaints.join("\n").to_ascii_lowercase();
+    WORDS.iter().any(|word| said.contains(word))
+}
+
+/// Whether what came of a call is unknown: the client lost dockerd before it had an answer.
+fn is_cut_off(captured: &Captured) -> bool {
+    let said = captured.stderr_tail.join("\n").to_ascii_lowercase();
+    let words = [
+        "error during connect",
+        "unexpected eof",
+        ": eof",
+        "connection reset",
+        "broken pipe",
+    ];
+    let answered = captured.exit.is_success() || said.contains("error response from daemon");
+    !answered && words.iter().any(|word| said.contains(word))
+}
+
+/// Whether all that docker complains of is that something does not exist. A longer list than is kept is not understood.
+fn are_missing(kind: &str, complaints: &[String]) -> bool {
+    let missing = format!("no such {kind}");
+    !complaints.is_empty()
+        && complaints.len() < TAIL_LINES
+        && complaints
+            .iter()
+            .all(|line| line.to_ascii_lowercase().contains(&missing))
+}
+
+fn succeeded(captured: &Captured, doing: &str) -> Result<String> {
     match captured.exit.is_success() {
         true => Ok(String::from_utf8_lossy(&captured.stdout).trim().to_owned()),
         false => {
@@ -332,5 +336,40 @@ mod tests {
         ] {
             assert_eq!(last_words(&tail(lines), "exit status 1"), words);
         }
+    }
+
+    #[test]
+    fn a_call_without_an_answer_is_told_from_one_that_was_refused() {
+        let is_cut_off = |said: &str, code: i32| {
+            super::is_cut_off(&Captured {
+                exit: crate::os::child::Exit::Code(code),
+                stdout: Vec::new(),
+                stderr_tail: said.lines().map(str::to_owned).collect(),
+            })
+        };
+        let lost =
+            r#"error during connect: Post "http://%2Fvar%2Frun%2Fdocker.sock/v1.41/containers/a/stop": EOF"#;
+        assert!(is_cut_off(lost, 1) && is_cut_off("unexpected EOF\nError: failed to start containers: a", 1));
+        assert!(!is_cut_off(lost, 0) && !is_cut_off("Cannot connect to the Docker daemon at unix:///x", 1));
+        assert!(!is_cut_off(
+            "Error response from daemon: dial tcp: connection reset by peer",
+            1
+        ));
+    }
+
+    #[test]
+    fn only_what_is_not_there_is_missing() {
+        let missing = |lines: &[&str]| {
+            are_missing(
+                "container",
+                &lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>(),
+            )
+        };
+        assert!(missing(&[
+            "Error: No such container: a",
+            "Error response from daemon: No such container: b"
+        ]));
+        assert!(!missing(&[]) && !missing(&["No such container: a", "Cannot connect"]));
+        assert!(!missing(&["no such container"; TAIL_LINES]));
     }
 }

@@ -1,9 +1,18 @@
-//! What a failed pull means. Pure.
+//! Pulling an image, and what a failed pull means.
 //!
 //! The client exits with 1 whatever happened; only its words tell a wrong password from a full disk. The words are
 //! those of dockerd 20.10 to 29, of GHCR and of Debian's registry.
 
+use std::path::Path;
+
+use super::images::image_folder;
+use super::login::LoggedIn;
+use super::{Docker, last_words};
+use crate::event::Phase;
+use crate::limits::{LONGEST_SETTING, PULL_AGAIN, PULL_STALL};
+use crate::os::disk;
 use crate::run::messages::{Row, classify};
+use crate::run::{Failure, Result, RunContext, Tool};
 
 /// What a failed pull says of the registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,22 +49,7 @@ const FAULTS: &[Row<PullFault>] = &[
         "the disk is full, make room and try again",
     ),
     fault(
-        &["invalid reference format", "invalid repository name"],
-        Final,
-        "this is no name of an image, check DEPLOYER_IMAGE",
-    ),
-    fault(
-        &["no matching manifest for"],
-        Final,
-        "the image does not exist for this machine's architecture",
-    ),
-    fault(
-        &[
-            "manifest unknown",
-            "name unknown",
-            "repository name not known",
-            "manifest for ",
-        ],
+        &["manifest unknown", "name unknown", "manifest for "],
         Final,
         "the registry has no such image or tag (was it pushed?)",
     ),
@@ -65,11 +59,14 @@ const FAULTS: &[Row<PullFault>] = &[
         "the registry wants credentials and docker has none, set DEPLOYER_REGISTRY_USERNAME",
     ),
     fault(
-        &["error getting credentials", "docker-credential-"],
+        &[
+            "permission denied",
+            "no matching manifest for",
+            "error getting credentials",
+        ],
         Final,
-        "docker's credential helper failed, check docker's config.json on this host",
+        "docker said",
     ),
-    fault(&["permission denied"], Final, "docker said"),
     fault(
         &["unauthorized", "denied", "403 forbidden", "failed to authorize"],
         Final,
@@ -77,7 +74,7 @@ const FAULTS: &[Row<PullFault>] = &[
     ),
     fault(
         &[
-            "received unexpected http status: 5",
+            "unexpected http status: 5",
             "500 internal",
             "502 bad",
             "503 service",
@@ -92,24 +89,22 @@ const FAULTS: &[Row<PullFault>] = &[
         "the registry's name could not be resolved",
     ),
     fault(
-        &["x509: ", "certificate"],
-        Final,
-        "the registry's certificate is not trusted here",
-    ),
-    fault(
         &[
             "connection refused",
             "connection reset",
             "no route to host",
-            "network is unreachable",
+            "unreachable",
             "timeout",
             "deadline exceeded",
         ],
         Unreachable,
         "the registry could not be reached",
     ),
-    fault(&["unexpected eof"], Unreachable, "the pull was cut off"),
-    fault(&["docker pull made no progress"], Unreachable, "the pull hangs"),
+    fault(
+        &["unexpected eof", "made no progress"],
+        Unreachable,
+        "the pull was cut off",
+    ),
     fault(
         &["not found"],
         Final,
@@ -119,6 +114,91 @@ const FAULTS: &[Row<PullFault>] = &[
 
 const fn fault(words: &'static [&'static str], class: PullFault, hint: &'static str) -> Row<PullFault> {
     Row { words, class, hint }
+}
+
+/// A pull that failed.
+#[derive(Debug)]
+pub struct PullFailure {
+    pub fault: PullFault,
+    pub failure: Failure,
+}
+
+impl From<Failure> for PullFailure {
+    fn from(failure: Failure) -> Self {
+        let fault = Final;
+        Self { fault, failure }
+    }
+}
+
+/// Pulls `reference`; its progress is said line by line. The digest that the registry named, if it named one. It takes
+/// as long as it goes on, within the run's own time.
+///
+/// # Errors
+/// With a hint first, then the client's last words. What may pass by itself was tried again.
+pub fn pull(
+    docker: Docker<'_>,
+    ctx: &mut RunContext,
+    reference: &str,
+    login: Option<&LoggedIn>,
+) -> Result<Option<String>, PullFailure> {
+    let mut tool = docker.tool(&["pull", reference], LONGEST_SETTING);
+    if let Some(login) = login {
+        tool.environment = login.environment(&tool.environment);
+    }
+    let images = image_folder(docker, ctx)?;
+    let mut waits = PULL_AGAIN.iter();
+    loop {
+        let said = match pull_once(ctx, &tool, reference, images.as_deref())? {
+            Ok(digest) => return Ok(digest),
+            Err(said) => said,
+        };
+        let (fault, hint) = meaning(&said);
+        let failure = format!("pull failed: {hint}: {said}");
+        match (fault, waits.next()) {
+            (Unreachable, Some(wait)) => {
+                let again = format!("{failure}; trying again in {} s", wait.as_secs());
+                ctx.say(Phase::Pull, &again);
+                ctx.pause(*wait)?;
+            }
+            _ => {
+                let failure = Failure::Failed(failure);
+                return Err(PullFailure { fault, failure });
+            }
+        }
+    }
+}
+
+/// One attempt: the digest, or the client's last words. Without a terminal the client says nothing while it downloads a
+/// layer, so that the pull counts as going on as long as something is written to the disk of `images`.
+fn pull_once(
+    ctx: &mut RunContext,
+    tool: &Tool,
+    reference: &str,
+    images: Option<&Path>,
+) -> Result<Result<Option<String>, String>> {
+    let (mut digest, mut hangs) = (None, false);
+    let mut free = None;
+    let ended = ctx.tool_while(
+        tool,
+        &mut |line| {
+            digest = line.strip_prefix("Digest: ").map(str::to_owned).or(digest.take());
+            // Its last line only repeats the reference.
+            (line != reference).then(|| line.to_owned())
+        },
+        PULL_STALL,
+        &mut |_| {
+            let now = images.and_then(|images| disk::free(images).ok());
+            hangs = images.is_some() && free == now;
+            free = now;
+            !hangs
+        },
+    );
+    match ended {
+        Ok(ended) if ended.exit.is_success() => Ok(Ok(digest)),
+        Ok(ended) => Ok(Err(last_words(&ended.tail, &ended.exit.to_string()))),
+        Err(Failure::Failed(_)) if hangs => Ok(Err(HUNG.into())),
+        Err(failure) => Err(failure),
+    }
 }
 
 /// What `said`, the client's last words, means, and a hint for a person. What is not known is told as it came.
@@ -166,7 +246,7 @@ mod tests {
             ),
             (
                 "invalid reference format: repository name (Eng/app) must be lowercase",
-                "no name of an image",
+                "docker said",
                 Final,
             ),
             (
@@ -200,7 +280,7 @@ mod tests {
                 Final,
             ),
             ("unexpected EOF", "cut off", Unreachable),
-            (HUNG, "hangs", Unreachable),
+            (HUNG, "cut off", Unreachable),
             (
                 "write /var/lib/docker/tmp/GetImageBlob820200805: no space left on device",
                 "disk is full",
@@ -229,17 +309,17 @@ mod tests {
             ("net/http: TLS handshake timeout", "not be reached", Unreachable),
             (
                 "x509: certificate signed by unknown authority",
-                "certificate",
+                "docker said",
                 Final,
             ),
             (
                 "no matching manifest for linux/arm64/v8 in the manifest list entries",
-                "architecture",
+                "docker said",
                 Final,
             ),
             (
                 r#"error getting credentials - err: exec: "docker-credential-x": executable file not found in $PATH"#,
-                "credential helper",
+                "docker said",
                 Final,
             ),
             (

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::config::HealthExpect;
-use crate::deploy::docker::seen::{Container, HealthStatus, Standing};
+use crate::deploy::docker::inspect::Container;
 use crate::limits::{MAX_QUOTE, RESTARTS_TOLERATED, STEADY};
 
 /// What one look says.
@@ -52,54 +52,30 @@ pub fn container(seen: &Container, steady: Duration) -> Verdict {
     if !seen.is_running() {
         return Verdict::NotYet(seen.describe());
     }
-    match &seen.state.health {
-        None => without_check(steady),
-        Some(health) => match health.status {
-            HealthStatus::Healthy => Verdict::Healthy("healthy, says Docker".into()),
-            HealthStatus::None => without_check(steady),
-            HealthStatus::Unhealthy => {
-                Verdict::Hopeless(told("unhealthy, says Docker", &health.last_output()))
-            }
-            _ => Verdict::NotYet(told("starting, says Docker", &health.last_output())),
-        },
-    }
-}
-
-fn without_check(steady: Duration) -> Verdict {
-    match steady >= STEADY {
-        true => Verdict::Healthy(format!("running for {} s without a restart", STEADY.as_secs())),
-        false => Verdict::NotYet("running, for too short a time".into()),
+    match seen.health() {
+        Some(("healthy", _)) => Verdict::Healthy("healthy, says Docker".into()),
+        Some(("unhealthy", output)) => Verdict::Hopeless(with_output("unhealthy, says Docker", &output)),
+        Some((_, output)) => Verdict::NotYet(with_output("starting, says Docker", &output)),
+        None if steady >= STEADY => {
+            Verdict::Healthy(format!("running for {} s without a restart", STEADY.as_secs()))
+        }
+        None => Verdict::NotYet("running, for too short a time".into()),
     }
 }
 
 /// Whether a container may still answer one day: [`Verdict::Hopeless`] when it has ended or ends again and again.
 pub fn alive(seen: &Container) -> Verdict {
-    match seen.state.status {
-        Standing::Exited | Standing::Dead | Standing::Removing | Standing::Created => {
-            Verdict::Hopeless(seen.describe())
-        }
+    match seen.status() {
+        "exited" | "dead" | "removing" | "created" => Verdict::Hopeless(seen.describe()),
         // One that runs at this moment may end once more: then it says with which status, which is what helps.
-        _ if seen.restart_count > RESTARTS_TOLERATED + u32::from(seen.is_running()) => {
+        _ if seen.restart_count > RESTARTS_TOLERATED + u64::from(seen.is_running()) => {
             Verdict::Hopeless(seen.describe())
         }
         _ => Verdict::NotYet(seen.describe()),
     }
 }
 
-/// The container's own part in that it did not get healthy in time: how it is when it does not run or was restarted.
-/// `status` is what it exited with when it was last seen down; docker forgets that while it runs.
-pub fn own_part(seen: Option<&Container>, status: Option<i64>) -> Option<String> {
-    let Some(seen) = seen else {
-        return Some("the container is gone".into());
-    };
-    match (seen.is_running(), seen.restart_count, status) {
-        (true, 0, _) => None,
-        (true, _, Some(status)) => Some(format!("{}, last exit status {status}", seen.describe())),
-        _ => Some(seen.describe()),
-    }
-}
-
-fn told(what: &str, output: &str) -> String {
+fn with_output(what: &str, output: &str) -> String {
     match output {
         "" => what.into(),
         output => format!("{what}: {}", quote(output)),
@@ -177,7 +153,7 @@ mod tests {
         assert_eq!(said.chars().count(), "last version: ".len() + MAX_QUOTE + 3);
     }
 
-    fn seen(status: &str, restarts: u32, health: Option<&str>) -> Container {
+    fn seen(status: &str, restarts: u64, health: Option<&str>) -> Container {
         let mut state = json!({"Status": status, "ExitCode": 3});
         if let Some(word) = health {
             state["Health"] = json!({"Status": word, "Log": [{"Output": "curl: (7)\n"}]});
@@ -208,33 +184,6 @@ mod tests {
             assert!(matches!(judge(STEADY - Duration::from_millis(1)), NotYet(_)));
             assert!(matches!(judge(STEADY), Healthy(_)));
         }
-    }
-
-    #[test]
-    fn a_container_that_was_down_is_the_cause_whatever_its_last_probe_met() {
-        for (status, restarts, exit, said) in [
-            ("running", 0, None, None),
-            ("running", 0, Some(3), None),
-            ("running", 1, None, Some("running, restarted once")),
-            (
-                "running",
-                2,
-                Some(3),
-                Some("running, restarted 2 times, last exit status 3"),
-            ),
-            (
-                "restarting",
-                2,
-                Some(1),
-                Some("restarting after exit status 3, restarted 2 times"),
-            ),
-            ("exited", 0, None, Some("exited with status 3")),
-            ("paused", 0, None, Some("paused")),
-        ] {
-            let part = own_part(Some(&seen(status, restarts, None)), exit);
-            assert_eq!(part.as_deref(), said, "{status} {restarts} {exit:?}");
-        }
-        assert_eq!(own_part(None, Some(3)).as_deref(), Some("the container is gone"));
     }
 
     #[test]

@@ -3,11 +3,12 @@
 //! No value of a variable is in argv, which everyone on the host can read: values of one line go as an env-file over
 //! standard input, the others through the client's environment, where `--env NAME` finds them.
 
-use ring::digest::{SHA256, digest};
-
 use super::declaration::Declaration;
 use super::values::fits_env_file;
+use super::{NewContainer, next};
 use crate::deploy::docker::Creation;
+use crate::hash::sha256;
+use crate::jwt::base64url::hex;
 
 /// The version that a container was made for.
 pub const VERSION_LABEL: &str = "engram.version";
@@ -15,73 +16,56 @@ pub const VERSION_LABEL: &str = "engram.version";
 /// The declaration that it was made from: changes when anything in it changes.
 pub const SPEC_LABEL: &str = "engram.spec-sha256";
 
-/// What a container is made of.
-#[derive(Clone, Copy, Debug)]
-pub struct Making<'a> {
-    /// The name it gets.
-    pub name: &'a str,
-    /// The image.
-    pub reference: &'a str,
-    /// The version, for its label.
-    pub version: &'a str,
-    /// Everything else.
-    pub declared: &'a Declaration,
-}
-
-impl Making<'_> {
-    /// The words for `docker create`. The networks beyond the first are not in it: older clients take only one.
-    pub fn creation(&self) -> Creation {
-        let (one_line, several_lines): (Vec<_>, Vec<_>) = self
-            .declared
-            .env
-            .iter()
-            .cloned()
-            .partition(|(_, value)| fits_env_file(value));
-        let mut arguments: Vec<String> = ["create", "--pull=never"].map(Into::into).into();
-        let mut add = |flag: &str, value: &str| arguments.push(format!("--{flag}={value}"));
-        add("name", self.name);
-        add("label", &format!("{VERSION_LABEL}={}", self.version));
-        add("label", &format!("{SPEC_LABEL}={}", fingerprint(self.declared)));
-        let declared = self.declared;
-        add("restart", &declared.restart);
-        declared.ports.iter().for_each(|port| add("publish", port));
-        declared.volumes.iter().for_each(|volume| add("volume", volume));
-        declared
-            .networks
-            .iter()
-            .take(1)
-            .for_each(|network| add("network", network));
-        declared
-            .labels
-            .iter()
-            .for_each(|(name, value)| add("label", &format!("{name}={value}")));
-        declared.user.iter().for_each(|user| add("user", user));
-        declared
-            .hostname
-            .iter()
-            .for_each(|hostname| add("hostname", hostname));
-        declared.env_file.iter().for_each(|path| add("env-file", path));
-        add("env-file", "/dev/stdin");
-        several_lines.iter().for_each(|(name, _)| add("env", name));
-        arguments.extend(declared.arguments.iter().cloned());
-        arguments.push(self.reference.into());
-        arguments.extend(declared.command.iter().cloned());
-        Creation {
-            arguments,
-            environment: several_lines,
-            env_file: one_line
-                .iter()
-                .map(|(name, value)| format!("{name}={value}\n"))
-                .collect(),
+/// The words for `docker create` of `NAME-next`. The networks beyond the first are not in it: older clients take only one.
+pub fn creation(new: &NewContainer<'_>, declared: &Declaration) -> Creation {
+    let (one_line, several_lines): (Vec<_>, Vec<_>) = declared
+        .env
+        .iter()
+        .cloned()
+        .partition(|(_, value)| fits_env_file(value));
+    let mut arguments: Vec<String> = ["create", "--pull=never"].map(Into::into).into();
+    let mut add = |flag: &str, value: &str| arguments.push(format!("--{flag}={value}"));
+    add("name", &next(new.name));
+    add("label", &format!("{VERSION_LABEL}={}", new.version));
+    add("label", &format!("{SPEC_LABEL}={}", fingerprint(declared)));
+    add("restart", &declared.restart);
+    declared.ports.iter().for_each(|port| add("publish", port));
+    declared.volumes.iter().for_each(|volume| add("volume", volume));
+    if let Some(network) = declared.networks.first() {
+        add("network", network);
+        if declared.has_aliases() {
+            // The name stays known while a deploy renames the container.
+            add("network-alias", new.name);
         }
+    }
+    for (name, value) in &declared.labels {
+        add("label", &format!("{name}={value}"));
+    }
+    declared.user.iter().for_each(|user| add("user", user));
+    declared
+        .hostname
+        .iter()
+        .for_each(|hostname| add("hostname", hostname));
+    declared.env_file.iter().for_each(|path| add("env-file", path));
+    add("env-file", "/dev/stdin");
+    several_lines.iter().for_each(|(name, _)| add("env", name));
+    arguments.extend(declared.arguments.iter().cloned());
+    arguments.push(new.reference.into());
+    arguments.extend(declared.command.iter().cloned());
+    Creation {
+        arguments,
+        environment: several_lines,
+        env_file: one_line
+            .iter()
+            .map(|(name, value)| format!("{name}={value}\n"))
+            .collect(),
     }
 }
 
 /// What tells one declaration from another.
 pub fn fingerprint(declared: &Declaration) -> String {
-    // Debug quotes every text, so that no two declarations read the same.
-    let hash = digest(&SHA256, format!("{declared:?}").as_bytes());
-    crate::jwt::base64url::hex(hash.as_ref())
+    let text = serde_json::to_vec(declared).unwrap_or_default();
+    hex(&sha256(&text))
 }
 
 #[cfg(test)]
@@ -90,13 +74,14 @@ mod tests {
 
     fn creation(text: &str) -> Creation {
         let declared = Declaration::read(text.as_bytes()).unwrap();
-        let making = Making {
-            name: "app-next",
+        let image = format!("sha256:{}", "ab".repeat(32)).try_into().unwrap();
+        let new = NewContainer {
+            name: "app",
             reference: "x/y:1.2.3",
+            image: &image,
             version: "1.2.3",
-            declared: &declared,
         };
-        making.creation()
+        super::creation(&new, &declared)
     }
 
     #[test]
@@ -123,6 +108,7 @@ mod tests {
                 "--publish=80:80",
                 "--volume=a:/b",
                 "--network=n",
+                "--network-alias=app",
                 "--label=k=v",
                 "--user=1",
                 "--hostname=h",
@@ -157,5 +143,18 @@ mod tests {
         );
         assert_ne!(of(r#"{"env":{"A":"1"}}"#), of(r#"{"env":{"A":"2"}}"#));
         assert_ne!(of(r#"{"command":["a","b"]}"#), of(r#"{"command":["a, b"]}"#));
+    }
+
+    #[test]
+    fn a_network_of_dockers_own_takes_no_alias() {
+        for networks in [
+            r#"["host"]"#,
+            r#"["none"]"#,
+            r#"["bridge"]"#,
+            r#"["container:a"]"#,
+        ] {
+            let creation = creation(&format!(r#"{{"networks":{networks}}}"#));
+            assert!(!creation.arguments.concat().contains("alias"), "{networks}");
+        }
     }
 }

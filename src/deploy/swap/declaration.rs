@@ -1,16 +1,17 @@
 //! A container's declaration: JSON -> [`Declaration`]; nothing in one can be wrong. Bytes in, no I/O.
 //!
 //! The image is not in it: that is what a deploy brings. Unknown members are refused, and every mistake is named with
-//! its field, so that an operator mends a file once. What would break the swap of names (`--name`, `--rm`) or has a
+//! its field, so that an operator corrects a file once. What would break the swap of names (`--name`, `--rm`) or has a
 //! member of its own is refused among the extra arguments.
 
+use serde::Serialize;
 use serde_json::Value;
 
 use super::values;
 use crate::jwt::json;
 
 /// How a container is to be made; every text in it is checked.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Declaration {
     /// `docker create --publish`.
     pub ports: Vec<String>,
@@ -36,24 +37,6 @@ pub struct Declaration {
     pub command: Vec<String>,
 }
 
-/// One mistake in a declaration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistake {
-    /// `ports[1]`, `env.TOKEN`; empty for the file as a whole.
-    pub field: String,
-    /// What it holds and what it should.
-    pub what: String,
-}
-
-impl std::fmt::Display for Mistake {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.field.as_str() {
-            "" => f.write_str(&self.what),
-            field => write!(f, "{field}: {}", self.what),
-        }
-    }
-}
-
 /// What a checker of one text says: what it should be.
 pub type Rule = fn(&str) -> Result<(), String>;
 
@@ -65,13 +48,8 @@ impl Declaration {
     ///
     /// # Errors
     /// Every mistake in it.
-    pub fn read(bytes: &[u8]) -> Result<Self, Vec<Mistake>> {
-        let members = json::object(bytes).map_err(|why| {
-            vec![Mistake {
-                field: String::new(),
-                what: format!("not a JSON object: {why}"),
-            }]
-        })?;
+    pub fn read(bytes: &[u8]) -> Result<Self, Vec<String>> {
+        let members = json::object(bytes).map_err(|why| vec![format!("not a JSON object: {why}")])?;
         let mut reader = Reading::default();
         let mut declared = Self {
             restart: RESTART.into(),
@@ -101,20 +79,31 @@ impl Declaration {
             false => Err(reader.mistakes),
         }
     }
+
+    /// Whether Docker lets it have further names on its first network.
+    pub fn has_aliases(&self) -> bool {
+        let first = self.networks.first();
+        first.is_some_and(|network| !is_special(network) && network != "bridge" && network != "default")
+    }
 }
 
 const UNKNOWN: &str = "unknown; there are ports, env, env_file, volumes, networks, restart, labels, user, hostname, arguments and command";
 
+/// Networks of Docker's own, on which no container is found by a name, and of other containers.
+fn is_special(network: &str) -> bool {
+    matches!(network, "host" | "none") || network.starts_with("container:")
+}
+
 /// Reads values and gathers mistakes.
 #[derive(Default)]
 struct Reading {
-    mistakes: Vec<Mistake>,
+    /// Each with its field: `ports[1]`, `env.TOKEN`.
+    mistakes: Vec<String>,
 }
 
 impl Reading {
-    fn mistake(&mut self, field: &str, what: impl Into<String>) {
-        let (field, what) = (field.to_owned(), what.into());
-        self.mistakes.push(Mistake { field, what });
+    fn mistake(&mut self, field: &str, what: impl std::fmt::Display) {
+        self.mistakes.push(format!("{field}: {what}"));
     }
 
     fn one(&mut self, field: &str, value: &Value, rule: Rule) -> Option<String> {
@@ -174,9 +163,7 @@ impl Reading {
     }
 
     fn alone(&mut self, networks: &[String]) {
-        let special =
-            |name: &String| matches!(name.as_str(), "host" | "none") || name.starts_with("container:");
-        if networks.len() > 1 && networks.iter().any(special) {
+        if networks.len() > 1 && networks.iter().any(|name| is_special(name)) {
             self.mistake("networks", "host, none and container:NAME must stand alone");
         }
     }

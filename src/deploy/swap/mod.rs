@@ -1,7 +1,9 @@
 //! Backend `docker`: a container is made beside the old one, and the names are swapped.
 //!
-//! `NAME-next` is created (docker checks flags and image then, and binds no port), `NAME` is set aside as `NAME-prev` and
-//! serves on, `NAME-next` becomes `NAME`, and [`aside::hand_over`] stops the one and starts the other.
+//! `NAME-next` is created (docker checks flags and image then, and binds no port), `NAME` becomes `NAME-prev`, `NAME-next`
+//! becomes `NAME`, and the one is stopped and the other started. Containers that serve serve on through the renames, and
+//! so does the name on the networks that the container is in: it is an alias there. Where it is none yet, because somebody
+//! else made the container, the old one is stopped first: a name without an answer is no better than no name.
 
 pub mod creation;
 pub mod declaration;
@@ -10,23 +12,22 @@ mod values;
 use std::path::{Path, PathBuf};
 
 use crate::config::Container;
-use crate::deploy::aside;
-use crate::deploy::before::{Life, Stood};
 use crate::deploy::docker::Docker;
-use crate::deploy::docker::seen::{AtItsEnd, Container as Seen, ImageId};
+use crate::deploy::docker::inspect::{Container as Seen, ImageId};
+use crate::deploy::keep_previous;
 use crate::deploy::reference::short_id;
+use crate::deploy::undo_record::OldContainer;
 use crate::event::Phase;
 use crate::failpoint;
-use crate::limits::{MAX_TEMPLATE, SWAP_DEADLINE};
+use crate::limits::{MAX_TEMPLATE, UNHURRIED};
 use crate::os::{files, trusted};
-use crate::run::{Failure, RunContext};
-use creation::{Making, SPEC_LABEL, VERSION_LABEL, fingerprint};
+use crate::run::{Failure, Result, RunContext};
+use creation::{SPEC_LABEL, VERSION_LABEL, creation, fingerprint};
 use declaration::Declaration;
 
 /// What the steps of this backend work with.
 #[derive(Clone, Copy, Debug)]
 pub struct Swap<'a> {
-    /// The docker client.
     pub docker: Docker<'a>,
     /// `DEPLOYER_CONTAINER_DIR`.
     pub declarations: &'a Path,
@@ -34,14 +35,14 @@ pub struct Swap<'a> {
 
 /// What is to be started.
 #[derive(Clone, Copy, Debug)]
-pub struct New<'a> {
-    /// The container's name.
+pub struct NewContainer<'a> {
+    /// The name that it gets in the end.
     pub name: &'a str,
     /// What it is created from: a name that cannot come to mean another image.
     pub reference: &'a str,
     /// The image it must really be.
     pub image: &'a ImageId,
-    /// The version, for the label.
+    /// For the label.
     pub version: &'a str,
 }
 
@@ -89,17 +90,17 @@ pub fn next(name: &str) -> String {
 }
 
 /// Removes `NAME-next`, if a deploy of ours made it: nothing ever serves from it.
-pub fn remove_next(docker: Docker<'_>, ctx: &mut RunContext, name: &str) -> Result<(), Failure> {
+pub fn remove_next(docker: Docker<'_>, ctx: &mut RunContext, name: &str) -> Result {
     let left = docker.container(ctx, &next(name))?;
     match left.filter(|left| left.label(SPEC_LABEL).is_some()) {
-        Some(left) => docker.remove(ctx, &left.id),
+        Some(left) => docker.remove(ctx, &left),
         None => Ok(()),
     }
 }
 
 impl Swap<'_> {
     /// Looks at the declaration of `name` and at what runs now; changes nothing.
-    pub fn check(&self, ctx: &mut RunContext, name: &str, now: Option<&Seen>) -> Result<(), Failure> {
+    pub fn check(&self, ctx: &mut RunContext, name: &str, now: Option<&Seen>) -> Result {
         self.declared(name)?;
         can_be_kept(name, now)?;
         let left = self.docker.container(ctx, &next(name))?;
@@ -113,7 +114,7 @@ impl Swap<'_> {
     }
 
     /// Why a container is not what its declaration would make of `version` now, if it is not.
-    pub fn made_otherwise(&self, name: &str, now: &Seen, version: &str) -> Result<Option<String>, Failure> {
+    pub fn made_otherwise(&self, name: &str, now: &Seen, version: &str) -> Result<Option<String>> {
         let declared = self.declared(name)?;
         let differs = match (now.label(VERSION_LABEL), now.label(SPEC_LABEL)) {
             (Some(made), _) if made != version => Some(format!("was made for version {made}")),
@@ -125,29 +126,32 @@ impl Swap<'_> {
     }
 
     /// The restart policy that is declared for `name`.
-    pub fn restart(&self, name: &str) -> Result<String, Failure> {
+    pub fn restart(&self, name: &str) -> Result<String> {
         self.declared(name).map(|declared| declared.restart)
     }
 
-    fn declared(&self, name: &str) -> Result<Declaration, Failure> {
+    fn declared(&self, name: &str) -> Result<Declaration> {
         declared(self.declarations, name).map_err(|mistakes| Failure::Failed(mistakes.join("; ")))
     }
 
     /// Replaces a container. What it leaves when it fails half way is put back by whoever has the journal.
-    pub fn update(&self, ctx: &mut RunContext, new: &New<'_>) -> Result<(), Failure> {
+    pub fn update(&self, ctx: &mut RunContext, new: &NewContainer<'_>) -> Result {
         let declared = self.declared(new.name)?;
         let old = self.docker.container(ctx, new.name)?;
         can_be_kept(new.name, old.as_ref())?;
         remove_next(self.docker, ctx, new.name)?;
         let id = self.create(ctx, new, &declared)?;
         failpoint!("created");
-        ctx.in_any_case(SWAP_DEADLINE, |ctx| {
+        ctx.in_any_case(UNHURRIED, |ctx| {
             if let Some(old) = &old {
-                aside::set_aside(self.docker, ctx, new.name, &old.id)?;
+                if old.is_active() && !old.networks_without_alias(new.name).is_empty() {
+                    self.docker.stop(ctx, &old.id)?;
+                }
+                keep_previous::rename_old(self.docker, ctx, new.name, old)?;
             }
-            self.docker.rename(ctx, &next(new.name), new.name)?;
+            self.docker.rename(ctx, &id, new.name)?;
             failpoint!("next-renamed");
-            aside::hand_over(self.docker, ctx, new.name, old.as_ref())
+            keep_previous::stop_old_start_new(self.docker, ctx, new.name, old.as_ref())
         })?;
         let message = format!("{}: started {}, image {}", new.name, short_id(&id), new.image);
         ctx.say(Phase::Update, &message);
@@ -155,22 +159,14 @@ impl Swap<'_> {
     }
 
     /// Makes `NAME-next` and makes sure that it is what was pulled; its id.
-    fn create(&self, ctx: &mut RunContext, new: &New<'_>, declared: &Declaration) -> Result<String, Failure> {
+    fn create(&self, ctx: &mut RunContext, new: &NewContainer<'_>, declared: &Declaration) -> Result<String> {
         let name = next(new.name);
-        let making = Making {
-            name: &name,
-            reference: new.reference,
-            version: new.version,
-            declared,
-        };
-        self.docker.create(ctx, &name, &making.creation())?;
+        self.docker.create(ctx, &name, &creation(new, declared))?;
         for network in declared.networks.iter().skip(1) {
-            self.docker.connect(ctx, network, &name)?;
+            self.docker.connect(ctx, network, &name, new.name)?;
         }
         let Some(made) = self.docker.container(ctx, &name)? else {
-            return Err(Failure::Failed(format!(
-                "created {name}, but it is not there: does its declaration name it?"
-            )));
+            return Err(format!("created {name}, but it is not there: does its declaration name it?").into());
         };
         match made.image == *new.image {
             true => Ok(made.id),
@@ -181,31 +177,26 @@ impl Swap<'_> {
         }
     }
 
-    /// Makes the container `name` as it stood, from its declaration. Nothing has the name.
-    pub fn make_again(&self, ctx: &mut RunContext, name: &str, stood: &Stood) -> Result<(), Failure> {
-        let declared = self.declared(name)?;
-        let new = New {
+    /// Makes the container `name` as it was, from its declaration, and does not start it. Nothing has the name.
+    pub fn make_again(&self, ctx: &mut RunContext, name: &str, old: &OldContainer) -> Result {
+        let new = NewContainer {
             name,
             // The tag may have moved since, the image has not.
-            reference: stood.image.as_str(),
-            image: &stood.image,
-            version: stood.to(),
+            reference: old.image.as_str(),
+            image: &old.image,
+            version: old.version(),
         };
-        self.create(ctx, &new, &declared)?;
-        self.docker.rename(ctx, &next(name), name)?;
-        match stood.life {
-            Life::Stopped => Ok(()),
-            Life::Running | Life::Healthy => self.docker.start(ctx, name),
-        }
+        let id = self.create(ctx, &new, &self.declared(name)?)?;
+        self.docker.rename(ctx, &id, name)
     }
 }
 
-fn can_be_kept(name: &str, now: Option<&Seen>) -> Result<(), Failure> {
-    match now.map(Seen::at_its_end) {
-        Some(AtItsEnd::IsRemoved) => Err(Failure::Failed(format!(
+fn can_be_kept(name: &str, now: Option<&Seen>) -> Result {
+    match now.is_some_and(Seen::removes_itself) {
+        true => Err(Failure::Failed(format!(
             "{name} was started with --rm: stopping it would remove it, with no way back; start it without --rm first"
         ))),
-        _ => Ok(()),
+        false => Ok(()),
     }
 }
 

@@ -5,20 +5,20 @@
 
 use super::folder;
 use super::template::Template;
-use crate::deploy::before::Sheet;
+use crate::deploy::undo_record::TemplateBackup;
 use crate::event::Phase;
 use crate::failpoint;
 use crate::os::files::{self, Durability};
-use crate::run::{Failure, RunContext};
+use crate::run::{Failure, Result, RunContext};
 
 /// Puts a template back. Where it holds exactly what we wrote, all of before comes back; where somebody else has edited it
 /// since, only the image it names; where it cannot be read at all, or is gone, all of it.
-pub fn restore(ctx: &mut RunContext, name: &str, backup: &Sheet) -> Result<(), Failure> {
+pub fn restore(ctx: &mut RunContext, name: &str, backup: &TemplateBackup) -> Result {
     let path = backup.path.display();
     let there = files::optional(folder::read(&backup.path));
     let there =
         there.map_err(|error| Failure::Failed(files::describe(&error, "read the template", &backup.path)))?;
-    let ours = written(backup).map_err(Failure::Failed)?;
+    let ours = written(backup)?;
     let (text, said) = match &there {
         None => (backup.text.clone(), "was gone: it is as it was"),
         Some(there) if *there == ours => (backup.text.clone(), "is as it was"),
@@ -41,7 +41,7 @@ pub fn restore(ctx: &mut RunContext, name: &str, backup: &Sheet) -> Result<(), F
     };
     match there {
         Some(there) if there == text || there == backup.text => return Ok(()),
-        Some(there) => folder::write(&backup.path, &there, &text).map_err(Failure::Failed)?,
+        Some(there) => folder::write(&backup.path, &there, &text)?,
         None => files::replace(&backup.path, text.as_bytes(), 0o600, Durability::Durable)
             .map_err(|error| Failure::Failed(files::describe(&error, "write the template", &backup.path)))?,
     }
@@ -51,13 +51,12 @@ pub fn restore(ctx: &mut RunContext, name: &str, backup: &Sheet) -> Result<(), F
 }
 
 /// What we write into a template.
-pub(super) fn written(backup: &Sheet) -> Result<String, String> {
-    let reference = format!("{}:{}", backup.image, backup.version);
-    Template::read(&backup.text)?.with_repository(&backup.image, &reference)
+pub(super) fn written(backup: &TemplateBackup) -> Result<String, String> {
+    Template::read(&backup.text)?.with_repository(&backup.image, &backup.new_reference())
 }
 
 /// The script reads the template by itself: what it reads must name what was pulled.
-pub(super) fn still_ours(backup: &Sheet) -> Result<(), Failure> {
+pub(super) fn still_ours(backup: &TemplateBackup) -> Result {
     let described = |why: String| {
         let path = backup.path.display();
         Failure::Failed(format!(
@@ -66,7 +65,7 @@ pub(super) fn still_ours(backup: &Sheet) -> Result<(), Failure> {
     };
     let now = folder::read(&backup.path).map_err(|error| described(error.to_string()))?;
     let template = Template::read(&now).map_err(described)?;
-    let expected = format!("{}:{}", backup.image, backup.version);
+    let expected = backup.new_reference();
     match template.reference(&backup.image).map_err(described)? {
         now if now == expected => Ok(()),
         other => Err(described(format!("it names {other}"))),
@@ -83,12 +82,12 @@ mod tests {
 
     /// What a file that holds `now` is after going back; an error is the sentence.
     fn restored(word: &str, now: Option<&str>) -> Result<String, String> {
-        let scratch = Scratch::new(&format!("sheet-{word}"));
+        let scratch = Scratch::new(&format!("backup-{word}"));
         let path = scratch.0.state.join("my-app.xml");
         if let Some(now) = now {
             fs::write(&path, now).unwrap();
         }
-        let sheet = Sheet {
+        let backup = TemplateBackup {
             path: path.clone(),
             text: OLD.into(),
             image: "x/y".into(),
@@ -96,20 +95,20 @@ mod tests {
         };
         let mut ctx = RunContext::scratch(&scratch.0);
         for _ in 0..2 {
-            restore(&mut ctx, "app", &sheet).map_err(|failure| failure.to_string())?;
+            restore(&mut ctx, "app", &backup).map_err(|failure| failure.to_string())?;
         }
         Ok(fs::read_to_string(&path).unwrap())
     }
 
     #[test]
     fn what_we_wrote_goes_back_byte_for_byte() {
-        let sheet = Sheet {
+        let backup = TemplateBackup {
             path: "/".into(),
             text: OLD.into(),
             image: "x/y".into(),
             version: "2".into(),
         };
-        let ours = written(&sheet).unwrap();
+        let ours = written(&backup).unwrap();
         assert_ne!(ours, OLD);
         assert_eq!(restored("ours", Some(&ours)).unwrap(), OLD);
         assert_eq!(restored("same", Some(OLD)).unwrap(), OLD);

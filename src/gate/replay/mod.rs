@@ -3,14 +3,15 @@
 //! One file remembers the tokens of all endpoints until they are dead. Looking, writing and fsync happen under one
 //! exclusive lock; the lock is a file of its own that is never renamed. Whatever cannot be read, written or locked
 //! refuses: no run without a record. A token is written only here, after every other gate has let it through, so no
-//! refusal burns one, and nobody can fill the disk with tokens that our policy does not want.
+//! refusal spends one, and nobody can fill the disk with tokens that our policy does not want.
 
-mod lines;
+mod record;
+mod token_id;
+
+pub use token_id::TokenId;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
-
-use serde::{Deserialize, Serialize};
+use std::time::SystemTime;
 
 use crate::gate::Refusal;
 use crate::jwt::{Check, Claimed, dead_from};
@@ -18,12 +19,7 @@ use crate::limits::{LEEWAY, MAX_REPLAY_FILE, REPLAY_PRUNE_FROM, STATE_LOCK_WAIT}
 use crate::os::clock::unix_seconds;
 use crate::os::files::{self, Durability};
 use crate::os::lock;
-use lines::{Book, Floors, Record};
-
-/// SHA-256 of a `jti`, in hex: fit for a line of a file, whatever the issuer put into it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct TokenHash(String);
+use record::{Book, Floors, Use};
 
 /// The memory in a state folder: `jti`, locked by `jti.lock`.
 #[derive(Clone, Debug)]
@@ -50,40 +46,6 @@ pub enum Creation {
     Exists,
 }
 
-impl TokenHash {
-    /// Digits of a hash.
-    pub const LENGTH: usize = lines::HASH;
-
-    /// The hash of an id, exactly as it stands in the token.
-    pub fn of(jti: &str) -> Self {
-        Self::of_bytes(jti.as_bytes())
-    }
-
-    /// The same of anything else.
-    pub fn of_bytes(bytes: &[u8]) -> Self {
-        let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
-        Self(crate::jwt::base64url::hex(digest.as_ref()))
-    }
-}
-
-impl TryFrom<String> for TokenHash {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        if lines::is_hash(text.as_bytes()) {
-            Ok(Self(text))
-        } else {
-            Err("not a SHA-256 in lower-case hex")
-        }
-    }
-}
-
-impl From<TokenHash> for String {
-    fn from(hash: TokenHash) -> String {
-        hash.0
-    }
-}
-
 impl Memory {
     /// The memory of a state folder. Nothing is opened or made.
     pub fn of(state: &Path) -> Self {
@@ -108,13 +70,10 @@ impl Memory {
             return Ok(Creation::Exists);
         }
         let created = match past {
-            // A clock at 1970 must not say the same as the line below.
-            Past::Unknown => unix_seconds(now).max(1),
+            Past::Unknown => floor(now),
             Past::Unused => 0,
         };
-        let text = lines::empty(Floors { created, pruned: 0 });
-        files::replace(&self.file, &text, 0o600, Durability::Durable)
-            .map_err(|error| files::describe(&error, "create the replay memory", &self.file))?;
+        self.replace(&record::empty(Floors { created, pruned: 0 }))?;
         Ok(Creation::New)
     }
 
@@ -123,65 +82,77 @@ impl Memory {
     /// # Errors
     /// [`Refusal::Replay`] when the token is known; what [`Memory::first_use`] refuses; [`Refusal::Memory`] for
     /// everything that keeps the record from being read or written.
-    pub fn remember(&self, token: &Claimed, run_id: &str, now: SystemTime) -> Result<(), Refusal> {
-        let hash = TokenHash::of(token.id());
-        let record = Record {
-            hash: &hash.0,
-            expires: token.expires(),
-            run_id,
-        }
-        .line()
-        .map_err(out_of_order)?;
-        let _alone = self.lock_it().map_err(out_of_order)?;
-        let text = self.read().map_err(out_of_order)?;
-        let book = self.open(&text).map_err(out_of_order)?;
+    pub fn remember(
+        &self,
+        token: &Claimed,
+        endpoint: &str,
+        run_id: &str,
+        now: SystemTime,
+    ) -> Result<(), Refusal> {
+        let _alone = self.lock_it().map_err(unusable)?;
+        let file = self.read_whole(now).map_err(unusable)?;
+        let book = self.open(&file).map_err(unusable)?;
         if let Some(run_id) = self.judge(&book, token, now)? {
             return Err(Refusal::Replay { run_id });
         }
-        let kept = self.prune(&book, now).map_err(out_of_order)?;
-        files::append_durably(&self.file, kept, &record)
-            .map_err(|error| out_of_order(files::describe(&error, "append to", &self.file)))
+        let used = Use {
+            token: TokenId::of(token),
+            expires: token.expires(),
+            latest: unix_seconds(now),
+            run_id: run_id.to_owned(),
+            endpoint: endpoint.to_owned(),
+        };
+        self.append(&book, used).map_err(unusable)
     }
 
-    /// The run that the token started, if it was used. Takes no lock: a record that is being written is not there yet.
+    /// The run that the token started, if it was used. Decided without the lock, so that a record which is being written
+    /// may not be there yet: only [`Memory::remember`] decides that a token was not used.
     ///
     /// # Errors
     /// A token of which the memory cannot know: issued before the memory was made, or dead when it was last pruned;
     /// and a memory that cannot be read.
     pub fn first_use(&self, token: &Claimed, now: SystemTime) -> Result<Option<String>, Refusal> {
-        let text = self.read().map_err(out_of_order)?;
-        let book = self.open(&text).map_err(out_of_order)?;
-        self.judge(&book, token, now)
+        let mut file = self.read().map_err(unusable)?;
+        if self.open(&file).map_err(unusable)?.end_is_bad {
+            let _alone = self.lock_it().map_err(unusable)?;
+            file = self.read_whole(now).map_err(unusable)?;
+        }
+        self.judge(&self.open(&file).map_err(unusable)?, token, now)
     }
 
-    /// The run that a token of this hash started, as long as the token lives; after that the memory may have forgotten.
+    /// The run that this token started, as long as the token lives; after that the memory may have forgotten.
     ///
     /// # Errors
     /// Text for the log when the memory cannot be read.
-    pub fn run_of(&self, hash: &TokenHash) -> Result<Option<String>, String> {
-        let text = self.read()?;
-        let found = self.open(&text)?.find(&hash.0);
-        found
-            .map(|run_id| run_id.map(String::from))
-            .map_err(|fault| self.damaged(fault))
+    pub fn run_of(&self, token: &TokenId) -> Result<Option<String>, String> {
+        let file = self.read()?;
+        let found = self.open(&file)?.find(token, 0);
+        let found = found.map_err(|fault| self.damaged(fault))?;
+        Ok(found.map(|used| used.run_id))
     }
 
-    /// Reads every line; how many tokens are remembered.
+    /// Reads every record; how many tokens are remembered.
     ///
     /// # Errors
     /// Text for the operator: what is wrong, and what to do.
     pub fn inspect(&self) -> Result<usize, String> {
-        let text = self.read()?;
-        self.open(&text)?.count().map_err(|fault| self.damaged(fault))
+        let file = self.read()?;
+        let book = self.open(&file)?;
+        for number in 1..=book.count() {
+            book.use_at(number).map_err(|fault| self.damaged(fault))?;
+        }
+        Ok(book.count())
     }
 
     fn judge(&self, book: &Book<'_>, token: &Claimed, now: SystemTime) -> Result<Option<String>, Refusal> {
+        // Its `iat` may have lain ahead of our clock by the leeway when it was used.
+        let since = token.issued().saturating_sub(LEEWAY.as_secs());
         let found = book
-            .find(&TokenHash::of(token.id()).0)
-            .map_err(|fault| out_of_order(self.damaged(fault)))?;
+            .find(&TokenId::of(token), since)
+            .map_err(|fault| unusable(self.damaged(fault)))?;
         match found {
-            Some(run_id) => Ok(Some(run_id.to_owned())),
-            None => self.may_be_new(book.floors(), token, now).map(|()| None),
+            Some(used) => Ok(Some(used.run_id)),
+            None => self.may_be_new(book.floors, token, now).map(|()| None),
         }
     }
 
@@ -193,13 +164,13 @@ impl Memory {
         if floors.created > 0 && token.issued() <= tells_from {
             let wait = tells_from.saturating_sub(unix_seconds(now)).saturating_add(1);
             let detail = format!(
-                "{} was made at {}; iat is {}",
+                "{} knows of no token from before {}; iat is {}",
                 self.file.display(),
                 floors.created,
                 token.issued()
             );
             return Err(Refusal::MemoryIsNew {
-                retry_after: Duration::from_secs(wait),
+                retry_after: wait,
                 detail,
             });
         }
@@ -217,17 +188,61 @@ impl Memory {
         Ok(())
     }
 
-    /// Drops the dead when there are many; how many bytes of the file stay in front of the next record. A torn last
-    /// line is not among them: its token was never let through, because its fsync had not returned.
-    fn prune(&self, book: &Book<'_>, now: SystemTime) -> Result<u64, String> {
-        let now = unix_seconds(now);
-        if !book.is_worth_pruning(now, REPLAY_PRUNE_FROM) {
-            return Ok(book.length());
+    /// Puts `used` behind the other records; drops those of dead tokens first when they are many, or when there is no room.
+    fn append(&self, book: &Book<'_>, mut used: Use) -> Result<(), String> {
+        let damaged = |fault| self.damaged(fault);
+        let now = used.latest;
+        used.latest = now.max(book.latest().map_err(damaged)?);
+        let mut count = book.count();
+        let is_full = |count: usize| (count + 2) * record::SIZE > MAX_REPLAY_FILE;
+        if count >= REPLAY_PRUNE_FROM && (is_full(count) || book.is_half_dead(now).map_err(damaged)?) {
+            // Should the clock step back, the tokens that are forgotten here would be taken for new.
+            let floors = Floors {
+                pruned: book.floors.pruned.max(now),
+                ..book.floors
+            };
+            let alive = |used: &Use| dead_from(used.expires) > now;
+            let file = book.rewritten(floors, alive).map_err(damaged)?;
+            count = file.len() / record::SIZE - 1;
+            if is_full(count) {
+                return Err(format!(
+                    "{} has no room: {count} tokens were used that are still alive",
+                    self.file.display()
+                ));
+            }
+            self.replace(&file)?;
         }
-        let text = book.without_the_dead(now).map_err(|fault| self.damaged(fault))?;
-        files::replace(&self.file, &text, 0o600, Durability::Durable)
-            .map_err(|error| files::describe(&error, "rewrite", &self.file))?;
-        Ok(text.len() as u64)
+        let record = used.record(count + 1)?;
+        files::append_durably(&self.file, ((count + 1) * record::SIZE) as u64, &record)
+            .map_err(|error| files::describe(&error, "append to", &self.file))
+    }
+
+    /// The file, under the lock. A bad end is cut off, and the memory says from then on that it knows nothing of tokens
+    /// from before: the record may have been a good one that the disk has lost.
+    fn read_whole(&self, now: SystemTime) -> Result<Vec<u8>, String> {
+        let file = self.read()?;
+        let book = self.open(&file)?;
+        if !book.end_is_bad {
+            return Ok(file);
+        }
+        log::warn!(
+            "the last record of {} is bad, as after a power cut: tokens issued until now are refused",
+            self.file.display()
+        );
+        let floors = Floors {
+            created: floor(now).max(book.floors.created),
+            ..book.floors
+        };
+        let file = book
+            .rewritten(floors, |_| true)
+            .map_err(|fault| self.damaged(fault))?;
+        self.replace(&file)?;
+        Ok(file)
+    }
+
+    fn replace(&self, file: &[u8]) -> Result<(), String> {
+        files::replace(&self.file, file, 0o600, Durability::Durable)
+            .map_err(|error| files::describe(&error, "write the replay memory", &self.file))
     }
 
     fn lock_it(&self) -> Result<std::fs::File, String> {
@@ -236,7 +251,7 @@ impl Memory {
     }
 
     fn read(&self) -> Result<Vec<u8>, String> {
-        files::read_bounded(&self.file, MAX_REPLAY_FILE).map_err(|error| match error.kind() {
+        files::read_bounded(&self.file, 2 * MAX_REPLAY_FILE as u64).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => {
                 format!(
                     "there is no replay memory {}: start `serve`, or run `engram-deployer init`",
@@ -247,8 +262,8 @@ impl Memory {
         })
     }
 
-    fn open<'t>(&self, text: &'t [u8]) -> Result<Book<'t>, String> {
-        Book::open(text).map_err(|fault| self.damaged(fault))
+    fn open<'t>(&self, file: &'t [u8]) -> Result<Book<'t>, String> {
+        Book::open(file).map_err(|fault| self.damaged(fault))
     }
 
     fn damaged(&self, fault: String) -> String {
@@ -259,8 +274,32 @@ impl Memory {
     }
 }
 
-fn out_of_order(detail: String) -> Refusal {
+/// The time before which nothing is known. A clock at 1970 must not say that there was nothing to forget.
+fn floor(now: SystemTime) -> u64 {
+    unix_seconds(now).max(1)
+}
+
+fn unusable(detail: String) -> Refusal {
     Refusal::Memory { detail }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+
+    /// A record as [`Memory::remember`] writes it, of a token that nobody has signed.
+    pub(crate) fn append(state: &Path, token: &TokenId, run_id: &str) {
+        let memory = Memory::of(state);
+        let file = memory.read().unwrap();
+        let used = Use {
+            token: token.clone(),
+            expires: 1 << 40,
+            latest: 1 << 30,
+            run_id: run_id.into(),
+            endpoint: "deploy".into(),
+        };
+        memory.append(&memory.open(&file).unwrap(), used).unwrap();
+    }
 }
 
 #[cfg(test)]

@@ -83,7 +83,7 @@ class Thing(Resource):
 
 
 class Slow(Provider):
-    """One resource and nothing to set."""
+    """One resource, and an endpoint that makes no difference."""
 
     def get_model_prefix(self):
         return "slow_"
@@ -92,7 +92,7 @@ class Slow(Provider):
         return "example.test/engram/slow"
 
     def get_provider_schema(self, diags):
-        return Schema(version=1, attributes=[])
+        return Schema(version=1, attributes=[Attribute("endpoint", String(), optional=True)])
 
     def validate_config(self, diags, config):
         pass

@@ -2,8 +2,11 @@
 //! fetched, but for [`slow_things`].
 
 use std::fmt::Write;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
+
+use serde_json::json;
 
 use crate::support::web;
 
@@ -70,6 +73,43 @@ pub fn waiting(sleeper: &str, seconds: u32) -> String {
     format!(
         "data \"terraform_remote_state\" \"wait\" {{\n  backend = \"http\"\n  config  = {{ address = \"{sleeper}/{seconds}\" }}\n}}\n"
     )
+}
+
+/// A data source whose output `value` is what `world` answers with when it is read.
+pub fn read_from(world: &World, name: &str) -> String {
+    format!(
+        "data \"terraform_remote_state\" \"{name}\" {{\n  backend = \"http\"\n  config  = {{ address = \"{}\" }}\n}}\n",
+        world.url
+    )
+}
+
+/// What a data source reads, which somebody changes.
+pub struct World {
+    url: String,
+    value: Arc<Mutex<String>>,
+}
+
+impl World {
+    /// A server on loopback with this value.
+    pub fn of(value: &str) -> World {
+        let (listener, url) = web::listen(0);
+        let value = Arc::new(Mutex::new(value.to_owned()));
+        let answered = Arc::clone(&value);
+        web::serve(listener, move |_| {
+            let value = answered.lock().expect("the value").clone();
+            let state = json!({
+                "version": 4, "terraform_version": "1.11.4", "serial": 1, "lineage": "x", "resources": [],
+                "outputs": {"value": {"value": value, "type": "string"}},
+            });
+            (200, state.to_string())
+        });
+        World { url, value }
+    }
+
+    /// From now on it answers with this.
+    pub fn becomes(&self, value: &str) {
+        *self.value.lock().expect("the value") = value.to_owned();
+    }
 }
 
 /// A module from a place that cannot be reached.

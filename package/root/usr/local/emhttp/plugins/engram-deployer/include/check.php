@@ -9,7 +9,7 @@ header('Cache-Control: no-store');
 [$lines, $status] = engram_says(ENGRAM_RC, 'places');
 if ($status !== 0) {
     // It would make folders where the array is to be.
-    exit('FAULT  places: ' . str_replace('engram-deployer: ', '', implode("\n", $lines)) . "\n");
+    exit('ERROR  places: ' . str_replace('engram-deployer: ', '', implode("\n", $lines)) . "\n");
 }
 [$lines] = engram_says('timeout', '60', ENGRAM_PROGRAM, 'check', '--env-file', ENGRAM_SETTINGS);
 echo implode("\n", $lines), "\n";

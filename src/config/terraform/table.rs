@@ -1,0 +1,51 @@
+//! The variables of the terraform endpoints. They are read where one of the five first ones is set, and else not at all.
+
+use crate::config::table::Reads::{Front, Run, Session};
+use crate::config::table::{RUN, SESSION, Variable, secret, text, unset};
+
+/// See the module's head.
+pub const VARIABLES: &[Variable] = &[
+    unset("DEPLOYER_TF_APPLY_REPOSITORY", SESSION),
+    unset("DEPLOYER_TF_APPLY_WORKFLOW_REF", SESSION),
+    unset("DEPLOYER_TF_APPLY_ROOT_DIR", RUN),
+    secret("DEPLOYER_TF_AWS_ACCESS_KEY_ID"),
+    secret("DEPLOYER_TF_AWS_SECRET_ACCESS_KEY"),
+    text("DEPLOYER_TF_APPLY_REF", "refs/heads/main", SESSION),
+    text("DEPLOYER_TF_APPLY_AUDIENCE", "engram-tf-apply", SESSION),
+    unset("DEPLOYER_TF_APPLY_CLAIMS", SESSION),
+    text(
+        "DEPLOYER_TF_APPLY_REPO_URL",
+        "https://github.com/engram-app/engram-infra.git",
+        RUN,
+    ),
+    text("DEPLOYER_TF_APPLY_WORKDIR", "/var/lib/engram-deployer/tf", RUN),
+    text("DEPLOYER_TF_PLAN_AUDIENCE", "engram-tf-plan", SESSION),
+    unset("DEPLOYER_TF_PLAN_SUBJECT", SESSION),
+    unset("DEPLOYER_TF_PLAN_WORKFLOW_REF_PREFIX", SESSION),
+    unset("DEPLOYER_TF_PLAN_CLAIMS", SESSION),
+    unset("DEPLOYER_TF_APPLY_GH_APP_ID", RUN),
+    unset("DEPLOYER_TF_APPLY_GH_APP_INSTALLATION_ID", RUN),
+    unset("DEPLOYER_TF_APPLY_GH_APP_PEM_PATH", RUN),
+    text("DEPLOYER_TF_BINARY_PATH", "terraform", RUN),
+    text("DEPLOYER_TF_GIT_BINARY_PATH", "git", RUN),
+    text("DEPLOYER_TF_AWS_REGION", "us-east-1", RUN),
+    text("DEPLOYER_TF_DOCKER_HOST", "unix:///var/run/docker.sock", RUN),
+    text("DEPLOYER_TF_PLAN_WORKDIR", "/var/lib/engram-deployer-plan", RUN),
+    text("DEPLOYER_TF_PLAN_USER", "65523", RUN),
+    text("DEPLOYER_TF_APPLY_USER", "root", RUN),
+    secret("DEPLOYER_TF_PLAN_AWS_ACCESS_KEY_ID"),
+    secret("DEPLOYER_TF_PLAN_AWS_SECRET_ACCESS_KEY"),
+    text("DEPLOYER_TF_PLAN_SHARE_CREDENTIALS", "no", RUN),
+    unset("DEPLOYER_TF_PLAN_DOCKER_HOST", RUN),
+    text("DEPLOYER_TF_APPLY_REQUIRE_SHA", "on", SESSION),
+    text("DEPLOYER_TF_APPLY_REQUIRE_DIGEST", "off", SESSION),
+    unset("DEPLOYER_TF_DESTROY_LIMIT", RUN),
+    unset("DEPLOYER_TF_MODULES", &[Session, Front, Run]),
+    unset("DEPLOYER_TF_HEALTH_URLS", RUN),
+    text("DEPLOYER_TF_RUN_MAX", "60m", RUN),
+    text("DEPLOYER_TF_LOCK_TIMEOUT", "5m", RUN),
+    text("DEPLOYER_TF_LOCKFILE", "readonly", RUN),
+    unset("DEPLOYER_TF_CLI_CONFIG_FILE", RUN),
+    unset("DEPLOYER_TF_PLUGIN_CACHE_DIR", RUN),
+    text("DEPLOYER_GITHUB_API_URL", "https://api.github.com", RUN),
+];

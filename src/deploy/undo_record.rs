@@ -1,0 +1,192 @@
+//! What the journal says of each thing that a deploy is about to change: what it was before. Data; no I/O.
+//!
+//! A record holds all that going back needs, because whoever goes back may be another process, after a crash, with other
+//! settings. It is on disk before the thing is touched.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::deploy::docker::inspect::{Container, ImageId};
+use crate::deploy::healthy::Release;
+use crate::deploy::reference;
+use crate::gate::Version;
+use crate::run::{Failure, Result, RunContext};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "undo", rename_all = "snake_case")]
+pub enum UndoRecord {
+    Tag(TagRecord),
+    /// On Unraid with its template.
+    Container(ContainerRecord),
+}
+
+/// A tag that is about to be moved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TagRecord {
+    /// `image:latest`.
+    pub reference: String,
+    /// What it named; `None` when there was no such tag.
+    pub old_image: Option<ImageId>,
+    /// What it is to name.
+    pub new_image: ImageId,
+}
+
+/// A container that is about to be replaced.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ContainerRecord {
+    pub name: String,
+    /// `None` when there was none.
+    pub old: Option<OldContainer>,
+    /// The image that it is to run.
+    pub new_image: ImageId,
+    /// What is deployed: whoever finds that the deploy was done writes it down as healthy.
+    pub release: Release,
+    /// On Unraid.
+    pub template: Option<TemplateBackup>,
+}
+
+/// A container as it was.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OldContainer {
+    /// 64 hex digits. It keeps this id whatever it is called.
+    pub id: String,
+    pub image: ImageId,
+    /// The image as it was named when the container was made.
+    pub reference: String,
+    pub state: OldState,
+    /// As `docker update --restart` takes it.
+    pub restart: String,
+    pub networks: BTreeSet<String>,
+}
+
+/// Whether a container ran, and how well: whoever goes back to it must not expect more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OldState {
+    /// It ran and answered as a healthy one does.
+    Healthy,
+    Running,
+    /// It ended again and again.
+    Restarting,
+    Paused,
+    Stopped,
+}
+
+/// A template of Unraid's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TemplateBackup {
+    pub path: PathBuf,
+    /// All of its content: a template is UTF-8, or it is refused.
+    pub text: String,
+    /// The image, without its version.
+    pub image: String,
+    /// The version that is about to be written into it.
+    pub version: String,
+}
+
+impl UndoRecord {
+    /// Writes it into the journal; on disk when this returns.
+    pub fn note(&self, ctx: &mut RunContext) -> Result {
+        let entry = serde_json::to_value(self)
+            .map_err(|error| Failure::Failed(format!("write down what is there now: {error}")))?;
+        ctx.note(entry)
+    }
+}
+
+impl OldContainer {
+    pub fn of(now: &Container, state: OldState) -> Self {
+        Self {
+            id: now.id.clone(),
+            image: now.image.clone(),
+            reference: now.reference().to_owned(),
+            state,
+            restart: now.restart_policy(),
+            networks: now.networks().into_iter().map(str::to_owned).collect(),
+        }
+    }
+
+    /// What it ran, for a person: the version where its tag is one, else the whole reference.
+    pub fn version(&self) -> &str {
+        let tag = reference::tag(&self.reference);
+        let version = tag.filter(|tag| Version::try_from((*tag).to_owned()).is_ok());
+        version.unwrap_or(&self.reference)
+    }
+}
+
+impl TemplateBackup {
+    /// The image that is about to be written into it.
+    pub fn new_reference(&self) -> String {
+        format!("{}:{}", self.image, self.version)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(two: &str) -> ImageId {
+        ImageId::try_from(format!("sha256:{}", two.repeat(32))).unwrap()
+    }
+
+    #[test]
+    fn a_record_is_read_back_as_it_was_written() {
+        let text = "\u{feff}<Container>\r\n\t\"\u{e9}\"</Container>\n\n".to_owned();
+        let old = OldContainer {
+            id: "3f".repeat(32),
+            image: id("ab"),
+            reference: "host:5000/x/y:0.5.60".into(),
+            state: OldState::Healthy,
+            restart: "on-failure:3".into(),
+            networks: ["a".to_owned(), "b".to_owned()].into(),
+        };
+        let container = ContainerRecord {
+            name: "app".into(),
+            old: Some(old),
+            new_image: id("cd"),
+            release: Release {
+                version: "0.5.61".to_owned().try_into().unwrap(),
+                sha: None,
+                image: Some(id("cd")),
+                digest: None,
+                signed_by: None,
+            },
+            template: Some(TemplateBackup {
+                path: "/t/my-app.xml".into(),
+                text,
+                image: "host:5000/x/y".into(),
+                version: "0.5.61".into(),
+            }),
+        };
+        let tag = TagRecord {
+            reference: "x/y:latest".into(),
+            old_image: None,
+            new_image: id("cd"),
+        };
+        for record in [UndoRecord::Container(container), UndoRecord::Tag(tag)] {
+            let line = serde_json::to_string(&record).unwrap();
+            assert_eq!(serde_json::from_str::<UndoRecord>(&line).unwrap(), record);
+        }
+    }
+
+    #[test]
+    fn a_version_is_told_where_the_tag_is_one() {
+        for (reference, to) in [
+            ("host:5000/x/y:0.5.60", "0.5.60"),
+            ("host:5000/x/y:latest", "host:5000/x/y:latest"),
+            ("host:5000/x/y", "host:5000/x/y"),
+            ("x/y:0.5.60@sha256:ab", "0.5.60"),
+        ] {
+            let old = OldContainer {
+                id: String::new(),
+                image: id("ab"),
+                reference: reference.into(),
+                state: OldState::Stopped,
+                restart: "no".into(),
+                networks: BTreeSet::new(),
+            };
+            assert_eq!(old.version(), to);
+        }
+    }
+}

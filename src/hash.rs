@@ -1,0 +1,33 @@
+//! SHA-256, in the one place outside of tokens that names ring's digests.
+
+use ring::digest::{Context, SHA256};
+
+/// Bytes of a hash.
+pub const LENGTH: usize = 32;
+
+/// The SHA-256 of `bytes`.
+pub fn sha256(bytes: &[u8]) -> [u8; LENGTH] {
+    let mut hash = Sha256::new();
+    hash.update(bytes);
+    hash.finish()
+}
+
+/// A SHA-256 over bytes that come in parts.
+pub struct Sha256(Context);
+
+impl Sha256 {
+    #[expect(clippy::new_without_default, reason = "no part of a hash has a default")]
+    pub fn new() -> Self {
+        Self(Context::new(&SHA256))
+    }
+
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub fn finish(self) -> [u8; LENGTH] {
+        let mut hash = [0; LENGTH];
+        hash.copy_from_slice(self.0.finish().as_ref());
+        hash
+    }
+}

@@ -1,0 +1,333 @@
+//! `serve`: holds the listening sockets, keeps ONE warm session waiting, reads from no connection.
+//!
+//! A session reports `ready`, then `accepted ADDRESS`; only then the next one is started, so a flood of connections never
+//! becomes a flood of starts. A session that ends before it has a connection is started again after a growing pause.
+//! Where a supervisor keeps the socket, an idle `serve` ends, and the next connection starts it again.
+
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::config::{Config, Settings, warnings};
+use crate::deploy;
+use crate::limits::{RETRY, WARM_BACKOFF, WARM_CALM};
+use crate::listen::notify_status::NotifyStatus;
+use crate::listen::reload::{Fixed, WatchedFiles};
+use crate::listen::warm_session::{SessionState, WarmSession};
+use crate::os::child;
+use crate::os::notify::Notifier;
+use crate::os::poll::{self, For};
+use crate::os::secret;
+use crate::os::settings::{self, Source};
+use crate::os::signal::{Signal, Signals};
+
+/// What `serve` listens on. The sockets accept without waiting.
+#[derive(Debug)]
+pub enum Listeners {
+    /// Bound by us: without us nobody listens.
+    Own(TcpListener),
+    /// The supervisor's, which starts us again when somebody connects.
+    Inherited(Vec<TcpListener>),
+}
+
+impl Listeners {
+    pub fn sockets(&self) -> &[TcpListener] {
+        match self {
+            Listeners::Own(socket) => std::slice::from_ref(socket),
+            Listeners::Inherited(sockets) => sockets,
+        }
+    }
+
+    fn idle_exit(&self, config: &Config) -> Option<Duration> {
+        match self {
+            Listeners::Own(_) => None,
+            Listeners::Inherited(_) => config.idle_exit,
+        }
+    }
+}
+
+/// The role's state.
+struct Serve {
+    listeners: Listeners,
+    source: Source,
+    settings: Settings,
+    fixed: Fixed,
+    signals: Signals,
+    watched: WatchedFiles,
+    status: NotifyStatus,
+    /// The session that takes the next connection.
+    warm: Option<WarmSession>,
+    /// Takes the place of `warm` when it is ready.
+    replacement: Option<Replacement>,
+    /// When a session may be started, after some ended early.
+    start_at: Instant,
+    pause: Duration,
+}
+
+/// A session made from new settings.
+struct Replacement {
+    session: WarmSession,
+    settings: Settings,
+    idle_exit: Option<Duration>,
+}
+
+/// Why `serve` ends: the beginning of a log line.
+type StopReason = &'static str;
+
+const IDLE: StopReason = "nothing to do";
+
+/// Serves until TERM or INT, or until it is idle for too long. Connections that were accepted, and runs, go on without
+/// us.
+///
+/// # Errors
+/// Those of the machine alone: no descriptors, no signals. Everything a session does wrong is logged and tried again.
+pub fn serve(listeners: Listeners, settings: Settings, config: &Config, source: Source) -> io::Result<()> {
+    let signals = Signals::block(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD])?;
+    let now = Instant::now();
+    let idle_exit = listeners.idle_exit(config);
+    let listen = match listeners {
+        Listeners::Own(_) => Some(config.listen.clone()),
+        Listeners::Inherited(_) => None,
+    };
+    let mut serve = Serve {
+        watched: WatchedFiles::new(watched_files(config, source.file())),
+        status: NotifyStatus::new(Notifier::from_environment(), &config.places, idle_exit, now),
+        listeners,
+        source,
+        settings,
+        fixed: Fixed {
+            listen,
+            places: config.places.clone(),
+        },
+        signals,
+        warm: None,
+        replacement: None,
+        start_at: now,
+        pause: WARM_BACKOFF.0,
+    };
+    loop {
+        serve.start_warm_session();
+        if let Some(reason) = serve.wait_and_react()? {
+            log::info!("{reason}: no more connections; what runs goes on");
+            let _ = serve.status.notifier.send("STOPPING=1");
+            return Ok(());
+        }
+    }
+}
+
+/// Logs what the operator should know of settings that are valid all the same.
+pub fn log_warnings(settings: &Settings, config: &Config) {
+    warnings(settings)
+        .iter()
+        .chain(&config.no_plan())
+        .chain(&secret::known_to_all(&config.key_file))
+        .for_each(|line| log::warn!("{line}"));
+}
+
+fn watched_files<'a>(config: &'a Config, env_file: Option<&'a Path>) -> impl Iterator<Item = &'a Path> {
+    [config.cert_file.as_path(), config.key_file.as_path()]
+        .into_iter()
+        .chain(env_file)
+}
+
+impl Serve {
+    /// Unless there is one, or it is too early after a failure.
+    fn start_warm_session(&mut self) {
+        if self.warm.is_some() || Instant::now() < self.start_at {
+            return;
+        }
+        match WarmSession::start(self.listeners.sockets(), &self.settings) {
+            Ok(session) => self.warm = Some(session),
+            Err(error) => {
+                log::error!("start a session: {error}");
+                self.delay_start();
+            }
+        }
+    }
+
+    /// The next start comes after a pause, which doubles each time.
+    fn delay_start(&mut self) {
+        self.start_at = Instant::now() + self.pause;
+        self.pause = (self.pause * 2).min(WARM_BACKOFF.1);
+    }
+
+    /// Waits until something happens and does what follows from it.
+    fn wait_and_react(&mut self) -> io::Result<Option<StopReason>> {
+        // A source that is missing is a descriptor of ours that never hangs up.
+        let source = |descriptor: Option<_>| match descriptor {
+            Some(descriptor) => (descriptor, For::Reading),
+            None => (self.signals.as_fd(), For::HangUp),
+        };
+        let sources = [
+            source(Some(self.signals.as_fd())),
+            source(self.warm.as_ref().map(WarmSession::descriptor)),
+            source(self.replacement.as_ref().map(|new| new.session.descriptor())),
+            source(self.watched.descriptor()),
+            source(self.status.descriptor()),
+        ];
+        let [signal, warm, replacement, files, queue] = poll::wait(sources, self.due_at())?;
+        if warm.any()
+            && let Some(reason) = self.read_warm_session()
+        {
+            return Ok(Some(reason));
+        }
+        if replacement.any() {
+            self.read_replacement();
+        }
+        if files.any() && self.watched.changed() {
+            self.reload("a file it was made from changed");
+        }
+        if signal.any()
+            && let Some(reason) = self.read_signals()?
+        {
+            return Ok(Some(reason));
+        }
+        let now = Instant::now();
+        if queue.any() {
+            self.status.update(now);
+        }
+        self.status.tick(now);
+        Ok(self.idle_exit(now))
+    }
+
+    /// When to wake without an event.
+    fn due_at(&self) -> Option<Instant> {
+        match &self.warm {
+            None => self.status.due_at().into_iter().chain([self.start_at]).min(),
+            // The idle exit is due and begun, so `due_at` has passed.
+            Some(warm) if warm.is_dismissed => Some(Instant::now() + RETRY),
+            Some(_) => self.status.due_at(),
+        }
+    }
+
+    /// Begins the idle exit when it is due: the warm session is dismissed, and `serve` ends with it, unless it has just
+    /// taken a connection.
+    fn idle_exit(&mut self, now: Instant) -> Option<StopReason> {
+        if self.warm.as_ref().is_some_and(|warm| warm.is_dismissed) || !self.status.is_idle_exit_due(now) {
+            return None;
+        }
+        // What inotify did not show.
+        self.status.update(now);
+        if !self.status.is_idle_exit_due(now) {
+            return None;
+        }
+        self.replacement = None;
+        match &mut self.warm {
+            Some(warm) => {
+                warm.dismiss();
+                None
+            }
+            None => Some(IDLE),
+        }
+    }
+
+    fn read_signals(&mut self) -> io::Result<Option<StopReason>> {
+        while let Some(signal) = self.signals.take()? {
+            match signal {
+                Signal::SIGHUP => self.reload("SIGHUP"),
+                Signal::SIGCHLD => {
+                    // Before the rest is reaped: sessions with a connection are counted here.
+                    self.status.update(Instant::now());
+                    child::reap_all();
+                }
+                other => return Ok(Some(other.as_str())),
+            }
+        }
+        Ok(None)
+    }
+
+    fn read_warm_session(&mut self) -> Option<StopReason> {
+        while let Some(state) = self.warm.as_mut().and_then(WarmSession::next_state) {
+            match state {
+                SessionState::Ready => {
+                    if self.pause > WARM_BACKOFF.0 {
+                        log::info!("a session is ready again");
+                    }
+                    self.status.ready(Instant::now());
+                }
+                SessionState::Accepted(address) => {
+                    log::debug!("{address}: accepted");
+                    self.pause = WARM_BACKOFF.0;
+                    if let Some(session) = self.warm.take() {
+                        self.status.accepted(session.child, Instant::now());
+                    }
+                }
+                SessionState::Ended => {
+                    if self.warm.take().is_some_and(|warm| warm.is_dismissed) {
+                        return Some(IDLE);
+                    }
+                    self.warm_session_failed();
+                }
+            }
+        }
+        None
+    }
+
+    fn warm_session_failed(&mut self) {
+        // Isolated failures do not add up.
+        if self.start_at.elapsed() > WARM_CALM {
+            self.pause = WARM_BACKOFF.0;
+        }
+        // The session has logged why; once is enough.
+        if self.pause == WARM_BACKOFF.0 {
+            log::error!("the warm session ended without a connection; starting others, ever more slowly");
+        }
+        self.delay_start();
+    }
+
+    /// Makes a new session from what the files say now, and keeps the old one until that is ready.
+    fn reload(&mut self, why: &str) {
+        log::info!("{why}: making a new session");
+        self.status.notifier.reloading();
+        match self.start_replacement() {
+            Ok(replacement) => self.replacement = Some(replacement),
+            Err(why) => {
+                log::error!("the old settings stay in use: {why}");
+                self.status.reloaded(Instant::now());
+            }
+        }
+    }
+
+    fn start_replacement(&mut self) -> Result<Replacement, String> {
+        let settings = self.source.load().map_err(|errors| errors.join("; "))?;
+        let config = settings::understand_in_one_line(&settings)?;
+        deploy::refusal(&config).map_or(Ok(()), Err)?;
+        self.fixed.allows(&config)?;
+        log_warnings(&settings, &config);
+        self.watched = WatchedFiles::new(watched_files(&config, self.source.file()));
+        let session = WarmSession::start(self.listeners.sockets(), &settings)
+            .map_err(|error| format!("start a session with the new ones: {error}"))?;
+        Ok(Replacement {
+            session,
+            settings,
+            idle_exit: self.listeners.idle_exit(&config),
+        })
+    }
+
+    fn read_replacement(&mut self) {
+        let Some(mut new) = self.replacement.take() else {
+            return;
+        };
+        match new.session.next_state() {
+            Some(SessionState::Ready) => {
+                // Dropping the old one closes its lifeline; if it is just accepting, it goes on with its connection.
+                self.warm = Some(new.session);
+                self.settings = new.settings;
+                self.status.idle_exit = new.idle_exit;
+                self.status.ready(Instant::now());
+                self.pause = WARM_BACKOFF.0;
+                log::info!("the new settings are in use");
+            }
+            Some(SessionState::Ended) => {
+                log::error!("a session with the new settings did not become ready; the old ones stay in use");
+            }
+            Some(SessionState::Accepted(_)) | None => {
+                self.replacement = Some(new);
+                return;
+            }
+        }
+        self.status.reloaded(Instant::now());
+    }
+}
