@@ -8,6 +8,7 @@ mod deploy;
 mod places;
 mod program;
 mod report;
+#[cfg(feature = "terraform")]
 mod terraform;
 
 use std::path::Path;
@@ -59,6 +60,7 @@ fn host(config: &Config, report: &mut Report) {
     places::check(config, now, report);
     keys(config, report);
     deploy::check(config, report);
+    #[cfg(feature = "terraform")]
     terraform::check(config, report);
 }
 
