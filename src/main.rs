@@ -6,9 +6,11 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
+#[cfg(feature = "terraform")]
+use engram_deployer::jail;
 use engram_deployer::os::{descriptor, logging, process, settings};
 use engram_deployer::session::{self, Arrival, Waiting};
-use engram_deployer::{cli, fetch, front, jail, runner};
+use engram_deployer::{cli, fetch, front, runner};
 
 fn main() -> ExitCode {
     process::set_usual_umask();
@@ -17,6 +19,7 @@ fn main() -> ExitCode {
         Some("session") => role("session", session_role),
         Some("front") => front_role().unwrap_or(ExitCode::FAILURE),
         Some("fetch") => role("fetch", fetch_role),
+        #[cfg(feature = "terraform")]
         Some(jail::ROLE) => {
             process::be_called(jail::ROLE);
             jail::role()

@@ -8,6 +8,7 @@ mod daemon;
 mod job;
 mod safety;
 mod scripted;
+#[cfg(feature = "terraform")]
 mod terraform;
 
 use std::process::Stdio;

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use engram_deployer::config::{Config, GithubApp, Settings};
 use engram_deployer::fetch::{FetchRequest, FetchResponse};
-use engram_deployer::terraform::app::Installation;
+use engram_deployer::terraform::github_app::Installation;
 use serde_json::Value;
 
 use crate::support::folder::Folder;

@@ -5,7 +5,7 @@ use super::duration::{duration, duration_or_never};
 use super::reader::{Complaint, Name, Reader};
 use super::{
     Application, BodyRule, Caps, Config, Endpoint, Issuer, Job, Pin, Places, RunLimits, Settings, Sources,
-    credential, deploy, pins, terraform, url, value,
+    credential, deploy, pins, url, value,
 };
 use crate::limits::{MOST_KEPT_RUNS, MOST_QUEUED, MOST_SESSIONS};
 
@@ -18,8 +18,12 @@ impl Config {
     /// Makes sense of all settings, or returns every complaint.
     pub fn from_settings(settings: &Settings) -> Result<Config, Vec<Complaint>> {
         let mut r = Reader::new(settings);
-        let mut config = host(&mut r, settings);
-        config.terraform = terraform::terraform(&mut r, &config);
+        let config = host(&mut r, settings);
+        #[cfg(feature = "terraform")]
+        let config = Config {
+            terraform: super::terraform::terraform(&mut r, &config),
+            ..config
+        };
         r.finish(config)
     }
 }
@@ -30,14 +34,25 @@ fn host(r: &mut Reader, settings: &Settings) -> Config {
     let idle_exit = r.read("DEPLOYER_IDLE_EXIT", duration_or_never);
     let cert_file = r.read("DEPLOYER_CERT_FILE", credential::path);
     let key_file = r.read("DEPLOYER_KEY_FILE", credential::path);
-    let (issuer, by_github) = issuer(r);
+    let issuer = r.read("DEPLOYER_ISSUER", url::issuer);
+    let by_github = pins::is_github(&issuer) || issuer.is_empty();
+    let jwks_url = match by_github {
+        true => r.read("DEPLOYER_JWKS_URL", url::fetchable),
+        // GitHub's keys never sign for another issuer.
+        false => r.needed("DEPLOYER_JWKS_URL", url::fetchable),
+    };
+    let ca_file = r.optional("DEPLOYER_CA_FILE", value::path);
     let endpoint = endpoint(r, by_github);
     let config = Config {
         listen,
         idle_exit,
         cert_file,
         key_file,
-        issuer,
+        issuer: Issuer {
+            name: issuer,
+            jwks_url,
+            ca_file,
+        },
         allowed: r.read("DEPLOYER_ALLOWED_IPS", Sources::parse),
         status_allowed: r
             .optional("DEPLOYER_STATUS_ALLOWED_IPS", Sources::parse)
@@ -58,6 +73,7 @@ fn host(r: &mut Reader, settings: &Settings) -> Config {
             endpoint,
             deploy: deploy::deploy(r, settings),
         }],
+        #[cfg(feature = "terraform")]
         terraform: None,
         #[cfg(feature = "failpoints")]
         failpoint: r.optional("DEPLOYER_FAILPOINT", |text| Ok(text.to_owned())),
@@ -66,27 +82,6 @@ fn host(r: &mut Reader, settings: &Settings) -> Config {
     let differ = config.front_user != config.fetch_user;
     r.must_fit("DEPLOYER_FETCH_USER", differ, "another user than DEPLOYER_USER");
     config
-}
-
-/// The issuer, and whether it is GitHub (as it is where the issuer itself is wrong).
-fn issuer(r: &mut Reader) -> (Issuer, bool) {
-    const JWKS_URL: &str = "DEPLOYER_JWKS_URL";
-    let name = r.read("DEPLOYER_ISSUER", url::issuer);
-    let by_github = name.is_empty() || pins::is_github(&name);
-    let jwks_url = match by_github {
-        true => r.read(JWKS_URL, url::fetchable),
-        // GitHub's keys never sign for another issuer.
-        false => r.needed(JWKS_URL, url::fetchable),
-    };
-    let ca_file = r.optional("DEPLOYER_CA_FILE", value::path);
-    (
-        Issuer {
-            name,
-            jwks_url,
-            ca_file,
-        },
-        by_github,
-    )
 }
 
 /// The `/deploy` endpoint. GitHub's tokens are held to repository, workflow and reference. Elsewhere these may be left
@@ -110,7 +105,6 @@ fn endpoint(r: &mut Reader, by_github: bool) -> Endpoint {
         (false, true) => Some(r.read(REF, pins::exact)),
         (false, false) => r.optional(REF, pins::exact),
     };
-    let listed = r.optional(CLAIMS, pins::claims).unwrap_or_default();
     if by_github && let (Some(repository), Some(workflows)) = (&repository, &workflows) {
         must_be_of(r, (REPOSITORY, repository), (WORKFLOW_REF, workflows));
     }
@@ -122,7 +116,7 @@ fn endpoint(r: &mut Reader, by_github: bool) -> Endpoint {
     let own = own
         .into_iter()
         .filter_map(|(claim, values)| Some(pins::pin(claim, values?)));
-    let pins = with_listed(r, own.collect(), (CLAIMS, listed));
+    let pins = with_listed(r, own.collect(), CLAIMS);
     if !by_github && let Err(should) = pins::are_enough(&pins) {
         r.must_fit(CLAIMS, false, should);
     }
@@ -147,8 +141,9 @@ pub(super) fn must_be_of(
     r.must_fit(name, fits, should);
 }
 
-/// The pins of single variables, and those of a list in a variable of its own.
-pub(super) fn with_listed(r: &mut Reader, own: Vec<Pin>, (name, listed): (Name, Vec<Pin>)) -> Vec<Pin> {
+/// The pins of single variables, and those of the list in the variable `name`.
+pub(super) fn with_listed(r: &mut Reader, own: Vec<Pin>, name: Name) -> Vec<Pin> {
+    let listed = r.optional(name, pins::claims).unwrap_or_default();
     if let Err(should) = pins::can_hold(&own, &listed) {
         r.must_fit(name, false, should);
     }

@@ -6,6 +6,7 @@
 
 mod bearer;
 mod body;
+#[cfg(feature = "terraform")]
 mod body_terraform;
 mod claims;
 mod explain;
@@ -182,6 +183,7 @@ pub fn permit(
 ) -> Result<Permitted, Refusal> {
     let claimed = check_token(peer, request, endpoint, gates, now)?;
     let task = body::read(&endpoint.body, request.body.as_bytes())?;
+    #[cfg(feature = "terraform")]
     claims::check_commit(&task, &claimed, endpoint)?;
     match gates.memory.first_use(&claimed, now)? {
         Some(run_id) => Err(Refusal::Replay { run_id }),

@@ -27,6 +27,7 @@ use crate::run::{Failure, RunContext};
 use crate::runner::notice::{self, Notice};
 use crate::runner::rollback::{self, Back};
 use crate::runner::{conclude, orphans, turn};
+#[cfg(feature = "terraform")]
 use crate::terraform;
 
 /// The role behind [`crate::queue::ensure_recovered`], and `engram-deployer recover`: waits for the turn and completes what
@@ -225,13 +226,20 @@ impl Completer<'_> {
         &self,
         folder: &RunFolder,
         order: &RunRequest,
+        #[cfg_attr(
+            not(feature = "terraform"),
+            expect(unused_mut, unused_variables, reason = "of a deploy there is nothing to say")
+        )]
         mut log: Log,
         sentence: &str,
     ) -> Result<String, Failure> {
-        let mut say = |phase, text: &str| log.say(phase, text, SystemTime::now());
-        let told = match &order.task {
+        let told: Option<String> = match &order.task {
             Task::Deploy(_) => None,
-            Task::Terraform(task) => terraform::conclude_dead(order, task, self.config, folder, &mut say),
+            #[cfg(feature = "terraform")]
+            Task::Terraform(task) => {
+                let mut say = |phase, text: &str| log.say(phase, text, SystemTime::now());
+                terraform::conclude_dead(order, task, self.config, folder, &mut say)
+            }
         };
         folder.clear_output().map_err(broken("clear its folder"))?;
         Ok(told.map_or(sentence.to_owned(), |told| format!("{sentence}; {told}")))

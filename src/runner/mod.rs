@@ -33,6 +33,7 @@ use crate::queue::{RunFolder, RunRequest, publish};
 use crate::run::interrupts::Interrupts;
 use crate::run::log::Log;
 use crate::run::{Failure, RunContext};
+#[cfg(feature = "terraform")]
 use crate::terraform;
 use complete::Completer;
 use notice::Notice;
@@ -201,15 +202,20 @@ impl Waiting<'_> {
 fn act(ctx: &mut RunContext, request: &RunRequest, config: &Config) -> Result<(), Failure> {
     match &request.task {
         Task::Deploy(task) => deploy::deploy(ctx, request, task, config),
+        #[cfg(feature = "terraform")]
         Task::Terraform(task) => terraform::run(ctx, request, task, config),
     }
 }
 
 /// How long it may take from its turn on.
 fn run_max(request: &RunRequest, config: &Config) -> Duration {
-    match (&request.task, &config.terraform) {
-        (Task::Terraform(_), Some(terraform)) => terraform.run_max,
-        _ => config.runs.run_max,
+    match &request.task {
+        Task::Deploy(_) => config.runs.run_max,
+        #[cfg(feature = "terraform")]
+        Task::Terraform(_) => {
+            let terraform = config.terraform.as_ref();
+            terraform.map_or(config.runs.run_max, |terraform| terraform.run_max)
+        }
     }
 }
 

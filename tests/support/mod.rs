@@ -30,6 +30,7 @@ pub mod roles;
 pub mod server;
 pub mod source;
 pub mod template;
+#[cfg(feature = "terraform")]
 pub mod terraform;
 pub mod tls_client;
 pub mod token;
