@@ -147,7 +147,7 @@ impl Stream {
             .mode(0o600)
             .open(path)?;
         let reader = OpenOptions::new().read(true).write(true).open(path);
-        let source = reader.map(|reader| Source::Kept(reader, Watch::on(path)));
+        let source = reader.map(|reader| Source::Kept(reader, Watch::on_each_write(path)));
         Ok((Self::from(source?, sink), writer.into()))
     }
 
