@@ -24,6 +24,7 @@ mod full_disk;
 mod gates;
 #[cfg(feature = "terraform")]
 mod github_app;
+mod hermetic;
 mod history;
 mod install;
 #[cfg(feature = "failpoints")]
@@ -33,6 +34,7 @@ mod manual;
 mod notify;
 mod package;
 mod package_binary;
+mod package_manager;
 mod parts;
 mod plain_words;
 #[cfg(feature = "terraform")]

@@ -26,7 +26,7 @@ use crate::run::log::Log;
 use crate::run::{Failure, RunContext};
 use crate::runner::notice::{self, Notice};
 use crate::runner::rollback::{self, Back};
-use crate::runner::{conclude, orphans, turn};
+use crate::runner::{conclude, processes, turn};
 #[cfg(feature = "terraform")]
 use crate::terraform;
 
@@ -40,7 +40,7 @@ pub fn recover(config: &Config) -> io::Result<()> {
     let mut interrupts = Interrupts::block()?;
     let mut notices = Vec::new();
     let completed = recover_all(config, &mut interrupts, &mut notices);
-    notice::finish_all(notices, &mut interrupts)?;
+    notice::finish_all(notices)?;
     completed
 }
 
@@ -144,7 +144,7 @@ impl Completer<'_> {
     fn end_orphans(&mut self, dead: &Dead) -> Result<(), Failure> {
         let Some(seen) = &dead.ticket else { return Ok(()) };
         let notes = Notes::of(seen).map_err(broken("read its ticket"))?;
-        orphans::end_all(&notes, self.interrupts, self.say)
+        processes::end_orphans(&notes, self.interrupts, self.say)
     }
 
     fn complete(&mut self, dead: &Dead) -> Result<(), Failure> {

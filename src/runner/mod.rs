@@ -6,7 +6,7 @@
 mod complete;
 mod conclude;
 mod notice;
-mod orphans;
+mod processes;
 mod rollback;
 mod turn;
 
@@ -37,7 +37,7 @@ use crate::run::{Failure, RunContext};
 use crate::terraform;
 use complete::Completer;
 use notice::Notice;
-use turn::{Ahead, Turn};
+use turn::Turn;
 
 /// The role: settings on standard input; the ticket as 3 and its name as the argument, or the word for completing dead
 /// runs.
@@ -107,13 +107,11 @@ struct Waiting<'a> {
 impl Waiting<'_> {
     fn wait_for_turn(&mut self) -> Result<Turn, Failure> {
         let (config, log) = (self.config, &mut self.log);
-        let mut said = |ahead: &Ahead| {
-            let text = match ahead {
-                Ahead::Nothing => "starting".to_owned(),
-                other => format!("waiting for {other}"),
-            };
-            log.say(Phase::Queued, &text, SystemTime::now());
-            if *ahead != Ahead::Nothing {
+        let mut said = |ahead: &str| {
+            if ahead.is_empty() {
+                log.say(Phase::Queued, "starting", SystemTime::now());
+            } else {
+                log.say(Phase::Queued, &format!("waiting for {ahead}"), SystemTime::now());
                 show(config);
             }
         };
@@ -195,7 +193,7 @@ impl Waiting<'_> {
         self.notices.extend(notice::start(self.config, &record));
         self.ticket.file.remove()?;
         drop(self.ticket);
-        notice::finish_all(self.notices, &mut self.interrupts)
+        notice::finish_all(self.notices)
     }
 }
 

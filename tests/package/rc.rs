@@ -46,7 +46,7 @@ fn launcher_rc_starts_stops_reloads_and_restarts_by_every_shell_and_does_nothing
         let (status, said) = rc(&server, shell, "start");
         assert_eq!(status, 0, "{shell:?}: {said}");
         assert!(
-            started.elapsed() < Duration::from_secs(6),
+            started.elapsed() < Duration::from_secs(60),
             "{shell:?}: {:?}",
             started.elapsed()
         );

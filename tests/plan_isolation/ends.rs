@@ -104,7 +104,7 @@ fn an_ask_to_end_reaches_the_tool_once() {
 #[test]
 fn an_apply_is_the_process_that_was_started() {
     let mut order = shell(
-        "echo $$; id -u; id -G; umask; grep NoNewPrivs /proc/self/status; trap 'echo INT; exit 5' INT; while :; do sleep 0.02; done",
+        "echo $$; id -u; id -G; umask; grep NoNewPrivs /proc/self/status; trap 'echo INT; exit 5' INT; echo ready; while :; do sleep 0.02; done",
     );
     order.sandbox.groups = vec![65599];
     let mut apply = start(&order);
@@ -113,7 +113,7 @@ fn an_apply_is_the_process_that_was_started() {
     assert_eq!(apply.line(), format!("{USER} 65599"));
     assert_eq!(apply.line(), "0077");
     assert_eq!(apply.line(), "NoNewPrivs:\t1");
-    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(apply.line(), "ready");
     apply.signal(Signal::SIGINT);
     let ended = apply.end();
     assert_eq!((ended.code, ended.said.as_str()), (5, "INT\n"));
