@@ -53,7 +53,7 @@ impl Remote {
     }
 
     /// Scheme and host: what a credential is for.
-    fn origin(&self) -> &str {
+    fn scheme_and_host(&self) -> &str {
         let host = self.scheme.len() + "://".len();
         let end = self.url[host..].find('/').map_or(self.url.len(), |at| host + at);
         &self.url[..end]
@@ -187,7 +187,7 @@ pub(super) struct Git<'a> {
 impl Git<'_> {
     /// Makes an empty repository.
     pub(super) fn init(&self, ctx: &mut RunContext) -> Result<Ended, Failure> {
-        let mut arguments = words(&["init", "--quiet", "--template=", "--"]);
+        let mut arguments = os_strings(&["init", "--quiet", "--template=", "--"]);
         arguments.push(self.folder().into_os_string());
         let tool = self.tool(arguments, self.commands.work.seen().into(), GIT_LOCAL_DEADLINE);
         ctx.tool(&tool, &mut warning)
@@ -197,7 +197,7 @@ impl Git<'_> {
     pub(super) fn fetch(&self, ctx: &mut RunContext, depth: &[&str], what: &str) -> Result<Ended, Failure> {
         let mut arguments = self.settings();
         arguments.extend(self.remote_settings());
-        arguments.extend(words(&[
+        arguments.extend(os_strings(&[
             "fetch",
             "--quiet",
             "--no-tags",
@@ -207,8 +207,8 @@ impl Git<'_> {
         if self.remote.scheme == "file" {
             arguments.push(ANY_OWNER.into());
         }
-        arguments.extend(words(depth));
-        arguments.extend(words(&["--", &self.remote.url, what]));
+        arguments.extend(os_strings(depth));
+        arguments.extend(os_strings(&["--", &self.remote.url, what]));
         let mut tool = self.tool(arguments, self.folder(), GIT_FETCH_DEADLINE);
         tool.pipe.clone_from(&self.credential);
         ctx.tool(&tool, &mut warning)
@@ -242,7 +242,7 @@ impl Git<'_> {
     /// A command that needs no server.
     fn local(&self, arguments: &[&str]) -> Tool {
         let mut all = self.settings();
-        all.extend(words(arguments));
+        all.extend(os_strings(arguments));
         self.tool(all, self.folder(), GIT_LOCAL_DEADLINE)
     }
 
@@ -299,7 +299,7 @@ impl Git<'_> {
         let silence = format!("http.lowSpeedTime={GIT_SILENCE}");
         let mut all = settings(&["http.lowSpeedLimit=1024", &silence]);
         if self.credential.is_some() {
-            let origin = self.remote.origin();
+            let origin = self.remote.scheme_and_host();
             // The second spares the request that would only be answered with a demand for a credential (git 2.46).
             let helper = format!("credential.{origin}.helper={HELPER}");
             let at_once = format!("http.{origin}.proactiveAuth=basic");
@@ -315,10 +315,10 @@ fn warning(line: &str) -> Option<String> {
 }
 
 fn settings(all: &[&str]) -> Vec<OsString> {
-    all.iter().flat_map(|one| words(&["-c", one])).collect()
+    all.iter().flat_map(|one| os_strings(&["-c", one])).collect()
 }
 
-fn words(all: &[&str]) -> Vec<OsString> {
+fn os_strings(all: &[&str]) -> Vec<OsString> {
     all.iter().map(Into::into).collect()
 }
 
@@ -362,7 +362,7 @@ mod tests {
             ("http://127.0.0.1:80/a", "http://127.0.0.1:80"),
             ("file:///srv/a.git", "file://"),
         ] {
-            assert_eq!(Remote::new(url).unwrap().origin(), origin);
+            assert_eq!(Remote::new(url).unwrap().scheme_and_host(), origin);
         }
         for bad in [
             "--upload-pack=id",
