@@ -37,14 +37,6 @@ enum Report {
     },
 }
 
-/// Has `order`, which only looks, carried out by a process of its own: [`send`].
-///
-/// # Errors
-/// Those of [`send`].
-pub fn get(order: &FetchRequest) -> Result<FetchResponse, String> {
-    send(order)
-}
-
 /// Has `order` carried out by a process of its own.
 ///
 /// A role that was killed by a signal other than its own alarm is started once more: that is the machine's state (no

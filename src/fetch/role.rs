@@ -16,6 +16,7 @@ use crate::os::privilege::{Confinement, Identity};
 /// # Errors
 /// When the order cannot be read or privileges cannot be given up; nothing was fetched then.
 pub fn role() -> io::Result<()> {
+    descriptor::close_inherited(&[])?;
     let order: FetchRequest = serde_json::from_slice(&descriptor::take_stdin()?)?;
     nix::unistd::alarm::set(order.seconds);
     let confinement = Confinement {

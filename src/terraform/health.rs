@@ -53,6 +53,6 @@ impl Terraform<'_> {
         let order = fetch::FetchRequest::new(url, identity, PROBE_DEADLINE, MAX_FETCH)
             .trusting(self.config.issuer.ca_file.as_deref())
             .map_err(prepared)?;
-        Ok(fetch::get(&order).map_or_else(|why| why, |answer| answer.status.to_string()))
+        Ok(fetch::send(&order).map_or_else(|why| why, |answer| answer.status.to_string()))
     }
 }
