@@ -3,6 +3,8 @@
 //! Both are lines of NDJSON and a contract with every client (golden copies are in `tests/data/wire/`). This module
 //! formats; it reads no clock and opens no file.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -48,6 +50,13 @@ pub enum Phase {
     Done,
     /// The stream is alive and the run is at work; never in a log.
     Heartbeat,
+}
+
+impl fmt::Display for Phase {
+    /// As the wire names it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
 }
 
 /// One line of progress.

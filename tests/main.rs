@@ -37,6 +37,7 @@ mod recorded;
 mod replay;
 mod rollback;
 mod scripts;
+mod slow_docker;
 mod stuck_update;
 mod terraform;
 mod terraform_gates;

@@ -84,7 +84,7 @@ fn a_tag_that_the_registry_does_not_know_any_more_is_no_absence() {
 }
 
 #[test]
-fn an_image_that_is_gone_comes_back_by_its_digest_and_is_refused_where_that_is_gone_too() {
+fn an_image_that_is_gone_comes_back_by_its_digest() {
     let (host, image) = host();
     let reference = format!("{}:2.0.0", host.registry.image());
     let remove = || {

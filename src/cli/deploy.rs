@@ -14,7 +14,7 @@ use crate::cli::settings_source::{self, Loaded};
 use crate::cli::show::Show;
 use crate::gate::{Authority, DeployTask, Sha, Task, Version};
 use crate::os::{places, process};
-use crate::queue::{Complaints, ReserveError, RunId, RunRequest, reserve};
+use crate::queue::{Complaints, RunId, RunRequest, reserve};
 
 /// Starts the run and follows it to its end.
 ///
@@ -68,10 +68,8 @@ fn start(loaded: &Loaded, task: Task) -> Result<RunId, CommandError> {
     let most = loaded.config.runs.queue_max;
     let id = RunId::new(now)?;
     let order = RunRequest::local(task, &id, uid, &user, now);
-    let reservation = reserve(&loaded.config.places, most, order).map_err(|error| match error {
-        ReserveError::Full => format!("{most} runs wait already; `engram-deployer runs` lists them"),
-        ReserveError::Failed(sentence) => sentence,
-    })?;
+    let full = || format!("{most} runs wait already; `engram-deployer runs` lists them");
+    let reservation = reserve(&loaded.config.places, most, order)?.ok_or_else(full)?;
     let authority = Authority::of_operator(id.as_str());
     let started = reservation.start(authority, &loaded.settings, Complaints::ToNobody);
     started.map_err(|error| CommandError::from(format!("start the run: {error}")))

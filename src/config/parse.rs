@@ -30,14 +30,25 @@ fn host(r: &mut Reader, settings: &Settings) -> Config {
     let idle_exit = r.read("DEPLOYER_IDLE_EXIT", duration_or_never);
     let cert_file = r.read("DEPLOYER_CERT_FILE", credential::path);
     let key_file = r.read("DEPLOYER_KEY_FILE", credential::path);
-    let (issuer, by_github) = issuer(r);
+    let issuer = r.read("DEPLOYER_ISSUER", url::issuer);
+    let by_github = pins::is_github(&issuer) || issuer.is_empty();
+    let jwks_url = match by_github {
+        true => r.read("DEPLOYER_JWKS_URL", url::fetchable),
+        // GitHub's keys never sign for another issuer.
+        false => r.needed("DEPLOYER_JWKS_URL", url::fetchable),
+    };
+    let ca_file = r.optional("DEPLOYER_CA_FILE", value::path);
     let endpoint = endpoint(r, by_github);
     let config = Config {
         listen,
         idle_exit,
         cert_file,
         key_file,
-        issuer,
+        issuer: Issuer {
+            name: issuer,
+            jwks_url,
+            ca_file,
+        },
         allowed: r.read("DEPLOYER_ALLOWED_IPS", Sources::parse),
         status_allowed: r
             .optional("DEPLOYER_STATUS_ALLOWED_IPS", Sources::parse)
@@ -68,27 +79,6 @@ fn host(r: &mut Reader, settings: &Settings) -> Config {
     config
 }
 
-/// The issuer, and whether it is GitHub (as it is where the issuer itself is wrong).
-fn issuer(r: &mut Reader) -> (Issuer, bool) {
-    const JWKS_URL: &str = "DEPLOYER_JWKS_URL";
-    let name = r.read("DEPLOYER_ISSUER", url::issuer);
-    let by_github = name.is_empty() || pins::is_github(&name);
-    let jwks_url = match by_github {
-        true => r.read(JWKS_URL, url::fetchable),
-        // GitHub's keys never sign for another issuer.
-        false => r.needed(JWKS_URL, url::fetchable),
-    };
-    let ca_file = r.optional("DEPLOYER_CA_FILE", value::path);
-    (
-        Issuer {
-            name,
-            jwks_url,
-            ca_file,
-        },
-        by_github,
-    )
-}
-
 /// The `/deploy` endpoint. GitHub's tokens are held to repository, workflow and reference. Elsewhere these may be left
 /// out; but where the repository or the workflow is pinned, the tokens are like GitHub's, and the default of the
 /// reference holds as well.
@@ -110,7 +100,6 @@ fn endpoint(r: &mut Reader, by_github: bool) -> Endpoint {
         (false, true) => Some(r.read(REF, pins::exact)),
         (false, false) => r.optional(REF, pins::exact),
     };
-    let listed = r.optional(CLAIMS, pins::claims).unwrap_or_default();
     if by_github && let (Some(repository), Some(workflows)) = (&repository, &workflows) {
         must_be_of(r, (REPOSITORY, repository), (WORKFLOW_REF, workflows));
     }
@@ -122,7 +111,7 @@ fn endpoint(r: &mut Reader, by_github: bool) -> Endpoint {
     let own = own
         .into_iter()
         .filter_map(|(claim, values)| Some(pins::pin(claim, values?)));
-    let pins = with_listed(r, own.collect(), (CLAIMS, listed));
+    let pins = with_listed(r, own.collect(), CLAIMS);
     if !by_github && let Err(should) = pins::are_enough(&pins) {
         r.must_fit(CLAIMS, false, should);
     }
@@ -147,8 +136,9 @@ pub(super) fn must_be_of(
     r.must_fit(name, fits, should);
 }
 
-/// The pins of single variables, and those of a list in a variable of its own.
-pub(super) fn with_listed(r: &mut Reader, own: Vec<Pin>, (name, listed): (Name, Vec<Pin>)) -> Vec<Pin> {
+/// The pins of single variables, and those of the list in the variable `name`.
+pub(super) fn with_listed(r: &mut Reader, own: Vec<Pin>, name: Name) -> Vec<Pin> {
+    let listed = r.optional(name, pins::claims).unwrap_or_default();
     if let Err(should) = pins::can_hold(&own, &listed) {
         r.must_fit(name, false, should);
     }

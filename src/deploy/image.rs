@@ -6,9 +6,10 @@
 use std::path::Path;
 
 use super::Deploy;
+use super::docker::images::image_folder;
 use super::docker::inspect::ImageId;
 use super::docker::login::LoggedIn;
-use super::docker::pull::{PullFailure, PullFault};
+use super::docker::pull::{self, PullFailure, PullFault};
 use super::healthy::{HealthyVersions, Release};
 use super::undo_record::{TagRecord, UndoRecord};
 use crate::event::Phase;
@@ -36,203 +37,191 @@ pub(super) struct VerifiedImage {
     pub signed_by: Option<String>,
 }
 
-impl Deploy<'_> {
-    pub(super) fn pull(&self, ctx: &mut RunContext) -> Result<Pulled> {
-        let recorded = self.recorded(ctx)?;
-        let here = match recorded.as_ref().and_then(|release| release.image.as_ref()) {
-            Some(id) => self.docker.image(ctx, id.as_str())?.is_some(),
-            None => false,
-        };
-        let login = self.log_in(ctx)?;
-        let pulled = match recorded {
-            Some(release) if here && self.task.rollback => Ok(Pulled::from_record(release)),
-            Some(release) if self.task.rollback => self.pull_recorded(ctx, &release, login.as_ref()),
-            recorded => match self.docker.pull(ctx, &self.reference, login.as_ref()) {
-                Ok(digest) => Ok(Pulled::from_registry(digest)),
-                Err(PullFailure { fault, failure }) => match recorded {
-                    Some(release) if here && fault == PullFault::Unreachable && release.digest.is_some() => {
-                        let message = "it was healthy here before and is still here, so it is deployed without its registry";
-                        ctx.say(Phase::Pull, &format!("warning: {failure}; {message}"));
-                        Ok(Pulled::from_record(release))
-                    }
-                    _ => Err(failure),
-                },
-            },
-        };
-        if let Some(Err(error)) = login.as_ref().map(LoggedIn::end) {
-            let message =
-                format!("the registry login could not be removed: {error}; the next run tries again");
-            ctx.say(Phase::Pull, &message);
-        }
-        pulled
-    }
-
-    /// This version as it was healthy here, if it ever was.
-    fn recorded(&self, ctx: &mut RunContext) -> Result<Option<Release>> {
-        match HealthyVersions::read(&self.config.places) {
-            Ok(list) => Ok(list.find(&self.task.version).map(|one| one.release.clone())),
-            Err(why) if self.task.rollback => Err(Failure::Failed(why)),
-            Err(why) => {
-                ctx.say(Phase::Pull, &format!("warning: {why}"));
-                Ok(None)
-            }
-        }
-    }
-
-    /// Going back to an image that is not here any more: by its digest, whatever its tag names now.
-    fn pull_recorded(
-        &self,
-        ctx: &mut RunContext,
-        release: &Release,
-        login: Option<&LoggedIn>,
-    ) -> Result<Pulled> {
-        let Some(digest) = &release.digest else {
-            let pulled = self.docker.pull(ctx, &self.reference, login);
-            return pulled.map(Pulled::from_registry).map_err(|failed| failed.failure);
-        };
-        let by_digest = format!("{}@{digest}", self.config.deploy().image);
-        let failed = match self.docker.pull(ctx, &by_digest, login) {
-            Ok(_) => return Ok(Pulled::from_registry(Some(digest.clone()))),
-            Err(PullFailure {
-                fault: PullFault::Unreachable,
-                failure,
-            }) => return Err(failure),
-            Err(failed) => failed.failure,
-        };
-        let now = match self.docker.pull(ctx, &self.reference, login) {
-            Ok(Some(now)) => now,
-            _ => return Err(failed),
-        };
-        match self.task.force {
-            true => Ok(Pulled::from_registry(Some(now))),
-            false => Err(Failure::Failed(format!(
-                "{} was healthy as {digest}, which is neither here nor in the registry ({failed}); it is {now} there now, and \
-                 --force deploys that one",
-                self.reference
-            ))),
-        }
-    }
-
-    fn log_in(&self, ctx: &mut RunContext) -> Result<Option<LoggedIn>> {
-        let reference = &self.reference;
-        let Some(login) = &self.config.deploy().login else {
-            ctx.say(Phase::Pull, &format!("pull {reference}"));
-            return Ok(None);
-        };
-        let folder = (&*self.config.places.logins(), ctx.run_id().as_str());
-        let environment = &self.config.deploy().environment;
-        let made = LoggedIn::new(login, &self.config.deploy().image, folder, environment)?;
-        made.secrets.iter().for_each(|secret| ctx.hide(secret));
-        ctx.say(Phase::Pull, &format!("pull {reference} as {}", login.username));
-        Ok(Some(made))
-    }
-
-    /// The image is looked up by the digest that the registry just named, or by its recorded id: another pull may have moved
-    /// the tag meanwhile.
-    pub(super) fn verify(&self, ctx: &mut RunContext, pulled: Pulled) -> Result<VerifiedImage> {
-        let reference = &self.reference;
-        let recorded = pulled
-            .recorded
-            .as_ref()
-            .and_then(|release| release.image.as_ref());
-        let fixed = match (recorded, &pulled.digest) {
-            (Some(id), _) => id.as_str().to_owned(),
-            (None, Some(digest)) => format!("{reference}@{digest}"),
-            (None, None) => reference.clone(),
-        };
-        let Some(image) = self.docker.image(ctx, &fixed)? else {
-            let sentence = format!("{fixed} was pulled and is not on this host: was it removed just now?");
-            return Err(Failure::Failed(sentence));
-        };
-        if let (None, Some(digest)) = (recorded, &pulled.digest)
-            && !image.has_digest(digest)
-        {
-            return Err(Failure::Failed(format!(
-                "{reference} is another image than the pulled {digest}"
-            )));
-        }
-        let source = recorded.map_or("", |_| ", as it was healthy here before");
-        ctx.say(
-            Phase::Verify,
-            &format!("{reference} is image {}{source}", image.id),
+pub(super) fn pull(deploy: &Deploy<'_>, ctx: &mut RunContext) -> Result<Pulled> {
+    let recorded = recorded(deploy, ctx)?;
+    let here = match recorded.as_ref().and_then(|release| release.image.as_ref()) {
+        Some(id) => deploy.docker.image(ctx, id.as_str())?.is_some(),
+        None => false,
+    };
+    if let (Some(release), true, true) = (&recorded, here, deploy.task.rollback) {
+        let message = format!(
+            "{} is here as it was healthy; nothing is pulled",
+            deploy.reference
         );
-        self.check_revision(ctx, image.revision())?;
-        ctx.outcome_member("image", image.id.as_str().into());
-        if let Some(digest) = &pulled.digest {
-            ctx.outcome_member("digest", digest.as_str().into());
-        }
-        let digest = pulled.digest.as_ref().filter(|digest| image.has_digest(digest));
-        Ok(VerifiedImage {
-            fixed_reference: digest.map_or_else(
-                || image.id.as_str().to_owned(),
-                |digest| format!("{reference}@{digest}"),
-            ),
-            id: image.id,
-            digest: pulled.digest,
-            signed_by: pulled.recorded.and_then(|release| release.signed_by),
-        })
+        ctx.say(Phase::Pull, &message);
+        return Ok(Pulled::from_record(release.clone()));
     }
+    let login = log_in(deploy, ctx)?;
+    let pulled = match (recorded, deploy.task.rollback) {
+        (Some(release), true) => pull_recorded(deploy, ctx, &release, login.as_ref()),
+        (recorded, _) => match pull::pull(deploy.docker, ctx, &deploy.reference, login.as_ref()) {
+            Ok(digest) => Ok(Pulled::from_registry(digest)),
+            Err(PullFailure { fault, failure }) => match recorded {
+                Some(release) if here && fault == PullFault::Unreachable && release.digest.is_some() => {
+                    let why = "it was healthy and is still here, so it is deployed without its registry";
+                    ctx.say(Phase::Pull, &format!("warning: {failure}; {why}"));
+                    Ok(Pulled::from_record(release))
+                }
+                _ => Err(failure),
+            },
+        },
+    };
+    if let Some(Err(error)) = login.as_ref().map(LoggedIn::end) {
+        let message = format!("the registry login could not be removed: {error}; the next run tries again");
+        ctx.say(Phase::Pull, &message);
+    }
+    pulled
+}
 
-    /// Moves `IMAGE:latest` to it.
-    pub(super) fn tag(&self, ctx: &mut RunContext, image: &VerifiedImage) -> Result {
-        let latest = format!("{}:latest", self.config.deploy().image);
-        let old_image = self.docker.image(ctx, &latest)?.map(|image| image.id);
-        if old_image.as_ref() != Some(&image.id) {
-            let record = UndoRecord::Tag(TagRecord {
-                reference: latest.clone(),
-                old_image,
-                new_image: image.id.clone(),
-            });
-            record.note(ctx)?;
-            failpoint!("tag-noted");
-            self.docker.tag(ctx, &image.id, &latest)?;
-            failpoint!("tagged");
-        }
-        ctx.say(Phase::Tag, &format!("{latest} is image {} now", image.id));
-        match self.task.rollback {
-            true => self.keep_tag(ctx, Phase::Tag, &image.id),
-            false => Ok(()),
+/// This version as it was healthy here, if it ever was.
+fn recorded(deploy: &Deploy<'_>, ctx: &mut RunContext) -> Result<Option<Release>> {
+    match HealthyVersions::read(&deploy.config.places) {
+        Ok(list) => Ok(list.find(&deploy.task.version).map(|one| one.release.clone())),
+        Err(why) if deploy.task.rollback => Err(Failure::Failed(why)),
+        Err(why) => {
+            ctx.say(Phase::Pull, &format!("warning: {why}"));
+            Ok(None)
         }
     }
+}
 
-    /// The tag must be the image that was verified: Unraid's script knows images by their tags alone.
-    pub(super) fn keep_tag(&self, ctx: &mut RunContext, phase: Phase, image: &ImageId) -> Result {
-        let reference = &self.reference;
-        let now = self.docker.image(ctx, reference)?;
-        if now.as_ref().is_some_and(|now| now.id == *image) {
-            return Ok(());
-        }
-        if now.is_some() {
-            let message = format!("{reference} was moved by somebody else; it is image {image} again");
-            ctx.say(phase, &message);
-        }
-        self.docker.tag(ctx, image, reference)
+/// Going back to an image that is not here any more: by its digest, whatever its tag names now.
+fn pull_recorded(
+    deploy: &Deploy<'_>,
+    ctx: &mut RunContext,
+    release: &Release,
+    login: Option<&LoggedIn>,
+) -> Result<Pulled> {
+    let Some(digest) = &release.digest else {
+        let pulled = pull::pull(deploy.docker, ctx, &deploy.reference, login);
+        return pulled.map(Pulled::from_registry).map_err(|failed| failed.failure);
+    };
+    let by_digest = format!("{}@{digest}", deploy.settings.image);
+    let failed = match pull::pull(deploy.docker, ctx, &by_digest, login) {
+        Ok(_) => return Ok(Pulled::from_registry(Some(digest.clone()))),
+        Err(PullFailure {
+            fault: PullFault::Unreachable,
+            failure,
+        }) => return Err(failure),
+        Err(failed) => failed.failure,
+    };
+    let Ok(Some(now)) = pull::pull(deploy.docker, ctx, &deploy.reference, login) else {
+        return Err(failed);
+    };
+    match deploy.task.force {
+        true => Ok(Pulled::from_registry(Some(now))),
+        false => Err(Failure::Failed(format!(
+            "{} was healthy as {digest}, which is neither here nor in the registry ({failed}); it is {now} there now, and \
+             --force deploys that one",
+            deploy.reference
+        ))),
     }
+}
 
-    /// Refuses when less is free than `DEPLOYER_MIN_FREE`, unless the image is here already: a disk that fills up half way
-    /// costs more than the deploy, since every container on the host writes to it.
-    pub(super) fn check_free_space(&self, ctx: &mut RunContext) -> Result {
-        let floor = self.config.deploy().checks.min_free;
-        if floor == 0 || self.docker.image(ctx, &self.reference)?.is_some() {
-            return Ok(());
-        }
-        let Some(folder) = self.docker.image_folder(ctx)? else {
-            return Ok(());
-        };
-        match disk::free(Path::new(&folder)) {
-            Ok(free) if free < floor => Err(Failure::Failed(format!(
-                "{} are free in {}, and DEPLOYER_MIN_FREE asks for {}: make room, then try again",
-                Size(free),
-                folder.display(),
-                Size(floor)
-            ))),
-            Ok(_) => Ok(()),
-            Err(error) => {
-                let folder = folder.display();
-                let message = format!("how much is free in {folder} cannot be told: {error}");
-                ctx.say(Phase::Preflight, &message);
-                Ok(())
-            }
+fn log_in(deploy: &Deploy<'_>, ctx: &mut RunContext) -> Result<Option<LoggedIn>> {
+    let reference = &deploy.reference;
+    let Some(login) = &deploy.settings.login else {
+        ctx.say(Phase::Pull, &format!("pull {reference}"));
+        return Ok(None);
+    };
+    let folder = (&*deploy.config.places.logins(), ctx.run_id().as_str());
+    let environment = &deploy.settings.environment;
+    let made = LoggedIn::new(login, &deploy.settings.image, folder, environment)?;
+    made.secrets.iter().for_each(|secret| ctx.hide(secret));
+    ctx.say(Phase::Pull, &format!("pull {reference} as {}", login.username));
+    Ok(Some(made))
+}
+
+/// The image is looked up by the digest that the registry just named, or by its recorded id: another pull may have moved
+/// the tag meanwhile.
+pub(super) fn verify(deploy: &Deploy<'_>, ctx: &mut RunContext, pulled: Pulled) -> Result<VerifiedImage> {
+    let reference = &deploy.reference;
+    let recorded = &pulled.recorded;
+    let recorded = recorded.as_ref().and_then(|release| release.image.as_ref());
+    let fixed = match (recorded, &pulled.digest) {
+        (Some(id), _) => id.as_str().to_owned(),
+        (None, Some(digest)) => format!("{reference}@{digest}"),
+        (None, None) => reference.clone(),
+    };
+    let gone = || format!("{fixed} was pulled and is not on this host: was it removed just now?");
+    let image = deploy.docker.image(ctx, &fixed)?.ok_or_else(gone)?;
+    let digest = pulled.digest.as_ref().filter(|digest| image.has_digest(digest));
+    if let (None, Some(pulled), None) = (recorded, &pulled.digest, digest) {
+        return Err(format!("{reference} is another image than the pulled {pulled}").into());
+    }
+    ctx.say(Phase::Verify, &format!("{reference} is image {}", image.id));
+    super::provenance::check_revision(deploy, ctx, image.revision())?;
+    ctx.outcome_member("image", image.id.as_str().into());
+    if let Some(digest) = &pulled.digest {
+        ctx.outcome_member("digest", digest.as_str().into());
+    }
+    let by_id = || image.id.as_str().to_owned();
+    Ok(VerifiedImage {
+        fixed_reference: digest.map_or_else(by_id, |digest| format!("{reference}@{digest}")),
+        id: image.id,
+        digest: pulled.digest,
+        signed_by: pulled.recorded.and_then(|release| release.signed_by),
+    })
+}
+
+/// Moves `IMAGE:latest` to it.
+pub(super) fn tag(deploy: &Deploy<'_>, ctx: &mut RunContext, image: &VerifiedImage) -> Result {
+    let latest = format!("{}:latest", deploy.settings.image);
+    let old_image = deploy.docker.image(ctx, &latest)?.map(|image| image.id);
+    if old_image.as_ref() != Some(&image.id) {
+        let record = UndoRecord::Tag(TagRecord {
+            reference: latest.clone(),
+            old_image,
+            new_image: image.id.clone(),
+        });
+        record.note(ctx)?;
+        failpoint!("tag-noted");
+        deploy.docker.tag(ctx, &image.id, &latest)?;
+        failpoint!("tagged");
+    }
+    ctx.say(Phase::Tag, &format!("{latest} is image {} now", image.id));
+    match deploy.task.rollback {
+        true => keep_tag(deploy, ctx, Phase::Tag, &image.id),
+        false => Ok(()),
+    }
+}
+
+/// The tag must be the image that was verified: Unraid's script knows images by their tags alone.
+pub(super) fn keep_tag(deploy: &Deploy<'_>, ctx: &mut RunContext, phase: Phase, image: &ImageId) -> Result {
+    let reference = &deploy.reference;
+    let now = deploy.docker.image(ctx, reference)?;
+    if now.as_ref().is_some_and(|now| now.id == *image) {
+        return Ok(());
+    }
+    if now.is_some() {
+        let message = format!("{reference} was moved by somebody else; it is image {image} again");
+        ctx.say(phase, &message);
+    }
+    deploy.docker.tag(ctx, image, reference)
+}
+
+/// Refuses when less is free than `DEPLOYER_MIN_FREE`, unless the image is here already: a disk that fills up half way
+/// costs more than the deploy, since every container on the host writes to it.
+pub(super) fn check_free_space(deploy: &Deploy<'_>, ctx: &mut RunContext) -> Result {
+    let floor = deploy.settings.checks.min_free;
+    if floor == 0 || deploy.docker.image(ctx, &deploy.reference)?.is_some() {
+        return Ok(());
+    }
+    let Some(folder) = image_folder(deploy.docker, ctx)? else {
+        return Ok(());
+    };
+    match disk::free(Path::new(&folder)) {
+        Ok(free) if free < floor => Err(Failure::Failed(format!(
+            "{} are free in {}, and DEPLOYER_MIN_FREE asks for {}: make room, then try again",
+            Size(free),
+            folder.display(),
+            Size(floor)
+        ))),
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let message = format!("how much is free in {} cannot be told: {error}", folder.display());
+            ctx.say(Phase::Preflight, &message);
+            Ok(())
         }
     }
 }

@@ -109,7 +109,7 @@ pub fn stop_old_start_new(
         docker.start(ctx, name)?;
         failpoint!("new-started");
         let new = docker.container(ctx, name)?;
-        new.ok_or_else(|| Failure::Failed(format!("started {name}, and it is gone")))
+        new.ok_or_else(|| format!("started {name}, and it is gone").into())
     })
 }
 

@@ -49,11 +49,12 @@ use undo_record::{ContainerRecord, OldContainer, OldState, UndoRecord};
 use unraid::Unraid;
 
 pub use preflight::{complaints, executable, refusal};
-pub use undo::{UndoReason, Undone, tidy, undo};
+pub use undo::{UndoReason, Undone, mark_half_deployed, tidy, undo};
 
 /// One deploy: what was asked for, and what it works with.
 struct Deploy<'a> {
     config: &'a Config,
+    settings: &'a DeployConfig,
     task: &'a DeployTask,
     docker: Docker<'a>,
     replacer: Replacer<'a>,
@@ -75,9 +76,9 @@ enum Replacer<'a> {
 /// # Errors
 /// What kept it from being live; what it has changed is in the journal then, for [`undo()`].
 pub fn deploy(ctx: &mut RunContext, request: &RunRequest, task: &DeployTask, config: &Config) -> Result {
-    let deploy = Deploy::new(request, task, config);
+    let deploy = &Deploy::new(request, task, config);
     let ran = ctx.step(Phase::Preflight, PREFLIGHT_DEADLINE, Effect::Looks, |ctx| {
-        deploy.preflight(ctx)
+        preflight::preflight(deploy, ctx)
     })?;
     if task.dry_run {
         return Ok(());
@@ -88,10 +89,11 @@ pub fn deploy(ctx: &mut RunContext, request: &RunRequest, task: &DeployTask, con
     let image = deploy.bring_image(ctx)?;
     let is_live = !task.force
         && ctx.step(Phase::Verify, ALREADY_DEADLINE, Effect::Looks, |ctx| {
-            deploy.is_live_already(ctx, &image)
+            live::is_live_already(deploy, ctx, &image)
         })?;
     if is_live {
-        return Ok(deploy.record_healthy(ctx, Some(&image)));
+        deploy.record_healthy(ctx, Some(&image));
+        return Ok(());
     }
     if !config.deploy().rollback {
         deploy.record_half_deployed()?;
@@ -102,7 +104,7 @@ pub fn deploy(ctx: &mut RunContext, request: &RunRequest, task: &DeployTask, con
     }
     let deadline = config.deploy().health.steady + HEALTH_MARGIN;
     deploy.change(ctx, Phase::Health, deadline, |ctx| {
-        deploy.wait_until_stable(ctx, &healthy)
+        stability::wait_until_stable(deploy, ctx, &healthy)
     })?;
     ctx.commit();
     deploy.record_healthy(ctx, Some(&image));
@@ -110,14 +112,15 @@ pub fn deploy(ctx: &mut RunContext, request: &RunRequest, task: &DeployTask, con
         for container in &config.deploy().containers {
             keep_previous::remove_kept(deploy.docker, ctx, &container.name);
         }
-        deploy.remove_old_images(ctx, &image, &ran)
+        prune::remove_old_images(deploy, ctx, &image, &ran)
     });
     Ok(())
 }
 
 impl<'a> Deploy<'a> {
     fn new(request: &'a RunRequest, task: &'a DeployTask, config: &'a Config) -> Self {
-        let docker = Docker::new(config.deploy());
+        let settings = config.deploy();
+        let docker = Docker::new(settings);
         let commits = Commits {
             asked: task.sha.as_ref().map(ToString::to_string),
             token: match &request.origin {
@@ -127,10 +130,11 @@ impl<'a> Deploy<'a> {
         };
         Self {
             config,
+            settings,
             task,
             docker,
-            replacer: Replacer::of(config.deploy(), docker),
-            reference: format!("{}:{}", config.deploy().image, task.version),
+            replacer: Replacer::of(settings, docker),
+            reference: format!("{}:{}", settings.image, task.version),
             commits,
         }
     }
@@ -139,19 +143,19 @@ impl<'a> Deploy<'a> {
     fn bring_image(&self, ctx: &mut RunContext) -> Result<VerifiedImage> {
         // A pull takes as long as it goes on.
         let pulled = ctx.step(Phase::Pull, self.config.runs.run_max, Effect::Looks, |ctx| {
-            self.pull(ctx)
+            image::pull(self, ctx)
         })?;
         let mut image = ctx.step(Phase::Verify, VERIFY_DEADLINE, Effect::Looks, |ctx| {
-            self.verify(ctx, pulled)
+            image::verify(self, ctx, pulled)
         })?;
-        if let Some(cosign) = &self.config.deploy().checks.cosign {
+        if let Some(cosign) = &self.settings.checks.cosign {
             let signer = ctx.step(Phase::Verify, COSIGN_DEADLINE, Effect::Looks, |ctx| {
-                self.check_signature(ctx, &image, cosign)
+                provenance::check_signature(self, ctx, &image, cosign)
             })?;
             image.signed_by = Some(signer);
         }
         ctx.step(Phase::Tag, TAG_DEADLINE, Effect::Changes, |ctx| {
-            self.tag(ctx, &image)
+            image::tag(self, ctx, &image)
         })?;
         Ok(image)
     }
@@ -164,7 +168,7 @@ impl<'a> Deploy<'a> {
         container: &Container,
     ) -> Result<HealthyContainer> {
         let name = &container.name;
-        let update = self.config.deploy().update_max_wait + UPDATE_MARGIN;
+        let update = self.settings.update_max_wait + UPDATE_MARGIN;
         match self.replacer {
             Replacer::Unraid(unraid) => {
                 let (record, template) = self.change(ctx, Phase::Template, TEMPLATE_DEADLINE, |ctx| {
@@ -175,32 +179,30 @@ impl<'a> Deploy<'a> {
                     Ok((record, template))
                 })?;
                 self.change(ctx, Phase::Update, update, |ctx| {
-                    self.keep_tag(ctx, Phase::Update, &image.id)?;
+                    image::keep_tag(self, ctx, Phase::Update, &image.id)?;
                     unraid.update(ctx, &record, &template)
                 })?;
             }
             Replacer::Swap(swap) => self.change(ctx, Phase::Update, update, |ctx| {
                 self.settle_kept(ctx, container, Some(&swap.restart(name)?))?;
                 self.note_container(ctx, container, image, None)?;
-                swap.update(
-                    ctx,
-                    &NewContainer {
-                        name,
-                        reference: &image.fixed_reference,
-                        image: &image.id,
-                        version: self.task.version.as_str(),
-                    },
-                )
+                let new = NewContainer {
+                    name,
+                    reference: &image.fixed_reference,
+                    image: &image.id,
+                    version: self.task.version.as_str(),
+                };
+                swap.update(ctx, &new)
             })?,
             Replacer::Command(_) => {}
         }
-        let deadline = self.config.deploy().health.max_wait + HEALTH_MARGIN;
+        let deadline = self.settings.health.max_wait + HEALTH_MARGIN;
         self.change(ctx, Phase::Health, deadline, |ctx| {
             if let Some(health) = self.health(container) {
                 health.wait(ctx)?;
                 failpoint!("healthy");
             }
-            self.healthy_container(ctx, name)
+            stability::healthy_container(self, ctx, name)
         })
     }
 
@@ -212,32 +214,27 @@ impl<'a> Deploy<'a> {
         };
         // Nobody can put back what it does.
         self.record_half_deployed()?;
-        let deploy = self.config.deploy();
         let mut variables = vec![
             ("DEPLOYER_IMAGE_REF".to_owned(), self.reference.clone()),
             ("DEPLOYER_VERSION".to_owned(), self.task.version.to_string()),
         ];
         let sha = self.task.sha.as_ref().map(ToString::to_string);
         variables.extend(sha.map(|sha| ("DEPLOYER_SHA".to_owned(), sha)));
-        for container in &deploy.containers {
-            let update = deploy.update_max_wait + UPDATE_MARGIN;
+        for container in &self.settings.containers {
+            let update = self.settings.update_max_wait + UPDATE_MARGIN;
             self.change(ctx, Phase::Update, update, |ctx| {
                 command.update(ctx, &container.name, &variables)
             })?;
             if let Some(health) = self.health(container) {
-                self.change(
-                    ctx,
-                    Phase::Health,
-                    deploy.health.max_wait + HEALTH_MARGIN,
-                    |ctx| health.wait(ctx),
-                )?;
+                let longest = self.settings.health.max_wait + HEALTH_MARGIN;
+                self.change(ctx, Phase::Health, longest, |ctx| health.wait(ctx))?;
             }
         }
         ctx.commit();
         self.record_healthy(ctx, image.as_ref());
         if let Some(image) = image {
             ctx.tidy(Phase::Cleanup, CLEANUP_DEADLINE, |ctx| {
-                self.remove_old_images(ctx, &image, ran)
+                prune::remove_old_images(self, ctx, &image, ran)
             });
         }
         Ok(())
@@ -260,7 +257,7 @@ impl<'a> Deploy<'a> {
     /// Deals with what an earlier deploy has left, so that the container which has the name is the one to go back to.
     fn settle_kept(&self, ctx: &mut RunContext, container: &Container, restart: Option<&str>) -> Result {
         let name = &container.name;
-        let Some(kept) = keep_previous::kept(self.docker, ctx, name, &self.config.deploy().image)? else {
+        let Some(kept) = keep_previous::kept(self.docker, ctx, name, &self.settings.image)? else {
             return Ok(());
         };
         let serves = |now: &Seen| self.state(container, now) == OldState::Healthy;
@@ -337,7 +334,15 @@ impl<'a> Deploy<'a> {
 impl<'a> Replacer<'a> {
     fn of(config: &'a DeployConfig, docker: Docker<'a>) -> Self {
         match &config.backend {
-            Backend::Unraid { .. } => Replacer::Unraid(Unraid::of(config)),
+            Backend::Unraid {
+                templates,
+                update_container,
+            } => Replacer::Unraid(Unraid {
+                config,
+                docker,
+                templates,
+                script: update_container,
+            }),
             Backend::Docker { declarations } => Replacer::Swap(Swap { docker, declarations }),
             Backend::Command { program, pull } => Replacer::Command(Command {
                 program,

@@ -56,54 +56,52 @@ fn names_of_ours(containers: &[Container], ours: &[fn(&str) -> String]) -> Vec<S
     found
 }
 
-impl Deploy<'_> {
-    /// Everything that can be checked, for every container; all that is wrong is said, the first of it is the
-    /// failure. The images that they run: what may be gone back to.
-    pub(super) fn preflight(&self, ctx: &mut RunContext) -> Result<Vec<ImageId>> {
-        let complaints = complaints(self.config);
-        if !complaints.is_empty() {
-            return Err(Failure::Failed(complaints.join("; ")));
-        }
-        if self.replacer.pulls() {
-            let version = self.docker.server_version(ctx)?;
-            ctx.say(Phase::Preflight, &format!("docker {version} answers"));
-            self.check_free_space(ctx)?;
-        }
-        let (mut first, mut ran) = (None, Vec::new());
-        for container in &self.config.deploy().containers {
-            match self.look_at(ctx, &container.name) {
-                Ok(image) => ran.extend(image),
-                Err(Failure::Failed(sentence)) => {
-                    ctx.say(Phase::Preflight, &sentence);
-                    first.get_or_insert(Failure::Failed(sentence));
-                }
-                Err(ended) => return Err(ended),
+/// Everything that can be checked, for every container; all that is wrong is said, the first of it is the
+/// failure. The images that they run: what may be gone back to.
+pub(super) fn preflight(deploy: &Deploy<'_>, ctx: &mut RunContext) -> Result<Vec<ImageId>> {
+    let complaints = complaints(deploy.config);
+    if !complaints.is_empty() {
+        return Err(Failure::Failed(complaints.join("; ")));
+    }
+    if deploy.replacer.pulls() {
+        let version = deploy.docker.server_version(ctx)?;
+        ctx.say(Phase::Preflight, &format!("docker {version} answers"));
+        super::image::check_free_space(deploy, ctx)?;
+    }
+    let (mut first, mut ran) = (None, Vec::new());
+    for container in &deploy.settings.containers {
+        match look_at(deploy, ctx, &container.name) {
+            Ok(image) => ran.extend(image),
+            Err(Failure::Failed(sentence)) => {
+                ctx.say(Phase::Preflight, &sentence);
+                first.get_or_insert(Failure::Failed(sentence));
             }
+            Err(ended) => return Err(ended),
         }
-        first.map_or(Ok(ran), Err)
     }
+    first.map_or(Ok(ran), Err)
+}
 
-    /// Everything about one container, without changing it; the image that it runs.
-    fn look_at(&self, ctx: &mut RunContext, name: &str) -> Result<Option<ImageId>> {
-        if let Replacer::Command(command) = self.replacer {
-            let program = command.program.display();
-            ctx.say(Phase::Preflight, &format!("{name}: {program} can be executed"));
-            return Ok(None);
-        }
-        let now = self.docker.container(ctx, name)?;
-        let runs = now.as_ref().map_or("is not there yet".to_owned(), |now| {
-            format!("is {}, image {} ({})", now.describe(), now.image, now.reference())
-        });
-        ctx.say(Phase::Preflight, &format!("{name}: {runs}"));
-        keep_previous::kept(self.docker, ctx, name, &self.config.deploy().image)?;
-        self.check_order(ctx, name, now.as_ref())?;
-        match self.replacer {
-            Replacer::Unraid(unraid) => unraid.check_template(ctx, name)?,
-            Replacer::Swap(swap) => swap.check(ctx, name, now.as_ref())?,
-            Replacer::Command(_) => {}
-        }
-        Ok(now.map(|now| now.image))
+/// Everything about one container, without changing it; the image that it runs.
+fn look_at(deploy: &Deploy<'_>, ctx: &mut RunContext, name: &str) -> Result<Option<ImageId>> {
+    if let Replacer::Command(command) = deploy.replacer {
+        let program = command.program.display();
+        ctx.say(Phase::Preflight, &format!("{name}: {program} can be executed"));
+        return Ok(None);
     }
+    let now = deploy.docker.container(ctx, name)?;
+    let runs = now.as_ref().map_or("is not there yet".to_owned(), |now| {
+        format!("is {}, image {} ({})", now.describe(), now.image, now.reference())
+    });
+    ctx.say(Phase::Preflight, &format!("{name}: {runs}"));
+    keep_previous::kept(deploy.docker, ctx, name, &deploy.settings.image)?;
+    super::live::check_order(deploy, ctx, name, now.as_ref())?;
+    match deploy.replacer {
+        Replacer::Unraid(unraid) => unraid.check_template(ctx, name)?,
+        Replacer::Swap(swap) => swap.check(ctx, name, now.as_ref())?,
+        Replacer::Command(_) => {}
+    }
+    Ok(now.map(|now| now.image))
 }
 
 /// Whether `path` can be executed by root.

@@ -22,106 +22,92 @@ pub(super) struct Commits {
     pub token: Option<String>,
 }
 
-impl Deploy<'_> {
-    /// Compares the commit that the image itself names with what was asked for.
-    pub(super) fn check_revision(&self, ctx: &mut RunContext, label: Option<&str>) -> Result {
-        match judge(self.config.deploy().checks.revision, label, &self.commits) {
-            Judged::Good => Ok(()),
-            Judged::Odd(warning) => {
-                ctx.say(Phase::Verify, &format!("warning: {warning}"));
-                Ok(())
-            }
-            Judged::Refused(why) => Err(Failure::Failed(format!("{}: {why}", self.reference))),
-        }
+/// Compares the commit that the image itself names with what was asked for.
+pub(super) fn check_revision(deploy: &Deploy<'_>, ctx: &mut RunContext, label: Option<&str>) -> Result {
+    let judged = judge(deploy.settings.checks.revision, label, &deploy.commits);
+    if let Some(warning) = judged.map_err(|why| format!("{}: {why}", deploy.reference))? {
+        ctx.say(Phase::Verify, &format!("warning: {warning}"));
     }
+    Ok(())
+}
 
-    /// Has cosign check the signature of the digest; who signed it. Where the image comes from the record and not from its
-    /// registry, an earlier yes for this very image counts.
-    pub(super) fn check_signature(
-        &self,
-        ctx: &mut RunContext,
-        image: &VerifiedImage,
-        cosign: &Cosign,
-    ) -> Result<String> {
-        let signer = format!("{}, says {}", cosign.identity, cosign.issuer);
-        if image.signed_by.as_ref() == Some(&signer) {
-            ctx.say(
-                Phase::Verify,
-                &format!("{} was signed by {signer}: so it was found before", image.id),
-            );
-            return Ok(signer);
+/// Has cosign check the signature of the digest; who signed it. Where the image comes from the record and not from its
+/// registry, an earlier yes for this very image counts.
+pub(super) fn check_signature(
+    deploy: &Deploy<'_>,
+    ctx: &mut RunContext,
+    image: &VerifiedImage,
+    cosign: &Cosign,
+) -> Result<String> {
+    let signer = format!("{}, says {}", cosign.identity, cosign.issuer);
+    if image.signed_by.as_ref() == Some(&signer) {
+        ctx.say(
+            Phase::Verify,
+            &format!("{} was signed by {signer}: so it was found before", image.id),
+        );
+        return Ok(signer);
+    }
+    let unsigned = |why: &str| {
+        Failure::Failed(format!(
+            "the signature of {} was not verified: {why}",
+            deploy.reference
+        ))
+    };
+    let digest = image.digest.as_ref();
+    let digest = digest.ok_or_else(|| unsigned("the registry named no digest"))?;
+    let image = format!("{}@{digest}", deploy.settings.image);
+    let arguments = [
+        "verify",
+        "--certificate-identity",
+        &cosign.identity,
+        "--certificate-oidc-issuer",
+        &cosign.issuer,
+        &image,
+    ];
+    let tool = Tool {
+        arguments: arguments.map(Into::into).into(),
+        environment: deploy.settings.environment.clone(),
+        ..Tool::new(&cosign.program, COSIGN_DEADLINE)
+    };
+    // What it prints on success is the signatures themselves.
+    let ended = ctx.tool(&tool, &mut |_| None)?;
+    match ended.exit.is_success() {
+        true => {
+            ctx.say(Phase::Verify, &format!("{image} was signed by {signer}"));
+            Ok(signer)
         }
-        let unsigned = |why: &str| {
-            Failure::Failed(format!(
-                "the signature of {} was not verified: {why}",
-                self.reference
-            ))
-        };
-        let digest = image.digest.as_ref();
-        let digest = digest.ok_or_else(|| unsigned("the registry named no digest"))?;
-        let image = format!("{}@{digest}", self.config.deploy().image);
-        let arguments = [
-            "verify",
-            "--certificate-identity",
-            &cosign.identity,
-            "--certificate-oidc-issuer",
-            &cosign.issuer,
-            &image,
-        ];
-        let tool = Tool {
-            arguments: arguments.map(Into::into).into(),
-            environment: self.config.deploy().environment.clone(),
-            ..Tool::new(&cosign.program, COSIGN_DEADLINE)
-        };
-        // What it prints on success is the signatures themselves.
-        let ended = ctx.tool(&tool, &mut |_| None)?;
-        match ended.exit.is_success() {
-            true => {
-                ctx.say(Phase::Verify, &format!("{image} was signed by {signer}"));
-                Ok(signer)
-            }
-            false => Err(unsigned(&last_words(&ended.tail, &ended.exit.to_string()))),
-        }
+        false => Err(unsigned(&last_words(&ended.tail, &ended.exit.to_string()))),
     }
 }
 
-/// What is to be thought of an image's label.
-#[derive(Debug, PartialEq, Eq)]
-enum Judged {
-    Good,
-    Odd(String),
-    Refused(String),
-}
-
-fn judge(rule: Revision, label: Option<&str>, commits: &Commits) -> Judged {
-    let asked = [("request", &commits.asked), ("token", &commits.token)];
-    let asked = asked
-        .into_iter()
-        .filter_map(|(who, sha)| Some((who, sha.as_deref()?)));
-    let wrong = |(who, sha): (&str, &str)| {
+/// A warning, if one is due; an error refuses.
+fn judge(rule: Revision, label: Option<&str>, commits: &Commits) -> Result<Option<String>, String> {
+    let wrong = |who: &str, sha: &str| {
         let label = label.unwrap_or_default();
         format!("the image's label {LABEL} says {label}, the {who} says {sha}")
     };
-    match rule {
-        Revision::Off => Judged::Good,
-        Revision::Warn => {
-            let other =
-                |sha: &str| label.is_some_and(|label| !label.starts_with(sha) && !sha.starts_with(label));
-            let mut asked = asked.filter(|(who, sha)| *who == "request" && other(sha));
-            asked.next().map_or(Judged::Good, |odd| Judged::Odd(wrong(odd)))
+    let asked = [("request", &commits.asked), ("token", &commits.token)];
+    let mut asked = asked
+        .into_iter()
+        .filter_map(|(who, sha)| Some((who, sha.as_deref()?)))
+        .peekable();
+    match (rule, label) {
+        (Revision::Off, _) | (Revision::Warn, None) => Ok(None),
+        (Revision::Warn, Some(label)) => {
+            let asked = commits.asked.as_deref();
+            let other = asked.filter(|sha| !label.starts_with(sha) && !sha.starts_with(label));
+            Ok(other.map(|sha| wrong("request", sha)))
         }
-        Revision::On => {
-            let mut asked = asked.peekable();
-            match (label, asked.peek()) {
-                (_, None) => Judged::Odd("no commit was named to hold the image's label against".into()),
-                (None, _) => Judged::Refused(format!(
-                    "the image has no label {LABEL}, and DEPLOYER_REQUIRE_REVISION=on wants one"
-                )),
-                (Some(label), _) => asked
-                    .find(|(_, sha)| !label.starts_with(sha))
-                    .map_or(Judged::Good, |other| Judged::Refused(wrong(other))),
-            }
-        }
+        (Revision::On, _) if asked.peek().is_none() => Ok(Some(
+            "no commit was named to compare the image's label with".into(),
+        )),
+        (Revision::On, None) => Err(format!(
+            "the image has no label {LABEL}, and DEPLOYER_REQUIRE_REVISION=on wants one"
+        )),
+        (Revision::On, Some(label)) => match asked.find(|(_, sha)| !label.starts_with(sha)) {
+            Some((who, sha)) => Err(wrong(who, sha)),
+            None => Ok(None),
+        },
     }
 }
 
@@ -148,21 +134,19 @@ mod tests {
             (None, Some(WHOLE)),
             (Some(WHOLE), None),
         ] {
-            assert_eq!(judge(label, asked), Judged::Good, "{label:?} {asked:?}");
+            assert_eq!(judge(label, asked), Ok(None), "{label:?} {asked:?}");
         }
-        let Judged::Odd(warning) = judge(Some("fff"), Some("abc1234")) else {
-            panic!()
-        };
+        let warning = judge(Some("fff"), Some("abc1234")).unwrap().unwrap();
         assert!(warning.contains("says fff, the request says abc1234"));
     }
 
     #[test]
     fn where_it_is_required_another_commit_refuses() {
         let judge = |label, asked, token| judge(Revision::On, label, &commits(asked, token));
-        assert_eq!(judge(Some(WHOLE), Some("abc1234"), Some(WHOLE)), Judged::Good);
-        assert_eq!(judge(Some(WHOLE), Some("abc1234"), None), Judged::Good);
-        assert_eq!(judge(Some(WHOLE), None, Some(WHOLE)), Judged::Good);
-        assert!(matches!(judge(Some(WHOLE), None, None), Judged::Odd(_)));
+        assert_eq!(judge(Some(WHOLE), Some("abc1234"), Some(WHOLE)), Ok(None));
+        assert_eq!(judge(Some(WHOLE), Some("abc1234"), None), Ok(None));
+        assert_eq!(judge(Some(WHOLE), None, Some(WHOLE)), Ok(None));
+        assert!(judge(Some(WHOLE), None, None).unwrap().is_some());
         for (label, asked, token, why) in [
             (Some("fff"), Some("abc1234"), None, "the request says abc1234"),
             (Some(WHOLE), Some("abc1234"), Some("fff"), "the token says fff"),
@@ -170,9 +154,7 @@ mod tests {
             (None, Some("abc1234"), None, "no label"),
             (None, None, Some(WHOLE), "no label"),
         ] {
-            let Judged::Refused(said) = judge(label, asked, token) else {
-                panic!("{label:?} {asked:?} {token:?}")
-            };
+            let said = judge(label, asked, token).unwrap_err();
             assert!(said.contains(why), "{said}");
         }
     }
@@ -181,7 +163,7 @@ mod tests {
     fn nothing_is_held_against_anything_when_switched_off() {
         assert_eq!(
             judge(Revision::Off, Some("fff"), &commits(Some("abc1234"), None)),
-            Judged::Good
+            Ok(None)
         );
     }
 }

@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use super::Deploy;
-use super::docker::images::LocalImage;
+use super::docker::images::{self, LocalImage};
 use super::docker::inspect::ImageId;
 use super::healthy::HealthyVersions;
 use super::image::VerifiedImage;
@@ -16,34 +16,32 @@ use crate::event::Phase;
 use crate::gate::Version;
 use crate::run::{Result, RunContext};
 
-impl Deploy<'_> {
-    /// Removes the versions beyond `DEPLOYER_KEEP_IMAGES`. What cannot be removed is only said.
-    pub(super) fn remove_old_images(
-        &self,
-        ctx: &mut RunContext,
-        deployed: &VerifiedImage,
-        ran: &[ImageId],
-    ) -> Result {
-        let image = &self.config.deploy().image;
-        let list = HealthyVersions::read(&self.config.places)?;
-        let healthy: Vec<&Version> = list.versions.iter().map(|one| &one.release.version).collect();
-        let here = self.docker.local_images(ctx, image)?;
-        let mut in_use = self.docker.images_in_use(ctx)?;
-        in_use.insert(deployed.id.clone());
-        in_use.extend(ran.iter().cloned());
-        for old in superfluous(&here, &in_use, &healthy, self.config.deploy().keep_images) {
-            let name = match &old.tag {
-                Some(tag) => format!("{image}:{tag}"),
-                None => old.id.as_str().to_owned(),
-            };
-            let message = match self.docker.remove_image(ctx, &name) {
-                Ok(()) => format!("removed the image {name}"),
-                Err(failure) => format!("warning: {failure}"),
-            };
-            ctx.say(Phase::Cleanup, &message);
-        }
-        Ok(())
+/// Removes the versions beyond `DEPLOYER_KEEP_IMAGES`. What cannot be removed is only said.
+pub(super) fn remove_old_images(
+    deploy: &Deploy<'_>,
+    ctx: &mut RunContext,
+    deployed: &VerifiedImage,
+    ran: &[ImageId],
+) -> Result {
+    let image = &deploy.settings.image;
+    let list = HealthyVersions::read(&deploy.config.places)?;
+    let healthy: Vec<&Version> = list.versions.iter().map(|one| &one.release.version).collect();
+    let here = images::local_images(deploy.docker, ctx, image)?;
+    let mut in_use = images::images_in_use(deploy.docker, ctx)?;
+    in_use.insert(deployed.id.clone());
+    in_use.extend(ran.iter().cloned());
+    for old in superfluous(&here, &in_use, &healthy, deploy.settings.keep_images) {
+        let name = match &old.tag {
+            Some(tag) => format!("{image}:{tag}"),
+            None => old.id.as_str().to_owned(),
+        };
+        let message = match deploy.docker.remove_image(ctx, &name) {
+            Ok(()) => format!("removed the image {name}"),
+            Err(failure) => format!("warning: {failure}"),
+        };
+        ctx.say(Phase::Cleanup, &message);
     }
+    Ok(())
 }
 
 /// What may go: all versions but the first `keep`, counting first those that were `healthy`, the newest first, then the

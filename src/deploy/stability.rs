@@ -20,49 +20,54 @@ pub(super) struct HealthyContainer {
     at: Instant,
 }
 
-impl Deploy<'_> {
-    /// How a container is that has become healthy.
-    pub(super) fn healthy_container(&self, ctx: &mut RunContext, name: &str) -> Result<HealthyContainer> {
-        let now = self.docker.container(ctx, name)?;
-        let now = now.ok_or_else(|| Failure::Failed(format!("{name}: was healthy and is gone")))?;
-        Ok(HealthyContainer {
-            name: name.to_owned(),
-            id: now.id,
-            restarts: now.restart_count,
-            at: Instant::now(),
-        })
-    }
+/// How a container is that has become healthy.
+pub(super) fn healthy_container(
+    deploy: &Deploy<'_>,
+    ctx: &mut RunContext,
+    name: &str,
+) -> Result<HealthyContainer> {
+    let now = deploy.docker.container(ctx, name)?;
+    let now = now.ok_or_else(|| format!("{name}: was healthy and is gone"))?;
+    Ok(HealthyContainer {
+        name: name.to_owned(),
+        id: now.id,
+        restarts: now.restart_count,
+        at: Instant::now(),
+    })
+}
 
-    /// Waits until every container has been up for long enough.
-    pub(super) fn wait_until_stable(&self, ctx: &mut RunContext, healthy: &[HealthyContainer]) -> Result {
-        let steady = self.config.deploy().health.steady;
-        let names: Vec<&str> = healthy.iter().map(|one| one.name.as_str()).collect();
-        let until = healthy.iter().map(|one| one.at + steady).max();
-        let until = until.unwrap_or_else(Instant::now);
-        let mut said = false;
-        // The last step of a deploy: it is not cancelled.
-        let fallen = ctx.in_any_case(steady + HEALTH_MARGIN, |ctx| {
-            ctx.poll(LOOK_INTERVAL, until, |ctx| {
-                let now = self.docker.containers(ctx, &names)?;
-                if Instant::now() < until && !std::mem::replace(&mut said, true) {
-                    let steady = HumanDuration(steady);
-                    let message = format!("waiting until each has run for {steady} without a restart");
-                    ctx.say(Phase::Health, &message);
-                }
-                let fallen = |one: &HealthyContainer| {
-                    Some((one.name.clone(), since(one.at), one.what_happened(&now)?))
-                };
-                Ok(healthy.iter().find_map(fallen))
-            })
-        })?;
-        let Some((name, after, what)) = fallen else {
-            return Ok(());
-        };
-        ctx.in_any_case(DOCKER_QUICK, |ctx| self.docker.say_log(ctx, &name));
-        Err(Failure::Failed(format!(
-            "{name}: was healthy, and after {after} {what}"
-        )))
-    }
+/// Waits until every container has been up for long enough.
+pub(super) fn wait_until_stable(
+    deploy: &Deploy<'_>,
+    ctx: &mut RunContext,
+    healthy: &[HealthyContainer],
+) -> Result {
+    let steady = deploy.settings.health.steady;
+    let names: Vec<&str> = healthy.iter().map(|one| one.name.as_str()).collect();
+    let until = healthy.iter().map(|one| one.at + steady).max();
+    let until = until.unwrap_or_else(Instant::now);
+    let mut said = false;
+    // The last step of a deploy: it is not cancelled.
+    let fallen = ctx.in_any_case(steady + HEALTH_MARGIN, |ctx| {
+        ctx.poll(LOOK_INTERVAL, until, |ctx| {
+            let now = deploy.docker.containers(ctx, &names)?;
+            if Instant::now() < until && !std::mem::replace(&mut said, true) {
+                let steady = HumanDuration(steady);
+                let message = format!("waiting until each has run for {steady} without a restart");
+                ctx.say(Phase::Health, &message);
+            }
+            let fallen =
+                |one: &HealthyContainer| Some((one.name.clone(), since(one.at), one.what_happened(&now)?));
+            Ok(healthy.iter().find_map(fallen))
+        })
+    })?;
+    let Some((name, after, what)) = fallen else {
+        return Ok(());
+    };
+    ctx.in_any_case(DOCKER_QUICK, |ctx| deploy.docker.say_log(ctx, &name));
+    Err(Failure::Failed(format!(
+        "{name}: was healthy, and after {after} {what}"
+    )))
 }
 
 impl HealthyContainer {

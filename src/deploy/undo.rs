@@ -6,16 +6,16 @@
 
 use serde_json::{Value, json};
 
-use crate::config::{Backend, Config};
+use crate::config::Config;
 use crate::deploy::docker::Docker;
 use crate::deploy::docker::inspect::Container;
 use crate::deploy::health::Health;
 use crate::deploy::healthy::HealthyVersions;
 use crate::deploy::keep_previous;
 use crate::deploy::reference::{same_image, short_id};
-use crate::deploy::swap::{self, Swap};
+use crate::deploy::swap;
 use crate::deploy::undo_record::{ContainerRecord, OldContainer, OldState, TagRecord, UndoRecord};
-use crate::deploy::unraid::{self, Unraid};
+use crate::deploy::{Replacer, unraid};
 use crate::event::Phase;
 use crate::failpoint;
 use crate::limits::{DOCKER_QUICK, UNHURRIED};
@@ -69,11 +69,18 @@ pub fn undo(entries: &[Value], reason: UndoReason, config: &Config, ctx: &mut Ru
             }
         }
     }
-    if let (false, Some(record)) = (undone.faults.is_empty(), containers(entries).next()) {
-        let recorded = HealthyVersions::record_half_deployed(&config.places, &record.release.version);
-        undone.faults.extend(recorded.err());
+    if !undone.faults.is_empty() {
+        undone.faults.extend(mark_half_deployed(entries, config).err());
     }
     Ok(undone)
+}
+
+/// Writes down that what the deploy with these `entries` has changed was not put back, or not all of it.
+pub fn mark_half_deployed(entries: &[Value], config: &Config) -> Result<(), String> {
+    match containers(entries).next() {
+        Some(record) => HealthyVersions::record_half_deployed(&config.places, &record.release.version),
+        None => Ok(()),
+    }
 }
 
 /// Finishes a deploy that was done and died before it had tidied up: what it made live is written down as healthy, and the
@@ -216,13 +223,13 @@ impl Undo<'_> {
             return Ok(());
         };
         if new.image != record.new_image && !self.is_of_an_edited_template(&new) {
-            return Err(Failure::Failed(format!(
+            return Err(format!(
                 "{0} is {1} of {2} now, which the deploy has not made: it was left alone, and {3} is the one before",
                 record.name,
                 short_id(&new.id),
                 new.reference(),
                 keep_previous::previous(&record.name)
-            )));
+            ).into());
         }
         self.docker.remove(ctx, &new)?;
         failpoint!("new-removed");
@@ -246,20 +253,20 @@ impl Undo<'_> {
                 Phase::Rollback,
                 &format!("{name}: the one before was removed; making it again"),
             );
-            match &self.config.deploy().backend {
-                Backend::Unraid { .. } => Unraid::of(self.config.deploy()).make_again(ctx, name, old)?,
-                Backend::Docker { declarations } => {
-                    let docker = self.docker;
+            match Replacer::of(self.config.deploy(), self.docker) {
+                Replacer::Unraid(unraid) => unraid.make_again(ctx, name, old)?,
+                Replacer::Swap(swap) => {
                     self.remove_new(ctx, record)?;
-                    Swap { docker, declarations }.make_again(ctx, name, old)?;
+                    swap.make_again(ctx, name, old)?;
                 }
-                Backend::Command { .. } => {
-                    let sentence = format!("{name} was removed, and backend command cannot make it again");
-                    return Err(Failure::Failed(sentence));
+                Replacer::Command(_) => {
+                    return Err(
+                        format!("{name} was removed, and backend command cannot make it again").into(),
+                    );
                 }
             }
         }
-        let gone = || Failure::Failed(format!("{name} was removed and could not be made again"));
+        let gone = || format!("{name} was removed and could not be made again");
         let made = self.docker.container(ctx, name)?.ok_or_else(gone)?;
         for network in &old.networks {
             if !made.networks().contains(network.as_str()) {

@@ -6,6 +6,7 @@ use crate::config::Places;
 use crate::limits::RETRY;
 use crate::os::signal::Signal;
 use crate::os::{poll, process};
+use crate::queue::notes::{Notes, Process};
 use crate::queue::{RunId, ticket};
 
 /// How a run is asked.
@@ -57,12 +58,12 @@ fn ask(places: &Places, id: &RunId, urgency: Urgency) -> Result<(), String> {
     if !ticket.is_live().map_err(unread)? {
         return Err(ENDED.to_owned());
     }
-    let notes = ticket.notes().map_err(unread)?;
+    let notes = Notes::of(&ticket).map_err(unread)?;
     if notes.completed {
         return Err(DEAD.to_owned());
     }
     let holder = notes.holder.ok_or(STARTING)?;
-    if !holder.lives() {
+    if Process::of(holder.pid) != Some(holder) {
         return Err(ENDED.to_owned());
     }
     process::signal(holder.pid, urgency.signal());
@@ -73,7 +74,8 @@ fn ask(places: &Places, id: &RunId, urgency: Urgency) -> Result<(), String> {
 mod tests {
     use super::*;
     use crate::queue::folder::testing::Scratch;
-    use crate::queue::ticket::{Ticket, testing::die};
+    use crate::queue::notes::HeldTicket;
+    use crate::queue::ticket::testing::die;
     use std::time::SystemTime;
 
     #[test]
@@ -81,21 +83,21 @@ mod tests {
         let scratch = Scratch::new("cancel");
         let id = RunId::new(SystemTime::now()).unwrap();
         assert_eq!(ask(&scratch.0, &id, Urgency::Gentle), Err(ENDED.into()));
-        let ticket = Ticket::make(&scratch.0, &id).unwrap();
+        let ticket = crate::queue::ticket::testing::make(&scratch.0, &id);
         assert_eq!(ask(&scratch.0, &id, Urgency::Gentle), Err(STARTING.into()));
         // Our own process id with another's start time: were it signalled, this test would end here.
-        let path = scratch.0.queue().join(ticket.file().file_name());
+        let path = scratch.0.queue().join(ticket.file.file_name());
         let line = format!(
             "{{\"holder\":{{\"pid\":{},\"start_time\":1}}}}\n",
             process::own_pid()
         );
         std::fs::write(path, line).unwrap();
         assert_eq!(ask(&scratch.0, &id, Urgency::Gentle), Err(ENDED.into()));
-        let dead = ticket.file().clone();
-        die(ticket);
+        let dead = ticket.file.clone();
+        die(&dead, ticket);
         assert_eq!(ask(&scratch.0, &id, Urgency::Gentle), Err(ENDED.into()));
         // Whoever completes it is not meant.
-        let _taken = Ticket::of_the_dead(&scratch.0, &id, Some(&dead)).unwrap();
+        let _taken = HeldTicket::of_the_dead(&scratch.0, &id, Some(&dead)).unwrap();
         assert_eq!(ask(&scratch.0, &id, Urgency::Force), Err(DEAD.into()));
     }
 }

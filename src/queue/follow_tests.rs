@@ -6,13 +6,14 @@ use std::time::SystemTime;
 use crate::event::Phase;
 use crate::gate::Reader;
 use crate::queue::folder::testing::{Scratch, good_record, order};
-use crate::queue::ticket::{Ticket, testing::die};
+use crate::queue::notes::HeldTicket;
+use crate::queue::notes::testing::die;
 use crate::run::log::Log;
 
 /// A live run with an open log.
-fn run(scratch: &Scratch) -> (Ticket, Log, RunId) {
+fn run(scratch: &Scratch) -> (HeldTicket, Log, RunId) {
     let id = RunId::new(SystemTime::now()).unwrap();
-    let ticket = Ticket::make(&scratch.0, &id).unwrap();
+    let ticket = crate::queue::notes::testing::hold(&scratch.0, &id);
     let folder = RunFolder::of(&scratch.0, &id);
     folder.create(&order(&id)).unwrap();
     let log = Log::open(&folder.log(), &id);

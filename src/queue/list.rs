@@ -3,13 +3,11 @@
 //! Reads, and changes nothing. The order in which runs ended counts, not that in which they were asked for. What is
 //! published may be a dead run's; only a ticket's lock says who lives.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io;
 
 use crate::config::Places;
-use crate::event::{Event, Phase};
 use crate::os::clock;
-use crate::os::files::optional;
+use crate::queue::notes::Notes;
 use crate::queue::record::Record;
 use crate::queue::ticket::{self, TicketFile};
 use crate::queue::{RunFolder, RunId, RunRequest};
@@ -98,11 +96,11 @@ fn readable(places: &Places, id: &RunId, ticket: Option<&TicketFile>) -> Option<
 fn run(places: &Places, id: &RunId, ticket: Option<&TicketFile>) -> io::Result<Option<Run>> {
     let folder = RunFolder::of(places, id);
     let live = ticket.map_or(Ok(false), TicketFile::is_live)?;
-    let started = ticket.map_or(Ok(None), TicketFile::started)?;
+    let notes = ticket.map_or(Ok(Notes::default()), Notes::of)?;
     let Some(order) = folder.order()? else {
         return Ok(None);
     };
-    let state = match (folder.record()?, live, started) {
+    let state = match (folder.record()?, live, notes.turn()) {
         (Some(record), _, _) => State::Ended(Box::new(record)),
         (None, true, Some(started)) => State::Running(clock::rfc3339(started)),
         (None, true, None) => State::Queued,
@@ -123,23 +121,6 @@ impl State {
     }
 }
 
-/// Whether the log of a run has a line of `phase`; a log that is gone has none.
-///
-/// # Errors
-/// When the log cannot be read.
-pub fn came_to(places: &Places, id: &RunId, phase: Phase) -> io::Result<bool> {
-    let Some(log) = optional(File::open(RunFolder::of(places, id).log()))? else {
-        return Ok(false);
-    };
-    for line in BufReader::new(log).lines() {
-        let event: Option<Event> = serde_json::from_str(&line?).ok();
-        if event.is_some_and(|event| event.phase == phase) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,7 +135,7 @@ mod tests {
         assert_eq!(summary(), "nothing runs");
         let reserve = || -> Reservation {
             let id = RunId::new(SystemTime::now()).unwrap();
-            reserve(&scratch.0, 5, order(&id)).unwrap()
+            reserve(&scratch.0, 5, order(&id)).unwrap().unwrap()
         };
         let first = reserve();
         assert_eq!(summary(), "nothing runs, 1 in the queue");

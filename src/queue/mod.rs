@@ -10,6 +10,7 @@ pub mod follow;
 pub mod id;
 pub mod journal;
 pub mod list;
+pub mod notes;
 pub mod publish;
 pub mod record;
 pub mod request;
@@ -25,7 +26,7 @@ pub use follow::{Followed, Follower};
 pub use id::RunId;
 #[doc(hidden)] // For fuzz/, which is a crate of its own.
 pub use journal::parse as parse_journal;
+pub use notes::EndPolicy;
 pub use publish::ensure_published;
 pub use request::{Origin, RunRequest};
-pub use reserve::{Complaints, Reservation, ReserveError, reserve};
-pub use ticket::EndPolicy;
+pub use reserve::{Complaints, Reservation, reserve};

@@ -5,7 +5,6 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
 
 use crate::config::{Places, Settings};
 use crate::gate::Authority;
@@ -15,21 +14,12 @@ use crate::queue::folder::lock_queue;
 use crate::queue::ticket::{self, Ticket};
 use crate::queue::{RunFolder, RunId, RunRequest};
 
-/// Why there is no reservation.
-#[derive(Debug)]
-pub enum ReserveError {
-    /// As many runs wait as may.
-    Full,
-    /// A folder, file or lock failed; a sentence for the log.
-    Failed(String),
-}
-
 /// Where a run's own complaints go. They are about the machine; what the run does stands in its log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Complaints {
     /// To the log of whoever starts it.
     ToOurLog,
-    /// The starter's standard error is a terminal or a pipe that must not stay open as long as the run.
+    /// Our standard error is a terminal, or a pipe that must not stay open as long as the run.
     ToNobody,
 }
 
@@ -42,24 +32,23 @@ pub struct Reservation {
     ticket: Option<Ticket>,
 }
 
-/// Takes the next place, unless `queue_max` runs wait already, and writes down what is asked for. Starts nothing.
+/// Takes the next place and writes down what is asked for; `None` when `queue_max` runs wait already. Starts nothing.
 ///
 /// # Errors
-/// [`ReserveError`]; nothing is left behind then.
-pub fn reserve(places: &Places, queue_max: u32, order: RunRequest) -> Result<Reservation, ReserveError> {
-    let failed = |error: io::Error| ReserveError::Failed(format!("make a place in the queue: {error}"));
-    let ticket = make_ticket(places, queue_max, &order.run_id)
-        .map_err(failed)?
-        .ok_or(ReserveError::Full)?;
+/// When a folder, file or lock failed: a sentence for the log. Nothing is left behind then.
+pub fn reserve(places: &Places, queue_max: u32, order: RunRequest) -> Result<Option<Reservation>, String> {
+    let failed = |error: io::Error| format!("make a place in the queue: {error}");
+    let Some(ticket) = make_ticket(places, queue_max, &order.run_id).map_err(failed)? else {
+        return Ok(None);
+    };
     let reservation = Reservation {
         places: places.clone(),
         order,
         ticket: Some(ticket),
     };
-    RunFolder::of(places, reservation.id())
-        .create(&reservation.order)
-        .map_err(failed)?;
-    Ok(reservation)
+    let folder = RunFolder::of(places, reservation.id());
+    folder.create(&reservation.order).map_err(failed)?;
+    Ok(Some(reservation))
 }
 
 fn make_ticket(places: &Places, queue_max: u32, id: &RunId) -> io::Result<Option<Ticket>> {
@@ -113,11 +102,11 @@ impl Reservation {
         };
         let mut run = Command::role("run")
             .group(Group::Session)
-            .argument(ticket.file().file_name())
+            .argument(ticket.file.file_name())
             .logging_as_we_do()
             .descriptor(0, settings::memory_file(settings)?)
             .descriptor(1, descriptor::null()?)
-            .descriptor(descriptor::FIRST, OwnedFd::from(ticket));
+            .descriptor(descriptor::FIRST, ticket.lock.into());
         if complaints == Complaints::ToNobody {
             run = run.descriptor(2, descriptor::null()?);
         }
@@ -132,7 +121,7 @@ impl Drop for Reservation {
         // The folder first: one without a ticket would look like a dead run.
         let removed = RunFolder::of(&self.places, &self.order.run_id)
             .remove()
-            .and_then(|()| ticket.file().remove());
+            .and_then(|()| ticket.file.remove());
         if let Err(error) = removed {
             log::warn!("undo the reservation of run {}: {error}", self.order.run_id);
         }
@@ -146,14 +135,14 @@ mod tests {
     use crate::queue::ticket::testing::die;
     use std::time::SystemTime;
 
-    fn reserve(places: &Places, most: u32) -> Result<Reservation, ReserveError> {
+    fn reserve(places: &Places, most: u32) -> Result<Option<Reservation>, String> {
         super::reserve(places, most, order(&RunId::new(SystemTime::now()).unwrap()))
     }
 
     #[test]
     fn an_authority_over_another_run_starts_none() {
         let scratch = Scratch::new("queue-authority");
-        let reservation = reserve(&scratch.0, 1).unwrap();
+        let reservation = reserve(&scratch.0, 1).unwrap().unwrap();
         let other = Authority::of_operator("20260102T030405Z-0123abcd");
         let started = reservation.start(other, &Settings::default(), Complaints::ToNobody);
         assert!(started.unwrap_err().to_string().contains("another run"));
@@ -163,7 +152,7 @@ mod tests {
     #[test]
     fn a_dropped_reservation_leaves_nothing_behind() {
         let scratch = Scratch::new("queue-drop");
-        let reservation = reserve(&scratch.0, 1).unwrap();
+        let reservation = reserve(&scratch.0, 1).unwrap().unwrap();
         let folder = RunFolder::of(&scratch.0, reservation.id());
         assert_eq!(folder.order().unwrap().unwrap().run_id, *reservation.id());
         assert!(
@@ -181,14 +170,15 @@ mod tests {
     #[test]
     fn a_full_queue_refuses_and_dead_tickets_take_no_room() {
         let scratch = Scratch::new("queue-full");
-        let held: Vec<Reservation> = (0..3).map(|_| reserve(&scratch.0, 2).unwrap()).collect();
-        assert!(matches!(reserve(&scratch.0, 2), Err(ReserveError::Full)));
+        let held: Vec<Reservation> = (0..3).map(|_| reserve(&scratch.0, 2).unwrap().unwrap()).collect();
+        assert!(reserve(&scratch.0, 2).unwrap().is_none());
         for mut reservation in held {
             // As if its process had died.
-            die(reservation.ticket.take().unwrap());
+            let ticket = reservation.ticket.take().unwrap();
+            die(&ticket.file.clone(), ticket);
         }
         assert_eq!(ticket::list(&scratch.0).unwrap().len(), 3);
-        assert!(reserve(&scratch.0, 2).is_ok());
+        assert!(reserve(&scratch.0, 2).unwrap().is_some());
     }
 
     #[test]
@@ -203,7 +193,7 @@ mod tests {
     fn a_reservation_that_cannot_have_its_folder_gives_its_ticket_back() {
         let scratch = Scratch::new("queue-nofolder");
         fs::remove_dir_all(&scratch.0.runs).unwrap();
-        assert!(matches!(reserve(&scratch.0, 2), Err(ReserveError::Failed(_))));
+        assert!(reserve(&scratch.0, 2).is_err());
         assert_eq!(fs::read_dir(scratch.0.queue()).unwrap().count(), 0);
     }
 }

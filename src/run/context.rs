@@ -3,7 +3,7 @@
 //! A step sees the run through this and nothing else, so that a cancellation, a deadline and the ending of tools are
 //! met here, once, and not in every step.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Map, Value};
@@ -15,43 +15,44 @@ use crate::os::files::{self, Durability};
 use crate::os::poll::{self, For};
 use crate::os::secret::Secret;
 use crate::queue::journal::Journal;
-use crate::queue::ticket::Ticket;
+use crate::queue::notes::HeldTicket;
 use crate::queue::{RunFolder, RunId};
 use crate::run::interrupts::Interrupts;
 use crate::run::log::Log;
-use crate::run::step::{Effect, Failure};
+use crate::run::step::{Effect, Failure, Result};
 
-/// The world as a step sees it.
+/// The run as a step sees it.
 #[derive(Debug)]
 pub struct RunContext {
     pub(super) folder: RunFolder,
     pub log: Log,
     pub interrupts: Interrupts,
-    pub ticket: Ticket,
+    pub ticket: HeldTicket,
     journal: Journal,
-    /// Of the outcome.
+    /// Of the outcome, beyond the fixed ones.
     pub members: Map<String, Value>,
     pub(super) phase: Phase,
-    pub(super) run: Deadline,
-    pub(super) step: Deadline,
+    run: Deadline,
+    /// The run's or the step's, whichever is sooner.
+    pub(super) deadline: Deadline,
     /// What a cancellation of the run ends now.
     cancel: CancelEnds,
-    /// What the journal holds.
-    noted: Vec<Value>,
+    /// What the journal holds, in the order in which it was written down.
+    pub noted: Vec<Value>,
     committed: bool,
 }
 
 /// A deadline, and what it is the deadline of.
 #[derive(Clone, Debug)]
 pub(super) struct Deadline {
-    pub(super) what: String,
-    pub(super) given: Duration,
+    what: String,
+    given: Duration,
     pub(super) until: Instant,
 }
 
 /// What a cancellation of the run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum CancelEnds {
+pub(super) enum CancelEnds {
     /// Tools and waits: nothing has been changed yet.
     Everything,
     /// Waits alone: something has been changed, and no tool is cut in its middle.
@@ -61,12 +62,21 @@ enum CancelEnds {
 }
 
 impl Deadline {
-    pub(super) fn new(what: impl Into<String>, given: Duration) -> Self {
+    fn new(what: impl Into<String>, given: Duration) -> Self {
         let until = Instant::now() + given;
         Self {
             what: what.into(),
             given,
             until,
+        }
+    }
+
+    /// This one, or one that is `given` from now on, whichever is sooner.
+    pub(super) fn or(&self, what: impl Into<String>, given: Duration) -> Self {
+        let other = Self::new(what, given);
+        match other.until <= self.until {
+            true => other,
+            false => self.clone(),
         }
     }
 
@@ -79,12 +89,12 @@ impl Deadline {
 }
 
 impl RunContext {
-    /// The stage of a run whose turn has come: it may take `run_max` from now on.
+    /// For a run whose turn has come: it may take `run_max` from now on.
     pub fn new(
         folder: RunFolder,
         log: Log,
         interrupts: Interrupts,
-        ticket: Ticket,
+        ticket: HeldTicket,
         journal: Journal,
         run_max: Duration,
     ) -> Self {
@@ -97,7 +107,7 @@ impl RunContext {
             journal,
             members: Map::new(),
             phase: Phase::Preflight,
-            step: run.clone(),
+            deadline: run.clone(),
             run,
             cancel: CancelEnds::Everything,
             noted: Vec::new(),
@@ -105,7 +115,7 @@ impl RunContext {
         }
     }
 
-    /// Takes one step: its lines bear `phase`, and it has `deadline`, shortened by what the run has left.
+    /// Takes one step: its lines bear `phase`, and it has `given`, shortened by what the run has left.
     ///
     /// # Errors
     /// What `act` fails with; and before it begins where the run was cancelled, its time is up, or the journal cannot be
@@ -113,47 +123,71 @@ impl RunContext {
     pub fn step<T>(
         &mut self,
         phase: Phase,
-        deadline: Duration,
+        given: Duration,
         effect: Effect,
-        act: impl FnOnce(&mut Self) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
-        self.enter(phase, deadline, effect)?;
+        act: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<T> {
+        if self.interrupts.asked() {
+            return Err(Failure::Cancelled);
+        }
+        if Instant::now() >= self.run.until {
+            return Err(self.run.passed());
+        }
+        if effect == Effect::Changes {
+            self.journal.begin().map_err(no_journal)?;
+            self.cancel = CancelEnds::Waits;
+            failpoint!("journal-begun");
+        }
+        self.phase = phase;
+        self.deadline = self.run.or(format!("the step `{phase}`"), given);
         act(self)
     }
 
     /// The commit point: everything that was asked for is done and seen to be good, so nothing goes back any more, not
     /// even after a crash. That is on disk when this returns; else nothing is tidied up, so that going back is possible.
     pub fn commit(&mut self) {
-        match self.write_commit() {
-            Ok(()) => self.committed = true,
-            Err(error) => {
-                log::warn!("nothing is tidied up, because the journal could not be written: {error}")
+        if !self.noted.is_empty() {
+            failpoint!("before-commit");
+            if let Err(error) = self.journal.commit() {
+                log::warn!("nothing is tidied up, because the journal could not be written: {error}");
+                return;
             }
+            failpoint!("committed");
         }
+        self.committed = true;
     }
 
     /// Takes a step after the commit point, whatever the time and whoever asked the run to end. Its failure is said and is
     /// not the run's.
-    pub fn tidy(
-        &mut self,
-        phase: Phase,
-        deadline: Duration,
-        act: impl FnOnce(&mut Self) -> Result<(), Failure>,
-    ) {
-        if !self.committed {
-            return;
-        }
-        self.phase = phase;
-        if let Err(failure) = self.in_any_case(deadline, act) {
-            self.say(phase, &format!("warning: {failure}"));
+    pub fn tidy(&mut self, phase: Phase, given: Duration, act: impl FnOnce(&mut Self) -> Result) {
+        if self.committed {
+            self.phase = phase;
+            let done = self.in_any_case(given, act);
+            self.warn(done);
         }
     }
 
     /// Does what must be done whatever came of the steps. Its failure is said and is not the run's.
-    pub fn finally(&mut self, act: impl FnOnce(&mut Self) -> Result<(), Failure>) {
-        if let Err(failure) = self.in_any_case(CLEANUP_DEADLINE, act) {
+    pub fn finally(&mut self, act: impl FnOnce(&mut Self) -> Result) {
+        let done = self.in_any_case(CLEANUP_DEADLINE, act);
+        self.warn(done);
+    }
+
+    fn warn(&mut self, done: Result) {
+        if let Err(failure) = done {
             self.say(self.phase, &format!("warning: {failure}"));
         }
+    }
+
+    /// Takes what must be done whatever the deadlines of step and run say: the look after a change, the way back. `act`
+    /// has `given` for it; afterwards the other deadlines count again.
+    pub fn in_any_case<T>(&mut self, given: Duration, act: impl FnOnce(&mut Self) -> T) -> T {
+        let own = Deadline::new(format!("the end of the step `{}`", self.phase), given);
+        let deadline = std::mem::replace(&mut self.deadline, own);
+        let cancel = std::mem::replace(&mut self.cancel, CancelEnds::Nothing);
+        let result = act(self);
+        (self.deadline, self.cancel) = (deadline, cancel);
+        result
     }
 
     /// Calls `look` until it finds something or `until` has come: at once, after 100 ms, and then at intervals that double
@@ -166,8 +200,8 @@ impl RunContext {
         &mut self,
         every: Duration,
         until: Instant,
-        mut look: impl FnMut(&mut Self) -> Result<Option<T>, Failure>,
-    ) -> Result<Option<T>, Failure> {
+        mut look: impl FnMut(&mut Self) -> Result<Option<T>>,
+    ) -> Result<Option<T>> {
         let mut pause = FIRST_PROBE_PAUSE.min(every);
         loop {
             if let Some(found) = look(self)? {
@@ -192,63 +226,67 @@ impl RunContext {
     ///
     /// # Errors
     /// Ends early with [`Failure::Cancelled`] or, at the step's deadline, [`Failure::Deadline`].
-    pub fn pause(&mut self, duration: Duration) -> Result<(), Failure> {
+    pub fn pause(&mut self, duration: Duration) -> Result {
         self.wait_until(Instant::now() + duration, CancelEnds::Everything)
+    }
+
+    fn wait_until(&mut self, until: Instant, cancel_ends: CancelEnds) -> Result {
+        loop {
+            self.check(cancel_ends)?;
+            if Instant::now() >= until {
+                return Ok(());
+            }
+            self.sleep_until(until.min(self.deadline.until))?;
+        }
+    }
+
+    /// Whether to go on with what a cancellation ends as long as it ends `cancel_ends`.
+    pub(super) fn check(&mut self, cancel_ends: CancelEnds) -> Result {
+        // Asked in any case: a signal that is not read would wake every wait.
+        if self.interrupts.asked() && self.cancel <= cancel_ends {
+            return Err(Failure::Cancelled);
+        }
+        match Instant::now() >= self.deadline.until {
+            true => Err(self.deadline.passed()),
+            false => Ok(()),
+        }
     }
 
     /// Waits, whatever the deadlines say and whoever cancels; whether the operator has used force to end it.
     ///
     /// # Errors
     /// Those of the machine.
-    pub fn pause_unless_forced(&mut self, duration: Duration) -> Result<bool, Failure> {
+    pub fn pause_unless_forced(&mut self, duration: Duration) -> Result<bool> {
         let until = Instant::now() + duration;
         while !self.interrupts.take_force() {
             if Instant::now() >= until {
                 return Ok(false);
             }
-            poll::wait([(self.interrupts_descriptor(), For::Reading)], Some(until)).map_err(broken_wait)?;
+            self.sleep_until(until)?;
         }
         Ok(true)
     }
 
-    fn wait_until(&mut self, until: Instant, cancel_up_to: CancelEnds) -> Result<(), Failure> {
-        loop {
-            self.check_for(cancel_up_to)?;
-            if Instant::now() >= until {
-                return Ok(());
-            }
-            let until = until.min(self.deadline());
-            poll::wait([(self.interrupts_descriptor(), For::Reading)], Some(until)).map_err(broken_wait)?;
-        }
-    }
-
-    /// Whether the step should go on: for steps that loop without pausing.
-    ///
-    /// # Errors
-    /// [`Failure::Cancelled`], [`Failure::Deadline`].
-    pub fn check(&mut self) -> Result<(), Failure> {
-        self.check_for(CancelEnds::Everything)
-    }
-
-    /// The same for what a cancellation ends up to the state `most`.
-    fn check_for(&mut self, most: CancelEnds) -> Result<(), Failure> {
-        // Asked in any case: a signal that is not read would wake every wait.
-        if self.interrupts.asked() && self.cancel <= most {
-            return Err(Failure::Cancelled);
-        }
-        let now = Instant::now();
-        match [&self.step, &self.run]
-            .into_iter()
-            .find(|bound| now >= bound.until)
-        {
-            Some(bound) => Err(bound.passed()),
-            None => Ok(()),
-        }
+    /// Until then, or a signal.
+    pub(super) fn sleep_until(&self, until: Instant) -> Result {
+        let signals = [(self.interrupts.as_fd(), For::Reading)];
+        poll::wait(signals, Some(until)).map(drop).map_err(broken_wait)
     }
 
     /// Whether the operator has used force: then a tool may not have come to the end of what it was doing.
     pub fn was_forced(&self) -> bool {
         self.interrupts.was_forced()
+    }
+
+    /// Whether anything may have been changed: then a cancellation ends no tool.
+    pub fn has_changed(&self) -> bool {
+        self.cancel != CancelEnds::Everything
+    }
+
+    /// From now on a cancellation ends nothing.
+    pub fn goes_back(&mut self) {
+        self.cancel = CancelEnds::Nothing;
+        self.phase = Phase::Rollback;
     }
 
     /// Adds a member to the outcome, beyond the fixed ones. A later one of the same name replaces it.
@@ -261,9 +299,8 @@ impl RunContext {
         self.log.mask.hide(secret);
     }
 
-    /// The run.
     pub fn run_id(&self) -> &RunId {
-        &self.ticket.file().id
+        &self.ticket.file.id
     }
 
     /// Leaves a document in the run's folder, beside its log.
@@ -271,97 +308,19 @@ impl RunContext {
     /// # Errors
     /// When it could not be written.
     pub fn leave_document(&self, name: &str, document: &Value) -> std::io::Result<()> {
-        let bytes = self.log.mask.cover(&format!("{document}\n"));
-        files::replace(
-            &self.folder.path().join(name),
-            bytes.as_bytes(),
-            0o600,
-            Durability::Volatile,
-        )
+        let text = self.log.mask.cover(&format!("{document}\n"));
+        let path = self.folder.path().join(name);
+        files::replace(&path, text.as_bytes(), 0o600, Durability::Volatile)
     }
 
     /// Writes down what is about to be changed and what it was before; on disk when this returns.
     ///
     /// # Errors
     /// When it could not be written: then it must not be changed.
-    pub fn note(&mut self, entry: Value) -> Result<(), Failure> {
+    pub fn note(&mut self, entry: Value) -> Result {
         self.journal.note(&entry).map_err(no_journal)?;
         self.noted.push(entry);
         Ok(())
-    }
-
-    /// Takes what must be done whatever the deadlines of step and run say: the look after a change, the way back. `act`
-    /// has `given` for it; afterwards the other deadlines count again.
-    pub fn in_any_case<T>(&mut self, given: Duration, act: impl FnOnce(&mut Self) -> T) -> T {
-        let own = Deadline::new(format!("the end of the step `{}`", phase_name(self.phase)), given);
-        let step = std::mem::replace(&mut self.step, own.clone());
-        let run = std::mem::replace(&mut self.run, own);
-        let cancel = std::mem::replace(&mut self.cancel, CancelEnds::Nothing);
-        let result = act(self);
-        (self.step, self.run, self.cancel) = (step, run, cancel);
-        result
-    }
-
-    /// When the step must have ended: its own deadline or the run's.
-    pub fn deadline(&self) -> Instant {
-        self.step.until.min(self.run.until)
-    }
-}
-
-/// What the runner does with it.
-impl RunContext {
-    /// Begins a step: whether it may, its deadline, and the journal when it is the first that changes something.
-    fn enter(&mut self, phase: Phase, deadline: Duration, effect: Effect) -> Result<(), Failure> {
-        if self.interrupts.asked() {
-            return Err(Failure::Cancelled);
-        }
-        if Instant::now() >= self.run.until {
-            return Err(self.run.passed());
-        }
-        if effect == Effect::Changes {
-            self.journal.begin().map_err(no_journal)?;
-            self.cancel = CancelEnds::Waits;
-            failpoint!("journal-begun");
-        }
-        self.phase = phase;
-        self.step = Deadline::new(format!("the step `{}`", phase_name(phase)), deadline);
-        Ok(())
-    }
-
-    /// Writes down that nothing goes back any more, where something could.
-    fn write_commit(&mut self) -> std::io::Result<()> {
-        if self.noted.is_empty() {
-            return Ok(());
-        }
-        failpoint!("before-commit");
-        self.journal.commit()?;
-        failpoint!("committed");
-        Ok(())
-    }
-
-    /// What is to be put back, in the order in which it was written down.
-    pub fn noted(&self) -> Vec<Value> {
-        self.noted.clone()
-    }
-
-    /// Whether anything may have been changed.
-    pub fn has_changed(&self) -> bool {
-        self.cancel != CancelEnds::Everything
-    }
-
-    /// From now on a cancellation ends nothing.
-    pub fn goes_back(&mut self) {
-        self.cancel = CancelEnds::Nothing;
-        self.phase = Phase::Rollback;
-    }
-
-    /// Whether a cancellation ends a tool now.
-    pub(super) fn is_cancellable(&self) -> bool {
-        self.cancel == CancelEnds::Everything
-    }
-
-    pub(super) fn interrupts_descriptor(&self) -> BorrowedFd<'_> {
-        self.interrupts.as_fd()
     }
 }
 
@@ -373,14 +332,6 @@ fn no_journal(error: std::io::Error) -> Failure {
     Failure::Failed(format!(
         "nothing was changed, because the journal could not be written: {error}"
     ))
-}
-
-/// A phase as the wire names it.
-pub(super) fn phase_name(phase: Phase) -> String {
-    serde_json::to_value(phase)
-        .ok()
-        .and_then(|name| name.as_str().map(str::to_owned))
-        .unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use crate::config::Places;
 use crate::os::child::Exit;
 use crate::os::process;
 use crate::queue::folder::testing::Scratch;
-use crate::queue::{EndPolicy, RunFolder, RunId, ticket};
+use crate::queue::notes::{Notes, ToolAtWork};
+use crate::queue::{EndPolicy, RunFolder, RunId};
 use crate::run::{Captured, Ended, Tool};
 
 impl RunContext {
@@ -15,8 +16,7 @@ impl RunContext {
         let id = RunId::new(SystemTime::now()).unwrap();
         let folder = RunFolder::of(places, &id);
         std::fs::create_dir_all(folder.path()).unwrap();
-        let mut ticket = crate::queue::ticket::testing::make(places, &id);
-        ticket.write_holder().unwrap();
+        let ticket = crate::queue::notes::testing::hold(places, &id);
         let journal = Journal::new(places, &id);
         let log = Log::open(&folder.log(), &id);
         Self::new(
@@ -61,14 +61,14 @@ fn uncut(script: &str) -> Tool {
 }
 
 fn messages(ctx: &RunContext, places: &Places) -> Vec<String> {
-    let folder = RunFolder::of(places, &ctx.ticket.file().id);
+    let folder = RunFolder::of(places, &ctx.ticket.file.id);
     let text = std::fs::read_to_string(folder.log()).unwrap();
     let event = |line: &str| serde_json::from_str::<crate::event::Event>(line).unwrap().message;
     text.lines().map(event).collect()
 }
 
-fn work(ctx: &RunContext) -> Vec<ticket::ToolAtWork> {
-    ctx.ticket.file().notes().unwrap().tools
+fn work(ctx: &RunContext) -> Vec<ToolAtWork> {
+    Notes::of(&ctx.ticket.file).unwrap().tools
 }
 
 fn exited(end: Result<Ended, Failure>) -> Exit {
@@ -113,7 +113,7 @@ fn a_tool_that_leaves_a_process_with_its_output_behind_is_not_waited_for() {
     let end = ctx.tool(&shell("sleep 20 & echo done"), &mut |_| None);
     assert_eq!(exited(end), Exit::Code(0));
     assert!(started.elapsed() < Duration::from_secs(5));
-    let group = ctx.ticket.file().clone();
+    let group = ctx.ticket.file.clone();
     drop(group);
 }
 
@@ -377,7 +377,7 @@ fn nothing_is_changed_before_the_journal_is_on_disk() {
     begin(&mut ctx, Effect::Changes).unwrap();
     assert_eq!(
         crate::queue::journal::read(&scratch.0).unwrap().unwrap().run_id,
-        ctx.ticket.file().id
+        ctx.ticket.file.id
     );
     let mut ctx = RunContext::scratch(&scratch.0);
     std::fs::remove_dir_all(&scratch.0.state).unwrap();
@@ -428,7 +428,7 @@ fn what_must_be_done_in_any_case_has_time_of_its_own_and_then_the_deadlines_coun
     let scratch = Scratch::new("stage-any-case");
     let mut ctx = RunContext::scratch(&scratch.0);
     begin(&mut ctx, Effect::Changes).unwrap();
-    ctx.run.until = Instant::now();
+    ctx.deadline.until = Instant::now();
     assert!(ctx.tool(&shell(""), &mut |_| None).is_err());
     let given = Duration::from_millis(300);
     let (ended, late) = ctx.in_any_case(given, |ctx| {
@@ -438,7 +438,7 @@ fn what_must_be_done_in_any_case_has_time_of_its_own_and_then_the_deadlines_coun
     assert_eq!(ended, Exit::Code(0));
     let late = late.unwrap_err().to_string();
     assert_eq!(late, "the end of the step `update` was not done within 300ms");
-    assert_eq!(ctx.check(), Err(ctx.run.passed()));
+    assert_eq!(ctx.check(CancelEnds::Everything), Err(ctx.deadline.passed()));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! crash knows what may still be at work. It is reaped last: as long as it is not, its process id, which names its group,
 //! is not given to another process.
 
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,8 +15,8 @@ use crate::os::poll::{self, For};
 use crate::os::process::{self, ProcessSet};
 use crate::os::signal::Signal;
 use crate::queue::EndPolicy;
-use crate::queue::ticket::ToolAtWork;
-use crate::run::context::{Deadline, broken_wait};
+use crate::queue::notes::ToolAtWork;
+use crate::run::context::{CancelEnds, Deadline, broken_wait};
 use crate::run::end::{Target, attempts};
 use crate::run::tool::{Captured, Ended, Output, Running, Tool};
 use crate::run::{Failure, HumanDuration, RunContext};
@@ -97,7 +98,7 @@ impl RunContext {
         gets_on: &mut dyn FnMut(&mut Self) -> bool,
     ) -> Result<Ended, Failure> {
         let mut running = self.start(tool, Output::Pipe)?;
-        let deadline = self.sooner(Deadline::new(running.name.clone(), tool.deadline));
+        let deadline = self.deadline.or(running.name.clone(), tool.deadline);
         let waited = loop {
             let mut heard = false;
             let mut listen = |line: &str| {
@@ -130,7 +131,7 @@ impl RunContext {
         on_line: &mut OnLine<'_>,
     ) -> Result<(Running, Exit), Failure> {
         let mut running = self.start(tool, output)?;
-        let deadline = self.sooner(Deadline::new(running.name.clone(), tool.deadline));
+        let deadline = self.deadline.or(running.name.clone(), tool.deadline);
         let waited = match tool.end_policy {
             EndPolicy::WaitOut => self.wait_out(&mut running, tool.deadline, on_line),
             // Even while it changes something: that is what its one INT is for.
@@ -144,7 +145,7 @@ impl RunContext {
     }
 
     fn start(&mut self, tool: &Tool, output: Output<'_>) -> Result<Running, Failure> {
-        self.check()?;
+        self.check(CancelEnds::Everything)?;
         let program = tool.program.file_name().unwrap_or_default();
         let at_work = ToolAtWork {
             program: program.to_string_lossy().into_owned(),
@@ -274,7 +275,7 @@ impl RunContext {
 
     /// A child's end is a signal; where that is not heard, the timer sees it.
     fn wait_for_output(&mut self, running: &Running, until: Instant) -> Result<(), Failure> {
-        let idle = self.interrupts_descriptor();
+        let idle = self.interrupts.as_fd();
         let [output, errors] = running.descriptors(idle);
         let sources = [
             (idle, For::Reading),
@@ -286,19 +287,10 @@ impl RunContext {
 
     /// Whether a cancellation ends a tool now.
     fn ended_by(&self) -> EndedBy {
-        match self.is_cancellable() {
-            true => EndedBy::Cancel,
-            false => EndedBy::Nothing,
+        match self.has_changed() {
+            false => EndedBy::Cancel,
+            true => EndedBy::Nothing,
         }
-    }
-
-    fn sooner(&self, tool: Deadline) -> Deadline {
-        let deadlines = [tool, self.step.clone(), self.run.clone()];
-        let [first, rest @ ..] = deadlines;
-        rest.into_iter().fold(
-            first,
-            |best, other| if other.until < best.until { other } else { best },
-        )
     }
 }
 
@@ -359,7 +351,7 @@ impl RunContext {
                 return Ok(false);
             }
             let soon = until.min(Instant::now() + Duration::from_millis(10));
-            poll::wait([(self.interrupts_descriptor(), For::HangUp)], Some(soon)).map_err(broken_wait)?;
+            poll::wait([], Some(soon)).map_err(broken_wait)?;
         }
         Ok(true)
     }

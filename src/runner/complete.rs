@@ -17,8 +17,9 @@ use crate::os::files::optional;
 use crate::os::{lock, process};
 use crate::queue::dead::{self, Dead, RECOVERY_WAITS};
 use crate::queue::journal::{self, Content, Journal};
+use crate::queue::notes::{HeldTicket, Notes};
 use crate::queue::record::{End, Publication, Record};
-use crate::queue::ticket::{self, Ticket};
+use crate::queue::ticket;
 use crate::queue::{Origin, RunFolder, RunRequest};
 use crate::run::interrupts::Interrupts;
 use crate::run::log::Log;
@@ -141,7 +142,7 @@ impl Completer<'_> {
     /// Waits for or ends what a dead run has left at work.
     fn end_orphans(&mut self, dead: &Dead) -> Result<(), Failure> {
         let Some(seen) = &dead.ticket else { return Ok(()) };
-        let notes = seen.notes().map_err(broken("read its ticket"))?;
+        let notes = Notes::of(seen).map_err(broken("read its ticket"))?;
         orphans::end_all(&notes, self.interrupts, self.say)
     }
 
@@ -175,8 +176,8 @@ impl Completer<'_> {
     /// What is to be recorded of a run that could not do that itself, after what it has half done was put back.
     fn judge(&mut self, dead: &Dead, folder: &RunFolder, order: &RunRequest) -> Result<Record, Failure> {
         let unread = broken("its folder cannot be read");
-        let started = dead.ticket.as_ref().map_or(Ok(None), |seen| seen.started());
-        let started = started.map_err(&unread)?;
+        let notes = dead.ticket.as_ref().map_or(Ok(Notes::default()), Notes::of);
+        let started = notes.map_err(&unread)?.turn();
         let mut end = End {
             error: None,
             more: Map::from_iter([("interrupted".to_owned(), json!(true))]),
@@ -252,7 +253,7 @@ impl Completer<'_> {
         act: impl FnOnce(&mut RunContext) -> T,
     ) -> Result<T, Failure> {
         let places = self.places();
-        let ticket = Ticket::of_the_dead(places, &dead.id, dead.ticket.as_ref())
+        let ticket = HeldTicket::of_the_dead(places, &dead.id, dead.ticket.as_ref())
             .map_err(broken("take over its ticket"))?;
         folder.clear_output().map_err(broken("clear its folder"))?;
         let journal = Journal::new(places, &dead.id);

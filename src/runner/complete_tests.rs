@@ -14,7 +14,7 @@ use crate::gate::TokenId;
 use crate::queue::EndPolicy;
 use crate::queue::folder::testing::{Scratch, good_record, order};
 use crate::queue::folder::{journal_path, turn_path};
-use crate::queue::ticket::ToolAtWork;
+use crate::queue::notes::ToolAtWork;
 
 /// How far a run came before it died.
 #[derive(Clone, Copy, PartialEq, PartialOrd)]
@@ -33,7 +33,7 @@ fn die(scratch: &Scratch, came: Came) -> RunId {
 fn die_with(scratch: &Scratch, came: Came, order: impl FnOnce(&RunId) -> RunRequest) -> RunId {
     let id = RunId::new(SystemTime::now()).unwrap();
     let (order, places) = (order(&id), &scratch.0);
-    let mut ticket = crate::queue::ticket::testing::make(places, &id);
+    let mut ticket = crate::queue::notes::testing::hold(places, &id);
     let folder = RunFolder::of(places, &id);
     folder.create(&order).unwrap();
     if came >= Came::Waited {
@@ -49,7 +49,7 @@ fn die_with(scratch: &Scratch, came: Came, order: impl FnOnce(&RunId) -> RunRequ
     if came >= Came::Recorded {
         folder.write_record(&good_record(&order)).unwrap();
     }
-    ticket::testing::die(ticket);
+    crate::queue::notes::testing::die(ticket);
     id
 }
 
@@ -449,7 +449,7 @@ fn append_to_memory(places: &Places, jti: &str, id: &RunId) {
 fn a_live_run_is_left_alone() {
     let scratch = Scratch::new("dead-live");
     let id = RunId::new(SystemTime::now()).unwrap();
-    let _ticket = crate::queue::ticket::testing::make(&scratch.0, &id);
+    let _ticket = crate::queue::notes::testing::hold(&scratch.0, &id);
     RunFolder::of(&scratch.0, &id).create(&order(&id)).unwrap();
     complete(&scratch.0).unwrap();
     assert!(RunFolder::of(&scratch.0, &id).exists());
@@ -485,11 +485,11 @@ fn leave_at_work(
     let pids = fs::read_to_string(&marker).unwrap();
     let pids: Vec<i32> = pids.split_whitespace().map(|pid| pid.parse().unwrap()).collect();
     let id = RunId::new(SystemTime::now()).unwrap();
-    let mut ticket = crate::queue::ticket::testing::make(&scratch.0, &id);
+    let mut ticket = crate::queue::notes::testing::hold(&scratch.0, &id);
     let folder = RunFolder::of(&scratch.0, &id);
     folder.create(&order(&id)).unwrap();
     Log::open(&folder.log(), &id).say(Phase::Update, "begin", SystemTime::now());
-    ticket.write_holder_as(pids[0]).unwrap();
+    crate::queue::notes::testing::held_by(&mut ticket, pids[0]);
     ticket.has_its_turn(SystemTime::now()).unwrap();
     ticket
         .starting(ToolAtWork {
@@ -500,7 +500,7 @@ fn leave_at_work(
         .unwrap();
     ticket.started(pids[1]).unwrap();
     process::signal(pids[0], crate::os::signal::Signal::SIGKILL);
-    ticket::testing::die(ticket);
+    crate::queue::notes::testing::die(ticket);
     (id, pids[1], child)
 }
 

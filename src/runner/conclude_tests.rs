@@ -175,7 +175,7 @@ fn the_status_outlives_the_folder_of_its_run() {
 fn the_oldest_folders_go_and_a_live_or_unfinished_one_never_does() {
     let scratch = Scratch::new("record-prune");
     let live = RunId::new(at(0)).unwrap();
-    let mut ticket = crate::queue::ticket::testing::make(&scratch.0, &live);
+    let mut ticket = crate::queue::notes::testing::hold(&scratch.0, &live);
     RunFolder::of(&scratch.0, &live).create(&order(&live)).unwrap();
     let dead = RunId::new(at(1)).unwrap();
     RunFolder::of(&scratch.0, &dead).create(&order(&dead)).unwrap();
@@ -204,7 +204,7 @@ fn the_oldest_folders_go_and_a_live_or_unfinished_one_never_does() {
         .into_iter()
         .find(|id| ended.contains(id))
         .unwrap();
-    let _held = crate::queue::ticket::testing::make(&scratch.0, &oldest);
+    let _held = crate::queue::notes::testing::hold(&scratch.0, &oldest);
     run(&scratch.0, 3, 11, Publication::Status);
     assert!(RunFolder::of(&scratch.0, &oldest).exists());
 }

@@ -26,8 +26,9 @@ use crate::os::failpoint;
 use crate::os::{descriptor, process, settings};
 use crate::queue::dead::RECOVER;
 use crate::queue::journal::Journal;
+use crate::queue::notes::HeldTicket;
 use crate::queue::record::{End, Publication, Record};
-use crate::queue::ticket::{Ticket, TicketFile};
+use crate::queue::ticket::TicketFile;
 use crate::queue::{RunFolder, RunRequest, publish};
 use crate::run::interrupts::Interrupts;
 use crate::run::log::Log;
@@ -70,8 +71,7 @@ fn run(held: OwnedFd, ticket: &str, config: &Config) -> io::Result<()> {
     let request = folder
         .order()?
         .ok_or_else(|| io::Error::other(format!("run {} has no grant", file.id)))?;
-    let mut ticket = Ticket::inherited(File::from(held), file);
-    ticket.write_holder()?;
+    let ticket = HeldTicket::inherited(File::from(held), file)?;
     let mut waiting = Waiting {
         config,
         request: &request,
@@ -95,7 +95,7 @@ fn run(held: OwnedFd, ticket: &str, config: &Config) -> io::Result<()> {
 struct Waiting<'a> {
     config: &'a Config,
     request: &'a RunRequest,
-    ticket: Ticket,
+    ticket: HeldTicket,
     log: Log,
     interrupts: Interrupts,
     /// Of the dead runs that it has completed.
@@ -116,7 +116,7 @@ impl Waiting<'_> {
                 show(config);
             }
         };
-        let number = self.ticket.file().number;
+        let number = self.ticket.file.number;
         let longest = config.runs.queue_max_wait;
         turn::wait(&config.places, number, &mut self.interrupts, longest, &mut said)
     }
@@ -192,7 +192,7 @@ impl Waiting<'_> {
         // be killed here, whoever finds our ticket sends it.
         drop(turn);
         self.notices.extend(notice::start(self.config, &record));
-        self.ticket.file().remove()?;
+        self.ticket.file.remove()?;
         drop(self.ticket);
         notice::finish_all(self.notices, &mut self.interrupts)
     }
@@ -220,7 +220,7 @@ fn go_back(
     config: &Config,
     more: &mut Map<String, Value>,
 ) -> io::Result<String> {
-    let entries = ctx.noted();
+    let entries = ctx.noted.clone();
     if !entries.is_empty() {
         ctx.say(Phase::Rollback, &format!("going back: {failure}"));
     }

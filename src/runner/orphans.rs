@@ -11,7 +11,7 @@ use crate::limits::STILL_WAITING_EVERY;
 use crate::os::poll::{self, For};
 use crate::os::process::{self, ProcessSet};
 use crate::queue::EndPolicy;
-use crate::queue::ticket::{Notes, Process, ToolAtWork};
+use crate::queue::notes::{Notes, Process, ToolAtWork};
 use crate::run::Failure;
 use crate::run::end::{Attempt, Target, attempts};
 use crate::run::interrupts::Interrupts;

@@ -48,6 +48,7 @@ pub fn patiently(ctx: &mut RunContext, entries: &[Value], config: &Config) -> Re
             say_at = Instant::now() + STILL_WAITING_EVERY;
         }
         if ctx.pause_unless_forced(BACK_AGAIN)? {
+            deploy::mark_half_deployed(entries, config)?;
             return Ok(Back::Unknown(failure));
         }
     }

@@ -131,15 +131,16 @@ impl std::fmt::Display for Ahead {
 mod tests {
     use super::*;
     use crate::queue::folder::testing::Scratch;
-    use crate::queue::ticket::{Ticket, testing::die};
+    use crate::queue::notes::HeldTicket;
+    use crate::queue::notes::testing::die;
     use std::time::SystemTime;
 
-    fn ticket(scratch: &Scratch) -> Ticket {
-        crate::queue::ticket::testing::make(&scratch.0, &RunId::new(SystemTime::now()).unwrap())
+    fn ticket(scratch: &Scratch) -> HeldTicket {
+        crate::queue::notes::testing::hold(&scratch.0, &RunId::new(SystemTime::now()).unwrap())
     }
 
-    fn number(ticket: &Ticket) -> u64 {
-        ticket.file().number
+    fn number(ticket: &HeldTicket) -> u64 {
+        ticket.file.number
     }
 
     fn wait_for(scratch: &Scratch, number: u64, patience: Duration) -> (Result<Turn, Failure>, Vec<Ahead>) {
@@ -169,8 +170,8 @@ mod tests {
     fn every_lower_ticket_must_be_free_and_not_only_the_one_before() {
         let scratch = Scratch::new("turn-every");
         let (first, gave_up, mine) = (ticket(&scratch), ticket(&scratch), ticket(&scratch));
-        let first_id = first.file().id.clone();
-        let both = vec![first_id.clone(), gave_up.file().id.clone()];
+        let first_id = first.file.id.clone();
+        let both = vec![first_id.clone(), gave_up.file.id.clone()];
         die(gave_up);
         let (waited, told) = wait_for(&scratch, number(&mine), Duration::from_millis(50));
         let expected = format!("waited 50ms for its turn behind {first_id}");
@@ -185,7 +186,7 @@ mod tests {
     fn a_holder_that_ends_is_seen_at_once_and_what_is_waited_for_is_told_when_it_changes() {
         let scratch = Scratch::new("turn-wake");
         let (first, second, mine) = (ticket(&scratch), ticket(&scratch), ticket(&scratch));
-        let ids = [first.file().id.clone(), second.file().id.clone()];
+        let ids = [first.file.id.clone(), second.file.id.clone()];
         let gone = std::thread::spawn(move || {
             std::thread::sleep(Duration::from_millis(40));
             die(first);

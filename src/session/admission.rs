@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use crate::config::{Config, Job, Settings};
 use crate::gate::{self, Gates, Permitted, Reader, Refusal};
 use crate::link::{Request, log_path};
-use crate::queue::{self, Complaints, Follower, Reservation, ReserveError, RunFolder, RunId, RunRequest};
+use crate::queue::{self, Complaints, Follower, Reservation, RunFolder, RunId, RunRequest};
 use crate::session::slots::{self, Slot};
 
 /// What an admission needs to know.
@@ -102,10 +102,9 @@ impl Admission<'_> {
         let failed = |detail| Refusal::Run { detail };
         let id = RunId::new(now).map_err(|error| failed(format!("name the run: {error}")))?;
         let order = RunRequest::of_token(permitted, &id, self.request_id, now);
-        queue::reserve(&self.config.places, self.config.runs.queue_max, order).map_err(|error| match error {
-            ReserveError::Full => Refusal::QueueFull,
-            ReserveError::Failed(detail) => failed(detail),
-        })
+        queue::reserve(&self.config.places, self.config.runs.queue_max, order)
+            .map_err(failed)?
+            .ok_or(Refusal::QueueFull)
     }
 
     fn place_for_a_follower(&self) -> Result<Slot, Refusal> {

@@ -38,7 +38,7 @@ pub fn check(config: &Config, now: SystemTime, report: &mut Report) {
             let (cert, key) = (cert.display(), key.display());
             report.ok(WHAT, format!("{cert} and its key {key} fit together"));
         }
-        let private = format!("{} is not readable by everyone", key.display());
+        let private = format!("only its owner and group can read {}", key.display());
         report.result("key", secret::known_to_all(key).map_or(Ok(private), Err));
     }
     validity(cert, now, report);

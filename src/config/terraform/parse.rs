@@ -154,12 +154,8 @@ fn pins_of_both(r: &mut Reader, reference: &str) -> (Vec<Pin>, Vec<Pin>) {
             expected: Expected::PullRequestOf(prefix),
         },
     ];
-    let mut listed = |name, own| {
-        let claims = r.optional(name, pins::claims).unwrap_or_default();
-        with_listed(r, own, (name, claims))
-    };
-    let apply = listed("DEPLOYER_TF_APPLY_CLAIMS", apply);
-    (apply, listed("DEPLOYER_TF_PLAN_CLAIMS", plan))
+    let apply = with_listed(r, apply, "DEPLOYER_TF_APPLY_CLAIMS");
+    (apply, with_listed(r, plan, "DEPLOYER_TF_PLAN_CLAIMS"))
 }
 
 fn modules(r: &mut Reader) -> Vec<Module> {

@@ -15,40 +15,38 @@ pub struct LocalImage {
     pub tag: Option<String>,
 }
 
-impl Docker<'_> {
-    /// The folder in which dockerd keeps images; `None` where dockerd is on another machine.
-    pub fn image_folder(&self, ctx: &mut RunContext) -> Result<Option<PathBuf>> {
-        if !is_local(&self.config.environment) {
-            return Ok(None);
-        }
-        let arguments = ["info", "--format", "{{.DockerRootDir}}"];
-        let folder = self.ask(ctx, "ask docker where it keeps images", &arguments)?;
-        Ok(Some(folder.into()))
+/// The folder in which dockerd keeps images; `None` where dockerd is on another machine.
+pub fn image_folder(docker: Docker<'_>, ctx: &mut RunContext) -> Result<Option<PathBuf>> {
+    if !is_local(&docker.config.environment) {
+        return Ok(None);
     }
+    let arguments = ["info", "--format", "{{.DockerRootDir}}"];
+    let folder = docker.ask(ctx, "ask docker where it keeps images", &arguments)?;
+    Ok(Some(folder.into()))
+}
 
-    /// The images of the repository `image` that are on this host, once for each tag.
-    pub fn local_images(&self, ctx: &mut RunContext, image: &str) -> Result<Vec<LocalImage>> {
-        let doing = format!("list the images of {image}");
-        let arguments = ["images", "--no-trunc", "--format", "{{.ID}} {{.Tag}}", image];
-        let said = self.ask(ctx, &doing, &arguments)?;
-        let images = said.lines().map(local_image).collect::<Result<_, _>>();
-        images.map_err(|why| Failure::Failed(format!("{doing}: {why}")))
-    }
+/// The images of the repository `image` that are on this host, once for each tag.
+pub fn local_images(docker: Docker<'_>, ctx: &mut RunContext, image: &str) -> Result<Vec<LocalImage>> {
+    let doing = format!("list the images of {image}");
+    let arguments = ["images", "--no-trunc", "--format", "{{.ID}} {{.Tag}}", image];
+    let said = docker.ask(ctx, &doing, &arguments)?;
+    let images = said.lines().map(local_image).collect::<Result<_, _>>();
+    images.map_err(|why| Failure::Failed(format!("{doing}: {why}")))
+}
 
-    /// The image of every container, running or not.
-    pub fn images_in_use(&self, ctx: &mut RunContext) -> Result<BTreeSet<ImageId>> {
-        let doing = "list the images in use";
-        let said = self.ask(ctx, doing, &["ps", "--all", "--quiet", "--no-trunc"])?;
-        let containers: Vec<&str> = said.lines().collect();
-        if containers.is_empty() {
-            return Ok(BTreeSet::new());
-        }
-        let said = self.lines_of_those_there(ctx, doing, "container", "{{.Image}}", &containers)?;
-        let images = said.split_whitespace().map(|id| ImageId::try_from(id.to_owned()));
-        images
-            .collect::<Result<_, _>>()
-            .map_err(|why| Failure::Failed(format!("{doing}: {why}")))
+/// The image of every container, running or not.
+pub fn images_in_use(docker: Docker<'_>, ctx: &mut RunContext) -> Result<BTreeSet<ImageId>> {
+    let doing = "list the images in use";
+    let said = docker.ask(ctx, doing, &["ps", "--all", "--quiet", "--no-trunc"])?;
+    let containers: Vec<&str> = said.lines().collect();
+    if containers.is_empty() {
+        return Ok(BTreeSet::new());
     }
+    let said = docker.lines_of_those_there(ctx, doing, "container", "{{.Image}}", &containers)?;
+    let images = said.split_whitespace().map(|id| ImageId::try_from(id.to_owned()));
+    images
+        .collect::<Result<_, _>>()
+        .map_err(|why| Failure::Failed(format!("{doing}: {why}")))
 }
 
 /// With its own idea of a default the client talks to a socket here.

@@ -136,17 +136,13 @@ impl<'a> Docker<'a> {
 impl Docker<'_> {
     /// Gives the image `id` the name `reference` too.
     pub fn tag(&self, ctx: &mut RunContext, id: &ImageId, reference: &str) -> Result {
-        self.change(ctx, &["tag", id.as_str(), reference], |ctx| {
-            Ok(self.image(ctx, reference)?.is_some_and(|image| image.id == *id))
-        })
+        self.change(ctx, &["tag", id.as_str(), reference])
     }
 
     /// Takes a name off an image, or removes one without a name. With its last name it goes, unless a container uses it:
     /// then Docker refuses.
     pub fn remove_image(&self, ctx: &mut RunContext, name: &str) -> Result {
-        self.change(ctx, &["image", "rm", "--no-prune", name], |ctx| {
-            Ok(self.image(ctx, name)?.is_none())
-        })
+        self.change(ctx, &["image", "rm", "--no-prune", name])
     }
 
     /// Makes the container `name` and does not start it.
@@ -155,33 +151,24 @@ impl Docker<'_> {
         let mut tool = self.tool(&arguments, DOCKER_QUICK);
         tool.environment.extend(creation.environment.iter().cloned());
         tool.stdin = Some(creation.env_file.clone().into_bytes());
-        self.change_by(ctx, &format!("docker create {name}"), tool, |ctx| {
-            Ok(self.container(ctx, name)?.is_some())
-        })
+        change_by(self, ctx, &format!("docker create {name}"), tool)
     }
 
-    /// Starts a container.
     pub fn start(&self, ctx: &mut RunContext, id: &str) -> Result {
-        self.change_container(ctx, &["start", id], |now| now.is_some_and(|now| now.is_active()))
+        self.change(ctx, &["start", id])
     }
 
     /// Stops a container, within the time it was made with; one that does not run stays as it is.
     pub fn stop(&self, ctx: &mut RunContext, id: &str) -> Result {
-        self.change_container(ctx, &["stop", id], |now| now.is_none_or(|now| !now.is_active()))
+        self.change(ctx, &["stop", id])
     }
 
-    /// Freezes a container.
     pub fn pause(&self, ctx: &mut RunContext, id: &str) -> Result {
-        self.change_container(ctx, &["pause", id], |now| {
-            now.is_some_and(|now| now.status() == "paused")
-        })
+        self.change(ctx, &["pause", id])
     }
 
-    /// Gives a container another name.
     pub fn rename(&self, ctx: &mut RunContext, id: &str, to: &str) -> Result {
-        self.change(ctx, &["rename", id, to], |ctx| {
-            Ok(self.container(ctx, to)?.is_some_and(|now| now.id == id))
-        })
+        self.change(ctx, &["rename", id, to])
     }
 
     /// Removes a container, stopped first if it runs; its volumes stay.
@@ -189,100 +176,70 @@ impl Docker<'_> {
         if container.is_active() {
             self.stop(ctx, &container.id)?;
         }
-        self.change_container(ctx, &["rm", "--force", &container.id], |now| now.is_none())
+        self.change(ctx, &["rm", "--force", &container.id])
     }
 
     /// Sets what Docker does when a container ends.
     pub fn set_restart(&self, ctx: &mut RunContext, id: &str, policy: &str) -> Result {
-        self.change_container(ctx, &["update", "--restart", policy, id], |now| {
-            now.is_some_and(|now| now.restart_policy() == policy)
-        })
+        self.change(ctx, &["update", "--restart", policy, id])
     }
 
     /// Puts a container into a network as well, where others find it by `alias` too; Docker's own network has no aliases.
     pub fn connect(&self, ctx: &mut RunContext, network: &str, name: &str, alias: &str) -> Result {
-        let alias: &[&str] = if network == "bridge" {
-            &[]
-        } else {
-            &["--alias", alias]
-        };
-        let arguments = [&["network", "connect"], alias, &[network, name]].concat();
-        self.change_container(ctx, &arguments, |now| {
-            now.is_some_and(|now| now.networks().contains(network))
-        })
+        match network {
+            "bridge" => self.change(ctx, &["network", "connect", network, name]),
+            _ => self.change(ctx, &["network", "connect", "--alias", alias, network, name]),
+        }
     }
 
-    /// Takes a container from a network.
     pub fn disconnect(&self, ctx: &mut RunContext, network: &str, name: &str) -> Result {
-        self.change_container(ctx, &["network", "disconnect", network, name], |now| {
-            now.is_none_or(|now| !now.networks().contains(network))
-        })
+        self.change(ctx, &["network", "disconnect", network, name])
     }
 
-    /// A change of the container that is the last of `arguments`.
-    fn change_container(
-        &self,
-        ctx: &mut RunContext,
-        arguments: &[&str],
-        is_done: impl Fn(Option<Container>) -> bool,
-    ) -> Result {
-        self.change(ctx, arguments, |ctx| {
-            let id = arguments.last().copied().unwrap_or_default();
-            Ok(is_done(self.inspect(ctx, "container", &[id])?.pop()))
-        })
-    }
-
-    fn change(
-        &self,
-        ctx: &mut RunContext,
-        arguments: &[&str],
-        is_done: impl Fn(&mut RunContext) -> Result<bool>,
-    ) -> Result {
+    fn change(&self, ctx: &mut RunContext, arguments: &[&str]) -> Result {
         let words: Vec<&str> = arguments.iter().map(|word| short_id(word)).collect();
         let doing = format!("docker {}", words.join(" "));
-        self.change_by(ctx, &doing, self.tool(arguments, DOCKER_QUICK), is_done)
+        change_by(self, ctx, &doing, self.tool(arguments, DOCKER_QUICK))
     }
+}
 
-    /// Has dockerd change something. Where the client's connection breaks, dockerd may have done it, may still be doing
-    /// it, or may never have heard of it: then `is_done` looks, and what is not done is asked for once more. Dockerd keeps
-    /// a second call for the same container waiting until the first is done.
-    fn change_by(
-        &self,
-        ctx: &mut RunContext,
-        doing: &str,
-        tool: Tool,
-        is_done: impl Fn(&mut RunContext) -> Result<bool>,
-    ) -> Result {
-        let tool = Tool {
-            end_policy: EndPolicy::WaitOut,
-            ..tool
-        };
-        let first = ctx.capture(&tool, MAX_INSPECT)?;
-        if !is_cut_off(&first) {
-            return succeeded(&first, doing).map(drop);
-        }
-        let said = last_words(&first.stderr_tail, "");
-        ctx.say(
-            Phase::Update,
-            &format!("{doing}: {said}; looking whether it was done"),
-        );
-        ctx.in_any_case(DOCKER_RETURNS + DOCKER_QUICK, |ctx| {
-            let until = Instant::now() + DOCKER_RETURNS;
-            let answers = ctx.poll(LOOK_INTERVAL, until, |ctx| Ok(self.server_version(ctx).ok()))?;
-            if answers.is_none() {
-                return succeeded(&first, doing).map(drop);
-            }
-            if is_done(ctx)? {
-                return Ok(());
-            }
-            let second = ctx.capture(&tool, MAX_INSPECT)?;
-            let until = Instant::now() + DOCKER_QUICK;
-            let done = ctx.poll(LOOK_INTERVAL, until, |ctx| {
-                Ok((second.exit.is_success() || is_done(ctx)?).then_some(()))
-            })?;
-            done.map_or_else(|| succeeded(&second, doing).map(drop), Ok)
-        })
+/// Has dockerd change something. Where the client's connection breaks, dockerd may have done it, may still be doing it, or
+/// may never have heard of it. Then it is asked once more, when it answers again: it keeps a second call for the same
+/// container waiting until the first is done, and refuses, in words of its own, what is done already.
+fn change_by(docker: &Docker<'_>, ctx: &mut RunContext, doing: &str, tool: Tool) -> Result {
+    let tool = Tool {
+        end_policy: EndPolicy::WaitOut,
+        ..tool
+    };
+    let first = ctx.capture(&tool, MAX_INSPECT)?;
+    if !is_cut_off(&first) {
+        return succeeded(&first, doing).map(drop);
     }
+    let said = last_words(&first.stderr_tail, "");
+    ctx.say(Phase::Update, &format!("{doing}: {said}; asking again"));
+    ctx.in_any_case(DOCKER_RETURNS + DOCKER_QUICK, |ctx| {
+        let until = Instant::now() + DOCKER_RETURNS;
+        ctx.poll(LOOK_INTERVAL, until, |ctx| Ok(docker.server_version(ctx).ok()))?;
+        let second = ctx.capture(&tool, MAX_INSPECT)?;
+        match is_done_already(&second.stderr_tail) {
+            true => Ok(()),
+            false => succeeded(&second, doing).map(drop),
+        }
+    })
+}
+
+/// How dockerd refuses what it has done already.
+fn is_done_already(complaints: &[String]) -> bool {
+    const WORDS: [&str; 6] = [
+        "is already in use by container",
+        "is already paused",
+        "with the same name as its current name",
+        "already exists in network",
+        "is not connected to",
+        "no such image",
+    ];
+    let said = complaints.join("\n").to_ascii_lowercase();
+    WORDS.iter().any(|word| said.contains(word))
 }
 
 /// Whether what came of a call is unknown: the client lost dockerd before it had an answer.

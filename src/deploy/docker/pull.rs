@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use super::images::image_folder;
 use super::login::LoggedIn;
 use super::{Docker, last_words};
 use crate::event::Phase;
@@ -129,41 +130,39 @@ impl From<Failure> for PullFailure {
     }
 }
 
-impl Docker<'_> {
-    /// Pulls `reference`; its progress is said line by line. The digest that the registry named, if it named one. It takes
-    /// as long as it goes on, within the run's own time.
-    ///
-    /// # Errors
-    /// With a hint first, then the client's last words. What may pass by itself was tried again.
-    pub fn pull(
-        &self,
-        ctx: &mut RunContext,
-        reference: &str,
-        login: Option<&LoggedIn>,
-    ) -> Result<Option<String>, PullFailure> {
-        let mut tool = self.tool(&["pull", reference], LONGEST_SETTING);
-        if let Some(login) = login {
-            tool.environment = login.environment(&tool.environment);
-        }
-        let images = self.image_folder(ctx)?;
-        let mut waits = PULL_AGAIN.iter();
-        loop {
-            let said = match pull_once(ctx, &tool, reference, images.as_deref())? {
-                Ok(digest) => return Ok(digest),
-                Err(said) => said,
-            };
-            let (fault, hint) = meaning(&said);
-            let failure = format!("pull failed: {hint}: {said}");
-            match (fault, waits.next()) {
-                (Unreachable, Some(wait)) => {
-                    let again = format!("{failure}; trying again in {} s", wait.as_secs());
-                    ctx.say(Phase::Pull, &again);
-                    ctx.pause(*wait)?;
-                }
-                _ => {
-                    let failure = Failure::Failed(failure);
-                    return Err(PullFailure { fault, failure });
-                }
+/// Pulls `reference`; its progress is said line by line. The digest that the registry named, if it named one. It takes
+/// as long as it goes on, within the run's own time.
+///
+/// # Errors
+/// With a hint first, then the client's last words. What may pass by itself was tried again.
+pub fn pull(
+    docker: Docker<'_>,
+    ctx: &mut RunContext,
+    reference: &str,
+    login: Option<&LoggedIn>,
+) -> Result<Option<String>, PullFailure> {
+    let mut tool = docker.tool(&["pull", reference], LONGEST_SETTING);
+    if let Some(login) = login {
+        tool.environment = login.environment(&tool.environment);
+    }
+    let images = image_folder(docker, ctx)?;
+    let mut waits = PULL_AGAIN.iter();
+    loop {
+        let said = match pull_once(ctx, &tool, reference, images.as_deref())? {
+            Ok(digest) => return Ok(digest),
+            Err(said) => said,
+        };
+        let (fault, hint) = meaning(&said);
+        let failure = format!("pull failed: {hint}: {said}");
+        match (fault, waits.next()) {
+            (Unreachable, Some(wait)) => {
+                let again = format!("{failure}; trying again in {} s", wait.as_secs());
+                ctx.say(Phase::Pull, &again);
+                ctx.pause(*wait)?;
+            }
+            _ => {
+                let failure = Failure::Failed(failure);
+                return Err(PullFailure { fault, failure });
             }
         }
     }

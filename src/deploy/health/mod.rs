@@ -40,8 +40,8 @@ struct Watched {
     /// Since when the container runs without a restart, and how many it had then.
     steady: Option<(Instant, u64)>,
     looked: Option<Instant>,
-    /// What was said last.
-    said: String,
+    /// What was seen last.
+    seen: String,
 }
 
 impl<'a> Health<'a> {
@@ -85,7 +85,7 @@ impl<'a> Health<'a> {
     /// runs. `now` is the container.
     pub fn at_a_glance(&self, now: &Seen) -> bool {
         let verdict = match self.url {
-            Some(url) => judge::answer(&self.probe(url, PROBE_DEADLINE), self.expect, self.version),
+            Some(url) => judge::answer(&self.probe(url), self.expect, self.version),
             None => judge::container(now, STEADY),
         };
         matches!(verdict, Verdict::Healthy(_))
@@ -96,56 +96,63 @@ impl<'a> Health<'a> {
     /// # Errors
     /// With the last thing that was seen, when its time is up or it has ended.
     pub fn wait(&self, ctx: &mut RunContext) -> Result {
-        let settings = &self.config.deploy().health;
         let start = Instant::now();
-        let until = start + settings.max_wait;
+        let longest = self.config.deploy().health.max_wait;
         let mut watched = Watched::default();
-        let end = ctx.poll(settings.poll_interval, until, |ctx| {
-            match self.look(ctx, &mut watched, until)? {
-                Verdict::Healthy(how) => Ok(Some(Ok(how))),
-                Verdict::Hopeless(seen) => Ok(Some(Err(format!("not healthy: {seen}")))),
-                Verdict::NotYet(seen) => {
-                    if watched.said != seen {
-                        self.say(ctx, &format!("not healthy yet: {seen}"));
-                        watched.said = seen;
-                    }
-                    Ok(None)
-                }
-            }
-        });
-        let said = &watched.said;
-        let why = match end {
-            Ok(Some(Ok(how))) => {
+        let why = match self.watch(ctx, start + longest, &mut watched, Self::say_news) {
+            Ok(Verdict::Healthy(how)) => {
                 self.say(ctx, &format!("{how} after {}", since(start)));
                 return Ok(());
             }
-            Ok(Some(Err(why))) => why,
-            Ok(None) => format!("not healthy after {}: {said}", HumanDuration(settings.max_wait)),
-            Err(late @ Failure::Deadline { .. }) => format!("not healthy yet: {said}; {late}"),
+            Ok(Verdict::Hopeless(seen)) => format!("not healthy: {seen}"),
+            Ok(Verdict::NotYet(seen)) => format!("not healthy after {}: {seen}", HumanDuration(longest)),
+            Err(late @ Failure::Deadline { .. }) => format!("not healthy yet: {}; {late}", watched.seen),
             Err(failure) => return Err(failure),
         };
         Err(self.failed(ctx, why))
     }
 
-    /// Whether the container is healthy as it is: one answer of its URL counts, and a steady run is waited for no longer
-    /// than it takes. Why it is not, if it is not; nothing is said.
+    /// Whether the container is healthy as it is: one answer of its URL counts, and a steady run is waited for. Why it is
+    /// not, if it is not; nothing is said.
     pub fn now(&self, ctx: &mut RunContext) -> Result<Option<String>> {
-        let until = Instant::now() + STEADY + LOOK_INTERVAL;
-        let mut watched = Watched::default();
-        let seen = ctx.poll(LOOK_INTERVAL, until, |ctx| {
-            let seen = match self.look(ctx, &mut watched, until)? {
-                Verdict::Healthy(_) => return Ok(Some(None)),
-                Verdict::NotYet(seen) | Verdict::Hopeless(seen) => seen,
-            };
-            watched.said.clone_from(&seen);
-            let may_come = self.url.is_none() && watched.steady.is_some();
-            Ok((!may_come).then_some(Some(seen)))
-        })?;
-        let seen = seen.unwrap_or(Some(watched.said));
-        Ok(seen.map(|seen| format!("it is not healthy: {seen}")))
+        let steady = self.url.map_or(STEADY + LOOK_INTERVAL, |_| Duration::ZERO);
+        let until = Instant::now() + steady;
+        Ok(
+            match self.watch(ctx, until, &mut Watched::default(), |_, _, _| ())? {
+                Verdict::Healthy(_) => None,
+                Verdict::NotYet(seen) | Verdict::Hopeless(seen) => Some(format!("it is not healthy: {seen}")),
+            },
+        )
     }
 
-    fn look(&self, ctx: &mut RunContext, watched: &mut Watched, until: Instant) -> Result<Verdict> {
+    /// Looks until there is a verdict, or until `until`; `hears` gets what was seen each time there is none.
+    fn watch(
+        &self,
+        ctx: &mut RunContext,
+        until: Instant,
+        watched: &mut Watched,
+        hears: impl Fn(&Self, &mut RunContext, &str),
+    ) -> Result<Verdict> {
+        let interval = self.config.deploy().health.poll_interval;
+        let verdict = ctx.poll(interval, until, |ctx| {
+            let verdict = self.look(ctx, watched)?;
+            let Verdict::NotYet(seen) = verdict else {
+                return Ok(Some(verdict));
+            };
+            if watched.seen != seen {
+                hears(self, ctx, &seen);
+                watched.seen = seen;
+            }
+            Ok(None)
+        })?;
+        Ok(verdict.unwrap_or_else(|| Verdict::NotYet(watched.seen.clone())))
+    }
+
+    fn say_news(&self, ctx: &mut RunContext, seen: &str) {
+        self.say(ctx, &format!("not healthy yet: {seen}"));
+    }
+
+    fn look(&self, ctx: &mut RunContext, watched: &mut Watched) -> Result<Verdict> {
         let name = &self.container.name;
         let (Some(url), docker) = (self.url, self.docker) else {
             let now = self
@@ -157,12 +164,7 @@ impl<'a> Health<'a> {
                 None => Verdict::Hopeless("there is no such container".into()),
             });
         };
-        let left = until.saturating_duration_since(Instant::now());
-        let verdict = judge::answer(
-            &self.probe(url, left.min(PROBE_DEADLINE)),
-            self.expect,
-            self.version,
-        );
+        let verdict = judge::answer(&self.probe(url), self.expect, self.version);
         let due = watched.looked.is_none_or(|last| last.elapsed() >= LOOK_INTERVAL);
         let (Verdict::NotYet(_), Some(docker), true) = (&verdict, docker, due) else {
             return Ok(verdict);
@@ -177,9 +179,9 @@ impl<'a> Health<'a> {
         })
     }
 
-    fn probe(&self, url: &str, given: Duration) -> judge::Answer {
+    fn probe(&self, url: &str) -> judge::Answer {
         let identity = privilege::identity(&self.config.fetch_user).map_err(|error| error.to_string())?;
-        let order = fetch::FetchRequest::new(url, identity, given, MAX_FETCH)
+        let order = fetch::FetchRequest::new(url, identity, PROBE_DEADLINE, MAX_FETCH)
             .trusting(self.config.issuer.ca_file.as_deref())?;
         match fetch::send(&order) {
             Ok(answer) => Ok((answer.status, answer.body)),

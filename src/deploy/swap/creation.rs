@@ -3,12 +3,11 @@
 //! No value of a variable is in argv, which everyone on the host can read: values of one line go as an env-file over
 //! standard input, the others through the client's environment, where `--env NAME` finds them.
 
-use ring::digest::{SHA256, digest};
-
 use super::declaration::Declaration;
 use super::values::fits_env_file;
 use super::{NewContainer, next};
 use crate::deploy::docker::Creation;
+use crate::hash::sha256;
 use crate::jwt::base64url::hex;
 
 /// The version that a container was made for.
@@ -66,7 +65,7 @@ pub fn creation(new: &NewContainer<'_>, declared: &Declaration) -> Creation {
 /// What tells one declaration from another.
 pub fn fingerprint(declared: &Declaration) -> String {
     let text = serde_json::to_vec(declared).unwrap_or_default();
-    hex(digest(&SHA256, &text).as_ref())
+    hex(&sha256(&text))
 }
 
 #[cfg(test)]

@@ -37,24 +37,6 @@ pub struct Declaration {
     pub command: Vec<String>,
 }
 
-/// One mistake in a declaration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistake {
-    /// `ports[1]`, `env.TOKEN`; empty for the file as a whole.
-    pub field: String,
-    /// What it holds and what it should.
-    pub what: String,
-}
-
-impl std::fmt::Display for Mistake {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.field.as_str() {
-            "" => f.write_str(&self.what),
-            field => write!(f, "{field}: {}", self.what),
-        }
-    }
-}
-
 /// What a checker of one text says: what it should be.
 pub type Rule = fn(&str) -> Result<(), String>;
 
@@ -66,13 +48,8 @@ impl Declaration {
     ///
     /// # Errors
     /// Every mistake in it.
-    pub fn read(bytes: &[u8]) -> Result<Self, Vec<Mistake>> {
-        let members = json::object(bytes).map_err(|why| {
-            vec![Mistake {
-                field: String::new(),
-                what: format!("not a JSON object: {why}"),
-            }]
-        })?;
+    pub fn read(bytes: &[u8]) -> Result<Self, Vec<String>> {
+        let members = json::object(bytes).map_err(|why| vec![format!("not a JSON object: {why}")])?;
         let mut reader = Reading::default();
         let mut declared = Self {
             restart: RESTART.into(),
@@ -120,13 +97,13 @@ fn is_special(network: &str) -> bool {
 /// Reads values and gathers mistakes.
 #[derive(Default)]
 struct Reading {
-    mistakes: Vec<Mistake>,
+    /// Each with its field: `ports[1]`, `env.TOKEN`.
+    mistakes: Vec<String>,
 }
 
 impl Reading {
-    fn mistake(&mut self, field: &str, what: impl Into<String>) {
-        let (field, what) = (field.to_owned(), what.into());
-        self.mistakes.push(Mistake { field, what });
+    fn mistake(&mut self, field: &str, what: impl std::fmt::Display) {
+        self.mistakes.push(format!("{field}: {what}"));
     }
 
     fn one(&mut self, field: &str, value: &Value, rule: Rule) -> Option<String> {

@@ -166,9 +166,7 @@ impl Swap<'_> {
             self.docker.connect(ctx, network, &name, new.name)?;
         }
         let Some(made) = self.docker.container(ctx, &name)? else {
-            return Err(Failure::Failed(format!(
-                "created {name}, but it is not there: does its declaration name it?"
-            )));
+            return Err(format!("created {name}, but it is not there: does its declaration name it?").into());
         };
         match made.image == *new.image {
             true => Ok(made.id),

@@ -41,20 +41,22 @@ const REFUSED: &[(&str, &str)] = &[
     ("--hostname", "use the member hostname"),
 ];
 
+/// What a rule says of a text: nothing where it `holds`.
+fn rule(holds: bool, should: impl FnOnce() -> String) -> Result<(), String> {
+    holds.then_some(()).ok_or_else(should)
+}
+
 /// Any text that a program can be given.
 pub fn text(text: &str) -> Result<(), String> {
-    match text.contains('\0') {
-        true => Err("a NUL cannot be handed to a program".into()),
-        false => Ok(()),
-    }
+    rule(!text.contains('\0'), || {
+        "a NUL cannot be handed to a program".into()
+    })
 }
 
 /// Not empty, without blanks.
 pub fn word(text: &str) -> Result<(), String> {
-    match text.is_empty() || text.contains(char::is_whitespace) {
-        true => Err(format!("\"{text}\" must be one word")),
-        false => Ok(()),
-    }
+    let holds = !text.is_empty() && !text.contains(char::is_whitespace);
+    rule(holds, || format!("\"{text}\" must be one word"))
 }
 
 /// `[ADDRESS:][PORT:]PORT[/tcp|udp|sctp]`, ranges too: `8000:8000`, `127.0.0.1:8000:8000/tcp`, `[::1]:80-81:80-81`.
@@ -94,12 +96,11 @@ fn is_ports(text: &str) -> bool {
 
 /// A variable's name.
 pub fn variable(name: &str) -> Result<(), String> {
-    match name.is_empty()
-        || name.contains(|c: char| c == '=' || c == '#' || c.is_whitespace() || c.is_control())
-    {
-        true => Err("a variable's name has no blank, no `=` and no `#`".into()),
-        false => Ok(()),
-    }
+    let is_odd = |c: char| matches!(c, '=' | '#') || c.is_whitespace() || c.is_control();
+    let holds = !name.is_empty() && !name.contains(is_odd);
+    rule(holds, || {
+        "a variable's name has no blank, no `=` and no `#`".into()
+    })
 }
 
 /// Whether docker reads the value back from an env-file as it was written: it reads lines, of 64 KiB at most.
@@ -109,25 +110,26 @@ pub fn fits_env_file(value: &str) -> bool {
 
 /// A value that does not fit goes through the docker client's environment, where these would act on the client.
 pub fn acts_on_the_client(name: &str) -> bool {
-    matches!(name, "PATH" | "HOME" | "TMPDIR")
-        || ["DOCKER_", "LD_", "GO"]
-            .iter()
-            .any(|start| name.starts_with(start))
+    let begins = ["DOCKER_", "LD_", "GO"];
+    matches!(name, "PATH" | "HOME" | "TMPDIR") || begins.iter().any(|begin| name.starts_with(begin))
 }
 
 /// A file of the host.
 pub fn absolute_path(text: &str) -> Result<(), String> {
-    match text.starts_with('/') {
-        true => Ok(()),
-        false => Err(format!("\"{text}\" must be a path that begins with /")),
-    }
+    rule(text.starts_with('/'), || {
+        format!("\"{text}\" must be a path that begins with /")
+    })
 }
 
 /// `SOURCE:TARGET[:OPTIONS]`; a source is a path or the name of a volume.
 pub fn volume(text: &str) -> Result<(), String> {
     let parts: Vec<&str> = text.split(':').collect();
     match parts.as_slice() {
-        [source, target] | [source, target, _] if is_source(source) && target.starts_with('/') => Ok(()),
+        [source, target] | [source, target, _]
+            if (source.starts_with('/') || is_name(source)) && target.starts_with('/') =>
+        {
+            Ok(())
+        }
         [target] if target.starts_with('/') => Err(format!(
             "\"{text}\" has no source: it would be a new, empty volume at each deploy; write NAME:{target}"
         )),
@@ -137,54 +139,40 @@ pub fn volume(text: &str) -> Result<(), String> {
     }
 }
 
-fn is_source(text: &str) -> bool {
-    text.starts_with('/') || is_name(text)
-}
-
 fn is_name(text: &str) -> bool {
-    let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
-    text.bytes()
-        .next()
-        .is_some_and(|byte| byte.is_ascii_alphanumeric())
-        && text.bytes().all(inner)
+    let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    text.starts_with(|first: char| first.is_ascii_alphanumeric()) && text.bytes().all(inner)
 }
 
 /// A network's name, or `container:NAME`.
 pub fn network(text: &str) -> Result<(), String> {
-    match is_name(text.strip_prefix("container:").unwrap_or(text)) {
-        true => Ok(()),
-        false => Err(format!(
-            "\"{text}\" must be a network's name, host, none or container:NAME"
-        )),
-    }
+    let holds = is_name(text.strip_prefix("container:").unwrap_or(text));
+    rule(holds, || {
+        format!("\"{text}\" must be a network's name, host, none or container:NAME")
+    })
 }
 
 /// A restart policy.
 pub fn restart(text: &str) -> Result<(), String> {
-    let retries = text
-        .strip_prefix("on-failure:")
-        .map(|most| most.parse::<u32>().is_ok());
-    match matches!(text, "no" | "always" | "unless-stopped" | "on-failure") || retries == Some(true) {
-        true => Ok(()),
-        false => Err(format!(
-            "\"{text}\" must be no, always, unless-stopped or on-failure[:N]"
-        )),
-    }
+    let most = text.strip_prefix("on-failure:");
+    let holds = matches!(text, "no" | "always" | "unless-stopped" | "on-failure")
+        || most.is_some_and(|most| most.parse::<u32>().is_ok());
+    rule(holds, || {
+        format!("\"{text}\" must be no, always, unless-stopped or on-failure[:N]")
+    })
 }
 
 /// A label's name. Ours say what was deployed, and must not lie.
 pub fn label(name: &str) -> Result<(), String> {
-    match name.is_empty() || name.contains('=') || name.starts_with("engram.") {
-        true => Err("a label's name is not empty, has no `=` and does not begin with engram.".into()),
-        false => Ok(()),
-    }
+    let holds = !name.is_empty() && !name.contains('=') && !name.starts_with("engram.");
+    rule(holds, || {
+        "a label's name is not empty, has no `=` and does not begin with engram.".into()
+    })
 }
 
 /// A flag of `docker create` in one word.
 pub fn argument(text: &str) -> Result<(), String> {
-    let (flag, value) = text
-        .split_once('=')
-        .map_or((text, None), |(flag, value)| (flag, Some(value)));
+    let flag = text.split('=').next().unwrap_or(text);
     if !flag.starts_with("--") || flag.len() == 2 {
         return Err(format!(
             "\"{text}\" must be one long flag, with its value after a =: --memory=1g"
@@ -193,8 +181,8 @@ pub fn argument(text: &str) -> Result<(), String> {
     if let Some((_, why)) = REFUSED.iter().find(|(refused, _)| *refused == flag) {
         return Err(format!("{flag} is refused: {why}"));
     }
-    match value.is_none() && !ALONE.contains(&flag) {
-        true => Err(format!("{flag} must bring its value along: {flag}=VALUE")),
-        false => Ok(()),
-    }
+    let holds = flag != text || ALONE.contains(&flag);
+    rule(holds, || {
+        format!("{flag} must bring its value along: {flag}=VALUE")
+    })
 }

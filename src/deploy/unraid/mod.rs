@@ -13,7 +13,7 @@ pub mod template;
 
 use std::path::Path;
 
-use crate::config::{Backend, DeployConfig};
+use crate::config::DeployConfig;
 use crate::deploy::docker::Docker;
 use crate::deploy::docker::inspect::{Container, ImageId};
 use crate::deploy::keep_previous;
@@ -34,27 +34,15 @@ pub const MADE_BY_UNRAID: &str = "net.unraid.docker.managed";
 /// What the steps of this backend work with.
 #[derive(Clone, Copy, Debug)]
 pub struct Unraid<'a> {
-    config: &'a DeployConfig,
-    docker: Docker<'a>,
+    pub config: &'a DeployConfig,
+    pub docker: Docker<'a>,
+    /// `DEPLOYER_TEMPLATE_DIR`.
+    pub templates: &'a Path,
+    /// `DEPLOYER_UPDATE_CONTAINER_PATH`.
+    pub script: &'a Path,
 }
 
-impl<'a> Unraid<'a> {
-    pub fn of(config: &'a DeployConfig) -> Self {
-        let docker = Docker::new(config);
-        Self { config, docker }
-    }
-
-    /// `DEPLOYER_TEMPLATE_DIR` and `DEPLOYER_UPDATE_CONTAINER_PATH`.
-    fn paths(&self) -> Result<(&'a Path, &'a Path)> {
-        match &self.config.backend {
-            Backend::Unraid {
-                templates,
-                update_container,
-            } => Ok((templates, update_container)),
-            _ => Err(Failure::failed("DEPLOYER_BACKEND is not unraid any more")),
-        }
-    }
-
+impl Unraid<'_> {
     /// Looks at the template of `name` and says what it names now; changes nothing.
     pub fn check_template(&self, ctx: &mut RunContext, name: &str) -> Result {
         let (found, now) = self.find(ctx, Phase::Preflight, name)?;
@@ -81,7 +69,7 @@ impl<'a> Unraid<'a> {
 
     /// The template of `name`, and the image that it names, which must be ours.
     fn find(&self, ctx: &mut RunContext, phase: Phase, name: &str) -> Result<(folder::Found, String)> {
-        let found = folder::find(self.paths()?.0, name)?;
+        let found = folder::find(self.templates, name)?;
         for warning in &found.warnings {
             ctx.say(phase, warning);
         }
@@ -133,17 +121,16 @@ impl<'a> Unraid<'a> {
         if let Some(old) = &old {
             keep_previous::rename_old(self.docker, ctx, name, old)?;
         }
-        let ended = self.run_script(ctx, name)?;
+        let killed = self.run_script(ctx, name)?;
         failpoint!("script-ended");
         let new = ctx.in_any_case(UNHURRIED, |ctx| {
-            let made = self.made(ctx, name, &record.new_image, &ended)?;
+            let made = self.made(ctx, name, &record.new_image, killed.as_ref())?;
             self.set_up_networks(ctx, name, old.as_ref(), &made)?;
             keep_previous::stop_old_start_new(self.docker, ctx, name, old.as_ref())
         })?;
         if !new.is_running() {
             self.docker.say_log(ctx, name);
-            let sentence = format!("{name}: replaced, but it is {}", new.describe());
-            return Err(Failure::Failed(sentence));
+            return Err(format!("{name}: replaced, but it is {}", new.describe()).into());
         }
         let message = format!(
             "{name}: started {}, image {}",
@@ -154,24 +141,26 @@ impl<'a> Unraid<'a> {
         Ok(())
     }
 
-    /// Runs the script. One that is past its deadline is killed, and what it has made is looked at all the same.
-    fn run_script(&self, ctx: &mut RunContext, name: &str) -> Result<ScriptEnd> {
-        let script = self.paths()?.1;
-        ctx.say(Phase::Update, &format!("{name}: {} is at work", script.display()));
+    /// Runs the script; why it was killed, where it was past its deadline: what it has made is looked at all the same.
+    fn run_script(&self, ctx: &mut RunContext, name: &str) -> Result<Option<Failure>> {
+        ctx.say(
+            Phase::Update,
+            &format!("{name}: {} is at work", self.script.display()),
+        );
         let tool = Tool {
             arguments: vec![name.into()],
             environment: self.config.environment.clone(),
-            ..Tool::new(script, self.config.update_max_wait)
+            ..Tool::new(self.script, self.config.update_max_wait)
         };
         // Not cut by the end of the run, only by its own.
         let end = ctx.in_any_case(UNHURRIED, |ctx| {
             ctx.tool(&tool, &mut |line| Some(line.to_owned()))
         });
         match end {
-            Ok(_) => Ok(ScriptEnd::ByItself),
+            Ok(_) => Ok(None),
             Err(late @ Failure::Deadline { .. }) => {
                 ctx.say(Phase::Update, &format!("{name}: {late}; it was killed"));
-                Ok(ScriptEnd::Killed(late))
+                Ok(Some(late))
             }
             Err(failure) => Err(failure),
         }
@@ -183,11 +172,11 @@ impl<'a> Unraid<'a> {
         ctx: &mut RunContext,
         name: &str,
         image: &ImageId,
-        ended: &ScriptEnd,
+        killed: Option<&Failure>,
     ) -> Result<Container> {
-        let script = match ended {
-            ScriptEnd::ByItself => "update_container".to_owned(),
-            ScriptEnd::Killed(why) => format!("update_container was killed, because {why}; it"),
+        let script = match killed {
+            None => "update_container".to_owned(),
+            Some(why) => format!("update_container was killed, because {why}; it"),
         };
         match self.docker.container(ctx, name)? {
             Some(made) if made.image == *image => Ok(made),
@@ -222,11 +211,12 @@ impl<'a> Unraid<'a> {
         }
         let Some(old) = old else { return Ok(()) };
         if new.network_mode() != old.network_mode() {
-            return Err(Failure::Failed(format!(
+            return Err(format!(
                 "{name}: its network was {} and is {} now: see <Network> in its template",
                 old.network_mode(),
                 new.network_mode()
-            )));
+            )
+            .into());
         }
         for network in old.networks().difference(&new.networks()) {
             self.docker.connect(ctx, network, name, name)?;
@@ -240,13 +230,7 @@ impl<'a> Unraid<'a> {
 
     /// Has the script make the container `name` as it was, from its restored template; it does not start it.
     pub fn make_again(&self, ctx: &mut RunContext, name: &str, old: &OldContainer) -> Result {
-        let ended = self.run_script(ctx, name)?;
-        self.made(ctx, name, &old.image, &ended).map(drop)
+        let killed = self.run_script(ctx, name)?;
+        self.made(ctx, name, &old.image, killed.as_ref()).map(drop)
     }
-}
-
-enum ScriptEnd {
-    ByItself,
-    /// By us, after this deadline.
-    Killed(Failure),
 }

@@ -1,0 +1,260 @@
+//! What stands in a ticket: who the holder is and which tools it has at work.
+//!
+//! All of that matters only while the host is up, so it is written without waiting for a disk: it outlives the holder, and
+//! after a restart of the host there is nobody left to speak of.
+
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom, Write};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::Places;
+use crate::limits::{MAX_RUN_FILE, STATE_LOCK_WAIT};
+use crate::os::{files, lock, process};
+use crate::queue::RunId;
+use crate::queue::ticket::TicketFile;
+
+/// A process that was written down: its number alone may have been given to another one since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    pub pid: i32,
+    /// Clock ticks since boot.
+    pub start_time: u64,
+}
+
+impl Process {
+    /// The process `pid`, if it lives.
+    pub fn of(pid: i32) -> Option<Self> {
+        process::start_time(pid).map(|start_time| Self { pid, start_time })
+    }
+}
+
+/// How a tool is ended before it ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndPolicy {
+    /// TERM to its process group, KILL after [`crate::limits::KILL_AFTER`]: docker, git.
+    Terminate,
+    /// One INT to its pid, then it is waited for, however long that takes, unless the operator uses force:
+    /// `terraform apply`. When its run dies, it is not interrupted but waited for.
+    Interrupt,
+    /// One INT to its pid, a long wait, then TERM and KILL to its process group: `terraform plan`, which holds a lock and
+    /// changes nothing.
+    InterruptThenTerminate,
+    /// Not by time, and only by the operator's force: a call that was handed to dockerd, which does it whatever becomes of
+    /// the client. It is waited for until it is known to be done or not.
+    WaitOut,
+}
+
+/// A tool at work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolAtWork {
+    /// Its file name.
+    pub program: String,
+    pub end_policy: EndPolicy,
+    /// It leads a process group of its own. `None` while it is being started, since a holder may be killed just then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<Process>,
+}
+
+/// What a ticket says: its last whole line.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Notes {
+    /// The run's process, once it has written itself down.
+    pub holder: Option<Process>,
+    /// Whether that is another run, or nobody's, which completes this one, because it is dead.
+    pub completed: bool,
+    /// When its turn came, in milliseconds after 1970.
+    pub turn: Option<u64>,
+    pub tools: Vec<ToolAtWork>,
+}
+
+impl Notes {
+    /// Those of a ticket; a last line that its writer did not finish is left out.
+    pub fn of(ticket: &TicketFile) -> io::Result<Self> {
+        let text = files::optional(files::read_bounded(&ticket.path, MAX_RUN_FILE))?.unwrap_or_default();
+        let lines = text.split_inclusive(|byte| *byte == b'\n').rev();
+        let mut whole = lines.filter_map(|line| serde_json::from_slice(line.strip_suffix(b"\n")?).ok());
+        Ok(whole.next().unwrap_or_default())
+    }
+
+    /// When its run's turn came, if it did. After a restart of the host the journal and the log say whether it had come to
+    /// that.
+    pub fn turn(&self) -> Option<SystemTime> {
+        self.turn.map(|millis| UNIX_EPOCH + Duration::from_millis(millis))
+    }
+}
+
+/// The ticket of the run in this process.
+#[derive(Debug)]
+pub struct HeldTicket {
+    lock: File,
+    pub file: TicketFile,
+    notes: Notes,
+    /// Where the lines about tools begin.
+    tools_from: u64,
+}
+
+impl HeldTicket {
+    /// The one that this process was started with.
+    pub fn inherited(lock: File, file: TicketFile) -> io::Result<Self> {
+        Self::with(lock, file, Notes::default())
+    }
+
+    /// Takes over the ticket of a dead run, whose tools have ended: from now on it says which tools of ours are at work
+    /// for it, and the run counts as alive. The caller holds the turn. `None` is a run without one, from before a restart
+    /// of the host; it gets the lowest number, because it came before all others.
+    pub fn of_the_dead(places: &Places, id: &RunId, file: Option<&TicketFile>) -> io::Result<Self> {
+        let file = file.cloned().unwrap_or_else(|| TicketFile::new(places, 0, id));
+        // Whoever probes whether its holder lives has it for a moment.
+        let lock = lock::exclusive_within(&file.path, STATE_LOCK_WAIT)?;
+        let notes = Notes {
+            completed: true,
+            turn: Notes::of(&file)?.turn,
+            ..Notes::default()
+        };
+        lock.set_len(0)?;
+        Self::with(lock, file, notes)
+    }
+
+    fn with(lock: File, file: TicketFile, notes: Notes) -> io::Result<Self> {
+        let holder = Process::of(process::own_pid());
+        let mut held = Self {
+            lock,
+            file,
+            notes: Notes { holder, ..notes },
+            tools_from: 0,
+        };
+        held.write_beneath_tools()?;
+        Ok(held)
+    }
+
+    /// Its turn has come.
+    pub fn has_its_turn(&mut self, now: SystemTime) -> io::Result<()> {
+        let millis = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        self.notes.turn = Some(millis as u64);
+        self.write_beneath_tools()
+    }
+
+    /// A tool is about to be started; written before it is, because we may be killed between the two.
+    pub fn starting(&mut self, tool: ToolAtWork) -> io::Result<()> {
+        self.notes.tools.push(tool);
+        self.write()
+    }
+
+    pub fn started(&mut self, pid: i32) -> io::Result<()> {
+        if let Some(tool) = self.notes.tools.last_mut() {
+            tool.started = Process::of(pid);
+        }
+        self.write()
+    }
+
+    /// A tool and all of its group have ended; `None` is the one that could not be started.
+    pub fn ended(&mut self, pid: Option<i32>) -> io::Result<()> {
+        let tools = &mut self.notes.tools;
+        tools.retain(|tool| tool.started.map(|process| process.pid) != pid);
+        if !tools.is_empty() {
+            return self.write();
+        }
+        // With the last tool gone its lines go, so that a ticket does not grow with the length of a run.
+        self.lock.set_len(self.tools_from)?;
+        self.lock.seek(SeekFrom::Start(self.tools_from)).map(drop)
+    }
+
+    fn write_beneath_tools(&mut self) -> io::Result<()> {
+        self.write()?;
+        self.tools_from = self.lock.stream_position()?;
+        Ok(())
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        let mut json = serde_json::to_vec(&self.notes)?;
+        json.push(b'\n');
+        self.lock.write_all(&json)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+    use crate::queue::ticket;
+
+    /// The next ticket, held by this process.
+    pub(crate) fn hold(places: &Places, id: &RunId) -> HeldTicket {
+        let ticket = ticket::testing::make(places, id);
+        HeldTicket::inherited(ticket.lock, ticket.file).unwrap()
+    }
+
+    /// As if another process held it.
+    pub(crate) fn held_by(ticket: &mut HeldTicket, pid: i32) {
+        ticket.notes.holder = Process::of(pid);
+        ticket.write_beneath_tools().unwrap();
+    }
+
+    /// Leaves a ticket as a dead holder does.
+    pub(crate) fn die(ticket: HeldTicket) {
+        ticket::testing::die(&ticket.file.clone(), ticket);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{die, hold};
+    use super::*;
+    use crate::queue::testing::Scratch;
+
+    fn tool(program: &str, started: Option<Process>) -> ToolAtWork {
+        ToolAtWork {
+            program: program.into(),
+            end_policy: EndPolicy::Terminate,
+            started,
+        }
+    }
+
+    #[test]
+    fn a_ticket_says_who_holds_it_and_what_is_at_work() {
+        let scratch = Scratch::new("notes");
+        let id = RunId::new(SystemTime::now()).unwrap();
+        let mut ticket = hold(&scratch.0, &id);
+        let turn = UNIX_EPOCH + Duration::from_millis(1_767_323_045_678);
+        ticket.has_its_turn(turn).unwrap();
+        let own = process::own_pid();
+        ticket.starting(tool("a", None)).unwrap();
+        ticket.started(own).unwrap();
+        ticket.starting(tool("b", None)).unwrap();
+        let file = ticket.file.clone();
+        let notes = || Notes::of(&file).unwrap();
+        assert_eq!(notes().holder, Process::of(own));
+        assert_eq!(notes().tools, vec![tool("a", Process::of(own)), tool("b", None)]);
+        ticket.ended(None).unwrap();
+        assert_eq!(notes().tools.len(), 1);
+        ticket.ended(Some(own)).unwrap();
+        assert_eq!(notes().tools, vec![]);
+        // What comes next begins where the last tool's lines were.
+        ticket.starting(tool("c", None)).unwrap();
+        assert_eq!(notes().tools, vec![tool("c", None)]);
+        assert_eq!(notes().turn(), Some(turn));
+        // Whoever takes it over tells it, too.
+        die(ticket);
+        let _taken = HeldTicket::of_the_dead(&scratch.0, &id, Some(&file)).unwrap();
+        let notes = notes();
+        assert_eq!(
+            (notes.turn(), notes.tools, notes.completed),
+            (Some(turn), vec![], true)
+        );
+    }
+
+    #[test]
+    fn a_torn_last_line_of_a_ticket_is_left_out() {
+        let scratch = Scratch::new("notes-torn");
+        let ticket = hold(&scratch.0, &RunId::new(SystemTime::now()).unwrap());
+        let torn = b"{\"holder\":{\"pid\":1,\"start_time\":2}}\n{\"holder\":{\"pid\":1,\"sta";
+        std::fs::write(&ticket.file.path, torn).unwrap();
+        let notes = Notes::of(&ticket.file).unwrap();
+        assert_eq!((notes.holder.map(|one| one.pid), notes.tools.len()), (Some(1), 0));
+        std::fs::write(&ticket.file.path, b"").unwrap();
+        assert_eq!(Notes::of(&ticket.file).unwrap(), Notes::default());
+    }
+}
