@@ -67,7 +67,7 @@ fn request(order: &FetchRequest) -> Result<FetchResponse, String> {
         None => built.body(()).map(|request| agent.run(request)),
     };
     let mut response = sent
-        .map_err(|_| "the order has a header that HTTP cannot carry".to_owned())?
+        .map_err(|_| "the order has a header that is none in HTTP".to_owned())?
         .map_err(|error| plain(&error))?;
     let status = response.status().as_u16();
     let headers = telling(response.headers());
