@@ -26,9 +26,11 @@ pub mod gate;
 pub mod queue;
 // What a run does.
 pub mod deploy;
+#[cfg(feature = "terraform")]
 pub mod jail;
 pub mod run;
 pub mod runner;
+#[cfg(feature = "terraform")]
 pub mod terraform;
 // One connection.
 pub mod front;

@@ -4,8 +4,10 @@ use std::ffi::OsStr;
 use std::io;
 use std::process::ExitCode;
 
+#[cfg(feature = "terraform")]
+use engram_deployer::jail;
 use engram_deployer::os::{logging, process};
-use engram_deployer::{cli, fetch, front, jail, runner, session};
+use engram_deployer::{cli, fetch, front, runner, session};
 
 fn main() -> ExitCode {
     process::set_usual_umask();
@@ -14,6 +16,7 @@ fn main() -> ExitCode {
         Some("session") => role("session", session::role),
         Some("front") => front::role().unwrap_or(ExitCode::FAILURE),
         Some("fetch") => role("fetch", fetch::role),
+        #[cfg(feature = "terraform")]
         Some(jail::ROLE) => {
             process::be_called(jail::ROLE);
             jail::role()

@@ -8,10 +8,14 @@ mod daemon;
 mod job;
 mod safety;
 mod scripted;
+#[cfg(feature = "terraform")]
 mod terraform;
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use job::*;
 use scripted::{Reply, Server};
@@ -81,7 +85,7 @@ fn each_line_is_shown_when_it_comes() {
             Reply::stream(RUN)
                 .line(FIRST)
                 .line(PULL)
-                .pause(Duration::from_secs(4))
+                .pause(Duration::from_secs(60))
                 .line(OK)
                 .end(),
         ]);
@@ -101,11 +105,12 @@ fn each_line_is_shown_when_it_comes() {
                 .starts_with("pull")
         );
         assert!(
-            begun.elapsed() < Duration::from_secs(3),
+            begun.elapsed() < Duration::from_secs(50),
             "after {:?}",
             begun.elapsed()
         );
-        assert!(child.wait().expect("it ends").success());
+        kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).expect("it waits for the rest");
+        assert_eq!(child.wait().expect("it ends").code(), Some(143));
     });
 }
 
@@ -159,7 +164,7 @@ fn a_silent_stream_counts_as_cut() {
         let mut job = ci.job(server.port);
         let done = ci.run(job.env("DEPLOYER_STALL", "2").env("DEPLOYER_PATIENCE", "15"));
         assert_eq!(done.status, 0);
-        assert!(done.took < Duration::from_secs(20), "{:?}", done.took);
+        assert!(done.took < Duration::from_secs(50), "{:?}", done.took);
         assert_eq!(server.asked().len(), 2);
     });
 }
@@ -228,7 +233,7 @@ fn an_unreachable_host_is_tried_for_as_long_as_there_is_patience() {
         let done = ci.run(&mut ci.job(port));
         assert_eq!(done.status, 3);
         assert!(
-            done.err.contains("trying again") && done.took < Duration::from_secs(20),
+            done.err.contains("trying again") && done.took < Duration::from_secs(60),
             "{:?}",
             done.took
         );

@@ -14,7 +14,7 @@ use crate::support::certificate::Certificate;
 use crate::support::deployer::{AUDIENCE, Setup};
 use crate::support::folder::Folder;
 use crate::support::oidc::Issuer;
-use crate::support::process::{Running, installed, output_of, run, text};
+use crate::support::process::{Running, output_of, run, text};
 use crate::support::template::Unraid;
 use crate::support::{free_port, wait_until};
 use engram_deployer::cli::commands::COMMANDS;
@@ -353,7 +353,11 @@ fn pin_prints_what_openssl_computes_and_needs_no_other_setting() {
     let cert = &setup.certificate().cert;
     let mut command = Command::new(env!("CARGO_BIN_EXE_engram-deployer"));
     let output = output_of(
-        command.arg("pin").env_clear().env("DEPLOYER_CERT_FILE", cert),
+        command
+            .args(["pin", "--env-file"])
+            .arg(setup.no_settings())
+            .env_clear()
+            .env("DEPLOYER_CERT_FILE", cert),
         b"",
     );
     assert_eq!(code(&output), 0, "{}", said(&output));
@@ -471,14 +475,8 @@ fn a_dry_run_starts_no_command() {
 fn a_person_on_a_terminal_gets_aligned_lines() {
     let setup = Setup::new(&Issuer::start());
     let typed = |line: &str, colour: &[(&str, &str)]| {
-        let line = format!("{} {line}", env!("CARGO_BIN_EXE_engram-deployer"));
-        let inner = setup.command(&[]);
-        let mut script = installed("script", "bsdutils");
-        script.args(["-qec", &line, "/dev/null"]).env_clear();
-        for (name, value) in inner.get_envs() {
-            script.env(name, value.expect("only set variables"));
-        }
-        script.env("SHELL", "/bin/sh").envs(colour.iter().copied());
+        let mut script = setup.on_a_terminal(line);
+        script.envs(colour.iter().copied());
         text(&output_of(&mut script, b"").stdout)
     };
     let shown = typed("deploy 1.2.3", &[]);

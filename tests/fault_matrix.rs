@@ -14,7 +14,7 @@ use crate::support::engine::{Engine, in_a_world};
 use crate::support::images::Image;
 use crate::support::pair::{Backend, Pair, Place};
 use crate::support::process::installed;
-use crate::support::{came_true, free_port, long_tests, wait_until};
+use crate::support::{PATIENCE, came_true, free_port, long_tests, wait_until};
 use Place::{First, Second};
 
 /// What the issuer's tokens name.
@@ -218,7 +218,7 @@ impl Matrix<'_> {
         // What dockerd itself starts again after a crash takes a moment.
         let both = [Some(expected.clone()), Some(expected.clone())];
         let up = || self.pair.versions() == both;
-        if !came_true(Duration::from_secs(10), up) {
+        if !came_true(PATIENCE, up) {
             let versions = self.pair.versions();
             return Err(format!("live are {versions:?} instead of {expected}: {error}"));
         }

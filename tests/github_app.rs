@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use engram_deployer::config::{Config, GithubApp, Settings};
 use engram_deployer::fetch::{FetchRequest, FetchResponse};
-use engram_deployer::terraform::app::Installation;
+use engram_deployer::terraform::github_app::Installation;
 use serde_json::Value;
 
 use crate::support::folder::Folder;
@@ -241,5 +241,5 @@ fn a_github_that_is_not_there_is_told_as_the_network() {
     let started = std::time::Instant::now();
     let error = bench.token().unwrap_err();
     assert!(error.contains("can this host reach http://127.0.0.1"), "{error}");
-    assert!(started.elapsed() < Duration::from_secs(10));
+    assert!(started.elapsed() < Duration::from_secs(60));
 }

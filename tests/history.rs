@@ -1,7 +1,7 @@
 //! [history] The host remembers who deployed what and what became of it, and the way back.
 
 use std::fs;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -10,7 +10,7 @@ use crate::support::deployer::{AUDIENCE, Deployer, Setup};
 use crate::support::golden::assert_golden;
 use crate::support::host::Host;
 use crate::support::oidc::Issuer;
-use crate::support::process::{Running, installed, output_of, text};
+use crate::support::process::{Running, output_of, text};
 use crate::support::wait_until;
 
 fn lines(output: &Output) -> Vec<Value> {
@@ -52,18 +52,8 @@ fn post(deployer: &Deployer, issuer: &Issuer, body: &str) {
 
 /// Runs a command of ours on a terminal.
 fn typed(setup: &Setup, line: &str) -> String {
-    let line = format!("{} {line}", env!("CARGO_BIN_EXE_engram-deployer"));
-    let mut script = installed("script", "bsdutils");
-    script.args(["-qec", &line, "/dev/null"]).env_clear();
-    copy_environment(&setup.command(&[]), &mut script);
-    script.env("SHELL", "/bin/sh").env("NO_COLOR", "1");
-    text(&output_of(&mut script, b"").stdout).replace('\r', "")
-}
-
-fn copy_environment(from: &Command, to: &mut Command) {
-    for (name, value) in from.get_envs() {
-        to.env(name, value.expect("only set variables"));
-    }
+    let mut script = setup.on_a_terminal(line);
+    text(&output_of(script.env("NO_COLOR", "1"), b"").stdout).replace('\r', "")
 }
 
 #[test]

@@ -161,16 +161,18 @@ fn wrong_settings_do_not_make_a_starter_spin() {
     let launcher = launch(Kind::InetdWait, &mut gated.setup);
     // Nobody takes it, so it starts the daemon again and again.
     let _connection = TcpStream::connect(("127.0.0.1", gated.setup.port())).unwrap();
+    let starts = || launcher.log().matches("DEPLOYER_QUEUE_MAX is `many`").count();
+    wait_until("it is started", SOON, || starts() > 0);
     thread::sleep(Duration::from_secs(3));
-    let said = launcher.log();
-    let starts = said.matches("DEPLOYER_QUEUE_MAX is `many`").count();
-    assert!((1..=4).contains(&starts), "{starts} starts in 3 s");
+    let starts = starts();
+    assert!(starts <= 5, "{starts} starts in 3 s");
 }
 
 #[test]
 fn an_idle_daemon_that_is_told_to_reload_while_it_takes_its_leave_goes_all_the_same() {
     let mut gated = Gated::new();
-    gated.setup.set("DEPLOYER_IDLE_EXIT", "500ms");
+    // Time enough to find and stop its session before it goes.
+    gated.setup.set("DEPLOYER_IDLE_EXIT", "4s");
     let launcher = launch(Kind::InetdWait, &mut gated.setup);
     assert_eq!(gated.client().get("/healthz").status, 200);
     let serve = launcher.serve_pid().expect("a daemon");
@@ -182,7 +184,7 @@ fn an_idle_daemon_that_is_told_to_reload_while_it_takes_its_leave_goes_all_the_s
     // It cannot take its leave, and so the daemon cannot either.
     let signal = |pid, signal| kill(Pid::from_raw(pid), signal).unwrap();
     signal(warm[0].pid, Signal::SIGSTOP);
-    thread::sleep(Duration::from_secs(1));
+    thread::sleep(Duration::from_secs(5));
     assert_eq!(launcher.serve_pid(), Some(serve));
     signal(serve, Signal::SIGHUP);
     launcher.log_with(&["the new settings are in use"]);

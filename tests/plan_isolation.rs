@@ -1,10 +1,10 @@
 //! [plan_isolation] What the code of a pull request can do to the host that plans it.
 //!
-//! The secrets of these tests can be read by everyone, so that nothing but the walls keeps them; each test that finds
-//! nothing has a twin without walls that finds it.
+//! The secrets of these tests can be read by everyone, so that nothing but the sandbox keeps them; each test that finds
+//! nothing has a twin without a sandbox that finds it.
 
-mod cell;
 mod ends;
+mod sandbox;
 mod terraform;
 
 use std::fs;
@@ -13,9 +13,9 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use engram_deployer::jail::{COMPLAINT, FAILED, Show};
+use engram_deployer::jail::{COMPLAINT, FAILED, Shown};
 
-use crate::plan_isolation::cell::{Scene, USER, role, run, shell, start_by};
+use crate::plan_isolation::sandbox::{Scene, USER, role, run, shell, start_by};
 use crate::support::deployer::Setup;
 use crate::support::folder::install;
 use crate::support::oidc::Issuer;
@@ -200,10 +200,10 @@ fn what_is_shown_besides_is_read_and_not_written() {
         scene.among_programs.join("ours").display()
     );
     let mut order = scene.plan(&script);
-    let walls = order.cell.walls.as_mut().unwrap();
-    walls
-        .shows
-        .extend([&cache, &beneath].map(|folder| Show::reading(folder)));
+    let mounts = order.sandbox.mounts.as_mut().unwrap();
+    mounts
+        .shown
+        .extend([&cache, &beneath].map(|folder| Shown::read_only(folder)));
     let within = run(&order);
     assert!(within.said.starts_with("a provider\na provider\n"), "{within:?}");
     assert!(within.said.ends_with("\ncache\n"), "{within:?}");
@@ -243,16 +243,16 @@ fn a_jail_that_cannot_be_built_says_why_and_starts_nothing() {
     let scene = Scene::new();
     let mut missing = scene.plan("echo started");
     missing
-        .cell
-        .walls
+        .sandbox
+        .mounts
         .as_mut()
         .unwrap()
-        .shows
-        .push(Show::reading(Path::new("/mnt/no-such-thing")));
+        .shown
+        .push(Shown::read_only(Path::new("/mnt/no-such-thing")));
     let mut root = scene.plan("echo started");
-    root.cell.account = None;
+    root.sandbox.account = None;
     let mut nowhere = scene.plan("echo started");
-    nowhere.cell.directory = "/mnt".into();
+    nowhere.sandbox.directory = "/mnt".into();
     let mut nothing = scene.plan("");
     nothing.program = "/usr/bin/no-such-thing".into();
     for (order, word) in [

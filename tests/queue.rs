@@ -113,25 +113,31 @@ fn error_of(answer: &Answer) -> String {
 #[test]
 fn health_is_answered_while_a_run_is_at_work() {
     go_first();
-    let shop = Shop::open("sleep 20", |_| ());
-    let run = shop.post("1.0.0");
-    shop.wait_for_entry("begin 1.0.0");
-    let mut times: Vec<Duration> = (0..50)
-        .map(|_| {
+    let shop = Shop::open("sleep 120", |_| ());
+    let times = || {
+        let ask = |_| {
             let began = Instant::now();
             let answer = shop.deployer.client().get("/healthz");
             assert_eq!((answer.status, answer.body().as_str()), (200, "ok"));
             began.elapsed()
-        })
-        .collect();
-    times.sort();
+        };
+        let mut times: Vec<Duration> = (0..30).map(ask).collect();
+        times.sort();
+        times
+    };
+    // What it takes on this machine at the moment, with nothing to do.
+    let idle = times();
+    let run = shop.post("1.0.0");
+    shop.wait_for_entry("begin 1.0.0");
+    let times = times();
     assert_eq!(
         shop.entries(),
         ["begin 1.0.0"],
         "the run was at work all the time"
     );
-    assert!(times[25] < Duration::from_millis(100), "median {:?}", times[25]);
-    assert!(times[49] < Duration::from_millis(500), "slowest {:?}", times[49]);
+    let most = 3 * idle[15] + Duration::from_millis(100);
+    assert!(times[15] < most, "median {:?}, idle {:?}", times[15], idle[15]);
+    assert!(times[29] < Duration::from_secs(30), "slowest {:?}", times[29]);
     run.vanish();
 }
 
@@ -188,7 +194,7 @@ fn whatever_becomes_of_those_before_the_rest_run_in_order_and_never_two_at_once(
 
 #[test]
 fn a_dead_run_is_recorded_although_nobody_comes_after_it() {
-    let shop = Shop::open("sleep 20", |_| ());
+    let shop = Shop::open("sleep 60", |_| ());
     let (call, id) = shop.queue("1.0.0");
     shop.wait_for_entry("begin 1.0.0");
     shop.kill_run(&id);

@@ -2,13 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use engram_deployer::config::{BodyRule, Endpoint, Expected, Job, Pin, Sources};
 use engram_deployer::gate::{self, Gates, Keys, Memory, Past, Refusal, TokenId};
 use engram_deployer::jwt::{self, Claims, KeySet, Unverified};
 use engram_deployer::limits::LEEWAY;
 use engram_deployer::link::Request;
+use nix::time::{ClockId, clock_gettime};
 use serde_json::{Map, Value};
 
 use crate::support::token::{self, Key};
@@ -251,9 +252,10 @@ fn a_look_up_among_100_000_tokens_takes_under_20_ms() {
             let unverified = Unverified::parse(token.as_bytes()).unwrap();
             let signed = jwt::verify(unverified, keys.get(Key::shared().kid()).unwrap()).unwrap();
             let claimed = Claims::read(signed).unwrap().check(&expected).unwrap();
-            let started = Instant::now();
+            // Not the clock on the wall: others may have the processor meanwhile.
+            let started = processor_time();
             assert_eq!(memory.first_use(&claimed, at(ISSUED)), Ok(None));
-            started.elapsed()
+            processor_time() - started
         })
         .collect();
     times.sort();
@@ -268,6 +270,13 @@ fn a_look_up_among_100_000_tokens_takes_under_20_ms() {
         let found = memory.run_of(&TokenId::of_jti(ISSUER, name)).unwrap();
         assert_eq!(found.is_some(), is_known, "{name}");
     }
+}
+
+/// What this thread has had of the processor.
+fn processor_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)
+        .expect("a clock")
+        .into()
 }
 
 /// Puts uses behind those that the memory has, as the daemon would have, one for each number.

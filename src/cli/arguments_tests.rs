@@ -1,5 +1,6 @@
 use super::*;
 use crate::cli::commands::{BUILT_FROM, DRY_RUN, ENDPOINT, FOLLOW, FORCE, JSON, REPLACE};
+#[cfg(feature = "terraform")]
 use crate::cli::commands_terraform::{ALLOW_DESTROY, COMMIT, MODULE, PLAN_DIGEST};
 use std::os::unix::ffi::OsStringExt;
 
@@ -49,21 +50,6 @@ fn every_command_is_understood() {
         ("cancel R", Verb::Cancel, "R", &[]),
         ("cancel cancel", Verb::Cancel, "cancel", &[]),
         ("cancel R --force", Verb::Cancel, "R", &[(FORCE, "")]),
-        ("tf-plan --sha S", Verb::TfPlan, "", &[(COMMIT, "S")]),
-        ("tf-apply --sha=S", Verb::TfApply, "", &[(COMMIT, "S")]),
-        ("drift", Verb::Drift, "", &[]),
-        (
-            "tf-apply --plan-digest D --allow-destroy --sha S --module M --json",
-            Verb::TfApply,
-            "",
-            &[
-                (PLAN_DIGEST, "D"),
-                (ALLOW_DESTROY, ""),
-                (COMMIT, "S"),
-                (MODULE, "M"),
-                json,
-            ],
-        ),
         ("pin", Verb::Pin, "", &[]),
         ("check-token", Verb::CheckToken, "", &[]),
         (
@@ -83,6 +69,36 @@ fn every_command_is_understood() {
         ("deploy --help", Verb::Help, "deploy", &[]),
         ("-h log", Verb::Help, "log", &[]),
         ("log --nonsense -h", Verb::Help, "log", &[]),
+    ] {
+        assert_eq!(typed(line), Ok(arguments(verb, operand, options)), "{line:?}");
+    }
+    let named = typed("--env-file serve check").expect("a file of that name");
+    assert_eq!(
+        (named.verb, named.env_file()),
+        (Verb::Check, Some(Path::new("serve")))
+    );
+}
+
+#[cfg(feature = "terraform")]
+#[test]
+fn every_command_of_terraform_is_understood() {
+    let json = (JSON, "");
+    for (line, verb, operand, options) in [
+        ("tf-plan --sha S", Verb::TfPlan, "", &[(COMMIT, "S")][..]),
+        ("tf-apply --sha=S", Verb::TfApply, "", &[(COMMIT, "S")]),
+        ("drift", Verb::Drift, "", &[]),
+        (
+            "tf-apply --plan-digest D --allow-destroy --sha S --module M --json",
+            Verb::TfApply,
+            "",
+            &[
+                (PLAN_DIGEST, "D"),
+                (ALLOW_DESTROY, ""),
+                (COMMIT, "S"),
+                (MODULE, "M"),
+                json,
+            ],
+        ),
     ] {
         assert_eq!(typed(line), Ok(arguments(verb, operand, options)), "{line:?}");
     }

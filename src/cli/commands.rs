@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+#[cfg(feature = "terraform")]
 use super::commands_terraform::{DRIFT, TF_APPLY, TF_PLAN};
 
 /// What a command is called and takes.
@@ -50,8 +51,11 @@ pub enum Verb {
     History,
     Log,
     Cancel,
+    #[cfg(feature = "terraform")]
     TfPlan,
+    #[cfg(feature = "terraform")]
     TfApply,
+    #[cfg(feature = "terraform")]
     Drift,
     Pin,
     CheckToken,
@@ -125,8 +129,11 @@ pub const COMMANDS: &[Spec] = &[
     command(Verb::History, "history", &[JSON]),
     command(Verb::Log, "log RUN", &[FOLLOW, JSON]),
     command(Verb::Cancel, "cancel RUN", &[FORCE]),
+    #[cfg(feature = "terraform")]
     TF_PLAN,
+    #[cfg(feature = "terraform")]
     TF_APPLY,
+    #[cfg(feature = "terraform")]
     DRIFT,
     command(Verb::Pin, "pin", &[]),
     command(Verb::CheckToken, "check-token", &[ENDPOINT]),

@@ -269,7 +269,9 @@ fn who(origin: &Value) -> String {
 mod tests {
     use super::*;
     use crate::config::Job;
-    use crate::gate::{DeployTask, Task, TerraformTask};
+    #[cfg(feature = "terraform")]
+    use crate::gate::TerraformTask;
+    use crate::gate::{DeployTask, Task};
     use crate::queue::record::{End, Publication, Record};
     use crate::queue::{Origin, RunId};
     use std::time::{Duration, UNIX_EPOCH};
@@ -336,6 +338,7 @@ WHEN (UTC)           OUTCOME            ENDPOINT  VERSION  COMMIT          TOOK 
         );
     }
 
+    #[cfg(feature = "terraform")]
     #[test]
     fn a_run_of_terraform_is_known_by_its_endpoint_commit_and_module() {
         let task = Task::Terraform(TerraformTask {

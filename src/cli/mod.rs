@@ -9,6 +9,7 @@ mod cancel;
 mod check;
 mod check_token;
 pub mod commands;
+#[cfg(feature = "terraform")]
 mod commands_terraform;
 mod deploy;
 mod follow;
@@ -23,6 +24,7 @@ mod serve;
 mod settings_source;
 mod show;
 mod status;
+#[cfg(feature = "terraform")]
 mod terraform;
 mod x509;
 
@@ -78,6 +80,7 @@ fn execute(arguments: &Arguments, inherited: Inherited) -> Result<ExitStatus, Co
         Verb::History => history::history(arguments),
         Verb::Log => follow::log(arguments),
         Verb::Cancel => cancel::cancel(arguments),
+        #[cfg(feature = "terraform")]
         Verb::TfPlan | Verb::TfApply | Verb::Drift => terraform::terraform(arguments),
         Verb::Pin => pin::print(arguments),
         Verb::CheckToken => check_token::check_token(arguments),

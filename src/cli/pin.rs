@@ -5,7 +5,6 @@
 use std::fmt;
 use std::path::Path;
 
-use ring::digest::{SHA256, digest};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
@@ -13,6 +12,7 @@ use crate::cli::arguments::Arguments;
 use crate::cli::help::ExitStatus;
 use crate::cli::output::{self, CommandError};
 use crate::cli::{settings_source, x509};
+use crate::hash::sha256;
 use crate::jwt::base64url::{encode_standard, hex};
 use crate::limits::MAX_PEM;
 use crate::os::files::{describe, read_bounded};
@@ -26,7 +26,7 @@ pub(super) fn print(arguments: &Arguments) -> Result<ExitStatus, CommandError> {
     let path = found.settings.get(CERTIFICATE).map(Path::new).ok_or_else(|| {
         format!(
             "{CERTIFICATE} is not set in {}; name the file with --env-file",
-            found.origin()
+            found.sources()
         )
     })?;
     let pem = read_bounded(path, MAX_PEM).map_err(|error| describe(&error, "read the certificate", path))?;
@@ -41,8 +41,8 @@ const NOT_X509: &str = "holds a certificate block that is no X.509 certificate";
 /// What a client can pin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pins {
-    certificate: Vec<u8>,
-    key: Vec<u8>,
+    certificate: [u8; 32],
+    key: [u8; 32],
 }
 
 impl Pins {
@@ -56,8 +56,8 @@ impl Pins {
     pub fn of_der(certificate: &[u8]) -> Result<Pins, &'static str> {
         let key = x509::public_key(certificate).ok_or(NOT_X509)?;
         Ok(Pins {
-            certificate: digest(&SHA256, certificate).as_ref().to_vec(),
-            key: digest(&SHA256, key).as_ref().to_vec(),
+            certificate: sha256(certificate),
+            key: sha256(key),
         })
     }
 

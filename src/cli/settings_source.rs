@@ -82,7 +82,7 @@ impl FoundSettings {
     }
 
     /// Where they are from, for a sentence.
-    pub fn origin(&self) -> String {
+    pub fn sources(&self) -> String {
         match self.source.file() {
             Some(file) => format!("the environment and {}", file.display()),
             None => "the environment".into(),
@@ -98,7 +98,7 @@ impl FoundSettings {
             Some(_) => "correct them",
             None => "set them there, or name a file of KEY=value lines with --env-file",
         };
-        let last = format!("{errors} in the settings from {}; {advice}", self.origin());
+        let last = format!("{errors} in the settings from {}; {advice}", self.sources());
         let lines = complaints.iter().map(ToString::to_string).chain([last]);
         CommandError::Unable(lines.collect())
     }

@@ -1,15 +1,13 @@
 //! `status`: how the last deploy and the last runs of terraform ended, from the files that everyone may read, and what runs
 //! now.
 
-use serde_json::Value;
-
 use crate::cli::arguments::Arguments;
 use crate::cli::help::ExitStatus;
 use crate::cli::output::{self, CommandError};
 use crate::cli::show::{Show, date_and_clock_of};
 use crate::cli::{history, settings_source};
 use crate::config::{Config, Job};
-use crate::event::{Outcome, Status, harmless, outcome_of};
+use crate::event::{Outcome, Status, outcome_of};
 use crate::limits::MAX_PUBLIC_FILE;
 use crate::os::files::{describe, optional, read_bounded};
 use crate::os::places;
@@ -35,7 +33,9 @@ pub fn status(arguments: &Arguments) -> Result<ExitStatus, CommandError> {
                 None => "no deploy has finished yet\n".to_owned(),
                 Some(outcome) => readable(outcome, show),
             };
-            deploy + &terraform(&config, show)? + &history::at_work(&config.places, show)?
+            #[cfg(feature = "terraform")]
+            let deploy = deploy + &super::terraform::last_results(&config, show)?;
+            deploy + &history::at_work(&config.places, show)?
         }
     };
     output::print(&text)?;
@@ -46,7 +46,7 @@ pub fn status(arguments: &Arguments) -> Result<ExitStatus, CommandError> {
     })
 }
 
-fn last_outcome(config: &Config, job: Job) -> Result<Option<Outcome>, String> {
+pub fn last_outcome(config: &Config, job: Job) -> Result<Option<Outcome>, String> {
     let path = config.places.public().join(format!("{}.json", job.name()));
     let text = optional(read_bounded(&path, MAX_PUBLIC_FILE));
     let Some(text) = text.map_err(|error| describe(&error, "read", &path))? else {
@@ -61,24 +61,7 @@ fn last_outcome(config: &Config, job: Job) -> Result<Option<Outcome>, String> {
     })
 }
 
-/// What terraform did last, of each kind that was ever done.
-fn terraform(config: &Config, show: Show) -> Result<String, String> {
-    let mut text = String::new();
-    if config.terraform.is_none() {
-        return Ok(text);
-    }
-    for job in [Job::TfApply, Job::TfPlan, Job::TfDrift] {
-        if let Some(outcome) = last_outcome(config, job)? {
-            let module = outcome.more.get("module").and_then(Value::as_str);
-            let module = module.map(|module| format!(" {module}")).unwrap_or_default();
-            let name = harmless(&format!("{}{module}", job.name()));
-            text += &format!("{name}: {}", readable(&outcome, show));
-        }
-    }
-    Ok(text)
-}
-
-fn readable(outcome: &Outcome, show: Show) -> String {
+pub fn readable(outcome: &Outcome, show: Show) -> String {
     format!(
         "{}\nfinished   {} UTC, run {}\n",
         show.result(outcome),

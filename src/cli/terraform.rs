@@ -3,16 +3,18 @@
 //! As for `deploy` no token is asked for; the rules of a request's body hold all the same, so that what was forgotten is
 //! said before anything begins.
 
+use serde_json::Value;
+
 use crate::cli::arguments::Arguments;
 use crate::cli::commands::Verb;
 use crate::cli::commands_terraform::{ALLOW_DESTROY, COMMIT, MODULE, PLAN_DIGEST};
 use crate::cli::help::ExitStatus;
 use crate::cli::output::CommandError;
 use crate::cli::show::Show;
-use crate::cli::{deploy, settings_source};
+use crate::cli::{deploy, settings_source, status};
 use crate::config::{Config, Job, TerraformConfig};
-use crate::gate::{Commit, PlanDigest};
-use crate::gate::{Task, TerraformTask};
+use crate::event::harmless;
+use crate::gate::{Commit, PlanDigest, Task, TerraformTask};
 use crate::os::places;
 
 /// Starts the run and follows it to its end.
@@ -73,4 +75,21 @@ fn no_module(name: &str, terraform: &TerraformConfig) -> String {
         .map(|module| module.name.as_str())
         .collect();
     format!("there is no module `{name}`; there are: {}", known.join(", "))
+}
+
+/// What terraform did last, of each kind that was ever done.
+pub fn last_results(config: &Config, show: Show) -> Result<String, String> {
+    let mut text = String::new();
+    if config.terraform.is_none() {
+        return Ok(text);
+    }
+    for job in [Job::TfApply, Job::TfPlan, Job::TfDrift] {
+        if let Some(outcome) = status::last_outcome(config, job)? {
+            let module = outcome.more.get("module").and_then(Value::as_str);
+            let module = module.map(|module| format!(" {module}")).unwrap_or_default();
+            let name = harmless(&format!("{}{module}", job.name()));
+            text += &format!("{name}: {}", status::readable(&outcome, show));
+        }
+    }
+    Ok(text)
 }

@@ -73,6 +73,7 @@ pub enum BodyRule {
     Deploy,
     /// `{"sha":"<40 hex>","module":"<name>","approved_pr":7}`, and for an apply `"plan_digest":"sha256:<64 hex>"` and
     /// `"allow_destroy":bool`; all but `sha` optional, and none of them silently without effect.
+    #[cfg(feature = "terraform")]
     Terraform(TerraformBody),
 }
 

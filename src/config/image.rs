@@ -38,43 +38,37 @@ fn is_component(text: &str) -> bool {
 pub(super) fn containers(text: &str) -> Result<Vec<Container>, String> {
     let mut found: Vec<Container> = Vec::new();
     for entry in pins::list(text, MAX_CONTAINERS, "containers")? {
-        let container = container(entry)?;
-        if found.iter().any(|other| other.name == container.name) {
+        let (name, health) = match entry.split_once('=') {
+            Some((name, health)) => (name, Some(health)),
+            None => (entry, None),
+        };
+        if !is_container_name(name) {
             return Err(format!(
-                "a list that names each container once (`{}` is there twice)",
-                container.name
+                "NAME=PORT, NAME=URL or NAME, separated by commas (`{name}` is no container's name)"
             ));
         }
-        found.push(container);
+        if found.iter().any(|other| other.name == name) {
+            return Err(format!(
+                "a list that names each container once (`{name}` is there twice)"
+            ));
+        }
+        found.push(Container {
+            name: name.to_owned(),
+            health_url: health.map(|text| health_url(name, text)).transpose()?,
+        });
     }
     Ok(found)
 }
 
-fn container(entry: &str) -> Result<Container, String> {
-    let (name, health) = match entry.split_once('=') {
-        Some((name, health)) => (name, Some(health)),
-        None => (entry, None),
-    };
-    if !is_container_name(name) {
-        return Err(format!(
-            "NAME=PORT, NAME=URL or NAME, separated by commas (`{name}` is no container's name)"
-        ));
+fn health_url(name: &str, text: &str) -> Result<String, String> {
+    match url::port(text) {
+        Some(port) => Ok(format!("http://localhost:{port}/api/health")),
+        None => url::fetchable(text).map_err(|should| {
+            format!(
+                "NAME=PORT, NAME=URL or NAME; the health of `{name}` should be a port from 1 to 65535 or {should}"
+            )
+        }),
     }
-    let health_url = match health {
-        None => None,
-        Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
-            let port = url::port(digits)
-                .ok_or_else(|| format!("NAME=PORT with a port from 1 to 65535 (in `{entry}`)"))?;
-            Some(format!("http://localhost:{port}/api/health"))
-        }
-        Some(text) => Some(url::fetchable(text).map_err(|should| {
-            format!("NAME=PORT, NAME=URL or NAME; the health of `{name}` should be a port or {should}")
-        })?),
-    };
-    Ok(Container {
-        name: name.to_owned(),
-        health_url,
-    })
 }
 
 /// `[a-zA-Z0-9][a-zA-Z0-9_.-]+`, which is Docker's rule; no `/`, no leading `-`, so that it is safe as an argument and in a path.

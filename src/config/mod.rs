@@ -17,6 +17,7 @@ mod reader;
 mod settings;
 mod source;
 mod table;
+#[cfg(feature = "terraform")]
 mod terraform;
 mod url;
 mod value;
@@ -30,6 +31,7 @@ pub use reader::Complaint;
 pub use settings::{FOR_CHILDREN, Settings};
 pub use source::{Sources, slot_key};
 pub use table::{Preset, Reads, SECTIONS, Scope, Variable, variable, variables};
+#[cfg(feature = "terraform")]
 pub use terraform::{GithubApp, HealthUrl, Module, Side, TerraformConfig};
 pub use url::may_be_fetched;
 pub use warnings::{nearest, unknown, warnings};
@@ -75,10 +77,27 @@ pub struct Config {
     /// One, for now: that of the main settings.
     pub applications: [Application; 1],
     /// What the terraform endpoints do, where they are configured.
+    #[cfg(feature = "terraform")]
     pub terraform: Option<TerraformConfig>,
     /// Where a run is to be killed (`DEPLOYER_FAILPOINT`): for tests alone.
     #[cfg(feature = "failpoints")]
     pub failpoint: Option<String>,
+}
+
+/// A daemon for deploys alone has no modules, and offers no plan.
+#[cfg(not(feature = "terraform"))]
+impl Config {
+    pub fn module_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    pub fn no_plan(&self) -> Option<String> {
+        None
+    }
+
+    pub fn without_plan(self, _why: &str) -> Config {
+        self
+    }
 }
 
 impl Config {
@@ -95,17 +114,23 @@ impl Config {
 
     /// What can be asked for with a token.
     pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
-        let terraform = self.terraform.iter().flat_map(|terraform| &terraform.endpoints);
-        let applications = self.applications.iter();
-        applications.map(|one| &one.endpoint).chain(terraform)
+        let endpoints = self.applications.iter().map(|one| &one.endpoint);
+        #[cfg(feature = "terraform")]
+        let endpoints = endpoints.chain(self.terraform.iter().flat_map(|terraform| &terraform.endpoints));
+        endpoints
     }
 
     /// Who the roles run as, with the variable of each; root is left out.
     pub fn users(&self) -> Vec<(&'static str, &Account)> {
+        #[cfg_attr(
+            not(feature = "terraform"),
+            expect(unused_mut, reason = "terraform adds its own")
+        )]
         let mut users = vec![
             ("DEPLOYER_USER", &self.front_user),
             ("DEPLOYER_FETCH_USER", &self.fetch_user),
         ];
+        #[cfg(feature = "terraform")]
         users.extend(self.terraform.iter().flat_map(TerraformConfig::users));
         users
     }

@@ -5,7 +5,7 @@ use super::duration::{duration, duration_or_never};
 use super::reader::{Complaint, Name, Reader};
 use super::{
     Application, BodyRule, Caps, Config, Endpoint, Issuer, Job, Pin, Places, RunLimits, Settings, Sources,
-    credential, deploy, pins, terraform, url, value,
+    credential, deploy, pins, url, value,
 };
 use crate::limits::{MOST_KEPT_RUNS, MOST_QUEUED, MOST_SESSIONS};
 
@@ -18,8 +18,12 @@ impl Config {
     /// Makes sense of all settings, or returns every complaint.
     pub fn from_settings(settings: &Settings) -> Result<Config, Vec<Complaint>> {
         let mut r = Reader::new(settings);
-        let mut config = host(&mut r, settings);
-        config.terraform = terraform::terraform(&mut r, &config);
+        let config = host(&mut r, settings);
+        #[cfg(feature = "terraform")]
+        let config = Config {
+            terraform: super::terraform::terraform(&mut r, &config),
+            ..config
+        };
         r.finish(config)
     }
 }
@@ -69,6 +73,7 @@ fn host(r: &mut Reader, settings: &Settings) -> Config {
             endpoint,
             deploy: deploy::deploy(r, settings),
         }],
+        #[cfg(feature = "terraform")]
         terraform: None,
         #[cfg(feature = "failpoints")]
         failpoint: r.optional("DEPLOYER_FAILPOINT", |text| Ok(text.to_owned())),

@@ -163,6 +163,7 @@ pub fn workflow_refs(text: &str) -> Result<Vec<String>, String> {
     }
 }
 
+#[cfg(feature = "terraform")]
 /// A workflow up to its `@`: a pull request's reference varies, and follows.
 pub fn workflow_prefix(text: &str) -> Result<String, String> {
     const SHOULD: &str = "OWNER/NAME/.github/workflows/FILE@, up to and with the `@`, and nothing after it";

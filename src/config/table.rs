@@ -52,6 +52,7 @@ pub const SECTIONS: &[(Scope, &[Variable])] = &[
     (Scope::Application, CALLERS),
     (Scope::Host, HOST),
     (Scope::Application, DEPLOY),
+    #[cfg(feature = "terraform")]
     (Scope::Host, super::terraform::VARIABLES),
 ];
 
@@ -86,6 +87,7 @@ pub(super) const fn unset(name: &'static str, readers: &'static [Reads]) -> Vari
     }
 }
 
+#[cfg(feature = "terraform")]
 /// A secret of `run`.
 pub(super) const fn secret(name: &'static str) -> Variable {
     Variable {

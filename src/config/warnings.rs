@@ -1,7 +1,7 @@
 //! What the operator should know though nothing refuses to start: names that nobody reads.
 
+use super::Settings;
 use super::table::{self, variables};
-use super::{Settings, terraform};
 use crate::event::harmless;
 
 /// Names further apart are no slip of each other.
@@ -9,9 +9,10 @@ const SLIP: usize = 4;
 
 /// Settings that nobody reads: unknown names with the nearest known one, and terraform's where it is not configured.
 pub fn warnings(settings: &Settings) -> Vec<String> {
-    let mut found = unknown(settings);
-    found.extend(terraform::unread(settings));
-    found
+    let found = unknown(settings).into_iter();
+    #[cfg(feature = "terraform")]
+    let found = found.chain(super::terraform::unread(settings));
+    found.collect()
 }
 
 /// A line for each name that nobody reads, with the known name it may be a slip of.
@@ -92,6 +93,7 @@ mod tests {
         assert_eq!(unknown(&long).len(), 1);
     }
 
+    #[cfg(feature = "terraform")]
     #[test]
     fn terraform_settings_that_ask_for_nothing_are_said_to_be_unread() {
         let settings = with(&[

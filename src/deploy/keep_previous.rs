@@ -66,10 +66,8 @@ pub fn settle(
         docker.set_restart(ctx, &kept.id, restart)?;
     }
     docker.start(ctx, &kept.id)?;
-    ctx.say(
-        Phase::Update,
-        &format!("{name}: {} has its name back", previous(name)),
-    );
+    let message = format!("{name}: {} has its name back", previous(name));
+    ctx.say(Phase::Update, &message);
     Ok(())
 }
 

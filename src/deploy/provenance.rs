@@ -41,10 +41,8 @@ pub(super) fn check_signature(
 ) -> Result<String> {
     let signer = format!("{}, says {}", cosign.identity, cosign.issuer);
     if image.signed_by.as_ref() == Some(&signer) {
-        ctx.say(
-            Phase::Verify,
-            &format!("{} was signed by {signer}: so it was found before", image.id),
-        );
+        let message = format!("{} was signed by {signer}: so it was found before", image.id);
+        ctx.say(Phase::Verify, &message);
         return Ok(signer);
     }
     let unsigned = |why: &str| {

@@ -132,10 +132,8 @@ impl Undo<'_> {
             return Ok(());
         }
         if now.as_ref().is_some_and(|now| *now != tag.new_image) {
-            ctx.say(
-                Phase::Rollback,
-                &format!("{reference} was moved by somebody else since, and stays"),
-            );
+            let message = format!("{reference} was moved by somebody else since, and stays");
+            ctx.say(Phase::Rollback, &message);
             return Ok(());
         }
         let is = match &tag.old_image {
@@ -175,10 +173,8 @@ impl Undo<'_> {
         let name = &record.name;
         swap::remove_next(self.docker, ctx, name)?;
         let Some(old) = &record.old else {
-            ctx.say(
-                Phase::Rollback,
-                &format!("{name}: there was none before; what was made, if anything, stays"),
-            );
+            let message = format!("{name}: there was none before; what was made, if anything, stays");
+            ctx.say(Phase::Rollback, &message);
             return Ok(None);
         };
         match self.docker.container_with_id(ctx, &old.id)? {
@@ -249,10 +245,8 @@ impl Undo<'_> {
         let name = &record.name;
         let now = self.docker.container(ctx, name)?;
         if now.is_none_or(|now| now.image != old.image) {
-            ctx.say(
-                Phase::Rollback,
-                &format!("{name}: the one before was removed; making it again"),
-            );
+            let message = format!("{name}: the one before was removed; making it again");
+            ctx.say(Phase::Rollback, &message);
             match Replacer::of(self.config.deploy(), self.docker) {
                 Replacer::Unraid(unraid) => unraid.make_again(ctx, name, old)?,
                 Replacer::Swap(swap) => {

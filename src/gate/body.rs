@@ -11,7 +11,9 @@ use serde_json::Value;
 
 use crate::checked_text::{CheckedText, TextRule, is_hex};
 use crate::config::{BodyRule, Job};
-use crate::gate::{Refusal, body_terraform};
+use crate::gate::Refusal;
+#[cfg(feature = "terraform")]
+use crate::gate::body_terraform;
 use crate::jwt::json;
 
 /// What a request asks for, as one of the things that can be asked for.
@@ -21,6 +23,7 @@ pub enum Task {
     /// Deploy a version.
     Deploy(DeployTask),
     /// Run terraform on a commit.
+    #[cfg(feature = "terraform")]
     Terraform(TerraformTask),
 }
 
@@ -147,6 +150,7 @@ pub fn read(rule: &BodyRule, body: &[u8]) -> Result<Task, Refusal> {
             force: switch(&members, "force")?,
             rollback: false,
         })),
+        #[cfg(feature = "terraform")]
         BodyRule::Terraform(rule) => body_terraform::read(&members, rule),
     }
 }

@@ -4,8 +4,12 @@
 
 use std::time::SystemTime;
 
-use crate::config::{BodyRule, Endpoint, Expected, Pin};
-use crate::gate::{Refusal, Task};
+#[cfg(feature = "terraform")]
+use crate::config::BodyRule;
+use crate::config::{Endpoint, Expected, Pin};
+use crate::gate::Refusal;
+#[cfg(feature = "terraform")]
+use crate::gate::Task;
 use crate::jwt::{self, Claimed, Claims, Signed};
 use crate::os::clock::unix_seconds;
 
@@ -53,6 +57,7 @@ pub fn compare(pin: &Pin, claims: &Claims) -> Result<(), String> {
     }
 }
 
+#[cfg(feature = "terraform")]
 /// After the body: whether the commit that an apply names is the one that its token is for, where the endpoint asks for
 /// it. A job may ask for any commit in its body, but its token says which one it runs on; with the two equal, whoever may
 /// start the workflow cannot have it apply what the workflow did not see. A token without the claim is refused.

@@ -5,6 +5,7 @@
 //! keys, and no refusal leaves a trace in the replay memory.
 
 mod body;
+#[cfg(feature = "terraform")]
 mod body_terraform;
 mod caller;
 mod claims;
@@ -178,6 +179,7 @@ pub fn permit(
 ) -> Result<Permitted, Refusal> {
     let claimed = check_token(peer, request, endpoint, gates, now)?;
     let task = body::read(&endpoint.body, request.body.as_bytes())?;
+    #[cfg(feature = "terraform")]
     claims::check_commit(&task, &claimed, endpoint)?;
     match gates.memory.first_use(&claimed, now)? {
         Some(run_id) => Err(Refusal::Replay { run_id }),

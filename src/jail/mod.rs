@@ -1,14 +1,14 @@
 //! The role that starts a tool for terraform: as another user, and for a plan, which runs code that nobody has
-//! approved, within walls.
+//! approved, in a sandbox.
 //!
-//! Without walls it becomes the tool: the process id stays, so that one INT to it is one INT to terraform. With walls it
-//! stays outside as the `keeper`, and starts the `first` process of a new PID namespace, which raises the `walls`,
-//! gives all privileges up and starts the tool. When the tool ends, or any of the two dies, the kernel ends whatever the
+//! Without a sandbox it becomes the tool: the process id stays, so that one INT to it is one INT to terraform. With one it
+//! stays outside as the `supervisor`, and starts the `init` process of a new PID namespace, which makes the `mounts`, drops
+//! all privileges and starts the tool. When the tool ends, or any of the two dies, the kernel ends whatever the
 //! tool has started. None of them reads a byte of what the tool says, and nothing of ours is in the tool's reach.
 
-mod first;
-mod keeper;
-mod walls;
+mod init;
+mod mounts;
+mod supervisor;
 
 use std::ffi::{CString, OsString};
 use std::io::{self, Write};
@@ -33,74 +33,65 @@ use crate::os::process::is_root;
 /// Its word on the command line.
 pub const ROLE: &str = "jail";
 
-/// The second word of a jail's first process.
-const FIRST: &str = "first";
+/// The second word of a sandbox's first process.
+const INIT: &str = "init";
 
 /// The exit status when a tool was not started; why stands on standard error, in a line that begins with
 /// [`COMPLAINT`]. Neither terraform nor git ends with it.
 pub const FAILED: u8 = 125;
 
 /// How the line begins that says why a tool was not started.
-pub const COMPLAINT: &str = "the jail was not built: ";
+pub const COMPLAINT: &str = "the sandbox was not made: ";
 
 /// Where, and as whom, a tool is started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cell {
-    /// `None` is root; walls want somebody else.
+pub struct SandboxSpec {
+    /// `None` is root, which no sandbox with mounts of its own takes.
     pub account: Option<Account>,
     /// Further groups, by number.
     pub groups: Vec<u32>,
     /// What it sees of the host; `None` is everything.
-    pub walls: Option<Walls>,
+    pub mounts: Option<Mounts>,
     /// Where it stands, as it sees it.
     pub directory: PathBuf,
 }
 
-/// What a tool sees of the host: its programs and `/etc`, read-only (see `walls`), and what stands here.
+/// What a tool sees of the host: its programs and `/etc`, read-only (see `mounts`), and what stands here.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Walls {
+pub struct Mounts {
     /// Shown besides, also beneath what is hidden. Each must exist.
-    pub shows: Vec<Show>,
+    pub shown: Vec<Shown>,
     /// Not shown, although programs or `/etc` lie above it. One that does not exist is no error.
-    pub hides: Vec<PathBuf>,
+    pub hidden: Vec<PathBuf>,
 }
 
 /// One file or folder that is shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Show {
+pub struct Shown {
     /// Where it lies.
     pub real: PathBuf,
     /// Where it is seen.
     pub at: PathBuf,
-    /// What may be done with it.
-    pub access: Access,
+    /// Whether it may be written to, as far as its modes allow. Where not, its files may be executed, and its sockets
+    /// connected to.
+    pub writable: bool,
 }
 
-/// What may be done with something that is shown, as far as its modes allow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Access {
-    /// Reading, executing, connecting to a socket.
-    Reading,
-    /// Writing as well.
-    Writing,
-}
-
-impl Show {
+impl Shown {
     /// `path` as it is, to be read.
-    pub fn reading(path: &Path) -> Self {
+    pub fn read_only(path: &Path) -> Self {
         Self {
             real: path.to_owned(),
             at: path.to_owned(),
-            access: Access::Reading,
+            writable: false,
         }
     }
 }
 
-/// A tool, and the cell it is started in.
+/// A tool, and how it is started.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct JailRequest {
-    /// Where, and as whom.
-    pub cell: Cell,
+    pub sandbox: SandboxSpec,
     /// With a slash.
     pub program: PathBuf,
     /// After the program's own name.
@@ -111,32 +102,37 @@ pub struct JailRequest {
     pub keeps: Vec<RawFd>,
 }
 
-/// The role, to be started with `order`: that on standard input, the tool's own descriptors besides.
+/// The role that starts `program` in this sandbox, with this request on standard input. `keeps` are descriptors beyond 2
+/// that the tool is to have.
 ///
 /// # Errors
-/// When the order is too long, or holds what is not UTF-8.
-pub fn command(order: &JailRequest) -> io::Result<Command> {
-    Ok(Command::role(ROLE)
-        .group(Group::Own)
-        .descriptor(0, descriptor::memory_file(&serde_json::to_vec(order)?)?))
-}
-
-/// Arguments as an order holds them.
-///
-/// # Errors
-/// When one is not UTF-8.
-pub fn texts(arguments: &[OsString]) -> io::Result<Vec<String>> {
+/// When the request is too long, or an argument is not UTF-8.
+pub fn command(
+    sandbox: &SandboxSpec,
+    program: &Path,
+    arguments: &[OsString],
+    environment: &[(String, String)],
+    keeps: Vec<RawFd>,
+) -> io::Result<Command> {
     let text = |argument: &OsString| {
-        let text = argument.to_str().map(str::to_owned);
-        text.ok_or_else(|| io::Error::other(format!("the argument {argument:?} is not UTF-8")))
+        let sentence = || io::Error::other(format!("{}: an argument is not UTF-8", program.display()));
+        argument.to_str().map(str::to_owned).ok_or_else(sentence)
     };
-    arguments.iter().map(text).collect()
+    let request = JailRequest {
+        sandbox: sandbox.clone(),
+        program: program.to_owned(),
+        arguments: arguments.iter().map(text).collect::<io::Result<_>>()?,
+        environment: environment.to_owned(),
+        keeps,
+    };
+    let request = descriptor::memory_file(&serde_json::to_vec(&request)?)?;
+    Ok(Command::role(ROLE).group(Group::Own).descriptor(0, request))
 }
 
 impl JailRequest {
     /// Who the tool runs as; `None` is root, or ourselves where we are not root.
     fn identity(&self) -> io::Result<Option<Identity>> {
-        self.cell.account.as_ref().map(privilege::identity).transpose()
+        self.sandbox.account.as_ref().map(privilege::identity).transpose()
     }
 
     fn argv(&self) -> Vec<CString> {
@@ -157,7 +153,7 @@ fn c_text(text: &str) -> CString {
 /// The role itself.
 pub fn role() -> ExitCode {
     let ended = match std::env::args().nth(2).as_deref() {
-        Some(FIRST) => first::live(),
+        Some(INIT) => init::run(),
         _ => begin(),
     };
     ExitCode::from(ended.unwrap_or_else(|error| {
@@ -167,49 +163,49 @@ pub fn role() -> ExitCode {
 }
 
 fn begin() -> io::Result<u8> {
-    let order: JailRequest = serde_json::from_slice(&descriptor::take_stdin()?)?;
-    descriptor::close_inherited(&order.keeps)?;
-    match order.cell.walls {
-        Some(_) => keeper::keep(&order),
-        None => become_the_tool(&order),
+    let request: JailRequest = serde_json::from_slice(&descriptor::take_stdin()?)?;
+    descriptor::close_inherited(&request.keeps)?;
+    match request.sandbox.mounts {
+        Some(_) => supervisor::run(&request),
+        None => exec_tool(&request),
     }
 }
 
 /// Never returns but with an error. SIGPIPE stays ignored, as Rust's start left it; terraform (Go) and git set their own.
-fn become_the_tool(order: &JailRequest) -> io::Result<u8> {
-    let identity = order.identity()?;
+fn exec_tool(request: &JailRequest) -> io::Result<u8> {
+    let identity = request.identity()?;
     if let Some(identity) = identity.filter(|_| is_root()) {
-        privilege::become_for_good(identity, &order.cell.groups)?;
+        privilege::become_for_good(identity, &request.sandbox.groups)?;
     }
     if !is_root() {
         prctl::set_no_new_privs()?;
     }
-    keep_modest()?;
-    stand_in(&order.cell.directory)?;
-    let program = c_text(&order.program.to_string_lossy());
+    limit_files()?;
+    change_directory(&request.sandbox.directory)?;
+    let program = c_text(&request.program.to_string_lossy());
     let variable = |(name, value): &(String, String)| c_text(&format!("{name}={value}"));
-    let environment: Vec<CString> = order.environment.iter().map(variable).collect();
-    let Err(error) = execve(&program, &order.argv(), &environment);
-    Err(told(error.into(), "start", &order.program))
+    let environment: Vec<CString> = request.environment.iter().map(variable).collect();
+    let Err(error) = execve(&program, &request.argv(), &environment);
+    Err(with_path(error.into(), "start", &request.program))
 }
 
 /// What holds for every tool: what it writes is its own, and a crash leaves no copy of its memory.
-fn keep_modest() -> io::Result<()> {
+fn limit_files() -> io::Result<()> {
     umask(Mode::S_IRWXG | Mode::S_IRWXO);
     Ok(setrlimit(Resource::RLIMIT_CORE, 0, 0)?)
 }
 
 /// A plan's tools may not fill the host's table of processes either, nor make a file that nobody can read to its end; and
 /// they are the first to go when memory is short.
-fn keep_few() -> io::Result<()> {
+fn limit_resources() -> io::Result<()> {
     let scores = Path::new("/proc/self/oom_score_adj");
-    std::fs::write(scores, JAIL_OOM_SCORE).map_err(|error| told(error, "write", scores))?;
+    std::fs::write(scores, JAIL_OOM_SCORE).map_err(|error| with_path(error, "write", scores))?;
     setrlimit(Resource::RLIMIT_FSIZE, JAIL_FILE, JAIL_FILE)?;
     Ok(setrlimit(Resource::RLIMIT_NPROC, JAIL_PROCESSES, JAIL_PROCESSES)?)
 }
 
-fn stand_in(directory: &Path) -> io::Result<()> {
-    chdir(directory).map_err(|error| told(error.into(), "stand in", directory))
+fn change_directory(directory: &Path) -> io::Result<()> {
+    chdir(directory).map_err(|error| with_path(error.into(), "change to", directory))
 }
 
 /// A tool's end as an exit status of ours: 128 and the signal, as a shell has it.
@@ -220,7 +216,7 @@ fn status(exit: Exit) -> u8 {
     }
 }
 
-fn told(error: io::Error, doing: &str, path: &Path) -> io::Error {
+fn with_path(error: io::Error, doing: &str, path: &Path) -> io::Error {
     io::Error::new(error.kind(), crate::os::files::describe(&error, doing, path))
 }
 

@@ -13,6 +13,7 @@ pub mod json;
 mod jwks;
 pub mod pem;
 mod rs256;
+#[cfg(feature = "terraform")]
 pub mod sign;
 
 pub use check::{Check, Rejected};

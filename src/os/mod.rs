@@ -12,6 +12,7 @@ pub mod failpoint;
 pub mod files;
 pub mod lock;
 pub mod logging;
+#[cfg(feature = "terraform")]
 pub mod namespace;
 pub mod net;
 pub mod notify;

@@ -13,10 +13,8 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use crate::limits::RETRY;
 use crate::os::poll::{self, For};
 
-/// Of a file, or of what is in a folder: written to, a descriptor that could write was closed (as a dead lock holder's is), or
-/// it appeared, or went.
-const CHANGES: AddWatchFlags = AddWatchFlags::IN_MODIFY
-    .union(AddWatchFlags::IN_CLOSE_WRITE)
+/// A descriptor that could write was closed, as a dead lock holder's is; a file appeared, or went.
+const CLOSED: AddWatchFlags = AddWatchFlags::IN_CLOSE_WRITE
     .union(AddWatchFlags::IN_MOVED_TO)
     .union(AddWatchFlags::IN_DELETE);
 
@@ -25,20 +23,29 @@ const CHANGES: AddWatchFlags = AddWatchFlags::IN_MODIFY
 pub struct Watch(Option<Inotify>);
 
 impl Watch {
-    /// Wakes when the file `path`, or one in the folder `path`, changes.
+    /// Wakes when somebody has done with writing to `path`, or to a file in that folder, and when one appears in it or goes.
     pub fn on(path: &Path) -> Self {
+        Self::with(path, CLOSED)
+    }
+
+    /// Wakes at each write, too.
+    pub fn on_each_write(path: &Path) -> Self {
+        Self::with(path, CLOSED | AddWatchFlags::IN_MODIFY)
+    }
+
+    fn with(path: &Path, flags: AddWatchFlags) -> Self {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK);
         Self(
             inotify
                 .ok()
-                .filter(|inotify| inotify.add_watch(path, CHANGES).is_ok()),
+                .filter(|inotify| inotify.add_watch(path, flags).is_ok()),
         )
     }
 
     /// Wakes for `path` as well; of no use where there is no instance, and then none is lost either.
     pub fn and(self, path: &Path) -> Self {
         if let Some(inotify) = &self.0 {
-            let _ = inotify.add_watch(path, CHANGES);
+            let _ = inotify.add_watch(path, CLOSED);
         }
         self
     }

@@ -56,7 +56,7 @@ impl Follower {
         let id = RunId::parse(reader.run_id())?;
         let folder = RunFolder::of(places, &id);
         folder.exists().then(|| Self {
-            watch: Watch::on(folder.path()),
+            watch: Watch::on_each_write(folder.path()),
             places: places.clone(),
             settings: settings.clone(),
             id,

@@ -97,16 +97,22 @@ fn write_list(places: &Places, keep: u32) -> io::Result<()> {
     let before = files::read_bounded(&path, MAX_RUN_FILE).unwrap_or_default();
     let before = String::from_utf8_lossy(&before);
     // A record never changes, so what is listed of a run that has ended is taken over as it stands.
-    let known = before.lines().filter_map(Listed::of_line);
-    let mut known: BTreeMap<String, Listed> = known.map(|line| (line.key.run_id.clone(), line)).collect();
+    let known = before
+        .lines()
+        .filter_map(|line| listed(line.trim_end_matches(',').to_owned()));
+    let mut known: BTreeMap<String, Listed> = known.map(|run| (run.0.run_id.clone(), run)).collect();
     let mut ended: Vec<Listed> = Vec::new();
     for id in RunFolder::all(places)?.into_iter().rev() {
         if ended.len() == keep.min(KEEP_RUNS) as usize {
             break;
         }
-        ended.extend(known.remove(id.as_str()).or_else(|| Listed::of_run(places, &id)));
+        ended.extend(
+            known
+                .remove(id.as_str())
+                .or_else(|| listed_by_record(places, &id)),
+        );
     }
-    ended.sort_by(|one, other| other.key.cmp(&one.key));
+    ended.sort_by(|(one, _), (other, _)| other.cmp(one));
     let (mut running, mut queued) = (Value::Null, Vec::new());
     for run in live(places)? {
         match &run.state {
@@ -115,7 +121,7 @@ fn write_list(places: &Places, keep: u32) -> io::Result<()> {
             State::Dead | State::Ended(_) => {}
         }
     }
-    let lines: Vec<String> = ended.into_iter().map(|listed| listed.line).collect();
+    let lines: Vec<String> = ended.into_iter().map(|(_, line)| line).collect();
     let text = format!(
         "{{\"running\":{running},\"queued\":{},\"runs\":[\n{}\n]}}\n",
         Value::Array(queued),
@@ -124,60 +130,41 @@ fn write_list(places: &Places, keep: u32) -> io::Result<()> {
     files::replace(&path, text.as_bytes(), 0o644, Durability::Volatile)
 }
 
-/// A run that has ended, as the list has it.
-struct Listed {
-    key: Key,
-    line: String,
-}
+/// A run that has ended: its line of the list.
+type Listed = (ListKey, String);
 
 /// What the list is sorted by; the rest of a line is not looked at.
 #[derive(PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-struct Key {
+struct ListKey {
     finished_at: String,
     run_id: String,
 }
 
-impl Listed {
-    fn of_line(line: &str) -> Option<Self> {
-        let line = line.trim_end_matches(',');
-        Some(Self {
-            key: serde_json::from_str(line).ok()?,
-            line: line.to_owned(),
-        })
-    }
-
-    fn of_run(places: &Places, id: &RunId) -> Option<Self> {
-        match RunFolder::of(places, id).record() {
-            Ok(record) => Self::of_line(&record?.listed()),
-            Err(error) => {
-                log::warn!("run {id} is not listed: {error}");
-                None
-            }
-        }
-    }
+fn listed(line: String) -> Option<Listed> {
+    Some((serde_json::from_str(&line).ok()?, line))
 }
 
+fn listed_by_record(places: &Places, id: &RunId) -> Option<Listed> {
+    let record = RunFolder::of(places, id).record();
+    let record = record.inspect_err(|error| log::warn!("run {id} is not listed: {error}"));
+    listed(record.ok()??.listed())
+}
+
+/// A run that has not ended, as the list has it.
 fn at_work(run: &Run) -> Value {
     let order = &run.order;
-    let mut listed = json!({
-        "run_id": order.run_id, "endpoint": order.endpoint, "origin": order.origin.summary(),
-        "accepted_at": order.accepted_at,
-    });
     let (version, sha) = order.names();
-    let module = order.module().map(str::to_owned);
     let started = match &run.state {
-        State::Running(since) => Some(since.clone()),
+        State::Running(since) => Some(since.as_str()),
         _ => None,
     };
-    for (name, value) in [
-        ("version", version),
-        ("sha", sha),
-        ("module", module),
-        ("started_at", started),
-    ] {
-        if let Some(value) = value {
-            listed[name] = value.into();
-        }
+    let mut listed = json!({
+        "run_id": order.run_id, "endpoint": order.endpoint, "origin": order.origin.summary(),
+        "accepted_at": order.accepted_at, "version": version, "sha": sha, "module": order.module(),
+        "started_at": started,
+    });
+    if let Some(members) = listed.as_object_mut() {
+        members.retain(|_, value| !value.is_null());
     }
     listed
 }

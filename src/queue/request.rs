@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::config::{DEFAULT_MODULE, Job};
+use crate::config::Job;
 use crate::gate::{Permitted, Task, TokenId};
 use crate::os::clock;
 use crate::queue::RunId;
@@ -98,6 +98,7 @@ impl RunRequest {
     pub fn local(task: Task, run_id: &RunId, uid: u32, user: &str, now: SystemTime) -> Self {
         let job = match &task {
             Task::Deploy(_) => Job::Deploy,
+            #[cfg(feature = "terraform")]
             Task::Terraform(task) => task.what,
         };
         Self {
@@ -121,6 +122,7 @@ impl RunRequest {
                 Some(task.version.to_string()),
                 task.sha.as_ref().map(ToString::to_string),
             ),
+            #[cfg(feature = "terraform")]
             Task::Terraform(task) => (None, task.sha.as_ref().map(ToString::to_string)),
         }
     }
@@ -129,7 +131,8 @@ impl RunRequest {
     pub fn module(&self) -> Option<&str> {
         match &self.task {
             Task::Deploy(_) => None,
-            Task::Terraform(task) => Some(task.module.as_deref().unwrap_or(DEFAULT_MODULE)),
+            #[cfg(feature = "terraform")]
+            Task::Terraform(task) => Some(task.module.as_deref().unwrap_or(crate::config::DEFAULT_MODULE)),
         }
     }
 

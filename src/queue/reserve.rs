@@ -1,4 +1,4 @@
-//! Room in the queue: [`reserve`] makes a ticket and a run folder, [`Reservation::start`] hands both to a run.
+//! Room in the queue: [`reserve`] makes a ticket and a run folder, [`Reservation::start`] gives both to a run.
 //!
 //! A reservation is undone when it is dropped, so that a token which turns out to be used leaves nothing behind. When
 //! its process dies instead, the ticket is free and the token unremembered, by which [`crate::queue::dead`] knows it.

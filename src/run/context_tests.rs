@@ -517,7 +517,7 @@ fn nothing_is_tidied_up_before_the_commit_point_is_on_disk() {
     assert_eq!(tidy(&mut ctx), 0);
     ctx.commit();
     let content = crate::queue::journal::read(&scratch.0).unwrap().unwrap();
-    assert_eq!(content.committed, true);
+    assert!(content.committed);
     // Neither a cancellation nor the run's time keeps it from being done.
     ctx.cancel();
     ctx.run.until = Instant::now();

@@ -24,7 +24,7 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Takes bytes in and hands every line that they complete to `each`.
+    /// Takes bytes in; every line that they complete goes to `each`.
     pub fn push(&mut self, bytes: &[u8], each: &mut dyn FnMut(&str)) {
         for part in bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
             let ends = matches!(part.last(), Some(b'\n' | b'\r'));
@@ -35,7 +35,7 @@ impl Lines {
         }
     }
 
-    /// Hands over what has no newline behind it.
+    /// Gives out what has no newline behind it.
     pub fn finish(&mut self, each: &mut dyn FnMut(&str)) {
         let mut line = harmless(&String::from_utf8_lossy(&self.pending));
         self.pending.clear();
@@ -147,7 +147,7 @@ impl Stream {
             .mode(0o600)
             .open(path)?;
         let reader = OpenOptions::new().read(true).write(true).open(path);
-        let source = reader.map(|reader| Source::Kept(reader, Watch::on(path)));
+        let source = reader.map(|reader| Source::Kept(reader, Watch::on_each_write(path)));
         Ok((Self::from(source?, sink), writer.into()))
     }
 

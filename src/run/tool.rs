@@ -8,7 +8,8 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::jail::{self, Cell};
+#[cfg(feature = "terraform")]
+use crate::jail::SandboxSpec;
 use crate::limits::RETRY;
 use crate::os::child::{self, Child, Command, Exit};
 use crate::os::{descriptor, files};
@@ -35,7 +36,8 @@ pub struct Tool {
     /// sandbox has none.
     pub stdin: Option<Vec<u8>>,
     /// As whom, and in which sandbox; `None` is as we are, with all that we see.
-    pub cell: Option<Cell>,
+    #[cfg(feature = "terraform")]
+    pub sandbox: Option<SandboxSpec>,
     /// What it can read from descriptor 3, once: a secret that neither argv nor the environment may hold.
     pub pipe: Option<Secret>,
 }
@@ -73,7 +75,8 @@ impl Tool {
             deadline,
             end_policy: EndPolicy::Terminate,
             stdin: None,
-            cell: None,
+            #[cfg(feature = "terraform")]
+            sandbox: None,
             pipe: None,
         }
     }
@@ -105,20 +108,16 @@ impl Tool {
     /// The program itself, or the role that becomes it in its sandbox.
     fn command(&self, program: &Path) -> io::Result<Command> {
         // The executable of unit tests has no roles.
-        let Some(cell) = self.cell.as_ref().filter(|_| !cfg!(test)) else {
-            let command = Command::tool(program).arguments(&self.arguments);
-            return Ok(command.variables(&self.environment));
-        };
-        if self.stdin.is_some() {
-            return Err(io::Error::other("a tool in a sandbox has no standard input"));
+        #[cfg(all(feature = "terraform", not(test)))]
+        if let Some(sandbox) = &self.sandbox {
+            if self.stdin.is_some() {
+                return Err(io::Error::other("a tool in a sandbox has no standard input"));
+            }
+            let keeps = self.pipe.iter().map(|_| descriptor::FIRST).collect();
+            return crate::jail::command(sandbox, program, &self.arguments, &self.environment, keeps);
         }
-        jail::command(&jail::JailRequest {
-            cell: cell.clone(),
-            program: program.to_owned(),
-            arguments: jail::texts(&self.arguments)?,
-            environment: self.environment.clone(),
-            keeps: self.pipe.iter().map(|_| descriptor::FIRST).collect(),
-        })
+        let command = Command::tool(program).arguments(&self.arguments);
+        Ok(command.variables(&self.environment))
     }
 
     fn connect(&self, mut command: Command, output: Output<'_>) -> io::Result<(Command, Vec<Stream>)> {

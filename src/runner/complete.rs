@@ -26,7 +26,8 @@ use crate::run::log::Log;
 use crate::run::{Failure, RunContext};
 use crate::runner::notice::{self, Notice};
 use crate::runner::rollback::{self, Back};
-use crate::runner::{conclude, orphans, turn};
+use crate::runner::{conclude, processes, turn};
+#[cfg(feature = "terraform")]
 use crate::terraform;
 
 /// The role behind [`crate::queue::ensure_recovered`], and `engram-deployer recover`: waits for the turn and completes what
@@ -39,7 +40,7 @@ pub fn recover(config: &Config) -> io::Result<()> {
     let mut interrupts = Interrupts::block()?;
     let mut notices = Vec::new();
     let completed = recover_all(config, &mut interrupts, &mut notices);
-    notice::finish_all(notices, &mut interrupts)?;
+    notice::finish_all(notices)?;
     completed
 }
 
@@ -143,7 +144,7 @@ impl Completer<'_> {
     fn end_orphans(&mut self, dead: &Dead) -> Result<(), Failure> {
         let Some(seen) = &dead.ticket else { return Ok(()) };
         let notes = Notes::of(seen).map_err(broken("read its ticket"))?;
-        orphans::end_all(&notes, self.interrupts, self.say)
+        processes::end_orphans(&notes, self.interrupts, self.say)
     }
 
     fn complete(&mut self, dead: &Dead) -> Result<(), Failure> {
@@ -225,13 +226,20 @@ impl Completer<'_> {
         &self,
         folder: &RunFolder,
         order: &RunRequest,
+        #[cfg_attr(
+            not(feature = "terraform"),
+            expect(unused_mut, unused_variables, reason = "of a deploy there is nothing to say")
+        )]
         mut log: Log,
         sentence: &str,
     ) -> Result<String, Failure> {
-        let mut say = |phase, text: &str| log.say(phase, text, SystemTime::now());
-        let told = match &order.task {
+        let told: Option<String> = match &order.task {
             Task::Deploy(_) => None,
-            Task::Terraform(task) => terraform::conclude_dead(order, task, self.config, folder, &mut say),
+            #[cfg(feature = "terraform")]
+            Task::Terraform(task) => {
+                let mut say = |phase, text: &str| log.say(phase, text, SystemTime::now());
+                terraform::conclude_dead(order, task, self.config, folder, &mut say)
+            }
         };
         folder.clear_output().map_err(broken("clear its folder"))?;
         Ok(told.map_or(sentence.to_owned(), |told| format!("{sentence}; {told}")))

@@ -531,6 +531,7 @@ fn a_call_that_a_dead_run_has_handed_to_dockerd_is_waited_for() {
 }
 
 /// Settings with terraform.
+#[cfg(feature = "terraform")]
 fn with_terraform(scratch: &Scratch) -> Config {
     let workdir = scratch.0.state.join("tf").display().to_string();
     let settings = crate::queue::testing::least()
@@ -551,6 +552,7 @@ fn with_terraform(scratch: &Scratch) -> Config {
     }
 }
 
+#[cfg(feature = "terraform")]
 #[test]
 fn an_apply_of_a_dead_run_is_let_finish_and_what_it_said_last_is_told() {
     let scratch = Scratch::new("dead-apply");

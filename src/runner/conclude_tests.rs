@@ -86,6 +86,7 @@ fn a_dry_run_replaces_no_status_and_says_that_it_was_one() {
     let mut order = order(&id);
     match &mut order.task {
         Task::Deploy(task) => task.dry_run = true,
+        #[cfg(feature = "terraform")]
         other => panic!("{other:?}"),
     }
     let record = Record::new(&order, end(0, Publication::Status));

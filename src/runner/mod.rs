@@ -6,7 +6,7 @@
 mod complete;
 mod conclude;
 mod notice;
-mod orphans;
+mod processes;
 mod rollback;
 mod turn;
 
@@ -33,10 +33,11 @@ use crate::queue::{RunFolder, RunRequest, publish};
 use crate::run::interrupts::Interrupts;
 use crate::run::log::Log;
 use crate::run::{Failure, RunContext};
+#[cfg(feature = "terraform")]
 use crate::terraform;
 use complete::Completer;
 use notice::Notice;
-use turn::{Ahead, Turn};
+use turn::Turn;
 
 /// The role: settings on standard input; the ticket as 3 and its name as the argument, or the word for completing dead
 /// runs.
@@ -106,13 +107,11 @@ struct Waiting<'a> {
 impl Waiting<'_> {
     fn wait_for_turn(&mut self) -> Result<Turn, Failure> {
         let (config, log) = (self.config, &mut self.log);
-        let mut said = |ahead: &Ahead| {
-            let text = match ahead {
-                Ahead::Nothing => "starting".to_owned(),
-                other => format!("waiting for {other}"),
-            };
-            log.say(Phase::Queued, &text, SystemTime::now());
-            if *ahead != Ahead::Nothing {
+        let mut said = |ahead: &str| {
+            if ahead.is_empty() {
+                log.say(Phase::Queued, "starting", SystemTime::now());
+            } else {
+                log.say(Phase::Queued, &format!("waiting for {ahead}"), SystemTime::now());
                 show(config);
             }
         };
@@ -194,22 +193,27 @@ impl Waiting<'_> {
         self.notices.extend(notice::start(self.config, &record));
         self.ticket.file.remove()?;
         drop(self.ticket);
-        notice::finish_all(self.notices, &mut self.interrupts)
+        notice::finish_all(self.notices)
     }
 }
 
 fn act(ctx: &mut RunContext, request: &RunRequest, config: &Config) -> Result<(), Failure> {
     match &request.task {
         Task::Deploy(task) => deploy::deploy(ctx, request, task, config),
+        #[cfg(feature = "terraform")]
         Task::Terraform(task) => terraform::run(ctx, request, task, config),
     }
 }
 
 /// How long it may take from its turn on.
 fn run_max(request: &RunRequest, config: &Config) -> Duration {
-    match (&request.task, &config.terraform) {
-        (Task::Terraform(_), Some(terraform)) => terraform.run_max,
-        _ => config.runs.run_max,
+    match &request.task {
+        Task::Deploy(_) => config.runs.run_max,
+        #[cfg(feature = "terraform")]
+        Task::Terraform(_) => {
+            let terraform = config.terraform.as_ref();
+            terraform.map_or(config.runs.run_max, |terraform| terraform.run_max)
+        }
     }
 }
 

@@ -2,27 +2,25 @@
 //!
 //! It is started before the run's ticket goes, and waited for after that, when nobody waits for the run any more: so
 //! neither the turn nor the last line of a run waits for it. It has a deadline, past which it is ended with all that it
-//! has started. What went wrong is logged; a run never fails by it. A run that a crash has cut short is told of when it
-//! is completed, and perhaps twice rather than never.
+//! has started. What went wrong is logged; a run never fails by it. For a run that a crash has cut short it is started
+//! when that is completed, and perhaps twice rather than never.
 
 use std::io;
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use crate::config::Config;
 use crate::event::Status;
-use crate::limits::{NOTICE_DEADLINE, RETRY};
+use crate::limits::NOTICE_DEADLINE;
 use crate::os::child::{Child, Command};
 use crate::os::descriptor;
-use crate::os::poll::{self, For};
-use crate::os::process::{self, ProcessSet};
 use crate::queue::EndPolicy;
+use crate::queue::notes::Process;
 use crate::queue::record::Record;
-use crate::run::HumanDuration;
-use crate::run::end::attempts;
 use crate::run::interrupts::Interrupts;
+use crate::run::{Failure, HumanDuration, Result};
+use crate::runner::processes::Processes;
 
 /// A notice command at work.
 #[derive(Debug)]
@@ -84,37 +82,27 @@ impl Notice {
 
     /// Waits for its end and that of all it has started, or ends them: at its deadline, or when we are asked to end. What
     /// was wrong with it, if anything: the end of a sentence.
-    fn finish(&mut self, interrupts: &mut Interrupts) -> io::Result<Option<String>> {
-        let mut attempts = attempts(EndPolicy::Terminate).iter();
-        let (mut until, mut ended) = (self.until, false);
-        loop {
-            let asked = interrupts.asked();
-            let exit = self.child.peek()?;
-            if let (Some(exit), true) = (exit, self.is_group_empty()?) {
-                self.child.try_wait()?;
-                return Ok(match ended {
-                    false => (!exit.is_success()).then(|| format!("ended with {exit}")),
-                    true => Some(format!(
-                        "was ended: it may take {}, and less when we are asked to end",
-                        HumanDuration(self.given)
-                    )),
-                });
+    fn finish(&mut self, interrupts: &mut Interrupts) -> Result<Option<String>> {
+        let broken = |error: io::Error| Failure::Failed(error.to_string());
+        let processes = Processes {
+            name: self.name.clone(),
+            holder: None,
+            leader: Process::of(self.child.pid()),
+        };
+        match processes.end_by(self.until, interrupts) {
+            Ok(true) => {
+                let exit = self.child.wait().map_err(broken)?;
+                return Ok((!exit.is_success()).then(|| format!("ended with {exit}")));
             }
-            let now = Instant::now();
-            if now >= until || (asked && !ended) {
-                let Some(attempt) = attempts.next() else {
-                    return Ok(Some("does not end, although killed".to_owned()));
-                };
-                self.child.signal_group(attempt.signal);
-                (until, ended) = (now + attempt.patience.unwrap_or_default(), true);
-            }
-            let retry = until.min(now + RETRY);
-            poll::wait([(interrupts.as_fd(), For::Reading)], Some(retry))?;
+            Ok(false) | Err(Failure::Cancelled) => {}
+            Err(failure) => return Err(failure),
         }
-    }
-
-    fn is_group_empty(&self) -> io::Result<bool> {
-        process::living(ProcessSet::Group(self.child.pid())).map(|living| living.is_empty())
+        processes.end(EndPolicy::Terminate, &mut Interrupts::deaf().map_err(broken)?)?;
+        self.child.wait().map_err(broken)?;
+        Ok(Some(format!(
+            "was ended: it may take {}, and less when we are asked to end",
+            HumanDuration(self.given)
+        )))
     }
 }
 
@@ -122,11 +110,17 @@ impl Notice {
 ///
 /// # Errors
 /// Only those of the machine.
-pub fn finish_all(notices: Vec<Notice>, interrupts: &mut Interrupts) -> io::Result<()> {
+pub fn finish_all(notices: Vec<Notice>) -> io::Result<()> {
+    if notices.is_empty() {
+        return Ok(());
+    }
+    // Anew: what has cancelled the run is not meant for them.
+    let mut interrupts = Interrupts::block()?;
     for mut notice in notices {
-        match notice.finish(interrupts)? {
-            None => log::debug!("{} is done", notice.name),
-            Some(why) => log::warn!("{} {why}", notice.name),
+        match notice.finish(&mut interrupts) {
+            Ok(None) => log::debug!("{} is done", notice.name),
+            Ok(Some(why)) => log::warn!("{} {why}", notice.name),
+            Err(failure) => log::error!("{}: {failure}", notice.name),
         }
     }
     Ok(())
@@ -136,6 +130,7 @@ pub fn finish_all(notices: Vec<Notice>, interrupts: &mut Interrupts) -> io::Resu
 mod tests {
     use super::*;
     use crate::limits::KILL_AFTER;
+    use crate::os::process::{self, ProcessSet};
     use crate::queue::testing::Scratch;
     use std::path::Path;
 

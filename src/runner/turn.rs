@@ -14,7 +14,7 @@ use crate::os::lock;
 use crate::os::poll::{self, For};
 use crate::os::watch::Watch;
 use crate::queue::folder::turn_path;
-use crate::queue::{RunId, ticket};
+use crate::queue::ticket;
 use crate::run::interrupts::Interrupts;
 use crate::run::{Failure, HumanDuration};
 
@@ -24,19 +24,8 @@ pub struct Turn {
     _held: File,
 }
 
-/// What stands between a run and its turn.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ahead {
-    /// Nothing.
-    Nothing,
-    /// These runs, lowest ticket first.
-    Runs(Vec<RunId>),
-    /// Somebody completes a dead run.
-    Completion,
-}
-
-/// Waits for the turn behind every ticket lower than `number`. `said` hears what is waited for: at once, and whenever it
-/// changes.
+/// Waits for the turn behind every ticket lower than `number`. `said` hears what is waited for, or nothing: at once, and
+/// whenever it changes.
 ///
 /// # Errors
 /// [`Failure::Cancelled`]; [`Failure::Failed`] when it took longer than `longest`, and when the queue cannot be read.
@@ -45,12 +34,12 @@ pub fn wait(
     number: u64,
     interrupts: &mut Interrupts,
     longest: Duration,
-    said: &mut dyn FnMut(&Ahead),
+    said: &mut dyn FnMut(&str),
 ) -> Result<Turn, Failure> {
     let broken = |error: io::Error| Failure::Failed(format!("wait for the turn: {error}"));
     let until = Instant::now() + longest;
     let mut watch = None;
-    let mut told = None;
+    let mut told: Option<String> = None;
     // Since when no run has been ahead: then only the lock is waited for, which is given back within moments unless
     // somebody completes a dead run.
     let mut first_since = None;
@@ -59,13 +48,13 @@ pub fn wait(
         let now = Instant::now();
         let ahead = if !runs.is_empty() {
             first_since = None;
-            Ahead::Runs(runs)
+            runs.join(", ")
         } else if now - *first_since.get_or_insert(now) < COMPLETION_AFTER {
-            Ahead::Nothing
+            String::new()
         } else {
-            Ahead::Completion
+            "the completion of an interrupted run".to_owned()
         };
-        if told.is_none() || (ahead != Ahead::Nothing && told.as_ref() != Some(&ahead)) {
+        if told.is_none() || (!ahead.is_empty() && told.as_ref() != Some(&ahead)) {
             said(&ahead);
             told = Some(ahead.clone());
         }
@@ -95,12 +84,12 @@ pub fn wait(
     }
 }
 
-/// The living runs with a lower ticket.
-fn live_below(places: &Places, number: u64) -> io::Result<Vec<RunId>> {
+/// The living runs with a lower ticket, in order.
+fn live_below(places: &Places, number: u64) -> io::Result<Vec<String>> {
     let mut live = Vec::new();
     for seen in ticket::list(places)? {
         if seen.number < number && seen.is_live()? {
-            live.push(seen.id);
+            live.push(seen.id.to_string());
         }
     }
     Ok(live)
@@ -114,22 +103,10 @@ fn wait_for_change(watch: &Watch, interrupts: &Interrupts, until: Instant) -> io
     Ok(())
 }
 
-impl std::fmt::Display for Ahead {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Ahead::Nothing => f.write_str("nothing"),
-            Ahead::Completion => f.write_str("the completion of an interrupted run"),
-            Ahead::Runs(ids) => {
-                let ids: Vec<&str> = ids.iter().map(RunId::as_str).collect();
-                f.write_str(&ids.join(", "))
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue::RunId;
     use crate::queue::folder::testing::Scratch;
     use crate::queue::notes::HeldTicket;
     use crate::queue::notes::testing::die;
@@ -143,9 +120,9 @@ mod tests {
         ticket.file.number
     }
 
-    fn wait_for(scratch: &Scratch, number: u64, patience: Duration) -> (Result<Turn, Failure>, Vec<Ahead>) {
+    fn wait_for(scratch: &Scratch, number: u64, patience: Duration) -> (Result<Turn, Failure>, Vec<String>) {
         let mut told = Vec::new();
-        let mut say = |ahead: &Ahead| told.push(ahead.clone());
+        let mut say = |ahead: &str| told.push(ahead.to_owned());
         let waited = wait(
             &scratch.0,
             number,
@@ -163,7 +140,7 @@ mod tests {
         let _behind = ticket(&scratch);
         let (waited, told) = wait_for(&scratch, number(&mine), Duration::ZERO);
         assert!(waited.is_ok());
-        assert_eq!(told, [Ahead::Nothing]);
+        assert_eq!(told, [""]);
     }
 
     #[test]
@@ -171,13 +148,12 @@ mod tests {
         let scratch = Scratch::new("turn-every");
         let (first, gave_up, mine) = (ticket(&scratch), ticket(&scratch), ticket(&scratch));
         let first_id = first.file.id.clone();
-        let both = vec![first_id.clone(), gave_up.file.id.clone()];
         die(gave_up);
         let (waited, told) = wait_for(&scratch, number(&mine), Duration::from_millis(50));
         let expected = format!("waited 50ms for its turn behind {first_id}");
         assert_eq!(waited.unwrap_err().to_string(), expected);
-        assert_eq!(told, [Ahead::Runs(vec![first_id])]);
-        assert_ne!(told, [Ahead::Runs(both)]);
+        assert_eq!(told, [first_id.to_string()]);
+
         die(first);
         assert!(wait_for(&scratch, number(&mine), Duration::ZERO).0.is_ok());
     }
@@ -201,7 +177,7 @@ mod tests {
             since < Duration::from_millis(100),
             "seen {since:?} later: by the timer alone"
         );
-        assert_eq!(told, [Ahead::Runs(ids.to_vec()), Ahead::Runs(ids[1..].to_vec())]);
+        assert_eq!(told, [format!("{}, {}", ids[0], ids[1]), ids[1].to_string()]);
     }
 
     #[test]
@@ -215,7 +191,7 @@ mod tests {
             error.ends_with("behind the completion of an interrupted run"),
             "{error}"
         );
-        assert_eq!(told, [Ahead::Nothing, Ahead::Completion]);
+        assert_eq!(told, ["", "the completion of an interrupted run"]);
         lock::testing::let_go(completer, || !lock::is_held(&turn_path(&scratch.0)).unwrap());
         assert!(wait_for(&scratch, number(&mine), Duration::ZERO).0.is_ok());
     }

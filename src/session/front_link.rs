@@ -230,12 +230,7 @@ fn settings(config: &Config) -> io::Result<Settings> {
             .endpoints()
             .map(|endpoint| endpoint.name.to_owned())
             .collect(),
-        modules: config
-            .terraform
-            .iter()
-            .flat_map(|terraform| &terraform.modules)
-            .map(|module| module.name.clone())
-            .collect(),
+        modules: config.module_names(),
     })
 }
 

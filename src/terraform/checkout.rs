@@ -15,25 +15,13 @@ use crate::event::Phase;
 use crate::fetch;
 use crate::gate::Commit;
 use crate::os::child::Exit;
-use crate::run::{Failure, RunContext};
+use crate::run::{Ended, Failure, RunContext};
 use crate::secret::Secret;
-use crate::terraform::app::{self, Installation};
-use crate::terraform::folder;
-use crate::terraform::git::{Git, PINNED, Refused, Remote, is_reference};
-use crate::terraform::git_words::Why;
-use crate::terraform::hands::Hands;
+use crate::terraform::command::Commands;
+use crate::terraform::git::{self, Class, Git, PINNED, Remote, is_reference};
+use crate::terraform::github_app::{self, Installation};
+use crate::terraform::module_folder;
 use crate::terraform::work::Work;
-
-/// What is to be on the disk.
-#[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
-    /// The commit; `None` is that of the pinned reference.
-    pub commit: Option<&'a Commit>,
-    /// Whether it must have been merged.
-    pub trust: Trust,
-    /// Where in it terraform runs.
-    pub module: &'a Module,
-}
 
 /// Which commits are good enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,25 +41,30 @@ pub struct CheckedOut {
     pub folder: PathBuf,
 }
 
-/// Fetches what is `wanted` into the checkout of this run, which must not exist. [`Work::real`] and the home in it must,
-/// and belong to whoever the tools run as.
+/// Fetches `commit`, or that of the pinned reference, into the checkout of this run, which must not exist. [`Work::real`] and
+/// the home in it must, and belong to whoever the tools run as.
 ///
 /// # Errors
-/// One sentence. What was fetched so far is left for the wipe. A step that does this may take
+/// One sentence. What was fetched so far is left for the end of the run. A step that does this may take
 /// [`crate::limits::CHECKOUT_DEADLINE`].
-pub fn checkout(ctx: &mut RunContext, hands: &Hands<'_>, wanted: Wanted<'_>) -> Result<CheckedOut, Failure> {
-    let Some(app) = &hands.terraform.app else {
-        return checkout_with(ctx, hands, wanted, None);
+pub fn checkout(
+    ctx: &mut RunContext,
+    commands: &Commands<'_>,
+    commit: Option<&Commit>,
+    trust: Trust,
+    module: &Module,
+) -> Result<CheckedOut, Failure> {
+    let Some(app) = &commands.terraform.app else {
+        return checkout_with(ctx, commands, commit, trust, module, None);
     };
-    let installation =
-        Installation::new(hands.config, app, &hands.terraform.repo_url).map_err(Failure::Failed)?;
-    let token = installation
-        .token(SystemTime::now(), &mut fetch::send)
-        .map_err(Failure::Failed)?;
-    for secret in app::spellings(&token) {
+    let url = &commands.terraform.repo_url;
+    let installation = Installation::new(commands.config, app, url).map_err(Failure::Failed)?;
+    let token = installation.token(SystemTime::now(), &mut fetch::send);
+    let token = token.map_err(Failure::Failed)?;
+    for secret in github_app::spellings(&token) {
         ctx.hide(&secret);
     }
-    let done = checkout_with(ctx, hands, wanted, Some(&token));
+    let done = checkout_with(ctx, commands, commit, trust, module, Some(&token));
     // Whatever came of it, and whether or not there is time left: it opens something.
     if let Err(why) = installation.revoke(&token, &mut fetch::send) {
         let said =
@@ -84,141 +77,128 @@ pub fn checkout(ctx: &mut RunContext, hands: &Hands<'_>, wanted: Wanted<'_>) -> 
 /// The same with a token that somebody else has got and takes back.
 pub(super) fn checkout_with(
     ctx: &mut RunContext,
-    hands: &Hands<'_>,
-    wanted: Wanted<'_>,
+    commands: &Commands<'_>,
+    commit: Option<&Commit>,
+    trust: Trust,
+    module: &Module,
     token: Option<&Secret>,
 ) -> Result<CheckedOut, Failure> {
-    let place = Work::checkout(hands.work.real());
+    let place = Work::checkout(commands.work.real());
     must_be_new(&place)?;
-    let fetching = Fetching::new(hands, token)?;
-    succeeded(fetching.git.init(ctx)?, "make an empty repository")?;
-    let commit = match wanted.commit {
-        Some(commit) => fetching.commit(ctx, commit, wanted.trust)?,
-        None => fetching.tip(ctx)?,
+    let reference = commands.terraform.reference.as_str();
+    if !is_reference(reference) {
+        return Err(Failure::Failed(format!(
+            "{reference} is no whole reference like refs/heads/main, check DEPLOYER_TF_APPLY_REF"
+        )));
+    }
+    let remote = Remote::new(&commands.terraform.repo_url)?;
+    let credential = token.map(github_app::credential);
+    let repository = Repository {
+        git: Git {
+            commands,
+            remote,
+            credential,
+        },
+        reference,
     };
-    fetching.check_out(ctx, &commit)?;
+    succeeded(&repository.git.init(ctx)?, "make an empty repository")?;
+    let commit = match commit {
+        Some(commit) => repository.fetch(ctx, commit, trust).map(|()| commit.clone())?,
+        None => repository.fetch_reference(ctx)?,
+    };
+    repository.check_out(ctx, &commit)?;
     remove_repository(&place)?;
-    let folder = folder::find(&place, &wanted.module.path).map_err(Failure::Failed)?;
+    let folder = module_folder::find(&place, &module.path).map_err(Failure::Failed)?;
     ctx.say(Phase::GitFetch, &format!("checked out {}", short(&commit)));
-    for remark in folder::remarks(&place, &folder) {
+    for remark in module_folder::remarks(&place, &folder) {
         ctx.say(Phase::GitFetch, &remark);
     }
     Ok(CheckedOut { commit, folder })
 }
 
-struct Fetching<'a> {
+/// The repository while there is one.
+struct Repository<'a> {
     git: Git<'a>,
     reference: &'a str,
 }
 
-/// Whether the pinned reference's history is there already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum History {
-    There,
-    NotYet,
-}
-
-impl<'a> Fetching<'a> {
-    fn new(hands: &'a Hands<'a>, token: Option<&Secret>) -> Result<Self, Failure> {
-        let remote = Remote::new(&hands.terraform.repo_url)?;
-        let reference = hands.terraform.reference.as_str();
-        if !is_reference(reference) {
-            let said = format!(
-                "{reference} is no whole reference like refs/heads/main, check DEPLOYER_TF_APPLY_REF"
-            );
-            return Err(Failure::Failed(said));
-        }
-        let git = Git::new(hands, remote, token.map(app::credential));
-        Ok(Self { git, reference })
-    }
-
+impl Repository<'_> {
     /// Fetches `commit`, and proves that it is good enough before a file of it is written.
-    fn commit(&self, ctx: &mut RunContext, commit: &Commit, trust: Trust) -> Result<Commit, Failure> {
+    fn fetch(&self, ctx: &mut RunContext, commit: &Commit, trust: Trust) -> Result<(), Failure> {
+        let remote = &self.git.remote;
         ctx.say(
             Phase::GitFetch,
-            &format!("fetching {} of {}", short(commit), self.git.remote),
+            &format!("fetching {} of {remote}", short(commit)),
         );
-        let doing = format!("fetch {commit} of {}", self.git.remote);
-        let history = match self.git.fetch(ctx, &["--depth=1"], &commit.to_string())? {
-            Err(refused) if refused.why == Why::ReferencesOnly => {
-                self.whole_history(ctx, &refused)?;
-                self.must_have(ctx, commit)?;
-                History::There
-            }
-            other => {
-                succeeded(other, &doing)?;
-                History::NotYet
-            }
-        };
-        if trust == Trust::Merged {
-            self.must_be_merged(ctx, commit, history)?;
+        let ended = self.git.fetch(ctx, &["--depth=1"], &commit.to_string())?;
+        let needs_history = git::class(&ended) == Some(Class::ReferencesOnly) && !ended.exit.is_success();
+        if needs_history {
+            self.fetch_whole_history(ctx, commit, &ended)?;
+        } else {
+            succeeded(&ended, &format!("fetch {commit} of {remote}"))?;
         }
-        Ok(commit.clone())
+        if trust == Trust::Any {
+            return Ok(());
+        }
+        if !needs_history {
+            // The commit is there, so the server sends what came after it: nothing, when it is the reference's own. Only
+            // commits are asked for; a server that cannot leave out the rest sends it all.
+            let ended = self.git.fetch(ctx, &["--filter=tree:0"], &self.pinned())?;
+            let doing = format!("fetch the history of {} of {remote}", self.reference);
+            succeeded(&ended, &doing)?;
+        }
+        self.must_be_merged(ctx, commit)
     }
 
     /// Fetches the commit of the pinned reference, whichever that is by now.
-    fn tip(&self, ctx: &mut RunContext) -> Result<Commit, Failure> {
-        ctx.say(
-            Phase::GitFetch,
-            &format!("fetching {} of {}", self.reference, self.git.remote),
-        );
-        let doing = format!("fetch {} of {}", self.reference, self.git.remote);
-        succeeded(self.git.fetch(ctx, &["--depth=1"], &self.pinned())?, &doing)?;
+    fn fetch_reference(&self, ctx: &mut RunContext) -> Result<Commit, Failure> {
+        let what = format!("{} of {}", self.reference, self.git.remote);
+        ctx.say(Phase::GitFetch, &format!("fetching {what}"));
+        let ended = self.git.fetch(ctx, &["--depth=1"], &self.pinned())?;
+        succeeded(&ended, &format!("fetch {what}"))?;
         let tip = self.git.commit_of(ctx, PINNED)?;
-        tip.ok_or_else(|| Failure::failed(format!("{doing}: it is no commit")))
+        tip.ok_or_else(|| Failure::failed(format!("fetch {what}: it is no commit")))
     }
 
     /// A server that gives only what a reference names gives all of it. Without a filter: it could not be asked for what
     /// that leaves out.
-    fn whole_history(&self, ctx: &mut RunContext, refused: &Refused) -> Result<(), Failure> {
-        let said = format!(
-            "{} ({}); fetching all of {} instead, which takes longer",
-            refused.why.says(),
-            refused.said,
-            self.reference
-        );
+    fn fetch_whole_history(
+        &self,
+        ctx: &mut RunContext,
+        commit: &Commit,
+        refused: &Ended,
+    ) -> Result<(), Failure> {
+        let (reference, remote) = (self.reference, &self.git.remote);
+        let why = git::explain(refused);
+        let said = format!("{why}; fetching all of {reference} instead, which takes longer");
         ctx.say(Phase::GitFetch, &said);
-        let doing = format!("fetch {} of {}", self.reference, self.git.remote);
-        succeeded(self.git.fetch(ctx, &[], &self.pinned())?, &doing)
-    }
-
-    fn must_have(&self, ctx: &mut RunContext, commit: &Commit) -> Result<(), Failure> {
+        let ended = self.git.fetch(ctx, &[], &self.pinned())?;
+        succeeded(&ended, &format!("fetch {reference} of {remote}"))?;
         match self.git.commit_of(ctx, &commit.to_string())? {
             Some(_) => Ok(()),
             None => Err(Failure::failed(format!(
-                "fetch {commit} of {}: the server gives no commit by its id alone, and the history of {} does not have it",
-                self.git.remote, self.reference
+                "fetch {commit} of {remote}: the server gives no commit by its id alone, and the history of {reference} \
+                 does not have it"
             ))),
         }
     }
 
-    /// The commit is fetched already, so the server sends what came after it: nothing, when it is the reference's own.
-    /// Only commits are asked for; a server that cannot leave out the rest sends it all.
-    fn must_be_merged(&self, ctx: &mut RunContext, commit: &Commit, history: History) -> Result<(), Failure> {
-        if history == History::NotYet {
-            let doing = format!("fetch the history of {} of {}", self.reference, self.git.remote);
-            succeeded(self.git.fetch(ctx, &["--filter=tree:0"], &self.pinned())?, &doing)?;
-        }
-        match self.git.is_ancestor(ctx, commit)? {
-            Ok(()) => Ok(()),
-            Err(refused) => Err(self.not_merged(commit, &refused)),
-        }
-    }
-
-    fn not_merged(&self, commit: &Commit, refused: &Refused) -> Failure {
-        let said = match refused.exit {
+    fn must_be_merged(&self, ctx: &mut RunContext, commit: &Commit) -> Result<(), Failure> {
+        let ended = self.git.is_ancestor(ctx, commit)?;
+        let said = match ended.exit {
+            Exit::Code(0) => return Ok(()),
             Exit::Code(1) => String::new(),
-            _ => format!(" ({})", refused.said),
+            _ => format!(" ({})", git::explain(&ended)),
         };
-        Failure::Failed(format!(
+        Err(Failure::Failed(format!(
             "{commit} is neither the commit of {} nor one of its ancestors, so it is not applied: merge it first; after a \
              force-push, apply what is there now{said}",
             self.reference
-        ))
+        )))
     }
 
     fn check_out(&self, ctx: &mut RunContext, commit: &Commit) -> Result<(), Failure> {
-        succeeded(self.git.check_out(ctx, commit)?, &format!("check out {commit}"))?;
+        succeeded(&self.git.check_out(ctx, commit)?, &format!("check out {commit}"))?;
         match self.git.commit_of(ctx, "HEAD")? {
             Some(there) if there == *commit => Ok(()),
             other => Err(Failure::failed(format!(
@@ -237,13 +217,11 @@ fn short(commit: &Commit) -> String {
     commit.to_string().chars().take(7).collect()
 }
 
-fn succeeded(done: Result<(), Refused>, doing: &str) -> Result<(), Failure> {
-    done.map_err(|refused| {
-        Failure::Failed(match refused.why.says() {
-            "" => format!("{doing}: {}", refused.said),
-            says => format!("{doing}: {says} ({})", refused.said),
-        })
-    })
+fn succeeded(ended: &Ended, doing: &str) -> Result<(), Failure> {
+    match ended.exit.is_success() {
+        true => Ok(()),
+        false => Err(Failure::Failed(format!("{doing}: {}", git::explain(ended)))),
+    }
 }
 
 fn must_be_new(place: &Path) -> Result<(), Failure> {

@@ -102,7 +102,7 @@ impl Bench {
         token: Option<&str>,
     ) -> (Result<CheckedOut, String>, Vec<String>) {
         let (terraform, work) = (self.config.terraform.as_ref().unwrap(), self.work());
-        let hands = Hands {
+        let commands = Commands {
             config: &self.config,
             terraform,
             side: &terraform.apply,
@@ -110,15 +110,17 @@ impl Bench {
             work: work.clone(),
         };
         let commit = commit.map(|id| Commit::try_from(id.to_owned()).unwrap());
-        let wanted = Wanted {
-            commit: commit.as_ref(),
-            trust,
-            module: &self.module,
-        };
         let _ = fs::remove_dir_all(&self.scratch.0.runs);
         let mut ctx = RunContext::scratch(&self.scratch.0);
         let token = token.map(|text| Secret::new(text.to_owned()));
-        let done = checkout_with(&mut ctx, &hands, wanted, token.as_ref());
+        let done = checkout_with(
+            &mut ctx,
+            &commands,
+            commit.as_ref(),
+            trust,
+            &self.module,
+            token.as_ref(),
+        );
         drop(ctx);
         (done.map_err(|failure| failure.to_string()), self.lines())
     }

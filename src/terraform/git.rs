@@ -1,4 +1,4 @@
-//! git, as a tool: what it is told, what it finds around itself, what its failures mean.
+//! git, as a tool: its arguments, its environment, what its failures mean.
 //!
 //! Nothing that lies on the host or in a repository decides how git behaves: no configuration but ours is read, no hook
 //! and no filter is run, no protocol but that of the one address is spoken, and no redirect is followed. A token reaches
@@ -11,11 +11,10 @@ use std::time::Duration;
 use crate::config::may_be_fetched;
 use crate::gate::Commit;
 use crate::limits::{GIT_FETCH_DEADLINE, GIT_LOCAL_DEADLINE, GIT_SILENCE, MAX_GIT_OUTPUT};
-use crate::os::child::Exit;
-use crate::run::{EndPolicy, Failure, RunContext};
+use crate::run::messages::{Row, classify};
+use crate::run::{Ended, Failure, RunContext, Tool};
 use crate::secret::Secret;
-use crate::terraform::git_words;
-use crate::terraform::hands::{Errand, Hands};
+use crate::terraform::command::Commands;
 use crate::terraform::work::Work;
 
 /// Where the pinned reference is kept while there is a repository.
@@ -77,48 +76,125 @@ pub(super) fn is_reference(text: &str) -> bool {
         && !text.ends_with(['/', '.'])
 }
 
-/// How a git command ended that did not do what it was for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Refused {
-    /// What kind of failure it is.
-    pub(super) why: git_words::Why,
-    /// Its last words.
-    pub(super) said: String,
-    /// How it ended.
-    pub(super) exit: Exit,
+/// What a failure changes about what is done next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// The server gives what a reference names and nothing else: all of its history may hold the commit.
+    ReferencesOnly,
+    Fatal,
 }
+
+const fn row(words: &'static [&'static str], hint: &'static str) -> Row<Class> {
+    Row {
+        words,
+        class: Class::Fatal,
+        hint,
+    }
+}
+
+/// What git means. It exits with 128 whatever happened; only its words, and those that the server sends through it, tell an
+/// unknown commit from a refused token. They are those of git 2.30 to 2.47 in the C locale, of GitHub and of GitLab.
+const MESSAGES: &[Row<Class>] = &[
+    row(
+        &["not our ref"],
+        "the repository has no such commit (a fork's? gone with a force-push? not pushed yet?)",
+    ),
+    Row {
+        words: &["unadvertised object"],
+        class: Class::ReferencesOnly,
+        hint: "the server gives no commit by its id alone",
+    },
+    row(
+        &["couldn't find remote ref"],
+        "the repository has no such reference, check DEPLOYER_TF_APPLY_REF",
+    ),
+    row(
+        &[
+            "no space left on device",
+            "out of diskspace",
+            "disk quota exceeded",
+        ],
+        "the disk is full, make room and try again",
+    ),
+    row(
+        &[
+            "authentication failed",
+            "could not read username",
+            "could not read password",
+            "invalid username or",
+            "terminal prompts disabled",
+            "access denied",
+            "returned error: 401",
+            "returned error: 403",
+            "write access to repository not granted",
+        ],
+        "the server refuses the credentials, or wants some: check the GitHub App (DEPLOYER_TF_APPLY_GH_APP_ID)",
+    ),
+    row(
+        &["returned error: 30", "unable to update url base from redirection"],
+        "the server sends us elsewhere, and that is not followed: set DEPLOYER_TF_APPLY_REPO_URL to its new address",
+    ),
+    row(
+        &[
+            "repository not found",
+            "' not found",
+            "returned error: 404",
+            "does not appear to be a git repository",
+        ],
+        "there is no such repository, or these credentials may not see it: check DEPLOYER_TF_APPLY_REPO_URL",
+    ),
+    row(
+        &["certificate", "ssl ", "gnutls", "tls "],
+        "the server's certificate is not trusted here",
+    ),
+    row(
+        &["returned error: 5", "returned error: 429"],
+        "the server is in trouble, try again later",
+    ),
+    row(
+        &[
+            "could not resolve host",
+            "couldn't resolve host",
+            "failed to connect",
+            "couldn't connect",
+            "could not connect",
+            "connection re",
+            "timed out",
+            "operation too slow",
+            "early eof",
+            "hung up",
+            "curl ",
+            "recv failure",
+            "empty reply",
+            "transfer closed",
+        ],
+        "the server could not be reached, or did not answer to the end",
+    ),
+    row(
+        &["fsck", "bad object", "corrupt", "invalid index-pack"],
+        "what the server sent is not well-formed, and is not used",
+    ),
+];
 
 /// git in the checkout of one run.
 pub(super) struct Git<'a> {
-    hands: &'a Hands<'a>,
+    pub(super) commands: &'a Commands<'a>,
     pub(super) remote: Remote,
-    token: Option<Secret>,
+    /// What a credential helper is to answer.
+    pub(super) credential: Option<Secret>,
 }
 
-impl<'a> Git<'a> {
-    /// git for `remote`, with what a credential helper is to answer.
-    pub(super) fn new(hands: &'a Hands<'a>, remote: Remote, token: Option<Secret>) -> Self {
-        Self { hands, remote, token }
-    }
-
+impl Git<'_> {
     /// Makes an empty repository.
-    pub(super) fn init(&self, ctx: &mut RunContext) -> Result<Result<(), Refused>, Failure> {
-        let folder = self.folder().into_os_string();
+    pub(super) fn init(&self, ctx: &mut RunContext) -> Result<Ended, Failure> {
         let mut arguments = words(&["init", "--quiet", "--template=", "--"]);
-        arguments.push(folder);
-        self.carry(
-            ctx,
-            self.errand(arguments, self.hands.work.seen().into(), GIT_LOCAL_DEADLINE),
-        )
+        arguments.push(self.folder().into_os_string());
+        let tool = self.tool(arguments, self.commands.work.seen().into(), GIT_LOCAL_DEADLINE);
+        ctx.tool(&tool, &mut warning)
     }
 
-    /// Fetches what `arguments` name.
-    pub(super) fn fetch(
-        &self,
-        ctx: &mut RunContext,
-        depth: &[&str],
-        what: &str,
-    ) -> Result<Result<(), Refused>, Failure> {
+    /// Fetches `what`.
+    pub(super) fn fetch(&self, ctx: &mut RunContext, depth: &[&str], what: &str) -> Result<Ended, Failure> {
         let mut arguments = self.settings();
         arguments.extend(self.remote_settings());
         arguments.extend(words(&[
@@ -133,75 +209,45 @@ impl<'a> Git<'a> {
         }
         arguments.extend(words(depth));
         arguments.extend(words(&["--", &self.remote.url, what]));
-        let errand = Errand {
-            pipe: self.token.clone(),
-            ..self.errand(arguments, self.folder(), GIT_FETCH_DEADLINE)
-        };
-        self.carry(ctx, errand)
+        let mut tool = self.tool(arguments, self.folder(), GIT_FETCH_DEADLINE);
+        tool.pipe.clone_from(&self.credential);
+        ctx.tool(&tool, &mut warning)
     }
 
     /// Puts the files of `commit` into the folder.
-    pub(super) fn check_out(
-        &self,
-        ctx: &mut RunContext,
-        commit: &Commit,
-    ) -> Result<Result<(), Refused>, Failure> {
-        let mut arguments = self.settings();
-        arguments.extend(words(&["checkout", "--quiet", "--detach", &commit.to_string()]));
-        self.carry(ctx, self.errand(arguments, self.folder(), GIT_LOCAL_DEADLINE))
+    pub(super) fn check_out(&self, ctx: &mut RunContext, commit: &Commit) -> Result<Ended, Failure> {
+        let tool = self.local(&["checkout", "--quiet", "--detach", &commit.to_string()]);
+        ctx.tool(&tool, &mut warning)
     }
 
-    /// Whether `commit` is what [`PINNED`] is, or one of its ancestors. git says yes with 0 and no with 1.
-    pub(super) fn is_ancestor(
-        &self,
-        ctx: &mut RunContext,
-        commit: &Commit,
-    ) -> Result<Result<(), Refused>, Failure> {
-        let mut arguments = self.settings();
-        arguments.extend(words(&[
-            "merge-base",
-            "--is-ancestor",
-            &commit.to_string(),
-            PINNED,
-        ]));
-        self.carry(ctx, self.errand(arguments, self.folder(), GIT_LOCAL_DEADLINE))
+    /// Whether `commit` is what [`PINNED`] is, or one of its ancestors: git says yes with 0 and no with 1.
+    pub(super) fn is_ancestor(&self, ctx: &mut RunContext, commit: &Commit) -> Result<Ended, Failure> {
+        let tool = self.local(&["merge-base", "--is-ancestor", &commit.to_string(), PINNED]);
+        ctx.tool(&tool, &mut warning)
     }
 
     /// The commit that `name` is.
     pub(super) fn commit_of(&self, ctx: &mut RunContext, name: &str) -> Result<Option<Commit>, Failure> {
-        let mut arguments = self.settings();
-        arguments.extend(words(&[
-            "rev-parse",
-            "--verify",
-            "--quiet",
-            &format!("{name}^{{commit}}"),
-        ]));
-        let errand = self.errand(arguments, self.folder(), GIT_LOCAL_DEADLINE);
-        let captured = ctx.capture(&self.hands.tool(errand), MAX_GIT_OUTPUT)?;
+        let tool = self.local(&["rev-parse", "--verify", "--quiet", &format!("{name}^{{commit}}")]);
+        let captured = ctx.capture(&tool, MAX_GIT_OUTPUT)?;
         let text = String::from_utf8_lossy(&captured.stdout).trim().to_owned();
         Ok(Commit::try_from(text).ok().filter(|_| captured.exit.is_success()))
     }
 
     /// The checkout, as git sees it.
     fn folder(&self) -> PathBuf {
-        Work::checkout(self.hands.work.seen())
+        Work::checkout(self.commands.work.seen())
     }
 
-    fn carry(&self, ctx: &mut RunContext, errand: Errand) -> Result<Result<(), Refused>, Failure> {
-        let tool = self.hands.tool(errand);
-        let ended = ctx.tool(&tool, &mut warning)?;
-        if ended.exit.is_success() {
-            return Ok(Ok(()));
-        }
-        Ok(Err(Refused {
-            why: git_words::why(&ended.tail),
-            said: git_words::last_words(&ended.tail, &ended.exit.to_string()),
-            exit: ended.exit,
-        }))
+    /// A command that needs no server.
+    fn local(&self, arguments: &[&str]) -> Tool {
+        let mut all = self.settings();
+        all.extend(words(arguments));
+        self.tool(all, self.folder(), GIT_LOCAL_DEADLINE)
     }
 
-    fn errand(&self, arguments: Vec<OsString>, directory: PathBuf, deadline: Duration) -> Errand {
-        let home = Work::home(self.hands.work.seen());
+    fn tool(&self, arguments: Vec<OsString>, directory: PathBuf, deadline: Duration) -> Tool {
+        let home = Work::home(self.commands.work.seen());
         let environment = [
             (
                 "PATH",
@@ -217,19 +263,14 @@ impl<'a> Git<'a> {
             // A commit that was not fetched is no ancestor: nothing is to be asked of the server for it.
             ("GIT_NO_LAZY_FETCH", "1"),
         ];
-        let owned = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        Errand {
-            program: self.hands.terraform.git.clone(),
-            arguments,
-            environment: owned.into(),
-            directory,
-            deadline,
-            ending: EndPolicy::Terminate,
-            pipe: None,
-        }
+        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let git = &self.commands.terraform.git;
+        let mut tool = self.commands.tool(git, arguments, environment.into(), directory);
+        tool.deadline = deadline;
+        tool
     }
 
-    /// What every command is told.
+    /// The settings of every command.
     fn settings(&self) -> Vec<OsString> {
         let allowed = format!("protocol.{}.allow=always", self.remote.scheme);
         let folder = self.folder();
@@ -253,13 +294,13 @@ impl<'a> Git<'a> {
         all
     }
 
-    /// What a command is told that speaks with the server.
+    /// The settings of a command that speaks with the server.
     fn remote_settings(&self) -> Vec<OsString> {
         let silence = format!("http.lowSpeedTime={GIT_SILENCE}");
         let mut all = settings(&["http.lowSpeedLimit=1024", &silence]);
-        if self.token.is_some() {
+        if self.credential.is_some() {
             let origin = self.remote.origin();
-            // The second spares the request that would only be told to come again with a credential (git 2.46).
+            // The second spares the request that would only be answered with a demand for a credential (git 2.46).
             let helper = format!("credential.{origin}.helper={HELPER}");
             let at_once = format!("http.{origin}.proactiveAuth=basic");
             all.extend(settings(&[&helper, &at_once]));
@@ -279,6 +320,34 @@ fn settings(all: &[&str]) -> Vec<OsString> {
 
 fn words(all: &[&str]) -> Vec<OsString> {
     all.iter().map(Into::into).collect()
+}
+
+/// What kind of failure git's last lines tell of.
+pub(super) fn class(ended: &Ended) -> Option<Class> {
+    classify(MESSAGES, &ended.tail.join("\n")).map(|row| row.class)
+}
+
+/// What git's last lines mean, with the one that says it.
+pub(super) fn explain(ended: &Ended) -> String {
+    let said = said(&ended.tail).map_or_else(|| ended.exit.to_string(), str::to_owned);
+    match classify(MESSAGES, &ended.tail.join("\n")) {
+        Some(row) => format!("{} ({said})", row.hint),
+        None => said,
+    }
+}
+
+/// The line that says what went wrong, the server's own before git's.
+pub(super) fn said(tail: &[String]) -> Option<&str> {
+    let lines = || {
+        tail.iter()
+            .map(|line| line.trim())
+            .filter(|line| !line.is_empty())
+    };
+    let marked = ["remote: ", "fatal: ", "error: "];
+    let marked = marked
+        .iter()
+        .find_map(|mark| lines().find(|line| line.starts_with(mark)));
+    marked.or_else(|| lines().next_back())
 }
 
 #[cfg(test)]
@@ -333,5 +402,101 @@ mod tests {
         ] {
             assert!(!is_reference(bad), "{bad}");
         }
+    }
+
+    fn ended(text: &str) -> Ended {
+        Ended {
+            exit: crate::os::child::Exit::Code(128),
+            tail: text.lines().map(str::to_owned).collect(),
+        }
+    }
+
+    #[test]
+    fn every_failure_is_told_by_what_to_do_about_it() {
+        for (said, hint) in [
+            (
+                "fatal: remote error: upload-pack: not our ref 12",
+                "no such commit",
+            ),
+            (
+                "fatal: couldn't find remote ref refs/heads/nope",
+                "no such reference",
+            ),
+            (
+                "error: Server does not allow request for unadvertised object 17b5",
+                "by its id alone",
+            ),
+            (
+                "remote: Invalid username or token. Password authentication is not supported for Git operations.\n\
+                 fatal: Authentication failed for 'https://github.com/a/b.git/'",
+                "credentials, or wants",
+            ),
+            (
+                "fatal: could not read Username for 'https://github.com': terminal prompts disabled",
+                "credentials, or wants",
+            ),
+            (
+                "fatal: unable to access 'https://github.com/a/b/': The requested URL returned error: 403",
+                "credentials, or wants",
+            ),
+            (
+                "remote: Repository not found.\nfatal: repository 'https://x/' not found",
+                "no such repository",
+            ),
+            (
+                "fatal: '/srv/x' does not appear to be a git repository",
+                "no such repository",
+            ),
+            (
+                "fatal: unable to access 'http://x/': The requested URL returned error: 302",
+                "sends us elsewhere",
+            ),
+            (
+                "fatal: unable to access 'http://x/': The requested URL returned error: 502",
+                "in trouble",
+            ),
+            (
+                "fatal: unable to access 'https://x/': Could not resolve host: x",
+                "could not be reached",
+            ),
+            (
+                "fatal: unable to access 'http://x/': Failed to connect to 127.0.0.1 port 1 after 0 ms: Couldn't connect to server",
+                "could not be reached",
+            ),
+            (
+                "fatal: the remote end hung up unexpectedly",
+                "could not be reached",
+            ),
+            (
+                "fatal: unable to access 'https://x/': SSL certificate problem: self-signed certificate",
+                "certificate is not trusted",
+            ),
+            (
+                "error: object 1: treeNotSorted: not properly sorted\nfatal: fsck error in packed object",
+                "not well-formed",
+            ),
+            ("fatal: write error: No space left on device", "disk is full"),
+            (
+                "fatal: sha1 file '/x/.git/index.lock' write error. Out of diskspace",
+                "disk is full",
+            ),
+        ] {
+            let explained = explain(&ended(said));
+            assert!(explained.contains(hint), "{said}: {explained}");
+        }
+        assert_eq!(explain(&ended("something new")), "something new");
+        assert_eq!(
+            class(&ended("unadvertised object 1")),
+            Some(Class::ReferencesOnly)
+        );
+    }
+
+    #[test]
+    fn the_servers_own_words_come_first() {
+        let of = |text: &str| explain(&ended(text));
+        let refused = of("remote: Repository not found.\nfatal: repository 'https://x/' not found\n");
+        assert!(refused.ends_with("(remote: Repository not found.)"), "{refused}");
+        assert_eq!(of("a\nb\n\n"), "b");
+        assert_eq!(of(""), "exit status 128");
     }
 }

@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 
-use crate::config::TerraformConfig;
+use crate::config::{Job, TerraformConfig};
 use crate::os::privilege::Identity;
 use crate::os::{files, tree, trusted};
 
@@ -19,6 +19,15 @@ pub enum Kind {
     Plan,
     /// Of code that was merged.
     Apply,
+}
+
+impl Kind {
+    pub fn of(job: Job) -> Self {
+        match job {
+            Job::TfPlan => Kind::Plan,
+            _ => Kind::Apply,
+        }
+    }
 }
 
 /// The folder of a run.
@@ -77,7 +86,7 @@ impl Work {
             files::ensure_folder(folder, 0o711)
                 .map_err(|error| files::describe(&error, "make the folder", folder))?;
         }
-        // Within walls nobody goes the real way.
+        // In a sandbox nobody goes the real way.
         let walker = owner.filter(|_| kind == Kind::Apply);
         check_way(parent(&self.real), walker)?;
         self.remove()?;

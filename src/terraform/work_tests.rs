@@ -89,10 +89,10 @@ fn a_folder_that_a_link_leads_to_is_judged_as_well() {
 }
 
 #[test]
-fn a_user_who_could_not_get_there_is_told_of_before_the_run() {
+fn a_user_who_could_not_get_there_is_refused_before_the_run() {
     let (top, work) = scene("walk");
     fs::set_permissions(&top, Permissions::from_mode(0o700)).unwrap();
-    // Nobody goes this way within walls.
+    // Nobody goes this way in a sandbox.
     work.make(Some(OWNER), Kind::Plan).unwrap();
     work.make(None, Kind::Apply).unwrap();
     let refusal = work.make(Some(OWNER), Kind::Apply).unwrap_err();

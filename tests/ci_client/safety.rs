@@ -233,7 +233,7 @@ fn a_cancelled_job_leaves_no_client_behind() {
         let server = ci.server(vec![
             Reply::stream(RUN)
                 .line(FIRST)
-                .pause(Duration::from_secs(8))
+                .pause(Duration::from_secs(60))
                 .line(OK)
                 .end(),
         ]);
@@ -254,7 +254,7 @@ fn a_cancelled_job_leaves_no_client_behind() {
         let output = child.wait_with_output().expect("it ends");
         assert_eq!(output.status.code(), Some(143));
         assert!(
-            begun.elapsed() < Duration::from_secs(3),
+            begun.elapsed() < Duration::from_secs(50),
             "after {:?}",
             begun.elapsed()
         );

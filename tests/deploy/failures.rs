@@ -76,6 +76,23 @@ fn with_docker_a_version_that_ends_at_once_is_not_waited_for() {
 }
 
 #[test]
+fn with_docker_a_crash_loop_is_named_when_the_last_probe_met_nobody() {
+    let host = Host::docker_with(|setup| {
+        setup.set("DEPLOYER_HEALTH_MAX_WAIT", "2500ms");
+    });
+    let before = id_of(&host.name);
+    // Too few restarts to be hopeless by then, and nobody listens at any time.
+    let (_, error) = fail(&host, "2.0.1", "slow-start=60000,crash-after=1000");
+    assert!(error.starts_with("not healthy after 2.500s: "), "{error}");
+    let (probe, cause) = error.split_once("; the container is ").expect("a cause");
+    assert!(
+        probe.contains(": no answer: ") && cause.contains("restart"),
+        "{error}"
+    );
+    assert_back(&host, &before, &error);
+}
+
+#[test]
 fn with_docker_a_version_that_cannot_start_is_told_in_dockers_words() {
     let mut port = None;
     let host = Host::docker_with(|setup| {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::{Gated, SOON};
-use crate::support::process::Running;
+use crate::support::process::{Running, go_first};
 use crate::support::wait_until;
 
 /// A daemon with nothing to do.
@@ -98,6 +98,7 @@ fn a_daemon_that_could_not_serve_at_first_says_when_it_can() {
 
 #[test]
 fn a_service_manager_that_is_too_busy_to_listen_is_told_again() {
+    go_first();
     let gated = Gated::new();
     let path = gated.setup.folder().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
@@ -105,12 +106,12 @@ fn a_service_manager_that_is_too_busy_to_listen_is_told_again() {
     let mut command = gated.setup.command(&["serve"]);
     command
         .env("NOTIFY_SOCKET", &path)
-        .env("WATCHDOG_USEC", "4000000");
+        .env("WATCHDOG_USEC", "8000000");
     let _daemon = Running::start(&mut command, &gated.setup.folder().join("deployer.log"));
     wait_until("an answer", SOON, || gated.client().get("/healthz").status == 200);
-    // The watchdog was to be fed after two seconds, and will bite after four.
-    thread::sleep(Duration::from_millis(2200));
-    socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    // The watchdog was to be fed after four seconds, and will bite after eight.
+    thread::sleep(Duration::from_millis(4200));
+    socket.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
     let mut heard = heard_until(&socket, "WATCHDOG=1");
     if !heard.iter().any(|said| said == READY) {
         heard = heard_until(&socket, READY);
@@ -125,16 +126,18 @@ fn a_watchdog_is_fed() {
     let socket = UnixDatagram::bind(&path).unwrap();
     socket.set_read_timeout(Some(SOON)).unwrap();
     let mut command = gated.setup.command(&["serve"]);
-    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "400000");
+    command
+        .env("NOTIFY_SOCKET", &path)
+        .env("WATCHDOG_USEC", "2000000");
     let _daemon = Running::start(&mut command, &gated.setup.folder().join("deployer.log"));
     heard_until(&socket, "WATCHDOG=1");
     let begin = std::time::Instant::now();
-    for _ in 0..5 {
+    for _ in 0..3 {
         heard_until(&socket, "WATCHDOG=1");
     }
     let took = begin.elapsed();
     assert!(
-        (Duration::from_millis(900)..Duration::from_millis(1900)).contains(&took),
+        (Duration::from_millis(2500)..Duration::from_millis(5900)).contains(&took),
         "{took:?}"
     );
 }

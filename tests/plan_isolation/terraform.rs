@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use engram_deployer::jail::JailRequest;
 use serde_json::json;
 
-use crate::plan_isolation::cell::{Ended, Scene, USER, run};
+use crate::plan_isolation::sandbox::{Ended, Scene, USER, run};
 use crate::support::deployer::Setup;
 use crate::support::oidc::Issuer;
 
@@ -40,7 +40,7 @@ impl Repository {
             .file(&self.scene.real.join("checkout").join(name), content);
     }
 
-    /// Runs init and plan in one go, by a shell: walls and settings are those of a plan unless `change` says otherwise.
+    /// Runs init and plan in one go, by a shell: sandbox and settings are those of a plan unless `change` says otherwise.
     fn plan(&self, change: impl FnOnce(&mut JailRequest)) -> Ended {
         let program = crate::support::process::installed("terraform", "terraform (HashiCorp's repository)");
         let terraform = program.get_program().to_string_lossy().into_owned();
@@ -49,7 +49,7 @@ impl Repository {
         );
         let mut order = self.scene.plan(&script);
         let seen = self.scene.seen.display();
-        order.cell.directory = self.scene.seen.join("checkout");
+        order.sandbox.directory = self.scene.seen.join("checkout");
         for (name, value) in [
             ("TF_DATA_DIR", format!("{seen}/data")),
             ("HOME", format!("{seen}/home")),
@@ -72,10 +72,10 @@ impl Repository {
         run(&order)
     }
 
-    /// Changes an order to one that is not walled in.
-    fn without_walls(&self, order: &mut JailRequest) {
-        order.cell.walls = None;
-        order.cell.directory = self.scene.real.join("checkout");
+    /// Changes an order to one without a sandbox.
+    fn without_sandbox(&self, order: &mut JailRequest) {
+        order.sandbox.mounts = None;
+        order.sandbox.directory = self.scene.real.join("checkout");
         let (seen, real) = (
             self.scene.seen.display().to_string(),
             self.scene.real.display().to_string(),
@@ -115,7 +115,7 @@ fn an_expression_in_a_pull_request_reads_nothing_of_ours() {
         })
         .to_string(),
     );
-    let without = repository.plan(|order| repository.without_walls(order));
+    let without = repository.plan(|order| repository.without_sandbox(order));
     assert_eq!(
         without.said.matches(&scene.canary).count(),
         scene.secrets.len(),
@@ -165,7 +165,7 @@ fn a_provider_that_runs_in_a_plan_finds_nothing_of_ours() {
     let search = format!("({}; echo searched) > \"$HOME.found\" 2>&1", scene.search());
     provider(scene, &repository.mirror, "example.com/spies/it", &search);
     let found = scene.real.join("home.found");
-    let without = repository.plan(|order| repository.without_walls(order));
+    let without = repository.plan(|order| repository.without_sandbox(order));
     let text = std::fs::read_to_string(&found).unwrap_or_else(|_| panic!("{without:?}"));
     assert!(
         text.matches(&scene.canary).count() >= scene.secrets.len(),

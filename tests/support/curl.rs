@@ -1,5 +1,6 @@
 //! curl, as CI uses it: one request, and when each line of the answer came.
 
+use super::PATIENCE;
 use super::process::{installed, text};
 use serde_json::Value;
 use std::ffi::OsStr;
@@ -70,7 +71,7 @@ impl Client {
     pub fn start(&self, path: &str, arguments: &[impl AsRef<OsStr>]) -> Call {
         let mut command = installed("curl", "curl");
         command
-            .args(["-sS", "-N", "-i", "--max-time", "300", "--cacert"])
+            .args(["-sS", "-N", "-i", "--max-time", "3600", "--cacert"])
             .arg(&self.ca);
         Call::start(command.args(arguments).arg(format!("{}{path}", self.url)))
     }
@@ -110,7 +111,7 @@ impl Call {
     /// Waits for a line of the body with `part` in it, and returns it. Fails when the answer ends without one.
     #[track_caller]
     pub fn wait_for(&mut self, part: &str) -> String {
-        let limit = Instant::now() + Duration::from_secs(60);
+        let limit = Instant::now() + 5 * PATIENCE;
         let mut seen = 0;
         loop {
             if let Some((_, line)) = self.answer.lines[seen..]

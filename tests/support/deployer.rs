@@ -4,7 +4,7 @@ use super::certificate::Certificate;
 use super::curl::Client;
 use super::folder::Folder;
 use super::oidc::Issuer;
-use super::process::{self, Running, output_of, run, text};
+use super::process::{self, Running, installed, output_of, run, text};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -13,7 +13,6 @@ use std::ops::Deref;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::Duration;
 
 /// The audience of `/deploy`.
 pub const AUDIENCE: &str = "engram-deploy";
@@ -47,6 +46,7 @@ pub struct Setup {
     folder: Folder,
     settings: BTreeMap<String, String>,
     env_file: Option<PathBuf>,
+    no_settings: PathBuf,
     program: PathBuf,
     user: Option<u32>,
     port: u16,
@@ -59,10 +59,12 @@ impl Setup {
     pub fn new(issuer: &Issuer) -> Setup {
         let folder = Folder::new("deployer");
         let certificate = Certificate::create(&folder, "tls");
+        let no_settings = folder.write("empty.env", "");
         let mut setup = Setup {
             folder,
             settings: BTreeMap::new(),
             env_file: None,
+            no_settings,
             program: env!("CARGO_BIN_EXE_engram-deployer").into(),
             user: None,
             port: 0,
@@ -107,6 +109,11 @@ impl Setup {
         let file = self.folder.write("settings.env", lines);
         self.env_file = Some(file.clone());
         file
+    }
+
+    /// A file without settings: a command that is told of it reads none of the machine's.
+    pub fn no_settings(&self) -> &Path {
+        &self.no_settings
     }
 
     /// Runs this executable instead of the one that was built.
@@ -190,14 +197,23 @@ impl Setup {
         }
     }
 
-    /// A command of `engram-deployer` with these settings and nothing else in its environment but `PATH`.
+    /// A command of `engram-deployer` with these settings and nothing else in its environment but `PATH`. It reads no file
+    /// of the machine's: a command that is told of none reads /etc/engram-deployer/env.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.args(arguments).env_clear();
+        let reads_a_file = !arguments.contains(&"--env-file") && !matches!(arguments, [] | ["serve", ..]);
         match &self.env_file {
-            Some(file) => command.arg("--env-file").arg(file),
-            None => command.envs(&self.settings),
-        };
+            Some(file) => {
+                command.arg("--env-file").arg(file);
+            }
+            None => {
+                command.envs(&self.settings);
+                if reads_a_file {
+                    command.arg("--env-file").arg(&self.no_settings);
+                }
+            }
+        }
         if let Some(user) = self.user {
             command.uid(user).gid(user);
         }
@@ -206,6 +222,19 @@ impl Setup {
             .filter_map(|name| Some((name, std::env::var_os(name)?)));
         command.envs(kept);
         command
+    }
+
+    /// The same as a line that a shell runs, on a terminal; its environment is that of [`Setup::command`].
+    pub fn on_a_terminal(&self, line: &str) -> Command {
+        let program = self.program.display();
+        let line = format!("{program} {line} --env-file {}", self.no_settings.display());
+        let mut script = installed("script", "bsdutils");
+        script.args(["-qec", &line, "/dev/null"]).env_clear();
+        for (name, value) in self.command(&[]).get_envs() {
+            script.env(name, value.expect("only set variables"));
+        }
+        script.env("SHELL", "/bin/sh");
+        script
     }
 
     /// Runs a command of `engram-deployer` to its end.
@@ -252,8 +281,8 @@ impl Setup {
     #[track_caller]
     fn try_start(&self) -> Option<Running> {
         let mut daemon = Running::start(&mut self.command(&["serve"]), &self.log_file());
-        let up = super::came_true(Duration::from_secs(10), || daemon.ended() || listens(self.port));
-        assert!(up, "serve does not listen within 10 s: {}", self.log());
+        let up = super::came_true(super::PATIENCE, || daemon.ended() || listens(self.port));
+        assert!(up, "serve does not listen: {}", self.log());
         (!daemon.ended()).then_some(daemon)
     }
 

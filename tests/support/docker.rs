@@ -6,7 +6,6 @@ use serde_json::Value;
 use std::fs::File;
 use std::process::{Child, Output, Stdio};
 use std::sync::OnceLock;
-use std::time::Duration;
 
 /// Runs `docker` with these arguments; its standard output without the last newline.
 #[track_caller]
@@ -96,7 +95,7 @@ impl Dockerd {
             .stderr(log)
             .spawn()
             .expect("starting a shell");
-        let up = super::came_true(Duration::from_secs(30), answers);
+        let up = super::came_true(super::PATIENCE, answers);
         let said = std::fs::read(folder.join("log")).unwrap_or_default();
         assert!(up, "dockerd does not answer; it said: {}", text(&said));
         std::mem::forget(folder);

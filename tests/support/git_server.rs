@@ -7,9 +7,10 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a server does with its callers.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +25,8 @@ pub struct Manners {
     pub is_old: bool,
     /// Lets each of its callers wait so long before it answers.
     pub waits: Duration,
+    /// Lets each of its callers wait until this is so, or a minute.
+    pub until: Option<Arc<AtomicBool>>,
 }
 
 /// A request that came.
@@ -95,6 +98,15 @@ impl GitServer {
         self.seen.lock().expect("a list").push(seen);
         let manners = self.manners.lock().expect("manners").clone();
         thread::sleep(manners.waits);
+        let began = Instant::now();
+        while manners
+            .until
+            .as_ref()
+            .is_some_and(|so| !so.load(Ordering::Relaxed))
+            && began.elapsed() < Duration::from_secs(60)
+        {
+            thread::sleep(Duration::from_millis(5));
+        }
         let short = |status: &str, more: &str| {
             let mut stream = stream;
             write!(

@@ -121,7 +121,7 @@ pub fn launch_with(kind: Kind, setup: &mut Setup, place: Place) -> Launcher {
     let log = folder.join("launcher.log");
     let mut running = Running::start(&mut command, &log);
     let up = || running.ended() || super::deployer::listens(setup.port());
-    let up = super::came_true(Duration::from_secs(10), up);
+    let up = super::came_true(super::PATIENCE, up);
     let said = text(&fs::read(&log).unwrap_or_default());
     assert!(up && !running.ended(), "{kind:?} does not listen: {said}");
     Launcher {

@@ -51,6 +51,30 @@ need() {
     [ -z "$missing" ] || packages "$how" "$missing"
 }
 
+# The longest that a package manager in use is waited for, in seconds: unattended upgrades take their time.
+lock_wait=120
+
+# apt_get ARGUMENT...: waits while another process has one of its locks. What apt-get has for that itself,
+# DPkg::Lock::Timeout, covers the locks of dpkg, and not that of the lists, which `update` takes.
+apt_get() {
+    given_up=$(($(date +%s) + lock_wait)) waited=''
+    while :; do
+        apt_status=0
+        LC_ALL=C DEBIAN_FRONTEND=noninteractive apt-get "$@" 2>"$folder/apt-get" || apt_status=$?
+        held=$(grep -m 1 -E 'Could not get lock|frontend lock was locked' "$folder/apt-get")
+        if [ "$apt_status" -eq 0 ] || [ -z "$held" ]; then break; fi
+        if [ "$(date +%s)" -ge "$given_up" ]; then
+            say "the package manager was in use for $lock_wait s: not waiting any longer"
+            break
+        fi
+        [ -n "$waited" ] || say "the package manager is in use, waiting up to $lock_wait s: ${held#E: }"
+        waited=yes
+        sleep 1
+    done
+    cat "$folder/apt-get" >&2
+    return "$apt_status"
+}
+
 # packages ask|install NAMES: installs Debian's packages of these names.
 packages() {
     say "missing on this machine: ${2# }"
@@ -62,7 +86,7 @@ packages() {
         case $reply in y | Y | yes) ;; *) die "nothing was installed" ;; esac
     fi
     # shellcheck disable=SC2086
-    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $2; } ||
+    { apt_get update && apt_get install -y --no-install-recommends $2; } ||
         die "apt-get could not install: ${2# }"
 }
 
@@ -112,8 +136,8 @@ install_terraform() {
     list=/etc/apt/sources.list.d/hashicorp.list
     echo "deb [signed-by=/usr/share/keyrings/hashicorp.gpg] $hashicorp $codename main" >"$list" || exit 1
     # This list alone: that another one is stale is no fault of ours.
-    { apt-get update -o Dir::Etc::sourcelist="$list" -o Dir::Etc::sourceparts=- -o APT::Get::List-Cleanup=0 &&
-        DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends terraform; } ||
+    { apt_get update -o Dir::Etc::sourcelist="$list" -o Dir::Etc::sourceparts=- -o APT::Get::List-Cleanup=0 &&
+        apt_get install -y --no-install-recommends terraform; } ||
         die "apt-get could not install terraform from $hashicorp ($codename)"
     command -v terraform >/dev/null || die "apt-get installed terraform, but it is not on PATH"
 }
@@ -147,7 +171,7 @@ need_xinetd() {
     say "unpacking xinetd"
     mkdir "$folder/xinetd" || exit 1
     # apt reads the package as a user of its own, who cannot enter our folder: it says so, and reads it as root.
-    { (cd "$folder/xinetd" && apt-get update && apt-get download xinetd) &&
+    { (cd "$folder/xinetd" && apt_get update && apt_get download xinetd) &&
         dpkg-deb -x "$folder"/xinetd/xinetd_*.deb "${ENGRAM_TEST_XINETD%/usr/sbin/xinetd}"; } ||
         die "apt-get could not download xinetd"
     [ -x "$ENGRAM_TEST_XINETD" ] || die "Debian's xinetd is not where it was: $ENGRAM_TEST_XINETD"

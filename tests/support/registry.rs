@@ -49,7 +49,7 @@ impl Registry {
         );
         let mut command = installed("docker-registry", "docker-registry");
         let mut server = Running::start(command.arg("serve").arg(config), &folder.join("log"));
-        let up = super::came_true(Duration::from_secs(10), || {
+        let up = super::came_true(super::PATIENCE, || {
             server.ended() || TcpStream::connect(("127.0.0.1", port)).is_ok()
         });
         (up && !server.ended()).then_some(Registry { server, port, folder })

@@ -8,6 +8,7 @@ use super::assert_without;
 use crate::support::curl::Answer;
 use crate::support::github_api::Mood;
 use crate::support::long_tests;
+use crate::support::process::go_first;
 use crate::support::terraform::forge::{Forge, authorization};
 use crate::support::terraform::site::{Site, run_id};
 use crate::support::terraform::text as hcl;
@@ -81,6 +82,8 @@ fn a_token_is_revoked_when_the_checkout_fails() {
 
 #[test]
 fn a_token_is_revoked_when_the_run_is_cancelled_in_the_middle_of_the_fetch() {
+    // It is against a deadline of the daemon's that is measured below.
+    go_first();
     let (site, forge) = site_with(&[]);
     let sha = site.commit("");
     for (count, path) in [(1, "/tf-plan"), (2, "/tf-apply")] {

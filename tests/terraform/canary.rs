@@ -63,8 +63,8 @@ fn holds(bytes: &[u8], word: &str) -> bool {
 struct Seen {
     /// Those that were given one of the words.
     given: BTreeSet<String>,
-    /// Whether the one was among them that speaks with the git server.
-    a_transport: bool,
+    /// Whether the one was among them that speaks with the git server, which waits for that.
+    a_transport: Arc<AtomicBool>,
 }
 
 /// Looks at every process until it is asked what it saw.
@@ -75,8 +75,12 @@ struct Watch {
 }
 
 impl Watch {
-    fn start(words: Vec<String>, server: &str) -> Watch {
-        let (over, seen) = (Arc::new(AtomicBool::new(false)), Arc::default());
+    fn start(words: Vec<String>, server: &str, a_transport: &Arc<AtomicBool>) -> Watch {
+        let seen = Seen {
+            a_transport: Arc::clone(a_transport),
+            ..Seen::default()
+        };
+        let (over, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(seen)));
         let server = server.to_owned();
         let (ending, noting): (_, Arc<Mutex<Seen>>) = (Arc::clone(&over), Arc::clone(&seen));
         let thread = std::thread::spawn(move || {
@@ -109,7 +113,9 @@ fn look(words: &[String], server: &str, seen: &mut Seen) {
         let is_caller = arguments.starts_with(b"curl\0");
         let is_terraform = holds(&environment, "TF_DATA_DIR=");
         let command = String::from_utf8_lossy(&arguments).replace('\0', " ");
-        seen.a_transport |= command.contains("remote-http") && command.contains(server);
+        if command.contains("remote-http") && command.contains(server) {
+            seen.a_transport.store(true, Ordering::Relaxed);
+        }
         for (index, word) in words.iter().enumerate() {
             if holds(&arguments, word) && !is_caller {
                 seen.given.insert(format!("argument of {command}"));
@@ -149,8 +155,6 @@ impl Scene {
             setup.use_env_file();
         });
         let forge = forge.expect("a forge");
-        // Long enough for the process to be seen that speaks with the server.
-        forge.wants_the_next(Duration::from_millis(150));
         Scene {
             site,
             forge,
@@ -172,7 +176,9 @@ impl Scene {
     #[track_caller]
     fn ask(&self, path: &str, token: &str, sha: &str) -> Answer {
         let mut words = self.words(token);
-        let watch = Watch::start(words.clone(), self.forge.server.url());
+        let a_transport = Arc::default();
+        self.forge.wants_the_next_until(&a_transport);
+        let watch = Watch::start(words.clone(), self.forge.server.url(), &a_transport);
         let body = json!({"sha": sha}).to_string();
         let answer = self.site.deployer.client().post(path, token, &body);
         answer.assert_ok();
@@ -182,7 +188,10 @@ impl Scene {
         assert!(app_tokens[0].starts_with(APP_TOKEN), "{app_tokens:?}");
         words.extend(app_tokens);
         let seen = watch.seen();
-        assert!(seen.a_transport, "the fetch was too fast to be seen");
+        assert!(
+            a_transport.load(Ordering::Relaxed),
+            "nobody was seen who speaks with the git server"
+        );
         assert_eq!(seen.given, BTreeSet::new());
         self.assert_unseen(&answer, &words);
         self.assert_given_little(&words);

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::support::deployer::Setup;
-use crate::support::process::{installed, output_of, text};
+use crate::support::process::{output_of, text};
 use crate::support::terraform::provider::SlowProvider;
 use crate::support::terraform::site::{KEY, Site};
 use crate::support::terraform::text as hcl;
@@ -58,14 +58,8 @@ impl World {
 
     /// What a person on a terminal reads.
     fn status(&self) -> String {
-        let line = format!("{} status", env!("CARGO_BIN_EXE_engram-deployer"));
-        let mut script = installed("script", "bsdutils");
-        script.args(["-qec", &line, "/dev/null"]).env_clear();
-        for (name, value) in self.site.deployer.command(&[]).get_envs() {
-            script.env(name, value.expect("only set variables"));
-        }
-        script.env("SHELL", "/bin/sh").env("NO_COLOR", "1");
-        text(&output_of(&mut script, b"").stdout)
+        let mut script = self.site.deployer.on_a_terminal("status");
+        text(&output_of(script.env("NO_COLOR", "1"), b"").stdout)
     }
 }
 

@@ -35,7 +35,7 @@ fn a_plan_whose_state_does_not_answer_is_ended_by_force() {
     answer.assert_failed();
     assert_eq!(answer.outcome()["cancelled"], true, "{answer:#?}");
     assert!(
-        forced.elapsed() < Duration::from_secs(20),
+        forced.elapsed() < Duration::from_secs(60),
         "{:?}",
         forced.elapsed()
     );

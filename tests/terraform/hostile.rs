@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::{assert_without, lines_of};
+use crate::support::folder::Folder;
+use crate::support::git_server::git;
 use crate::support::long_tests;
-use crate::support::process::{output_of, run, text};
+use crate::support::process::{go_first, output_of, run, text};
 use crate::support::terraform::site::Site;
 use crate::support::terraform::text as hcl;
 
@@ -207,6 +209,8 @@ fn a_commit_with_a_hundred_thousand_files_is_planned_and_leaves_none_of_them() {
     if !long_tests() {
         return;
     }
+    // The daemon has deadlines of its own for it.
+    go_first();
     let site = Site::new();
     let main = site.text(&hcl::chain(&["a"]));
     let mut told = format!(
@@ -217,11 +221,13 @@ fn a_commit_with_a_hundred_thousand_files_is_planned_and_leaves_none_of_them() {
         told += &format!("M 100644 inline d{}/f{number}\ndata 1\nx\n", number % 300);
     }
     let sha = imported(&site, told.as_bytes());
+    let by_hand = git_alone(&site, &sha);
     let began = Instant::now();
     site.plan(&sha).assert_ok();
     let took = began.elapsed();
-    println!("100,000 files: {took:?}");
-    assert!(took < Duration::from_secs(60), "{took:?}");
+    println!("100,000 files: {took:?}, and git alone {by_hand:?}");
+    // Against what this machine does at the moment: a walk that is not linear would take hours.
+    assert!(took < 10 * by_hand + Duration::from_secs(60), "{took:?}");
     assert_eq!(site.left_behind(), Vec::<PathBuf>::new());
 }
 
@@ -241,8 +247,24 @@ fn a_commit_with_a_file_of_200_megabytes_is_planned_and_gives_the_disk_back() {
     site.plan(&sha).assert_ok();
     let took = began.elapsed();
     println!("200 MB: {took:?}");
-    assert!(took < Duration::from_secs(120), "{took:?}");
+    assert!(took < Duration::from_secs(600), "{took:?}");
     assert_eq!(site.left_behind(), Vec::<PathBuf>::new());
+}
+
+/// How long git takes to fetch a commit and to write its files, without anybody between.
+#[track_caller]
+fn git_alone(site: &Site, sha: &str) -> Duration {
+    let folder = Folder::new("by-hand");
+    let began = Instant::now();
+    let from = site.repository.folder().path().display().to_string();
+    for words in [
+        &["init", "-q", "."][..],
+        &["fetch", "-q", "--depth=1", &from, sha],
+        &["checkout", "-q", "FETCH_HEAD"],
+    ] {
+        run(git(folder.path()).args(words));
+    }
+    began.elapsed()
 }
 
 /// The commit that git-fast-import(1) makes of this.

@@ -8,6 +8,7 @@ mod deploy;
 mod places;
 mod program;
 mod report;
+#[cfg(feature = "terraform")]
 mod terraform;
 
 use std::path::Path;
@@ -59,12 +60,13 @@ fn host(config: &Config, report: &mut Report) {
     places::check(config, now, report);
     keys(config, report);
     deploy::check(config, report);
+    #[cfg(feature = "terraform")]
     terraform::check(config, report);
 }
 
 fn settings(found: &FoundSettings, config: &Config, report: &mut Report) {
     let readable = found.source.file().and_then(readable_secrets);
-    let origin = format!("from {}", found.origin());
+    let origin = format!("from {}", found.sources());
     report.result("settings", readable.map_or(Ok(origin), Err));
     let no_plan = config.no_plan();
     no_plan.iter().for_each(|line| report.warning("settings", line));

@@ -120,6 +120,12 @@ impl Config {
         self
     }
 
+    /// The names of all modules.
+    pub fn module_names(&self) -> Vec<String> {
+        let modules = self.terraform.iter().flat_map(|terraform| &terraform.modules);
+        modules.map(|module| module.name.clone()).collect()
+    }
+
     /// Why `/tf-plan` answers 404 where terraform is configured, as a line for the operator.
     pub fn no_plan(&self) -> Option<String> {
         let why = self.terraform.as_ref()?.no_plan.as_ref()?;

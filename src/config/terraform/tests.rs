@@ -337,6 +337,17 @@ fn one_wrong_setting_is_one_complaint() {
         ("DEPLOYER_TF_DOCKER_HOST", "/var/run/docker.sock"),
         ("DEPLOYER_TF_PLAN_DOCKER_HOST", "docker"),
         ("DEPLOYER_TF_PLAN_SHARE_CREDENTIALS", "on"),
+        // What is wrong by itself is not held against the others.
+        ("DEPLOYER_TF_APPLY_WORKDIR", "tf"),
+        ("DEPLOYER_TF_PLAN_WORKDIR", "plan"),
+        ("DEPLOYER_STATE_DIR", "state"),
+        ("DEPLOYER_RUNS_DIR", "runs"),
+        ("DEPLOYER_RUNTIME_DIR", "run"),
+        ("DEPLOYER_USER", "root"),
+        ("DEPLOYER_FETCH_USER", "root"),
+        ("DEPLOYER_AUDIENCE", "*"),
+        ("DEPLOYER_TF_APPLY_AUDIENCE", "*"),
+        ("DEPLOYER_TF_MODULES", "x"),
     ] {
         assert_eq!(named(&[(name, value)]), [name], "{value}");
     }

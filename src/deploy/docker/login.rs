@@ -85,18 +85,12 @@ impl LoggedIn {
     /// `environment`, with this login in the place of the usual one.
     pub fn environment(&self, environment: &[(String, String)]) -> Vec<(String, String)> {
         let is_set = |wanted: &str| environment.iter().any(|(name, _)| name == wanted);
-        let mut own: Vec<_> = environment
-            .iter()
-            .filter(|(name, _)| name != "DOCKER_CONFIG")
-            .cloned()
-            .collect();
+        let mut own = environment.to_vec();
+        own.retain(|(name, _)| name != "DOCKER_CONFIG");
         own.push(("DOCKER_CONFIG".into(), self.folder.display().to_string()));
         // Certificates for a dockerd on the network stand in the usual folder, too.
-        if let (true, false, Some(usual)) = (
-            is_set("DOCKER_TLS_VERIFY"),
-            is_set("DOCKER_CERT_PATH"),
-            &self.usual,
-        ) {
+        let needs_certificates = is_set("DOCKER_TLS_VERIFY") && !is_set("DOCKER_CERT_PATH");
+        if let Some(usual) = self.usual.as_ref().filter(|_| needs_certificates) {
             own.push(("DOCKER_CERT_PATH".into(), usual.display().to_string()));
         }
         own

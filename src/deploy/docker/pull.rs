@@ -49,6 +49,15 @@ const FAULTS: &[Row<PullFault>] = &[
         "the disk is full, make room and try again",
     ),
     fault(
+        &[
+            "permission denied",
+            "no matching manifest for",
+            "error getting credentials",
+        ],
+        Final,
+        "docker said",
+    ),
+    fault(
         &["manifest unknown", "name unknown", "manifest for "],
         Final,
         "the registry has no such image or tag (was it pushed?)",
@@ -57,15 +66,6 @@ const FAULTS: &[Row<PullFault>] = &[
         &["no basic auth credentials"],
         Final,
         "the registry wants credentials and docker has none, set DEPLOYER_REGISTRY_USERNAME",
-    ),
-    fault(
-        &[
-            "permission denied",
-            "no matching manifest for",
-            "error getting credentials",
-        ],
-        Final,
-        "docker said",
     ),
     fault(
         &["unauthorized", "denied", "403 forbidden", "failed to authorize"],

@@ -3,6 +3,8 @@
 //! Unraid's own page may rewrite the file at any moment, so what is there is read right before each write. An edit of
 //! somebody else's is never undone.
 
+use std::io::ErrorKind;
+
 use super::folder;
 use super::template::Template;
 use crate::deploy::undo_record::TemplateBackup;
@@ -15,12 +17,17 @@ use crate::run::{Failure, Result, RunContext};
 /// since, only the image it names; where it cannot be read at all, or is gone, all of it.
 pub fn restore(ctx: &mut RunContext, name: &str, backup: &TemplateBackup) -> Result {
     let path = backup.path.display();
-    let there = files::optional(folder::read(&backup.path));
-    let there =
-        there.map_err(|error| Failure::Failed(files::describe(&error, "read the template", &backup.path)))?;
+    let there = match folder::read(&backup.path) {
+        Ok(text) => Some(text),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidData) => None,
+        Err(error) => return Err(files::describe(&error, "read the template", &backup.path).into()),
+    };
     let ours = written(backup)?;
     let (text, said) = match &there {
-        None => (backup.text.clone(), "was gone: it is as it was"),
+        None => (
+            backup.text.clone(),
+            "was gone, or no text any more: it is as it was",
+        ),
         Some(there) if *there == ours => (backup.text.clone(), "is as it was"),
         Some(there) => match Template::read(there) {
             Err(_) => (backup.text.clone(), "could not be read any more: it is as it was"),
@@ -81,7 +88,7 @@ mod tests {
     const OLD: &str = "<Container>\r\n <Name>app</Name><Repository> x/y:1 </Repository>\n</Container>\n";
 
     /// What a file that holds `now` is after going back; an error is the sentence.
-    fn restored(word: &str, now: Option<&str>) -> Result<String, String> {
+    fn restored(word: &str, now: Option<&[u8]>) -> Result<String, String> {
         let scratch = Scratch::new(&format!("backup-{word}"));
         let path = scratch.0.state.join("my-app.xml");
         if let Some(now) = now {
@@ -110,16 +117,17 @@ mod tests {
         };
         let ours = written(&backup).unwrap();
         assert_ne!(ours, OLD);
-        assert_eq!(restored("ours", Some(&ours)).unwrap(), OLD);
-        assert_eq!(restored("same", Some(OLD)).unwrap(), OLD);
+        assert_eq!(restored("ours", Some(ours.as_bytes())).unwrap(), OLD);
+        assert_eq!(restored("same", Some(OLD.as_bytes())).unwrap(), OLD);
     }
 
     #[test]
     fn what_is_torn_or_gone_is_made_whole() {
         for (word, now) in [
             ("gone", None),
-            ("empty", Some("")),
-            ("torn", Some("<Container><Na")),
+            ("empty", Some(&b""[..])),
+            ("torn", Some(b"<Container><Na")),
+            ("garbage", Some(b"<Container>\xff\xfe")),
         ] {
             assert_eq!(restored(word, now).unwrap(), OLD, "{word}");
         }
@@ -129,9 +137,9 @@ mod tests {
     fn an_edit_of_somebody_else_stays_and_only_the_image_goes_back() {
         let edited = "<Container><Name>app</Name><Repository>x/y:2</Repository><Shell>sh</Shell></Container>";
         let expected = edited.replace("x/y:2", "x/y:1");
-        assert_eq!(restored("edited", Some(edited)).unwrap(), expected);
+        assert_eq!(restored("edited", Some(edited.as_bytes())).unwrap(), expected);
         let theirs = edited.replace("x/y:2", "other:7");
-        let error = restored("theirs", Some(&theirs)).unwrap_err();
+        let error = restored("theirs", Some(theirs.as_bytes())).unwrap_err();
         assert!(
             error.contains("is left alone: its image is \"other:7\""),
             "{error}"

@@ -86,7 +86,8 @@ pub fn write(path: &Path, expected: &str, text: &str) -> Result<(), String> {
 
 /// The content of a template. One that is too long, or no text, is none.
 pub fn read(path: &Path) -> io::Result<String> {
-    String::from_utf8(files::read_bounded(path, MAX_TEMPLATE)?).map_err(io::Error::other)
+    let bytes = files::read_bounded(path, MAX_TEMPLATE)?;
+    String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 /// The content of a template, and which container it is for.

@@ -96,10 +96,8 @@ impl Unraid<'_> {
         };
         failpoint!("template-written");
         let (path, reference) = (backup.path.display(), backup.new_reference());
-        ctx.say(
-            Phase::Template,
-            &format!("{name}: {path} names {reference} {now}"),
-        );
+        let message = format!("{name}: {path} names {reference} {now}");
+        ctx.say(Phase::Template, &message);
         Ok(())
     }
 
@@ -143,10 +141,8 @@ impl Unraid<'_> {
 
     /// Runs the script; why it was killed, where it was past its deadline: what it has made is looked at all the same.
     fn run_script(&self, ctx: &mut RunContext, name: &str) -> Result<Option<Failure>> {
-        ctx.say(
-            Phase::Update,
-            &format!("{name}: {} is at work", self.script.display()),
-        );
+        let message = format!("{name}: {} is at work", self.script.display());
+        ctx.say(Phase::Update, &message);
         let tool = Tool {
             arguments: vec![name.into()],
             environment: self.config.environment.clone(),
@@ -220,10 +216,8 @@ impl Unraid<'_> {
         }
         for network in old.networks().difference(&new.networks()) {
             self.docker.connect(ctx, network, name, name)?;
-            ctx.say(
-                Phase::Update,
-                &format!("{name}: connected to the network {network} again"),
-            );
+            let message = format!("{name}: connected to the network {network} again");
+            ctx.say(Phase::Update, &message);
         }
         Ok(())
     }

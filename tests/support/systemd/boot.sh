@@ -8,6 +8,9 @@
 # Ends with the host's process 1.
 set -eu
 folder=$1 repository=$2 program=$3
+here=$(dirname "$0")
+# shellcheck source=tests/support/places.sh
+. "$here/../places.sh"
 root=$folder/root
 PATH=$PATH:/usr/sbin:/sbin
 
@@ -18,8 +21,7 @@ fail() {
 
 # Nothing of this machine's own is to be started on the host, and nothing that would change the machine's kernel.
 not_ours() {
-    rm -rf "$root/etc/systemd/system" "$root"/etc/rc?.d "$root/etc/init.d" "$root/etc/fstab" "$root/var/log/journal" \
-        "$root/etc/engram-deployer" "$root/var/lib/engram-deployer"
+    rm -rf "$root/etc/systemd/system" "$root"/etc/rc?.d "$root/etc/init.d" "$root/etc/fstab" "$root/var/log/journal"
     mkdir -p "$root/etc/systemd/system/multi-user.target.wants" "$root/etc/init.d"
     for unit in systemd-udevd.service systemd-udevd-kernel.socket systemd-udevd-control.socket systemd-udev-trigger.service \
         systemd-sysctl.service systemd-modules-load.service systemd-binfmt.service systemd-logind.service \
@@ -40,8 +42,11 @@ docker_comes_late() {
     ln -s ../docker.service "$root/etc/systemd/system/multi-user.target.wants/docker.service"
 }
 
-mkdir -p "$folder/upper" "$folder/work" "$folder/cgroup" "$root"
-mount -t overlay -o "lowerdir=/,upperdir=$folder/upper,workdir=$folder/work" overlay "$root" ||
+mkdir -p "$folder/upper" "$folder/work" "$folder/cgroup" "$folder/hidden" "$root"
+# This machine may have the product; the host has not. In memory: layers of one file system may not be within each other.
+mount -t tmpfs -o mode=755 tmpfs "$folder/hidden"
+hide_product "$folder/hidden"
+mount -t overlay -o "lowerdir=$folder/hidden:/,upperdir=$folder/upper,workdir=$folder/work" overlay "$root" ||
     fail "an overlay of / cannot be mounted: the tests of the units need root and a kernel with overlayfs"
 if [ ! -e "$folder/installed" ]; then
     not_ours

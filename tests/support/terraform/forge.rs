@@ -3,7 +3,8 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use base64::Engine;
@@ -55,6 +56,15 @@ impl Forge {
         self.server.behave(Manners {
             wants: Some(authorization(&self.api.next())),
             waits,
+            ..Manners::default()
+        });
+    }
+
+    /// The same, each time when `so` is true.
+    pub fn wants_the_next_until(&self, so: &Arc<AtomicBool>) {
+        self.server.behave(Manners {
+            wants: Some(authorization(&self.api.next())),
+            until: Some(Arc::clone(so)),
             ..Manners::default()
         });
     }

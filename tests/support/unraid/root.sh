@@ -10,6 +10,8 @@ set -eu
 folder=$1
 shift
 here=$(dirname "$0")
+# shellcheck source=tests/support/places.sh
+. "$here/../places.sh"
 root=$folder/root
 PATH=$PATH:/usr/sbin:/sbin
 
@@ -20,8 +22,10 @@ fail() {
 
 mkdir -p "$folder/ram" "$root"
 mount -t tmpfs -o mode=755 tmpfs "$folder/ram"
-mkdir "$folder/ram/upper" "$folder/ram/work"
-mount -t overlay -o "lowerdir=/,upperdir=$folder/ram/upper,workdir=$folder/ram/work" overlay "$root" ||
+mkdir "$folder/ram/upper" "$folder/ram/work" "$folder/ram/hidden"
+# This machine may have the product; the server has not.
+hide_product "$folder/ram/hidden"
+mount -t overlay -o "lowerdir=$folder/ram/hidden:/,upperdir=$folder/ram/upper,workdir=$folder/ram/work" overlay "$root" ||
     fail "an overlay of / cannot be mounted: the tests of the package need root and a kernel with overlayfs"
 mkdir -p "$root/boot" "$root/usr/local/etc/rc.d" "$root/usr/local/emhttp" "$root/var/local/emhttp" "$root/var/lib/pkgtools/packages"
 [ -e "$root/etc/rc.d" ] || ln -s ../usr/local/etc/rc.d "$root/etc/rc.d"

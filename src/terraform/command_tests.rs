@@ -1,5 +1,8 @@
 use super::*;
+use std::time::Duration;
+
 use crate::config::{Account, GithubApp, Settings};
+use crate::secret::Secret;
 
 fn config() -> Config {
     let settings = [
@@ -61,55 +64,49 @@ fn terraform() -> TerraformConfig {
     }
 }
 
-fn cell(kind: Kind, side: &Side) -> Cell {
+fn sandbox(kind: Kind, side: &Side) -> SandboxSpec {
     let (config, terraform) = (config(), terraform());
     let work = Work::of(&terraform, kind);
-    let hands = Hands {
+    let commands = Commands {
         config: &config,
         terraform: &terraform,
         side,
         kind,
         work: work.clone(),
     };
-    let tool = hands.tool(Errand {
-        program: "sleep".into(),
-        arguments: vec!["1".into()],
-        environment: vec![("PATH".into(), "/nowhere:/usr/bin:/bin".into())],
-        directory: Work::checkout(work.seen()),
-        deadline: Duration::from_secs(1),
-        ending: EndPolicy::Interrupt,
-        pipe: None,
-    });
+    let environment = vec![("PATH".into(), "/nowhere:/usr/bin:/bin".into())];
+    let directory = Work::checkout(work.seen());
+    let tool = commands.tool(Path::new("sleep"), vec!["1".into()], environment, directory);
     assert_eq!(
         tool.name(),
         "`sleep 1`",
         "the ticket names the tool and not the role"
     );
-    tool.cell.unwrap()
+    tool.sandbox.unwrap()
 }
 
 #[test]
-fn an_apply_has_no_walls_and_its_own_user() {
-    let own = cell(Kind::Apply, &side(Some(65530), "tcp://127.0.0.1:1"));
-    assert_eq!((own.walls, own.groups), (None, vec![]));
+fn an_apply_has_no_mounts_of_its_own_and_its_own_user() {
+    let own = sandbox(Kind::Apply, &side(Some(65530), "tcp://127.0.0.1:1"));
+    assert_eq!((own.mounts, own.groups), (None, vec![]));
     assert_eq!(own.account, Some(Account::Id(65530)));
     assert_eq!(own.directory, Path::new("/var/lib/d/tf/work/checkout"));
-    assert_eq!(cell(Kind::Apply, &side(None, "unix:///dev/null")).account, None);
+    assert_eq!(
+        sandbox(Kind::Apply, &side(None, "unix:///dev/null")).account,
+        None
+    );
 }
 
 #[test]
 fn a_plan_sees_its_work_where_an_apply_has_it_and_only_what_is_there_besides() {
-    let walls = cell(Kind::Plan, &side(Some(65523), "tcp://127.0.0.1:1"))
-        .walls
+    let mounts = sandbox(Kind::Plan, &side(Some(65523), "tcp://127.0.0.1:1"))
+        .mounts
         .unwrap();
-    let (work, read) = walls.shows.split_last().unwrap();
+    let (work, read) = mounts.shown.split_last().unwrap();
     assert_eq!(work.real, Path::new("/var/lib/d-plan/work"));
     assert_eq!(work.at, Path::new("/var/lib/d/tf/work"));
-    assert_eq!(work.access, Access::Writing);
-    assert!(
-        read.iter()
-            .all(|show| show.access == Access::Reading && show.real == show.at)
-    );
+    assert!(work.writable);
+    assert!(read.iter().all(|show| !show.writable && show.real == show.at));
     let names: Vec<_> = read.iter().map(|show| show.at.file_name().unwrap()).collect();
     assert_eq!(
         names,
@@ -120,21 +117,30 @@ fn a_plan_sees_its_work_where_an_apply_has_it_and_only_what_is_there_besides() {
 
 #[test]
 fn a_plan_may_speak_to_the_docker_it_was_given_and_never_as_roots_group() {
-    let scratch = std::env::temp_dir().join(format!("hands-{}", std::process::id()));
+    let scratch = std::env::temp_dir().join(format!("commands-{}", std::process::id()));
     std::fs::write(&scratch, "").unwrap();
     let host = format!("unix://{}", scratch.display());
     for (group, groups) in [(65540, vec![65540]), (0, vec![])] {
         std::os::unix::fs::chown(&scratch, None, Some(group)).unwrap();
-        let cell = cell(Kind::Plan, &side(Some(65523), &host));
-        assert_eq!(cell.groups, groups);
-        assert!(cell.walls.unwrap().shows.contains(&Show::reading(&scratch)));
+        let sandbox = sandbox(Kind::Plan, &side(Some(65523), &host));
+        assert_eq!(sandbox.groups, groups);
+        assert!(
+            sandbox
+                .mounts
+                .unwrap()
+                .shown
+                .contains(&Shown::read_only(&scratch))
+        );
     }
     std::fs::remove_file(&scratch).unwrap();
 }
 
 #[test]
 fn what_is_ours_is_hidden_wherever_it_was_put() {
-    let hides = cell(Kind::Plan, &side(Some(65523), "x")).walls.unwrap().hides;
+    let hides = sandbox(Kind::Plan, &side(Some(65523), "x"))
+        .mounts
+        .unwrap()
+        .hidden;
     for path in [
         "/etc/ssl/own.key",
         "/etc/ssl/own.pem",

@@ -1,4 +1,4 @@
-//! The first process within: raises the walls, gives everything up, starts the tool, reaps, and ends when it ends.
+//! The first process in a sandbox: makes the mounts, drops all privileges, starts the tool, reaps, and ends when it ends.
 //!
 //! It is there so that the tool is not the first process: that one could outlive us by leaving its group and forgetting
 //! whose death it dies of. This one has the tool's uid, so it can do nothing more than the tool; but it is not dumpable,
@@ -9,68 +9,58 @@ use std::io::{self, Read};
 use std::os::fd::AsFd;
 
 use nix::sys::prctl;
+use serde::Deserialize;
 
-use crate::jail::{JailRequest, keep_few, keep_modest, stand_in, status, told, walls};
+use crate::jail::{JailRequest, change_directory, limit_files, limit_resources, mounts, status, with_path};
 use crate::limits::MAX_SETTINGS;
 use crate::os::child::{Child, Command, reap_all};
 use crate::os::poll::{self, For};
 use crate::os::signal::{Signal, Signals};
 use crate::os::{descriptor, privilege, process};
 
-/// Its whole life; the exit status of the tool.
-pub(super) fn live() -> io::Result<u8> {
+/// The exit status of the tool.
+pub(super) fn run() -> io::Result<u8> {
     // The role is started in a shell by nobody; if it is, it must not take the host's root folder for its own.
     if process::own_pid() != 1 {
         return Err(io::Error::other("this is not the first process of a namespace"));
     }
     let mut lifeline = File::from(descriptor::adopt(0)?);
-    let order = order(&mut lifeline)?;
-    descriptor::close_inherited(&order.keeps)?;
-    let identity = order
+    // What follows on the pipe are signals.
+    let mut json = serde_json::Deserializer::from_reader((&lifeline).take(MAX_SETTINGS as u64));
+    let request = JailRequest::deserialize(&mut json)?;
+    descriptor::close_inherited(&request.keeps)?;
+    let identity = request
         .identity()?
-        .ok_or_else(|| io::Error::other("walls do not hold root"))?;
-    walls::raise(&order.cell.walls.clone().unwrap_or_default())?;
-    keep_few()?;
-    privilege::become_for_good(identity, &order.cell.groups)?;
+        .ok_or_else(|| io::Error::other("a sandbox does not hold root: set a user for it"))?;
+    mounts::enter(&request.sandbox.mounts.clone().unwrap_or_default())?;
+    limit_resources()?;
+    privilege::become_for_good(identity, &request.sandbox.groups)?;
     prctl::set_no_new_privs()?;
     prctl::set_dumpable(false)?;
-    keep_modest()?;
-    // After the change of user, which would undo it. A keeper that died before this line is seen by its pipe.
+    limit_files()?;
+    // After the change of user, which would undo it. A supervisor that died before this line is seen by its pipe.
     prctl::set_pdeathsig(Signal::SIGKILL)?;
-    stand_in(&order.cell.directory)?;
+    change_directory(&request.sandbox.directory)?;
     let signals = Signals::block(&[Signal::SIGCHLD])?;
-    let tool = start(&order)?;
+    let tool = start(&request)?;
     wait(&tool, &signals, &mut lifeline)
 }
 
-/// The length, then the order. The pipe stays open: what follows are signals.
-fn order(lifeline: &mut File) -> io::Result<JailRequest> {
-    let mut length = [0; 4];
-    lifeline.read_exact(&mut length)?;
-    let length = u32::from_le_bytes(length) as usize;
-    if length > MAX_SETTINGS {
-        return Err(io::Error::other("the order is too long"));
-    }
-    let mut json = vec![0; length];
-    lifeline.read_exact(&mut json)?;
-    Ok(serde_json::from_slice(&json)?)
-}
-
-fn start(order: &JailRequest) -> io::Result<Child> {
-    let mut command = Command::tool(&order.program)
-        .arguments(&order.arguments)
+fn start(request: &JailRequest) -> io::Result<Child> {
+    let mut command = Command::tool(&request.program)
+        .arguments(&request.arguments)
         .descriptor(1, io::stdout().as_fd().try_clone_to_owned()?)
         .descriptor(2, io::stderr().as_fd().try_clone_to_owned()?);
-    for number in &order.keeps {
+    for number in &request.keeps {
         command = command.descriptor(*number, descriptor::adopt(*number)?);
     }
     command
-        .variables(&order.environment)
+        .variables(&request.environment)
         .spawn()
-        .map_err(|error| told(error, "start", &order.program))
+        .map_err(|error| with_path(error, "start", &request.program))
 }
 
-/// Until the tool ends, or the keeper is gone; with our end, all that is left within is killed.
+/// Until the tool ends, or the supervisor is gone; with our end, the kernel ends all that is left in the sandbox.
 fn wait(tool: &Child, signals: &Signals, lifeline: &mut File) -> io::Result<u8> {
     loop {
         while signals.take()?.is_some() {}
@@ -82,7 +72,7 @@ fn wait(tool: &Child, signals: &Signals, lifeline: &mut File) -> io::Result<u8> 
         let [_, asked] = poll::wait(sources, None)?;
         let mut number = [0];
         if asked.any() && lifeline.read(&mut number)? == 0 {
-            return Err(io::Error::other("its keeper is gone"));
+            return Err(io::Error::other("its supervisor is gone"));
         }
         if let Some(signal) = Signal::try_from(i32::from(number[0]))
             .ok()

@@ -1,4 +1,4 @@
-//! A tool in a cell, started as a run starts it, and the secrets that it looks for.
+//! A tool in a sandbox, started as a run starts it, and the secrets that it looks for.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use engram_deployer::config::Account;
-use engram_deployer::jail::{Access, Cell, JailRequest, Show, Walls};
+use engram_deployer::jail::{JailRequest, Mounts, SandboxSpec, Shown};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
@@ -18,7 +18,7 @@ use crate::support::unique;
 /// A user of nobody else's.
 pub const USER: u32 = 65523;
 
-/// Folders of a host, with secrets that everyone may read by their modes: what keeps them secret is the walls alone.
+/// Folders of a host, with secrets that everyone may read by their modes: what keeps them secret is the sandbox alone.
 pub struct Scene {
     /// Where a plan works; it is the user's, and seen at [`Scene::seen`].
     pub real: PathBuf,
@@ -36,7 +36,7 @@ impl Scene {
     pub fn new() -> Scene {
         assert!(
             nix::unistd::geteuid().is_root(),
-            "walls can be built by root alone: run these tests as root"
+            "a sandbox can be made by root alone: run these tests as root"
         );
         let folder = Folder::new("isolation");
         let among_programs = Path::new("/opt").join(folder.path().file_name().unwrap());
@@ -83,25 +83,25 @@ impl Scene {
         fs::remove_file(text).unwrap();
     }
 
-    /// The walls of a plan.
-    pub fn walls(&self) -> Walls {
-        Walls {
-            shows: vec![Show {
+    /// The mounts of a plan.
+    pub fn mounts(&self) -> Mounts {
+        Mounts {
+            shown: vec![Shown {
                 real: self.real.clone(),
                 at: self.seen.clone(),
-                access: Access::Writing,
+                writable: true,
             }],
-            hides: ["ours", "single.key", "missing"]
+            hidden: ["ours", "single.key", "missing"]
                 .map(|name| self.among_programs.join(name))
                 .into(),
         }
     }
 
-    /// A shell with `script` within the walls of a plan.
+    /// A shell with `script` in the sandbox of a plan.
     pub fn plan(&self, script: &str) -> JailRequest {
         let mut order = shell(script);
-        order.cell.walls = Some(self.walls());
-        order.cell.directory = self.seen.clone();
+        order.sandbox.mounts = Some(self.mounts());
+        order.sandbox.directory = self.seen.clone();
         order
     }
 
@@ -123,13 +123,13 @@ impl Drop for Scene {
     }
 }
 
-/// A shell with `script`, as the user and without walls.
+/// A shell with `script`, as the user and without a sandbox.
 pub fn shell(script: &str) -> JailRequest {
     JailRequest {
-        cell: Cell {
+        sandbox: SandboxSpec {
             account: Some(Account::Id(USER)),
             groups: Vec::new(),
-            walls: None,
+            mounts: None,
             directory: "/".into(),
         },
         program: "/bin/sh".into(),

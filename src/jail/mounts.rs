@@ -1,7 +1,7 @@
-//! What a tool within walls sees of the host, and nothing else: its root folder is a new one in memory.
+//! What a tool in a sandbox sees of the host, and nothing else: its root folder is a new one in memory.
 //!
-//! Walls by leaving out: what nobody has thought of (homes, other services' sockets and data, the flash drive, the
-//! shares) is not there. Programs and `/etc` are shown read-only, for whoever can read them by their modes; `/proc` has
+//! What nobody has thought of is not there (homes, other services' sockets and data, the flash drive, the
+//! shares). Programs and `/etc` are shown read-only, for whoever can read them by their modes; `/proc` has
 //! the tool's own processes, `/dev` five devices that hold nothing, `/tmp` is new.
 
 use std::collections::BTreeSet;
@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::{Component, Path, PathBuf};
 
-use crate::jail::{Access, Show, Walls, told};
+use crate::jail::{Mounts, Shown, with_path};
 use crate::limits::{JAIL_ROOT, JAIL_SHARED_MEMORY, JAIL_TEMPORARY};
 use crate::os::namespace::{self, MsFlags, OFlag};
 
@@ -62,28 +62,42 @@ const SCRATCH: &[(&str, u64)] = &[("/tmp", JAIL_TEMPORARY), ("/dev/shm", JAIL_SH
 /// Most links that one path may go through; the kernel's own bound.
 const MOST_LINKS: usize = 40;
 
-/// Something of the host that is held, to be shown at its place.
-struct Held {
+/// Something of the host that was opened, to be mounted at its place.
+struct Opened {
     at: PathBuf,
     source: OwnedFd,
-    access: Access,
+    writable: bool,
 }
 
-/// Gives this process a root folder with nothing in it but what `walls` and this module's head say.
+/// Gives this process a root folder with nothing in it but what `mounts` and this module's head say.
 ///
 /// # Errors
 /// Of what could not be taken, made or mounted, with its path; the caller must exit then.
-pub(super) fn raise(walls: &Walls) -> io::Result<()> {
+pub(super) fn enter(mounts: &Mounts) -> io::Result<()> {
     namespace::unshare_mounts()?;
     let system = system()?;
-    let devices = DEVICES.iter().map(|name| held(&Path::new("/dev").join(name)));
+    let devices = DEVICES.iter().map(|name| open(&Path::new("/dev").join(name)));
     let devices = devices.collect::<io::Result<Vec<_>>>()?;
-    let hidden = hidden(&walls.hides);
-    let shown = shown(walls, &hidden)?;
+    // In order, so that a folder comes before what is in it.
+    let hidden: BTreeSet<PathBuf> = mounts
+        .hidden
+        .iter()
+        .filter_map(|path| fs::canonicalize(path).ok())
+        .collect();
+    let is_seen = |path: &Path| is_system(path) && !hidden.iter().any(|folder| path.starts_with(folder));
+    let linked = LINKED
+        .iter()
+        .map(Path::new)
+        .filter(|path| path.exists())
+        .map(Shown::read_only);
+    let mut shown = Vec::new();
+    for one in linked.chain(mounts.shown.iter().cloned()) {
+        shown.extend(open_unseen(&one, &is_seen)?);
+    }
     let base = namespace::enter_new_root(Path::new(COVERED), JAIL_ROOT)?;
     make_folder(Path::new("/proc"))?;
     namespace::mount_proc(Path::new("/proc"))?;
-    place_all(&devices)?;
+    devices.iter().try_for_each(place)?;
     for (link, target) in STREAMS {
         symlink(target, link)?;
     }
@@ -96,19 +110,22 @@ pub(super) fn raise(walls: &Walls) -> io::Result<()> {
     for (link, target) in &system.links {
         symlink(target, link)?;
     }
-    place_all(&system.folders)?;
+    system.folders.iter().try_for_each(place)?;
     // Before anything is made at a place below them, which would be made on the host.
-    seal(&[])?;
+    make_read_only(&[])?;
     hidden.iter().try_for_each(|path| hide(path))?;
-    place_all(&shown)?;
-    let writable = shown.iter().filter(|one| one.access == Access::Writing);
-    seal(&writable.map(|one| one.at.as_path()).collect::<Vec<_>>())?;
+    shown.iter().try_for_each(place)?;
+    let writable = shown
+        .iter()
+        .filter(|one| one.writable)
+        .map(|one| one.at.as_path());
+    make_read_only(&writable.collect::<Vec<_>>())?;
     base.close()
 }
 
 /// [`SYSTEM`], as the host has it.
 struct System {
-    folders: Vec<Held>,
+    folders: Vec<Opened>,
     links: Vec<(PathBuf, PathBuf)>,
 }
 
@@ -118,7 +135,7 @@ fn system() -> io::Result<System> {
         let inside = fs::canonicalize(path)?;
         match fs::read_link(path) {
             Ok(target) if is_system(&inside) => links.push((path.to_owned(), target)),
-            _ => folders.push(held(path)?),
+            _ => folders.push(open(path)?),
         }
     }
     Ok(System { folders, links })
@@ -128,35 +145,25 @@ fn is_system(path: &Path) -> bool {
     SYSTEM.iter().any(|folder| path.starts_with(folder))
 }
 
-/// What is shown besides [`SYSTEM`].
-fn shown(walls: &Walls, hidden: &BTreeSet<PathBuf>) -> io::Result<Vec<Held>> {
-    let is_seen = |path: &Path| is_system(path) && !hidden.iter().any(|folder| path.starts_with(folder));
-    let mut shown = Vec::new();
-    for path in LINKED.iter().map(Path::new).filter(|path| path.exists()) {
-        shown.extend(unseen(&Show::reading(path), &is_seen)?);
-    }
-    for show in &walls.shows {
-        shown.extend(unseen(show, &is_seen)?);
-    }
-    Ok(shown)
-}
-
-/// What must be shown so that `show` is seen: nothing where it is already.
-fn unseen(show: &Show, is_seen: &dyn Fn(&Path) -> bool) -> io::Result<Option<Held>> {
-    let links = match show.access {
-        Access::Reading => OFlag::empty(),
-        // It belongs to somebody who could put a link there.
-        Access::Writing => OFlag::O_NOFOLLOW,
-    };
-    let at = match show.access == Access::Reading && show.real == show.at {
-        true => first_unseen(&show.at, is_seen, &|link| fs::read_link(link).ok())?,
-        false => Some(plain(&show.at)?),
+/// What is to be mounted so that `one` is seen: nothing where it is already.
+fn open_unseen(one: &Shown, is_seen: &dyn Fn(&Path) -> bool) -> io::Result<Option<Opened>> {
+    let at = match !one.writable && one.real == one.at {
+        true => first_unseen(&one.at, is_seen, &|link| fs::read_link(link).ok())?,
+        false => Some(plain(&one.at)?),
     };
     let Some(at) = at else { return Ok(None) };
-    Ok(Some(Held {
-        source: namespace::open_path(&show.real, links).map_err(|error| told(error, "show", &show.real))?,
+    // What may be written to belongs to somebody who could put a link there.
+    let flags = if one.writable {
+        OFlag::O_NOFOLLOW
+    } else {
+        OFlag::empty()
+    };
+    let source = namespace::open_path(&one.real, flags);
+    let source = source.map_err(|error| with_path(error, "show", &one.real))?;
+    Ok(Some(Opened {
         at,
-        access: show.access,
+        source,
+        writable: one.writable,
     }))
 }
 
@@ -201,27 +208,19 @@ fn plain(path: &Path) -> io::Result<PathBuf> {
     Ok(plain)
 }
 
-/// The files and folders to hide, by their real paths and in order, so that a folder comes before what is in it.
-fn hidden(hides: &[PathBuf]) -> BTreeSet<PathBuf> {
-    let real = hides.iter().filter_map(|path| fs::canonicalize(path).ok());
-    real.collect()
-}
-
-fn held(path: &Path) -> io::Result<Held> {
-    Ok(Held {
+fn open(path: &Path) -> io::Result<Opened> {
+    let source = namespace::open_path(path, OFlag::empty());
+    let source = source.map_err(|error| with_path(error, "show", path))?;
+    Ok(Opened {
         at: path.to_owned(),
-        source: namespace::open_path(path, OFlag::empty()).map_err(|error| told(error, "show", path))?,
-        access: Access::Reading,
+        source,
+        writable: false,
     })
 }
 
-fn place_all(all: &[Held]) -> io::Result<()> {
-    all.iter().try_for_each(place)
-}
-
-fn place(one: &Held) -> io::Result<()> {
+fn place(one: &Opened) -> io::Result<()> {
     let shown = || {
-        if is_folder(&one.source)? {
+        if fs::File::from(one.source.try_clone()?).metadata()?.is_dir() {
             make_folder(&one.at)?;
         } else if one.at.symlink_metadata().is_err() {
             make_folder(one.at.parent().unwrap_or(Path::new("/")))?;
@@ -229,15 +228,11 @@ fn place(one: &Held) -> io::Result<()> {
         }
         namespace::bind(&one.source, &one.at)
     };
-    shown().map_err(|error| told(error, "show", &one.at))
-}
-
-fn is_folder(source: &OwnedFd) -> io::Result<bool> {
-    Ok(fs::File::from(source.try_clone()?).metadata()?.is_dir())
+    shown().map_err(|error| with_path(error, "show", &one.at))
 }
 
 fn make_folder(path: &Path) -> io::Result<()> {
-    fs::create_dir_all(path).map_err(|error| told(error, "make", path))
+    fs::create_dir_all(path).map_err(|error| with_path(error, "make", path))
 }
 
 /// Covers `path`, where it is seen at all.
@@ -248,11 +243,11 @@ fn hide(path: &Path) -> io::Result<()> {
             .and_then(|null| namespace::bind(&null, path)),
         Err(_) => Ok(()),
     };
-    covered.map_err(|error| told(error, "hide", path))
+    covered.map_err(|error| with_path(error, "hide", path))
 }
 
 /// Every mount becomes read-only but [`SCRATCH`] and those at `writable` and below.
-fn seal(writable: &[&Path]) -> io::Result<()> {
+fn make_read_only(writable: &[&Path]) -> io::Result<()> {
     let scratch = SCRATCH.iter().map(|(folder, _)| Path::new(folder));
     let writable: Vec<&Path> = scratch.chain(writable.iter().copied()).collect();
     for mount in namespace::mounts()? {
@@ -266,7 +261,7 @@ fn seal(writable: &[&Path]) -> io::Result<()> {
         let mut flags = mount.noexec;
         flags.set(MsFlags::MS_RDONLY, !is_writable);
         flags.set(MsFlags::MS_NODEV, !is_device);
-        namespace::restrict(&mount.at, flags).map_err(|error| told(error, "protect", &mount.at))?;
+        namespace::restrict(&mount.at, flags).map_err(|error| with_path(error, "protect", &mount.at))?;
     }
     Ok(())
 }

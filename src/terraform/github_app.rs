@@ -1,0 +1,416 @@
+//! A GitHub App's installation token: how one private repository is read for some minutes.
+//!
+//! The token is narrowed to one repository and to reading its content, and revoked when it has served. The app's key is
+//! read where it is used, and only where nobody but root can read it; it goes nowhere. Every request is the fetch
+//! role's. What the token looks like is GitHub's affair: it is an opaque text of any length.
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+
+use crate::config::{Config, GithubApp};
+use crate::event::harmless;
+use crate::fetch::{FetchRequest, FetchResponse, Method};
+use crate::jwt::base64url::encode_standard;
+use crate::jwt::sign;
+use crate::limits::{APP_CLOCK_SKEW, FETCH_DEADLINE, MAX_FETCH, MAX_PEM, MAX_QUOTE};
+use crate::os::privilege::{self, Identity};
+use crate::os::{clock, secret};
+use crate::secret::Secret;
+
+/// The user that GitHub's git servers know such a token by.
+pub const USER: &str = "x-access-token";
+
+/// GitHub's API as it was on that day; it changes under another name only.
+const VERSION: &str = "2022-11-28";
+
+/// Carries out an order: [`crate::fetch::send`], or a test's own.
+pub type Send<'a> = dyn FnMut(&FetchRequest) -> Result<FetchResponse, String> + 'a;
+
+/// An app where it is installed, and the one repository that is read with it.
+#[derive(Clone, Copy, Debug)]
+pub struct Installation<'a> {
+    app: &'a GithubApp,
+    repository: &'a str,
+    identity: Identity,
+    authorities: Option<&'a Path>,
+}
+
+impl<'a> Installation<'a> {
+    /// The app's installation that may read the repository at `url`.
+    ///
+    /// # Errors
+    /// When there is no user to ask GitHub as, or no repository in the URL.
+    pub fn new(config: &'a Config, app: &'a GithubApp, url: &'a str) -> Result<Self, String> {
+        let identity = privilege::identity(&config.fetch_user)
+            .map_err(|error| format!("become the user of DEPLOYER_FETCH_USER: {error}"))?;
+        let repository = repository(url)
+            .ok_or_else(|| format!("DEPLOYER_TF_APPLY_REPO_URL names no repository: {url}"))?;
+        Ok(Self {
+            app,
+            repository,
+            identity,
+            authorities: config.issuer.ca_file.as_deref(),
+        })
+    }
+
+    /// A token that reads the repository, and nothing else, for an hour at most.
+    ///
+    /// # Errors
+    /// One sentence: which of key, clock, app, installation, permission, rate limit and network it is, and what to do.
+    pub fn token(&self, now: SystemTime, send: &mut Send<'_>) -> Result<Secret, String> {
+        let doing = format!("get a token for the GitHub App {}", self.app.id);
+        self.ask(now, send).map_err(|why| format!("{doing}: {why}"))
+    }
+
+    fn ask(&self, now: SystemTime, send: &mut Send<'_>) -> Result<Secret, String> {
+        let seconds = clock::unix_seconds(now);
+        let pem = secret::read_bytes(&self.app.pem, MAX_PEM)?;
+        let jwt = sign::app_token(&pem, &self.app.id, seconds)
+            .map_err(|fault| format!("{} cannot be used: {fault}", self.app.pem.display()))?;
+        let path = format!("app/installations/{}/access_tokens", self.app.installation);
+        let body = json!({ "repositories": [self.repository], "permissions": { "contents": "read" } });
+        let order = self
+            .order(Method::Post, &path, &jwt)?
+            .header("content-type", Secret::new("application/json".into()))
+            .body(body.to_string());
+        let answer =
+            send(&order).map_err(|why| format!("{why}; can this host reach {}?", self.app.api_url))?;
+        match answer.status {
+            201 => token_in(&answer.body)
+                .ok_or_else(|| "GitHub answers without a token that could be used".into()),
+            _ => Err(self.explain(&answer, seconds)),
+        }
+    }
+
+    /// Takes a token back. Best effort: one that stays ends by itself within the hour.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub fn revoke(&self, token: &Secret, send: &mut Send<'_>) -> Result<(), String> {
+        let answer = send(&self.order(Method::Delete, "installation/token", token)?)?;
+        match answer.status {
+            204 => Ok(()),
+            other => Err(format!("GitHub answers with status {other}")),
+        }
+    }
+
+    fn order(&self, method: Method, path: &str, bearer: &Secret) -> Result<FetchRequest, String> {
+        let url = format!("{}/{path}", self.app.api_url);
+        let plain = |text: &str| Secret::new(text.to_owned());
+        let order = FetchRequest::new(&url, self.identity, FETCH_DEADLINE, MAX_FETCH)
+            .method(method)
+            .header("accept", plain("application/vnd.github+json"))
+            .header("x-github-api-version", plain(VERSION))
+            .header("authorization", plain(&format!("Bearer {}", bearer.expose())));
+        order.trusting(self.authorities)
+    }
+
+    /// What `answer`, which is no token, means at `now`, seconds since 1970: what came back and what to do.
+    ///
+    /// The status alone does not tell a wrong key from a wrong clock, nor a wrong app from a wrong installation; the words
+    /// and headers that do are those of GitHub's API as documented, and as its users report them.
+    fn explain(&self, answer: &FetchResponse, now: u64) -> String {
+        let app = self.app;
+        let said = message(answer);
+        let lower = said.to_ascii_lowercase();
+        let ahead = clock_difference(answer, now).unwrap_or_default();
+        // The primary limit says what remains, the secondary one how long to wait; older servers only write of it.
+        let is_limited = answer.status == 429
+            || answer.header("retry-after").is_some()
+            || answer.header("x-ratelimit-remaining") == Some("0")
+            || lower.contains("rate limit");
+        let means = match answer.status {
+            401 if ahead.unsigned_abs() > APP_CLOCK_SKEW.as_secs() => {
+                let way = if ahead > 0 { "ahead of" } else { "behind" };
+                let seconds = ahead.unsigned_abs();
+                format!("this host's clock is {seconds} s {way} GitHub's, set it right (NTP)")
+            }
+            401 => format!(
+                "the key in {} is none of this app's (was it replaced?), or DEPLOYER_TF_APPLY_GH_APP_ID is another app's",
+                app.pem.display()
+            ),
+            403 | 429 if is_limited => {
+                let wait = answer
+                    .header("retry-after")
+                    .and_then(|wait| wait.parse::<u64>().ok());
+                let when = wait.map_or_else(|| "later".to_owned(), |seconds| format!("in {seconds} s"));
+                format!("GitHub's rate limit is reached, try again {when}")
+            }
+            404 if lower.contains("integration not found") => {
+                "there is no such app, check DEPLOYER_TF_APPLY_GH_APP_ID".into()
+            }
+            404 => format!(
+                "the app has no installation {}, check DEPLOYER_TF_APPLY_GH_APP_INSTALLATION_ID",
+                app.installation
+            ),
+            403 | 422 => format!(
+                "the app may not read {}: it needs the permission Contents (read), this repository among those of its \
+                 installation, and not to be suspended",
+                self.repository
+            ),
+            500.. => "GitHub is in trouble, try again later".into(),
+            _ => format!(
+                "this is no answer of GitHub's API, check DEPLOYER_GITHUB_API_URL ({})",
+                app.api_url
+            ),
+        };
+        let quoted = if said.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", harmless(&said))
+        };
+        format!("{means} (status {}{quoted})", answer.status)
+    }
+}
+
+/// GitHub's own words, as far as they are a sentence.
+fn message(answer: &FetchResponse) -> String {
+    let body: Option<Value> = serde_json::from_slice(&answer.body).ok();
+    let said = body.as_ref().and_then(|body| body.get("message")?.as_str());
+    said.unwrap_or_default().chars().take(MAX_QUOTE).collect()
+}
+
+/// By how many seconds our clock is ahead of the one that answered.
+fn clock_difference(answer: &FetchResponse, now: u64) -> Option<i64> {
+    let theirs = seconds_of(answer.header("date")?)?;
+    i64::try_from(now).ok()?.checked_sub(theirs)
+}
+
+/// Seconds since 1970 of a date as HTTP writes it: `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 section 5.6.7).
+fn seconds_of(date: &str) -> Option<i64> {
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let words: Vec<&str> = date.split_ascii_whitespace().collect();
+    let [_, day, month, year, time, "GMT"] = words[..] else {
+        return None;
+    };
+    let month = MONTHS.iter().position(|name| *name == month)? as i64 + 1;
+    let number = |text: &str| text.parse::<u16>().ok().map(i64::from);
+    let clock: Vec<i64> = time.split(':').map(number).collect::<Option<_>>()?;
+    let [hour, minute, second] = clock[..] else {
+        return None;
+    };
+    let days = days_until(number(year)?, month, number(day)?);
+    Some(((days * 24 + hour) * 60 + minute) * 60 + second)
+}
+
+/// Days from 1970-01-01: years begin in March here, so that the leap day is a year's last.
+fn days_until(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, month) = (year.div_euclid(400), (month + 9) % 12);
+    let of_era = year.rem_euclid(400);
+    let of_year = (153 * month + 2) / 5 + day - 1;
+    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
+}
+
+/// Every spelling of `token` that a tool may print: as it is, and as it stands in a request of git's.
+pub fn spellings(token: &Secret) -> [Secret; 2] {
+    let pair = format!("{USER}:{}", token.expose());
+    [token.clone(), Secret::new(encode_standard(pair.as_bytes()))]
+}
+
+/// What a credential helper of git's answers with.
+pub fn credential(token: &Secret) -> Secret {
+    Secret::new(format!("username={USER}\npassword={}\n", token.expose()))
+}
+
+/// The name of the repository at `url`, without its owner, as the API wants it.
+fn repository(url: &str) -> Option<&str> {
+    let path = url.strip_suffix('/').unwrap_or(url);
+    let name = path.rsplit('/').next()?;
+    let name = name.strip_suffix(".git").unwrap_or(name);
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    (!name.is_empty() && name.bytes().all(plain)).then_some(name)
+}
+
+/// The token in a good answer. It goes to git as one line, so it must be one.
+fn token_in(body: &[u8]) -> Option<Secret> {
+    let answer: Value = serde_json::from_slice(body).ok()?;
+    let token = answer.get("token")?.as_str()?;
+    let one_word = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+    one_word.then(|| Secret::new(token.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_repository_is_named_as_the_api_wants_it() {
+        for (url, name) in [
+            (
+                "https://github.com/engram-app/engram-infra.git",
+                Some("engram-infra"),
+            ),
+            ("https://github.com/engram-app/a.b", Some("a.b")),
+            ("https://github.com/engram-app/x/", Some("x")),
+            ("https://github.com/a/.git", None),
+            ("https://github.com/a/b?c", None),
+            ("", None),
+        ] {
+            assert_eq!(repository(url), name, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_any_one_word_of_any_length() {
+        let long = format!("ghs_1_{}.{}.x-_", "a".repeat(300), "b".repeat(4000));
+        for good in ["x", "ghs_abc", long.as_str()] {
+            let body = json!({ "token": good, "expires_at": "2026-01-02T03:04:05Z" }).to_string();
+            assert_eq!(token_in(body.as_bytes()).unwrap().expose(), good);
+        }
+        for bad in [
+            r#"{"token":""}"#,
+            r#"{"token":"a b"}"#,
+            r#"{"token":"a\nquit=1"}"#,
+            r#"{"token":"a\u0000"}"#,
+            r#"{"token":7}"#,
+            "{}",
+            "[]",
+            "",
+        ] {
+            assert!(token_in(bad.as_bytes()).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn git_is_told_user_and_token_and_both_spellings_are_known() {
+        let token = Secret::new("ghs_x".into());
+        assert_eq!(
+            credential(&token).expose(),
+            "username=x-access-token\npassword=ghs_x\n"
+        );
+        assert_eq!(spellings(&token)[1].expose(), "eC1hY2Nlc3MtdG9rZW46Z2hzX3g=");
+    }
+
+    const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    const AT: u64 = 784_111_777;
+
+    fn answer(status: u16, said: &str, headers: &[(&str, &str)]) -> FetchResponse {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| ((*name).into(), (*value).into()));
+        FetchResponse {
+            status,
+            headers: headers.collect(),
+            body: serde_json::json!({ "message": said }).to_string().into_bytes(),
+        }
+    }
+
+    fn explained(answer: &FetchResponse, now: u64) -> String {
+        let app = GithubApp {
+            id: "1".into(),
+            installation: "77".into(),
+            pem: "/etc/app.pem".into(),
+            api_url: "https://api.example".into(),
+        };
+        let installation = Installation {
+            app: &app,
+            repository: "infra",
+            identity: Identity { uid: 1, gid: 1 },
+            authorities: None,
+        };
+        installation.explain(answer, now)
+    }
+
+    #[test]
+    fn every_refusal_of_github_is_told_by_its_cause() {
+        let date = [("date", DATE)];
+        let none = [("x-ratelimit-remaining", "0")];
+        let some = [("x-ratelimit-remaining", "4999")];
+        let later = [("retry-after", "60")];
+        for (status, said, headers, expected) in [
+            (
+                401,
+                "A JSON web token could not be decoded",
+                &date[..],
+                "none of this app's",
+            ),
+            (401, "Bad credentials", &[], "none of this app's"),
+            (404, "Integration not found", &[], "no such app"),
+            (404, "Not Found", &[], "no installation 77"),
+            (
+                403,
+                "This installation has been suspended",
+                &some,
+                "may not read infra",
+            ),
+            (
+                422,
+                "The permissions requested are not granted to this installation.",
+                &[],
+                "may not read infra",
+            ),
+            (403, "API rate limit exceeded", &none, "try again later"),
+            (
+                403,
+                "You have exceeded a secondary rate limit.",
+                &[],
+                "try again later",
+            ),
+            (403, "", &later, "try again in 60 s"),
+            (429, "", &[], "try again later"),
+            (502, "Server Error", &[], "GitHub is in trouble"),
+            (200, "", &[], "no answer of GitHub's API"),
+            (302, "", &[], "no answer of GitHub's API"),
+        ] {
+            let sentence = explained(&answer(status, said, headers), AT);
+            assert!(sentence.contains(expected), "{status} {said}: {sentence}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_clock_is_told_from_a_wrong_key() {
+        let said = "'Expiration time' claim ('exp') is too far in the future";
+        let refused = answer(401, said, &[("date", DATE)]);
+        for (now, expected) in [
+            (AT + 61, "61 s ahead of GitHub's"),
+            (AT - 61, "61 s behind GitHub's"),
+            (AT + 60, "none of this app's"),
+            (AT - 60, "none of this app's"),
+            (u64::MAX, "none of this app's"),
+        ] {
+            let sentence = explained(&refused, now);
+            assert!(sentence.contains(expected), "{now}: {sentence}");
+        }
+    }
+
+    #[test]
+    fn dates_are_read_as_http_writes_them() {
+        for (text, seconds) in [
+            (DATE, Some(AT as i64)),
+            ("Thu, 01 Jan 1970 00:00:00 GMT", Some(0)),
+            ("Thu, 29 Feb 2024 23:59:59 GMT", Some(1_709_251_199)),
+            ("Fri, 01 Mar 2024 00:00:00 GMT", Some(1_709_251_200)),
+            ("Sun, 22 Nov 2026 09:44:09 GMT", Some(1_795_340_649)),
+            ("Sun, 06 Nov 1994 08:49:37 UTC", None),
+            ("Sun, 06 Nov 1994 08:49 GMT", None),
+            ("Sun, 06 ovD 1994 08:49:37 XXX", None),
+            ("Sun, 06 anF 1994 08:49:37 GMT", None),
+            ("Sun, 99999999 Nov 1994 08:49:37 GMT", None),
+            ("", None),
+            ("a b c d e GMT", None),
+        ] {
+            assert_eq!(seconds_of(text), seconds, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_github_says_is_quoted_briefly_and_harmlessly() {
+        let refused = answer(404, &format!("a\u{1b}[31m\n::error::b{}", "x".repeat(5000)), &[]);
+        let sentence = explained(&refused, AT);
+        assert!(
+            sentence.contains("no installation 77") && sentence.contains("status 404"),
+            "{sentence}"
+        );
+        assert!(
+            !sentence.contains(['\u{1b}', '\n']) && sentence.len() < 500,
+            "{sentence}"
+        );
+        let body = b"<html>".to_vec();
+        assert!(explained(&FetchResponse { body, ..refused }, AT).ends_with("(status 404)"));
+    }
+}
