@@ -133,7 +133,7 @@ fn every_sentence_of_the_troubleshooting_is_one_we_say() {
 #[test]
 fn what_a_command_is_told_is_named_wherever_it_is_explained() {
     let source = read("src/deploy/mod.rs");
-    let (_, told) = source.split_once("fn variables(&self)").expect("what it is told");
+    let (_, told) = source.split_once("fn run_commands(").expect("what it is told");
     let told = names_in(told);
     assert!(told.len() > 2, "{told:?}");
     for (document, row) in [

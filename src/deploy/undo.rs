@@ -201,7 +201,11 @@ impl Undo<'_> {
                 self.docker.stop(ctx, &kept.id)?;
             }
             self.remove_new(ctx, record)?;
-            self.docker.rename(ctx, &kept.id, &record.name)?;
+            if self.docker.rename(ctx, &kept.id, &record.name).is_err() {
+                // Something has got the name just now: what the killed script still had made, or somebody else's.
+                self.remove_new(ctx, record)?;
+                self.docker.rename(ctx, &kept.id, &record.name)?;
+            }
             failpoint!("old-renamed-back");
         }
         if kept.restart_policy() != old.restart {
