@@ -1,6 +1,8 @@
-//! SHA-256, in the one place outside of tokens that names ring's digests.
+//! SHA-256 and its HMAC, in the one place outside of tokens that names ring's digests.
 
 use ring::digest::{Context, SHA256};
+#[cfg(feature = "terraform")]
+use ring::hmac;
 
 /// Bytes of a hash.
 pub const LENGTH: usize = 32;
@@ -10,6 +12,15 @@ pub fn sha256(bytes: &[u8]) -> [u8; LENGTH] {
     let mut hash = Sha256::new();
     hash.update(bytes);
     hash.finish()
+}
+
+/// The HMAC-SHA256 of `bytes` (RFC 2104).
+#[cfg(feature = "terraform")]
+pub fn hmac_sha256(key: &[u8], bytes: &[u8]) -> [u8; LENGTH] {
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), bytes);
+    let mut hash = [0; LENGTH];
+    hash.copy_from_slice(tag.as_ref());
+    hash
 }
 
 /// A SHA-256 over bytes that come in parts.

@@ -13,7 +13,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use engram_deployer::jail::{COMPLAINT, FAILED, Shown};
+use engram_deployer::jail::{COMPLAINT, FAILED, MountSpec};
 
 use crate::plan_isolation::sandbox::{Scene, USER, role, run, shell, start_by};
 use crate::support::deployer::Setup;
@@ -203,7 +203,7 @@ fn what_is_shown_besides_is_read_and_not_written() {
     let mounts = order.sandbox.mounts.as_mut().unwrap();
     mounts
         .shown
-        .extend([&cache, &beneath].map(|folder| Shown::read_only(folder)));
+        .extend([&cache, &beneath].map(|folder| MountSpec::read_only(folder)));
     let within = run(&order);
     assert!(within.said.starts_with("a provider\na provider\n"), "{within:?}");
     assert!(within.said.ends_with("\ncache\n"), "{within:?}");
@@ -248,7 +248,7 @@ fn a_jail_that_cannot_be_built_says_why_and_starts_nothing() {
         .as_mut()
         .unwrap()
         .shown
-        .push(Shown::read_only(Path::new("/mnt/no-such-thing")));
+        .push(MountSpec::read_only(Path::new("/mnt/no-such-thing")));
     let mut root = scene.plan("echo started");
     root.sandbox.account = None;
     let mut nowhere = scene.plan("echo started");

@@ -268,6 +268,7 @@ fn who(origin: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(feature = "terraform")]
     use crate::config::Job;
     #[cfg(feature = "terraform")]
     use crate::gate::TerraformTask;

@@ -59,15 +59,15 @@ pub struct SandboxSpec {
 /// What a tool sees of the host: its programs and `/etc`, read-only (see `mounts`), and what stands here.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mounts {
-    /// Shown besides, also beneath what is hidden. Each must exist.
-    pub shown: Vec<Shown>,
+    /// MountSpec besides, also beneath what is hidden. Each must exist.
+    pub shown: Vec<MountSpec>,
     /// Not shown, although programs or `/etc` lie above it. One that does not exist is no error.
     pub hidden: Vec<PathBuf>,
 }
 
 /// One file or folder that is shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shown {
+pub struct MountSpec {
     /// Where it lies.
     pub real: PathBuf,
     /// Where it is seen.
@@ -77,7 +77,7 @@ pub struct Shown {
     pub writable: bool,
 }
 
-impl Shown {
+impl MountSpec {
     /// `path` as it is, to be read.
     pub fn read_only(path: &Path) -> Self {
         Self {

@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::{Component, Path, PathBuf};
 
-use crate::jail::{Mounts, Shown, with_path};
+use crate::jail::{MountSpec, Mounts, with_path};
 use crate::limits::{JAIL_ROOT, JAIL_SHARED_MEMORY, JAIL_TEMPORARY};
 use crate::os::namespace::{self, MsFlags, OFlag};
 
@@ -89,7 +89,7 @@ pub(super) fn enter(mounts: &Mounts) -> io::Result<()> {
         .iter()
         .map(Path::new)
         .filter(|path| path.exists())
-        .map(Shown::read_only);
+        .map(MountSpec::read_only);
     let mut shown = Vec::new();
     for one in linked.chain(mounts.shown.iter().cloned()) {
         shown.extend(open_unseen(&one, &is_seen)?);
@@ -146,7 +146,7 @@ fn is_system(path: &Path) -> bool {
 }
 
 /// What is to be mounted so that `one` is seen: nothing where it is already.
-fn open_unseen(one: &Shown, is_seen: &dyn Fn(&Path) -> bool) -> io::Result<Option<Opened>> {
+fn open_unseen(one: &MountSpec, is_seen: &dyn Fn(&Path) -> bool) -> io::Result<Option<Opened>> {
     let at = match !one.writable && one.real == one.at {
         true => first_unseen(&one.at, is_seen, &|link| fs::read_link(link).ok())?,
         false => Some(plain(&one.at)?),

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::config::{Config, Side, TerraformConfig};
-use crate::jail::{self, Mounts, SandboxSpec, Shown};
+use crate::jail::{self, MountSpec, Mounts, SandboxSpec};
 use crate::os::child::find_program;
 use crate::os::files::{self, Durability};
 use crate::os::privilege;
@@ -161,17 +161,17 @@ impl Commands<'_> {
         let repository = self.terraform.repo_url.strip_prefix("file://").map(Path::new);
         let as_it_is = programs.iter().chain(given).flatten().map(PathBuf::as_path);
         let as_it_is = as_it_is.chain(self.docker_socket()).chain(repository);
-        let settings = Shown {
+        let settings = MountSpec {
             real: self.work.real_settings(),
             at: self.work.seen_settings(),
             writable: false,
         };
-        let work = Shown {
+        let work = MountSpec {
             real: self.work.real().to_owned(),
             at: self.work.seen().to_owned(),
             writable: true,
         };
-        let read = as_it_is.map(Shown::read_only).chain([settings]);
+        let read = as_it_is.map(MountSpec::read_only).chain([settings]);
         let there =
             read.filter(|one| files::optional(one.real.metadata()).is_ok_and(|facts| facts.is_some()));
         Mounts {

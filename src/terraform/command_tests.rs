@@ -129,7 +129,7 @@ fn a_plan_may_speak_to_the_docker_it_was_given_and_never_as_roots_group() {
                 .mounts
                 .unwrap()
                 .shown
-                .contains(&Shown::read_only(&scratch))
+                .contains(&MountSpec::read_only(&scratch))
         );
     }
     std::fs::remove_file(&scratch).unwrap();

@@ -7,10 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 
-use ring::hmac;
-
 use crate::config::Places;
 use crate::event::harmless;
+use crate::hash::hmac_sha256;
 use crate::jwt::base64url::hex;
 use crate::limits::{MAX_DIFFERENCES, MAX_PLAN_JSON};
 use crate::os::files::{self, Durability, optional};
@@ -88,10 +87,10 @@ fn table(lines: &str) -> BTreeMap<&str, Known<'_>> {
 }
 
 /// A line `HASH, tab, ACTIONS, tab, NAME` for each part; one without a name bears its kind in brackets.
-fn lines(key: &hmac::Key, parts: &[Part]) -> String {
+fn lines(key: &[u8], parts: &[Part]) -> String {
     let mut lines = String::new();
     for part in parts {
-        let hash = hex(hmac::sign(key, &[part.kind.as_bytes(), &part.hash].concat()).as_ref());
+        let hash = hex(&hmac_sha256(key, &[part.kind.as_bytes(), &part.hash].concat()));
         let name = match part.name.as_str() {
             "" => format!("({})", part.kind),
             name => name.to_owned(),
@@ -113,17 +112,14 @@ fn file_name(digest: &str) -> String {
 }
 
 /// This host's key, made when it is first needed.
-fn key(places: &Places) -> io::Result<hmac::Key> {
+fn key(places: &Places) -> io::Result<Vec<u8>> {
     let path = places.state.join("plan-key");
-    let text = match optional(files::read_bounded(&path, 64))? {
-        Some(text) => text,
-        None => {
-            let text = random::hex::<32>()?.into_bytes();
-            files::replace(&path, &text, 0o600, Durability::Durable)?;
-            text
-        }
-    };
-    Ok(hmac::Key::new(hmac::HMAC_SHA256, &text))
+    if let Some(key) = optional(files::read_bounded(&path, 64))? {
+        return Ok(key);
+    }
+    let key = random::hex::<32>()?.into_bytes();
+    files::replace(&path, &key, 0o600, Durability::Durable)?;
+    Ok(key)
 }
 
 #[cfg(test)]
@@ -140,8 +136,7 @@ mod tests {
     }
 
     fn compare(before: &[Part], now: &[Part]) -> Vec<String> {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, b"key");
-        differences(&lines(&key, before), &lines(&key, now))
+        differences(&lines(b"key", before), &lines(b"key", now))
     }
 
     #[test]

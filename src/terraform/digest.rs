@@ -11,10 +11,10 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-use ring::digest::{SHA256, digest};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::hash::sha256;
 use crate::jwt::base64url::hex;
 use crate::limits::{MAX_PLAN_DEPTH, MAX_PLAN_PARTS, MAX_PLAN_VALUE};
 use crate::os::files;
@@ -42,7 +42,8 @@ pub(super) struct Entry {
     mode: String,
     resource_type: String,
     name: String,
-    actions: Vec<String>,
+    /// What is done to it.
+    pub(super) actions: Vec<String>,
     is_imported: bool,
     is_moved: bool,
     has_provisioners: bool,
@@ -69,11 +70,6 @@ impl Entry {
             }
         }
         Ok(entry)
-    }
-
-    /// What is done to it.
-    pub(super) fn actions(&self) -> &[String] {
-        &self.actions
     }
 
     /// Whether its value changes; one that only gets another address does not.
@@ -131,11 +127,11 @@ impl<'a> Plan<'a> {
         Ok(errored.flatten() == Some(false))
     }
 
-    /// Hands over the changes in a member, one after another.
+    /// Gives `each` the changes in a member, one after another.
     pub(super) fn changes(&mut self, kind: &str, each: &mut dyn FnMut(&Entry)) -> io::Result<()> {
         for (name, span) in self.children(kind)? {
             let entry = Entry::read(&self.json, span.clone())?;
-            if entry.actions().is_empty() {
+            if entry.actions.is_empty() {
                 return Err(io::Error::other("a change in it has no actions"));
             }
             each(&entry);
@@ -402,10 +398,4 @@ pub(super) fn digest_of(parts: &[Part]) -> String {
         .collect();
     lines.sort_unstable();
     format!("sha256:{}", hex(&sha256(lines.concat().as_bytes())))
-}
-
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
-    hash
 }

@@ -1,7 +1,7 @@
 //! git, as a tool: its arguments, its environment, what its failures mean.
 //!
 //! Nothing that lies on the host or in a repository decides how git behaves: no configuration but ours is read, no hook
-//! and no filter is run, no protocol but that of the one address is spoken, and no redirect is followed. A token reaches
+//! and no filter is run, no protocol but that of the one address is spoken, and no redirect is followed. A token comes to
 //! it over a pipe, by a helper that answers for that one host alone, and stands in no argument and no variable.
 
 use std::ffi::OsString;

@@ -9,9 +9,9 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-use ring::digest::{Context, SHA256};
 use serde::de::DeserializeOwned;
 
+use crate::hash::Sha256;
 use crate::limits::{MAX_PLAN_JSON, MAX_PLAN_PARTS, MAX_PLAN_VALUE};
 
 /// Where in the file a value is.
@@ -88,14 +88,12 @@ impl<'a> JsonFile<'a> {
 
     /// SHA-256 of the value at `span`, as it stands there.
     pub(super) fn hash(&self, span: Span) -> io::Result<[u8; 32]> {
-        let mut context = Context::new(&SHA256);
+        let mut hash = Sha256::new();
         self.chunks(span, &mut |_, chunk| {
-            context.update(chunk);
+            hash.update(chunk);
             Ok(())
         })?;
-        let mut hash = [0; 32];
-        hash.copy_from_slice(context.finish().as_ref());
-        Ok(hash)
+        Ok(hash.finish())
     }
 
     fn chunks(&self, span: Span, each: &mut dyn FnMut(u64, &[u8]) -> io::Result<()>) -> io::Result<()> {

@@ -8,8 +8,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use ring::digest::{SHA256, digest};
-
+use crate::hash::sha256;
 use crate::limits::{MAX_PLAN_JSON, MAX_PLAN_VALUE};
 
 /// The last record of an archive, without a comment (APPNOTE.TXT 4.3.16): terraform writes none.
@@ -49,9 +48,7 @@ pub(super) fn configuration(plan: &File) -> io::Result<Vec<(String, [u8; 32])>> 
             if total > MAX_PLAN_JSON {
                 return Err(bad());
             }
-            let mut hash = [0; 32];
-            hash.copy_from_slice(digest(&SHA256, &content).as_ref());
-            files.push((name, hash));
+            files.push((name, sha256(&content)));
         }
         let next = RECORD + length(28)? + length(30)? + length(32)?;
         directory = directory.get(next..).ok_or_else(bad)?;

@@ -65,7 +65,7 @@ pub fn read(shown: &File, plan: &File, module: &Path) -> io::Result<Summary> {
     let mut document = Plan::new(shown)?;
     let (mut counts, mut drifted, mut outputs) = (Counts::default(), 0, 0);
     document.changes("resource_changes", &mut |entry| {
-        for action in entry.actions() {
+        for action in &entry.actions {
             match action.as_str() {
                 "create" => counts.add += 1,
                 "update" => counts.change += 1,

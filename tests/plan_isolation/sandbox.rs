@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use engram_deployer::config::Account;
-use engram_deployer::jail::{JailRequest, Mounts, SandboxSpec, Shown};
+use engram_deployer::jail::{JailRequest, MountSpec, Mounts, SandboxSpec};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
@@ -86,7 +86,7 @@ impl Scene {
     /// The mounts of a plan.
     pub fn mounts(&self) -> Mounts {
         Mounts {
-            shown: vec![Shown {
+            shown: vec![MountSpec {
                 real: self.real.clone(),
                 at: self.seen.clone(),
                 writable: true,
