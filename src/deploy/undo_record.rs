@@ -89,7 +89,7 @@ pub struct TemplateBackup {
 
 impl UndoRecord {
     /// Writes it into the journal; on disk when this returns.
-    pub fn note(&self, ctx: &mut RunContext) -> Result {
+    pub fn write(&self, ctx: &mut RunContext) -> Result {
         let entry = serde_json::to_value(self)
             .map_err(|error| Failure::Failed(format!("write down what is there now: {error}")))?;
         ctx.note(entry)
