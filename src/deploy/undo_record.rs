@@ -16,6 +16,7 @@ use crate::run::{Failure, Result, RunContext};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "undo", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum UndoRecord {
     Tag(TagRecord),
     /// On Unraid with its template.
