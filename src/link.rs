@@ -18,7 +18,7 @@ pub enum FromFront {
         /// False where we are not root: then nothing could be given up.
         confined: bool,
     },
-    /// It cannot serve, and exits: what a person must mend.
+    /// It cannot serve, and exits: what an operator has to correct.
     Broken {
         /// One sentence.
         message: String,

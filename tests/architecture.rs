@@ -32,13 +32,26 @@ const ROLES: &[(&str, &[&str])] = &[
     ("fetch", &["config", "jwt", "limits", "os", "secret"]),
     (
         "gate",
-        &["config", "event", "fetch", "hash", "jwt", "limits", "os"],
+        &[
+            "checked_text",
+            "config",
+            "event",
+            "fetch",
+            "hash",
+            "jwt",
+            "limits",
+            "link",
+            "os",
+        ],
     ),
     (
         "session",
         &["config", "event", "gate", "limits", "link", "os", "queue"],
     ),
-    ("queue", &["config", "event", "gate", "jwt", "limits", "os"]),
+    (
+        "queue",
+        &["config", "event", "gate", "hash", "jwt", "limits", "os"],
+    ),
     ("jail", &["config", "limits", "os"]),
     (
         "run",

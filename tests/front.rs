@@ -830,6 +830,7 @@ fn http_a_front_that_cannot_serve_says_why() {
     let certificate = Certificate::create(&folder, "tls");
     let other = Certificate::create(&folder, "other");
     let public = folder.join("public");
+    fs::create_dir(&public).expect("a public folder");
     let settings = settings(&certificate.cert, &other.key, &public);
     let mut front = Front::with(folder, certificate, &settings);
     let words = front.last_words();

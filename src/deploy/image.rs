@@ -174,7 +174,7 @@ pub(super) fn tag(deploy: &Deploy<'_>, ctx: &mut RunContext, image: &VerifiedIma
             old_image,
             new_image: image.id.clone(),
         });
-        record.note(ctx)?;
+        record.write(ctx)?;
         failpoint!("tag-noted");
         deploy.docker.tag(ctx, &image.id, &latest)?;
         failpoint!("tagged");

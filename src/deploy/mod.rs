@@ -282,7 +282,7 @@ impl<'a> Deploy<'a> {
             release: self.release(Some(image)),
             template,
         };
-        UndoRecord::Container(record.clone()).note(ctx)?;
+        UndoRecord::Container(record.clone()).write(ctx)?;
         failpoint!("container-noted");
         Ok(record)
     }

@@ -16,6 +16,7 @@ use crate::run::{Failure, Result, RunContext};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "undo", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum UndoRecord {
     Tag(TagRecord),
     /// On Unraid with its template.
@@ -88,10 +89,10 @@ pub struct TemplateBackup {
 
 impl UndoRecord {
     /// Writes it into the journal; on disk when this returns.
-    pub fn note(&self, ctx: &mut RunContext) -> Result {
+    pub fn write(&self, ctx: &mut RunContext) -> Result {
         let entry = serde_json::to_value(self)
             .map_err(|error| Failure::Failed(format!("write down what is there now: {error}")))?;
-        ctx.note(entry)
+        ctx.write_undo_record(entry)
     }
 }
 

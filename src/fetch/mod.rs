@@ -37,14 +37,6 @@ enum Report {
     },
 }
 
-/// Has `order`, which only looks, carried out by a process of its own: [`send`].
-///
-/// # Errors
-/// Those of [`send`].
-pub fn get(order: &FetchRequest) -> Result<FetchResponse, String> {
-    send(order)
-}
-
 /// Has `order` carried out by a process of its own.
 ///
 /// A role that was killed by a signal other than its own alarm is started once more: that is the machine's state (no
@@ -56,10 +48,10 @@ pub fn send(order: &FetchRequest) -> Result<FetchResponse, String> {
     for _ in 0..2 {
         match attempt(order).map_err(|error| format!("start the fetch role: {error}"))? {
             Attempt::Done(result) => return result,
-            Attempt::Killed(exit) => log::warn!("`{}` was {exit}; trying again", order.spoken()),
+            Attempt::Killed(exit) => log::warn!("`{}` was {exit}; trying again", order.summary()),
         }
     }
-    Err(format!("{}: the fetch role was killed twice", order.spoken()))
+    Err(format!("{}: the fetch role was killed twice", order.summary()))
 }
 
 enum Attempt {
@@ -74,20 +66,20 @@ fn attempt(order: &FetchRequest) -> io::Result<Attempt> {
     Ok(match (output.exit, output.bytes) {
         (Exit::Signal(number), _) if number == Signal::SIGALRM as i32 => Attempt::Done(Err(format!(
             "{}: no complete answer within {} s",
-            order.spoken(),
+            order.summary(),
             order.seconds
         ))),
         (Exit::Code(0), Some(bytes)) => Attempt::Done(understand(&bytes, order)),
         (exit @ Exit::Signal(_), _) => Attempt::Killed(exit),
         (exit, _) => Attempt::Done(Err(format!(
             "{}: the fetch role ended with {exit}",
-            order.spoken()
+            order.summary()
         ))),
     })
 }
 
 fn understand(bytes: &[u8], order: &FetchRequest) -> Result<FetchResponse, String> {
-    let garbled = || format!("{}: the fetch role gave no whole answer", order.spoken());
+    let garbled = || format!("{}: the fetch role gave no whole answer", order.summary());
     let end = bytes.iter().position(|byte| *byte == b'\n').ok_or_else(garbled)?;
     match serde_json::from_slice(&bytes[..end]).map_err(|_| garbled())? {
         Report::Answered {
@@ -100,6 +92,6 @@ fn understand(bytes: &[u8], order: &FetchRequest) -> Result<FetchResponse, Strin
             body: bytes[end + 1..].to_vec(),
         }),
         Report::Answered { .. } => Err(garbled()),
-        Report::Failed { why } => Err(format!("{}: {why}", order.spoken())),
+        Report::Failed { why } => Err(format!("{}: {why}", order.summary())),
     }
 }

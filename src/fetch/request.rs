@@ -128,7 +128,7 @@ impl FetchRequest {
     }
 
     /// As a sentence says it: `get URL`.
-    pub(super) fn spoken(&self) -> String {
+    pub(super) fn summary(&self) -> String {
         format!("{} {}", self.method, self.url)
     }
 
@@ -165,6 +165,6 @@ mod tests {
         let handed: FetchRequest = serde_json::from_slice(&serde_json::to_vec(&order).unwrap()).unwrap();
         assert_eq!(handed.headers[0].value.expose(), "Bearer hunter2");
         assert_eq!((handed.method, handed.seconds), (Method::Delete, 2));
-        assert_eq!(handed.spoken(), "delete https://host/x");
+        assert_eq!(handed.summary(), "delete https://host/x");
     }
 }

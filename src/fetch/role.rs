@@ -16,6 +16,7 @@ use crate::os::privilege::{Confinement, Identity};
 /// # Errors
 /// When the order cannot be read or privileges cannot be given up; nothing was fetched then.
 pub fn role() -> io::Result<()> {
+    descriptor::close_inherited(&[])?;
     let order: FetchRequest = serde_json::from_slice(&descriptor::take_stdin()?)?;
     nix::unistd::alarm::set(order.seconds);
     let confinement = Confinement {
@@ -66,7 +67,7 @@ fn request(order: &FetchRequest) -> Result<FetchResponse, String> {
         None => built.body(()).map(|request| agent.run(request)),
     };
     let mut response = sent
-        .map_err(|_| "the order has a header that HTTP cannot carry".to_owned())?
+        .map_err(|_| "the order has a header that is none in HTTP".to_owned())?
         .map_err(|error| plain(&error))?;
     let status = response.status().as_u16();
     let headers = telling(response.headers());

@@ -4,10 +4,9 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use crate::front::OpenPaths;
 use crate::front::error::FrontError;
 use crate::limits::MAX_FRONT_LOG_LINES;
-use crate::link::{Decoder, FromFront, Settings, ToFront, encode};
+use crate::link::{Decoder, FromFront, ToFront, encode};
 use crate::os::descriptor;
 
 /// A connection and what the session says about it.
@@ -17,7 +16,7 @@ pub struct Arrival {
     /// For the `Request-Id` header.
     pub request_id: String,
     /// Whether this source may GET the open paths.
-    pub open_paths: OpenPaths,
+    pub open_paths: bool,
 }
 
 /// The link. Reads wait; the session never leaves a frame half sent.
@@ -30,20 +29,12 @@ pub struct Link {
 
 impl Link {
     /// The link on `socket`.
-    pub fn new(socket: OwnedFd) -> Link {
+    pub fn new(socket: UnixStream) -> Link {
         Link {
-            socket: UnixStream::from(socket),
+            socket,
             decoder: Decoder::default(),
             passed: None,
             logged: 0,
-        }
-    }
-
-    /// The first frame.
-    pub fn settings(&mut self) -> Result<Settings, FrontError> {
-        match self.next()? {
-            ToFront::Settings(settings) => Ok(settings),
-            _ => Err(FrontError::Link("the first frame is not the settings".into())),
         }
     }
 
@@ -61,11 +52,6 @@ impl Link {
         let connection = self.passed.take();
         let connection =
             connection.ok_or_else(|| FrontError::Link("a connection was announced and not passed".into()))?;
-        let open_paths = if open_paths {
-            OpenPaths::Allowed
-        } else {
-            OpenPaths::Denied
-        };
         Ok(Arrival {
             connection,
             request_id,

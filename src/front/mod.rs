@@ -1,76 +1,88 @@
-//! The unprivileged role: TLS, one HTTP request, public files.
+//! The unprivileged role: how it becomes that.
 //!
 //! It is started before its connection arrives: reads the certificate and the key while it is still root, gives everything
-//! up, says so, and waits. Then it answers one request: itself from the public folder, or with what the session says over the
-//! link. It decides nothing about tokens, logs nothing by itself, holds no secret but the TLS key, and writes to nothing but
-//! its link and its connection. It trusts the link, and not one byte of the connection.
+//! up, and only then looks at what it has read; what follows is one call into [`serve`]. It decides nothing about tokens,
+//! logs nothing by itself, holds no secret but the TLS key, and writes to nothing but its link and its connection.
 
 mod connection;
 mod error;
 mod link;
 mod relay;
 mod request;
+mod serve;
 mod serve_open;
 mod tls;
 
 pub use tls::faults as certificate_faults;
 
-use std::os::fd::OwnedFd;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::Instant;
 
-use crate::front::connection::Connection;
-use crate::front::error::FrontError;
-use crate::front::link::{Arrival, Link};
-use crate::http::{HttpError, Method, Response, Route, Routes};
-use crate::limits::{FRONT_MEMORY, FRONT_OPEN_FILES, FRONT_PROCESSOR_SECONDS, REQUEST_DEADLINE};
-use crate::link::{FromFront, Settings};
+use crate::limits::{FRONT_MEMORY, FRONT_OPEN_FILES, FRONT_PROCESSOR_SECONDS, MAX_PEM};
+use crate::link::{BadFrame, Decoder, FromFront, Settings, ToFront, encode};
 use crate::os::privilege::{Confined, Confinement, Identity};
+use crate::os::{descriptor, files, process};
 
-/// What is set up before a connection comes.
-struct Front {
-    tls: Arc<rustls::ServerConfig>,
-    routes: Routes,
+/// A PEM file, read and not looked at.
+struct Pem {
+    path: PathBuf,
+    bytes: Vec<u8>,
+}
+
+/// What was read as root, by a process that is root no more.
+struct Prepared {
+    certificate: Pem,
+    key: Pem,
+    confined: Confined,
     /// The public folder, as this process now sees it.
     public: PathBuf,
 }
 
-/// The whole life of a front on its `link`. Success means that its connection got an answer, or never came.
-pub fn main(link: OwnedFd) -> ExitCode {
-    match live(Link::new(link)) {
-        Ok(()) | Err(FrontError::SessionEnded) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
+/// The whole life of a front. The link to its session is descriptor 3. Success means that its connection got an answer, or
+/// never came.
+///
+/// # Errors
+/// Those of the link, before a connection came.
+pub fn role() -> io::Result<ExitCode> {
+    process::be_called("front");
+    descriptor::close_inherited(&[descriptor::FIRST])?;
+    let mut link = UnixStream::from(descriptor::adopt(descriptor::FIRST)?);
+    let settings = settings(&mut link)?;
+    match prepare(&settings) {
+        Ok(prepared) => Ok(serve::serve(link, settings, prepared)),
+        Err(message) => {
+            link.write_all(&encode(&FromFront::Broken { message }).map_err(bad)?)?;
+            Ok(ExitCode::FAILURE)
+        }
     }
 }
 
-fn live(mut link: Link) -> Result<(), FrontError> {
-    let settings = link.settings()?;
-    let (front, confined) = match prepare(settings) {
-        Ok(prepared) => prepared,
-        Err(message) => {
-            link.say(&FromFront::Broken {
-                message: message.clone(),
-            })?;
-            return Err(FrontError::Link(message));
+/// The first frame. Nothing comes behind it before we are ready.
+fn settings(link: &mut UnixStream) -> io::Result<Settings> {
+    let (mut decoder, mut buffer) = (Decoder::default(), [0; 4096]);
+    loop {
+        match decoder.frame().map_err(bad)? {
+            Some(ToFront::Settings(settings)) => return Ok(settings),
+            Some(_) => return Err(io::Error::other("the first frame is not the settings")),
+            None => {}
         }
-    };
-    link.say(&FromFront::Ready {
-        confined: confined == Confined::Yes,
-    })?;
-    let arrival = link.connection()?;
-    match front.serve(&mut link, arrival) {
-        // A probe of the port, as load balancers make them all day.
-        Ok(()) | Err(FrontError::Silent) => Ok(()),
-        // Nobody is left to tell but the log; when the session went first, not even that.
-        Err(lost) => link.log(&lost.to_string()),
+        match link.read(&mut buffer)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            count => decoder.push(&buffer[..count]),
+        }
     }
+}
+
+fn bad(frame: BadFrame) -> io::Error {
+    io::Error::other(frame.to_string())
 }
 
 /// Reads what only root may read, then becomes nobody. An error is a sentence for the operator.
-fn prepare(settings: Settings) -> Result<(Front, Confined), String> {
-    let tls = tls::configure(Path::new(&settings.cert_file), Path::new(&settings.key_file))?;
+fn prepare(settings: &Settings) -> Result<Prepared, String> {
+    let certificate = Pem::read(Path::new(&settings.cert_file), "the certificate")?;
+    let key = Pem::read(Path::new(&settings.key_file), "the private key")?;
     let root = Path::new(&settings.public_dir);
     let confinement = Confinement {
         root: Some(root),
@@ -85,101 +97,24 @@ fn prepare(settings: Settings) -> Result<(Front, Confined), String> {
     let confined = confinement
         .enter()
         .map_err(|error| format!("cannot give up privileges for {}: {error}", root.display()))?;
-    let public = match confined {
-        Confined::Yes => PathBuf::from("/"),
-        Confined::NotRoot => root.to_path_buf(),
-    };
-    Ok((
-        Front {
-            tls,
-            routes: Routes::new(settings.endpoints, settings.modules),
-            public,
+    Ok(Prepared {
+        certificate,
+        key,
+        public: match confined {
+            Confined::Yes => PathBuf::from("/"),
+            Confined::NotRoot => root.to_path_buf(),
         },
         confined,
-    ))
+    })
 }
 
-impl Front {
-    /// One connection, from its first byte to its last.
-    fn serve(&self, link: &mut Link, arrival: Arrival) -> Result<(), FrontError> {
-        let deadline = Instant::now() + REQUEST_DEADLINE;
-        let mut connection = Connection::adopt(arrival.connection, self.tls.clone(), deadline)?;
-        let caller = Caller {
-            request_id: &arrival.request_id,
-            open_paths: arrival.open_paths,
-        };
-        if !connection.begins_with_tls(link)? {
-            let answer = caller.refusal(HttpError::NotTls);
-            connection.write_unencrypted(&answer.bytes(Method::Other));
-            connection.linger();
-            return Ok(());
-        }
-        // A fault before the method is known is answered in full, as to a GET.
-        let mut method = Method::Other;
-        match self.answer(link, &mut connection, &caller, &mut method) {
-            Ok(()) => {}
-            Err(FrontError::Refused(refusal)) => {
-                // That the session has gone too does not matter to the caller.
-                let _ = link.log(&FrontError::Refused(refusal).to_string());
-                connection.write(&caller.refusal(refusal).bytes(method))?;
-            }
-            Err(error) => {
-                // An alert, or the last lines of a stream that was cut, may still be under way.
-                if matches!(
-                    error,
-                    FrontError::Tls(_) | FrontError::SessionEnded | FrontError::Link(_)
-                ) {
-                    connection.give_up();
-                }
-                return Err(error);
-            }
-        }
-        connection.close();
-        Ok(())
-    }
-
-    /// Reads the request and sees to its answer.
-    fn answer(
-        &self,
-        link: &mut Link,
-        connection: &mut Connection,
-        caller: &Caller<'_>,
-        method: &mut Method,
-    ) -> Result<(), FrontError> {
-        let (head, rest) = request::head(connection, link)?;
-        *method = head.method;
-        let route = self.routes.find(head.method, &head.path, &head.query)?;
-        let body = request::body(connection, link, &head, rest)?;
-        match route {
-            Route::Open(_) if caller.open_paths == OpenPaths::Denied => Err(HttpError::Source.into()),
-            Route::Open(path) => {
-                let answer = caller.identify(serve_open::answer(path, &self.public)?);
-                connection.write(&answer.bytes(head.method))
-            }
-            Route::Relayed => relay::relay(link, connection, caller, head, body),
-        }
-    }
-}
-
-/// Whether a source may GET the open paths.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum OpenPaths {
-    Allowed,
-    Denied,
-}
-
-/// What the session said about the connection.
-struct Caller<'a> {
-    request_id: &'a str,
-    open_paths: OpenPaths,
-}
-
-impl Caller<'_> {
-    fn identify(&self, answer: Response) -> Response {
-        answer.with("Request-Id", self.request_id)
-    }
-
-    fn refusal(&self, refusal: HttpError) -> Response {
-        self.identify(refusal.into())
+impl Pem {
+    fn read(path: &Path, what: &str) -> Result<Self, String> {
+        let bytes = files::read_bounded(path, MAX_PEM)
+            .map_err(|error| files::describe(&error, &format!("reading {what}"), path))?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            bytes,
+        })
     }
 }

@@ -5,10 +5,10 @@
 
 use std::os::fd::AsFd;
 
-use crate::front::Caller;
 use crate::front::connection::Connection;
 use crate::front::error::FrontError;
 use crate::front::link::Link;
+use crate::front::serve::Caller;
 use crate::http::{Head, HttpError, Response, StreamFraming, StreamHead};
 use crate::link::{FromFront, Head as AnswerHead, Request, ToFront};
 use crate::os::poll::{self, For};

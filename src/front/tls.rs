@@ -1,6 +1,4 @@
-//! Certificate and key -> what rustls serves with.
-//!
-//! Runs before privileges are given up, because the key is root's to read; looks at no byte of a peer's.
+//! Certificate and key -> what rustls serves with; looks at no byte of a peer's.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,16 +7,16 @@ use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::NoServerSessionStorage;
 
+use crate::front::Pem;
 use crate::jwt::pem;
-use crate::limits::MAX_PEM;
-use crate::os::files::{describe, read_bounded};
+use crate::os::files::describe;
 
 /// TLS 1.2 and 1.3 with this certificate chain and key; PEM, the key as PKCS#8, PKCS#1 or SEC1.
 ///
 /// # Errors
 /// A sentence for the operator that names the file.
-pub fn configure(cert_file: &Path, key_file: &Path) -> Result<Arc<ServerConfig>, String> {
-    let chain = chain(cert_file)?;
+pub fn configure(certificate: &Pem, key_file: &Pem) -> Result<Arc<ServerConfig>, String> {
+    let chain = chain(certificate)?;
     let key = key(key_file)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
@@ -27,7 +25,7 @@ pub fn configure(cert_file: &Path, key_file: &Path) -> Result<Arc<ServerConfig>,
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .map_err(|error| {
-            let (cert, key) = (cert_file.display(), key_file.display());
+            let (cert, key) = (certificate.path.display(), key_file.path.display());
             format!("cannot serve with the certificate {cert} and the key {key}: {error}")
         })?;
     // Who offers none of these is refused in the handshake; who offers nothing is served. `curl --http1.0` says the second.
@@ -38,50 +36,49 @@ pub fn configure(cert_file: &Path, key_file: &Path) -> Result<Arc<ServerConfig>,
     Ok(Arc::new(config))
 }
 
-/// Everything that would keep `configure` from its work, a sentence each; none when it would do.
+/// Everything that would keep a front from serving with these files, a sentence each; none when it would do.
 pub fn faults(cert_file: &Path, key_file: &Path) -> Vec<String> {
-    let unread: Vec<String> = [chain(cert_file).err(), key(key_file).err()]
-        .into_iter()
-        .flatten()
-        .collect();
-    if unread.is_empty() {
-        configure(cert_file, key_file).err().into_iter().collect()
-    } else {
-        unread
-    }
+    let read = |path, what| Pem::read(path, what);
+    let files = (
+        read(cert_file, "the certificate"),
+        read(key_file, "the private key"),
+    );
+    let faults = match &files {
+        (Ok(certificate), Ok(key_pem)) => match (chain(certificate), key(key_pem)) {
+            (Ok(_), Ok(_)) => [configure(certificate, key_pem).err(), None],
+            (chain, key) => [chain.err(), key.err()],
+        },
+        (certificate, key) => [certificate.as_ref().err().cloned(), key.as_ref().err().cloned()],
+    };
+    faults.into_iter().flatten().collect()
 }
 
-fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let pem = read(path, "the certificate")?;
-    match pem::certificates(&pem) {
+fn chain(file: &Pem) -> Result<Vec<CertificateDer<'static>>, String> {
+    match pem::certificates(&file.bytes) {
         Ok(chain) if !chain.is_empty() => Ok(chain),
         Ok(_) => Err(format!(
             "no certificate in {}: it must hold the chain in PEM, the host's own first",
-            path.display()
+            file.path.display()
         )),
-        Err(error) => Err(describe(&error, "reading the certificate as PEM", path)),
+        Err(error) => Err(describe(&error, "reading the certificate as PEM", &file.path)),
     }
 }
 
-fn key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    let pem = read(path, "the private key")?;
-    match pem::private_key(&pem) {
+fn key(file: &Pem) -> Result<PrivateKeyDer<'static>, String> {
+    match pem::private_key(&file.bytes) {
         Ok(Some(key)) => Ok(key),
         Ok(None) => Err(format!(
             "no private key in {}: it must hold one in PEM, not encrypted",
-            path.display()
+            file.path.display()
         )),
-        Err(error) => Err(describe(&error, "reading the private key as PEM", path)),
+        Err(error) => Err(describe(&error, "reading the private key as PEM", &file.path)),
     }
-}
-
-fn read(path: &Path, what: &str) -> Result<Vec<u8>, String> {
-    read_bounded(path, MAX_PEM).map_err(|error| describe(&error, &format!("reading {what}"), path))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::MAX_PEM;
     use std::path::PathBuf;
     use std::process::Command;
 
@@ -126,8 +123,17 @@ mod tests {
         }
     }
 
+    fn configure(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, String> {
+        super::configure(
+            &Pem::read(cert, "the certificate")?,
+            &Pem::read(key, "the private key")?,
+        )
+    }
+
     fn complaint(cert: &Path, key: &Path) -> String {
-        configure(cert, key).unwrap_err()
+        let complaint = configure(cert, key).unwrap_err();
+        assert!(faults(cert, key).contains(&complaint));
+        complaint
     }
 
     #[test]

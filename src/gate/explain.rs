@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use crate::config::Endpoint;
 use crate::event::harmless;
-use crate::gate::{Gates, Refusal, claims, signature};
+use crate::gate::{Gates, Refusal, claims, keys};
 use crate::jwt::{Claims, Unverified};
 
 /// A rule, and why it does not hold if it does not.
@@ -49,7 +49,7 @@ fn walk(
             fault: fault.map(|detail| harmless(&detail)),
         });
     };
-    let signed = signature::check(Unverified::parse(token)?, &gates.keys, now)?;
+    let signed = keys::check_signature(Unverified::parse(token)?, &gates.keys, now)?;
     found("signature", None);
     let claims = Claims::read(signed)?;
     for pin in &endpoint.pins {

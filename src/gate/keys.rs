@@ -10,13 +10,16 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::jwt::{KeySet, PublicKey};
+use crate::config::Config;
+use crate::fetch::{self, FetchRequest};
+use crate::gate::Refusal;
+use crate::jwt::{self, Check, KeySet, PublicKey, Signed, Unverified};
 use crate::limits::{
     FETCH_DEADLINE, JWKS_COOLDOWN, JWKS_MAX_AGE, JWKS_SOFT_AGE, LEEWAY, MAX_JWKS, STATE_LOCK_WAIT,
 };
 use crate::os::clock::unix_seconds;
 use crate::os::files::{self, Durability};
-use crate::os::lock;
+use crate::os::{lock, privilege};
 
 /// Gets the raw key set from the configured address, or says why not.
 pub type Fetch<'a> = &'a dyn Fn() -> Result<Vec<u8>, String>;
@@ -200,6 +203,32 @@ impl<'a> Keys<'a> {
         .unwrap_or_default();
         files::replace(&self.attempt, &text, 0o600, Durability::Volatile)
             .map_err(|error| files::describe(&error, "write", &self.attempt))
+    }
+}
+
+/// The third gate: the issuer's signature. Which key is the token's own word, taken as a name and nothing else. A signature
+/// that fails under a known key never causes a fetch: only an unknown name does, and the cooldown bounds how often.
+pub fn check_signature(token: Unverified<'_>, keys: &Keys<'_>, now: SystemTime) -> Result<Signed, Refusal> {
+    let key = keys.find(token.kid(), now).map_err(|fault| match fault {
+        NoKey::Unknown(detail) => Refusal::Token(Check::Key.rejects(detail)),
+        NoKey::Unavailable(detail) => Refusal::Keys { detail },
+    })?;
+    Ok(jwt::verify(token, &key)?)
+}
+
+/// What the issuer's address answers, unread.
+///
+/// # Errors
+/// One sentence: any status but 200 is one, too.
+pub fn fetch_keys(config: &Config) -> Result<Vec<u8>, String> {
+    let identity = privilege::identity(&config.fetch_user)
+        .map_err(|error| format!("become the user of DEPLOYER_FETCH_USER: {error}"))?;
+    let order = FetchRequest::new(&config.issuer.jwks_url, identity, FETCH_DEADLINE, MAX_JWKS)
+        .trusting(config.issuer.ca_file.as_deref())?;
+    let answer = fetch::send(&order)?;
+    match answer.status {
+        200 => Ok(answer.body),
+        other => Err(format!("{} answers with status {other}", config.issuer.jwks_url)),
     }
 }
 

@@ -4,23 +4,19 @@
 //! after first use is recorded, and what starts a run takes it by value. No gate waits for the network but the one for
 //! keys, and no refusal leaves a trace in the replay memory.
 
-mod bearer;
 mod body;
 #[cfg(feature = "terraform")]
 mod body_terraform;
+mod caller;
 mod claims;
 mod explain;
-mod fetch_keys;
 mod keys;
 mod refusal;
 mod replay;
-mod signature;
-mod source;
 
 pub use body::{Commit, DeployTask, PlanDigest, Sha, Task, TerraformTask, Version};
 pub use explain::{Finding, explain};
-pub use fetch_keys::fetch_keys;
-pub use keys::{Fetch, Keys, NoKey};
+pub use keys::{Fetch, Keys, NoKey, fetch_keys};
 pub use refusal::Refusal;
 pub use replay::{Creation, Memory, Past, TokenId};
 
@@ -246,10 +242,10 @@ fn check_token(
     gates: &Gates<'_>,
     now: SystemTime,
 ) -> Result<Claimed, Refusal> {
-    source::check(peer, gates.allowed)?;
-    let token = bearer::token(&request.authorization)?;
+    caller::check_source(peer, gates.allowed)?;
+    let token = caller::token(&request.authorization)?;
     let unverified = Unverified::parse(token.as_bytes())?;
-    let signed = signature::check(unverified, &gates.keys, now)?;
+    let signed = keys::check_signature(unverified, &gates.keys, now)?;
     claims::check(signed, gates.issuer, endpoint, now)
 }
 

@@ -71,7 +71,7 @@ impl Journal {
     }
 
     /// Adds an entry; on disk when this returns.
-    pub fn note(&mut self, entry: &Value) -> io::Result<()> {
+    pub fn append_entry(&mut self, entry: &Value) -> io::Result<()> {
         self.begin()?;
         self.append(entry)
     }
@@ -161,7 +161,9 @@ mod tests {
         let mut journal = Journal::new(&scratch.0, &ours);
         assert_eq!(read(&scratch.0).unwrap(), None);
         journal.begin().unwrap();
-        journal.note(&serde_json::json!({"container": "a"})).unwrap();
+        journal
+            .append_entry(&serde_json::json!({"container": "a"}))
+            .unwrap();
         end(&scratch.0, &other).unwrap();
         let content = read(&scratch.0).unwrap().unwrap();
         assert_eq!((content.entries.len(), content.committed), (1, false));
@@ -185,8 +187,10 @@ mod tests {
         let id = RunId::parse("20260102T030405Z-01234567").unwrap();
         let mut journal = Journal::new(&scratch.0, &id);
         let large = Value::String("x".repeat(MAX_JOURNAL as usize));
-        assert!(journal.note(&large).is_err());
-        journal.note(&serde_json::json!({"container": "a"})).unwrap();
+        assert!(journal.append_entry(&large).is_err());
+        journal
+            .append_entry(&serde_json::json!({"container": "a"}))
+            .unwrap();
         assert_eq!(read(&scratch.0).unwrap().unwrap().entries.len(), 1);
     }
 
@@ -195,7 +199,9 @@ mod tests {
         let scratch = Scratch::new("journal-torn");
         let id = RunId::parse("20260102T030405Z-01234567").unwrap();
         let mut journal = Journal::new(&scratch.0, &id);
-        journal.note(&serde_json::json!({"container": "a"})).unwrap();
+        journal
+            .append_entry(&serde_json::json!({"container": "a"}))
+            .unwrap();
         let path = journal_path(&scratch.0);
         let whole = std::fs::read(&path).unwrap();
         let head = whole.iter().position(|byte| *byte == b'\n').unwrap() + 1;
@@ -213,7 +219,7 @@ mod tests {
         let [old, new] = ["20260102T030405Z-01234567", "20260102T030405Z-89abcdef"]
             .map(|text| RunId::parse(text).unwrap());
         Journal::new(&scratch.0, &old)
-            .note(&serde_json::json!([1, 2]))
+            .append_entry(&serde_json::json!([1, 2]))
             .unwrap();
         Journal::new(&scratch.0, &new).begin().unwrap();
         let content = read(&scratch.0).unwrap().unwrap();

@@ -317,8 +317,8 @@ impl RunContext {
     ///
     /// # Errors
     /// When it could not be written: then it must not be changed.
-    pub fn note(&mut self, entry: Value) -> Result {
-        self.journal.note(&entry).map_err(no_journal)?;
+    pub fn write_undo_record(&mut self, entry: Value) -> Result {
+        self.journal.append_entry(&entry).map_err(no_journal)?;
         self.noted.push(entry);
         Ok(())
     }

@@ -513,7 +513,8 @@ fn nothing_is_tidied_up_before_the_commit_point_is_on_disk() {
         tidied
     };
     begin(&mut ctx, Effect::Changes).unwrap();
-    ctx.note(serde_json::json!({"container": "a"})).unwrap();
+    ctx.write_undo_record(serde_json::json!({"container": "a"}))
+        .unwrap();
     assert_eq!(tidy(&mut ctx), 0);
     ctx.commit();
     let content = crate::queue::journal::read(&scratch.0).unwrap().unwrap();

@@ -141,7 +141,7 @@ fn die_noted(scratch: &Scratch, words: &[&str], committed: bool) -> RunId {
     let mut journal = journal::Journal::new(&scratch.0, &id);
     for word in words {
         move_tag(scratch, word);
-        journal.note(&entry(word)).unwrap();
+        journal.append_entry(&entry(word)).unwrap();
     }
     if committed {
         journal.commit().unwrap();

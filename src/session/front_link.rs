@@ -29,7 +29,7 @@ pub struct FrontLink {
     frames: Decoder,
     log_lines: usize,
     /// Frames that wait for those that come with them.
-    held: Vec<u8>,
+    unsent: Vec<u8>,
 }
 
 /// Why there is no request from front, when that is nobody's fault.
@@ -63,7 +63,7 @@ impl FrontLink {
             link: UnixStream::from(ours),
             frames: Decoder::default(),
             log_lines: 0,
-            held: Vec::new(),
+            unsent: Vec::new(),
         };
         front.say(&ToFront::Settings(settings(config)?))?;
         Ok(front)
@@ -72,7 +72,7 @@ impl FrontLink {
     /// Waits until front can take a connection.
     ///
     /// # Errors
-    /// What a person must mend: a certificate that does not parse, a user that does not exist.
+    /// What an operator has to correct: a certificate that does not parse, a user that does not exist.
     pub fn await_ready(&mut self, until: Instant) -> Result<Confined, String> {
         match self.frame(until) {
             Ok(Ok(FromFront::Ready { confined: true })) => Ok(Confined::Yes),
@@ -122,8 +122,8 @@ impl FrontLink {
 
     /// One line of the stream. It may stay here until [`FrontLink::flush`], or any other frame.
     pub fn line(&mut self, line: String) -> io::Result<()> {
-        self.hold(&ToFront::Line { line })?;
-        if self.held.len() >= LOG_BLOCK {
+        self.append(&ToFront::Line { line })?;
+        if self.unsent.len() >= LOG_BLOCK {
             self.flush()?;
         }
         Ok(())
@@ -131,9 +131,9 @@ impl FrontLink {
 
     /// Sends what is still here.
     pub fn flush(&mut self) -> io::Result<()> {
-        let sent = self.link.write_all(&self.held);
+        let sent = self.link.write_all(&self.unsent);
         // In any case: what was sent in part must not be sent again.
-        self.held.clear();
+        self.unsent.clear();
         sent
     }
 
@@ -167,12 +167,12 @@ impl FrontLink {
     }
 
     fn say(&mut self, frame: &ToFront) -> io::Result<()> {
-        self.hold(frame)?;
+        self.append(frame)?;
         self.flush()
     }
 
-    fn hold(&mut self, frame: &ToFront) -> io::Result<()> {
-        self.held.extend(link::encode(frame).map_err(bad)?);
+    fn append(&mut self, frame: &ToFront) -> io::Result<()> {
+        self.unsent.extend(link::encode(frame).map_err(bad)?);
         Ok(())
     }
 

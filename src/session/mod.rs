@@ -12,17 +12,41 @@ mod stream;
 pub use arrival::{Arrival, Waiting};
 
 use std::io;
+use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
 use crate::config::{Config, Settings};
 use crate::gate::Refusal;
 use crate::limits::{REQUEST_DEADLINE, STALLED_CALLER, WARM_DEADLINE};
 use crate::link;
-use crate::os::{places, random};
+use crate::os::{descriptor, places, random, settings};
 use crate::queue::{self, RunId, Urgency};
 use admission::{Admission, Admitted};
 use arrival::Visitor;
 use front_link::FrontLink;
+
+/// Settings on standard input, the line to `serve` as 3, its listeners from 4 on: one, or as many as the argument says.
+///
+/// # Errors
+/// Those of [`session`], and what whoever started us handed over that makes no sense.
+pub fn role() -> io::Result<()> {
+    let count = std::env::args().nth(2).map_or(Ok(1), |count| count.parse());
+    let count = count.map_err(|error| io::Error::other(format!("the number of listeners: {error}")))?;
+    let numbers: Vec<_> = (descriptor::FIRST..).take(1 + count).collect();
+    descriptor::close_inherited(&numbers)?;
+    let serve = UnixStream::from(descriptor::adopt(descriptor::FIRST)?);
+    let listeners: io::Result<Vec<_>> = numbers[1..]
+        .iter()
+        .map(|number| descriptor::adopt(*number).map(TcpListener::from))
+        .collect();
+    let waiting = Waiting {
+        listeners: listeners?,
+        serve,
+    };
+    let (settings, config) = settings::received("session")?;
+    session(Arrival::Shared(waiting), &settings, &config)
+}
 
 /// The story of one connection.
 ///

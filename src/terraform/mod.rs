@@ -394,7 +394,7 @@ impl<'a> Terraform<'a> {
         let request = fetch::FetchRequest::new(url, identity, PROBE_DEADLINE, MAX_FETCH)
             .trusting(self.config.issuer.ca_file.as_deref())
             .map_err(prepared)?;
-        Ok(fetch::get(&request).map_or_else(|why| why, |answer| answer.status.to_string()))
+        Ok(fetch::send(&request).map_or_else(|why| why, |answer| answer.status.to_string()))
     }
 
     /// Runs a command of terraform in the module's folder; its lines are said.

@@ -183,7 +183,7 @@ impl<'a> Health<'a> {
         let identity = privilege::identity(&self.config.fetch_user).map_err(|error| error.to_string())?;
         let order = fetch::FetchRequest::new(url, identity, PROBE_DEADLINE, MAX_FETCH)
             .trusting(self.config.issuer.ca_file.as_deref())?;
-        match fetch::get(&order) {
+        match fetch::send(&order) {
             Ok(answer) => Ok((answer.status, answer.body)),
             Err(why) => Err(why
                 .strip_prefix(&format!("get {url}: "))

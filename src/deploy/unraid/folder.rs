@@ -93,7 +93,7 @@ pub fn read(path: &Path) -> io::Result<String> {
 /// The content of a template, and which container it is for.
 fn read_named(path: &Path) -> Result<(String, Option<String>), String> {
     let text = read(path).map_err(|error| error.to_string())?;
-    let name = Template::read(&text)?.first("Name").map(str::to_owned);
+    let name = Template::read(&text)?.first_text("Name").map(str::to_owned);
     match &name {
         Some(name) if name.contains(['<', '&']) => Err("its <Name> holds more than plain text".into()),
         _ => Ok((text, name)),

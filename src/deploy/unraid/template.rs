@@ -76,7 +76,7 @@ impl<'a> Template<'a> {
     }
 
     /// What the first element of this name holds, as it is written: `update_container` takes the first at any depth.
-    pub fn first(&self, name: &str) -> Option<&'a str> {
+    pub fn first_text(&self, name: &str) -> Option<&'a str> {
         let mut named = self.elements.iter().filter(|element| element.name == name);
         named.next().map(|element| &self.text[element.inside.clone()])
     }
@@ -185,8 +185,8 @@ mod tests {
     #[test]
     fn what_a_deploy_may_have_to_refuse_can_be_seen() {
         let template = Template::read(CONFUSING).unwrap();
-        assert_eq!(template.first("PostArgs"), Some("--a &amp;&amp; b"));
-        assert_eq!(template.first("Network"), None);
+        assert_eq!(template.first_text("PostArgs"), Some("--a &amp;&amp; b"));
+        assert_eq!(template.first_text("Network"), None);
     }
 
     #[test]
@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn the_first_name_at_any_depth_counts_and_is_not_trimmed() {
-        let name = |text: &'static str| Template::read(text).unwrap().first("Name");
+        let name = |text: &'static str| Template::read(text).unwrap().first_text("Name");
         assert_eq!(
             name("<C><Config Name='a'/><Name>b</Name><Name>c</Name></C>"),
             Some("b")

@@ -1,8 +1,19 @@
-//! The second gate: one token, offered in the one way.
+//! The first two gates: who may knock at all, and one token, offered in the one way.
 //!
 //! With two headers, two readers could pick two tokens; so there is one header, or none.
 
+use std::net::IpAddr;
+
+use crate::config::Sources;
 use crate::gate::Refusal;
+
+/// Lets listed addresses through. A v4 peer of a dual-stack socket counts as the v4 address it is.
+pub fn check_source(peer: IpAddr, allowed: &Sources) -> Result<(), Refusal> {
+    match allowed.contains(peer) {
+        true => Ok(()),
+        false => Err(Refusal::Source { peer }),
+    }
+}
 
 /// Case-sensitive, as the daemon before us had it.
 const SCHEME: &str = "Bearer ";
