@@ -3,7 +3,7 @@
 #![no_main]
 
 use engram_deployer::http::{
-    Body, BodyReader, Expectation, Framing, Head, HeadReader, Method, Progress, Refusal, Routes, Version,
+    Body, BodyReader, Expectation, Framing, Head, HeadReader, Method, Progress, HttpError, Routes, Version,
 };
 use engram_deployer::limits::{MAX_BODY, MAX_HEAD, MAX_HEADERS, MAX_TARGET};
 use engram_deployer_fuzz::pieces;
@@ -12,7 +12,7 @@ use libfuzzer_sys::fuzz_target;
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     Incomplete,
-    Refused(Refusal),
+    Refused(HttpError),
     /// The head, its length, and what came after it.
     Head(Head, usize, Rest),
 }
@@ -20,7 +20,7 @@ enum Verdict {
 #[derive(Debug, PartialEq, Eq)]
 enum Rest {
     Incomplete,
-    Refused(Refusal),
+    Refused(HttpError),
     Body(Body, usize),
 }
 
@@ -170,7 +170,7 @@ fn plainly(head: &Head) -> Head {
     match HeadReader::default().feed(text.as_bytes()) {
         Ok((used, Progress::Done(head))) if used == text.len() => head,
         // Bytes that are no UTF-8 have become three each, and a line has grown by its name's usual case.
-        Err(Refusal::HeadTooLarge | Refusal::TooManyHeaders) => head.clone(),
+        Err(HttpError::HeadTooLarge) => head.clone(),
         other => panic!("{other:?} for {text}"),
     }
 }
