@@ -406,8 +406,21 @@ fn parts(path: &str) -> Vec<String> {
         .collect()
 }
 
-/// Paths of two parts and more in the code itself.
+/// Paths of two parts and more in the code itself, outside of `use`.
 fn inline_paths(code: &str) -> Vec<Vec<String>> {
+    let lines: Vec<&str> = code.split_inclusive(['\n', ';']).collect();
+    let mut inside = false;
+    let mut code = String::new();
+    for line in lines {
+        let start = line.trim_start();
+        inside |= ["use ", "pub use ", "pub(crate) use ", "pub(super) use "]
+            .iter()
+            .any(|word| start.starts_with(word));
+        if !inside {
+            code.push_str(line);
+        }
+        inside &= !line.trim_end().ends_with(';');
+    }
     let is_name = |c: char| c.is_alphanumeric() || c == '_';
     let mut found = Vec::new();
     for word in code.split(|c: char| !is_name(c) && c != ':') {
