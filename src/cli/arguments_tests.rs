@@ -183,18 +183,6 @@ fn what_makes_no_sense_is_said_with_a_hint() {
         ("log", "needs a RUN", "help log`"),
         ("cancel", "needs a RUN", "help cancel`"),
         ("serve now", "takes no `now`", "help serve`"),
-        ("tf-plan", "`tf-plan` needs --sha SHA", "help tf-plan`"),
-        (
-            "tf-apply --module m",
-            "`tf-apply` needs --sha SHA",
-            "help tf-apply`",
-        ),
-        (
-            "tf-plan --sha S --plan-digest D",
-            "no option `--plan-digest`",
-            "help tf-plan`",
-        ),
-        ("tf-apply S --sha S", "takes no `S`", "help tf-apply`"),
         ("rollback 1.2.3", "takes no `1.2.3`", "help rollback`"),
         ("status --follow", "no option `--follow`", "help status`"),
         ("--json", "`serve` has no option `--json`", "help serve`"),
@@ -239,5 +227,27 @@ fn no_option_of_the_table_is_ignored() {
             assert_ne!(typed(&line), Ok(bare.clone()), "{line}");
         }
         assert_eq!(!needed.is_empty(), typed(spec.name()).is_err(), "{}", spec.name());
+    }
+}
+
+#[cfg(feature = "terraform")]
+#[test]
+fn what_makes_no_sense_of_terraform_is_said_with_a_hint() {
+    for (line, what, hint) in [
+        ("tf-plan", "`tf-plan` needs --sha SHA", "help tf-plan`"),
+        (
+            "tf-apply --module m",
+            "`tf-apply` needs --sha SHA",
+            "help tf-apply`",
+        ),
+        (
+            "tf-plan --sha S --plan-digest D",
+            "no option `--plan-digest`",
+            "help tf-plan`",
+        ),
+        ("tf-apply S --sha S", "takes no `S`", "help tf-apply`"),
+    ] {
+        let error = typed(line).expect_err(line);
+        assert!(error.contains(what) && error.contains(hint), "{line}: {error}");
     }
 }

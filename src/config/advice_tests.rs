@@ -70,6 +70,7 @@ fn what_is_not_pinned_is_advised() {
     }
 }
 
+#[cfg(feature = "terraform")]
 #[test]
 fn terraforms_endpoints_are_advised_like_the_other_and_by_their_own_variables() {
     let workflow = "acme/infra/.github/workflows/a.yml@refs/heads/main";
