@@ -3,7 +3,7 @@
 #![no_main]
 
 use engram_deployer::http::{
-    Body, BodyReader, Expectation, Framing, Head, HeadReader, Method, Progress, HttpError, Routes, Version,
+    Body, BodyReader, Expectation, Framing, Head, HeadReader, HttpError, Method, Progress, Routes, Version,
 };
 use engram_deployer::limits::{MAX_BODY, MAX_HEAD, MAX_HEADERS, MAX_TARGET};
 use engram_deployer_fuzz::pieces;
