@@ -69,11 +69,17 @@ fn measured(files: &[(&str, &str)], limits: &str) -> (bool, String) {
     let folder = Folder::new("measured");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/size.sh");
     let script = fs::read_to_string(script).expect("the script");
-    let row = script
-        .lines()
-        .find(|line| line.starts_with("house "))
+    let mut lines = script.lines();
+    let current = lines
+        .find_map(|line| line.strip_prefix("current="))
+        .expect("a current row");
+    let row = lines
+        .find(|line| line.starts_with(&format!("{current} ")))
         .expect("a row");
-    let place = folder.write("tests/size.sh", script.replace(row, &format!("house {limits}")));
+    let place = folder.write(
+        "tests/size.sh",
+        script.replace(row, &format!("{current} {limits}")),
+    );
     for (name, content) in files {
         folder.write(&format!("src/{name}"), content);
     }

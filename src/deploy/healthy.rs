@@ -81,13 +81,17 @@ impl HealthyVersions {
         list.write(places)
     }
 
-    /// Writes down that what runs may be neither `version` nor what was live before.
+    /// Writes down that what runs may be neither `release` nor what was live before. Where the two are the same, nothing is
+    /// written.
     ///
     /// # Errors
     /// When it could not be read or written.
-    pub fn record_half_deployed(places: &Places, version: &Version) -> Result<(), String> {
+    pub fn record_half_deployed(places: &Places, release: &Release) -> Result<(), String> {
         let mut list = Self::read(places)?;
-        list.half_deployed = Some(version.clone());
+        if list.live().is_some_and(|live| live.release == *release) {
+            return Ok(());
+        }
+        list.half_deployed = Some(release.version.clone());
         list.write(places)
     }
 
@@ -235,7 +239,7 @@ mod tests {
             HealthyVersions::default()
         );
         HealthyVersions::record(&scratch.0, release("1"), &id, 50).unwrap();
-        HealthyVersions::record_half_deployed(&scratch.0, &release("2").version).unwrap();
+        HealthyVersions::record_half_deployed(&scratch.0, &release("2")).unwrap();
         let list = HealthyVersions::read(&scratch.0).unwrap();
         assert_eq!(list.live().unwrap().release, release("1"));
         assert_eq!(list.half_deployed, Some(release("2").version));

@@ -96,7 +96,7 @@ pub fn deploy(ctx: &mut RunContext, request: &RunRequest, task: &DeployTask, con
         return Ok(());
     }
     if !config.deploy().rollback {
-        deploy.record_half_deployed()?;
+        deploy.record_half_deployed(Some(&image))?;
     }
     let mut healthy = Vec::new();
     for container in &config.deploy().containers {
@@ -213,7 +213,7 @@ impl<'a> Deploy<'a> {
             false => None,
         };
         // Nobody can put back what it does.
-        self.record_half_deployed()?;
+        self.record_half_deployed(image.as_ref())?;
         let mut variables = vec![
             ("DEPLOYER_IMAGE_REF".to_owned(), self.reference.clone()),
             ("DEPLOYER_VERSION".to_owned(), self.task.version.to_string()),
@@ -325,8 +325,8 @@ impl<'a> Deploy<'a> {
         }
     }
 
-    fn record_half_deployed(&self) -> Result {
-        HealthyVersions::record_half_deployed(&self.config.places, &self.task.version)
+    fn record_half_deployed(&self, image: Option<&VerifiedImage>) -> Result {
+        HealthyVersions::record_half_deployed(&self.config.places, &self.release(image))
             .map_err(Failure::Failed)
     }
 }

@@ -78,7 +78,7 @@ pub fn undo(entries: &[Value], reason: UndoReason, config: &Config, ctx: &mut Ru
 /// Writes down that what the deploy with these `entries` has changed was not put back, or not all of it.
 pub fn mark_half_deployed(entries: &[Value], config: &Config) -> Result<(), String> {
     match containers(entries).next() {
-        Some(record) => HealthyVersions::record_half_deployed(&config.places, &record.release.version),
+        Some(record) => HealthyVersions::record_half_deployed(&config.places, &record.release),
         None => Ok(()),
     }
 }

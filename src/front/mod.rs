@@ -1,7 +1,7 @@
 //! The unprivileged role: how it becomes that.
 //!
 //! It is started before its connection arrives: reads the certificate and the key while it is still root, gives everything
-//! up, and only then looks at what it has read; what follows is one call into [`serve`]. It decides nothing about tokens,
+//! up, and only then looks at what it has read; what follows is one call into `serve`. It decides nothing about tokens,
 //! logs nothing by itself, holds no secret but the TLS key, and writes to nothing but its link and its connection.
 
 mod connection;
