@@ -1,0 +1,11 @@
+//! Deploys every host over NATS. In reading order: the words (`limits`, `wire`), the deployer's decisions (`rollout`),
+//! the machine (`os`), the connection (`nats`), one deploy on this host (`run`), the listener (`host`), watching a
+//! deploy (`fleet`), the tools for assistants (`mcp`), the commands (`cli`).
+
+pub mod limits;
+pub mod wire;
+pub mod rollout;
+pub mod nats;
+pub mod os;
+pub mod run;
+pub mod host;
