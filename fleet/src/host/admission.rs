@@ -42,9 +42,7 @@ pub struct Admission {
 
 /// FNV-1a. Whoever makes two requests with one digest gets the first one's status for the second: nothing is begun.
 fn digest(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 impl Admission {
@@ -126,7 +124,8 @@ mod tests {
     use super::*;
 
     fn bytes(id: &str, more: &str) -> Vec<u8> {
-        format!(r#"{{"action":"switch","revision":"main","reply_to":"deploy.responses.x","id":"{id}"{more}}}"#).into_bytes()
+        format!(r#"{{"action":"switch","revision":"main","reply_to":"deploy.responses.x","id":"{id}"{more}}}"#)
+            .into_bytes()
     }
 
     fn decide(admission: &mut Admission, bytes: &[u8], now: u64, held: Option<&str>) -> Verdict {

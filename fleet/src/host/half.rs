@@ -49,6 +49,10 @@ fn settings(link: &mut UnixStream, decoder: &mut Decoder) -> io::Result<Task> {
 pub fn half() -> io::Result<()> {
     harden()?;
     let mut link = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let words = link.try_clone()?;
+    std::panic::set_hook(Box::new(move |info| {
+        (&words).write_all(&link::encode(&Up::Log { message: info.to_string() })).ok();
+    }));
     let mut decoder = Decoder::default();
     let task = settings(&mut link, &mut decoder)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -57,7 +61,7 @@ pub fn half() -> io::Result<()> {
         .thread_keep_alive(Duration::from_secs(u32::MAX.into()))
         .build()?;
     // Names are looked up on a thread. Once that one runs no other thread and no process is needed, and none can be started.
-    runtime.block_on(tokio::task::spawn_blocking(|| ())).map_err(io::Error::other)?;
+    runtime.block_on(async { tokio::task::spawn_blocking(|| ()).await }).map_err(io::Error::other)?;
     setrlimit(Resource::RLIMIT_NPROC, 0, 0)?;
     crate::os::failpoint::hit("half-begins");
     link.set_nonblocking(true)?;

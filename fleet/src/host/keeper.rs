@@ -255,7 +255,9 @@ impl Keeper {
     fn hear(&mut self) -> io::Result<Option<u8>> {
         let mut buffer = [0; 16 * 1024];
         loop {
-            let Some(half) = &mut self.half else { return Ok(None) };
+            let Some(half) = &mut self.half else {
+                return Ok(None);
+            };
             match half.link.read(&mut buffer) {
                 Ok(0) => {
                     // Its end is reaped by look_at_half.
@@ -279,7 +281,9 @@ impl Keeper {
 
     fn take_frames(&mut self) -> io::Result<Option<u8>> {
         loop {
-            let Some(half) = &mut self.half else { return Ok(None) };
+            let Some(half) = &mut self.half else {
+                return Ok(None);
+            };
             match half.decoder.next::<Up>() {
                 Ok(None) => return Ok(None),
                 Ok(Some(Up::Fatal { message })) => {
@@ -383,7 +387,11 @@ impl Keeper {
         failpoint::hit("keeper-before-accepted");
         let request = &order.request;
         let what = format!("{} of {}", request.action, request.revision);
-        log::line(&format!("accepted {}: {what} for {}", request.id, request.by.as_deref().unwrap_or("an unnamed deployer")));
+        log::line(&format!(
+            "accepted {}: {what} for {}",
+            request.id,
+            request.by.as_deref().unwrap_or("an unnamed deployer")
+        ));
         let response = self.response(&request.id, Status::Accepted, None, what);
         self.respond(&request.reply_to, &response);
         failpoint::hit("keeper-before-start");
@@ -416,7 +424,9 @@ impl Keeper {
     // ---- the run
 
     fn look_at_run(&mut self) -> io::Result<()> {
-        let Some(active) = &mut self.active else { return Ok(()) };
+        let Some(active) = &mut self.active else {
+            return Ok(());
+        };
         match active.look(&self.settings, &self.runs) {
             Ok(None) => {}
             Ok(Some(outcome)) => return self.finish(outcome),
@@ -438,7 +448,9 @@ impl Keeper {
     }
 
     fn finish(&mut self, outcome: Outcome) -> io::Result<()> {
-        let Some(active) = self.active.take() else { return Ok(()) };
+        let Some(active) = self.active.take() else {
+            return Ok(());
+        };
         let request = active.order.request;
         let end = outcome.error.map_or("completed".to_owned(), |code| format!("failed ({code})"));
         let first = outcome.message.lines().next().unwrap_or_default();
@@ -489,7 +501,9 @@ impl Keeper {
 
     /// A final status may have been lost with the connection.
     fn resend(&mut self) {
-        let Some((reply_to, id, outcome)) = self.last.clone() else { return };
+        let Some((reply_to, id, outcome)) = self.last.clone() else {
+            return;
+        };
         let response = self.final_status(&id, &outcome);
         self.respond(&reply_to, &response);
     }

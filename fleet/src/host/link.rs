@@ -13,13 +13,22 @@ pub enum Up {
     Connected,
     Disconnected,
     /// A message on a deploy subject, at most as long as a request may be.
-    Request { payload: String },
+    Request {
+        payload: String,
+    },
     /// A question about a deploy that the half's answer does not tell of.
-    Ask { reply_to: ReplyTo, id: RunId },
+    Ask {
+        reply_to: ReplyTo,
+        id: RunId,
+    },
     /// It cannot go on: what a person must mend.
-    Fatal { message: String },
+    Fatal {
+        message: String,
+    },
     /// A line for the log; the keeper escapes it.
-    Log { message: String },
+    Log {
+        message: String,
+    },
 }
 
 /// What the keeper may say.
@@ -37,9 +46,16 @@ pub enum Down {
         metrics: Option<String>,
     },
     /// The answer to discovery, without the time.
-    Answer { answer: serde_json::Value },
-    Publish { reply_to: ReplyTo, payload: String },
-    Metrics { text: String },
+    Answer {
+        answer: serde_json::Value,
+    },
+    Publish {
+        reply_to: ReplyTo,
+        payload: String,
+    },
+    Metrics {
+        text: String,
+    },
 }
 
 /// Why bytes on the link are no frame. Either side ends the link then.
@@ -66,12 +82,16 @@ impl Decoder {
     }
 
     pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, BadFrame> {
-        let Some((head, _)) = self.bytes.split_first_chunk::<4>() else { return Ok(None) };
+        let Some((head, _)) = self.bytes.split_first_chunk::<4>() else {
+            return Ok(None);
+        };
         let length = u32::from_be_bytes(*head) as usize;
         if length > FRAME_BYTES {
             return Err(BadFrame(format!("a frame of {length} bytes is over the bound of {FRAME_BYTES}")));
         }
-        let Some(json) = self.bytes.get(4..4 + length) else { return Ok(None) };
+        let Some(json) = self.bytes.get(4..4 + length) else {
+            return Ok(None);
+        };
         let frame = serde_json::from_slice(json).map_err(|why| BadFrame(format!("no frame: {why}")))?;
         self.bytes.drain(..4 + length);
         Ok(Some(frame))

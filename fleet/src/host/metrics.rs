@@ -11,8 +11,14 @@ use crate::wire::{Action, Code, Status};
 const BUCKETS: [u64; 10] = [1, 5, 15, 30, 60, 120, 300, 600, 1_200, 3_600];
 
 /// Codes of the ends that a run can come to, and of rejections.
-const FAILURES: [Code; 6] =
-    [Code::AlreadyRunning, Code::BuildFailed, Code::Timeout, Code::Interrupted, Code::ActivationFailed, Code::RolledBack];
+const FAILURES: [Code; 6] = [
+    Code::AlreadyRunning,
+    Code::BuildFailed,
+    Code::Timeout,
+    Code::Interrupted,
+    Code::ActivationFailed,
+    Code::RolledBack,
+];
 const REJECTIONS: [Code; 8] = [
     Code::InvalidRevision,
     Code::InvalidAction,

@@ -166,7 +166,9 @@ impl Network {
         let ask = match Discovery::read(&message.payload) {
             Some(Discovery::Ask(ask)) => ask,
             // A question of an unknown kind that says where the answer goes.
-            None if message.payload.is_empty() && message.reply.is_some() => Ask { reply_to: None, tier: None, id: None },
+            None if message.payload.is_empty() && message.reply.is_some() => {
+                Ask { reply_to: None, tier: None, id: None }
+            }
             _ => return Ok(()),
         };
         let reply = message.reply.as_ref().and_then(|reply| reply.as_str().parse::<ReplyTo>().ok());
@@ -185,7 +187,9 @@ impl Network {
     }
 
     async fn tell(&mut self, reply_to: Option<ReplyTo>) -> End {
-        let Some(mut answer) = self.answer.clone() else { return Ok(()) };
+        let Some(mut answer) = self.answer.clone() else {
+            return Ok(());
+        };
         answer["time"] = clock::now().to_string().into();
         if let Some(reply_to) = reply_to {
             return self.publish(reply_to.as_str(), answer.to_string().into_bytes()).await;

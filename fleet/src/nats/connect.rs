@@ -101,11 +101,7 @@ pub async fn connect(
         .connection_timeout(CONNECT_WAIT)
         .ignore_discovered_servers()
         .reconnect_delay_callback(move |attempt| {
-            if was_connected.load(Ordering::Relaxed) || attempt > 1 {
-                pause(attempt, most)
-            } else {
-                Duration::ZERO
-            }
+            if was_connected.load(Ordering::Relaxed) || attempt > 1 { pause(attempt, most) } else { Duration::ZERO }
         })
         .event_callback(move |event| {
             if matches!(event, async_nats::Event::Connected) {
@@ -146,11 +142,15 @@ fn sentence(servers: &Servers, why: &async_nats::ConnectError) -> String {
         }
         ConnectErrorKind::TimedOut => "the server does not answer".to_owned(),
         ConnectErrorKind::Dns => format!("the server's name cannot be looked up ({text})"),
-        _ if text.contains("InvalidContentType") => "the server speaks no TLS: use nats:// in the place of tls://".to_owned(),
+        _ if text.contains("InvalidContentType") => {
+            "the server speaks no TLS: use nats:// in the place of tls://".to_owned()
+        }
         _ if text.contains("UnknownIssuer") => {
             "the server's certificate is of an unknown issuer: name it with --ca-file".to_owned()
         }
-        _ if text.contains("invalid peer certificate") => format!("the server's certificate is not good ({text})"),
+        _ if text.contains("invalid peer certificate") => {
+            format!("the server's certificate is not good ({text})")
+        }
         _ => causes.last().cloned().unwrap_or(text),
     };
     format!("no connection to {servers}: {plain}")
@@ -167,9 +167,7 @@ impl Connection {
     /// Hands bytes to the connection; while it is down they wait.
     pub async fn publish(&self, subject: &str, reply: Option<&str>, payload: Vec<u8>) -> Result<(), Failure> {
         let sent = match reply {
-            Some(reply) => {
-                self.client.publish_with_reply(subject.to_owned(), reply.to_owned(), payload.into()).await
-            }
+            Some(reply) => self.client.publish_with_reply(subject.to_owned(), reply.to_owned(), payload.into()).await,
             None => self.client.publish(subject.to_owned(), payload.into()).await,
         };
         sent.map_err(|why| Failure(format!("publishing to {subject}: {why}")))

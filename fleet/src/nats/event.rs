@@ -7,7 +7,10 @@ pub enum Happened {
     Connected,
     Disconnected,
     /// The server refuses a subject: whether to publish, and which.
-    Forbidden { publish: bool, subject: String },
+    Forbidden {
+        publish: bool,
+        subject: String,
+    },
     /// Messages of a subscription were dropped on this side.
     MessagesLost,
     /// The server does not take the key.
@@ -25,7 +28,9 @@ impl Happened {
             Event::ServerError(ServerError::AuthorizationViolation) => Happened::Refused,
             Event::ServerError(ServerError::Other(text)) => forbidden(&text).unwrap_or(Happened::Trouble(text)),
             Event::ServerError(ServerError::SlowConsumer(_)) => Happened::MessagesLost,
-            Event::ClientError(ClientError::Other(text)) if text.contains("authorization violation") => Happened::Refused,
+            Event::ClientError(ClientError::Other(text)) if text.contains("authorization violation") => {
+                Happened::Refused
+            }
             Event::ClientError(error) => Happened::Trouble(error.to_string()),
             Event::LameDuckMode | Event::Draining => return None,
         })

@@ -38,7 +38,9 @@ impl Seed {
             }
         }
         let pair = KeyPair::from_seed(text).map_err(|why| match why.kind() {
-            nkeys::error::ErrorKind::ChecksumFailure => "its checksum is wrong: a letter is missing or changed".to_owned(),
+            nkeys::error::ErrorKind::ChecksumFailure => {
+                "its checksum is wrong: a letter is missing or changed".to_owned()
+            }
             _ => "it holds no seed of a user (SU and 56 letters and digits)".to_owned(),
         })?;
         match pair.key_pair_type() {

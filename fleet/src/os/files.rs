@@ -6,7 +6,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 fn sync_folder_of(path: &Path) -> io::Result<()> {
-    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// Writes a file for its owner alone.
@@ -52,10 +53,10 @@ pub fn read(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
 }
 
 pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
-    let Some(bytes) = read(path, 16 * 1024 * 1024)? else { return Ok(None) };
-    serde_json::from_slice(&bytes)
-        .map(Some)
-        .map_err(|why| io::Error::other(format!("{}: {why}", path.display())))
+    let Some(bytes) = read(path, 16 * 1024 * 1024)? else {
+        return Ok(None);
+    };
+    serde_json::from_slice(&bytes).map(Some).map_err(|why| io::Error::other(format!("{}: {why}", path.display())))
 }
 
 pub fn write_json<T: serde::Serialize>(path: &Path, value: &T) -> io::Result<()> {

@@ -16,7 +16,10 @@ pub enum Input {
     /// The server says that nobody got the request.
     NobodyDeploys,
     /// The server refuses a subject: whether to publish, and which.
-    Forbidden { publish: bool, subject: String },
+    Forbidden {
+        publish: bool,
+        subject: String,
+    },
     Disconnected,
     Reconnected,
     /// Messages were dropped on this side.

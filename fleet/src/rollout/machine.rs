@@ -108,7 +108,9 @@ impl Rollout {
     // ---- discovery
 
     fn discovery_ends(&self) -> Time {
-        let Phase::Discovering { last_answer, nobody } = &self.phase else { return self.spec.deadline };
+        let Phase::Discovering { last_answer, nobody } = &self.phase else {
+            return self.spec.deadline;
+        };
         let start = self.spec.started;
         if *nobody && !self.broken {
             return start;
@@ -162,9 +164,7 @@ impl Rollout {
             (_, Some(last)) if last.id == id => {
                 (last.status, last.error.clone(), last.revision.clone(), last.message.clone())
             }
-            (Some(running), _) if running.id == id => {
-                (crate::wire::Status::Accepted, None, None, String::new())
-            }
+            (Some(running), _) if running.id == id => (crate::wire::Status::Accepted, None, None, String::new()),
             _ => return,
         };
         let response = Response {
@@ -194,8 +194,7 @@ impl Rollout {
             }
             None => {
                 self.anybody = answers.is_empty();
-                self.hosts
-                    .extend(answers.into_iter().map(|(name, answer)| (name, Host::new(Some(&answer), now))));
+                self.hosts.extend(answers.into_iter().map(|(name, answer)| (name, Host::new(Some(&answer), now))));
                 for name in &self.spec.optional {
                     self.hosts.entry(name.clone()).or_insert_with(|| Host::new(None, now));
                 }
@@ -213,7 +212,8 @@ impl Rollout {
         out.push(Output::Deploy);
         let message = format!("published to {}", self.spec.target);
         out.push(Output::Say(Report::Sent { hosts: names, message }));
-        self.phase = Phase::Watching { first: now, last: now, again: None, closes: now.plus_ms(self.spec.accept_wait_ms) };
+        self.phase =
+            Phase::Watching { first: now, last: now, again: None, closes: now.plus_ms(self.spec.accept_wait_ms) };
         self.next_scan = now.plus_ms(SCAN_MS);
     }
 
@@ -236,7 +236,9 @@ impl Rollout {
         if self.broken || self.hosts.values().any(|host| host.began) {
             return;
         }
-        let Phase::Watching { first, again, .. } = &mut self.phase else { return };
+        let Phase::Watching { first, again, .. } = &mut self.phase else {
+            return;
+        };
         if now.since(*first) < UNHEARD_MS {
             *again = Some(now.plus_ms(UNHEARD_PAUSE_MS));
         } else {
@@ -283,7 +285,9 @@ impl Rollout {
     // ---- statuses
 
     fn response(&mut self, response: &Response, now: Time, out: &mut Vec<Output>) {
-        let Phase::Watching { .. } = self.phase else { return };
+        let Phase::Watching { .. } = self.phase else {
+            return;
+        };
         if response.id.as_ref().is_some_and(|id| *id != self.spec.request.id) {
             return self.note(format!("ignored: a status of {} for another deploy", response.hostname), out);
         }
@@ -293,7 +297,8 @@ impl Rollout {
         let host = self.hosts.get_mut(&response.hostname).expect("it is in the plan, or has joined");
         host.messages += 1;
         if host.messages > MESSAGES_OF_A_HOST {
-            return self.note(format!("ignored: more than {MESSAGES_OF_A_HOST} messages of {}", response.hostname), out);
+            return self
+                .note(format!("ignored: more than {MESSAGES_OF_A_HOST} messages of {}", response.hostname), out);
         }
         if !host.is(response.instance.as_deref()) {
             let why = format!("ignored: a status in the name of {} that is not of that machine", response.hostname);
@@ -360,7 +365,9 @@ impl Rollout {
         if matches!(self.phase, Phase::Discovering { .. }) && now >= self.discovery_ends() && self.connected {
             return self.publish(now, out);
         }
-        let Phase::Watching { last, again, closes, .. } = &mut self.phase else { return };
+        let Phase::Watching { last, again, closes, .. } = &mut self.phase else {
+            return;
+        };
         if again.is_some_and(|time| now >= time) {
             (*again, *last) = (None, now);
             *closes = (*closes).max(now.plus_ms(self.spec.accept_wait_ms));
@@ -405,7 +412,9 @@ impl Rollout {
     fn scan(&mut self, now: Time, out: &mut Vec<Output>) {
         let mut stalled = false;
         for (name, host) in &mut self.hosts {
-            let Some(seconds) = host.heartbeat.filter(|_| host.began && host.ended.is_none()) else { continue };
+            let Some(seconds) = host.heartbeat.filter(|_| host.began && host.ended.is_none()) else {
+                continue;
+            };
             let silent = now.since(host.heard) > seconds * 1_000 * MISSED_HEARTBEATS;
             if silent && !host.stalled && self.connected {
                 host.stalled = true;
@@ -501,9 +510,7 @@ fn verdict(ends: &BTreeMap<Hostname, HostEnd>, connected: bool) -> (Verdict, Opt
         .filter(|(_, end)| end.state != State::Completed && !(end.optional && away(end)))
         .map(|(name, end)| format!("{name} {}", end.state.as_str()))
         .collect();
-    let known = ends
-        .values()
-        .any(|end| matches!(end.state, State::Failed | State::Rejected));
+    let known = ends.values().any(|end| matches!(end.state, State::Failed | State::Rejected));
     if !failed.is_empty() && !connected && !known {
         return (Verdict::Unknown, Some("the connection to the server is lost".to_owned()));
     }

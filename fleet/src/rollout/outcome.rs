@@ -66,11 +66,8 @@ pub struct Outcome {
 impl Outcome {
     /// The one commit that every completed host has built; `None` where they differ or do not say.
     pub fn revision(&self) -> Option<&str> {
-        let mut built = self
-            .hosts
-            .values()
-            .filter(|host| host.state == State::Completed)
-            .map(|host| host.revision.as_deref());
+        let mut built =
+            self.hosts.values().filter(|host| host.state == State::Completed).map(|host| host.revision.as_deref());
         let first = built.next()??;
         built.all(|next| next == Some(first)).then_some(first)
     }

@@ -38,9 +38,8 @@ pub fn carry(state: &Path, id: &RunId) -> io::Result<()> {
     if folder.result()?.is_some() {
         return Ok(());
     }
-    let order = folder
-        .order()?
-        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("there is no run {id}")))?;
+    let order =
+        folder.order()?.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("there is no run {id}")))?;
     failpoint::hit("run-begins");
     let outcome = Run { folder: &folder, order: &order, signals: &signals }.complete()?;
     failpoint::hit("run-before-result");
@@ -106,11 +105,8 @@ impl Run<'_> {
         self.folder.say(&format!("nixos-rebuild {}", arguments.join(" ")))?;
         let lock = self.folder.tool_lock()?;
         lock.lock()?;
-        let call = Call {
-            program: &self.order.nixos_rebuild,
-            arguments: &arguments,
-            environment: &self.order.environment,
-        };
+        let call =
+            Call { program: &self.order.nixos_rebuild, arguments: &arguments, environment: &self.order.environment };
         let child = match call.start(Stdio::from(lock), self.folder.log()?, self.folder.log()?) {
             Ok(child) => child,
             Err(why) => {
@@ -129,10 +125,7 @@ impl Run<'_> {
     /// The run was killed: its tool may go on without it.
     fn outlived(&self, journal: &Journal) -> io::Result<Tool> {
         self.folder.say("the run was killed, and is completed")?;
-        let group = journal
-            .process
-            .filter(|(pid, start)| started_at(*pid) == Some(*start))
-            .map(|(pid, _)| pid);
+        let group = journal.process.filter(|(pid, start)| started_at(*pid) == Some(*start)).map(|(pid, _)| pid);
         self.watch(journal, None, group)
     }
 
@@ -189,8 +182,7 @@ impl Run<'_> {
             return None;
         }
         let words = ["--extra-experimental-features", "nix-command flakes", "flake", "metadata", "--json"];
-        let arguments: Vec<String> =
-            words.iter().map(|word| (*word).to_owned()).chain([self.reference().0]).collect();
+        let arguments: Vec<String> = words.iter().map(|word| (*word).to_owned()).chain([self.reference().0]).collect();
         let metadata = self.ask(&self.order.nix, &arguments).and_then(|text| serde_json::from_str(&text).ok());
         let of = |value: &serde_json::Value| {
             let found = value.get("revision").or_else(|| value.get("locked")?.get("rev"))?;

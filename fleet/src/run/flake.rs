@@ -28,7 +28,9 @@ impl FromStr for FlakeUrl {
             return wrong("a path has no revisions: use git+file://");
         }
         let query = text.split_once('?').map_or("", |(_, query)| query);
-        if let Some(name) = query.split('&').filter_map(|pair| pair.split('=').next()).find(|name| ["ref", "rev"].contains(name)) {
+        if let Some(name) =
+            query.split('&').filter_map(|pair| pair.split('=').next()).find(|name| ["ref", "rev"].contains(name))
+        {
             return wrong(&format!("it has `{name}`, which is the deploy's to say"));
         }
         Ok(FlakeUrl(text.to_owned()))
@@ -91,7 +93,18 @@ mod tests {
 
     #[test]
     fn nixos_backend_a_url_that_names_a_revision_is_refused() {
-        for bad in ["", "-x", "git+https://a?ref=x", "git+https://a?dir=x&rev=y", "git+https://a#h", "path:/a", "/a", "./a", "a b", "a\"b"] {
+        for bad in [
+            "",
+            "-x",
+            "git+https://a?ref=x",
+            "git+https://a?dir=x&rev=y",
+            "git+https://a#h",
+            "path:/a",
+            "/a",
+            "./a",
+            "a b",
+            "a\"b",
+        ] {
             assert!(bad.parse::<FlakeUrl>().is_err(), "{bad}");
         }
         for good in ["git+https://a", "github:o/r", "git+file:///a?dir=ref", "git+ssh://git@h/a?submodules=1"] {

@@ -30,10 +30,7 @@ impl Places {
     pub fn links(&self) -> Links {
         let profile = std::fs::read_link(self.root.join("nix/var/nix/profiles/system")).ok();
         Links {
-            generation: profile
-                .as_deref()
-                .and_then(Path::file_name)
-                .map(|name| name.to_string_lossy().into_owned()),
+            generation: profile.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned()),
             installed: self.resolved("nix/var/nix/profiles/system"),
             active: self.resolved("run/current-system"),
         }
@@ -46,7 +43,9 @@ impl Places {
 
     /// Whether a kernel, an initrd or modules wait for the next boot.
     pub fn needs_reboot(&self, system: &Path) -> bool {
-        let Some(booted) = self.resolved("run/booted-system") else { return false };
+        let Some(booted) = self.resolved("run/booted-system") else {
+            return false;
+        };
         ["kernel", "initrd", "kernel-modules"].iter().any(|part| {
             let of = |system: &Path| std::fs::canonicalize(system.join(part)).ok();
             of(&booted) != of(system)

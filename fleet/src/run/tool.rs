@@ -66,7 +66,9 @@ impl Watched<'_> {
                 stop |= signal != Signal::SIGCHLD;
             }
             if let Some(end) = self.end()? {
-                let Some((why, since)) = ended_by_us else { return Ok(end) };
+                let Some((why, since)) = ended_by_us else {
+                    return Ok(end);
+                };
                 self.clear_group(since);
                 return Ok(why);
             }

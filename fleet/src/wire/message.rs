@@ -198,10 +198,7 @@ impl Incoming {
             text.parse().map_err(|why: super::Invalid| (Code::InvalidRevision, why.0))
         };
         Ok(Request {
-            action: self
-                .action
-                .parse()
-                .map_err(|why: super::Invalid| (Code::InvalidAction, why.0))?,
+            action: self.action.parse().map_err(|why: super::Invalid| (Code::InvalidAction, why.0))?,
             revision: revision(&self.revision)?,
             branch: self.branch.as_deref().map(revision).transpose()?,
             reply_to: self.reply_to.clone(),

@@ -8,10 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::Invalid;
 
 fn is_token(text: &str, most: usize) -> bool {
-    (1..=most).contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+    (1..=most).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
 /// A type around a checked string, with the traits that every one of them needs.
@@ -208,8 +205,7 @@ impl FromStr for Revision {
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
         let allowed = |b: u8| plain(b) || matches!(b, b'.' | b'/' | b'+' | b'-');
-        let shape =
-            (1..=200).contains(&text.len()) && plain(text.as_bytes()[0]) && text.bytes().all(allowed);
+        let shape = (1..=200).contains(&text.len()) && plain(text.as_bytes()[0]) && text.bytes().all(allowed);
         let never = ["..", "//", "/.", "@{"].iter().any(|part| text.contains(part));
         let end = ["/", ".", ".lock"].iter().any(|end| text.ends_with(end));
         if !shape || never || end {
@@ -240,8 +236,24 @@ mod tests {
     #[test]
     fn bad_input_revisions_that_git_or_a_url_would_read_otherwise_are_refused() {
         for bad in [
-            "", "-b", "a..b", "a//b", "a/.b", "a@{1}", "a/", "a.", "a.lock", "a&dir=..", "a#b", "a b", "a\nb", ".a", "/a",
-            "a%2f", "a?b", &"x".repeat(201),
+            "",
+            "-b",
+            "a..b",
+            "a//b",
+            "a/.b",
+            "a@{1}",
+            "a/",
+            "a.",
+            "a.lock",
+            "a&dir=..",
+            "a#b",
+            "a b",
+            "a\nb",
+            ".a",
+            "/a",
+            "a%2f",
+            "a?b",
+            &"x".repeat(201),
         ] {
             assert!(bad.parse::<Revision>().is_err(), "{bad}");
         }

@@ -15,9 +15,7 @@ pub const DISCOVER: &str = "deploy.discover";
 
 fn tokens_are_well_formed(text: &str) -> bool {
     text.len() <= 255
-        && text
-            .split('.')
-            .all(|token| !token.is_empty() && !token.chars().any(|c| c.is_control() || c.is_whitespace()))
+        && text.split('.').all(|token| !token.is_empty() && !token.chars().any(|c| c.is_control() || c.is_whitespace()))
 }
 
 /// Whether one subject, wildcards in it allowed, covers something that the other covers.
@@ -119,20 +117,12 @@ impl FromStr for ReplyTo {
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let token = |token: &str| {
             (1..=64).contains(&token.len())
-                && token
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+                && token.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
         };
-        let rest = text
-            .strip_prefix(RESPONSES)
-            .and_then(|rest| rest.strip_prefix('.'));
+        let rest = text.strip_prefix(RESPONSES).and_then(|rest| rest.strip_prefix('.'));
         match rest {
-            Some(rest) if rest.split('.').count() <= 2 && rest.split('.').all(token) => {
-                Ok(ReplyTo(text.to_owned()))
-            }
-            _ => Err(Invalid(format!(
-                "reply_to {text:?}: `{RESPONSES}.` and one or two tokens of A-Z a-z 0-9 _ -"
-            ))),
+            Some(rest) if rest.split('.').count() <= 2 && rest.split('.').all(token) => Ok(ReplyTo(text.to_owned())),
+            _ => Err(Invalid(format!("reply_to {text:?}: `{RESPONSES}.` and one or two tokens of A-Z a-z 0-9 _ -"))),
         }
     }
 }
@@ -160,18 +150,11 @@ impl FromStr for Template {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let plain = text
-            .replace("<hostname>", "h")
-            .replace("<tier>", "t")
-            .replace("<role>", "r");
+        let plain = text.replace("<hostname>", "h").replace("<tier>", "t").replace("<role>", "r");
         if plain.contains('<') {
-            return Err(Invalid(format!(
-                "deploy subject {text:?}: the variables are <hostname>, <tier> and <role>"
-            )));
+            return Err(Invalid(format!("deploy subject {text:?}: the variables are <hostname>, <tier> and <role>")));
         }
-        plain
-            .parse::<Subject>()
-            .map_err(|why| Invalid(format!("deploy subject {text:?}: {why}")))?;
+        plain.parse::<Subject>().map_err(|why| Invalid(format!("deploy subject {text:?}: {why}")))?;
         Ok(Template(text.to_owned()))
     }
 }
@@ -241,8 +224,16 @@ mod tests {
             assert!(good.parse::<ReplyTo>().is_ok(), "{good}");
         }
         for bad in [
-            "deploy.prod.evil", "_INBOX.x", "deploy.responses", "deploy.responses.", "deploy.responses.>", "deploy.responses.*",
-            "deploy.responses.a.b.c", "deploy.responses.a..b", "deploy.responses.a b", "deploy.responsesx.a",
+            "deploy.prod.evil",
+            "_INBOX.x",
+            "deploy.responses",
+            "deploy.responses.",
+            "deploy.responses.>",
+            "deploy.responses.*",
+            "deploy.responses.a.b.c",
+            "deploy.responses.a..b",
+            "deploy.responses.a b",
+            "deploy.responsesx.a",
         ] {
             assert!(bad.parse::<ReplyTo>().is_err(), "{bad}");
         }
@@ -259,9 +250,8 @@ mod tests {
 
     #[test]
     fn contract_subjects_match_with_wildcards_as_the_server_matches_them() {
-        let reached = |target: &str, subject: &str| {
-            target.parse::<Target>().unwrap().reaches(&[subject.parse().unwrap()])
-        };
+        let reached =
+            |target: &str, subject: &str| target.parse::<Target>().unwrap().reaches(&[subject.parse().unwrap()]);
         assert!(reached("deploy.test.all", "deploy.test.all"));
         assert!(reached("deploy.test.all", "deploy.*.all"));
         assert!(reached("a.b.c", "a.>"));
