@@ -2,13 +2,13 @@
 //! the machine (`os`), the connection (`nats`), one deploy on this host (`run`), the listener (`host`), watching a
 //! deploy (`fleet`), the tools for assistants (`mcp`), the commands (`cli`).
 
+pub mod cli;
+pub mod fleet;
 pub mod host;
 pub mod limits;
+pub mod mcp;
 pub mod nats;
 pub mod os;
 pub mod rollout;
 pub mod run;
 pub mod wire;
-pub mod fleet;
-pub mod mcp;
-pub mod cli;

@@ -1,10 +1,12 @@
 //! The command line. Each value is checked where it is read: a wrong one ends with exit status 2.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::fleet::Access;
+use crate::limits::{APPROVAL_WAIT, MCP_PATIENCE};
 use crate::nats::{Seed, Servers};
 use crate::os::log;
 use crate::run::FlakeUrl;
@@ -225,6 +227,10 @@ pub struct McpArgs {
     /// Refuse deploy_admin to clients that cannot ask a person
     #[arg(long)]
     pub require_approval: bool,
+    #[arg(long, default_value_t = APPROVAL_WAIT.as_secs(), hide = true)]
+    pub approval_wait: u64,
+    #[arg(long, default_value_t = MCP_PATIENCE.as_secs(), hide = true)]
+    pub patience: u64,
 }
 
 #[derive(Args)]
@@ -291,10 +297,10 @@ pub fn target(text: &str) -> Result<crate::wire::Target, Invalid> {
 }
 
 impl McpArgs {
-    pub fn settings(self) -> Result<crate::mcp::Settings, (u8, String)> {
-        let tests = self.connect.access().map_err(super::usage)?;
+    pub fn settings(self) -> Result<crate::mcp::Settings, Invalid> {
+        let tests = self.connect.access()?;
         let admin = match (&self.admin_nkey_file, self.enable_admin) {
-            (Some(file), true) => Some(access(file, &self.connect).map_err(super::usage)?),
+            (Some(file), true) => Some(access(file, &self.connect)?),
             _ => None,
         };
         Ok(crate::mcp::Settings {
@@ -304,6 +310,8 @@ impl McpArgs {
             allow_branch: self.allow_branch,
             max_hosts: self.max_hosts,
             require_approval: self.require_approval,
+            approval_wait: Duration::from_secs(self.approval_wait),
+            patience: Duration::from_secs(self.patience),
         })
     }
 }

@@ -34,7 +34,10 @@ pub fn main() -> ExitCode {
     let ended = match cli.command {
         Command::Listener(args) => listener::listener(args),
         Command::Deploy(args) => block_on(deploy::deploy(*args)),
-        Command::Mcp(args) => block_on(crate::mcp::serve(args.settings())),
+        Command::Mcp(args) => args
+            .settings()
+            .map_err(usage)
+            .and_then(|settings| block_on(crate::mcp::serve(settings)).map_err(|why| (1, why)).map(|()| 0)),
         Command::ListHosts(args) => block_on(show::list_hosts(args)),
         Command::Status(args) => block_on(show::status(args)),
         Command::Keygen(args) => keygen::keygen(args),

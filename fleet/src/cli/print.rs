@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::os::clock;
-use crate::rollout::{HostEnd, Outcome, Report, State};
+use crate::rollout::{Outcome, Report, State};
 use crate::wire::{RunId, harmless};
 
 pub struct Printer {
@@ -75,7 +75,7 @@ impl Printer {
 
     pub fn end(&mut self, outcome: &Outcome) {
         if self.json {
-            let line = last_line(outcome, &self.id).to_string();
+            let line = outcome.summary(&self.id).to_string();
             return self.line(&line);
         }
         for line in table(outcome) {
@@ -95,29 +95,6 @@ impl Printer {
 
 fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
-}
-
-/// The last line of `--json`, which is also what the MCP tools return.
-pub fn last_line(outcome: &Outcome, id: &RunId) -> Value {
-    let host = |end: &HostEnd| {
-        json!({ "status": end.state.as_str(), "error": end.error, "seconds": end.seconds, "revision": end.revision,
-            "message": end.message })
-    };
-    let hosts: serde_json::Map<String, Value> =
-        outcome.hosts.iter().map(|(name, end)| (name.to_string(), host(end))).collect();
-    json!({
-        "status": outcome.verdict.as_str(),
-        "error": outcome.error,
-        "id": id,
-        "revision": outcome.revision(),
-        "hosts": hosts,
-        "missing": outcome.missing,
-        "unexpected": outcome.unexpected,
-        "notes": outcome.notes,
-        "started_at": outcome.started,
-        "finished_at": outcome.finished,
-        "duration_ms": outcome.finished.since(outcome.started),
-    })
 }
 
 fn table(outcome: &Outcome) -> Vec<String> {

@@ -42,8 +42,7 @@ fn or_dash(text: Option<impl ToString>) -> String {
 
 pub async fn list_hosts(args: ListArgs) -> Ended {
     let access = args.connect.access().map_err(usage)?;
-    let answers: Vec<Answer> =
-        ask(&access, args.tier, None, WAIT).await.map_err(nobody)?.into_values().collect();
+    let answers: Vec<Answer> = ask(&access, args.tier, None, WAIT).await.map_err(nobody)?.into_values().collect();
     if answers.is_empty() {
         return Err((NOBODY, "no host answers".to_owned()));
     }

@@ -12,9 +12,7 @@ use super::Access;
 use crate::nats::{Connection, Failure, Happened, is_nobody};
 use crate::os::clock;
 use crate::rollout::{Input, Outcome, Output, Report, Rollout, Spec};
-use crate::wire::{
-    Action, Ask, Discovery, Hostname, ReplyTo, Request, Response, Revision, RunId, Target, Time,
-};
+use crate::wire::{Action, Ask, Discovery, Hostname, ReplyTo, Request, Response, Revision, RunId, Target, Time};
 
 /// What a person has ordered.
 #[derive(Clone, Debug)]

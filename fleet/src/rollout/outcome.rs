@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::{Map, Value, json};
+
 use super::State;
-use crate::wire::{Hostname, Time};
+use crate::wire::{Hostname, RunId, Time};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -70,5 +72,27 @@ impl Outcome {
             self.hosts.values().filter(|host| host.state == State::Completed).map(|host| host.revision.as_deref());
         let first = built.next()??;
         built.all(|next| next == Some(first)).then_some(first)
+    }
+
+    /// The last line of `--json`, and what the MCP tools return.
+    pub fn summary(&self, id: &RunId) -> Value {
+        let host = |end: &HostEnd| {
+            json!({ "status": end.state.as_str(), "error": end.error, "seconds": end.seconds,
+                "revision": end.revision, "message": end.message })
+        };
+        let hosts: Map<String, Value> = self.hosts.iter().map(|(name, end)| (name.to_string(), host(end))).collect();
+        json!({
+            "status": self.verdict.as_str(),
+            "error": self.error,
+            "id": id,
+            "revision": self.revision(),
+            "hosts": hosts,
+            "missing": self.missing,
+            "unexpected": self.unexpected,
+            "notes": self.notes,
+            "started_at": self.started,
+            "finished_at": self.finished,
+            "duration_ms": self.finished.since(self.started),
+        })
     }
 }
