@@ -70,6 +70,9 @@ pub struct ConnectArgs {
     /// Subject of discovery
     #[arg(long, default_value = DISCOVER, value_name = "SUBJECT")]
     pub discover_subject: Subject,
+    /// Take answers below deploy.responses.NAME: for servers that give each deployer subjects of its own
+    #[arg(long, env = "HOMELAB_DEPLOY_RESPONSES", value_name = "NAME")]
+    pub responses: Option<Role>,
 }
 
 impl ConnectArgs {
@@ -88,6 +91,7 @@ pub fn access(file: &std::path::Path, connect: &ConnectArgs) -> Result<Access, I
         seed,
         ca_file: connect.ca_file.clone(),
         discover: connect.discover_subject.clone(),
+        responses: connect.responses.clone(),
     })
 }
 

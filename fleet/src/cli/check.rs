@@ -24,7 +24,7 @@ pub async fn check(args: ListenerArgs) -> Ended {
     for subject in settings.subjects.iter().chain([&settings.discover]) {
         open.push(connection.subscribe(subject.as_str()).await.map_err(nobody)?);
     }
-    let reply = ReplyTo::of(&RunId::from_random(clock::random()));
+    let reply = ReplyTo::of(&RunId::from_random(clock::random()), None);
     // What has a hostname is an answer to nobody's question.
     let harmless = format!("{{\"hostname\":\"{}\"}}", settings.hostname).into_bytes();
     for subject in [reply.as_str(), settings.discover.as_str()] {

@@ -20,7 +20,7 @@ pub async fn ask(
     most: Duration,
 ) -> Result<BTreeMap<Hostname, Answer>, Failure> {
     let mut connection = access.connect().await?;
-    let reply_to = ReplyTo::of(&RunId::from_random(random()));
+    let reply_to = ReplyTo::of(&RunId::from_random(random()), access.responses.as_ref());
     let replies = connection.subscribe(reply_to.as_str()).await?;
     let others = connection.subscribe(access.discover.as_str()).await?;
     let mut messages = futures_util::stream::select(replies, others);

@@ -11,7 +11,7 @@ pub use watch::{Order, watch};
 use std::path::PathBuf;
 
 use crate::nats::{self, Connection, Failure, Patience, Seed, Servers};
-use crate::wire::Subject;
+use crate::wire::{Role, Subject};
 
 /// How a deployer connects.
 #[derive(Clone, Debug)]
@@ -20,6 +20,8 @@ pub struct Access {
     pub seed: Seed,
     pub ca_file: Option<PathBuf>,
     pub discover: Subject,
+    /// The token below which hosts answer this deployer, where the server's permissions ask for one.
+    pub responses: Option<Role>,
 }
 
 impl Access {

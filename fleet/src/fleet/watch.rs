@@ -12,7 +12,7 @@ use super::Access;
 use crate::nats::{Connection, Failure, Happened, is_nobody};
 use crate::os::clock;
 use crate::rollout::{Input, Outcome, Output, Report, Rollout, Spec};
-use crate::wire::{Action, Ask, Discovery, Hostname, ReplyTo, Request, Response, Revision, RunId, Target, Time};
+use crate::wire::{Action, Ask, Discovery, Hostname, ReplyTo, Request, Response, Revision, Role, RunId, Target, Time};
 
 /// What a person has ordered.
 #[derive(Clone, Debug)]
@@ -33,7 +33,7 @@ pub struct Order {
 }
 
 impl Order {
-    fn spec(&self, started: Time) -> Spec {
+    fn spec(&self, started: Time, deployer: Option<&Role>) -> Spec {
         let whole = self.timeout.as_millis() as u64;
         let deadline = started.plus_ms(whole);
         // Hosts end a little earlier, so that what they say of it arrives.
@@ -41,7 +41,7 @@ impl Order {
         let request = Request {
             action: self.action,
             revision: self.revision.clone(),
-            reply_to: ReplyTo::of(&self.id),
+            reply_to: ReplyTo::of(&self.id, deployer),
             id: self.id.clone(),
             issued_at: Some(started),
             deadline: Some(Time(deadline.0 - margin)),
@@ -141,13 +141,13 @@ pub async fn watch(
     let connection = access.connect().await?;
     let begin = Instant::now();
     let started = clock::now();
-    let spec = order.spec(started);
+    let spec = order.spec(started, access.responses.as_ref());
     let mut watch = Watch {
         connection,
         access,
         request: spec.request.clone(),
         target: spec.target.clone(),
-        discover_reply: ReplyTo::of(&RunId::from_random(clock::random())),
+        discover_reply: ReplyTo::of(&RunId::from_random(clock::random()), access.responses.as_ref()),
     };
     let mut messages = watch.messages().await?;
     let (mut rollout, mut outputs) = Rollout::start(spec);

@@ -128,8 +128,12 @@ impl FromStr for ReplyTo {
 }
 
 impl ReplyTo {
-    pub fn of(id: &RunId) -> Self {
-        ReplyTo(format!("{RESPONSES}.{id}"))
+    /// A fresh one, below the deployer's own token where it has one.
+    pub fn of(id: &RunId, deployer: Option<&Role>) -> Self {
+        match deployer {
+            Some(deployer) => ReplyTo(format!("{RESPONSES}.{deployer}.{id}")),
+            None => ReplyTo(format!("{RESPONSES}.{id}")),
+        }
     }
 
     /// The id of a request that names none: the Go tool makes a fresh reply subject for each.
