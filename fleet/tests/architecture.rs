@@ -52,7 +52,8 @@ fn imports(line: &str) -> Vec<String> {
         let inside = rest.strip_prefix('{').map(|inside| inside.split('}').next().unwrap().to_owned());
         let names = inside.unwrap_or_else(|| rest.to_owned());
         let parts: Vec<&str> = if rest.starts_with('{') { names.split(',').collect() } else { vec![&names] };
-        let name = |part: &str| part.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+        let name =
+            |part: &str| part.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
         parts.into_iter().map(name).collect::<Vec<_>>()
     })
     .collect()

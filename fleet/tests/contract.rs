@@ -88,7 +88,8 @@ fn contract_golden_messages_are_read_and_written() {
         let path = format!("{}/../tests/data/wire/{name}", env!("CARGO_MANIFEST_DIR"));
         std::fs::read(&path).unwrap_or_else(|why| panic!("{path}: {why}"))
     };
-    let same = |name: &str, ours: Value| assert_eq!(serde_json::from_slice::<Value>(&golden(name)).unwrap(), ours, "{name}");
+    let same =
+        |name: &str, ours: Value| assert_eq!(serde_json::from_slice::<Value>(&golden(name)).unwrap(), ours, "{name}");
     let request: Request = serde_json::from_slice(&golden("request.json")).unwrap();
     same("request.json", serde_json::to_value(&request).unwrap());
     assert_eq!(Incoming::read(&golden("request.json")).unwrap().request().unwrap(), request);
@@ -119,7 +120,10 @@ fn contract_variables_and_aliases_deploy() {
     let ran = run_with(&["deploy", "test-all"], &environment);
     assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
     assert!(ran.out.ends_with("ok\n"), "{}", ran.out);
-    assert!(host.calls()[0].starts_with("argv [boot] [--flake] [git+https://git.example.com/u/c.git?ref=feature/x#testhost1]"));
+    assert!(
+        host.calls()[0]
+            .starts_with("argv [boot] [--flake] [git+https://git.example.com/u/c.git?ref=feature/x#testhost1]")
+    );
     assert_eq!(run_with(&["list-hosts"], &environment).status, 0);
     assert_eq!(run_with(&["status"], &environment).status, 0);
     assert_eq!(run(&["deploy"]).status, 2);
@@ -151,8 +155,10 @@ fn contract_a_foreign_deployer_deploys_with_our_listener() {
 fn contract_a_foreign_listener_is_deployed_by_us_alone_and_beside_ours() {
     let server = Server::start();
     let (url, key) = (server.url(), server.seed_path("dns1"));
-    let mut foreign =
-        Talk::start("foreign.py", &["listener", &url, &key, "dns1", "deploy.prod.dns1", "deploy.prod.all", "deploy.prod.role.dns"]);
+    let mut foreign = Talk::start(
+        "foreign.py",
+        &["listener", &url, &key, "dns1", "deploy.prod.dns1", "deploy.prod.all", "deploy.prod.role.dns"],
+    );
     assert_eq!(foreign.read(), "ready");
     let ran = server.deploy("admin", "deploy.prod.role.dns", &["--accept-wait", "1"]);
     assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
@@ -186,7 +192,11 @@ fn contract_discovery_answers_where_it_is_asked_to_and_never_an_answer() {
     }
     client.publish_with_reply("deploy.discover", "deploy.responses.d2", "{}");
     assert_eq!(all.raw(time).unwrap().0, "deploy.responses.d2");
-    client.publish_with_reply("deploy.discover", "deploy.responses.d3", json!({ "reply_to": "deploy.prod.x" }).to_string());
+    client.publish_with_reply(
+        "deploy.discover",
+        "deploy.responses.d3",
+        json!({ "reply_to": "deploy.prod.x" }).to_string(),
+    );
     assert_eq!(all.raw(time).unwrap().0, "deploy.responses.d3");
     client.publish("deploy.discover", "{}");
     let (subject, payload) = all.raw(time).unwrap();
@@ -215,7 +225,10 @@ fn contract_json_lines_and_the_last_line() {
     }
     assert_eq!(lines[0]["hosts"], json!(["testhost1"]));
     let last = lines.iter().rev().find(|line| line["phase"] == "host").unwrap();
-    assert_eq!((&last["host"], &last["host_status"], &last["revision"]), (&json!("testhost1"), &json!("completed"), &json!(commit)));
+    assert_eq!(
+        (&last["host"], &last["host_status"], &last["revision"]),
+        (&json!("testhost1"), &json!("completed"), &json!(commit))
+    );
     let end = ran.end();
     assert_eq!((&end["status"], &end["error"], &end["revision"]), (&json!("ok"), &Value::Null, &json!(commit)));
     assert_eq!((&end["missing"], &end["unexpected"]), (&json!([]), &json!([])));

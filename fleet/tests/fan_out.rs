@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::support::Ran;
 use crate::support::fake_host::FakeHost;
 use crate::support::server::Server;
-use crate::support::Ran;
 
 fn count() -> usize {
     if crate::support::all() { 200 } else { 40 }

@@ -75,7 +75,11 @@ fn nixos_backend_completed_says_generation_commit_and_reboot() {
     assert_eq!((&end["revision"], &ran.end()["revision"]), (&json!(COMMIT), &json!(COMMIT)));
     for part in ["kernel", "initrd", "kernel-modules"] {
         let before = host.calls().len() + 1;
-        host.behave(&format!("mkdir -p $R/store/new-{part}; switch_to {}; ln -sfn ../new-{part} $R/store/{}/{part}", before + 10, before + 10));
+        host.behave(&format!(
+            "mkdir -p $R/store/new-{part}; switch_to {}; ln -sfn ../new-{part} $R/store/{}/{part}",
+            before + 10,
+            before + 10
+        ));
         let (_, end) = deploy(&server, &["--branch", COMMIT]);
         assert!(end["message"].as_str().unwrap().ends_with("; reboot needed"), "{part}: {end}");
     }
@@ -167,7 +171,10 @@ fn nixos_backend_a_stopped_run_ends_what_it_builds() {
     let server = Server::start();
     let host = FakeHost::start(&server);
     host.behave("sleep 300");
-    let child = server.prepared("test-deployer", &["deploy", "deploy.test.all", "--json"]).stdout(std::process::Stdio::piped()).spawn();
+    let child = server
+        .prepared("test-deployer", &["deploy", "deploy.test.all", "--json"])
+        .stdout(std::process::Stdio::piped())
+        .spawn();
     let child = child.unwrap();
     wait_until("it builds", || host.calls().len() == 1);
     let run = child_of(host.pid(), "run").unwrap();

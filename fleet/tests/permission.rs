@@ -29,7 +29,8 @@ fn permission_a_test_deployer_cannot_reach_prod_and_hears_so_at_once() {
 #[test]
 fn permission_a_key_that_may_publish_one_subject_alone_deploys_to_it() {
     let sample = include_str!("../contrib/nats/sample.conf");
-    let narrow = sample.replace("[\"deploy.test.>\", \"deploy.discover\"]", "[\"deploy.test.all\", \"deploy.discover\"]");
+    let narrow =
+        sample.replace("[\"deploy.test.>\", \"deploy.discover\"]", "[\"deploy.test.all\", \"deploy.discover\"]");
     assert_ne!(narrow, sample);
     let server = Server::of(&narrow, "", "nats");
     let host = FakeHost::start(&server);
@@ -112,9 +113,8 @@ fn no_listener_no_server_or_no_tls_is_one_sentence_within_five_seconds() {
     let mut server = Server::start();
     let plain = server.url().replace("nats://", "tls://");
     let key = server.seed_path("test-deployer");
-    let deploy = |url: &str| {
-        crate::support::run(&["deploy", "deploy.test.all", "--nats-url", url, "--nkey-file", &key])
-    };
+    let deploy =
+        |url: &str| crate::support::run(&["deploy", "deploy.test.all", "--nats-url", url, "--nkey-file", &key]);
     let ran = deploy(&plain);
     assert_eq!((ran.status, ran.err.lines().count()), (3, 1), "{}", ran.err);
     assert!(ran.err.contains("speaks no TLS"), "{}", ran.err);

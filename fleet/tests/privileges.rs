@@ -24,7 +24,8 @@ fn read(pid: i32, name: &str) -> String {
 
 /// Inodes of the TCP sockets of this machine.
 fn tcp_sockets() -> BTreeSet<String> {
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6", "/proc/net/udp"].map(|path| std::fs::read_to_string(path).unwrap());
+    let tables =
+        ["/proc/net/tcp", "/proc/net/tcp6", "/proc/net/udp"].map(|path| std::fs::read_to_string(path).unwrap());
     let lines = tables.iter().flat_map(|table| table.lines().skip(1));
     lines.map(|line| format!("socket:[{}]", line.split_whitespace().nth(9).unwrap())).collect()
 }

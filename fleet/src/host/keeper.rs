@@ -370,8 +370,8 @@ impl Keeper {
         let order = self.order(request);
         failpoint::hit("keeper-before-folder");
         let folder = match self.runs.create(&order) {
-            Ok(folder) => folder,
-            Err(why) if why.kind() == io::ErrorKind::AlreadyExists => {
+            Ok(Some(folder)) => folder,
+            Ok(None) => {
                 if let Some(response) = self.present_status(&incoming.id) {
                     self.respond(&incoming.reply_to, &response);
                 }

@@ -145,11 +145,8 @@ fn sentence(servers: &Servers, why: &async_nats::ConnectError) -> String {
         _ if text.contains("InvalidContentType") => {
             "the server speaks no TLS: use nats:// in the place of tls://".to_owned()
         }
-        _ if text.contains("UnknownIssuer") => {
-            "the server's certificate is of an unknown issuer: name it with --ca-file".to_owned()
-        }
         _ if text.contains("invalid peer certificate") => {
-            format!("the server's certificate is not good ({text})")
+            "the server's certificate is not trusted: name its issuer's with --ca-file".to_owned()
         }
         _ => causes.last().cloned().unwrap_or(text),
     };

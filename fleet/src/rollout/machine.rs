@@ -7,14 +7,25 @@ use crate::limits::{
     ASK_PAUSE_MS, CLOCK_OFF_MS, DISCOVER_LEAST_MS, DISCOVER_QUIET_MS, MESSAGES_OF_A_HOST, MISSED_HEARTBEATS,
     UNHEARD_MS, UNHEARD_PAUSE_MS,
 };
-use crate::wire::{Answer, Hostname, Response, RunId, Time};
+use crate::wire::{Answer, Hostname, Response, RunId, Status, Time};
 
 /// Stalled hosts are looked for this often.
 const SCAN_MS: u64 = 500;
 
 enum Phase {
-    Discovering { last_answer: Option<Time>, nobody: bool },
-    Watching { first: Time, last: Time, again: Option<Time>, closes: Time },
+    /// Since when, when the last answer came, and who has answered on a connection that is gone.
+    Discovering {
+        since: Time,
+        last_answer: Option<Time>,
+        nobody: bool,
+        again: BTreeSet<Hostname>,
+    },
+    Watching {
+        first: Time,
+        last: Time,
+        again: Option<Time>,
+        closes: Time,
+    },
     Done,
 }
 
@@ -43,7 +54,7 @@ impl Rollout {
     pub fn start(spec: Spec) -> (Self, Vec<Output>) {
         let outputs = vec![Output::Probe(spec.target.beside()), Output::Discover(None)];
         let rollout = Rollout {
-            phase: Phase::Discovering { last_answer: None, nobody: false },
+            phase: Phase::Discovering { since: spec.started, last_answer: None, nobody: false, again: BTreeSet::new() },
             answers: BTreeMap::new(),
             hosts: BTreeMap::new(),
             open: 0,
@@ -108,16 +119,18 @@ impl Rollout {
     // ---- discovery
 
     fn discovery_ends(&self) -> Time {
-        let Phase::Discovering { last_answer, nobody } = &self.phase else {
+        let Phase::Discovering { since, last_answer, nobody, again } = &self.phase else {
             return self.spec.deadline;
         };
-        let start = self.spec.started;
         if *nobody && !self.broken {
-            return start;
+            return *since;
         }
-        let quiet = last_answer.map_or(start, |time| time.plus_ms(DISCOVER_QUIET_MS));
-        let least = start.plus_ms(DISCOVER_LEAST_MS);
-        quiet.max(least).min(start.plus_ms(self.spec.discover_wait_ms))
+        let most = since.plus_ms(self.spec.discover_wait_ms);
+        if !again.is_empty() {
+            return most;
+        }
+        let quiet = last_answer.map_or(*since, |time| time.plus_ms(DISCOVER_QUIET_MS));
+        quiet.max(since.plus_ms(DISCOVER_LEAST_MS)).min(most)
     }
 
     fn nobody_discovers(&mut self) {
@@ -128,8 +141,9 @@ impl Rollout {
 
     fn answer(&mut self, answer: Answer, now: Time, out: &mut Vec<Output>) {
         match &mut self.phase {
-            Phase::Discovering { last_answer, .. } => {
+            Phase::Discovering { last_answer, again, .. } => {
                 *last_answer = Some(now);
+                again.remove(&answer.hostname);
                 if !self.spec.target.reaches(&answer.subjects()) {
                     return;
                 }
@@ -164,7 +178,13 @@ impl Rollout {
             (_, Some(last)) if last.id == id => {
                 (last.status, last.error.clone(), last.revision.clone(), last.message.clone())
             }
-            (Some(running), _) if running.id == id => (crate::wire::Status::Accepted, None, None, String::new()),
+            // It says that the run is there, not that it lives.
+            (Some(running), _) if running.id == id => {
+                if self.hosts.get(&answer.hostname).is_some_and(|host| host.began) {
+                    return;
+                }
+                (Status::Accepted, None, None, String::new())
+            }
             _ => return,
         };
         let response = Response {
@@ -270,7 +290,10 @@ impl Rollout {
                 *closes = (*closes).max(now.plus_ms(ASK_PAUSE_MS));
             }
             self.ask(now, out);
-        } else if matches!(self.phase, Phase::Discovering { .. }) {
+        } else if let Phase::Discovering { since, last_answer, again, .. } = &mut self.phase {
+            // Hosts come back when we do: what is published before they have is lost.
+            (*since, *last_answer) = (now, None);
+            again.extend(self.answers.keys().cloned());
             out.push(Output::Discover(None));
         }
     }

@@ -83,15 +83,18 @@ impl Runs {
         RunFolder { id: id.clone(), path: self.state.join("runs").join(id.as_str()) }
     }
 
-    /// Makes the folder; it must not be there.
-    pub fn create(&self, order: &Order) -> io::Result<RunFolder> {
+    /// Makes the folder; `None` where it is there already.
+    pub fn create(&self, order: &Order) -> io::Result<Option<RunFolder>> {
         let folder = self.open(&order.request.id);
         let runs = self.state.join("runs");
         files::make_folder(&runs)?;
-        std::fs::create_dir(&folder.path)?;
+        match std::fs::create_dir(&folder.path) {
+            Err(why) if why.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
+            made => made?,
+        }
         files::write_json(&folder.path.join("request"), order)?;
         File::open(runs)?.sync_all()?;
-        Ok(folder)
+        Ok(Some(folder))
     }
 
     pub fn all(&self) -> io::Result<Vec<RunFolder>> {

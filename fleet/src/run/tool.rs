@@ -105,7 +105,8 @@ impl Watched<'_> {
 
     /// The tool is gone; what it started and ignores TERM is not yet.
     fn clear_group(&self, since: Instant) {
-        while !self.is_free() && since.elapsed() < KILL_AFTER {
+        let lives = || self.group.is_some_and(|group| signal_group(group, None));
+        while lives() && since.elapsed() < KILL_AFTER {
             std::thread::sleep(LOOK);
         }
         self.signal(Signal::SIGKILL);

@@ -45,6 +45,7 @@ impl Talk {
         serde_json::from_str(&line).unwrap_or_else(|why| panic!("{line:?}: {why}"))
     }
 
+    #[allow(dead_code)]
     pub fn say(&mut self, line: &str) {
         writeln!(self.to, "{line}").unwrap();
     }
