@@ -13,4 +13,5 @@ mod module;
 mod nixos_backend;
 mod permission;
 mod privileges;
+mod simulation;
 mod support;

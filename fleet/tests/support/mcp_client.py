@@ -51,7 +51,7 @@ async def main():
         tools = (await client.list_tools()).tools
         show(
             protocol=client.protocol_version,
-            server=client.server_info.name,
+            server=client.server_info.name if client.server_info else None,
             tools={tool.name: tool.model_dump(mode="json", exclude_none=True) for tool in tools},
         )
         for tool, parameters, options in json.loads(calls):
