@@ -120,7 +120,10 @@ fn architecture_functions_are_short() {
 
 #[test]
 fn architecture_the_crate_is_small() {
-    let lines: usize = sources().iter().map(|source| code(&source.text).count()).sum();
+    // Lines that say something: a lone bracket, which is where rustfmt puts it, says nothing.
+    let says = |line: &str| line.chars().any(char::is_alphanumeric);
+    let lines: usize =
+        sources().iter().map(|source| code(&source.text).filter(|(_, line)| says(line)).count()).sum();
     assert!(lines <= LINES, "{lines} lines of code");
 }
 

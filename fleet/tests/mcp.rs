@@ -130,12 +130,22 @@ fn mcp_limits_and_marked_output() {
 }
 
 #[test]
-fn approval_accepted_declined_too_late_and_without_a_person_in_both_lines() {
+fn approval_over_the_connection_up_to_2025_11_25() {
+    approval_in("legacy");
+}
+
+#[test]
+fn approval_as_an_intermediate_result_from_2026_07_28_on() {
+    approval_in("2026-07-28");
+}
+
+/// Accepted, declined, too late, and a client that cannot ask.
+fn approval_in(line: &str) {
     let server = Server::start();
     let host = FakeHost::start(&server);
     let call = json!([["deploy_admin", { "tier": "test", "all": true, "branch": "main" }, {}]]);
     let admin = admin(&server);
-    for line in LINES {
+    {
         let before = host.calls().len();
         let said = client(&server, line, "accept", call.clone(), &with_admin(&admin, &[]));
         assert_eq!(said[1]["question"], "switch main on deploy.test.all (testhost1)?", "{line}");
