@@ -9,7 +9,9 @@ use crate::support::server::Server;
 use crate::support::{run, run_with, within};
 
 /// Command, flag, default, variable, whether it is required.
-const FLAGS: &[(&str, &str, Option<&str>, Option<&str>, bool)] = &[
+type Flag = (&'static str, &'static str, Option<&'static str>, Option<&'static str>, bool);
+
+const FLAGS: &[Flag] = &[
     ("listener", "hostname", None, None, true),
     ("listener", "tier", None, None, true),
     ("listener", "nats-url", None, Some("HOMELAB_DEPLOY_NATS_URL"), true),

@@ -126,7 +126,8 @@ impl Sim {
             version: None,
             by: None,
         };
-        let sim_hosts: Vec<SimHost> = (0..hosts).map(|number| SimHost::new(number, hosts == ALL_THERE, &mut random)).collect();
+        let sim_hosts: Vec<SimHost> =
+            (0..hosts).map(|number| SimHost::new(number, hosts == ALL_THERE, &mut random)).collect();
         let expected: Option<BTreeSet<Hostname>> =
             random.chance(40).then(|| sim_hosts.iter().map(|host| host.name.clone()).collect());
         let spec = Spec {
@@ -274,7 +275,8 @@ impl Sim {
             return;
         }
         let incoming = Incoming::read(bytes).unwrap();
-        let present = Present { now: it.time(now), running: it.running.as_ref().map(|(running, _)| running), held: None };
+        let present =
+            Present { now: it.time(now), running: it.running.as_ref().map(|(running, _)| running), held: None };
         let (verdict, _) = it.admission.decide(&incoming, bytes, &present);
         let id = incoming.id.clone();
         match verdict {
@@ -333,8 +335,14 @@ impl Sim {
         }
         let (status, error) = if it.fails { (Status::Failed, Some("build_failed")) } else { (Status::Completed, None) };
         let finished_at = it.time(now);
-        let last =
-            Last { id: id.clone(), status, error: error.map(str::to_owned), revision: None, finished_at, message: String::new() };
+        let last = Last {
+            id: id.clone(),
+            status,
+            error: error.map(str::to_owned),
+            revision: None,
+            finished_at,
+            message: String::new(),
+        };
         it.results.insert(id.clone(), last);
         if it.up {
             self.respond(host, status, error, &id);
@@ -496,7 +504,11 @@ impl Sim {
 
     fn check(&self) {
         let outcome = self.ended.as_ref().unwrap();
-        assert!(outcome.finished.0 <= self.deadline.0 + 20, "it ended {} ms late", outcome.finished.0 - self.deadline.0);
+        assert!(
+            outcome.finished.0 <= self.deadline.0 + 20,
+            "it ended {} ms late",
+            outcome.finished.0 - self.deadline.0
+        );
         for host in &self.hosts {
             let runs = host.begun.iter().filter(|(id, _)| *id == self.id).count();
             assert!(runs <= 1, "{} ran it {runs} times", host.name);
@@ -539,7 +551,8 @@ fn play(seed: u64, hosts: usize, keep_history: bool) -> Result<Outcome, String> 
         }
     }));
     played.map_err(|why| {
-        let why = why.downcast_ref::<String>().cloned().or_else(|| why.downcast_ref::<&str>().map(|why| (*why).to_owned()));
+        let why =
+            why.downcast_ref::<String>().cloned().or_else(|| why.downcast_ref::<&str>().map(|why| (*why).to_owned()));
         format!("seed {seed}, {hosts} hosts: {}\n{}", why.unwrap_or_default(), history.borrow().join("\n"))
     })
 }

@@ -101,7 +101,17 @@ struct Watch<'a> {
     discover_reply: ReplyTo,
 }
 
-impl Watch<'_> {
+impl<'a> Watch<'a> {
+    async fn begin(access: &'a Access, spec: &Spec) -> Result<Watch<'a>, Failure> {
+        Ok(Watch {
+            connection: access.connect().await?,
+            access,
+            request: spec.request.clone(),
+            target: spec.target.clone(),
+            discover_reply: ReplyTo::of(&RunId::from_random(clock::random()), access.responses.as_ref()),
+        })
+    }
+
     async fn publish(&self, output: &Output) -> Result<(), Failure> {
         let discover = self.access.discover.as_str();
         match output {
@@ -138,17 +148,10 @@ pub async fn watch(
     mut say: impl FnMut(Report),
     stop: impl Future<Output = ()>,
 ) -> Result<Outcome, Failure> {
-    let connection = access.connect().await?;
     let begin = Instant::now();
     let started = clock::now();
     let spec = order.spec(started, access.responses.as_ref());
-    let mut watch = Watch {
-        connection,
-        access,
-        request: spec.request.clone(),
-        target: spec.target.clone(),
-        discover_reply: ReplyTo::of(&RunId::from_random(clock::random()), access.responses.as_ref()),
-    };
+    let mut watch = Watch::begin(access, &spec).await?;
     let mut messages = watch.messages().await?;
     let (mut rollout, mut outputs) = Rollout::start(spec);
     let mut stop = std::pin::pin!(stop.fuse());

@@ -130,11 +130,12 @@ impl Keeper {
         for folder in self.runs.all()? {
             let Some(order) = folder.order()? else { continue };
             match folder.result()? {
-                Some(outcome) => {
-                    if self.last.as_ref().is_none_or(|(_, _, last)| last.finished_at < outcome.finished_at) {
-                        self.last = Some((order.request.reply_to.clone(), order.request.id.clone(), outcome));
-                    }
+                Some(outcome)
+                    if self.last.as_ref().is_none_or(|(_, _, last)| last.finished_at < outcome.finished_at) =>
+                {
+                    self.last = Some((order.request.reply_to.clone(), order.request.id.clone(), outcome));
                 }
+                Some(_) => {}
                 None if self.active.is_none() => {
                     self.active = Some(Active::of(folder, order, &self.settings));
                     self.metrics.begun();

@@ -1,7 +1,7 @@
 //! Clients in Python, with other people's libraries.
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 pub fn interpreter() -> String {
     std::env::var("FLEET_PYTHON").expect("FLEET_PYTHON is not set: run fleet/tests/run.sh, which makes it")
@@ -22,7 +22,6 @@ pub fn run(name: &str, arguments: &[&str]) -> Vec<serde_json::Value> {
 /// A script that one talks with by lines.
 pub struct Talk {
     child: Child,
-    to: ChildStdin,
     from: BufReader<ChildStdout>,
 }
 
@@ -31,23 +30,18 @@ impl Talk {
         let mut child = Command::new(interpreter())
             .arg(script(name))
             .args(arguments)
-            .stdin(Stdio::piped())
+            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let (to, from) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
-        Talk { child, to, from }
+        let from = BufReader::new(child.stdout.take().unwrap());
+        Talk { child, from }
     }
 
     pub fn read(&mut self) -> serde_json::Value {
         let mut line = String::new();
         self.from.read_line(&mut line).unwrap();
         serde_json::from_str(&line).unwrap_or_else(|why| panic!("{line:?}: {why}"))
-    }
-
-    #[allow(dead_code)]
-    pub fn say(&mut self, line: &str) {
-        writeln!(self.to, "{line}").unwrap();
     }
 }
 

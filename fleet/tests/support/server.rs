@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use homelab_deploy::nats::Seed;
 
-use super::{Folder, Process, Ran, free_port, ours, run, seed, wait_until};
+use super::{Folder, Process, Ran, free_port, ours, seed, wait_until};
 
 const SAMPLE: &str = include_str!("../../contrib/nats/sample.conf");
 
@@ -128,10 +128,6 @@ impl Server {
         self.process.signal(nix::sys::signal::Signal::SIGHUP);
     }
 
-    pub fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("server.log")).unwrap()
-    }
-
     pub fn config(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("server.conf")).unwrap()
     }
@@ -150,10 +146,6 @@ impl Server {
 
     pub fn deploy(&self, key: &str, target: &str, more: &[&str]) -> Ran {
         self.command(key, &[&["deploy", target, "--json"], more].concat())
-    }
-
-    pub fn keygen(&self, name: &str) -> Ran {
-        run(&["keygen", &self.seed_path(name)])
     }
 }
 
