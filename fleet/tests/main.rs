@@ -2,6 +2,7 @@
 
 mod architecture;
 mod bad_input;
+mod booted;
 mod contract;
 mod delivery;
 mod documents;

@@ -20,7 +20,7 @@ fn nix_instantiate(arguments: &[&str]) -> Output {
     output.unwrap_or_else(|why| panic!("nix-instantiate: {why}: run fleet/tests/run.sh, which installs it"))
 }
 
-fn evaluate(settings: &Value) -> Result<Value, String> {
+pub fn evaluate(settings: &Value) -> Result<Value, String> {
     let (file, module, settings) = (path("tests/support/evaluate.nix"), path("nixos/module.nix"), settings.to_string());
     let arguments =
         ["--eval", "--strict", "--json", &file, "--argstr", "settings", &settings, "--arg", "module", &module];

@@ -35,6 +35,8 @@ fn privileges_the_half_has_none_and_the_keeper_has_no_network() {
     assert!(nix::unistd::geteuid().is_root(), "run this as root");
     let server = Server::start();
     let mut host = FakeHost::prepare(&server, "testhost1", "testhost1");
+    // A name, which is looked up on a thread of the half, although it may start none.
+    host.set("--nats-url", &server.url().replace("127.0.0.1", "localhost"));
     host.variable("SECRET", "of-the-keeper").run();
     let (keeper, half) = (host.pid(), host.half());
     assert_eq!(field(half, "Uid"), "65524 65524 65524 65524");

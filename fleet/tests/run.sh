@@ -71,7 +71,7 @@ run_tests() {
 
 begin
 need_cargo
-need install cc=build-essential openssl=openssl nats-server=nats-server nix-instantiate=nix-bin npm=npm mandoc=mandoc
+need install cc=build-essential openssl=openssl nats-server=nats-server nix-instantiate=nix-bin npm=npm mandoc=mandoc nsenter=util-linux
 make_parts
 [ "$(id -u)" -eq 0 ] || die "run this as root: the network half gives privileges up"
 run_tests "$@"

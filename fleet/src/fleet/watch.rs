@@ -102,14 +102,14 @@ struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    async fn begin(access: &'a Access, spec: &Spec) -> Result<Watch<'a>, Failure> {
-        Ok(Watch {
-            connection: access.connect().await?,
+    fn of(connection: Connection, access: &'a Access, spec: &Spec) -> Self {
+        Watch {
+            connection,
             access,
             request: spec.request.clone(),
             target: spec.target.clone(),
             discover_reply: ReplyTo::of(&RunId::from_random(clock::random()), access.responses.as_ref()),
-        })
+        }
     }
 
     async fn publish(&self, output: &Output) -> Result<(), Failure> {
@@ -148,10 +148,11 @@ pub async fn watch(
     mut say: impl FnMut(Report),
     stop: impl Future<Output = ()>,
 ) -> Result<Outcome, Failure> {
+    let connection = access.connect().await?;
     let begin = Instant::now();
     let started = clock::now();
     let spec = order.spec(started, access.responses.as_ref());
-    let mut watch = Watch::begin(access, &spec).await?;
+    let mut watch = Watch::of(connection, access, &spec);
     let mut messages = watch.messages().await?;
     let (mut rollout, mut outputs) = Rollout::start(spec);
     let mut stop = std::pin::pin!(stop.fuse());
