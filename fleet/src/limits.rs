@@ -50,6 +50,8 @@ pub const CONNECT_WAIT: Duration = Duration::from_secs(4);
 pub const PING_INTERVAL: Duration = Duration::from_secs(10);
 /// What is still being built gets TERM, and KILL this much later.
 pub const KILL_AFTER: Duration = Duration::from_secs(10);
+/// An activation that nixos-rebuild has left behind is waited for so long.
+pub const ACTIVATION_WAIT: Duration = Duration::from_secs(3_600);
 /// The network half is started again after 0.1 s, then less and less often, up to this.
 pub const RESTART_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Times that a run may end without a result before it is recorded as interrupted without asking it again.

@@ -4,6 +4,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::sync::Mutex;
 use std::time::Instant;
 
 use homelab_deploy::host::admission::{Admission, Present, Verdict};
@@ -571,16 +572,22 @@ fn simulation_of_seeded_histories_keeps_every_promise() {
     let mut ends: BTreeMap<u8, u32> = BTreeMap::new();
     std::panic::set_hook(Box::new(|_| {}));
     let seeds: Vec<u64> = KNOWN.into_iter().chain(1..=count).collect();
-    let mut wrong = None;
-    for seed in seeds {
-        match play(seed, hosts_of(seed), false) {
-            Ok(outcome) => *ends.entry(outcome.verdict.exit_status()).or_default() += 1,
-            Err(_) => {
-                wrong = play(seed, hosts_of(seed), true).err();
-                break;
-            }
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let (wrong, played) = (Mutex::new(None), Mutex::new(&mut ends));
+    std::thread::scope(|scope| {
+        for share in seeds.chunks(seeds.len().div_ceil(threads)) {
+            let (wrong, played) = (&wrong, &played);
+            scope.spawn(move || {
+                for &seed in share {
+                    match play(seed, hosts_of(seed), false) {
+                        Ok(outcome) => *played.lock().unwrap().entry(outcome.verdict.exit_status()).or_default() += 1,
+                        Err(_) => return *wrong.lock().unwrap() = play(seed, hosts_of(seed), true).err(),
+                    }
+                }
+            });
         }
-    }
+    });
+    let wrong = wrong.into_inner().unwrap();
     drop(std::panic::take_hook());
     assert!(wrong.is_none(), "{}", wrong.unwrap());
     // It reaches each kind of end, or it simulates nothing.
@@ -621,4 +628,35 @@ fn simulation_ten_thousand_hosts_cost_the_deployer_two_seconds_at_most() {
     let spent = cpu_ms() - begin_cpu;
     assert!(spent <= if cfg!(debug_assertions) { 20_000 } else { 2_000 }, "{spent} ms of CPU, {:?}", begin.elapsed());
     assert_eq!(sim.ended.as_ref().unwrap().hosts.len(), 10_000);
+}
+
+#[test]
+fn discovery_a_host_whose_clock_is_off_is_named() {
+    let (mut sim, mut rollout) = Sim::new(1, 2, false);
+    sim.hosts[0].clock = 9_000;
+    sim.hosts[1].clock = -4_000;
+    let mut named = Vec::new();
+    for host in &sim.hosts {
+        let answer = Answer {
+            hostname: host.name.clone(),
+            tier: None,
+            role: None,
+            subjects: Vec::new(),
+            instance: None,
+            version: None,
+            backend: None,
+            timeout: None,
+            heartbeat: None,
+            time: Some(host.time(START)),
+            running: None,
+            last: None,
+            held: None,
+        };
+        let outputs = rollout.handle(Input::Answer(Box::new(answer)), Time(START));
+        named.extend(outputs.into_iter().filter_map(|output| match output {
+            Output::Say(homelab_deploy::rollout::Report::Note(note)) => Some(note),
+            _ => None,
+        }));
+    }
+    assert_eq!(named, ["the clock of h0 is 9 s off"]);
 }

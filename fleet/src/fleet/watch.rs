@@ -83,8 +83,10 @@ impl Came {
     }
 }
 
-fn event(happened: Happened) -> Option<Input> {
+fn event(happened: Happened, was_lost: bool) -> Option<Input> {
     match happened {
+        // The connection that we began with.
+        Happened::Connected if !was_lost => None,
         Happened::Connected => Some(Input::Reconnected),
         Happened::Disconnected => Some(Input::Disconnected),
         Happened::MessagesLost => Some(Input::MessagesLost),
@@ -156,11 +158,15 @@ pub async fn watch(
     let mut messages = watch.messages().await?;
     let (mut rollout, mut outputs) = Rollout::start(spec);
     let mut stop = std::pin::pin!(stop.fuse());
-    let mut was_lost = false;
+    let (mut was_lost, mut sent) = (false, false);
     let now = || started.plus_ms(begin.elapsed().as_millis() as u64);
     loop {
         for output in outputs.drain(..) {
-            watch.publish(&output).await?;
+            // Once the request is out, only the deadline says that nothing is known.
+            match watch.publish(&output).await {
+                Err(why) if !sent => return Err(why),
+                _ => sent |= matches!(output, Output::Deploy),
+            }
             match output {
                 Output::Say(report) => say(report),
                 Output::Finish(outcome) => {
@@ -175,14 +181,10 @@ pub async fn watch(
         let input = tokio::select! {
             biased;
             () = &mut stop => Some(Input::Stop),
-            Some(happened) = watch.connection.events.recv() => match happened {
-                // The connection that we began with.
-                Happened::Connected if !was_lost => None,
-                happened => {
-                    was_lost |= happened == Happened::Disconnected;
-                    event(happened)
-                }
-            },
+            Some(happened) = watch.connection.events.recv() => {
+                was_lost |= happened == Happened::Disconnected;
+                event(happened, was_lost)
+            }
             Some(came) = messages.next() => came.input(),
             () = tokio::time::sleep(rest) => Some(Input::Tick),
         };

@@ -128,8 +128,14 @@ impl Keeper {
     /// What other keepers have left: the last result, and a run without one.
     fn take_over(&mut self) -> io::Result<()> {
         for folder in self.runs.all()? {
-            let Some(order) = folder.order()? else { continue };
-            match folder.result()? {
+            let read = folder.order().and_then(|order| Ok(order.zip(Some(folder.result()?))));
+            // A folder that cannot be read is left for a person; the others go on.
+            let unreadable = |why: io::Error| {
+                log::line(&why.to_string());
+                None
+            };
+            let Some((order, result)) = read.unwrap_or_else(unreadable) else { continue };
+            match result {
                 Some(outcome)
                     if self.last.as_ref().is_none_or(|(_, _, last)| last.finished_at < outcome.finished_at) =>
                 {

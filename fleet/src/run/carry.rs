@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 
 use super::tool::{Call, Watched};
 use super::{Facts, Journal, Order, Outcome, RunFolder, Runs, Tool, flake, judge};
-use crate::limits::MESSAGE_BYTES;
+use crate::limits::{ACTIVATION_WAIT, MESSAGE_BYTES};
 use crate::os::process::{Signals, started_at};
 use crate::os::{clock, failpoint, files, log};
 use crate::wire::{RunId, Status, harmless, tail};
@@ -79,8 +79,9 @@ impl Run<'_> {
                 (journal, tool)
             }
         };
-        // The unit of an activation outlives nixos-rebuild where that was killed.
-        while self.order.places.activates() {
+        // The unit of an activation outlives nixos-rebuild where that was killed. One that stays is no longer waited for.
+        let until = Instant::now() + ACTIVATION_WAIT;
+        while self.order.places.activates() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(200));
         }
         self.outcome(&journal, tool)
