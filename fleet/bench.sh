@@ -5,6 +5,7 @@
 # Needs root (the network half gives privileges up), nats-server and python3. Half an hour is plenty; most of it is the build.
 set -u
 cd "$(dirname "$0")" || exit 1
+# shellcheck source=tests/support/parts.sh
 . ../tests/support/parts.sh
 begin
 need_cargo

@@ -6,6 +6,7 @@
 #   WORD     only tests with one of these words in their names; it is an error when there is none
 set -u
 cd "$(dirname "$0")/.." || exit 1
+# shellcheck source=tests/support/parts.sh
 . ../tests/support/parts.sh
 
 case ${1:-} in
