@@ -241,3 +241,36 @@ fn contract_json_lines_and_the_last_line() {
     assert_eq!(server.command("test-deployer", &["status", "no-such-id"]).status, 4);
     assert!(within(std::time::Duration::from_secs(1), || host.calls().len() == 1));
 }
+
+#[test]
+fn contract_ten_seconds_of_silence_are_broken_by_a_heartbeat() {
+    let server = Server::start();
+    let mut host = FakeHost::prepare(&server, "testhost1", "testhost1");
+    host.set("--heartbeat-interval", "60");
+    host.behave("sleep 12; switch_to 2");
+    host.run();
+    let ran = server.deploy("test-deployer", "deploy.test.all", &[]);
+    assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
+    let beats = ran.lines().iter().filter(|line| line["phase"] == "heartbeat").count();
+    assert_eq!(beats, 1, "{}", ran.out);
+}
+
+#[test]
+fn contract_a_host_moves_from_the_go_tool_with_its_key_and_name() {
+    let server = Server::start();
+    let (url, key) = (server.url(), server.seed_path("testhost1"));
+    let subjects = ["deploy.test.testhost1", "deploy.test.all"];
+    let deploy = || server.deploy("test-deployer", "deploy.test.testhost1", &["--accept-wait", "1"]);
+    {
+        let mut old = Talk::start("foreign.py", &[&["listener", &url, &key, "testhost1"], &subjects[..]].concat());
+        assert_eq!(old.read(), "ready");
+        let ran = deploy();
+        assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
+        assert_eq!(ran.end()["hosts"]["testhost1"]["message"], "completed by testhost1");
+    }
+    let host = FakeHost::start(&server);
+    assert_eq!(deploy().status, 0);
+    let old = python::run("foreign.py", &["deployer", &url, &server.seed_path("test-deployer"), "deploy.test.all"]);
+    assert_eq!(old.last().unwrap()["status"], "completed");
+    assert_eq!(host.calls().len(), 2);
+}

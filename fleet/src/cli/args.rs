@@ -15,7 +15,7 @@ use crate::wire::{Action, Hostname, Invalid, Revision, Role, RunId, Subject, Tem
 
 /// Deploys every NixOS host of a homelab over NATS.
 #[derive(Parser)]
-#[command(name = "homelab-deploy", version, max_term_width = 100)]
+#[command(name = "homelab-deploy", version)]
 pub struct Cli {
     /// Log more
     #[arg(long, global = true)]
@@ -48,12 +48,6 @@ pub enum Command {
     Hold(HoldArgs),
     /// Take deploys on this host again
     Release(StateArgs),
-    /// Begin a run, or complete one that was killed (for the listener)
-    #[command(hide = true)]
-    Run(RunArgs),
-    /// The network half of the listener (for the listener)
-    #[command(hide = true)]
-    Half,
 }
 
 #[derive(Args)]
@@ -274,13 +268,6 @@ pub struct HoldArgs {
     /// Why
     #[arg(long, default_value = "no reason was given", value_name = "TEXT")]
     pub reason: String,
-    #[command(flatten)]
-    pub state: StateArgs,
-}
-
-#[derive(Args)]
-pub struct RunArgs {
-    pub id: RunId,
     #[command(flatten)]
     pub state: StateArgs,
 }

@@ -26,7 +26,28 @@ fn block_on<F: std::future::Future>(future: F) -> F::Output {
     runtime.expect("a runtime can be had").block_on(future)
 }
 
+/// `half` and `run ID --state-dir FOLDER` are what the listener starts: they need none of the command line's tree.
+fn started_by_the_listener() -> Option<std::io::Result<()>> {
+    let arguments: Option<Vec<String>> = std::env::args_os().skip(1).map(|word| word.into_string().ok()).collect();
+    let arguments = arguments?;
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        ["half"] => Some(crate::host::half()),
+        ["run", id, "--state-dir", state] => Some(crate::run::carry(state.as_ref(), &id.parse().ok()?)),
+        _ => None,
+    }
+}
+
 pub fn main() -> ExitCode {
+    if let Some(ended) = started_by_the_listener() {
+        return match ended {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => {
+                crate::os::log::line(&why.to_string());
+                ExitCode::FAILURE
+            }
+        };
+    }
     let cli = Cli::parse();
     if cli.debug {
         crate::os::log::enable_debug();
@@ -44,8 +65,6 @@ pub fn main() -> ExitCode {
         Command::Check(args) => block_on(check::check(*args)),
         Command::Hold(args) => listener::hold(&args),
         Command::Release(args) => listener::release(&args),
-        Command::Run(args) => crate::run::carry(&args.state.folder(), &args.id).map(|()| 0).map_err(fault),
-        Command::Half => crate::host::half().map(|()| 0).map_err(fault),
     };
     ExitCode::from(ended.unwrap_or_else(|(status, why)| {
         crate::os::log::line(&why);

@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 
 use super::{Settings, unit};
 use crate::limits::RUN_ATTEMPTS;
-use crate::os::{files, log};
+use crate::os::{failpoint, files, log};
 use crate::run::{Order, Outcome, RunFolder, Runs};
 use crate::wire::{Code, Running, Status, tail};
 
 /// The result is looked for this often: a run in a unit is no child of ours.
 const LOOK: Duration = Duration::from_millis(250);
+/// Between `accepted` and the start: in a fleet on one machine, and on a busy host, answers go first.
+const START_PAUSE: Duration = Duration::from_millis(100);
 /// A run that nobody holds for so long is dead: its unit would have restarted it.
 const DEAD_AFTER: Duration = Duration::from_secs(3);
 
@@ -39,7 +41,7 @@ impl Active {
             child: None,
             in_unit: settings.units && unit::has_systemd(),
             attempts: 0,
-            next_look: now,
+            next_look: now + START_PAUSE,
             free_since: None,
             next_beat: now + settings.heartbeat,
             order,
@@ -58,6 +60,7 @@ impl Active {
         self.child = Some(child);
         self.started = true;
         self.next_look = Instant::now() + LOOK;
+        failpoint::hit("keeper-after-start");
         Ok(())
     }
 
@@ -88,7 +91,11 @@ impl Active {
             return Ok(None);
         }
         let free_since = *self.free_since.get_or_insert_with(Instant::now);
-        let patience = if self.in_unit { DEAD_AFTER } else { LOOK * (self.attempts.max(1) - 1) };
+        let patience = match self.attempts {
+            0 => Duration::ZERO,
+            _ if self.in_unit => DEAD_AFTER,
+            attempts => LOOK * (attempts - 1),
+        };
         if free_since.elapsed() < patience {
             return Ok(None);
         }

@@ -402,12 +402,8 @@ impl Keeper {
         let response = self.response(&request.id, Status::Accepted, None, what);
         self.respond(&request.reply_to, &response);
         failpoint::hit("keeper-before-start");
-        let mut active = Active::of(folder, order, &self.settings);
-        active.start(&self.settings)?;
-        self.active = Some(active);
-        failpoint::hit("keeper-after-start");
+        self.active = Some(Active::of(folder, order, &self.settings));
         self.metrics.begun();
-        self.beat();
         self.show();
         Ok(())
     }
@@ -431,15 +427,14 @@ impl Keeper {
     // ---- the run
 
     fn look_at_run(&mut self) -> io::Result<()> {
-        let Some(active) = &mut self.active else {
-            return Ok(());
-        };
+        let Some(active) = &mut self.active else { return Ok(()) };
+        let was_started = active.started;
         match active.look(&self.settings, &self.runs) {
             Ok(None) => {}
             Ok(Some(outcome)) => return self.finish(outcome),
             Err(why) => log::line(&format!("run {}: {why}", active.running.id)),
         }
-        if self.active.as_mut().is_some_and(|active| active.beats(&self.settings)) {
+        if active.beats(&self.settings) || active.started != was_started {
             self.beat();
         }
         Ok(())
