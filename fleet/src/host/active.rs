@@ -14,7 +14,7 @@ use crate::wire::{Code, Running, Status, tail};
 /// The result is looked for this often: a run in a unit is no child of ours.
 const LOOK: Duration = Duration::from_millis(250);
 /// Between `accepted` and the start: in a fleet on one machine, and on a busy host, answers go first.
-const START_PAUSE: Duration = Duration::from_millis(100);
+const START_PAUSE: Duration = Duration::from_millis(50);
 /// A run that nobody holds for so long is dead: its unit would have restarted it.
 const DEAD_AFTER: Duration = Duration::from_secs(3);
 
