@@ -275,15 +275,21 @@ fn with_docker_nothing_is_changed_that_is_not_in_the_journal_on_disk() {
     assert_eq!(steps[recorded..], DEPLOY[12..]);
     let between: Vec<&str> = steps[admitted + 1..recorded].iter().map(String::as_str).collect();
     let entry = ["write state/journal", "wait state/journal"];
+    let healthy = [
+        "write state/.healthy.json.engram.tmp",
+        "wait state/.healthy.json.engram.tmp",
+        "wait state",
+    ];
     let container = [
         "docker create",
         "docker rename",
         "docker rename",
-        "docker stop",
         "docker update",
+        "docker stop",
         "docker start",
     ];
-    // The journal is made by the first run of all. Its first entry says whose it is, its last one that nothing goes back.
+    // The journal is made by the first run of all. Its first entry says whose it is, its last one that nothing goes back;
+    // then the version is written down as healthy, before the containers before it go.
     let expected = [
         &["wait state/.journal.engram.tmp", "wait state"][..],
         &entry,
@@ -294,6 +300,7 @@ fn with_docker_nothing_is_changed_that_is_not_in_the_journal_on_disk() {
         &entry,
         &container,
         &entry,
+        &healthy,
         &["docker rm", "docker rm"],
     ];
     assert_eq!(between, expected.concat());

@@ -163,7 +163,14 @@ fn what_a_deploy_leaves_on_the_packages_flash_is_small_and_its_log_is_elsewhere(
         "-printf",
         "%P %s\n",
     ]);
-    let known = ["healthy.json", "journal", "jti", "jti.lock", "jwks.json", "last/deploy.json"];
+    let known = [
+        "healthy.json",
+        "journal",
+        "jti",
+        "jti.lock",
+        "jwks.json",
+        "last/deploy.json",
+    ];
     for file in state.lines() {
         let (name, size) = file.rsplit_once(' ').expect("a name and a size");
         assert!(known.contains(&name), "{name} is on the flash: {state}");
