@@ -79,9 +79,16 @@ pub fn living(set: ProcessSet) -> io::Result<Vec<i32>> {
             && !matches!(stat(*pid, 3).as_deref(), None | Some("Z" | "X"))
     };
     let mut found = Vec::new();
-    for entry in fs::read_dir("/proc")? {
-        let pid = entry?.file_name().to_str().and_then(|name| name.parse().ok());
-        found.extend(pid.filter(is_member));
+    // "None" is believed of two lists: a member whose child has a lower number, and that ends while the list is read, hides
+    // both of them from one.
+    for _list in 0..2 {
+        if !found.is_empty() {
+            break;
+        }
+        for entry in fs::read_dir("/proc")? {
+            let pid = entry?.file_name().to_str().and_then(|name| name.parse().ok());
+            found.extend(pid.filter(is_member));
+        }
     }
     Ok(found)
 }
