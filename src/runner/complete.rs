@@ -196,8 +196,7 @@ impl Completer<'_> {
         let journal = journal::read(self.places()).map_err(broken("read the journal"))?;
         match journal.filter(|content| content.run_id == dead.id) {
             Some(content) if content.committed => {
-                let config = self.config;
-                self.act_for(dead, folder, |ctx| deploy::tidy(&content.entries, config, ctx))?;
+                self.act_for(dead, folder, |ctx| deploy::tidy(ctx, &content.entries))?;
             }
             Some(content) if !content.entries.is_empty() => {
                 let back = self.go_back(dead, folder, &content.entries)?;

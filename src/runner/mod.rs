@@ -167,7 +167,7 @@ impl Waiting<'_> {
             journal,
             run_max,
         );
-        let result = act(&mut ctx, request, config);
+        let result = act(&mut ctx, request);
         let mut more = Map::new();
         let error = match result {
             Ok(()) => None,
@@ -205,11 +205,14 @@ impl Waiting<'_> {
     }
 }
 
-fn act(ctx: &mut RunContext, request: &RunRequest, config: &Config) -> Result<(), Failure> {
+fn act(ctx: &mut RunContext, request: &RunRequest) -> Result<(), Failure> {
     match &request.task {
-        Task::Deploy(task) => deploy::deploy(ctx, request, task, config),
+        Task::Deploy(task) => deploy::deploy(ctx, request, task),
         #[cfg(feature = "terraform")]
-        Task::Terraform(task) => terraform::run(ctx, request, task, config),
+        Task::Terraform(task) => {
+            let config = ctx.config;
+            terraform::run(ctx, request, task, config)
+        }
     }
 }
 

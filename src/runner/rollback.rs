@@ -48,7 +48,7 @@ pub fn patiently(ctx: &mut RunContext, entries: &[Value], config: &Config) -> Re
             say_at = Instant::now() + STILL_WAITING_EVERY;
         }
         if ctx.pause_unless_forced(BACK_AGAIN)? {
-            deploy::mark_half_deployed(entries, config)?;
+            deploy::mark_half_deployed(config, entries)?;
             return Ok(Back::Unknown(failure));
         }
     }
@@ -72,7 +72,7 @@ pub fn once(
     }
     ctx.goes_back();
     failpoint!("going-back");
-    let undone = deploy::undo(entries, reason, config, ctx)?;
+    let undone = deploy::undo(ctx, entries, reason)?;
     for fault in &undone.faults {
         ctx.say(Phase::Rollback, &format!("FAILED: {fault}"));
     }

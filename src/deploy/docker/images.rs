@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use super::Docker;
-use crate::deploy::docker::inspect::ImageId;
-use crate::run::{Failure, Result, RunContext};
+use super::inspect::ImageId;
+use super::{ask, containers};
+use crate::run::{Result, RunContext};
 
 /// An image on this host, under one of its names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,37 +16,29 @@ pub struct LocalImage {
 }
 
 /// The folder in which dockerd keeps images; `None` where dockerd is on another machine.
-pub fn image_folder(docker: Docker<'_>, ctx: &mut RunContext) -> Result<Option<PathBuf>> {
-    if !is_local(&docker.config.environment) {
+pub fn image_folder(ctx: &mut RunContext) -> Result<Option<PathBuf>> {
+    if !is_local(&ctx.config.deploy().environment) {
         return Ok(None);
     }
-    let arguments = ["info", "--format", "{{.DockerRootDir}}"];
-    let folder = docker.ask(ctx, "ask docker where it keeps images", &arguments)?;
+    let folder = ask(ctx, &["info", "--format", "{{.DockerRootDir}}"])?;
     Ok(Some(folder.into()))
 }
 
 /// The images of the repository `image` that are on this host, once for each tag.
-pub fn local_images(docker: Docker<'_>, ctx: &mut RunContext, image: &str) -> Result<Vec<LocalImage>> {
-    let doing = format!("list the images of {image}");
+pub fn local_images(ctx: &mut RunContext, image: &str) -> Result<Vec<LocalImage>> {
     let arguments = ["images", "--no-trunc", "--format", "{{.ID}} {{.Tag}}", image];
-    let said = docker.ask(ctx, &doing, &arguments)?;
-    let images = said.lines().map(local_image).collect::<Result<_, _>>();
-    images.map_err(|why| Failure::Failed(format!("{doing}: {why}")))
+    let said = ask(ctx, &arguments)?;
+    Ok(said.lines().map(local_image).collect::<Result<_, _>>()?)
 }
 
 /// The image of every container, running or not.
-pub fn images_in_use(docker: Docker<'_>, ctx: &mut RunContext) -> Result<BTreeSet<ImageId>> {
-    let doing = "list the images in use";
-    let said = docker.ask(ctx, doing, &["ps", "--all", "--quiet", "--no-trunc"])?;
-    let containers: Vec<&str> = said.lines().collect();
-    if containers.is_empty() {
+pub fn images_in_use(ctx: &mut RunContext) -> Result<BTreeSet<ImageId>> {
+    let said = ask(ctx, &["ps", "--all", "--quiet", "--no-trunc"])?;
+    let ids: Vec<&str> = said.lines().collect();
+    if ids.is_empty() {
         return Ok(BTreeSet::new());
     }
-    let said = docker.lines_of_those_there(ctx, doing, "container", "{{.Image}}", &containers)?;
-    let images = said.split_whitespace().map(|id| ImageId::try_from(id.to_owned()));
-    images
-        .collect::<Result<_, _>>()
-        .map_err(|why| Failure::Failed(format!("{doing}: {why}")))
+    Ok(containers(ctx, &ids)?.into_iter().map(|one| one.image).collect())
 }
 
 /// With its own idea of a default the client talks to a socket here.
@@ -60,13 +52,10 @@ fn is_local(environment: &[(String, String)]) -> bool {
 
 /// `ID TAG`.
 fn local_image(line: &str) -> Result<LocalImage, String> {
-    let (id, tag) = line
-        .split_once(' ')
-        .ok_or_else(|| format!("\"{line}\" is no image"))?;
-    Ok(LocalImage {
-        id: ImageId::try_from(id.to_owned())?,
-        tag: (tag != "<none>").then(|| tag.to_owned()),
-    })
+    let (id, tag) = line.split_once(' ').unwrap_or_default();
+    let id = ImageId::try_from(id.to_owned()).map_err(|why| format!("docker lists \"{line}\": {why}"))?;
+    let tag = (tag != "<none>").then(|| tag.to_owned());
+    Ok(LocalImage { id, tag })
 }
 
 #[cfg(test)]

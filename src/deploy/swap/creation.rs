@@ -17,13 +17,10 @@ pub const VERSION_LABEL: &str = "engram.version";
 pub const SPEC_LABEL: &str = "engram.spec-sha256";
 
 /// The words for `docker create` of `NAME-next`. The networks beyond the first are not in it: older clients take only one.
-pub fn creation(new: &NewContainer<'_>, declared: &Declaration) -> Creation {
-    let (one_line, several_lines): (Vec<_>, Vec<_>) = declared
-        .env
-        .iter()
-        .cloned()
-        .partition(|(_, value)| fits_env_file(value));
-    let mut arguments: Vec<String> = ["create", "--pull=never"].map(Into::into).into();
+pub fn creation(new: &NewContainer, declared: &Declaration) -> Creation {
+    let env = declared.env.iter().cloned();
+    let (one_line, several_lines): (Vec<_>, Vec<_>) = env.partition(|(_, value)| fits_env_file(value));
+    let mut arguments = vec!["create".to_owned(), "--pull=never".to_owned()];
     let mut add = |flag: &str, value: &str| arguments.push(format!("--{flag}={value}"));
     add("name", &next(new.name));
     add("label", &format!("{VERSION_LABEL}={}", new.version));
@@ -42,23 +39,18 @@ pub fn creation(new: &NewContainer<'_>, declared: &Declaration) -> Creation {
         add("label", &format!("{name}={value}"));
     }
     declared.user.iter().for_each(|user| add("user", user));
-    declared
-        .hostname
-        .iter()
-        .for_each(|hostname| add("hostname", hostname));
+    declared.hostname.iter().for_each(|host| add("hostname", host));
     declared.env_file.iter().for_each(|path| add("env-file", path));
     add("env-file", "/dev/stdin");
     several_lines.iter().for_each(|(name, _)| add("env", name));
     arguments.extend(declared.arguments.iter().cloned());
     arguments.push(new.reference.into());
     arguments.extend(declared.command.iter().cloned());
+    let lines = one_line.iter().map(|(name, value)| format!("{name}={value}\n"));
     Creation {
         arguments,
+        env_file: lines.collect(),
         environment: several_lines,
-        env_file: one_line
-            .iter()
-            .map(|(name, value)| format!("{name}={value}\n"))
-            .collect(),
     }
 }
 
