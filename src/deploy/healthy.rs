@@ -11,8 +11,8 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use super::docker::ImageId;
 use crate::config::Places;
-use crate::deploy::docker::inspect::ImageId;
 use crate::gate::{Sha, Version};
 use crate::limits::MAX_RUN_FILE;
 use crate::os::clock;

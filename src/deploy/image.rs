@@ -3,8 +3,7 @@
 //! It comes from the registry. Where that does not answer, an image that was healthy here before and is still here will
 //! do; where a deploy goes back, it is the recorded one or none.
 
-use super::docker::images::image_folder;
-use super::docker::inspect::ImageId;
+use super::docker::ImageId;
 use super::docker::login::LoggedIn;
 use super::docker::pull::{PullFailure, PullFault, pull as pull_image};
 use super::healthy::{HealthyVersions, Release};
@@ -12,7 +11,7 @@ use super::undo_record::UndoRecord;
 use super::{Deploy, docker, provenance};
 use crate::failpoint;
 use crate::os::disk;
-use crate::run::{Result, RunContext};
+use crate::run::{Result, RunContext, fail};
 
 /// The image that was verified: only its id counts.
 #[derive(Clone, Debug)]
@@ -87,11 +86,10 @@ fn pull_recorded(
     };
     match deploy.task.force {
         true => Ok(deploy.release(Some(now))),
-        false => Err(format!(
+        false => fail(format!(
             "{reference} was healthy as {digest}, which is neither here nor in the registry ({failed}); it is {now} there \
              now, and --force deploys that one"
-        )
-        .into()),
+        )),
     }
 }
 
@@ -127,7 +125,7 @@ pub(super) fn verify(deploy: &Deploy, ctx: &mut RunContext, release: Release) ->
         .as_ref()
         .is_some_and(|digest| image.has_digest(digest));
     if release.image.is_none() && by_digest.is_some() && !has_digest {
-        return Err(format!("{reference} is another image than the pulled {name}").into());
+        return fail(format!("{reference} is another image than the pulled {name}"));
     }
     ctx.tell(&format!("{reference} is image {}", image.id));
     provenance::check_revision(deploy, ctx, image.revision())?;
@@ -189,17 +187,16 @@ pub(super) fn check_free_space(deploy: &Deploy, ctx: &mut RunContext) -> Result 
     if floor == 0 || docker::image(ctx, &deploy.reference)?.is_some() {
         return Ok(());
     }
-    let Some(folder) = image_folder(ctx)? else {
+    let Some(folder) = docker::image_folder(ctx)? else {
         return Ok(());
     };
     let path = folder.display();
     match disk::free(&folder) {
-        Ok(free) if free < floor => Err(format!(
+        Ok(free) if free < floor => fail(format!(
             "{} are free in {path}, and DEPLOYER_MIN_FREE asks for {}: make room, then try again",
             size(free),
             size(floor)
-        )
-        .into()),
+        )),
         Ok(_) => Ok(()),
         Err(error) => {
             ctx.tell(&format!("how much is free in {path} cannot be told: {error}"));

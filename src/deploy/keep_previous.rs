@@ -4,14 +4,14 @@
 //! and the new one started; that is all the time without a service. A container that serves is never removed by a deploy,
 //! and volumes never are.
 
+use super::docker::{self, Container};
+use super::reference::{same_image, short_id};
+use super::state;
+use super::undo_record::OldState;
 use crate::config;
-use crate::deploy::docker::inspect::Container;
-use crate::deploy::reference::{same_image, short_id};
-use crate::deploy::undo_record::OldState;
-use crate::deploy::{docker, state};
 use crate::event::Phase;
 use crate::failpoint;
-use crate::run::{Result, RunContext};
+use crate::run::{Result, RunContext, fail};
 
 /// What a container is called while it is kept.
 pub fn previous(name: &str) -> String {
@@ -26,11 +26,10 @@ pub fn kept(ctx: &mut RunContext, name: &str) -> Result<Option<Container>> {
     let image = &ctx.config.deploy().image;
     let kept = docker::container(ctx, &previous(name))?;
     match kept.as_ref().map(Container::reference) {
-        Some(other) if !same_image(other, image) => Err(format!(
+        Some(other) if !same_image(other, image) => fail(format!(
             "a container {} of {other} stands in the way, and no deploy of {image} has made it: rename or remove it",
             previous(name)
-        )
-        .into()),
+        )),
         _ => Ok(kept),
     }
 }

@@ -1,12 +1,12 @@
 //! What is live before a deploy: which version, and whether it is already the one that was asked for.
 
-use super::docker::inspect::{Container as Seen, ImageId};
+use super::docker::{self, Container as Seen, ImageId};
 use super::reference::{same_image, tag};
 use super::swap::creation::VERSION_LABEL;
-use super::{Deploy, docker, swap, unraid};
+use super::{Deploy, swap, unraid};
 use crate::config::{Backend, Container};
 use crate::gate::Version;
-use crate::run::{Result, RunContext};
+use crate::run::{Result, RunContext, fail};
 
 /// Says, or refuses, that a container goes back to a lower version. One whose version cannot be told is no obstacle.
 pub(super) fn check_order(deploy: &Deploy, ctx: &mut RunContext, name: &str, now: Option<&Seen>) -> Result {
@@ -15,7 +15,9 @@ pub(super) fn check_order(deploy: &Deploy, ctx: &mut RunContext, name: &str, now
     let Some(live) = live else { return Ok(()) };
     let sentence = format!("{name}: {live} is live, so {version} is a downgrade");
     if !ctx.config.deploy().checks.allow_downgrade {
-        return Err(format!("{sentence}, and DEPLOYER_ALLOW_DOWNGRADE=no refuses those").into());
+        return fail(format!(
+            "{sentence}, and DEPLOYER_ALLOW_DOWNGRADE=no refuses those"
+        ));
     }
     ctx.tell(&sentence);
     Ok(())

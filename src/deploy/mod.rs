@@ -37,7 +37,7 @@ use crate::limits::{
 };
 use crate::queue::{Origin, RunRequest};
 use crate::run::{Effect, Result, RunContext};
-use docker::inspect::{Container as Seen, ImageId};
+use docker::{Container as Seen, ImageId};
 use health::Health;
 use healthy::{HealthyVersions, Release};
 use image::VerifiedImage;

@@ -5,10 +5,9 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::docker::inspect::ImageId;
-use super::docker::login;
+use super::docker::{self, ImageId, login};
 use super::keep_previous::{kept, previous};
-use super::{Deploy, docker, image, live, swap, unraid};
+use super::{Deploy, image, live, swap, unraid};
 use crate::config::{Backend, Config, Container};
 use crate::run::{Failure, Result, RunContext};
 

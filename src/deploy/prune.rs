@@ -7,12 +7,17 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-use super::docker;
-use super::docker::images::{LocalImage, images_in_use, local_images};
-use super::docker::inspect::ImageId;
+use super::docker::{self, ImageId};
 use super::healthy::HealthyVersions;
 use crate::gate::Version;
 use crate::run::{Result, RunContext};
+
+/// An image on this host, under one of its names.
+struct LocalImage {
+    id: ImageId,
+    /// After the `:`; `None` where the image has lost its tag.
+    tag: Option<String>,
+}
 
 /// Removes the versions beyond `DEPLOYER_KEEP_IMAGES`. What cannot be removed is only said.
 pub(super) fn remove_old_images(ctx: &mut RunContext, deployed: &ImageId, ran: &[ImageId]) -> Result {
@@ -35,6 +40,32 @@ pub(super) fn remove_old_images(ctx: &mut RunContext, deployed: &ImageId, ran: &
         }
     }
     Ok(())
+}
+
+/// The images of the repository `image` that are on this host, once for each tag.
+fn local_images(ctx: &mut RunContext, image: &str) -> Result<Vec<LocalImage>> {
+    let arguments = ["images", "--no-trunc", "--format", "{{.ID}} {{.Tag}}", image];
+    let said = docker::ask(ctx, &arguments)?;
+    Ok(said.lines().map(local_image).collect::<Result<_, _>>()?)
+}
+
+/// `ID TAG`.
+fn local_image(line: &str) -> Result<LocalImage, String> {
+    let (id, tag) = line.split_once(' ').unwrap_or_default();
+    let id = ImageId::try_from(id.to_owned()).map_err(|why| format!("docker lists \"{line}\": {why}"))?;
+    let tag = (tag != "<none>").then(|| tag.to_owned());
+    Ok(LocalImage { id, tag })
+}
+
+/// The image of every container, running or not.
+fn images_in_use(ctx: &mut RunContext) -> Result<BTreeSet<ImageId>> {
+    let said = docker::ask(ctx, &["ps", "--all", "--quiet", "--no-trunc"])?;
+    let ids: Vec<&str> = said.lines().collect();
+    if ids.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let containers = docker::containers(ctx, &ids)?;
+    Ok(containers.into_iter().map(|one| one.image).collect())
 }
 
 /// What may go: all versions but the first `keep`, counting first those that were `healthy`, the newest first, then the
@@ -137,5 +168,15 @@ mod tests {
     fn what_has_lost_its_tag_goes_unless_it_is_used() {
         let tags = [&FIVE[..], &[(20, "-"), (21, "-"), (9, "-")]].concat();
         assert_eq!(go(&tags, &[11, 21], "0.5.11", 5), ["-"]);
+    }
+
+    #[test]
+    fn a_line_of_the_list_is_an_image_or_an_error() {
+        let id = format!("sha256:{}", "ab".repeat(32));
+        let tag = |tag| local_image(&format!("{id} {tag}")).unwrap().tag;
+        assert_eq!((tag("1.2.3"), tag("<none>")), (Some("1.2.3".into()), None));
+        assert!(
+            local_image("sha256:ab 1.2.3").is_err() && local_image(&id).is_err() && local_image("").is_err()
+        );
     }
 }

@@ -5,10 +5,9 @@
 
 use std::time::Instant;
 
-use super::docker;
-use super::docker::inspect::Container;
+use super::docker::{self, Container};
 use crate::limits::{DOCKER_QUICK, HEALTH_MARGIN, LOOK_INTERVAL};
-use crate::run::{HumanDuration, Result, RunContext};
+use crate::run::{HumanDuration, Result, RunContext, fail};
 
 /// Waits until every container has been up for long enough. `healthy` has how each was when it had just become so.
 pub(super) fn wait_until_stable(ctx: &mut RunContext, healthy: &[(Container, Instant)]) -> Result {
@@ -38,7 +37,7 @@ pub(super) fn wait_until_stable(ctx: &mut RunContext, healthy: &[(Container, Ins
         return Ok(());
     };
     ctx.in_any_case(DOCKER_QUICK, |ctx| docker::say_log(ctx, &name));
-    Err(format!("{name}: was healthy, and after {after} {what}").into())
+    fail(format!("{name}: was healthy, and after {after} {what}"))
 }
 
 /// What keeps a container that was healthy from counting as steady, if anything.

@@ -6,16 +6,16 @@
 
 use serde_json::{Value, from_value, json};
 
+use super::docker::{self, Container, ImageId};
+use super::health::Health;
+use super::healthy::HealthyVersions;
+use super::reference::{same_image, short_id};
+use super::undo_record::{ContainerRecord, OldContainer, OldState, UndoRecord};
+use super::{keep_previous, record_healthy, swap, unraid};
 use crate::config::{Backend, Config};
-use crate::deploy::docker::inspect::{Container, ImageId};
-use crate::deploy::health::Health;
-use crate::deploy::healthy::HealthyVersions;
-use crate::deploy::reference::{same_image, short_id};
-use crate::deploy::undo_record::{ContainerRecord, OldContainer, OldState, UndoRecord};
-use crate::deploy::{docker, keep_previous, record_healthy, swap, unraid};
 use crate::failpoint;
 use crate::limits::{DOCKER_QUICK, UNHURRIED};
-use crate::run::{Failure, Result, RunContext};
+use crate::run::{Failure, Result, RunContext, fail};
 
 /// After what something is put back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub fn undo(ctx: &mut RunContext, entries: &[Value], reason: UndoReason) -> Resu
                 restore_tag(ctx, &reference, old_image.as_ref(), &new_image).map(|()| None)
             }),
             Ok(UndoRecord::Container(record)) => restore(ctx, &record, reason),
-            Err(error) => Err(format!("an entry of the journal cannot be read: {error}").into()),
+            Err(error) => fail(format!("an entry of the journal cannot be read: {error}")),
         };
         match done {
             Ok(rolled_back) => undone.rolled_back.extend(rolled_back),
@@ -137,7 +137,7 @@ fn restore(ctx: &mut RunContext, record: &ContainerRecord, reason: UndoReason) -
     failpoint!("container-back");
     // The container counts for more; both are told.
     match (back, template) {
-        (Err(back), Err(template)) => Err(format!("{back}; {template}").into()),
+        (Err(back), Err(template)) => fail(format!("{back}; {template}")),
         (back, Ok(())) => back,
         (Ok(_), Err(template)) => Err(template),
     }
@@ -205,13 +205,12 @@ fn remove_new(ctx: &mut RunContext, record: &ContainerRecord) -> Result {
         return Ok(());
     };
     if new.image != record.new_image && !is_of_an_edited_template(ctx.config, &new) {
-        return Err(format!(
+        return fail(format!(
             "{name} is {} of {} now, which the deploy has not made: it was left alone, and {} is the one before",
             short_id(&new.id),
             new.reference(),
             keep_previous::previous(name)
-        )
-        .into());
+        ));
     }
     docker::remove(ctx, &new)?;
     failpoint!("new-removed");
@@ -239,7 +238,9 @@ fn make_again(ctx: &mut RunContext, record: &ContainerRecord, old: &OldContainer
                 swap::make_again(ctx, declarations, name, old)?;
             }
             Backend::Command { .. } => {
-                return Err(format!("{name} was removed, and backend command cannot make it again").into());
+                return fail(format!(
+                    "{name} was removed, and backend command cannot make it again"
+                ));
             }
         }
     }

@@ -8,9 +8,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::deploy::docker::inspect::ImageId;
-use crate::deploy::healthy::Release;
-use crate::deploy::reference;
+use super::docker::ImageId;
+use super::healthy::Release;
+use super::reference;
 use crate::gate::Version;
 use crate::run::{Result, RunContext};
 

@@ -4,11 +4,11 @@
 //! protocol of Docker's. It gets the configured environment and nothing else. No secret is ever in its argv. An exit
 //! status is trusted only where it was measured to mean something; a change is proved by looking afterwards.
 
-pub mod images;
-pub mod inspect;
+mod inspect;
 pub mod login;
 pub mod pull;
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use serde::de::DeserializeOwned;
@@ -18,19 +18,9 @@ use crate::event::Phase;
 use crate::limits::{DOCKER_QUICK, DOCKER_RETURNS, FAILED_LOG_LINES, LOOK_INTERVAL, MAX_INSPECT, TAIL_LINES};
 use crate::os::child::Exit;
 use crate::queue::EndPolicy;
-use crate::run::{Captured, Result, RunContext, Tool};
-use inspect::{Container, Image, ImageId};
+use crate::run::{Captured, Result, RunContext, Tool, fail};
 
-/// What `docker create` is told. No `Debug`: two of its parts may be secret.
-#[derive(Clone)]
-pub struct Creation {
-    /// After `create`.
-    pub arguments: Vec<String>,
-    /// For the client's own environment, where `--env NAME` finds it.
-    pub environment: Vec<(String, String)>,
-    /// For `--env-file /dev/stdin`.
-    pub env_file: String,
-}
+pub use inspect::{Container, Image, ImageId};
 
 /// The version of the dockerd that answers.
 pub fn server_version(ctx: &mut RunContext) -> Result<String> {
@@ -67,6 +57,24 @@ fn inspect<T: DeserializeOwned>(ctx: &mut RunContext, kind: &str, names: &[&str]
     found.map_err(|error| format!("{doing}: {error}").into())
 }
 
+/// The folder in which dockerd keeps images; `None` where dockerd is on another machine.
+pub fn image_folder(ctx: &mut RunContext) -> Result<Option<PathBuf>> {
+    if !is_local(&ctx.config.deploy().environment) {
+        return Ok(None);
+    }
+    let folder = ask(ctx, &["info", "--format", "{{.DockerRootDir}}"])?;
+    Ok(Some(folder.into()))
+}
+
+/// With its own idea of a default the client talks to a socket here.
+fn is_local(environment: &[(String, String)]) -> bool {
+    environment.iter().all(|(name, value)| match name.as_str() {
+        "DOCKER_HOST" => value.starts_with("unix://"),
+        "DOCKER_CONTEXT" => value == "default",
+        _ => true,
+    })
+}
+
 /// Says the last lines of a container's log: why it failed stands there. That they cannot be had is no failure.
 pub fn say_log(ctx: &mut RunContext, name: &str) {
     let logs = tool(ctx, &["logs", "--tail", &FAILED_LOG_LINES.to_string(), name]);
@@ -78,12 +86,14 @@ pub fn say_log(ctx: &mut RunContext, name: &str) {
     lines.iter().for_each(|line| ctx.say(Phase::Logs, line));
 }
 
-fn ask(ctx: &mut RunContext, arguments: &[&str]) -> Result<String> {
+/// Has docker tell something; what it prints.
+pub fn ask(ctx: &mut RunContext, arguments: &[&str]) -> Result<String> {
     let tool = tool(ctx, arguments);
     succeeded(&ctx.capture(&tool, MAX_INSPECT)?, &tool.name())
 }
 
-fn tool(ctx: &RunContext, arguments: &[&str]) -> Tool {
+/// The client with these arguments.
+pub fn tool(ctx: &RunContext, arguments: &[&str]) -> Tool {
     let config = ctx.config.deploy();
     Tool {
         arguments: arguments.iter().map(Into::into).collect(),
@@ -101,15 +111,6 @@ pub fn tag(ctx: &mut RunContext, id: &ImageId, reference: &str) -> Result {
 /// then Docker refuses.
 pub fn remove_image(ctx: &mut RunContext, name: &str) -> Result {
     change(ctx, &["image", "rm", "--no-prune", name])
-}
-
-/// Makes the container `name` and does not start it.
-pub fn create(ctx: &mut RunContext, name: &str, creation: Creation) -> Result {
-    let arguments: Vec<&str> = creation.arguments.iter().map(String::as_str).collect();
-    let mut tool = tool(ctx, &arguments);
-    tool.environment.extend(creation.environment);
-    tool.stdin = Some(creation.env_file.into_bytes());
-    change_by(ctx, &format!("docker create {name}"), tool)
 }
 
 pub fn start(ctx: &mut RunContext, id: &str) -> Result {
@@ -155,7 +156,7 @@ pub fn change(ctx: &mut RunContext, arguments: &[&str]) -> Result {
 /// Where the client's connection breaks, dockerd may have done it, may still be doing it, or may never have heard of it.
 /// Then it is asked once more, when it answers again: it keeps a second call for the same container waiting until the
 /// first is done, and refuses, in words of its own, what is done already.
-fn change_by(ctx: &mut RunContext, doing: &str, mut tool: Tool) -> Result {
+pub fn change_by(ctx: &mut RunContext, doing: &str, mut tool: Tool) -> Result {
     tool.end_policy = EndPolicy::WaitOut;
     let first = ctx.capture(&tool, MAX_INSPECT)?;
     if !is_cut_off(&first) {
@@ -218,7 +219,10 @@ fn are_missing(kind: &str, complaints: &[String]) -> bool {
 fn succeeded(captured: &Captured, doing: &str) -> Result<String> {
     match captured.exit.is_success() {
         true => Ok(String::from_utf8_lossy(&captured.stdout).trim().to_owned()),
-        false => Err(format!("{doing}: {}", last_words(&captured.stderr_tail, captured.exit)).into()),
+        false => fail(format!(
+            "{doing}: {}",
+            last_words(&captured.stderr_tail, captured.exit)
+        )),
     }
 }
 
@@ -316,5 +320,13 @@ mod tests {
         ]));
         assert!(!missing(&[]) && !missing(&["No such container: a", "Cannot connect"]));
         assert!(!missing(&["no such container"; TAIL_LINES]));
+    }
+
+    #[test]
+    fn a_docker_of_this_machine_is_told_from_another() {
+        let is_local = |name: &str, value: &str| is_local(&[(name.into(), value.into())]);
+        assert!(is_local("PATH", "/bin") && is_local("DOCKER_HOST", "unix:///run/docker.sock"));
+        assert!(is_local("DOCKER_CONTEXT", "default") && !is_local("DOCKER_CONTEXT", "far"));
+        assert!(!is_local("DOCKER_HOST", "tcp://far:2376") && !is_local("DOCKER_HOST", "ssh://far"));
     }
 }

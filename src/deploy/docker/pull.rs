@@ -5,9 +5,8 @@
 
 use std::path::Path;
 
-use super::images::image_folder;
 use super::login::LoggedIn;
-use super::{last_words, tool};
+use super::{image_folder, last_words, tool};
 use crate::limits::{LONGEST_SETTING, PULL_AGAIN, PULL_STALL};
 use crate::os::disk;
 use crate::run::messages::{Row, classify};

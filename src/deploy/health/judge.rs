@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::deploy::docker::inspect::Container;
+use crate::deploy::docker::Container;
 use crate::limits::{MAX_QUOTE, RESTARTS_TOLERATED, STEADY};
 
 /// What one look says.

@@ -9,8 +9,7 @@ pub mod judge;
 use std::time::{Duration, Instant};
 
 use crate::config::{Backend, Config, Container, HealthExpect};
-use crate::deploy::docker::inspect::Container as Seen;
-use crate::deploy::docker::{self, since};
+use crate::deploy::docker::{self, Container as Seen, since};
 use crate::fetch;
 use crate::limits::{DOCKER_QUICK, LOOK_INTERVAL, MAX_FETCH, PROBE_DEADLINE, STEADY};
 use crate::os::privilege;

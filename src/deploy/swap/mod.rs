@@ -12,14 +12,14 @@ mod values;
 use std::path::{Path, PathBuf};
 
 use crate::config;
-use crate::deploy::docker::inspect::{Container, ImageId};
+use crate::deploy::docker::{self, Container, ImageId};
+use crate::deploy::keep_previous;
 use crate::deploy::reference::short_id;
 use crate::deploy::undo_record::OldContainer;
-use crate::deploy::{docker, keep_previous};
 use crate::failpoint;
 use crate::limits::{MAX_TEMPLATE, UNHURRIED};
 use crate::os::{files, trusted};
-use crate::run::{Result, RunContext};
+use crate::run::{Result, RunContext, fail};
 use creation::{SPEC_LABEL, VERSION_LABEL, creation, fingerprint};
 use declaration::Declaration;
 
@@ -133,7 +133,8 @@ pub fn update(ctx: &mut RunContext, declared: &Declaration, new: &NewContainer) 
 /// Makes `NAME-next` and makes sure that it is what was pulled; its id.
 fn create(ctx: &mut RunContext, new: &NewContainer, declared: &Declaration) -> Result<String> {
     let name = next(new.name);
-    docker::create(ctx, &name, creation(new, declared))?;
+    let tool = creation(docker::tool(ctx, &[]), new, declared);
+    docker::change_by(ctx, &format!("docker create {name}"), tool)?;
     for network in declared.networks.iter().skip(1) {
         docker::connect(ctx, network, &name, new.name)?;
     }
@@ -141,11 +142,10 @@ fn create(ctx: &mut RunContext, new: &NewContainer, declared: &Declaration) -> R
     let made = docker::container(ctx, &name)?.ok_or_else(gone)?;
     match made.image == *new.image {
         true => Ok(made.id),
-        false => Err(format!(
+        false => fail(format!(
             "created {name} from {}, and it is {} instead of {}: was the tag moved?",
             new.reference, made.image, new.image
-        )
-        .into()),
+        )),
     }
 }
 
@@ -164,10 +164,9 @@ pub fn make_again(ctx: &mut RunContext, declarations: &Path, name: &str, old: &O
 
 fn can_be_kept(name: &str, now: Option<&Container>) -> Result {
     match now.is_some_and(Container::removes_itself) {
-        true => Err(format!(
+        true => fail(format!(
             "{name} was started with --rm: stopping it would remove it, with no way back; start it without --rm first"
-        )
-        .into()),
+        )),
         false => Ok(()),
     }
 }

@@ -13,13 +13,13 @@ pub mod template;
 
 use std::path::Path;
 
-use crate::deploy::docker::inspect::{Container, ImageId};
+use crate::deploy::docker::{self, Container, ImageId};
 use crate::deploy::reference::short_id;
 use crate::deploy::undo_record::{ContainerRecord, OldContainer, TemplateBackup};
-use crate::deploy::{command, docker, keep_previous};
+use crate::deploy::{command, keep_previous};
 use crate::failpoint;
 use crate::limits::UNHURRIED;
-use crate::run::{Failure, Result, RunContext};
+use crate::run::{Failure, Result, RunContext, fail};
 use backup::{still_ours, written};
 use template::Template;
 
@@ -78,7 +78,9 @@ pub fn update(
     let (name, image) = (&record.name, &record.new_image);
     let old = docker::container(ctx, name)?;
     if old.as_ref().map(|old| &old.id) != record.old.as_ref().map(|old| &old.id) {
-        return Err(format!("{name} was replaced by somebody else just now; try again").into());
+        return fail(format!(
+            "{name} was replaced by somebody else just now; try again"
+        ));
     }
     still_ours(template)?;
     if let Some(old) = &old {
@@ -93,7 +95,7 @@ pub fn update(
     })?;
     if !new.is_running() {
         docker::say_log(ctx, name);
-        return Err(format!("{name}: replaced, but it is {}", new.describe()).into());
+        return fail(format!("{name}: replaced, but it is {}", new.describe()));
     }
     ctx.tell(&format!("{name}: started {}, image {image}", short_id(&new.id)));
     Ok(())
@@ -122,12 +124,13 @@ fn made(ctx: &mut RunContext, name: &str, image: &ImageId, killed: Option<Failur
         Some(made) if made.image == *image => Ok(made),
         Some(made) => {
             let (other, reference) = (&made.image, made.reference());
-            Err(format!("{name}: {script} made {other} ({reference}) instead of {image}").into())
+            fail(format!(
+                "{name}: {script} made {other} ({reference}) instead of {image}"
+            ))
         }
-        None => Err(format!(
+        None => fail(format!(
             "{name}: {script} made no container: were its template's settings refused by docker? see Unraid's Docker page"
-        )
-        .into()),
+        )),
     }
 }
 
