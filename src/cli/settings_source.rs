@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::help::ENV_FILES;
 use crate::cli::output::CommandError;
-use crate::config::{Complaint, Config, Settings};
+use crate::config::{Config, Settings};
 use crate::os::logging;
 use crate::os::settings::{self, Source};
 
@@ -78,7 +78,7 @@ impl FoundSettings {
     /// # Errors
     /// Every complaint at once, and what to do about them.
     pub fn config(&self) -> Result<Config, CommandError> {
-        settings::understand(&self.settings).map_err(|complaints| self.error(&complaints))
+        settings::understand(&self.settings).map_err(|complaints| self.error(complaints))
     }
 
     /// Where they are from, for a sentence.
@@ -89,7 +89,7 @@ impl FoundSettings {
         }
     }
 
-    fn error(&self, complaints: &[Complaint]) -> CommandError {
+    fn error(&self, mut complaints: Vec<String>) -> CommandError {
         let errors = match complaints.len() {
             1 => "1 error".to_owned(),
             many => format!("{many} errors"),
@@ -99,7 +99,7 @@ impl FoundSettings {
             None => "set them there, or name a file of KEY=value lines with --env-file",
         };
         let last = format!("{errors} in the settings from {}; {advice}", self.sources());
-        let lines = complaints.iter().map(ToString::to_string).chain([last]);
-        CommandError::Unable(lines.collect())
+        complaints.push(last);
+        CommandError::Unable(complaints)
     }
 }

@@ -52,7 +52,7 @@ fn may_be_ordered(task: &TerraformTask, config: &Config) -> Result<(), String> {
         "terraform is not configured on this host: set DEPLOYER_TF_APPLY_REPOSITORY, and `check` names what else it needs",
     )?;
     if task.what == Job::TfPlan
-        && let Some(why) = &terraform.no_plan
+        && let Err(why) = &terraform.plan
     {
         return Err(format!("nothing can be planned here, because {why}"));
     }

@@ -103,10 +103,9 @@ impl<'a> Terraform<'a> {
         })?;
         let kind = Kind::of(task.what);
         let side = match kind {
-            Kind::Plan => terraform.plan.as_ref(),
-            Kind::Apply => Some(&terraform.apply),
+            Kind::Plan => terraform.plan.as_ref()?,
+            Kind::Apply => &terraform.apply,
         };
-        let side = side.ok_or_else(|| terraform.no_plan.clone().unwrap_or_default())?;
         let work = Work::of(terraform, kind);
         let commands = Commands {
             config,
