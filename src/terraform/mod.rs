@@ -12,9 +12,10 @@ mod difference;
 mod digest;
 mod git;
 pub mod github_app;
-mod json_file;
+
 mod module_folder;
 mod plan_file;
+mod plan_json;
 mod report;
 mod summary;
 mod terraform_error;
@@ -22,7 +23,7 @@ mod work;
 
 pub use dead_run::conclude_dead;
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -254,12 +255,9 @@ impl<'a> Terraform<'a> {
         optional(fs::remove_file(&shown)).map_err(unread)?;
         let tool = self.tool(&["show", "-json", "-no-color", plan_file], folder);
         let ended = ctx.write_out(&tool, &shown, &mut |line| Some(line.to_owned()));
-        let read = || {
-            let (document, plan) = (File::open(&shown)?, File::open(Work::plan_file(real))?);
-            summary::read(&document, &plan, &Work::checkout(real).join(folder))
-        };
+        let (plan, module) = (Work::plan_file(real), Work::checkout(real).join(folder));
         let summary = ended.and_then(|ended| match ended.exit {
-            Exit::Code(0) => read().map_err(unread),
+            Exit::Code(0) => summary::read(&shown, &plan, &module).map_err(unread),
             _ => Err(failure(ctx, "show", &ended)),
         });
         optional(fs::remove_file(&shown)).map_err(unread)?;
@@ -304,7 +302,7 @@ impl<'a> Terraform<'a> {
             }
             _ => {}
         }
-        let destroyed = summary.counts.destroy;
+        let destroyed = summary.counts.destroy as u64;
         match self.terraform.destroy_limit {
             Some(limit) if destroyed > limit && !self.task.allow_destroy => Err(Failure::Failed(format!(
                 "the plan destroys {destroyed}, and DEPLOYER_TF_DESTROY_LIMIT is {limit}; nothing was changed, \

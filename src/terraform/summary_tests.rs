@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::limits::{MAX_PLAN_JSON, MAX_PLAN_VALUE};
 
 /// A folder with what terraform leaves of a plan.
 struct Left {
@@ -56,8 +55,7 @@ impl Left {
     }
 
     fn read_again(&self) -> io::Result<Summary> {
-        let open = |name| File::open(self.file(name));
-        read(&open("show.json")?, &open("plan.bin")?, &self.folder)
+        read(&self.file("show.json"), &self.file("plan.bin"), &self.folder)
     }
 
     fn digest(&self, document: &Value) -> String {
@@ -392,21 +390,18 @@ fn a_plan_that_is_too_large_is_refused_before_it_is_read() {
     let left = Left::new("large");
     let refused = |text: &str, length| {
         fs::write(left.file("show.json"), text).unwrap();
-        let file = File::options().write(true).open(left.file("show.json")).unwrap();
+        let file = fs::File::options()
+            .write(true)
+            .open(left.file("show.json"))
+            .unwrap();
         file.set_len(length).unwrap();
         left.read_again().unwrap_err().to_string()
     };
     let said = refused("{", MAX_PLAN_JSON + 1);
-    assert!(said.contains("larger than 256 MiB"), "{said}");
+    assert!(said.contains("show.json is larger than"), "{said}");
     // A text without end.
     let said = refused("{\"resource_changes\":[{\"address\":\"", 1024 * 1024);
-    assert!(said.contains("not whole"), "{said}");
-    let one = format!(
-        "{{\"resource_changes\":[{{\"name\":\"{}\"}}]}}",
-        "x".repeat(MAX_PLAN_VALUE as usize)
-    );
-    let said = left.read(&one).unwrap_err().to_string();
-    assert!(said.contains("a value in it is larger"), "{said}");
+    assert!(said.contains("while parsing a string"), "{said}");
     let many = format!(
         "{{\"variables\":[{}1]}}",
         "1,".repeat(crate::limits::MAX_PLAN_PARTS)
