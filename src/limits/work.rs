@@ -231,6 +231,3 @@ pub const MAX_LISTED: usize = 20;
 
 /// Bytes of a `.gitattributes`. They have some lines; a longer one is not looked into.
 pub const MAX_ATTRIBUTES: u64 = 64 * 1024;
-
-/// From where on a wrong clock is why GitHub refuses an app's token. The token is dated back by this much.
-pub const APP_CLOCK_SKEW: Duration = Duration::from_secs(60);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::limits::MAX_PLAN_JSON;
 use crate::os::{files, trusted};
@@ -12,7 +12,7 @@ use crate::os::{files, trusted};
 use super::digest::{Part, Plan, changes_value, digest_of};
 
 /// How much a plan would do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// New ones.
     pub add: usize,
@@ -31,19 +31,12 @@ pub struct Summary {
     pub drifted: usize,
     /// Outputs that would be others.
     pub outputs: usize,
-    /// Whether it is whole: an interrupted plan is saved as well, and must not be applied.
-    pub complete: bool,
+    /// Whether there is anything to do; a change of an output alone counts. Terraform's exit status tells it.
+    pub has_changes: bool,
     /// `sha256:` and 64 hex digits.
     pub digest: String,
     /// What the digest is made of.
     pub parts: Vec<Part>,
-}
-
-impl Counts {
-    /// As the outcome names them.
-    pub fn value(self) -> Value {
-        json!({"add": self.add, "change": self.change, "destroy": self.destroy})
-    }
 }
 
 /// As a person reads it.
@@ -60,11 +53,15 @@ impl fmt::Display for Counts {
 /// Reads what `terraform show -json` printed of `plan` into `shown`; it is a plan of the module in the folder `module`.
 ///
 /// # Errors
-/// When it is not the JSON of a plan, or the plan no file of terraform's.
+/// When it is not the JSON of a plan, or the plan no file of terraform's; and of an interrupted plan, which is saved as
+/// well, and must not be applied.
 pub fn read(shown: &Path, plan: &Path, module: &Path) -> io::Result<Summary> {
     let shown = String::from_utf8(files::read_bounded(shown, MAX_PLAN_JSON)?);
     let shown = shown.map_err(io::Error::other)?;
     let mut document = Plan::new(&shown)?;
+    if !document.is_whole()? {
+        return Err(io::Error::other("it is not whole"));
+    }
     let resources = document.changes("resource_changes")?;
     let count = |name: &str| {
         resources
@@ -78,7 +75,6 @@ pub fn read(shown: &Path, plan: &Path, module: &Path) -> io::Result<Summary> {
         Ok(all.iter().filter(|actions| changes_value(actions)).count())
     };
     let (drifted, outputs) = (changed("resource_drift")?, changed("output_changes")?);
-    let complete = document.is_whole()?;
     // Whoever is planned for may have put anything in its place.
     let (plan_file, _) = trusted::open(plan)?;
     let parts = document.parts(&files::read_bounded_from(plan_file, plan, MAX_PLAN_JSON)?, module)?;
@@ -90,7 +86,7 @@ pub fn read(shown: &Path, plan: &Path, module: &Path) -> io::Result<Summary> {
         },
         drifted,
         outputs,
-        complete,
+        has_changes: false,
         digest: digest_of(&parts),
         parts,
     })
