@@ -5,10 +5,11 @@
 //! a tool. `std::process::Command` can do none of the first without `unsafe`, so nothing here uses it.
 
 use std::ffi::{CString, OsStr, OsString};
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -84,25 +85,21 @@ impl std::fmt::Display for Exit {
 impl Command {
     /// This executable again, as `role`. Standard streams are ours unless named with [`Command::descriptor`].
     pub fn role(role: &str) -> Self {
-        Self::new(Path::new(OURSELVES), OsStr::new("engram-deployer"), Group::Ours).argument(role)
+        Self {
+            arguments: vec!["engram-deployer".into(), role.into()],
+            group: Group::Ours,
+            ..Self::tool(Path::new(OURSELVES))
+        }
     }
 
     /// Another program, in a process group of its own. A standard stream that is not named is `/dev/null`.
     pub fn tool(program: &Path) -> Self {
-        Self::new(
-            program,
-            program.file_name().unwrap_or(program.as_os_str()),
-            Group::Own,
-        )
-    }
-
-    fn new(program: &Path, name: &OsStr, group: Group) -> Self {
         Self {
             program: program.to_owned(),
-            arguments: vec![name.to_owned()],
+            arguments: vec![program.file_name().unwrap_or(program.as_os_str()).to_owned()],
             environment: Vec::new(),
             descriptors: Vec::new(),
-            group,
+            group: Group::Own,
         }
     }
 
@@ -112,32 +109,29 @@ impl Command {
         self
     }
 
-    pub fn argument(mut self, argument: impl AsRef<OsStr>) -> Self {
-        self.arguments.push(argument.as_ref().to_owned());
+    pub fn argument(self, argument: impl AsRef<OsStr>) -> Self {
+        self.arguments([argument])
+    }
+
+    pub fn arguments<A: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+        let arguments = arguments.into_iter();
+        self.arguments
+            .extend(arguments.map(|one| one.as_ref().to_owned()));
         self
     }
 
-    pub fn arguments<A: AsRef<OsStr>>(self, arguments: impl IntoIterator<Item = A>) -> Self {
-        arguments.into_iter().fold(self, Self::argument)
-    }
-
-    /// Adds a variable to the otherwise empty environment.
-    pub fn variable(mut self, name: &str, value: &str) -> Self {
-        self.environment.push(format!("{name}={value}").into());
+    /// Adds variables to the otherwise empty environment.
+    pub fn variables<'a>(mut self, variables: impl IntoIterator<Item = &'a (String, String)>) -> Self {
+        let texts = variables
+            .into_iter()
+            .map(|(name, value)| format!("{name}={value}"));
+        self.environment.extend(texts.map(OsString::from));
         self
-    }
-
-    pub fn variables(self, variables: &[(String, String)]) -> Self {
-        let add = |command: Self, (name, value): &(String, String)| command.variable(name, value);
-        variables.iter().fold(self, add)
     }
 
     /// Lets a role of ours know who reads its standard error, which is ours: nothing else of our environment.
     pub fn logging_as_we_do(self) -> Self {
-        match logging::for_roles() {
-            Some((name, value)) => self.variable(name, &value),
-            None => self,
-        }
+        self.variables(&logging::for_roles())
     }
 
     /// Passes `descriptor`; the child finds it under the number `target`.
@@ -198,16 +192,8 @@ fn attributes(group: Group) -> io::Result<PosixSpawnAttr> {
 }
 
 fn c_strings(texts: Vec<OsString>) -> io::Result<Vec<CString>> {
-    let strings: Result<_, _> = texts
-        .into_iter()
-        .map(|text| CString::new(text.into_vec()))
-        .collect();
-    strings.map_err(|_| {
-        io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "an argument or a variable holds a NUL byte",
-        )
-    })
+    let texts = texts.into_iter();
+    texts.map(|text| Ok(CString::new(text.into_vec())?)).collect()
 }
 
 /// What a command printed, and how it ended.
@@ -333,18 +319,14 @@ pub fn reap_all() -> Vec<(i32, Exit)> {
 
 /// The file that `program` names: itself when it has a slash, else the first executable of that name on `path`.
 pub fn find_program(program: &Path, path: &str) -> Option<PathBuf> {
-    use std::os::unix::fs::PermissionsExt;
     if program.as_os_str().as_bytes().contains(&b'/') {
         return Some(program.to_owned());
     }
+    let is_executable = |file: &Metadata| file.is_file() && file.permissions().mode() & 0o111 != 0;
     std::env::split_paths(path)
         .filter(|folder| folder.is_absolute())
         .map(|folder| folder.join(program))
-        .find(|candidate| {
-            candidate
-                .metadata()
-                .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
-        })
+        .find(|candidate| candidate.metadata().is_ok_and(|file| is_executable(&file)))
 }
 
 #[cfg(test)]
@@ -364,7 +346,8 @@ mod tests {
 
     #[test]
     fn a_tool_gets_only_the_named_environment_and_descriptors() {
-        let text = printed(shell("env | grep -v ^PWD= | grep -v ^_=").variable("ONLY", "this"));
+        let text =
+            printed(shell("env | grep -v ^PWD= | grep -v ^_=").variables(&[("ONLY".into(), "this".into())]));
         assert_eq!(text, "ONLY=this\n");
         let ours = descriptor::duplicate_above(std::io::stdin().as_fd(), 90).unwrap();
         let text = printed(Command::tool(Path::new("/bin/ls")).argument("/proc/self/fd"));
@@ -448,7 +431,10 @@ mod tests {
     #[test]
     fn an_argument_with_a_nul_byte_is_refused_and_not_cut() {
         let tool = || Command::tool(Path::new("/bin/echo"));
-        for command in [tool().argument("a\0b"), tool().variable("NAME", "a\0b")] {
+        for command in [
+            tool().argument("a\0b"),
+            tool().variables(&[("NAME".into(), "a\0b".into())]),
+        ] {
             assert_eq!(command.spawn().unwrap_err().kind(), io::ErrorKind::InvalidInput);
         }
     }

@@ -16,10 +16,10 @@ use crate::config::Config;
 use crate::limits::{LOG_BLOCK, MAX_FRONT_LOG_LINES, STALLED_CALLER};
 use crate::link::{self, BadFrame, Decoder, FromFront, Head, Request, Settings, ToFront};
 use crate::os::child::{Child, Command};
+use crate::os::descriptor;
 use crate::os::poll::{self, For};
-use crate::os::privilege::{Confined, Identity};
+use crate::os::privilege::{self, Identity};
 use crate::os::signal::Signal;
-use crate::os::{descriptor, privilege};
 
 /// A front of our own, before and during its one connection. Dropping it ends the front.
 #[derive(Debug)]
@@ -73,10 +73,9 @@ impl FrontLink {
     ///
     /// # Errors
     /// What an operator has to correct: a certificate that does not parse, a user that does not exist.
-    pub fn await_ready(&mut self, until: Instant) -> Result<Confined, String> {
+    pub fn await_ready(&mut self, until: Instant) -> Result<(), String> {
         match self.frame(until) {
-            Ok(Ok(FromFront::Ready { confined: true })) => Ok(Confined::Yes),
-            Ok(Ok(FromFront::Ready { confined: false })) => Ok(Confined::NotRoot),
+            Ok(Ok(FromFront::Ready { .. })) => Ok(()),
             Ok(Ok(FromFront::Broken { message })) => Err(message),
             Ok(Ok(_)) => Err("the front role said something else before it was ready".into()),
             Ok(Err(Silence::Ended)) => Err("the front role ended before it was ready".into()),
