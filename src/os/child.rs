@@ -5,8 +5,8 @@
 //! a tool. `std::process::Command` can do none of the first without `unsafe`, so nothing here uses it.
 
 use std::ffi::{CString, OsStr, OsString};
-use std::fs::{File, Metadata};
-use std::io::{self, Read};
+use std::fs::Metadata;
+use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
@@ -52,6 +52,7 @@ pub struct Command {
     environment: Vec<OsString>,
     descriptors: Vec<(OwnedFd, RawFd)>,
     group: Group,
+    keeps_stderr: bool,
 }
 
 /// How a child ended.
@@ -83,7 +84,7 @@ impl std::fmt::Display for Exit {
 }
 
 impl Command {
-    /// This executable again, as `role`. Standard streams are ours unless named with [`Command::descriptor`].
+    /// This executable again, as `role`.
     pub fn role(role: &str) -> Self {
         Self {
             arguments: vec!["engram-deployer".into(), role.into()],
@@ -92,7 +93,7 @@ impl Command {
         }
     }
 
-    /// Another program, in a process group of its own. A standard stream that is not named is `/dev/null`.
+    /// Another program, in a process group of its own.
     pub fn tool(program: &Path) -> Self {
         Self {
             program: program.to_owned(),
@@ -100,10 +101,11 @@ impl Command {
             environment: Vec::new(),
             descriptors: Vec::new(),
             group: Group::Own,
+            keeps_stderr: false,
         }
     }
 
-    /// The process group that it joins. With [`Group::Own`] an unnamed standard stream is `/dev/null`, for a role too.
+    /// The process group that it joins.
     pub fn group(mut self, group: Group) -> Self {
         self.group = group;
         self
@@ -129,14 +131,15 @@ impl Command {
         self
     }
 
-    /// Lets a role of ours know who reads its standard error, which is ours: nothing else of our environment.
-    pub fn logging_as_we_do(self) -> Self {
+    /// A role that logs: it keeps our standard error, and is told who reads that.
+    pub fn logging_as_we_do(mut self) -> Self {
+        self.keeps_stderr = true;
         self.variables(&logging::for_roles())
     }
 
-    /// Passes `descriptor`; the child finds it under the number `target`.
-    pub fn descriptor(mut self, target: RawFd, descriptor: OwnedFd) -> Self {
-        self.descriptors.push((descriptor, target));
+    /// Passes `descriptor`; the child finds it under the number `target`. A standard stream that is not named is `/dev/null`.
+    pub fn descriptor(mut self, target: RawFd, descriptor: impl Into<OwnedFd>) -> Self {
+        self.descriptors.push((descriptor.into(), target));
         self
     }
 
@@ -149,10 +152,8 @@ impl Command {
     pub fn spawn(self) -> io::Result<Child> {
         let mut actions = PosixSpawnFileActions::init()?;
         let mut parked = Vec::new();
-        if self.group == Group::Own {
-            for stream in 0..=2 {
-                actions.add_open(stream, "/dev/null", OFlag::O_RDWR, Mode::empty())?;
-            }
+        for stream in 0..if self.keeps_stderr { 2 } else { 3 } {
+            actions.add_open(stream, "/dev/null", OFlag::O_RDWR, Mode::empty())?;
         }
         for (ours, target) in &self.descriptors {
             let copy = descriptor::duplicate_above(ours.as_fd(), PARKED)?;
@@ -207,10 +208,10 @@ pub struct Output {
 /// Runs `command` to its end, with both output streams in one; kills it when it prints more than `most` bytes or still
 /// has its output open at `until`.
 pub fn output(command: Command, most: usize, until: Instant) -> io::Result<Output> {
-    let (reader, writer) = descriptor::pipe()?;
+    let (reader, writer) = io::pipe()?;
     let errors = writer.try_clone()?;
     let mut child = command.descriptor(1, writer).descriptor(2, errors).spawn()?;
-    let bytes = read_to_end(reader.into(), most, until);
+    let bytes = read_to_end(reader, most, until);
     if !matches!(bytes, Ok(Some(_))) {
         child.signal(Signal::SIGKILL);
         child.signal_group(Signal::SIGKILL);
@@ -220,14 +221,14 @@ pub fn output(command: Command, most: usize, until: Instant) -> io::Result<Outpu
 }
 
 /// `None` when that is more than `most` bytes or takes longer than `until`.
-fn read_to_end(mut file: File, most: usize, until: Instant) -> io::Result<Option<Vec<u8>>> {
+fn read_to_end(mut pipe: PipeReader, most: usize, until: Instant) -> io::Result<Option<Vec<u8>>> {
     let (mut bytes, mut part) = (Vec::new(), [0u8; 8192]);
     while bytes.len() <= most {
-        let [ready] = poll::wait([(file.as_fd(), For::Reading)], Some(until))?;
+        let [ready] = poll::wait([(pipe.as_fd(), For::Reading)], Some(until))?;
         if !ready.any() {
             break;
         }
-        match file.read(&mut part)? {
+        match pipe.read(&mut part)? {
             0 => return Ok(Some(bytes)),
             count => bytes.extend_from_slice(&part[..count]),
         }
@@ -388,8 +389,8 @@ mod tests {
 
     #[test]
     fn crossing_descriptor_numbers_reach_their_targets() {
-        let (a_reader, a_writer) = descriptor::pipe().unwrap();
-        let (b_reader, b_writer) = descriptor::pipe().unwrap();
+        let (a_reader, a_writer) = io::pipe().unwrap();
+        let (b_reader, b_writer) = io::pipe().unwrap();
         // Each is asked for under the other's number.
         let (a, b) = (a_writer.as_raw_fd(), b_writer.as_raw_fd());
         let script = format!("echo a >&{b}; echo b >&{a}");
@@ -402,9 +403,7 @@ mod tests {
             .wait()
             .unwrap();
         for (reader, expected) in [(a_reader, "a\n"), (b_reader, "b\n")] {
-            let mut text = String::new();
-            std::fs::File::from(reader).read_to_string(&mut text).unwrap();
-            assert_eq!(text, expected);
+            assert_eq!(io::read_to_string(reader).unwrap(), expected);
         }
     }
 

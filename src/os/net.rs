@@ -87,7 +87,7 @@ mod tests {
             None
         );
         assert_eq!(is_listening(std::fs::File::open("/dev/null").unwrap()), None);
-        assert_eq!(is_listening(descriptor::pipe().unwrap().0), None);
+        assert_eq!(is_listening(io::pipe().unwrap().0), None);
         let path = std::env::temp_dir().join(format!("kind-{}.socket", std::process::id()));
         assert_eq!(is_listening(UnixListener::bind(&path).unwrap()), None);
         std::fs::remove_file(path).unwrap();

@@ -9,9 +9,6 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use nix::sys::socket::{setsockopt, sockopt::SendTimeout};
-use nix::sys::time::{TimeVal, TimeValLike};
-
 use crate::config::Config;
 use crate::limits::{LOG_BLOCK, MAX_FRONT_LOG_LINES, STALLED_CALLER};
 use crate::link::{self, BadFrame, Decoder, FromFront, Head, Request, Settings, ToFront};
@@ -44,23 +41,16 @@ pub enum Silence {
 impl FrontLink {
     /// Starts a front and tells it what to load and whom to become.
     pub fn start(config: &Config) -> io::Result<Self> {
-        let (ours, theirs) = descriptor::pair()?;
+        let (link, theirs) = UnixStream::pair()?;
         let child = Command::role("front")
-            .descriptor(0, descriptor::null()?)
-            .descriptor(1, descriptor::null()?)
-            .descriptor(2, descriptor::null()?)
             .descriptor(descriptor::FIRST, theirs)
             .spawn()?;
         // A caller that reads nothing stalls front, and front would stall us; front gives up first.
         let patience = STALLED_CALLER + Duration::from_secs(5);
-        setsockopt(
-            &ours,
-            SendTimeout,
-            &TimeVal::milliseconds(patience.as_millis() as i64),
-        )?;
+        link.set_write_timeout(Some(patience))?;
         let mut front = Self {
             child,
-            link: UnixStream::from(ours),
+            link,
             frames: Decoder::default(),
             log_lines: 0,
             unsent: Vec::new(),
