@@ -33,8 +33,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use crate::limits::SUPERVISOR_PAUSE;
-use crate::listen::{self, Inherited};
 use crate::os::poll;
+use crate::os::supervisor::{self, Inherited};
 use arguments::Arguments;
 use commands::Verb;
 use help::ExitStatus;
@@ -46,7 +46,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let inherited = match &parsed {
         Ok(arguments) if arguments.verb != Verb::Serve => Ok(Inherited::Nothing),
         // With an error too: `serve` may have been meant, and then standard error may be a connection.
-        _ => match listen::inherited() {
+        _ => match supervisor::inherited() {
             Err(None) => return ExitCode::from(ExitStatus::Unable.code()),
             Err(Some(why)) => Err(CommandError::from(why)),
             Ok(inherited) => Ok(inherited),

@@ -11,9 +11,10 @@ use crate::cli::settings_source::{self, FoundSettings};
 use crate::config::{Config, Settings};
 use crate::deploy;
 use crate::gate::{Creation, Memory, Past};
-use crate::listen::Inherited;
+
 use crate::listen::serve::{self as role, Listeners};
 use crate::os::settings::Source;
+use crate::os::supervisor::Inherited;
 use crate::os::{logging, net, places, process};
 use crate::queue;
 use crate::session::{self, Arrival};
