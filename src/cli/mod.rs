@@ -29,7 +29,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use crate::limits::SUPERVISOR_PAUSE;
-use crate::listen::{self, Inherited, NotInherited};
+use crate::listen::{self, Inherited};
 use crate::os::poll;
 use output::{CommandError, ExitStatus, report};
 
@@ -50,8 +50,9 @@ fn execute(typed: impl IntoIterator<Item = OsString>) -> ExitStatus {
     }
     // With an error too: `serve` may have been meant, and then standard error may be a connection.
     let inherited = match listen::inherited() {
-        Err(NotInherited::StderrIsSocket) => return ExitStatus::Unable,
-        Err(NotInherited::Invalid(why)) => Err(CommandError::from(why)),
+        // Standard error may be a stranger's connection: nothing is written to it.
+        Err(None) => return ExitStatus::Unable,
+        Err(Some(why)) => Err(CommandError::from(why)),
         Ok(inherited) => Ok(inherited),
     };
     let is_restarted_at_once = matches!(inherited, Ok(Inherited::Listening(_)));

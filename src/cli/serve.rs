@@ -1,6 +1,7 @@
 //! `serve`: everything that is done once, before the first connection; then [`crate::listen::serve`], or the one session
 //! for a connection that is here already.
 
+use std::net::TcpListener;
 use std::path::{self, Path};
 use std::time::SystemTime;
 
@@ -22,7 +23,7 @@ use crate::{deploy, queue};
 pub fn serve(file: Option<&Path>, inherited: Inherited) -> CommandResult {
     let found = settings_source::from(source(file, &inherited)?)?;
     let config = found.config()?;
-    let listeners = match inherited {
+    let inherited = match inherited {
         // A session and nothing else, so what is done once is done here where it was not.
         Inherited::Connected(stream) => {
             logging::start("session", &config.log);
@@ -30,18 +31,21 @@ pub fn serve(file: Option<&Path>, inherited: Inherited) -> CommandResult {
             session::session(Arrival::Connected(stream), &found.settings, &config)?;
             return Ok(ExitStatus::Done);
         }
-        Inherited::Listening(sockets) => Some(Listeners::Inherited(sockets)),
+        Inherited::Listening(sockets) => Some(sockets),
         Inherited::Nothing => None,
     };
     logging::start("serve", &config.log);
     deploy::refusal(&config).map_or(Ok(()), Err)?;
     log_warnings(&found.settings, &config);
     prepare_state(&config, &found.settings)?;
-    let listeners = listeners.map_or_else(|| bind(&config), Ok)?;
-    for socket in listeners.sockets() {
+    let listeners = Listeners {
+        are_inherited: inherited.is_some(),
+        sockets: inherited.map_or_else(|| bind(&config), Ok)?,
+    };
+    for socket in &listeners.sockets {
         log::info!("listening on {}", socket.local_addr()?);
     }
-    role::serve(listeners, found.settings, &config, found.source)?;
+    role::serve(listeners, found.settings, config, found.source)?;
     Ok(ExitStatus::Done)
 }
 
@@ -56,9 +60,9 @@ fn source(file: Option<&Path>, inherited: &Inherited) -> Result<Source, CommandE
     })
 }
 
-fn bind(config: &Config) -> Result<Listeners, String> {
+fn bind(config: &Config) -> Result<Vec<TcpListener>, String> {
     let own = net::listen(&config.listen);
-    own.map(Listeners::Own)
+    own.map(|own| vec![own])
         .map_err(|error| format!("listen on {}: {error}", config.listen))
 }
 

@@ -269,7 +269,15 @@ impl Completer<'_> {
         let none = Interrupts::deaf().map_err(broken("wait"))?;
         let interrupts = std::mem::replace(self.interrupts, none);
         let run_max = self.config.runs.run_max;
-        let mut ctx = RunContext::new(folder.clone(), log, interrupts, ticket, journal, run_max);
+        let mut ctx = RunContext::new(
+            self.config,
+            folder.clone(),
+            log,
+            interrupts,
+            ticket,
+            journal,
+            run_max,
+        );
         let result = act(&mut ctx);
         *self.interrupts = ctx.interrupts;
         Ok(result)

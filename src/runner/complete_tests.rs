@@ -478,7 +478,10 @@ fn leave_at_work(
         marker.display()
     );
     let command = Command::tool(Path::new("/usr/bin/setsid")).arguments(["--fork", "/bin/bash", "-c", &run]);
-    let child = command.variable("PATH", "/usr/bin:/bin").spawn().unwrap();
+    let child = command
+        .variables(&[("PATH".into(), "/usr/bin:/bin".into())])
+        .spawn()
+        .unwrap();
     while !marker.exists() {
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -626,7 +629,10 @@ fn a_process_that_only_bears_the_number_is_not_touched() {
     );
     let command =
         Command::tool(Path::new("/usr/bin/setsid")).arguments(["--fork", "/bin/bash", "-c", &script]);
-    let _child = command.variable("PATH", "/usr/bin:/bin").spawn().unwrap();
+    let _child = command
+        .variables(&[("PATH".into(), "/usr/bin:/bin".into())])
+        .spawn()
+        .unwrap();
     while !marker.exists() {
         std::thread::sleep(Duration::from_millis(5));
     }

@@ -158,7 +158,15 @@ impl Waiting<'_> {
         show(config);
         let journal = Journal::new(&config.places, &request.run_id);
         let run_max = run_max(request, config);
-        let mut ctx = RunContext::new(folder, self.log, self.interrupts, self.ticket, journal, run_max);
+        let mut ctx = RunContext::new(
+            config,
+            folder,
+            self.log,
+            self.interrupts,
+            self.ticket,
+            journal,
+            run_max,
+        );
         let result = act(&mut ctx, request, config);
         let mut more = Map::new();
         let error = match result {

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use super::report::Report;
 use crate::config::{Config, Places};
 use crate::gate::{Creation, Memory, Past};
-use crate::os::files::{self, Durability};
+use crate::os::files;
 use crate::os::privilege::{self, Identity};
 use crate::os::{disk, places, trusted};
 
@@ -53,7 +53,7 @@ fn is_writable(path: &Path) -> Result<String, String> {
         return Err(format!("{shown}: {fault}"));
     }
     let probe = path.join(".check");
-    let written = files::replace(&probe, b"", 0o600, Durability::Volatile);
+    let written = files::replace_volatile(&probe, b"", 0o600);
     // Another `check` may have taken it away.
     match written.and_then(|()| files::optional(fs::remove_file(&probe))) {
         Ok(_) => Ok(format!("{shown} can be written to")),
