@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::config::{Config, Side, TerraformConfig};
 use crate::jail::{MountSpec, Mounts, SandboxSpec};
 use crate::os::child::find_program;
-use crate::os::files::{self, Durability};
+use crate::os::files;
 use crate::os::privilege;
 use crate::run::Tool;
 use crate::terraform::work::{CHECKOUT, DATA, HOME, Kind, SETTINGS, Work};
@@ -99,7 +99,7 @@ impl Commands<'_> {
             return Ok(());
         }
         let path = self.work.real.with_file_name(SETTINGS);
-        let written = files::replace(&path, CLI_CONFIG.as_bytes(), 0o644, Durability::Volatile);
+        let written = files::replace_volatile(&path, CLI_CONFIG.as_bytes(), 0o644);
         written.map_err(|error| files::describe(&error, "write", &path))
     }
 
