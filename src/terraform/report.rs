@@ -62,7 +62,7 @@ impl Report {
     /// Writes the documents. What cannot be written is logged: the run's own record says how it ended.
     pub fn leave(&self, ctx: &mut RunContext, places: &Places) {
         let leave = |(name, own): &(&str, Value)| ctx.leave_document(&format!("{name}.json"), own);
-        let left: io::Result<()> = self.documents.iter().map(leave).collect();
+        let left = self.documents.iter().try_for_each(leave);
         if let Err(error) = left.and(self.leave_status(places)) {
             log::warn!("write the documents of run {}: {error}", ctx.run_id());
         }
