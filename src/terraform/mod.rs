@@ -345,7 +345,7 @@ impl<'a> Terraform<'a> {
 
     /// Says what a person needs after an apply that failed.
     fn tell_failed_apply(&self, ctx: &mut RunContext) {
-        let advice = if ctx.was_forced() {
+        let advice = if ctx.interrupts.was_forced {
             ADVICE_AFTER_FORCE
         } else {
             ADVICE
