@@ -33,7 +33,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use crate::limits::SUPERVISOR_PAUSE;
-use crate::listen::{self, Inherited, NotInherited};
+use crate::listen::{self, Inherited};
 use crate::os::poll;
 use arguments::Arguments;
 use commands::Verb;
@@ -47,8 +47,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(arguments) if arguments.verb != Verb::Serve => Ok(Inherited::Nothing),
         // With an error too: `serve` may have been meant, and then standard error may be a connection.
         _ => match listen::inherited() {
-            Err(NotInherited::StderrIsSocket) => return ExitCode::from(ExitStatus::Unable.code()),
-            Err(NotInherited::Invalid(why)) => Err(CommandError::from(why)),
+            Err(None) => return ExitCode::from(ExitStatus::Unable.code()),
+            Err(Some(why)) => Err(CommandError::from(why)),
             Ok(inherited) => Ok(inherited),
         },
     };

@@ -1,6 +1,7 @@
 //! `serve`: everything that is done once, before the first connection; then [`crate::listen::serve`], or the one session
 //! for a connection that is here already.
 
+use std::net::TcpListener;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -24,20 +25,26 @@ use crate::session::{self, Arrival};
 pub fn serve(file: Option<&Path>, inherited: Inherited) -> Result<ExitStatus, CommandError> {
     let found = settings_source::from(source(file, &inherited)?)?;
     let config = found.config()?;
-    let listeners = match inherited {
+    let inherited = match inherited {
         Inherited::Connected(stream) => return one_session(Arrival::Connected(stream), &found, &config),
-        Inherited::Listening(sockets) => Some(Listeners::Inherited(sockets)),
+        Inherited::Listening(sockets) => Some(sockets),
         Inherited::Nothing => None,
     };
     logging::start("serve", &config.log);
     deploy::refusal(&config).map_or(Ok(()), Err)?;
     log_warnings(&found, &config);
     prepare_state(&config, &found.settings)?;
-    let listeners = listeners.map_or_else(|| bind(&config), Ok)?;
-    for socket in listeners.sockets() {
+    let listeners = Listeners {
+        are_inherited: inherited.is_some(),
+        sockets: match inherited {
+            Some(sockets) => sockets,
+            None => vec![bind(&config)?],
+        },
+    };
+    for socket in &listeners.sockets {
         log::info!("listening on {}", socket.local_addr()?);
     }
-    role::serve(listeners, found.settings, &config, found.source)?;
+    role::serve(listeners, found.settings, config, found.source)?;
     Ok(ExitStatus::Done)
 }
 
@@ -61,9 +68,8 @@ fn one_session(arrival: Arrival, found: &FoundSettings, config: &Config) -> Resu
     Ok(ExitStatus::Done)
 }
 
-fn bind(config: &Config) -> Result<Listeners, CommandError> {
+fn bind(config: &Config) -> Result<TcpListener, CommandError> {
     net::listen(&config.listen)
-        .map(Listeners::Own)
         .map_err(|error| CommandError::from(format!("listen on {}: {error}", config.listen)))
 }
 

@@ -8,8 +8,7 @@ use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 
-use crate::os::net::{self, Tcp};
-use crate::os::{descriptor, supervisor};
+use crate::os::{descriptor, net, supervisor};
 
 /// What was passed to us.
 #[derive(Debug)]
@@ -22,24 +21,16 @@ pub enum Inherited {
     Connected(TcpStream),
 }
 
-/// Why we cannot go on.
-#[derive(Debug)]
-pub enum NotInherited {
-    /// A sentence for whoever configured the supervisor.
-    Invalid(String),
-    /// Standard error may be a stranger's connection: nothing may be written to it.
-    StderrIsSocket,
-}
-
 /// Takes what the supervisor left open. Afterwards no standard stream is a connection, and nothing is open that is not in
 /// the answer.
 ///
 /// # Errors
-/// [`NotInherited`]; in no case has anything been written.
-pub fn inherited() -> Result<Inherited, NotInherited> {
-    let stdin = supervisor::clear_streams().map_err(|_| NotInherited::StderrIsSocket)?;
-    let passed = supervisor::passed_sockets(stdin.as_ref()).map_err(NotInherited::Invalid)?;
-    decide(passed, stdin).map_err(NotInherited::Invalid)
+/// A sentence for whoever configured the supervisor; `None` where standard error may be a stranger's connection: nothing may
+/// be written to it. In no case has anything been written.
+pub fn inherited() -> Result<Inherited, Option<String>> {
+    let stdin = supervisor::clear_streams().map_err(|_| None)?;
+    let passed = supervisor::passed_sockets(stdin.as_ref())?;
+    Ok(decide(passed, stdin)?)
 }
 
 /// `stdin` is a TCP socket, if it is anything.
@@ -52,19 +43,19 @@ fn decide(passed: Vec<OwnedFd>, stdin: Option<OwnedFd>) -> Result<Inherited, Str
 }
 
 fn by_kind(mut sockets: Vec<OwnedFd>, origin: &str) -> Result<Inherited, String> {
-    let kinds: Vec<Option<Tcp>> = sockets.iter().map(net::tcp).collect();
-    if kinds.iter().all(|kind| *kind == Some(Tcp::Listening)) {
+    let kinds: Vec<_> = sockets.iter().map(net::is_listening).collect();
+    if kinds.iter().all(|is_listening| *is_listening == Some(true)) {
         let listeners: io::Result<Vec<_>> = sockets.into_iter().map(listener).collect();
         return listeners
             .map(Inherited::Listening)
             .map_err(|error| format!("use the listening socket of {origin}: {error}"));
     }
-    if let ([Some(Tcp::Connected)], Some(socket)) = (kinds.as_slice(), sockets.pop()) {
+    if let ([Some(false)], Some(socket)) = (kinds.as_slice(), sockets.pop()) {
         return Ok(Inherited::Connected(TcpStream::from(socket)));
     }
-    let words = kinds.iter().map(|kind| match kind {
-        Some(Tcp::Listening) => "a listening TCP socket",
-        Some(Tcp::Connected) => "a TCP connection",
+    let words = kinds.iter().map(|is_listening| match is_listening {
+        Some(true) => "a listening TCP socket",
+        Some(false) => "a TCP connection",
         None => "no TCP socket",
     });
     Err(format!(

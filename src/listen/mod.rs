@@ -6,4 +6,4 @@ mod reload;
 pub mod serve;
 mod warm_session;
 
-pub use listen_fds::{Inherited, NotInherited, inherited};
+pub use listen_fds::{Inherited, inherited};

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 use std::net::{Shutdown, TcpListener};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
 use crate::config::Settings;
@@ -36,7 +36,8 @@ const MAX_LINE: usize = 128;
 impl WarmSession {
     /// Starts a session on copies of `listeners`.
     pub fn start(listeners: &[TcpListener], settings: &Settings) -> io::Result<Self> {
-        let (ours, theirs) = descriptor::pair()?;
+        let (socket, theirs) = UnixStream::pair()?;
+        socket.set_nonblocking(true)?;
         let mut session = Command::role("session")
             .logging_as_we_do()
             .descriptor(0, settings::memory_file(settings)?)
@@ -45,13 +46,11 @@ impl WarmSession {
             session = session.argument(listeners.len().to_string());
         }
         for (number, listener) in (descriptor::FIRST + 1..).zip(listeners) {
-            session = session.descriptor(number, OwnedFd::from(listener.try_clone()?));
+            session = session.descriptor(number, listener.try_clone()?);
         }
-        let child = session.spawn()?;
-        descriptor::set_nonblocking(&ours)?;
         Ok(Self {
-            child,
-            socket: UnixStream::from(ours),
+            child: session.spawn()?,
+            socket,
             received: Vec::new(),
             is_dismissed: false,
         })

@@ -4,7 +4,8 @@
 //! go: whoever starts us is root. What a descriptor is, the kernel says.
 
 use std::io::{self, stderr, stdin, stdout};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::Path;
 
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 
@@ -23,17 +24,18 @@ const MOVED: RawFd = descriptor::FIRST + MAX_LISTENERS as RawFd;
 /// # Errors
 /// When a stream could not be moved: then nothing may be written at all.
 pub fn clear_streams() -> io::Result<Option<OwnedFd>> {
-    let moved = match net::tcp(stdin()) {
-        Some(_) => Some(descriptor::duplicate_above(stdin().as_fd(), MOVED)?),
-        None => None,
+    let is_tcp = |stream: BorrowedFd<'_>| net::is_listening(stream).is_some();
+    let moved = match is_tcp(stdin().as_fd()) {
+        true => Some(descriptor::duplicate_above(stdin().as_fd(), MOVED)?),
+        false => None,
     };
-    if net::tcp(stderr()).is_some() {
-        match syslog::connect() {
+    if is_tcp(stderr().as_fd()) {
+        match syslog::connect(Path::new(syslog::PLACE)) {
             Ok(syslog) => dup2_stderr(syslog)?,
             Err(_) => dup2_stderr(descriptor::null()?)?,
         }
     }
-    if net::tcp(stdout()).is_some() {
+    if is_tcp(stdout().as_fd()) {
         dup2_stdout(descriptor::null()?)?;
     }
     if moved.is_some() {
@@ -48,31 +50,26 @@ pub fn clear_streams() -> io::Result<Option<OwnedFd>> {
 /// # Errors
 /// A sentence about an announcement that was for us and is invalid.
 pub fn passed_sockets(keep: Option<&OwnedFd>) -> Result<Vec<OwnedFd>, String> {
-    let variable = |name| std::env::var(name).ok();
+    let variable = |name| std::env::var(name).unwrap_or_default();
     let count = announced(
-        variable("LISTEN_PID").as_deref(),
-        variable("LISTEN_FDS").as_deref(),
+        &variable("LISTEN_PID"),
+        &variable("LISTEN_FDS"),
         process::own_pid(),
     )?;
-    let numbers: Vec<RawFd> = (descriptor::FIRST..).take(count).collect();
-    let kept: Vec<RawFd> = numbers
-        .iter()
-        .copied()
-        .chain(keep.map(AsRawFd::as_raw_fd))
-        .collect();
+    let numbers = descriptor::FIRST..descriptor::FIRST + count as RawFd;
+    let kept: Vec<RawFd> = numbers.clone().chain(keep.map(AsRawFd::as_raw_fd)).collect();
     descriptor::close_inherited(&kept).map_err(|error| format!("close what was left open: {error}"))?;
     let adopt = |number: RawFd| {
         descriptor::adopt(number).map_err(|error| format!("take descriptor {number} of LISTEN_FDS: {error}"))
     };
-    numbers.into_iter().map(adopt).collect()
+    numbers.map(adopt).collect()
 }
 
 /// How many sockets were announced to the process `own`. An announcement to another one was meant for whoever started us.
-fn announced(pid: Option<&str>, count: Option<&str>, own: i32) -> Result<usize, String> {
-    if pid != Some(own.to_string().as_str()) {
+fn announced(pid: &str, count: &str, own: i32) -> Result<usize, String> {
+    if pid != own.to_string() {
         return Ok(0);
     }
-    let count = count.unwrap_or_default();
     match count.parse() {
         Ok(count) if count <= MAX_LISTENERS => Ok(count),
         _ => Err(format!(
@@ -89,16 +86,15 @@ mod tests {
     #[test]
     fn sockets_are_ours_only_when_they_were_announced_to_us() {
         for (pid, count, ours) in [
-            (None, None, 0),
-            (None, Some("1"), 0),
-            (Some("7"), Some("1"), 1),
-            (Some("7"), Some("2"), 2),
-            (Some("7"), Some("0"), 0),
-            (Some("8"), Some("1"), 0),
-            (Some("8"), Some("nonsense"), 0),
-            (Some(""), Some("1"), 0),
-            (Some("7 "), Some("1"), 0),
-            (Some("nonsense"), Some("1"), 0),
+            ("", "", 0),
+            ("7", "1", 1),
+            ("7", "2", 2),
+            ("7", "0", 0),
+            ("8", "1", 0),
+            ("8", "nonsense", 0),
+            ("", "1", 0),
+            ("7 ", "1", 0),
+            ("nonsense", "1", 0),
         ] {
             assert_eq!(announced(pid, count, 7), Ok(ours), "{pid:?} {count:?}");
         }
@@ -107,9 +103,8 @@ mod tests {
     #[test]
     fn an_announcement_that_makes_no_sense_is_quoted_and_refused() {
         for count in ["", "-1", "many", "1 ", "999999999999999999999", "17", "0x1"] {
-            let error = announced(Some("7"), Some(count), 7).expect_err(count);
+            let error = announced("7", count, 7).expect_err(count);
             assert!(error.contains(&format!("LISTEN_FDS is `{count}`")), "{error}");
         }
-        assert!(announced(Some("7"), None, 7).is_err());
     }
 }

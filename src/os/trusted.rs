@@ -46,19 +46,12 @@ pub fn open(path: &Path) -> io::Result<(File, Metadata)> {
 
 /// Why a file or folder cannot be trusted, if it cannot: whoever may write to it decides what root does.
 pub fn fault(facts: &Metadata) -> Option<String> {
-    let ours = nix::unistd::geteuid().as_raw();
-    if facts.uid() != 0 && facts.uid() != ours {
-        return Some(format!(
-            "it belongs to uid {}; it must be root's (chown root)",
-            facts.uid()
-        ));
+    let (uid, mode) = (facts.uid(), facts.mode() & 0o7777);
+    if uid != 0 && uid != nix::unistd::geteuid().as_raw() {
+        return Some(format!("it belongs to uid {uid}; it must be root's (chown root)"));
     }
-    (facts.mode() & 0o022 != 0).then(|| {
-        format!(
-            "others may write to it (mode {:04o}); take that away (chmod go-w)",
-            facts.mode() & 0o7777
-        )
-    })
+    let text = || format!("others may write to it (mode {mode:04o}); take that away (chmod go-w)");
+    (mode & 0o022 != 0).then(text)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::config::{Places, Settings};
 use crate::os::child::{Child, Command, Group};
-use crate::os::{descriptor, lock, settings};
+use crate::os::{lock, settings};
 use crate::queue::{RunFolder, RunId, journal, ticket};
 
 /// The longest that a recovery waits for a run that is at work; that run or the next one completes what is dead.
@@ -61,7 +61,6 @@ pub fn ensure_recovered(places: &Places, settings: &Settings) -> io::Result<Opti
         .argument(RECOVER)
         .logging_as_we_do()
         .descriptor(0, settings::memory_file(settings)?)
-        .descriptor(1, descriptor::null()?)
         .spawn()
         .map(Some)
 }

@@ -124,7 +124,11 @@ mod tests {
         let first = reserve();
         assert_eq!(summary(), "nothing runs, 1 in the queue");
         let ticket = ticket::of(&scratch.0, first.id()).unwrap().unwrap().file_name();
-        std::fs::write(scratch.0.queue().join(&ticket), "{\"turn\":{\"secs_since_epoch\":1,\"nanos_since_epoch\":0}}\n").unwrap();
+        std::fs::write(
+            scratch.0.queue().join(&ticket),
+            "{\"turn\":{\"secs_since_epoch\":1,\"nanos_since_epoch\":0}}\n",
+        )
+        .unwrap();
         let second = reserve();
         let id = first.id().clone();
         assert_eq!(summary(), format!("run {id} (deploy) is at work, 1 in the queue"));

@@ -5,7 +5,6 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::OwnedFd;
 
 use crate::config::{Places, Settings};
 use crate::gate::Authority;
@@ -95,18 +94,16 @@ impl Reservation {
         if authority.run_id() != self.id().as_str() {
             return Err(io::Error::other("the authority is over another run"));
         }
-        let lock = self.lock.take().map(OwnedFd::from);
+        let lock = self.lock.take();
         let mut run = Command::role("run")
             .group(Group::Session)
             .argument(self.ticket.file_name())
-            .logging_as_we_do()
-            .descriptor(0, settings::memory_file(settings)?)
-            .descriptor(1, descriptor::null()?);
+            .descriptor(0, settings::memory_file(settings)?);
         if let Some(lock) = lock {
             run = run.descriptor(descriptor::FIRST, lock);
         }
-        if complaints == Complaints::ToNobody {
-            run = run.descriptor(2, descriptor::null()?);
+        if complaints != Complaints::ToNobody {
+            run = run.logging_as_we_do();
         }
         run.spawn()?;
         Ok(self.order.run_id.clone())

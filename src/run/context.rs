@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::event::Phase;
 use crate::failpoint;
 use crate::limits::{CLEANUP_DEADLINE, FIRST_PROBE_PAUSE};
-use crate::os::files::{self, Durability};
+use crate::os::files;
 use crate::os::poll::{self, For};
 use crate::os::secret::Secret;
 use crate::queue::journal::Journal;
@@ -320,7 +320,7 @@ impl<'a> RunContext<'a> {
     pub fn leave_document(&self, name: &str, document: &Value) -> io::Result<()> {
         let text = self.log.mask.cover(&format!("{document}\n"));
         let path = self.folder.path().join(name);
-        files::replace(&path, text.as_bytes(), 0o600, Durability::Volatile)
+        files::replace_volatile(&path, text.as_bytes(), 0o600)
     }
 
     /// Writes down what is about to be changed and what it was before; on disk when this returns.

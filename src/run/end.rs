@@ -112,7 +112,10 @@ impl Processes {
                 return Ok(());
             }
         }
-        Err(Failure::Failed(format!("{} does not end, although killed", self.name)))
+        Err(Failure::Failed(format!(
+            "{} does not end, although killed",
+            self.name
+        )))
     }
 
     /// Whether they have all ended by then.
@@ -125,7 +128,10 @@ impl Processes {
             if now >= until {
                 return Ok(false);
             }
-            poll::wait([(interrupts.as_fd(), For::Reading)], Some(until.min(now + LOOK_AGAIN)))?;
+            poll::wait(
+                [(interrupts.as_fd(), For::Reading)],
+                Some(until.min(now + LOOK_AGAIN)),
+            )?;
         }
         Ok(true)
     }

@@ -101,9 +101,10 @@ const GIVE_BACK: u64 = 4 * 1024 * 1024;
 impl Stream {
     /// A stream through a pipe, and the writing end for the tool.
     pub fn pipe() -> io::Result<(Self, OwnedFd)> {
-        let (reader, writer) = descriptor::pipe()?;
+        let (reader, writer) = io::pipe()?;
         descriptor::set_nonblocking(&reader)?;
-        Ok((Self::from(Source::Pipe(reader.into())), writer))
+        let source = Source::Pipe(OwnedFd::from(reader).into());
+        Ok((Self::from(source), writer.into()))
     }
 
     /// A stream through a file that is made as `path`. The name stays: whoever completes this run after a crash can read

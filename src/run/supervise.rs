@@ -161,21 +161,11 @@ impl RunContext<'_> {
 
     /// Waits for a call that was handed to dockerd, which does it whatever becomes of the client. No time is up before it
     /// is known to be done or not.
-    fn wait_out(
-        &mut self,
-        running: &mut Running,
-        usual: Duration,
-        on_line: &mut OnLine<'_>,
-    ) -> Result<Exit> {
+    fn wait_out(&mut self, running: &mut Running, usual: Duration, on_line: &mut OnLine<'_>) -> Result<Exit> {
         let begun = Instant::now();
         let mut given = usual;
         loop {
-            let waited = self.follow(
-                running,
-                &Deadline::new("", given),
-                Some(Urgency::Force),
-                on_line,
-            );
+            let waited = self.follow(running, &Deadline::new("", given), Some(Urgency::Force), on_line);
             if !matches!(waited, Err(Failure::Deadline { .. })) {
                 return waited;
             }

@@ -3,7 +3,6 @@
 //! A tool gets a process group of its own, the environment that was named and nothing else of ours.
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
@@ -93,7 +92,9 @@ impl Tool {
         let path = path.map_or(DEFAULT_PATH, |(_, value)| value.as_str());
         let program = child::find_program(&self.program, path)
             .ok_or_else(|| Failure::Failed(format!("{} is on none of {path}", self.program.display())))?;
-        let started = self.command(&program).and_then(|command| self.connect(command, output));
+        let started = self
+            .command(&program)
+            .and_then(|command| self.connect(command, output));
         started.map_err(|error| Failure::Failed(format!("start {}: {error}", program.display())))
     }
 
@@ -118,9 +119,9 @@ impl Tool {
         }
         if let Some(secret) = &self.pipe {
             // A pipe, which can be read once. A page of it is always to be had.
-            let (reader, writer) = descriptor::pipe()?;
+            let (reader, mut writer) = io::pipe()?;
             descriptor::set_nonblocking(&writer)?;
-            File::from(writer).write_all(secret.expose().as_bytes())?;
+            writer.write_all(secret.expose().as_bytes())?;
             command = command.descriptor(descriptor::FIRST, reader);
         }
         let (said, errors) = match output {
@@ -207,7 +208,10 @@ impl Running {
         let captured = self.captured.and_then(|stream| stream.whole);
         let (stdout, most) = captured.unwrap_or_default();
         match stdout.len() > most {
-            true => Err(Failure::Failed(format!("{} printed more than {most} bytes", self.name))),
+            true => Err(Failure::Failed(format!(
+                "{} printed more than {most} bytes",
+                self.name
+            ))),
             false => Ok(Ended { exit, stdout, tail }),
         }
     }

@@ -127,7 +127,8 @@ impl Completer<'_> {
         let why = "interrupted, and its folder is lost";
         let back = self.go_back(id, folder, &content.entries, why, &mut Map::new());
         folder.remove()?;
-        log::warn!("run {id}: {}", back?);
+        let sentence = back?;
+        log::warn!("run {id}: {sentence}");
         remove_ticket(&self.config.places, id)
     }
 

@@ -18,8 +18,8 @@ use crate::os::descriptor;
 use crate::queue::EndPolicy;
 use crate::queue::notes::Process;
 use crate::queue::record::Record;
-use crate::run::interrupts::Interrupts;
 use crate::run::end::Processes;
+use crate::run::interrupts::Interrupts;
 use crate::run::{HumanDuration, Result};
 
 /// A notice command at work.
@@ -46,8 +46,8 @@ pub fn start(config: &Config, record: &Record) -> Option<Notice> {
     );
     let command = Command::tool(program).variables(&variables(config, record));
     let input = descriptor::memory_file(format!("{}\n", record.listed()).as_bytes());
-    let started = input
-        .and_then(|input| Notice::of(command.descriptor(0, input), name.clone(), NOTICE_DEADLINE));
+    let started =
+        input.and_then(|input| Notice::of(command.descriptor(0, input), name.clone(), NOTICE_DEADLINE));
     started
         .map_err(|error| log::warn!("{name} was not started: {error}"))
         .ok()
@@ -131,7 +131,7 @@ mod tests {
     /// What comes of this shell text, which has `given` for it.
     fn finish(script: &str, given: Duration, interrupts: &mut Interrupts) -> Option<String> {
         let command = Command::tool(Path::new("/bin/sh")).arguments(["-c", script]);
-        let command = command.variable("PATH", "/usr/bin:/bin");
+        let command = command.variables(&[("PATH".into(), "/usr/bin:/bin".into())]);
         let mut notice = Notice::of(command, "a notice".into(), given).unwrap();
         notice.finish(interrupts).unwrap()
     }

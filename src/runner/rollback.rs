@@ -77,27 +77,16 @@ fn failed(ctx: &mut RunContext, what: &str, why: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::queue::testing::Scratch;
 
     #[test]
     fn a_failed_way_back_is_said_first() {
-        let mut more = Map::new();
-        let undone = |faults: &[&str]| {
-            Back::Undone(Undone {
-                rolled_back: vec![json!({"container": "a", "to": "1"})],
-                faults: faults.iter().map(|fault| (*fault).to_owned()).collect(),
-            })
-        };
-        let said = undone(&["b: gone"]).tell("a: not healthy", &mut more);
+        let scratch = Scratch::new("rollback-failed");
+        let mut ctx = RunContext::scratch(&scratch.0);
+        let nothing = once(&mut ctx, &[], UndoReason::Failed, "why").unwrap();
+        assert_eq!((nothing.as_str(), ctx.members.len()), ("why", 0));
+        let said = failed(&mut ctx, "b: gone", "a: not healthy");
         assert!(said.starts_with("ROLLBACK FAILED: b: gone; ") && said.ends_with("a: not healthy"));
-        assert_eq!(more.remove("rollback_failed"), Some(Value::Bool(true)));
-        let said = undone(&[]).tell("a: not healthy", &mut more);
-        assert!(said.starts_with("a: not healthy; "), "{said}");
-        assert!(more["rolled_back"][0]["to"] == "1" && !more.contains_key("rollback_failed"));
-        assert_eq!(Back::Nothing.tell("why", &mut Map::new()), "why");
-        let unknown = Back::Unknown(Failure::failed("docker does not answer"));
-        let said = unknown.tell("a: not healthy", &mut more);
-        assert!(said.starts_with("ROLLBACK FAILED: ") && said.contains("(docker does not answer)"));
-        assert_eq!(more["rollback_failed"], json!(true));
+        assert_eq!(ctx.members["rollback_failed"], true);
     }
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::config::{Config, Side, TerraformConfig};
 use crate::jail::{self, MountSpec, Mounts, SandboxSpec};
 use crate::os::child::find_program;
-use crate::os::files::{self, Durability};
+use crate::os::files;
 use crate::os::privilege;
 use crate::run::{Failure, Tool};
 use crate::terraform::work::{Kind, Work};
@@ -100,7 +100,7 @@ impl Commands<'_> {
             return Ok(());
         }
         let path = self.work.real_settings();
-        let written = files::replace(&path, CLI_CONFIG.as_bytes(), 0o644, Durability::Volatile);
+        let written = files::replace_volatile(&path, CLI_CONFIG.as_bytes(), 0o644);
         written.map_err(|error| Failure::Failed(format!("write terraform's settings: {error}")))
     }
 

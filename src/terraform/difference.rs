@@ -12,7 +12,7 @@ use crate::event::harmless;
 use crate::hash::hmac_sha256;
 use crate::jwt::base64url::hex;
 use crate::limits::{MAX_DIFFERENCES, MAX_PLAN_JSON};
-use crate::os::files::{self, Durability, optional};
+use crate::os::files::{self, optional};
 use crate::os::random;
 use crate::queue::{RunFolder, RunId};
 
@@ -23,7 +23,7 @@ use super::summary::Summary;
 pub(super) fn leave(places: &Places, run: &RunId, summary: &Summary) -> io::Result<()> {
     let path = RunFolder::of(places, run).path().join(file_name(&summary.digest));
     let lines = lines(&key(places)?, &summary.parts);
-    files::replace(&path, lines.as_bytes(), 0o600, Durability::Volatile)
+    files::replace_volatile(&path, lines.as_bytes(), 0o600)
 }
 
 /// A line for each difference between this plan and the one of the digest `reviewed`, at most [`MAX_DIFFERENCES`] and one
@@ -118,7 +118,7 @@ fn key(places: &Places) -> io::Result<Vec<u8>> {
         return Ok(key);
     }
     let key = random::hex::<32>()?.into_bytes();
-    files::replace(&path, &key, 0o600, Durability::Durable)?;
+    files::replace(&path, &key, 0o600)?;
     Ok(key)
 }
 

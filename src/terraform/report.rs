@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::config::{Job, Module, Places};
 use crate::gate::{Commit, TerraformTask};
 use crate::os::clock;
-use crate::os::files::{self, Durability};
+use crate::os::files;
 use crate::queue::RunRequest;
 use crate::run::{Failure, RunContext};
 
@@ -123,7 +123,7 @@ impl Report {
         files::ensure_folder(&folder, 0o700)?;
         let path = folder.join(format!("{}.status.json", self.module));
         let text = format!("{document}\n");
-        files::replace(&path, text.as_bytes(), 0o600, Durability::Durable)
+        files::replace(&path, text.as_bytes(), 0o600)
     }
 
     fn add<T>(&mut self, name: &'static str, result: Result<T, &Failure>, good: impl FnOnce(T) -> Value) {

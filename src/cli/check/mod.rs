@@ -84,8 +84,7 @@ fn readable_secrets(path: &Path) -> Option<String> {
     let readable = secret::readable_by_others(&facts)?;
     let text = files::read_bounded_from(file, path, MAX_SETTINGS as u64).ok()?;
     let holds = Settings::from_env_file(&text).is_ok_and(|settings| settings.hold_a_secret());
-    let (path, advice) = (path.display(), secret::CLOSE_IT);
-    holds.then(|| format!("{path}: {readable}, and it holds secrets; {advice}"))
+    holds.then(|| format!("{} holds secrets: {readable}", path.display()))
 }
 
 /// Fetches the issuer's key set and reads it as the gate does; what is kept of an earlier one is left alone.

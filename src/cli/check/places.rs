@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use crate::cli::check::report::Report;
 use crate::config::Config;
 use crate::gate::{Creation, Memory, Past};
-use crate::os::files::{self, Durability};
+use crate::os::files;
 use crate::os::privilege::{self, Identity};
 use crate::os::{disk, places, trusted};
 
@@ -54,7 +54,7 @@ fn is_writable(path: &Path) -> Result<String, String> {
         return Err(format!("{shown}: {fault}"));
     }
     let probe = path.join(".check");
-    let written = files::replace(&probe, b"", 0o600, Durability::Volatile);
+    let written = files::replace_volatile(&probe, b"", 0o600);
     // Another `check` may have taken it away.
     let removed = written.and_then(|()| files::optional(fs::remove_file(&probe)));
     match removed {
