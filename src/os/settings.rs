@@ -68,7 +68,7 @@ pub fn received(role: &'static str) -> io::Result<(Settings, Config)> {
 /// # Errors
 /// Every fault at once, one line each, naming the file.
 fn read(path: &Path) -> Result<Settings, Vec<String>> {
-    let text = trusted::read(path, MAX_SETTINGS as u64);
+    let text = trusted::read(path, MAX_SETTINGS as u64, trusted::fault);
     let text = text.map_err(|error| vec![format!("take settings: {error}")])?;
     let named = |error| format!("{}: {error}", path.display());
     Settings::from_env_file(&text).map_err(|errors| errors.into_iter().map(named).collect())

@@ -116,8 +116,8 @@ fn write_list(places: &Places, keep: u32) -> io::Result<()> {
     let (mut running, mut queued) = (Value::Null, Vec::new());
     for run in live(places)? {
         match &run.state {
-            State::Running(_) => running = at_work(&run),
-            State::Queued => queued.push(at_work(&run)),
+            State::Running(_) => running = not_ended(&run),
+            State::Queued => queued.push(not_ended(&run)),
             State::Dead | State::Ended(_) => {}
         }
     }
@@ -151,7 +151,7 @@ fn listed_by_record(places: &Places, id: &RunId) -> Option<Listed> {
 }
 
 /// A run that has not ended, as the list has it.
-fn at_work(run: &Run) -> Value {
+pub fn not_ended(run: &Run) -> Value {
     let order = &run.order;
     let (version, sha) = order.names();
     let started = match &run.state {

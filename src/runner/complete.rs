@@ -16,7 +16,7 @@ use crate::deploy::{self, UndoReason};
 use crate::gate::{Memory, Task};
 use crate::limits::STILL_WAITING_EVERY;
 use crate::os::files::optional;
-use crate::os::{lock, process};
+use crate::os::lock;
 use crate::queue::dead::{self, RECOVERY_WAITS};
 use crate::queue::journal::{self, Content};
 use crate::queue::notes::{HeldTicket, Notes};
@@ -37,7 +37,6 @@ use crate::terraform;
 /// # Errors
 /// Those of the machine, and what kept a dead run from being completed.
 pub fn recover(config: &Config) -> io::Result<()> {
-    process::leave_session()?;
     let mut interrupts = Interrupts::block()?;
     let mut notices = Vec::new();
     let completed = recover_all(config, &mut interrupts, &mut notices);

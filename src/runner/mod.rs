@@ -22,7 +22,7 @@ use crate::event::Phase;
 use crate::gate::Task;
 #[cfg(feature = "failpoints")]
 use crate::os::failpoint;
-use crate::os::{descriptor, process, settings};
+use crate::os::{descriptor, settings};
 use crate::queue::dead::RECOVER;
 use crate::queue::notes::HeldTicket;
 use crate::queue::record::{Publication, Record};
@@ -60,7 +60,6 @@ pub fn role() -> io::Result<()> {
 fn run(held: OwnedFd, ticket: &str, config: &Config) -> io::Result<()> {
     #[cfg(feature = "failpoints")]
     config.failpoint.iter().for_each(|place| failpoint::choose(place));
-    process::leave_session()?;
     let interrupts = Interrupts::block()?;
     let file = TicketFile::named(&config.places, ticket)
         .ok_or_else(|| io::Error::other(format!("\"{ticket}\" is no ticket")))?;
