@@ -311,7 +311,7 @@ impl<'a> Terraform<'a> {
 
     /// Says what a person needs after an apply that failed.
     fn tell_failed_apply(&self, ctx: &mut RunContext) {
-        let advice = match ctx.was_forced() {
+        let advice = match ctx.interrupts.was_forced {
             true => ADVICE_AFTER_FORCE,
             false => ADVICE,
         };
