@@ -206,7 +206,7 @@ fn check_reports_secrets_in_a_file_that_others_may_read() {
             "{mode:o}: {said}"
         );
         assert_eq!(
-            said.contains("others may read it (mode 0644), and it holds secrets; take that away (chmod 600)"),
+            said.contains("holds secrets: others may read it (mode 0644); take that away (chmod 600)"),
             level == "ERROR",
             "{said}"
         );
@@ -222,7 +222,7 @@ fn check_is_content_with_a_host_that_works() {
     assert_eq!(code(&output), 0, "{said}");
     for line in [
         "ok     settings: from the environment",
-        "warn   advice: /deploy: no event is pinned",
+        "warn   advice: /deploy: pin event_name or pipeline_source in DEPLOYER_CLAIMS",
         "ok     certificate: ",
         "warn   certificate: valid until ",
         "ok     key: ",

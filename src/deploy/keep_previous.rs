@@ -64,7 +64,8 @@ pub fn settle(ctx: &mut RunContext, container: &config::Container, restart: Opti
 }
 
 /// `NAME` becomes `NAME-prev`. One that serves serves on; any other is stopped first, because Docker does not rename what
-/// it is about to restart. What is left of one that can never be started again is removed.
+/// it is about to restart: a crash loop too that was seen in a moment in which it ran. What is left of one that can never
+/// be started again is removed.
 pub fn rename_old(ctx: &mut RunContext, name: &str, old: &Container) -> Result {
     if old.is_lost() {
         return docker::remove(ctx, old);
@@ -72,7 +73,14 @@ pub fn rename_old(ctx: &mut RunContext, name: &str, old: &Container) -> Result {
     if !old.is_running() {
         docker::stop(ctx, &old.id)?;
     }
-    docker::rename(ctx, &old.id, &previous(name))?;
+    if let Err(refused) = docker::rename(ctx, &old.id, &previous(name)) {
+        let now = docker::container(ctx, &old.id)?;
+        if !now.is_some_and(|now| !now.is_running() || now.restart_count > 0) {
+            return Err(refused);
+        }
+        docker::stop(ctx, &old.id)?;
+        docker::rename(ctx, &old.id, &previous(name))?;
+    }
     failpoint!("old-renamed");
     Ok(())
 }

@@ -18,7 +18,7 @@ use crate::limits::{
     FETCH_DEADLINE, JWKS_COOLDOWN, JWKS_MAX_AGE, JWKS_SOFT_AGE, LEEWAY, MAX_JWKS, STATE_LOCK_WAIT,
 };
 use crate::os::clock::unix_seconds;
-use crate::os::files::{self, Durability};
+use crate::os::files;
 use crate::os::{lock, privilege};
 
 /// Gets the raw key set from the configured address, or says why not.
@@ -148,7 +148,7 @@ impl<'a> Keys<'a> {
 
     fn keep(&self, kept: &Kept) {
         let text = serde_json::to_vec(kept).unwrap_or_default();
-        if let Err(error) = files::replace(&self.kept, &text, 0o600, Durability::Durable) {
+        if let Err(error) = files::replace(&self.kept, &text, 0o600) {
             // The keys are good for this token; the next one will have to ask again.
             log::error!(
                 "{}",
@@ -201,7 +201,7 @@ impl<'a> Keys<'a> {
             at: now,
         })
         .unwrap_or_default();
-        files::replace(&self.attempt, &text, 0o600, Durability::Volatile)
+        files::replace_volatile(&self.attempt, &text, 0o600)
             .map_err(|error| files::describe(&error, "write", &self.attempt))
     }
 }

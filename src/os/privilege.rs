@@ -10,7 +10,6 @@ use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::{Gid, Uid, User, chdir, chroot, setgroups, setresgid, setresuid};
 
-use crate::config::Account;
 use crate::os::process::is_root;
 
 /// Who to become.
@@ -20,15 +19,6 @@ pub struct Identity {
     pub uid: u32,
     /// Group.
     pub gid: u32,
-}
-
-/// Whether a role could be confined.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Confined {
-    /// All of it.
-    Yes,
-    /// We are not root: limits only, the user and the root folder stay.
-    NotRoot,
 }
 
 /// What a role keeps.
@@ -46,19 +36,20 @@ pub struct Confinement<'a> {
     pub processor_seconds: u64,
 }
 
-/// Looks `account` up in the host's user database, unless it is a number.
+/// Looks `user` up in the host's user database, unless it is a number, which is uid and gid.
 ///
 /// # Errors
 /// When there is no such user, or when it is root.
-pub fn identity(account: &Account) -> io::Result<Identity> {
-    let identity = match account {
-        Account::Id(id) => Identity { uid: *id, gid: *id },
-        Account::Name(name) => {
-            let user =
-                User::from_name(name)?.ok_or_else(|| io::Error::other(format!("no user named {name}")))?;
+pub fn identity(user: &str) -> io::Result<Identity> {
+    let identity = match user.parse() {
+        Ok(id) => Identity { uid: id, gid: id },
+        Err(_) => {
+            let found = User::from_name(user)?;
+            let User { uid, gid, .. } =
+                found.ok_or_else(|| io::Error::other(format!("no user named {user}")))?;
             Identity {
-                uid: user.uid.as_raw(),
-                gid: user.gid.as_raw(),
+                uid: uid.as_raw(),
+                gid: gid.as_raw(),
             }
         }
     };
@@ -78,39 +69,27 @@ pub fn become_for_good(identity: Identity, groups: &[u32]) -> io::Result<()> {
     setresuid(uid, uid, uid)?;
     let root = Uid::from_raw(0);
     if setresuid(root, root, root).is_ok() {
-        return Err(io::Error::other(
-            "privileges could be taken back after they were given up",
-        ));
+        let text = "privileges could be taken back after they were given up";
+        return Err(io::Error::other(text));
     }
     Ok(())
 }
 
 impl Confinement<'_> {
     /// Enters it: root folder, groups, gid, uid, no-new-privs, not dumpable, limits; then proves that there is no way
-    /// back. On an error the caller must exit: it may hold half of its privileges.
-    pub fn enter(&self) -> io::Result<Confined> {
-        let confined = if is_root() {
-            self.change_user()?;
-            Confined::Yes
-        } else {
-            Confined::NotRoot
-        };
+    /// back. Where we are not root, the root folder and the user stay. On an error the caller must exit: it may hold half
+    /// of its privileges.
+    pub fn enter(&self) -> io::Result<()> {
+        if is_root() {
+            if let Some(root) = self.root {
+                chroot(root)?;
+                chdir("/")?;
+            }
+            become_for_good(self.identity, &[])?;
+        }
         prctl::set_no_new_privs()?;
         prctl::set_dumpable(false)?;
-        self.limit()?;
-        Ok(confined)
-    }
-
-    fn change_user(&self) -> io::Result<()> {
-        if let Some(root) = self.root {
-            chroot(root)?;
-            chdir("/")?;
-        }
-        become_for_good(self.identity, &[])
-    }
-
-    /// No new process, no file may grow, no core: what a taken-over role would try first.
-    fn limit(&self) -> io::Result<()> {
+        // No new process, no file may grow, no core: what a taken-over role would try first.
         for (resource, most) in [
             (Resource::RLIMIT_NPROC, 0),
             (Resource::RLIMIT_FSIZE, 0),

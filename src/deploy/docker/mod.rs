@@ -18,7 +18,7 @@ use crate::event::Phase;
 use crate::limits::{DOCKER_QUICK, DOCKER_RETURNS, FAILED_LOG_LINES, LOOK_INTERVAL, MAX_INSPECT, TAIL_LINES};
 use crate::os::child::Exit;
 use crate::queue::EndPolicy;
-use crate::run::{Captured, Result, RunContext, Tool, fail};
+use crate::run::{Ended, Result, RunContext, Tool, fail};
 
 pub use inspect::{Container, Image, ImageId};
 
@@ -49,7 +49,7 @@ fn inspect<T: DeserializeOwned>(ctx: &mut RunContext, kind: &str, names: &[&str]
     let doing = format!("inspect the {kind} {}", names.join(", "));
     let arguments = [&[kind, "inspect", "--format", "{{json .}}"], names].concat();
     let captured = ctx.capture(&tool(ctx, &arguments), MAX_INSPECT * names.len())?;
-    if !are_missing(kind, &captured.stderr_tail) {
+    if !are_missing(kind, &captured.tail) {
         succeeded(&captured, &doing)?;
     }
     let lines = String::from_utf8_lossy(&captured.stdout);
@@ -162,13 +162,13 @@ pub fn change_by(ctx: &mut RunContext, doing: &str, mut tool: Tool) -> Result {
     if !is_cut_off(&first) {
         return succeeded(&first, doing).map(drop);
     }
-    let said = last_words(&first.stderr_tail, first.exit);
+    let said = last_words(&first.tail, first.exit);
     ctx.tell(&format!("{doing}: {said}; asking again"));
     ctx.in_any_case(DOCKER_RETURNS + DOCKER_QUICK, |ctx| {
         let until = Instant::now() + DOCKER_RETURNS;
         ctx.poll(LOOK_INTERVAL, until, |ctx| Ok(server_version(ctx).ok()))?;
         let second = ctx.capture(&tool, MAX_INSPECT)?;
-        match says(&second.stderr_tail, &DONE_ALREADY) {
+        match says(&second.tail, &DONE_ALREADY) {
             true => Ok(()),
             false => succeeded(&second, doing).map(drop),
         }
@@ -200,13 +200,9 @@ fn says(lines: &[String], words: &[&str]) -> bool {
 }
 
 /// Whether what came of a call is unknown: the client lost dockerd before it had an answer.
-fn is_cut_off(
-    Captured {
-        exit, stderr_tail, ..
-    }: &Captured,
-) -> bool {
-    let answered = exit.is_success() || says(stderr_tail, &["error response from daemon"]);
-    !answered && says(stderr_tail, &CUT_OFF)
+fn is_cut_off(Ended { exit, tail, .. }: &Ended) -> bool {
+    let answered = exit.is_success() || says(tail, &["error response from daemon"]);
+    !answered && says(tail, &CUT_OFF)
 }
 
 /// Whether all that docker complains of is that something does not exist. A longer list than is kept is not understood.
@@ -216,13 +212,10 @@ fn are_missing(kind: &str, complaints: &[String]) -> bool {
     !complaints.is_empty() && complaints.len() < TAIL_LINES && complaints.iter().all(is_missing)
 }
 
-fn succeeded(captured: &Captured, doing: &str) -> Result<String> {
+fn succeeded(captured: &Ended, doing: &str) -> Result<String> {
     match captured.exit.is_success() {
         true => Ok(String::from_utf8_lossy(&captured.stdout).trim().to_owned()),
-        false => fail(format!(
-            "{doing}: {}",
-            last_words(&captured.stderr_tail, captured.exit)
-        )),
+        false => fail(format!("{doing}: {}", last_words(&captured.tail, captured.exit))),
     }
 }
 
@@ -290,10 +283,10 @@ mod tests {
     #[test]
     fn a_call_without_an_answer_is_told_from_one_that_was_refused() {
         let is_cut_off = |said: &str, code: i32| {
-            super::is_cut_off(&Captured {
+            super::is_cut_off(&Ended {
                 exit: crate::os::child::Exit::Code(code),
                 stdout: Vec::new(),
-                stderr_tail: said.lines().map(str::to_owned).collect(),
+                tail: said.lines().map(str::to_owned).collect(),
             })
         };
         let lost =

@@ -49,7 +49,9 @@ fn mistakes_of(declarations: &Path, name: &str) -> Vec<String> {
         (_, Err(mistakes)) => return mistakes,
     };
     // Docker could not read the variables of a container, or should not, because somebody else sets them.
-    let env_file = declared.env_file.map(|file| trusted::opened(Path::new(&file)));
+    let env_file = declared
+        .env_file
+        .map(|file| trusted::opened(Path::new(&file), trusted::fault));
     let fault = env_file.and_then(Result::err);
     Vec::from_iter(fault.map(|fault| format!("{}: env_file: {fault}", path.display())))
 }

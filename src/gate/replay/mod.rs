@@ -17,7 +17,7 @@ use crate::gate::Refusal;
 use crate::jwt::{Check, Claimed, dead_from};
 use crate::limits::{LEEWAY, MAX_REPLAY_FILE, REPLAY_PRUNE_FROM, STATE_LOCK_WAIT};
 use crate::os::clock::unix_seconds;
-use crate::os::files::{self, Durability};
+use crate::os::files;
 use crate::os::lock;
 use record::{Book, Floors, Use};
 
@@ -241,7 +241,7 @@ impl Memory {
     }
 
     fn replace(&self, file: &[u8]) -> Result<(), String> {
-        files::replace(&self.file, file, 0o600, Durability::Durable)
+        files::replace(&self.file, file, 0o600)
             .map_err(|error| files::describe(&error, "write the replay memory", &self.file))
     }
 
