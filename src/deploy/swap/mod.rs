@@ -7,7 +7,6 @@
 
 pub mod creation;
 pub mod declaration;
-mod values;
 
 use std::path::{Path, PathBuf};
 
