@@ -5,7 +5,7 @@
 
 use super::docker::ImageId;
 use super::docker::login::LoggedIn;
-use super::docker::pull::{PullFailure, PullFault, pull as pull_image};
+use super::docker::pull::{PullFault, pull as pull_image};
 use super::healthy::{HealthyVersions, Release};
 use super::undo_record::UndoRecord;
 use super::{Deploy, docker, provenance};
@@ -42,15 +42,15 @@ pub(super) fn pull(deploy: &Deploy, ctx: &mut RunContext) -> Result<Release> {
     if let Some(digest) = digest.filter(|_| rollback) {
         return pull_recorded(deploy, ctx, digest, login.as_ref());
     }
-    match pull_image(ctx, reference, login.as_ref()) {
+    match pull_image(ctx, reference, login.as_ref())? {
         Ok(digest) => Ok(deploy.release(digest)),
-        Err(PullFailure { fault, failure }) => {
+        Err((fault, why)) => {
             let will_do = here && fault == PullFault::Unreachable;
             let Some(release) = recorded.filter(|one| will_do && one.digest.is_some()) else {
-                return Err(failure);
+                return fail(why);
             };
-            let why = "it was healthy and is still here, so it is deployed without its registry";
-            ctx.tell(&format!("warning: {failure}; {why}"));
+            let so = "it was healthy and is still here, so it is deployed without its registry";
+            ctx.tell(&format!("warning: {why}; {so}"));
             Ok(release)
         }
     }
@@ -76,13 +76,13 @@ fn pull_recorded(
     login: Option<&LoggedIn>,
 ) -> Result<Release> {
     let (reference, image) = (&deploy.reference, &ctx.config.deploy().image);
-    let failed = match pull_image(ctx, &format!("{image}@{digest}"), login) {
+    let failed = match pull_image(ctx, &format!("{image}@{digest}"), login)? {
         Ok(_) => return Ok(deploy.release(Some(digest.to_owned()))),
-        Err(failed) if failed.fault == PullFault::Unreachable => return Err(failed.failure),
-        Err(failed) => failed.failure,
+        Err((PullFault::Unreachable, why)) => return fail(why),
+        Err((_, why)) => why,
     };
-    let Ok(Some(now)) = pull_image(ctx, reference, login) else {
-        return Err(failed);
+    let Ok(Some(now)) = pull_image(ctx, reference, login)? else {
+        return fail(failed);
     };
     match deploy.task.force {
         true => Ok(deploy.release(Some(now))),

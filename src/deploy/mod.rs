@@ -139,7 +139,12 @@ impl Deploy<'_> {
             } => {
                 begin_replacing(ctx, Phase::Template, TEMPLATE_DEADLINE)?;
                 keep_previous::settle(ctx, container, None)?;
-                let template = unraid::back_up(ctx, templates, name, &self.reference)?;
+                let (found, _) = unraid::find(ctx, templates, name)?;
+                let template = TemplateBackup {
+                    path: found.path,
+                    text: found.text,
+                    new_reference: self.reference.clone(),
+                };
                 let record = note_container(ctx, container, image, Some(template.clone()))?;
                 unraid::write_template(ctx, name, &template)?;
                 begin_replacing(ctx, Phase::Update, update)?;
@@ -170,15 +175,15 @@ impl Deploy<'_> {
 
     fn wait_until_healthy(&self, ctx: &mut RunContext, container: &Container) -> Result {
         let config = ctx.config;
-        let Some(health) = self.health(config, container) else {
-            return Ok(());
-        };
-        begin_replacing(
-            ctx,
-            Phase::Health,
-            config.deploy().health.max_wait + HEALTH_MARGIN,
-        )?;
-        health.wait(ctx)
+        if let Some(health) = Health::of(config, container, Some(&self.task.version)) {
+            begin_replacing(
+                ctx,
+                Phase::Health,
+                config.deploy().health.max_wait + HEALTH_MARGIN,
+            )?;
+            health.wait(ctx)?;
+        }
+        Ok(())
     }
 
     /// The operator's command does it all, but for the image where it is to be pulled.
@@ -192,12 +197,15 @@ impl Deploy<'_> {
         let release = release.unwrap_or_else(|| self.release(None));
         // Nobody can put back what it does.
         HealthyVersions::record_half_deployed(&ctx.config.places, &release)?;
-        let mut variables = vec![
-            ("DEPLOYER_IMAGE_REF".to_owned(), self.reference.clone()),
-            ("DEPLOYER_VERSION".to_owned(), self.task.version.to_string()),
+        let variables = [
+            ("DEPLOYER_IMAGE_REF", Some(self.reference.clone())),
+            ("DEPLOYER_VERSION", Some(self.task.version.to_string())),
+            ("DEPLOYER_SHA", self.task.sha.as_ref().map(ToString::to_string)),
         ];
-        let sha = self.task.sha.as_ref().map(ToString::to_string);
-        variables.extend(sha.map(|sha| ("DEPLOYER_SHA".to_owned(), sha)));
+        let set = variables
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        let variables: Vec<_> = set.collect();
         for container in &settings.containers {
             begin_replacing(ctx, Phase::Update, settings.update_max_wait + UPDATE_MARGIN)?;
             command::update(ctx, program, &container.name, &variables)?;
@@ -211,10 +219,6 @@ impl Deploy<'_> {
             });
         }
         Ok(())
-    }
-
-    fn health<'b>(&'b self, config: &'b Config, container: &'b Container) -> Option<Health<'b>> {
-        Health::of(config, container, Some(self.task.version.as_str()))
     }
 
     /// What it brings, as far as that is known before it is here.

@@ -7,11 +7,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::docker::{self, Container as Seen, ImageId, login};
+use super::health::Health;
 use super::keep_previous::{kept, previous};
 use super::reference::{same_image, tag};
 use super::swap::creation::VERSION_LABEL;
 use super::{Deploy, image, swap, unraid};
-
 use crate::config::{Backend, Config, Container};
 use crate::gate::Version;
 use crate::run::{Failure, Result, RunContext, fail};
@@ -65,7 +65,7 @@ fn names_of_ours(containers: &[Container], ours: &[fn(&str) -> String]) -> Vec<S
 pub(super) fn preflight(deploy: &Deploy, ctx: &mut RunContext) -> Result<Vec<ImageId>> {
     let complaints = complaints(ctx.config);
     if !complaints.is_empty() {
-        return Err(complaints.join("; ").into());
+        return fail(complaints.join("; "));
     }
     let settings = ctx.config.deploy();
     if !matches!(settings.backend, Backend::Command { pull: false, .. }) {
@@ -73,18 +73,18 @@ pub(super) fn preflight(deploy: &Deploy, ctx: &mut RunContext) -> Result<Vec<Ima
         ctx.tell(&format!("docker {version} answers"));
         image::check_free_space(deploy, ctx)?;
     }
-    let (mut first, mut ran) = (None, Vec::new());
+    let (mut wrong, mut ran) = (Vec::new(), Vec::new());
     for container in &settings.containers {
         match look_at(deploy, ctx, &container.name) {
             Ok(image) => ran.extend(image),
             Err(Failure::Failed(sentence)) => {
                 ctx.tell(&sentence);
-                first.get_or_insert(sentence);
+                wrong.push(sentence);
             }
             Err(ended) => return Err(ended),
         }
     }
-    first.map_or(Ok(ran), |first| Err(first.into()))
+    wrong.into_iter().next().map_or(Ok(ran), fail)
 }
 
 /// Everything about one container, without changing it; the image that it runs.
@@ -119,9 +119,7 @@ fn check_order(deploy: &Deploy, ctx: &mut RunContext, name: &str, now: Option<&S
     let Some(live) = live else { return Ok(()) };
     let sentence = format!("{name}: {live} is live, so {version} is a downgrade");
     if !ctx.config.deploy().checks.allow_downgrade {
-        return fail(format!(
-            "{sentence}, and DEPLOYER_ALLOW_DOWNGRADE=no refuses those"
-        ));
+        return fail(format!("{sentence}, and DEPLOYER_ALLOW_DOWNGRADE=no refuses it"));
     }
     ctx.tell(&sentence);
     Ok(())
@@ -187,7 +185,10 @@ fn why_replace(
         }
         Backend::Command { .. } => Some("only its command knows".into()),
     };
-    match (otherwise, deploy.health(config, container)) {
+    match (
+        otherwise,
+        Health::of(config, container, Some(&deploy.task.version)),
+    ) {
         (None, Some(health)) => health.now(ctx),
         (otherwise, _) => Ok(otherwise),
     }

@@ -43,17 +43,15 @@ pub fn undo(ctx: &mut RunContext, entries: &[Value], reason: UndoReason) -> Resu
     let mut undone = Undone::default();
     docker_answers(ctx)?;
     for entry in entries.iter().rev() {
-        let done = match from_value(entry.clone()) {
+        let done = ctx.in_any_case(UNHURRIED, |ctx| match from_value(entry.clone()) {
             Ok(UndoRecord::Tag {
                 reference,
                 old_image,
                 new_image,
-            }) => ctx.in_any_case(UNHURRIED, |ctx| {
-                restore_tag(ctx, &reference, old_image.as_ref(), &new_image).map(|()| None)
-            }),
+            }) => restore_tag(ctx, &reference, old_image.as_ref(), &new_image).map(|()| None),
             Ok(UndoRecord::Container(record)) => restore(ctx, &record, reason),
             Err(error) => fail(format!("an entry of the journal cannot be read: {error}")),
-        };
+        });
         match done {
             Ok(rolled_back) => undone.rolled_back.extend(rolled_back),
             Err(failure) => {
@@ -133,7 +131,7 @@ fn restore(ctx: &mut RunContext, record: &ContainerRecord, reason: UndoReason) -
         None => Ok(()),
     };
     failpoint!("template-restored");
-    let back = ctx.in_any_case(UNHURRIED, |ctx| restore_container(ctx, record, reason));
+    let back = restore_container(ctx, record, reason);
     failpoint!("container-back");
     // The container counts for more; both are told.
     match (back, template) {

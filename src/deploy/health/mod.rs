@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use crate::config::{Backend, Config, Container, HealthExpect};
 use crate::deploy::docker::{self, Container as Seen, since};
-use crate::fetch;
+use crate::fetch::{self, FetchRequest};
+use crate::gate::Version;
 use crate::limits::{DOCKER_QUICK, HEALTH_MARGIN, LOOK_INTERVAL, MAX_FETCH, PROBE_DEADLINE, STEADY};
 use crate::os::privilege;
 use crate::run::{Failure, HumanDuration, Result, RunContext, fail};
@@ -48,7 +49,7 @@ struct Watched {
 impl<'a> Health<'a> {
     /// How the health of `container` is found out; `None` where there is nothing to ask: the command's word counts. On the
     /// way back there is no `version`: one that was there before need not say which it is.
-    pub fn of(config: &'a Config, container: &'a Container, version: Option<&'a str>) -> Option<Self> {
+    pub fn of(config: &'a Config, container: &'a Container, version: Option<&'a Version>) -> Option<Self> {
         let deploy = config.deploy();
         let expect = deploy.health.expect;
         let by_container = expect == HealthExpect::Container;
@@ -60,7 +61,9 @@ impl<'a> Health<'a> {
             name: &container.name,
             url,
             looks,
-            version: version.filter(|_| expect == HealthExpect::Version),
+            version: version
+                .filter(|_| expect == HealthExpect::Version)
+                .map(Version::as_str),
         })
     }
 
@@ -150,7 +153,7 @@ impl<'a> Health<'a> {
 
     fn probe(&self, url: &str) -> judge::Answer {
         let identity = privilege::identity(&self.config.fetch_user).map_err(|error| error.to_string())?;
-        let order = fetch::FetchRequest::new(url, identity, PROBE_DEADLINE, MAX_FETCH)
+        let order = FetchRequest::new(url, identity, PROBE_DEADLINE, MAX_FETCH)
             .trusting(self.config.issuer.ca_file.as_deref())?;
         match fetch::send(&order) {
             Ok(answer) => Ok((answer.status, answer.body)),
@@ -193,20 +196,18 @@ pub fn wait_until_stable(ctx: &mut RunContext, healthy: &[(Seen, Instant)]) -> R
     let names: Vec<&str> = healthy.iter().map(|(one, _)| one.name()).collect();
     let until = healthy.iter().map(|(_, at)| *at + steady).max();
     let until = until.unwrap_or_else(Instant::now);
-    let mut said = false;
+    if Instant::now() < until {
+        let steady = HumanDuration(steady);
+        ctx.tell(&format!(
+            "waiting until each has run for {steady} without a restart"
+        ));
+    }
     // The last step of a deploy: it is not cancelled.
     let fallen = ctx.in_any_case(steady + HEALTH_MARGIN, |ctx| {
         ctx.poll(LOOK_INTERVAL, until, |ctx| {
             let now = docker::containers(ctx, &names)?;
-            if Instant::now() < until && !std::mem::replace(&mut said, true) {
-                let steady = HumanDuration(steady);
-                ctx.tell(&format!(
-                    "waiting until each has run for {steady} without a restart"
-                ));
-            }
-            let fallen = |(one, at): &(Seen, Instant)| {
-                let (name, what) = (one.name(), what_happened(one, &now)?);
-                Some((name.to_owned(), since(*at), what))
+            let fallen = |(then, at): &(Seen, Instant)| {
+                Some((then.name().to_owned(), since(*at), what_happened(then, &now)?))
             };
             Ok(healthy.iter().find_map(fallen))
         })

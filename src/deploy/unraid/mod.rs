@@ -17,7 +17,6 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::deploy::docker::{self, Container, ImageId};
-use crate::deploy::reference::short_id;
 use crate::deploy::undo_record::{ContainerRecord, OldContainer, TemplateBackup};
 use crate::deploy::{command, keep_previous};
 use crate::failpoint;
@@ -37,21 +36,6 @@ pub fn find(ctx: &mut RunContext, templates: &Path, name: &str) -> Result<(folde
         .and_then(|template| Ok(template.reference(&ctx.config.deploy().image)?.to_owned()));
     let named = named.map_err(|why| format!("the template {}: {why}", found.path.display()))?;
     Ok((found, named))
-}
-
-/// The template of `name` as it is, for the journal.
-pub fn back_up(
-    ctx: &mut RunContext,
-    templates: &Path,
-    name: &str,
-    reference: &str,
-) -> Result<TemplateBackup> {
-    let (found, _) = find(ctx, templates, name)?;
-    Ok(TemplateBackup {
-        path: found.path,
-        text: found.text,
-        new_reference: reference.to_owned(),
-    })
 }
 
 /// Writes the new version into a template, which must be as `backup` has it.
@@ -76,7 +60,7 @@ pub fn update(
     record: &ContainerRecord,
     template: &TemplateBackup,
 ) -> Result {
-    let (name, image) = (&record.name, &record.new_image);
+    let name = &record.name;
     let old = docker::container(ctx, name)?;
     if old.as_ref().map(|old| &old.id) != record.old.as_ref().map(|old| &old.id) {
         return fail(format!(
@@ -89,17 +73,11 @@ pub fn update(
     }
     let killed = run_script(ctx, script, name)?;
     failpoint!("script-ended");
-    let new = ctx.in_any_case(UNHURRIED, |ctx| {
-        let made = made(ctx, name, image, killed)?;
+    ctx.in_any_case(UNHURRIED, |ctx| {
+        let made = made(ctx, name, &record.new_image, killed)?;
         set_up_networks(ctx, name, old.as_ref(), &made)?;
-        keep_previous::stop_old_start_new(ctx, name, old.as_ref())
-    })?;
-    if !new.is_running() {
-        docker::say_log(ctx, name);
-        return fail(format!("{name}: replaced, but it is {}", new.describe()));
-    }
-    ctx.tell(&format!("{name}: started {}, image {image}", short_id(&new.id)));
-    Ok(())
+        keep_previous::stop_old_start_new(ctx, name, old.as_ref(), &made)
+    })
 }
 
 /// Runs the script; why it was killed, where it was past its deadline: what it has made is looked at all the same.
