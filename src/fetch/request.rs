@@ -1,14 +1,14 @@
 //! The words of the outbound role: what is sent, and what came back of it.
 
 use std::fmt;
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::config::Config;
 use crate::limits::MAX_SETTINGS;
-use crate::os::files;
-use crate::os::privilege::Identity;
+use crate::os::{files, privilege};
 use crate::secret::Secret;
 
 /// What to send where, and how much of the answer to take.
@@ -91,22 +91,31 @@ pub struct FetchResponse {
 }
 
 impl FetchRequest {
-    /// An order to get `url` as `identity`, within `deadline`.
-    pub fn new(url: &str, identity: Identity, deadline: Duration, most: usize) -> Self {
-        let seconds = u32::try_from(deadline.as_millis().div_ceil(1000))
-            .unwrap_or(u32::MAX)
-            .max(1);
-        Self {
+    /// An order to get `url` within `deadline`, as the user and by the authorities of `config`. Those are read here, so that
+    /// the role opens nothing.
+    ///
+    /// # Errors
+    /// One sentence: there is no such user, or no such file.
+    pub fn new(config: &Config, url: &str, deadline: Duration, most: usize) -> Result<Self, String> {
+        let identity = privilege::identity(&config.fetch_user)
+            .map_err(|error| format!("become the user of DEPLOYER_FETCH_USER: {error}"))?;
+        let authorities = |path: &PathBuf| {
+            let pem = files::read_bounded(path, MAX_SETTINGS as u64 / 2);
+            let pem = pem.map_err(|error| files::describe(&error, "read the authorities in", path))?;
+            Ok::<_, String>(String::from_utf8_lossy(&pem).into_owned())
+        };
+        let seconds = u32::try_from(deadline.as_millis().div_ceil(1000));
+        Ok(Self {
             method: Method::Get,
             url: url.into(),
             headers: Vec::new(),
             body: None,
-            authorities: None,
+            authorities: config.issuer.ca_file.as_ref().map(authorities).transpose()?,
             most,
-            seconds,
+            seconds: seconds.unwrap_or(u32::MAX).max(1),
             uid: identity.uid,
             gid: identity.gid,
-        }
+        })
     }
 
     /// The same with another method.
@@ -131,16 +140,6 @@ impl FetchRequest {
     pub(super) fn summary(&self) -> String {
         format!("{} {}", self.method, self.url)
     }
-
-    /// Trusts the authorities in `file` instead of the built-in roots. Read here, so that the role opens nothing.
-    pub fn trusting(mut self, file: Option<&Path>) -> Result<Self, String> {
-        if let Some(path) = file {
-            let pem = files::read_bounded(path, MAX_SETTINGS as u64 / 2)
-                .map_err(|error| files::describe(&error, "read the authorities in", path))?;
-            self.authorities = Some(String::from_utf8_lossy(&pem).into_owned());
-        }
-        Ok(self)
-    }
 }
 
 impl FetchResponse {
@@ -154,11 +153,14 @@ impl FetchResponse {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Settings;
 
     #[test]
     fn a_header_reaches_the_role_and_is_printed_by_nobody() {
-        let identity = Identity { uid: 1, gid: 1 };
-        let order = FetchRequest::new("https://host/x", identity, Duration::from_millis(1500), 7)
+        let least = Settings::from_env_file(include_bytes!("../../tests/data/least.env")).unwrap();
+        let config = Config::from_settings(&least).unwrap();
+        let order = FetchRequest::new(&config, "https://host/x", Duration::from_millis(1500), 7)
+            .unwrap()
             .method(Method::Delete)
             .header("authorization", Secret::new("Bearer hunter2".into()));
         assert!(!format!("{order:?}").contains("hunter2"));

@@ -19,7 +19,7 @@ use crate::limits::{
 };
 use crate::os::clock::unix_seconds;
 use crate::os::files;
-use crate::os::{lock, privilege};
+use crate::os::lock;
 
 /// Gets the raw key set from the configured address, or says why not.
 pub type Fetch<'a> = &'a dyn Fn() -> Result<Vec<u8>, String>;
@@ -221,10 +221,7 @@ pub fn check_signature(token: Unverified<'_>, keys: &Keys<'_>, now: SystemTime) 
 /// # Errors
 /// One sentence: any status but 200 is one, too.
 pub fn fetch_keys(config: &Config) -> Result<Vec<u8>, String> {
-    let identity = privilege::identity(&config.fetch_user)
-        .map_err(|error| format!("become the user of DEPLOYER_FETCH_USER: {error}"))?;
-    let order = FetchRequest::new(&config.issuer.jwks_url, identity, FETCH_DEADLINE, MAX_JWKS)
-        .trusting(config.issuer.ca_file.as_deref())?;
+    let order = FetchRequest::new(config, &config.issuer.jwks_url, FETCH_DEADLINE, MAX_JWKS)?;
     let answer = fetch::send(&order)?;
     match answer.status {
         200 => Ok(answer.body),

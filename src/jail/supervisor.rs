@@ -43,7 +43,7 @@ pub(super) fn run(request: &JailRequest) -> io::Result<u8> {
 }
 
 fn no_namespace(error: &io::Error) -> io::Error {
-    let hint =
-        "a service manager may forbid it (RestrictNamespaces=, CapabilityBoundingSet= without CAP_SYS_ADMIN)";
-    io::Error::other(format!("make a PID namespace: {error}; {hint}"))
+    io::Error::other(format!(
+        "make a PID namespace: {error}; a service manager may forbid it (RestrictNamespaces=, CapabilityBoundingSet=)"
+    ))
 }

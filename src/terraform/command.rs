@@ -12,7 +12,7 @@ use crate::jail::{MountSpec, Mounts, SandboxSpec};
 use crate::os::child::find_program;
 use crate::os::files;
 use crate::os::privilege;
-use crate::run::Tool;
+use crate::run::{EndPolicy, Tool};
 use crate::terraform::work::{CHECKOUT, DATA, HOME, Kind, SETTINGS, Work};
 
 /// Settings of ours and of the host that are in nobody's configuration: environment files, and units, whose
@@ -72,15 +72,17 @@ impl Commands<'_> {
     }
 
     /// A command of terraform in the folder of this module.
-    pub fn terraform(&self, arguments: &[&str], module: &Path) -> Tool {
+    pub fn terraform(&self, arguments: &[&str], module: &Path, end_policy: EndPolicy) -> Tool {
         let arguments = arguments.iter().map(ToString::to_string).collect();
         let directory = self.work.seen.join(CHECKOUT).join(module);
-        self.tool(
+        let mut tool = self.tool(
             &self.terraform.terraform,
             arguments,
             self.environment(),
             directory,
-        )
+        );
+        tool.end_policy = end_policy;
+        tool
     }
 
     /// Makes the folder of this run, empty and its user's own, in the place of whatever an earlier run has left.

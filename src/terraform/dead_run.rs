@@ -79,7 +79,7 @@ pub(super) fn keep_errored_state(work: &Work, terraform: &TerraformConfig, run: 
         .modules
         .iter()
         .map(|module| checkout.join(&module.path).join(ERRORED));
-    let found = paths.find(|path| path.is_file())?;
+    let found = paths.find(|path| path.symlink_metadata().is_ok_and(|facts| facts.is_file()))?;
     let kept = terraform.workdir.join("errored").join(format!("{run}.tfstate"));
     if let Err(error) = keep(&found, &kept) {
         log::error!("keep {}: {error}", found.display());

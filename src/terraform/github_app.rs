@@ -4,7 +4,6 @@
 //! read where it is used, and only where nobody but root can read it; it goes nowhere. Every request is the fetch
 //! role's. What the token looks like is GitHub's affair: it is an opaque text of any length.
 
-use std::path::Path;
 use std::time::SystemTime;
 
 use serde_json::{Value, json};
@@ -15,7 +14,6 @@ use crate::fetch::{FetchRequest, FetchResponse, Method};
 use crate::jwt::base64url::encode_standard;
 use crate::jwt::sign;
 use crate::limits::{FETCH_DEADLINE, MAX_FETCH, MAX_PEM, MAX_QUOTE};
-use crate::os::privilege::{self, Identity};
 use crate::os::{clock, secret};
 use crate::secret::Secret;
 
@@ -31,26 +29,22 @@ pub type Send<'a> = dyn FnMut(&FetchRequest) -> Result<FetchResponse, String> + 
 /// An app where it is installed, and the one repository that is read with it.
 #[derive(Clone, Copy, Debug)]
 pub struct Installation<'a> {
+    config: &'a Config,
     app: &'a GithubApp,
     repository: &'a str,
-    identity: Identity,
-    authorities: Option<&'a Path>,
 }
 
 impl<'a> Installation<'a> {
     /// The app's installation that may read the repository at `url`.
     ///
     /// # Errors
-    /// When there is no user to ask GitHub as, or no repository in the URL.
+    /// When there is no repository in the URL.
     pub fn new(config: &'a Config, app: &'a GithubApp, url: &'a str) -> Result<Self, String> {
-        let identity = privilege::identity(&config.fetch_user)
-            .map_err(|error| format!("become the user of DEPLOYER_FETCH_USER: {error}"))?;
         let repository = repository(url).ok_or("DEPLOYER_TF_APPLY_REPO_URL names no repository")?;
         Ok(Self {
+            config,
             app,
             repository,
-            identity,
-            authorities: config.issuer.ca_file.as_deref(),
         })
     }
 
@@ -77,7 +71,7 @@ impl<'a> Installation<'a> {
         let answer = send(&order).map_err(|why| format!("{why}; can this host reach {}?", app.api_url))?;
         match answer.status {
             201 => token_in(&answer.body).ok_or_else(|| "GitHub answers without a token".into()),
-            _ => Err(self.explain(&answer)),
+            _ => Err(explain(app, self.repository, &answer)),
         }
     }
 
@@ -95,64 +89,67 @@ impl<'a> Installation<'a> {
 
     fn order(&self, method: Method, path: &str, bearer: &Secret) -> Result<FetchRequest, String> {
         let url = format!("{}/{path}", self.app.api_url);
-        let plain = |text: &str| Secret::new(text.to_owned());
-        FetchRequest::new(&url, self.identity, FETCH_DEADLINE, MAX_FETCH)
-            .method(method)
-            .header("accept", plain("application/vnd.github+json"))
-            .header("x-github-api-version", plain(VERSION))
-            .header("authorization", plain(&format!("Bearer {}", bearer.expose())))
-            .trusting(self.authorities)
+        let order = FetchRequest::new(self.config, &url, FETCH_DEADLINE, MAX_FETCH)?.method(method);
+        let bearer = format!("Bearer {}", bearer.expose());
+        let headers = [
+            ("accept", "application/vnd.github+json"),
+            ("x-github-api-version", VERSION),
+            ("authorization", &bearer),
+        ];
+        let add =
+            |order: FetchRequest, (name, value): (&str, &str)| order.header(name, Secret::new(value.into()));
+        Ok(headers.into_iter().fold(order, add))
     }
+}
 
-    /// What `answer`, which is no token, means: what came back and what to do.
-    ///
-    /// The status alone does not tell a wrong key from a wrong clock, nor a wrong app from a wrong installation; the words
-    /// and headers that do are those of GitHub's API as documented, and as its users report them.
-    fn explain(&self, answer: &FetchResponse) -> String {
-        let GithubApp {
-            pem,
-            installation,
-            api_url,
-            ..
-        } = self.app;
-        let said = message(answer);
-        // The primary limit says what remains, the secondary one how long to wait; older servers only write of it.
-        let wait = answer.header("retry-after");
-        let is_limited = answer.status == 429
-            || wait.is_some()
-            || answer.header("x-ratelimit-remaining") == Some("0")
-            || said.to_ascii_lowercase().contains("rate limit");
-        let means = match answer.status {
-            401 if said.contains("('iat')") || said.contains("('exp')") => {
-                "this host's clock is wrong, set it right (NTP)".into()
-            }
-            401 => format!(
-                "the key in {} is none of this app's, or DEPLOYER_TF_APPLY_GH_APP_ID is another app's",
-                pem.display()
-            ),
-            403 | 429 if is_limited => match wait.and_then(|wait| wait.parse::<u64>().ok()) {
-                Some(seconds) => format!("GitHub's rate limit is reached, try again in {seconds} s"),
-                None => "GitHub's rate limit is reached, try again later".into(),
-            },
-            404 if said == "Integration not found" => {
-                "there is no such app, check DEPLOYER_TF_APPLY_GH_APP_ID".into()
-            }
-            404 => {
-                format!(
-                    "the app has no installation {installation}, check DEPLOYER_TF_APPLY_GH_APP_INSTALLATION_ID"
-                )
-            }
-            403 | 422 => format!(
-                "the app may not read {}: its installation needs the permission Contents (read) and this repository, and \
-                 not to be suspended",
-                self.repository
-            ),
-            500.. => "GitHub is in trouble, try again later".into(),
-            _ => format!("this is no answer of GitHub's API, check DEPLOYER_GITHUB_API_URL ({api_url})"),
-        };
-        let colon = if said.is_empty() { "" } else { ": " };
-        format!("{means} (status {}{colon}{})", answer.status, harmless(&said))
-    }
+/// What `answer`, which is no token, means: what came back and what to do.
+///
+/// The status alone does not tell a wrong key from a wrong clock, nor a wrong app from a wrong installation; the words
+/// and headers that do are those of GitHub's API as documented, and as its users report them.
+fn explain(app: &GithubApp, repository: &str, answer: &FetchResponse) -> String {
+    let GithubApp {
+        pem,
+        installation,
+        api_url,
+        ..
+    } = app;
+    let said = message(answer);
+    // The primary limit says what remains, the secondary one how long to wait; older servers only write of it.
+    let wait = answer.header("retry-after");
+    let is_limited = answer.status == 429
+        || wait.is_some()
+        || answer.header("x-ratelimit-remaining") == Some("0")
+        || said.to_ascii_lowercase().contains("rate limit");
+    let means = match answer.status {
+        401 if said.contains("('iat')") || said.contains("('exp')") => {
+            "this host's clock is wrong, set it right (NTP)".into()
+        }
+        401 => format!(
+            "the key in {} is none of this app's, or DEPLOYER_TF_APPLY_GH_APP_ID is another app's",
+            pem.display()
+        ),
+        403 | 429 if is_limited => match wait.and_then(|wait| wait.parse::<u64>().ok()) {
+            Some(seconds) => format!("GitHub's rate limit is reached, try again in {seconds} s"),
+            None => "GitHub's rate limit is reached, try again later".into(),
+        },
+        404 if said == "Integration not found" => {
+            "there is no such app, check DEPLOYER_TF_APPLY_GH_APP_ID".into()
+        }
+        404 => {
+            format!(
+                "the app has no installation {installation}, check DEPLOYER_TF_APPLY_GH_APP_INSTALLATION_ID"
+            )
+        }
+        403 | 422 => format!(
+            "the app may not read {}: its installation needs the permission Contents (read) and this repository, and \
+             not to be suspended",
+            repository
+        ),
+        500.. => "GitHub is in trouble, try again later".into(),
+        _ => format!("this is no answer of GitHub's API, check DEPLOYER_GITHUB_API_URL ({api_url})"),
+    };
+    let colon = if said.is_empty() { "" } else { ": " };
+    format!("{means} (status {}{colon}{})", answer.status, harmless(&said))
 }
 
 /// GitHub's own words, as far as they are a sentence.
@@ -264,13 +261,7 @@ mod tests {
             pem: "/etc/app.pem".into(),
             api_url: "https://api.example".into(),
         };
-        let installation = Installation {
-            app: &app,
-            repository: "infra",
-            identity: Identity { uid: 1, gid: 1 },
-            authorities: None,
-        };
-        installation.explain(answer)
+        explain(&app, "infra", answer)
     }
 
     #[test]

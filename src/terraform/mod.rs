@@ -38,7 +38,6 @@ use crate::jail;
 use crate::limits::{CHECKOUT_DEADLINE, HEALTH_MARGIN, MAX_FETCH, PROBE_DEADLINE, TF_INIT_WAITS};
 use crate::os::child::Exit;
 use crate::os::files::optional;
-use crate::os::privilege;
 use crate::queue::RunRequest;
 use crate::run::{Effect, EndPolicy, Ended, Failure, HumanDuration, RunContext};
 use crate::secret::Secret;
@@ -130,7 +129,7 @@ impl<'a> Terraform<'a> {
             }
             Ok(summary)
         })?;
-        let mut said = report::sentence(self.task.what, &summary);
+        let mut sentence = report::sentence(self.task.what, &summary);
         if self.task.what == Job::TfApply && !summary.has_changes {
             report.add("apply", Ok(()), |()| json!({"status": "noop", "exit_code": 0}))?;
         } else if self.task.what == Job::TfApply {
@@ -143,7 +142,7 @@ impl<'a> Terraform<'a> {
                 );
                 applied.inspect_err(|_| self.tell_failed_apply(ctx))
             })?;
-            said.insert_str(0, "applied: ");
+            sentence.insert_str(0, "applied: ");
             let mut urls = terraform.health_urls.iter();
             if let Some(health) = urls.find(|health| health.module == self.module.name) {
                 let deadline = self.commands.config.deploy().health.max_wait + HEALTH_MARGIN;
@@ -153,7 +152,7 @@ impl<'a> Terraform<'a> {
                 })?;
             }
         }
-        ctx.say(Phase::Done, &format!("{}: {said}", self.module.name));
+        ctx.say(Phase::Done, &format!("{}: {sentence}", self.module.name));
         Ok(())
     }
 
@@ -181,9 +180,10 @@ impl<'a> Terraform<'a> {
                 .lockfile_readonly
                 .then_some("-lockfile=readonly"),
         );
+        let tool = self.commands.terraform(&arguments, folder, EndPolicy::Terminate);
         let mut waits = TF_INIT_WAITS.into_iter();
         loop {
-            let ended = self.run(ctx, &arguments, folder, EndPolicy::Terminate)?;
+            let ended = ctx.tool(&tool, &mut said)?;
             if ended.exit.is_success() {
                 return Ok(());
             }
@@ -216,7 +216,10 @@ impl<'a> Terraform<'a> {
         ];
         let is_drift = self.task.what == Job::TfDrift;
         arguments.extend(is_drift.then_some("-refresh-only"));
-        let ended = self.run(ctx, &arguments, folder, EndPolicy::InterruptThenTerminate)?;
+        let tool = self
+            .commands
+            .terraform(&arguments, folder, EndPolicy::InterruptThenTerminate);
+        let ended = ctx.tool(&tool, &mut said)?;
         if !matches!(ended.exit, Exit::Code(0 | 2)) {
             return Err(failure(ctx, "plan", &ended));
         }
@@ -232,10 +235,12 @@ impl<'a> Terraform<'a> {
         let real = &self.commands.work.real;
         let shown = real.with_file_name(SHOWN);
         let unread = |error: io::Error| format!("read what terraform shows of the plan: {error}");
-        let tool = self
-            .commands
-            .terraform(&["show", "-json", "-no-color", plan_file], folder);
-        let ended = ctx.write_out(&tool, &shown, &mut |line| Some(line.to_owned()))?;
+        let tool = self.commands.terraform(
+            &["show", "-json", "-no-color", plan_file],
+            folder,
+            EndPolicy::Terminate,
+        );
+        let ended = ctx.write_out(&tool, &shown, &mut said)?;
         if !ended.exit.is_success() {
             return Err(failure(ctx, "show", &ended));
         }
@@ -299,7 +304,8 @@ impl<'a> Terraform<'a> {
     fn apply(&self, ctx: &mut RunContext, folder: &Path) -> Result<(), Failure> {
         let (lock_timeout, plan_file) = (self.lock_timeout(), self.plan_file());
         let arguments = ["apply", "-input=false", "-no-color", &lock_timeout, &plan_file];
-        let ended = self.run(ctx, &arguments, folder, EndPolicy::Interrupt)?;
+        let tool = self.commands.terraform(&arguments, folder, EndPolicy::Interrupt);
+        let ended = ctx.tool(&tool, &mut said)?;
         match ended.exit.is_success() {
             true => Ok(()),
             false => Err(Failure::Failed(format!(
@@ -325,11 +331,13 @@ impl<'a> Terraform<'a> {
 
     /// After an apply the module's URL must answer 200.
     fn wait_for_health(&self, ctx: &mut RunContext, health: &HealthUrl) -> Result<(), Failure> {
-        let (settings, url) = (&self.commands.config.deploy().health, &health.url);
+        let (config, url) = (self.commands.config, &health.url);
+        let settings = &config.deploy().health;
         let mut last = String::new();
         let until = Instant::now() + settings.max_wait;
         let healthy = ctx.poll(settings.poll_interval, until, |ctx| {
-            let answer = self.probe(url)?;
+            let request = FetchRequest::new(config, url, PROBE_DEADLINE, MAX_FETCH)?;
+            let answer = fetch::send(&request).map_or_else(|why| why, |answer| answer.status.to_string());
             if answer == "200" {
                 ctx.say(Phase::Health, &format!("{url} answers 200"));
                 return Ok(Some(()));
@@ -348,31 +356,6 @@ impl<'a> Terraform<'a> {
         Ok(healthy.ok_or_else(sick)?)
     }
 
-    /// The status, or why there is none.
-    fn probe(&self, url: &str) -> Result<String, String> {
-        let config = self.commands.config;
-        let identity = privilege::identity(&config.fetch_user).map_err(|error| error.to_string());
-        let request = identity.and_then(|identity| {
-            let request = FetchRequest::new(url, identity, PROBE_DEADLINE, MAX_FETCH);
-            request.trusting(config.issuer.ca_file.as_deref())
-        });
-        let request = request.map_err(|error| format!("prepare the probe of {url}: {error}"))?;
-        Ok(fetch::send(&request).map_or_else(|why| why, |answer| answer.status.to_string()))
-    }
-
-    /// Runs a command of terraform in the module's folder; its lines are said.
-    fn run(
-        &self,
-        ctx: &mut RunContext,
-        arguments: &[&str],
-        folder: &Path,
-        end_policy: EndPolicy,
-    ) -> Result<Ended, Failure> {
-        let mut tool = self.commands.terraform(arguments, folder);
-        tool.end_policy = end_policy;
-        ctx.tool(&tool, &mut |line| Some(line.to_owned()))
-    }
-
     fn lock_timeout(&self) -> String {
         format!(
             "-lock-timeout={}s",
@@ -386,6 +369,11 @@ impl<'a> Terraform<'a> {
     }
 }
 
+/// Terraform's lines, as they are.
+fn said(line: &str) -> Option<String> {
+    Some(line.to_owned())
+}
+
 /// What terraform is given and must not be shown to print. A mask of a short word would cover half of what it says.
 fn secrets(side: &Side) -> impl Iterator<Item = &Secret> {
     let both = [&side.access_key_id, &side.secret_access_key];
@@ -396,7 +384,7 @@ fn secrets(side: &Side) -> impl Iterator<Item = &Secret> {
 fn failure(ctx: &mut RunContext, command: &str, ended: &Ended) -> Failure {
     let TerraformError { sentence, lock, .. } = TerraformError::read(&ended.tail);
     if let Some(lock) = lock {
-        ctx.outcome_member("lock", lock);
+        ctx.outcome_member("lock", json!(lock));
     }
     Failure::Failed(match ended.exit {
         Exit::Code(1) => format!("terraform {command} failed: {sentence}"),

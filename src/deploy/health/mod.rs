@@ -14,7 +14,6 @@ use crate::deploy::docker::{Docker, since};
 use crate::event::Phase;
 use crate::fetch;
 use crate::limits::{DOCKER_QUICK, LOOK_INTERVAL, MAX_FETCH, PROBE_DEADLINE, STEADY};
-use crate::os::privilege;
 use crate::run::{Failure, HumanDuration, Result, RunContext};
 use judge::Verdict;
 
@@ -180,9 +179,7 @@ impl<'a> Health<'a> {
     }
 
     fn probe(&self, url: &str) -> judge::Answer {
-        let identity = privilege::identity(&self.config.fetch_user).map_err(|error| error.to_string())?;
-        let order = fetch::FetchRequest::new(url, identity, PROBE_DEADLINE, MAX_FETCH)
-            .trusting(self.config.issuer.ca_file.as_deref())?;
+        let order = fetch::FetchRequest::new(&self.config, url, PROBE_DEADLINE, MAX_FETCH)?;
         match fetch::send(&order) {
             Ok(answer) => Ok((answer.status, answer.body)),
             Err(why) => Err(why
