@@ -19,4 +19,4 @@ pub use context::RunContext;
 pub use mask::Mask;
 pub use step::{Effect, Failure, HumanDuration, Result};
 pub use supervise::OnLine;
-pub use tool::{Captured, Ended, Tool};
+pub use tool::{Ended, Tool};

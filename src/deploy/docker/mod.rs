@@ -16,7 +16,7 @@ use crate::deploy::reference::short_id;
 use crate::event::Phase;
 use crate::limits::{DOCKER_QUICK, DOCKER_RETURNS, FAILED_LOG_LINES, LOOK_INTERVAL, MAX_INSPECT, TAIL_LINES};
 use crate::queue::EndPolicy;
-use crate::run::{Captured, Failure, Result, RunContext, Tool};
+use crate::run::{Ended, Failure, Result, RunContext, Tool};
 use inspect::{Container, Image, ImageId};
 
 /// The docker client of this host.
@@ -98,7 +98,7 @@ impl<'a> Docker<'a> {
         let arguments = [&[kind, "inspect", "--format", format], names].concat();
         let most = MAX_INSPECT * names.len().max(1);
         let captured = ctx.capture(&self.tool(&arguments, DOCKER_QUICK), most)?;
-        match are_missing(kind, &captured.stderr_tail) {
+        match are_missing(kind, &captured.tail) {
             true => Ok(String::from_utf8_lossy(&captured.stdout).trim().to_owned()),
             false => succeeded(&captured, doing),
         }
@@ -215,13 +215,13 @@ fn change_by(docker: &Docker<'_>, ctx: &mut RunContext, doing: &str, tool: Tool)
     if !is_cut_off(&first) {
         return succeeded(&first, doing).map(drop);
     }
-    let said = last_words(&first.stderr_tail, "");
+    let said = last_words(&first.tail, "");
     ctx.say(Phase::Update, &format!("{doing}: {said}; asking again"));
     ctx.in_any_case(DOCKER_RETURNS + DOCKER_QUICK, |ctx| {
         let until = Instant::now() + DOCKER_RETURNS;
         ctx.poll(LOOK_INTERVAL, until, |ctx| Ok(docker.server_version(ctx).ok()))?;
         let second = ctx.capture(&tool, MAX_INSPECT)?;
-        match is_done_already(&second.stderr_tail) {
+        match is_done_already(&second.tail) {
             true => Ok(()),
             false => succeeded(&second, doing).map(drop),
         }
@@ -243,8 +243,8 @@ fn is_done_already(complaints: &[String]) -> bool {
 }
 
 /// Whether what came of a call is unknown: the client lost dockerd before it had an answer.
-fn is_cut_off(captured: &Captured) -> bool {
-    let said = captured.stderr_tail.join("\n").to_ascii_lowercase();
+fn is_cut_off(captured: &Ended) -> bool {
+    let said = captured.tail.join("\n").to_ascii_lowercase();
     let words = [
         "error during connect",
         "unexpected eof",
@@ -266,11 +266,11 @@ fn are_missing(kind: &str, complaints: &[String]) -> bool {
             .all(|line| line.to_ascii_lowercase().contains(&missing))
 }
 
-fn succeeded(captured: &Captured, doing: &str) -> Result<String> {
+fn succeeded(captured: &Ended, doing: &str) -> Result<String> {
     match captured.exit.is_success() {
         true => Ok(String::from_utf8_lossy(&captured.stdout).trim().to_owned()),
         false => {
-            let said = last_words(&captured.stderr_tail, &captured.exit.to_string());
+            let said = last_words(&captured.tail, &captured.exit.to_string());
             Err(Failure::Failed(format!("{doing}: {said}")))
         }
     }
@@ -341,10 +341,10 @@ mod tests {
     #[test]
     fn a_call_without_an_answer_is_told_from_one_that_was_refused() {
         let is_cut_off = |said: &str, code: i32| {
-            super::is_cut_off(&Captured {
+            super::is_cut_off(&Ended {
                 exit: crate::os::child::Exit::Code(code),
                 stdout: Vec::new(),
-                stderr_tail: said.lines().map(str::to_owned).collect(),
+                tail: said.lines().map(str::to_owned).collect(),
             })
         };
         let lost =
