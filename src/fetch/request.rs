@@ -118,22 +118,11 @@ impl FetchRequest {
         })
     }
 
-    /// The same with another method.
-    pub fn method(self, method: Method) -> Self {
-        Self { method, ..self }
-    }
-
     /// The same with one more header.
     pub fn header(mut self, name: &str, value: Secret) -> Self {
         let name = name.into();
         self.headers.push(Header { name, value });
         self
-    }
-
-    /// The same with this body.
-    pub fn body(self, body: String) -> Self {
-        let body = Some(body);
-        Self { body, ..self }
     }
 
     /// As a sentence says it: `get URL`.
@@ -159,10 +148,10 @@ mod tests {
     fn a_header_reaches_the_role_and_is_printed_by_nobody() {
         let least = Settings::from_env_file(include_bytes!("../../tests/data/least.env")).unwrap();
         let config = Config::from_settings(&least).unwrap();
-        let order = FetchRequest::new(&config, "https://host/x", Duration::from_millis(1500), 7)
+        let mut order = FetchRequest::new(&config, "https://host/x", Duration::from_millis(1500), 7)
             .unwrap()
-            .method(Method::Delete)
             .header("authorization", Secret::new("Bearer hunter2".into()));
+        order.method = Method::Delete;
         assert!(!format!("{order:?}").contains("hunter2"));
         let handed: FetchRequest = serde_json::from_slice(&serde_json::to_vec(&order).unwrap()).unwrap();
         assert_eq!(handed.headers[0].value.expose(), "Bearer hunter2");

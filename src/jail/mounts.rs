@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::{Component, Path, PathBuf};
 
-use crate::jail::{MountSpec, Mounts, with_path};
+use super::{MountSpec, Mounts, with_path};
 use crate::limits::{JAIL_ROOT, JAIL_SHARED_MEMORY, JAIL_TEMPORARY};
 use crate::os::namespace::{self, MsFlags, OFlag};
 

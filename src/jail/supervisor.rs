@@ -8,7 +8,7 @@
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 
-use crate::jail::{INIT, JailRequest, ROLE, status};
+use super::{INIT, JailRequest, ROLE, status};
 use crate::os::child::Command;
 use crate::os::namespace;
 use crate::os::poll::{self, For};

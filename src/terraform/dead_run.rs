@@ -12,7 +12,7 @@ use crate::os::files;
 use crate::queue::{RunFolder, RunId, RunRequest};
 use crate::run::Mask;
 
-use super::work::{CHECKOUT, Kind, Work};
+use super::work::{CHECKOUT, Work};
 use super::{ADVICE, secrets};
 
 /// Where terraform leaves the state that it could not save, in the module's folder.
@@ -28,7 +28,7 @@ pub fn conclude_dead(
     say: &mut dyn FnMut(Phase, &str),
 ) -> Option<String> {
     let terraform = config.terraform.as_ref()?;
-    let work = Work::of(terraform, Kind::of(task.what));
+    let work = Work::of(terraform, task.what);
     let mut sentences = Vec::new();
     if task.what == Job::TfApply {
         sentences.extend(last_words(folder, terraform, say));

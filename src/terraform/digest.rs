@@ -76,17 +76,13 @@ struct Configuration {
     root_module: Module,
 }
 
+/// A module, or a call of one.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Module {
     resources: Vec<Entry>,
-    module_calls: BTreeMap<String, ModuleCall>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct ModuleCall {
-    module: Module,
+    module_calls: BTreeMap<String, Module>,
+    module: Option<Box<Module>>,
 }
 
 impl Module {
@@ -95,8 +91,8 @@ impl Module {
         let hides = |entry: &Entry| {
             entry.mode == "ephemeral" || entry.provisioners.is_some() && applied.contains(&entry.block())
         };
-        let mut calls = self.module_calls.values();
-        self.resources.iter().any(hides) || calls.any(|call| call.module.hides(applied))
+        let mut others = self.module_calls.values().chain(self.module.as_deref());
+        self.resources.iter().any(hides) || others.any(|module| module.hides(applied))
     }
 }
 

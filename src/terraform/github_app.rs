@@ -35,17 +35,15 @@ pub struct Installation<'a> {
 }
 
 impl<'a> Installation<'a> {
-    /// The app's installation that may read the repository at `url`.
-    ///
-    /// # Errors
-    /// When there is no repository in the URL.
-    pub fn new(config: &'a Config, app: &'a GithubApp, url: &'a str) -> Result<Self, String> {
-        let repository = repository(url).ok_or("DEPLOYER_TF_APPLY_REPO_URL names no repository")?;
-        Ok(Self {
+    /// The app's installation that may read the repository at `url`. The API names it without its owner.
+    pub fn new(config: &'a Config, app: &'a GithubApp, url: &'a str) -> Self {
+        let path = url.trim_end_matches('/').trim_end_matches(".git");
+        let repository = path.rsplit('/').next().unwrap_or_default();
+        Self {
             config,
             app,
             repository,
-        })
+        }
     }
 
     /// A token that reads the repository, and nothing else, for an hour at most.
@@ -64,10 +62,9 @@ impl<'a> Installation<'a> {
             .map_err(|fault| format!("{} cannot be used: {fault}", app.pem.display()))?;
         let path = format!("app/installations/{}/access_tokens", app.installation);
         let body = json!({ "repositories": [self.repository], "permissions": { "contents": "read" } });
-        let order = self
-            .order(Method::Post, &path, &jwt)?
-            .header("content-type", Secret::new("application/json".into()))
-            .body(body.to_string());
+        let order = self.order(Method::Post, &path, &jwt)?;
+        let mut order = order.header("content-type", Secret::new("application/json".into()));
+        order.body = Some(body.to_string());
         let answer = send(&order).map_err(|why| format!("{why}; can this host reach {}?", app.api_url))?;
         match answer.status {
             201 => token_in(&answer.body).ok_or_else(|| "GitHub answers without a token".into()),
@@ -89,7 +86,8 @@ impl<'a> Installation<'a> {
 
     fn order(&self, method: Method, path: &str, bearer: &Secret) -> Result<FetchRequest, String> {
         let url = format!("{}/{path}", self.app.api_url);
-        let order = FetchRequest::new(self.config, &url, FETCH_DEADLINE, MAX_FETCH)?.method(method);
+        let mut order = FetchRequest::new(self.config, &url, FETCH_DEADLINE, MAX_FETCH)?;
+        order.method = method;
         let bearer = format!("Bearer {}", bearer.expose());
         let headers = [
             ("accept", "application/vnd.github+json"),
@@ -141,9 +139,7 @@ fn explain(app: &GithubApp, repository: &str, answer: &FetchResponse) -> String 
             )
         }
         403 | 422 => format!(
-            "the app may not read {}: its installation needs the permission Contents (read) and this repository, and \
-             not to be suspended",
-            repository
+            "the app may not read {repository}: it needs the permission Contents (read), and not to be suspended"
         ),
         500.. => "GitHub is in trouble, try again later".into(),
         _ => format!("this is no answer of GitHub's API, check DEPLOYER_GITHUB_API_URL ({api_url})"),
@@ -174,15 +170,6 @@ pub fn credential(token: &Secret) -> Secret {
     Secret::new(format!("username={USER}\npassword={}\n", token.expose()))
 }
 
-/// The name of the repository at `url`, without its owner, as the API wants it.
-fn repository(url: &str) -> Option<&str> {
-    let path = url.strip_suffix('/').unwrap_or(url);
-    let name = path.rsplit('/').next()?;
-    let name = name.strip_suffix(".git").unwrap_or(name);
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    (!name.is_empty() && name.bytes().all(plain)).then_some(name)
-}
-
 /// The token in a good answer. It goes to git as one line, so it must be one.
 fn token_in(body: &[u8]) -> Option<Secret> {
     let answer: Value = serde_json::from_slice(body).ok()?;
@@ -194,21 +181,18 @@ fn token_in(body: &[u8]) -> Option<Secret> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Settings;
 
     #[test]
     fn the_repository_is_named_as_the_api_wants_it() {
+        let least = Settings::from_env_file(include_bytes!("../../tests/data/least.env")).unwrap();
+        let config = Config::from_settings(&least).unwrap();
         for (url, name) in [
-            (
-                "https://github.com/engram-app/engram-infra.git",
-                Some("engram-infra"),
-            ),
-            ("https://github.com/engram-app/a.b", Some("a.b")),
-            ("https://github.com/engram-app/x/", Some("x")),
-            ("https://github.com/a/.git", None),
-            ("https://github.com/a/b?c", None),
-            ("", None),
+            ("https://github.com/engram-app/engram-infra.git", "engram-infra"),
+            ("https://github.com/engram-app/a.b", "a.b"),
+            ("https://github.com/engram-app/x/", "x"),
         ] {
-            assert_eq!(repository(url), name, "{url}");
+            assert_eq!(Installation::new(&config, &app(), url).repository, name, "{url}");
         }
     }
 
@@ -254,14 +238,17 @@ mod tests {
         }
     }
 
-    fn explained(answer: &FetchResponse) -> String {
-        let app = GithubApp {
+    fn app() -> GithubApp {
+        GithubApp {
             id: "1".into(),
             installation: "77".into(),
             pem: "/etc/app.pem".into(),
             api_url: "https://api.example".into(),
-        };
-        explain(&app, "infra", answer)
+        }
+    }
+
+    fn explained(answer: &FetchResponse) -> String {
+        explain(&app(), "infra", answer)
     }
 
     #[test]

@@ -12,7 +12,6 @@ mod difference;
 mod digest;
 mod git;
 pub mod github_app;
-
 mod module_folder;
 mod plan_file;
 mod plan_json;
@@ -39,13 +38,13 @@ use crate::limits::{CHECKOUT_DEADLINE, HEALTH_MARGIN, MAX_FETCH, PROBE_DEADLINE,
 use crate::os::child::Exit;
 use crate::os::files::optional;
 use crate::queue::RunRequest;
-use crate::run::{Effect, EndPolicy, Ended, Failure, HumanDuration, RunContext};
+use crate::run::{Effect, EndPolicy, Ended, HumanDuration, Result, RunContext};
 use crate::secret::Secret;
 use command::Commands;
 use report::Report;
 use summary::Summary;
 use terraform_error::TerraformError;
-use work::{CHECKOUT, Kind, PLAN_FILE, SHOWN, Work};
+use work::{CHECKOUT, PLAN_FILE, SHOWN, Work};
 
 /// What to do after an apply that did not come to its end.
 const ADVICE: &str = "what terraform has changed stays; plan again to see what is left to do";
@@ -58,12 +57,7 @@ const ADVICE_AFTER_FORCE: &str =
 ///
 /// # Errors
 /// What kept it from coming to its good end. What terraform has changed stays.
-pub fn run(
-    ctx: &mut RunContext,
-    request: &RunRequest,
-    task: &TerraformTask,
-    config: &Config,
-) -> Result<(), Failure> {
+pub fn run(ctx: &mut RunContext, request: &RunRequest, task: &TerraformTask, config: &Config) -> Result {
     let terraform = Terraform::new(task, config)?;
     let mut report = Report::new(request, task, terraform.module);
     let result = terraform.take_steps(ctx, &mut report);
@@ -93,17 +87,17 @@ impl<'a> Terraform<'a> {
         let module = terraform
             .module(task.module.as_deref())
             .ok_or("there is no such module any more")?;
-        let kind = Kind::of(task.what);
-        let side = match kind {
-            Kind::Plan => terraform.plan.as_ref()?,
-            Kind::Apply => &terraform.apply,
+        let job = task.what;
+        let side = match job {
+            Job::TfPlan => terraform.plan.as_ref()?,
+            _ => &terraform.apply,
         };
         let commands = Commands {
             config,
             terraform,
             side,
-            kind,
-            work: Work::of(terraform, kind),
+            job,
+            work: Work::of(terraform, job),
         };
         Ok(Self {
             task,
@@ -112,7 +106,7 @@ impl<'a> Terraform<'a> {
         })
     }
 
-    fn take_steps(&self, ctx: &mut RunContext, report: &mut Report) -> Result<(), Failure> {
+    fn take_steps(&self, ctx: &mut RunContext, report: &mut Report) -> Result {
         let terraform = self.commands.terraform;
         let longest = terraform.run_max;
         let folder = ctx.step(Phase::GitFetch, CHECKOUT_DEADLINE, Effect::Looks, |ctx| {
@@ -157,7 +151,7 @@ impl<'a> Terraform<'a> {
     }
 
     /// Fetches the commit; the module's folder in it.
-    fn fetch(&self, ctx: &mut RunContext, report: &mut Report) -> Result<PathBuf, Failure> {
+    fn fetch(&self, ctx: &mut RunContext, report: &mut Report) -> Result<PathBuf> {
         secrets(self.commands.side).for_each(|secret| ctx.hide(secret));
         self.commands.prepare()?;
         let commit = self.task.sha.as_ref();
@@ -171,7 +165,7 @@ impl<'a> Terraform<'a> {
 
     /// `terraform init`: the one command that is tried again, and only where the network failed. A plan after an init that
     /// failed would run whatever a commit has brought along.
-    fn init(&self, ctx: &mut RunContext, folder: &Path) -> Result<(), Failure> {
+    fn init(&self, ctx: &mut RunContext, folder: &Path) -> Result {
         self.commands.write_cli_config()?;
         let mut arguments = vec!["init", "-input=false", "-no-color"];
         arguments.extend(
@@ -189,10 +183,10 @@ impl<'a> Terraform<'a> {
             }
             let error = TerraformError::read(&ended.tail);
             let (true, Some(wait)) = (error.is_transient, waits.next()) else {
-                return Err(failure(ctx, "init", &ended));
+                return Err(failure(ctx, "init", &ended).into());
             };
             let message = format!(
-                "::warning::terraform init failed because of the network ({}); trying again in {}",
+                "::warning::terraform init failed: {}; trying again in {}",
                 error.sentence,
                 HumanDuration(wait)
             );
@@ -203,7 +197,7 @@ impl<'a> Terraform<'a> {
 
     /// `terraform plan`, and what it comes to. A plan has succeeded when terraform says so twice: by its exit status, and by
     /// the saved plan's own word that it is whole.
-    fn plan(&self, ctx: &mut RunContext, folder: &Path) -> Result<Summary, Failure> {
+    fn plan(&self, ctx: &mut RunContext, folder: &Path) -> Result<Summary> {
         let (lock_timeout, plan_file) = (self.lock_timeout(), self.plan_file());
         let out = format!("-out={plan_file}");
         let mut arguments = vec![
@@ -221,7 +215,7 @@ impl<'a> Terraform<'a> {
             .terraform(&arguments, folder, EndPolicy::InterruptThenTerminate);
         let ended = ctx.tool(&tool, &mut said)?;
         if !matches!(ended.exit, Exit::Code(0 | 2)) {
-            return Err(failure(ctx, "plan", &ended));
+            return Err(failure(ctx, "plan", &ended).into());
         }
         let mut summary = self.read_plan(ctx, folder, &plan_file)?;
         // The exit status is 2 as well where the state would only be written in another form.
@@ -231,7 +225,7 @@ impl<'a> Terraform<'a> {
     }
 
     /// Reads what the saved plan would do.
-    fn read_plan(&self, ctx: &mut RunContext, folder: &Path, plan_file: &str) -> Result<Summary, Failure> {
+    fn read_plan(&self, ctx: &mut RunContext, folder: &Path, plan_file: &str) -> Result<Summary> {
         let real = &self.commands.work.real;
         let shown = real.with_file_name(SHOWN);
         let unread = |error: io::Error| format!("read what terraform shows of the plan: {error}");
@@ -242,7 +236,7 @@ impl<'a> Terraform<'a> {
         );
         let ended = ctx.write_out(&tool, &shown, &mut said)?;
         if !ended.exit.is_success() {
-            return Err(failure(ctx, "show", &ended));
+            return Err(failure(ctx, "show", &ended).into());
         }
         let summary = summary::read(&shown, &real.join(PLAN_FILE), &real.join(CHECKOUT).join(folder));
         optional(fs::remove_file(&shown)).map_err(unread)?;
@@ -270,25 +264,25 @@ impl<'a> Terraform<'a> {
     }
 
     /// Whether the plan that was just made is one that may be applied.
-    fn may_be_applied(&self, ctx: &mut RunContext, summary: &Summary) -> Result<(), Failure> {
+    fn may_be_applied(&self, ctx: &mut RunContext, summary: &Summary) -> Result<(), String> {
         let (terraform, destroyed) = (self.commands.terraform, summary.counts.destroy as u64);
-        let reviewed = self.task.plan_digest.as_ref().map(ToString::to_string);
-        if let Some(reviewed) = reviewed.as_ref().filter(|reviewed| **reviewed != summary.digest) {
-            self.tell_differences(ctx, reviewed, summary);
-            return Err(Failure::Failed(format!(
-                "the plan changed since it was reviewed: that was {reviewed}, this is {}; plan and review again",
-                summary.digest
-            )));
-        }
-        if reviewed.is_none() && terraform.require_digest {
-            return Err(Failure::failed(
-                "plan_digest is required (DEPLOYER_TF_APPLY_REQUIRE_DIGEST=on)",
-            ));
+        match self.task.plan_digest.as_ref().map(ToString::to_string) {
+            Some(reviewed) if reviewed != summary.digest => {
+                self.tell_differences(ctx, &reviewed, summary);
+                return Err(format!(
+                    "the plan changed since it was reviewed: that was {reviewed}, this is {}; plan and review again",
+                    summary.digest
+                ));
+            }
+            None if terraform.require_digest => {
+                return Err("plan_digest is required (DEPLOYER_TF_APPLY_REQUIRE_DIGEST=on)".into());
+            }
+            _ => {}
         }
         match terraform.destroy_limit {
-            Some(limit) if destroyed > limit && !self.task.allow_destroy => Err(Failure::Failed(format!(
+            Some(limit) if destroyed > limit && !self.task.allow_destroy => Err(format!(
                 "the plan destroys {destroyed}, and DEPLOYER_TF_DESTROY_LIMIT is {limit}; \"allow_destroy\":true applies it"
-            ))),
+            )),
             _ => Ok(()),
         }
     }
@@ -301,17 +295,14 @@ impl<'a> Terraform<'a> {
     }
 
     /// `terraform apply` of the plan that was just made: never cut in its middle, never tried again.
-    fn apply(&self, ctx: &mut RunContext, folder: &Path) -> Result<(), Failure> {
+    fn apply(&self, ctx: &mut RunContext, folder: &Path) -> Result {
         let (lock_timeout, plan_file) = (self.lock_timeout(), self.plan_file());
         let arguments = ["apply", "-input=false", "-no-color", &lock_timeout, &plan_file];
         let tool = self.commands.terraform(&arguments, folder, EndPolicy::Interrupt);
         let ended = ctx.tool(&tool, &mut said)?;
         match ended.exit.is_success() {
             true => Ok(()),
-            false => Err(Failure::Failed(format!(
-                "{}; {ADVICE}",
-                failure(ctx, "apply", &ended)
-            ))),
+            false => Err(format!("{}; {ADVICE}", failure(ctx, "apply", &ended)).into()),
         }
     }
 
@@ -330,7 +321,7 @@ impl<'a> Terraform<'a> {
     }
 
     /// After an apply the module's URL must answer 200.
-    fn wait_for_health(&self, ctx: &mut RunContext, health: &HealthUrl) -> Result<(), Failure> {
+    fn wait_for_health(&self, ctx: &mut RunContext, health: &HealthUrl) -> Result {
         let (config, url) = (self.commands.config, &health.url);
         let settings = &config.deploy().health;
         let mut last = String::new();
@@ -381,12 +372,12 @@ fn secrets(side: &Side) -> impl Iterator<Item = &Secret> {
 }
 
 /// Why a command of terraform failed; the outcome gets what a person needs to free the state.
-fn failure(ctx: &mut RunContext, command: &str, ended: &Ended) -> Failure {
+fn failure(ctx: &mut RunContext, command: &str, ended: &Ended) -> String {
     let TerraformError { sentence, lock, .. } = TerraformError::read(&ended.tail);
     if let Some(lock) = lock {
         ctx.outcome_member("lock", json!(lock));
     }
-    Failure::Failed(match ended.exit {
+    match ended.exit {
         Exit::Code(1) => format!("terraform {command} failed: {sentence}"),
         Exit::Code(code) if code == i32::from(jail::FAILED) => sentence,
         // In a sandbox a tool that a signal ended has a shell's status: 128 and the signal.
@@ -397,5 +388,5 @@ fn failure(ctx: &mut RunContext, command: &str, ended: &Ended) -> Failure {
             )
         }
         exit => format!("terraform {command} ended with {exit}: {sentence}"),
-    })
+    }
 }

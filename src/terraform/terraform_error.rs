@@ -33,8 +33,8 @@ const HINTS: [(&str, &str); 2] = [
     ),
     (
         "provider dependency changes detected",
-        "the repository has no .terraform.lock.hcl that names every provider: run `terraform init` (for this host's \
-         platform, too) and commit the file, or set DEPLOYER_TF_LOCKFILE=update",
+        "the repository has no .terraform.lock.hcl that names every provider for this host: commit one (`terraform \
+         providers lock`)",
     ),
 ];
 
