@@ -14,7 +14,7 @@ use crate::config::Account;
 use crate::os::process::is_root;
 
 /// Who to become.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Identity {
     /// User.
     pub uid: u32,

@@ -29,13 +29,12 @@ use std::time::Instant;
 
 use crate::config::{Config, HealthUrl, Job, Module, Side, TerraformConfig};
 use crate::event::Phase;
-use crate::fetch;
+use crate::fetch::{self, FetchRequest};
 use crate::gate::TerraformTask;
 use crate::jail;
 use crate::limits::{CHECKOUT_DEADLINE, HEALTH_MARGIN, MAX_FETCH, PROBE_DEADLINE, TF_INIT_WAITS};
 use crate::os::child::Exit;
 use crate::os::files::optional;
-use crate::os::privilege;
 use crate::queue::RunRequest;
 use crate::run::{Effect, EndPolicy, Ended, Failure, HumanDuration, RunContext, Tool};
 use crate::secret::Secret;
@@ -388,12 +387,8 @@ impl<'a> Terraform<'a> {
 
     /// The status, or why there is none.
     fn probe(&self, url: &str) -> Result<String, Failure> {
-        let prepared = |error: String| Failure::Failed(format!("prepare the probe of {url}: {error}"));
-        let identity =
-            privilege::identity(&self.config.fetch_user).map_err(|error| prepared(error.to_string()))?;
-        let request = fetch::FetchRequest::new(url, identity, PROBE_DEADLINE, MAX_FETCH)
-            .trusting(self.config.issuer.ca_file.as_deref())
-            .map_err(prepared)?;
+        let request = FetchRequest::new(self.config, url, PROBE_DEADLINE, MAX_FETCH)
+            .map_err(|error| Failure::Failed(format!("prepare the probe of {url}: {error}")))?;
         Ok(fetch::send(&request).map_or_else(|why| why, |answer| answer.status.to_string()))
     }
 

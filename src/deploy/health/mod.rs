@@ -12,9 +12,8 @@ use crate::config::{Config, Container, HealthExpect};
 use crate::deploy::docker::inspect::Container as Seen;
 use crate::deploy::docker::{Docker, since};
 use crate::event::Phase;
-use crate::fetch;
+use crate::fetch::{self, FetchRequest};
 use crate::limits::{DOCKER_QUICK, LOOK_INTERVAL, MAX_FETCH, PROBE_DEADLINE, STEADY};
-use crate::os::privilege;
 use crate::run::{Failure, HumanDuration, Result, RunContext};
 use judge::Verdict;
 
@@ -180,16 +179,9 @@ impl<'a> Health<'a> {
     }
 
     fn probe(&self, url: &str) -> judge::Answer {
-        let identity = privilege::identity(&self.config.fetch_user).map_err(|error| error.to_string())?;
-        let order = fetch::FetchRequest::new(url, identity, PROBE_DEADLINE, MAX_FETCH)
-            .trusting(self.config.issuer.ca_file.as_deref())?;
-        match fetch::send(&order) {
-            Ok(answer) => Ok((answer.status, answer.body)),
-            Err(why) => Err(why
-                .strip_prefix(&format!("get {url}: "))
-                .unwrap_or(&why)
-                .to_owned()),
-        }
+        let request = FetchRequest::new(self.config, url, PROBE_DEADLINE, MAX_FETCH)?;
+        let answer = fetch::send(&request)?;
+        Ok((answer.status, answer.body))
     }
 
     fn say(&self, ctx: &mut RunContext, message: &str) {
