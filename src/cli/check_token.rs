@@ -61,7 +61,7 @@ fn read_token() -> Result<Vec<u8>, String> {
 
 fn judge(config: &Config, endpoint: &Endpoint, token: &[u8]) -> Vec<Finding> {
     let fetch = || fetch_keys(config);
-    explain(token, endpoint, &Gates::of(config, &fetch), SystemTime::now())
+    explain(token, endpoint, &Gates::of(config, &fetch, SystemTime::now()))
 }
 
 fn table(findings: &[Finding]) -> String {

@@ -1,13 +1,12 @@
 //! `init`: the state of a first installation, on the operator's word that no token was ever used here.
 
 use std::path::Path;
-use std::time::SystemTime;
 
 use crate::cli::arguments::Arguments;
 use crate::cli::help::ExitStatus;
 use crate::cli::output::{self, CommandError};
 use crate::cli::settings_source::{self, Loaded};
-use crate::gate::{Creation, Memory, Past};
+use crate::gate::Memory;
 use crate::os::places;
 
 /// Makes the folders, and a replay memory that trusts every token.
@@ -19,11 +18,11 @@ pub fn init(arguments: &Arguments) -> Result<ExitStatus, CommandError> {
     let state = &config.places.state;
     let memory = Memory::of(state);
     places::prepare(&config.places)?;
-    let made = memory.create(Past::Unused, SystemTime::now())?;
-    let said = match (made, memory.inspect()?) {
-        (Creation::New, _) => "made, and knows no token",
-        (Creation::Exists, 0) => "already there, and knows no token; nothing was changed",
-        (Creation::Exists, known) => return Err(CommandError::from(in_use(state, known))),
+    let made = memory.create(None).and_then(|made| Ok((made, memory.inspect()?)));
+    let said = match made.map_err(|refusal| refusal.detail)? {
+        (true, _) => "made, and knows no token",
+        (false, 0) => "already there, and knows no token; nothing was changed",
+        (false, known) => return Err(CommandError::from(in_use(state, known))),
     };
     let places = &config.places;
     output::print(&format!(

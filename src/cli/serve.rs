@@ -9,7 +9,7 @@ use crate::cli::output::CommandError;
 use crate::cli::settings_source::{self, FoundSettings};
 use crate::config::{Config, Settings};
 use crate::deploy;
-use crate::gate::{Creation, Memory, Past};
+use crate::gate::Memory;
 use crate::listen::Inherited;
 use crate::listen::serve::{self as role, Listeners};
 use crate::os::settings::Source;
@@ -94,8 +94,8 @@ fn prepare_state(config: &Config, settings: &Settings) -> Result<(), CommandErro
 
 /// A memory that is not there may have been lost, so tokens from before are not trusted.
 fn ensure_memory(config: &Config) -> Result<(), String> {
-    let made = Memory::of(&config.places.state).create(Past::Unknown, SystemTime::now())?;
-    if made == Creation::New {
+    let made = Memory::of(&config.places.state).create(Some(SystemTime::now()));
+    if made.map_err(|refusal| refusal.detail)? {
         log::warn!(
             "the replay memory was not there and is new: tokens issued before now are refused; should it have been \
              there, see what became of {}",

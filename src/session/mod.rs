@@ -14,7 +14,7 @@ pub use arrival::{Arrival, Waiting};
 use std::io;
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::config::{Config, Settings};
 use crate::gate::Refusal;
@@ -136,13 +136,11 @@ fn cancel(config: &Config, run: &RunId) {
 }
 
 fn head_of(refusal: &Refusal) -> link::Head {
-    let retry_after = refusal
-        .retry_after()
-        .map(|seconds| ("Retry-After".to_owned(), seconds.to_string()));
+    let retry_after = |after: Duration| ("Retry-After".to_owned(), after.as_secs().to_string());
     link::Head {
-        status: refusal.status(),
-        headers: retry_after.into_iter().collect(),
-        sentence: Some(refusal.sentence().into_owned()),
+        status: refusal.status,
+        headers: refusal.retry_after.map(retry_after).into_iter().collect(),
+        sentence: Some(refusal.sentence.clone().into_owned()),
     }
 }
 
@@ -154,8 +152,8 @@ fn log_refusal(admission: &Admission<'_>, request: &link::Request, refusal: &Ref
         admission.peer,
         request.method,
         request.path,
-        refusal.status(),
-        refusal.sentence(),
-        refusal.detail()
+        refusal.status,
+        refusal.sentence,
+        refusal.detail
     );
 }

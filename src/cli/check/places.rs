@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use crate::cli::check::report::Report;
 use crate::config::Config;
-use crate::gate::{Creation, Memory, Past};
+use crate::gate::Memory;
 use crate::os::files::{self, Durability};
 use crate::os::privilege::{self, Identity};
 use crate::os::{disk, places, trusted};
@@ -67,15 +67,15 @@ fn is_writable(path: &Path) -> Result<String, String> {
 fn memory(state: &Path, now: SystemTime, report: &mut Report) {
     const WHAT: &str = "replay memory";
     let memory = Memory::of(state);
-    match memory.create(Past::Unknown, now) {
-        Ok(Creation::New) => {
-            let what = "was not there and is new: tokens issued before now are refused";
-            report.warning(WHAT, what);
+    match memory.create(Some(now)) {
+        Ok(true) => report.warning(
+            WHAT,
+            "was not there and is new: tokens issued before now are refused",
+        ),
+        Ok(false) => {
+            let known = memory.inspect().map(|known| format!("remembers {known} tokens"));
+            report.result(WHAT, known.map_err(|refusal| refusal.detail));
         }
-        Ok(Creation::Exists) => {
-            let known = memory.inspect();
-            report.result(WHAT, known.map(|known| format!("remembers {known} tokens")));
-        }
-        Err(error) => report.error(WHAT, error),
+        Err(refusal) => report.error(WHAT, refusal.detail),
     }
 }
