@@ -13,8 +13,8 @@ fn verdict<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Result<Option<(Body, u
         let (taken, progress) = reader.feed(piece)?;
         used += taken;
         match progress {
-            Progress::Done(body) => return Ok(Some((body, used))),
-            Progress::More => assert_eq!(taken, piece.len()),
+            Some(body) => return Ok(Some((body, used))),
+            None => assert_eq!(taken, piece.len()),
         }
     }
     Ok(None)

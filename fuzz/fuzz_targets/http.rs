@@ -39,8 +39,8 @@ fn verdict<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Verdict {
                 Ok((taken, progress)) => {
                     (used, piece) = (used + taken, &piece[taken..]);
                     match progress {
-                        Progress::More => assert!(piece.is_empty()),
-                        Progress::Done(head) => {
+                        None => assert!(piece.is_empty()),
+                        Some(head) => {
                             let reader = BodyReader::new(head.framing);
                             state = State::Body(head, used, reader);
                         }
@@ -51,10 +51,10 @@ fn verdict<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Verdict {
         if let State::Body(head, length, reader) = &mut state {
             match reader.feed(piece) {
                 Err(refusal) => return Verdict::Head(head.clone(), *length, Rest::Refused(refusal)),
-                Ok((taken, Progress::Done(body))) => {
+                Ok((taken, Some(body))) => {
                     return Verdict::Head(head.clone(), *length, Rest::Body(body, used + taken));
                 }
-                Ok((taken, Progress::More)) => {
+                Ok((taken, None)) => {
                     assert_eq!(taken, piece.len());
                     used += taken;
                 }
@@ -111,7 +111,7 @@ fn agrees_with_httparse(text: &[u8], head: &Head) {
     let mut request = httparse::Request::new(&mut headers);
     assert_eq!(request.parse(text), Ok(httparse::Status::Complete(text.len())));
     match head.method {
-        Method::Other => {}
+        "PUT" => {}
         method => assert_eq!(request.method, Some(method.as_str())),
     }
     let path = request.path.and_then(|target| target.split('?').next());
@@ -168,9 +168,9 @@ fn plainly(head: &Head) -> Head {
     }
     text += "\r\n";
     match HeadReader::default().feed(text.as_bytes()) {
-        Ok((used, Progress::Done(head))) if used == text.len() => head,
+        Ok((used, Some(head))) if used == text.len() => head,
         // Bytes that are no UTF-8 have become three each, and a line has grown by its name's usual case.
-        Err(HttpError::HeadTooLarge) => head.clone(),
+        Err(HttpError::HEAD_TOO_LARGE) => head.clone(),
         other => panic!("{other:?} for {text}"),
     }
 }

@@ -16,7 +16,7 @@ use crate::os::poll::{self, For};
 /// Sends the request to the session and its answer to the caller.
 ///
 /// # Errors
-/// [`HttpError::NoAnswer`] when the session ends before it answered. Once a stream has begun, a session that ends is
+/// [`HttpError::NO_ANSWER`] when the session ends before it answered. Once a stream has begun, a session that ends is
 /// [`FrontError::SessionEnded`]: the stream is cut, not ended, and the caller can tell.
 pub fn relay(
     link: &mut Link,
@@ -32,10 +32,10 @@ pub fn relay(
         body,
     };
     link.say(&FromFront::Request(request))
-        .map_err(|_| HttpError::NoAnswer)?;
+        .map_err(|_| HttpError::NO_ANSWER)?;
     let answer = match next_frame(link, connection) {
         Ok(ToFront::Head(answer)) => answer,
-        Ok(_) | Err(FrontError::SessionEnded | FrontError::Link(_)) => return Err(HttpError::NoAnswer.into()),
+        Ok(_) | Err(FrontError::SessionEnded | FrontError::Link(_)) => return Err(HttpError::NO_ANSWER.into()),
         Err(lost) => return Err(lost),
     };
     match &answer.sentence {

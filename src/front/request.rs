@@ -13,7 +13,7 @@ pub fn head(connection: &mut Connection, link: &Link) -> Result<(Head, Vec<u8>),
         let length = match read(connection, link, &mut buffer)? {
             Input::Bytes(length) => length,
             Input::End if reader.is_untouched() => return Err(FrontError::Silent),
-            Input::End => return Err(HttpError::EndsEarly.into()),
+            Input::End => return Err(HttpError::ENDS_EARLY.into()),
         };
         if let (used, Progress::Done(head)) = reader.feed(&buffer[..length])? {
             return Ok((head, buffer[used..length].to_vec()));
@@ -38,15 +38,15 @@ pub fn body(
     while progress == Progress::More {
         here = match read(connection, link, &mut buffer)? {
             Input::Bytes(length) => length,
-            Input::End => return Err(HttpError::EndsEarly.into()),
+            Input::End => return Err(HttpError::ENDS_EARLY.into()),
         };
         (used, progress) = reader.feed(&buffer[..here])?;
     }
     if used < here || connection.has_more() {
-        return Err(HttpError::BytesBeyond.into());
+        return Err(HttpError::BYTES_BEYOND.into());
     }
     match progress {
-        Progress::Done(Body(body)) => String::from_utf8(body).map_err(|_| HttpError::BodyNotText.into()),
+        Progress::Done(Body(body)) => String::from_utf8(body).map_err(|_| HttpError::BODY_NOT_TEXT.into()),
         Progress::More => Ok(String::new()),
     }
 }
@@ -54,7 +54,7 @@ pub fn body(
 /// As [`Connection::read`]; a deadline that passes after the handshake can be said.
 fn read(connection: &mut Connection, link: &Link, buffer: &mut [u8]) -> Result<Input, FrontError> {
     connection.read(link, buffer).map_err(|error| match error {
-        FrontError::TooSlow if connection.is_secure() => HttpError::TooSlow.into(),
+        FrontError::TooSlow if connection.is_secure() => HttpError::TOO_SLOW.into(),
         other => other,
     })
 }

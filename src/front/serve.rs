@@ -70,7 +70,7 @@ impl Front {
             open_paths: arrival.open_paths,
         };
         if !connection.begins_with_tls(link)? {
-            let answer = caller.refusal(HttpError::NotTls);
+            let answer = caller.refusal(HttpError::NOT_TLS);
             connection.write_unencrypted(&answer.bytes(Method::Other));
             connection.linger();
             return Ok(());
@@ -112,7 +112,7 @@ impl Front {
         let route = self.routes.find(head.method, &head.path, &head.query)?;
         let body = request::body(connection, link, &head, rest)?;
         match route {
-            Route::Open(_) if !caller.open_paths => Err(HttpError::Source.into()),
+            Route::Open(_) if !caller.open_paths => Err(HttpError::SOURCE.into()),
             Route::Open(path) => {
                 let answer = caller.identify(serve_open::answer(path, &self.public)?);
                 connection.write(&answer.bytes(head.method))

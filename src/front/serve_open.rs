@@ -12,7 +12,7 @@ use crate::os::files::{optional, read_bounded};
 /// The answer to a GET of `path`; `public` is the folder.
 ///
 /// # Errors
-/// [`HttpError::Unreadable`] for a document that is there and cannot be read.
+/// [`HttpError::UNREADABLE`] for a document that is there and cannot be read.
 pub fn answer(path: OpenPath, public: &Path) -> Result<Response, HttpError> {
     match path {
         OpenPath::Health => Ok(Response::sentence(200, "ok").not_stored()),
@@ -21,7 +21,7 @@ pub fn answer(path: OpenPath, public: &Path) -> Result<Response, HttpError> {
             match optional(read_bounded(&path, MAX_PUBLIC_FILE)) {
                 Ok(Some(document)) => Ok(Response::json(document)),
                 Ok(None) => Ok(Response::no_content()),
-                Err(_) => Err(HttpError::Unreadable),
+                Err(_) => Err(HttpError::UNREADABLE),
             }
         }
     }
@@ -69,7 +69,7 @@ mod tests {
         std::fs::create_dir_all(folder.join("deploy.json")).unwrap();
         assert_eq!(
             answer(OpenPath::Document(Document::named("deploy")), &folder),
-            Err(HttpError::Unreadable)
+            Err(HttpError::UNREADABLE)
         );
         std::fs::remove_dir_all(folder).unwrap();
     }
