@@ -206,7 +206,7 @@ fn check_reports_secrets_in_a_file_that_others_may_read() {
             "{mode:o}: {said}"
         );
         assert_eq!(
-            said.contains("others may read it (mode 0644), and it holds secrets; take that away (chmod 600)"),
+            said.contains("holds secrets: others may read it (mode 0644); take that away (chmod 600)"),
             level == "ERROR",
             "{said}"
         );

@@ -45,6 +45,15 @@ fn put(host: &Host, state: &str) {
             Image::of("1.0.1").behaving("exit=3").import(&image);
             make(&["run", "-d"], &format!("{image}:1.0.1"));
         }
+        // Each restart comes later than the one before: the fourth more than a second after the crash.
+        "looping" => {
+            Image::of("1.0.1").behaving("crash-after=500").import(&image);
+            make(&["run", "-d"], &format!("{image}:1.0.1"));
+            wait_until("it has crashed often", Duration::from_secs(60), || {
+                inspect(&host.name).is_some_and(|seen| seen["RestartCount"].as_u64() >= Some(4))
+            });
+            return;
+        }
         "paused" => {
             make(&["run", "-d"], &good);
             docker(&["pause", &host.name]);
@@ -96,6 +105,30 @@ fn promise(state: &str) {
 #[test]
 fn a_crash_looping_container_is_replaced_and_put_back() {
     promise("restarting");
+}
+
+/// It is seen in a moment in which it runs, and waits for its next start when docker is to rename it.
+#[test]
+fn a_crash_looping_container_that_was_seen_running_is_replaced() {
+    for made in BACKENDS {
+        let host = made(&|setup| {
+            // Bounded, and over at once when it neither runs nor loops.
+            let wait = "for i in $(seq 100); do case $(docker inspect -f '{{.State.Status}}' $name) in";
+            let script = format!(
+                "case \"$1 $2 $3\" in\n\
+                 *-prev) name=${{3%-prev}}; {wait} running) sleep 0.1 ;; *) break ;; esac; done ;;\n\
+                 container\\ inspect*) for name; do :; done; {wait} restarting) sleep 0.02 ;; *) break ;; esac; done ;;\n\
+                 esac 2>&-\n\
+                 exec docker \"$@\""
+            );
+            let client = setup.executable("slow-docker", &script);
+            setup.set("DEPLOYER_DOCKER_PATH", client);
+        });
+        put(&host, "looping");
+        host.deploy("2.0.0").assert_ok();
+        assert_eq!(host.live_version().as_deref(), Some("2.0.0"));
+        assert_eq!(host.containers.names(), [host.name.as_str()]);
+    }
 }
 
 #[test]

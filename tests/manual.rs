@@ -65,12 +65,12 @@ fn sentences(text: &str) -> String {
 
 fn option_line(option: &Opt) -> String {
     let dashed = |flag: &str| flag.trim_start_matches('-').replace('-', "\\-");
-    let short = option.short.map(|short| format!("Fl {} , ", dashed(short)));
-    let value = option.value.map(|value| format!(" Ar {value}"));
+    let short = option.short().map(|short| format!("Fl {} , ", dashed(short)));
+    let value = option.value().map(|value| format!(" Ar {value}"));
     format!(
         ".It {}Fl \\-{}{}\n{}\n",
         short.unwrap_or_default(),
-        dashed(option.long),
+        dashed(option.long()),
         value.unwrap_or_default(),
         plain(option.meaning)
     )

@@ -1,81 +1,85 @@
 use super::*;
 use crate::cli::commands::{BUILT_FROM, DRY_RUN, ENDPOINT, FOLLOW, FORCE, JSON, REPLACE};
 #[cfg(feature = "terraform")]
-use crate::cli::commands_terraform::{ALLOW_DESTROY, COMMIT, MODULE, PLAN_DIGEST};
+use crate::cli::terraform::{ALLOW_DESTROY, COMMIT, MODULE, PLAN_DIGEST};
 use std::os::unix::ffi::OsStringExt;
 
 fn typed(line: &str) -> Result<Arguments, String> {
     parse(line.split_whitespace().map(OsString::from))
 }
 
+/// A command's name, its operand, and its options with their values.
+type Parts = (&'static str, String, Vec<(&'static str, OsString)>);
+
+fn parts(line: &str) -> Parts {
+    let typed = typed(line).expect(line);
+    let operand = typed.operand().to_owned();
+    (typed.spec.name(), operand, typed.options)
+}
+
 /// A command with its operand and these options, and no others.
-fn arguments(verb: Verb, operand: &str, options: &[(Opt, &str)]) -> Arguments {
-    let option = |(option, value): &(Opt, &str)| (option.long, (*value).to_owned());
-    Arguments {
-        verb,
-        operand: Some(operand.to_owned()).filter(|operand| !operand.is_empty()),
-        options: options.iter().map(option).collect(),
-        env_file: None,
-    }
+fn arguments(name: &'static str, operand: &str, options: &[(Opt, &str)]) -> Parts {
+    let option = |(option, value): &(Opt, &str)| (option.long(), OsString::from(value));
+    (name, operand.to_owned(), options.iter().map(option).collect())
 }
 
 #[test]
 fn every_command_is_understood() {
     let (sha, dry_run, json) = ((BUILT_FROM, "abc1234"), (DRY_RUN, ""), (JSON, ""));
-    for (line, verb, operand, options) in [
-        ("", Verb::Serve, "", &[][..]),
-        ("serve", Verb::Serve, "", &[]),
-        ("check", Verb::Check, "", &[]),
-        ("init", Verb::Init, "", &[]),
-        ("deploy 0.5.61", Verb::Deploy, "0.5.61", &[]),
+    for (line, name, operand, options) in [
+        ("", "serve", "", &[][..]),
+        ("serve", "serve", "", &[]),
+        ("check", "check", "", &[]),
+        ("init", "init", "", &[]),
+        ("deploy 0.5.61", "deploy", "0.5.61", &[]),
         (
             "deploy --sha abc1234 0.5.61 --dry-run --json",
-            Verb::Deploy,
+            "deploy",
             "0.5.61",
             &[sha, dry_run, json],
         ),
-        ("deploy 0.5.61 --sha=abc1234", Verb::Deploy, "0.5.61", &[sha]),
-        ("deploy 0.5.61 --force", Verb::Deploy, "0.5.61", &[(REPLACE, "")]),
-        ("deploy -- 0.5.61", Verb::Deploy, "0.5.61", &[]),
-        ("rollback", Verb::Rollback, "", &[]),
-        ("rollback --json --dry-run", Verb::Rollback, "", &[json, dry_run]),
-        ("history", Verb::History, "", &[]),
-        ("history --json", Verb::History, "", &[json]),
-        ("status", Verb::Status, "", &[]),
-        ("status --json", Verb::Status, "", &[json]),
-        ("runs --json", Verb::Runs, "", &[json]),
-        ("log R", Verb::Log, "R", &[]),
-        ("log -f R", Verb::Log, "R", &[(FOLLOW, "")]),
-        ("log R --follow --json", Verb::Log, "R", &[(FOLLOW, ""), json]),
-        ("cancel R", Verb::Cancel, "R", &[]),
-        ("cancel cancel", Verb::Cancel, "cancel", &[]),
-        ("cancel R --force", Verb::Cancel, "R", &[(FORCE, "")]),
-        ("pin", Verb::Pin, "", &[]),
-        ("check-token", Verb::CheckToken, "", &[]),
+        ("deploy 0.5.61 --sha=abc1234", "deploy", "0.5.61", &[sha]),
+        ("deploy 0.5.61 --force", "deploy", "0.5.61", &[(REPLACE, "")]),
+        ("deploy -- 0.5.61", "deploy", "0.5.61", &[]),
+        ("rollback", "rollback", "", &[]),
+        ("rollback --json --dry-run", "rollback", "", &[json, dry_run]),
+        ("history", "history", "", &[]),
+        ("history --json", "history", "", &[json]),
+        ("status", "status", "", &[]),
+        ("status --json", "status", "", &[json]),
+        ("runs --json", "runs", "", &[json]),
+        ("log R", "log", "R", &[]),
+        ("log -f R", "log", "R", &[(FOLLOW, "")]),
+        ("log R --follow --json", "log", "R", &[(FOLLOW, ""), json]),
+        ("cancel R", "cancel", "R", &[]),
+        ("cancel cancel", "cancel", "cancel", &[]),
+        ("cancel R --force", "cancel", "R", &[(FORCE, "")]),
+        ("pin", "pin", "", &[]),
+        ("check-token", "check-token", "", &[]),
         (
             "check-token --endpoint deploy",
-            Verb::CheckToken,
+            "check-token",
             "",
             &[(ENDPOINT, "deploy")],
         ),
-        ("recover", Verb::Recover, "", &[]),
-        ("version", Verb::Version, "", &[]),
-        ("--version", Verb::Version, "", &[]),
-        ("-V", Verb::Version, "", &[]),
-        ("help", Verb::Help, "", &[]),
-        ("help log", Verb::Help, "log", &[]),
-        ("help help", Verb::Help, "help", &[]),
-        ("--help", Verb::Help, "", &[]),
-        ("deploy --help", Verb::Help, "deploy", &[]),
-        ("-h log", Verb::Help, "log", &[]),
-        ("log --nonsense -h", Verb::Help, "log", &[]),
+        ("recover", "recover", "", &[]),
+        ("version", "version", "", &[]),
+        ("--version", "version", "", &[]),
+        ("-V", "version", "", &[]),
+        ("help", "help", "", &[]),
+        ("help log", "help", "log", &[]),
+        ("help help", "help", "help", &[]),
+        ("--help", "help", "", &[]),
+        ("deploy --help", "help", "deploy", &[]),
+        ("-h log", "help", "log", &[]),
+        ("log --nonsense -h", "help", "log", &[]),
     ] {
-        assert_eq!(typed(line), Ok(arguments(verb, operand, options)), "{line:?}");
+        assert_eq!(parts(line), arguments(name, operand, options), "{line:?}");
     }
     let named = typed("--env-file serve check").expect("a file of that name");
     assert_eq!(
-        (named.verb, named.env_file()),
-        (Verb::Check, Some(Path::new("serve")))
+        (named.spec.name(), named.env_file()),
+        ("check", Some(Path::new("serve")))
     );
 }
 
@@ -83,13 +87,13 @@ fn every_command_is_understood() {
 #[test]
 fn every_command_of_terraform_is_understood() {
     let json = (JSON, "");
-    for (line, verb, operand, options) in [
-        ("tf-plan --sha S", Verb::TfPlan, "", &[(COMMIT, "S")][..]),
-        ("tf-apply --sha=S", Verb::TfApply, "", &[(COMMIT, "S")]),
-        ("drift", Verb::Drift, "", &[]),
+    for (line, name, operand, options) in [
+        ("tf-plan --sha S", "tf-plan", "", &[(COMMIT, "S")][..]),
+        ("tf-apply --sha=S", "tf-apply", "", &[(COMMIT, "S")]),
+        ("drift", "drift", "", &[]),
         (
             "tf-apply --plan-digest D --allow-destroy --sha S --module M --json",
-            Verb::TfApply,
+            "tf-apply",
             "",
             &[
                 (PLAN_DIGEST, "D"),
@@ -100,12 +104,12 @@ fn every_command_of_terraform_is_understood() {
             ],
         ),
     ] {
-        assert_eq!(typed(line), Ok(arguments(verb, operand, options)), "{line:?}");
+        assert_eq!(parts(line), arguments(name, operand, options), "{line:?}");
     }
     let named = typed("--env-file serve check").expect("a file of that name");
     assert_eq!(
-        (named.verb, named.env_file()),
-        (Verb::Check, Some(Path::new("serve")))
+        (named.spec.name(), named.env_file()),
+        ("check", Some(Path::new("serve")))
     );
 }
 
@@ -126,17 +130,15 @@ fn the_settings_file_may_stand_before_and_after_the_command() {
         "--env-file=F check",
     ] {
         assert_eq!(
-            typed(line).map(|one| one.env_file),
-            Ok(Some(PathBuf::from("F"))),
+            typed(line).expect(line).env_file(),
+            Some(Path::new("F")),
             "{line}"
         );
     }
-    assert_eq!(typed("--env-file F").map(|one| one.verb), Ok(Verb::Serve));
+    assert_eq!(typed("--env-file F").expect("a command").spec.name(), "serve");
     let odd = OsString::from_vec(b"--env-file=/x/\xff".to_vec());
-    let path = parse([OsString::from("check"), odd])
-        .expect("a path is bytes")
-        .env_file
-        .expect("a file");
+    let odd = parse([OsString::from("check"), odd]).expect("a path is bytes");
+    let path = odd.env_file().expect("a file");
     assert_eq!(path.as_os_str().as_encoded_bytes(), b"/x/\xff");
 }
 
@@ -208,7 +210,7 @@ fn what_makes_no_sense_is_said_with_a_hint() {
 /// The words without which the command makes no sense.
 fn needed(spec: &Spec) -> String {
     let operand = spec.operand().filter(|operand| !operand.starts_with('['));
-    let options = spec.required.iter().map(|option| format!(" {} X", option.long));
+    let options = spec.required.iter().map(|option| format!(" {} X", option.long()));
     operand
         .map(|_| " X".to_owned())
         .into_iter()
@@ -220,11 +222,11 @@ fn needed(spec: &Spec) -> String {
 fn no_option_of_the_table_is_ignored() {
     for spec in COMMANDS {
         let needed = needed(spec);
-        let bare = typed(&format!("{}{needed}", spec.name())).expect("as the table says");
+        let bare = parts(&format!("{}{needed}", spec.name()));
         for option in spec.options {
-            let value = option.value.map(|_| " Y").unwrap_or_default();
-            let line = format!("{}{needed} {}{value}", spec.name(), option.long);
-            assert_ne!(typed(&line), Ok(bare.clone()), "{line}");
+            let value = option.value().map(|_| " Y").unwrap_or_default();
+            let line = format!("{}{needed} {}{value}", spec.name(), option.long());
+            assert_ne!(parts(&line), bare, "{line}");
         }
         assert_eq!(!needed.is_empty(), typed(spec.name()).is_err(), "{}", spec.name());
     }

@@ -6,70 +6,54 @@
 use std::io::{self, IsTerminal, Read};
 use std::time::SystemTime;
 
-use crate::cli::arguments::Arguments;
-use crate::cli::commands::ENDPOINT;
-use crate::cli::help::ExitStatus;
-use crate::cli::output::{self, CommandError};
-use crate::cli::settings_source::{self, Loaded};
-use crate::config::{Config, Endpoint};
+use super::arguments::Arguments;
+use super::commands::ENDPOINT;
+use super::output::{CommandError, CommandResult, ExitStatus, complain, print};
+use super::settings_source::read;
 use crate::gate::{Finding, Gates, explain, fetch_keys};
 use crate::limits::MAX_TOKEN;
+use crate::os::logging;
 
 /// Prints each rule with what came of it; [`ExitStatus::Done`] when all hold.
 ///
 /// # Errors
 /// When there is no such endpoint or no token.
-pub fn check_token(arguments: &Arguments) -> Result<ExitStatus, CommandError> {
-    let Loaded { config, .. } = settings_source::load(arguments.env_file())?;
-    let endpoint = named(&config, arguments.value(&ENDPOINT).unwrap_or("deploy"))?;
-    let token = read_token()?;
-    let findings = judge(&config, endpoint, &token);
-    output::print(&table(&findings))?;
-    let holds = findings.iter().all(|finding| finding.fault.is_none());
-    Ok(if holds {
-        ExitStatus::Done
-    } else {
-        ExitStatus::Failed
-    })
-}
-
-fn named<'a>(config: &'a Config, name: &str) -> Result<&'a Endpoint, String> {
-    config.endpoint_named(name).ok_or_else(|| {
+pub fn check_token(arguments: &Arguments) -> CommandResult {
+    let config = read(arguments)?.config()?;
+    logging::start("cli", "warn");
+    let name = arguments.value(&ENDPOINT).unwrap_or("deploy");
+    let endpoint = config.endpoint_named(name).ok_or_else(|| {
         let names: Vec<&str> = config.endpoints().map(|one| one.name).collect();
         format!("there is no endpoint `{name}`; there is: {}", names.join(", "))
-    })
-}
-
-/// The token without the blanks and the line end that come with pasting. A longer one than is ever read is cut, and so
-/// fails its own rule.
-fn read_token() -> Result<Vec<u8>, String> {
-    let stdin = io::stdin();
-    if stdin.is_terminal() {
-        output::complain("paste the token, then press Enter and Ctrl-D");
-    }
-    let mut text = Vec::new();
-    stdin
-        .take(2 * MAX_TOKEN as u64)
-        .read_to_end(&mut text)
-        .map_err(|error| format!("read the token from standard input: {error}"))?;
-    let token = text.trim_ascii();
-    if token.is_empty() {
-        return Err("there is no token on standard input".into());
-    }
-    Ok(token.to_vec())
-}
-
-fn judge(config: &Config, endpoint: &Endpoint, token: &[u8]) -> Vec<Finding> {
-    let fetch = || fetch_keys(config);
-    explain(token, endpoint, &Gates::of(config, &fetch, SystemTime::now()))
-}
-
-fn table(findings: &[Finding]) -> String {
+    })?;
+    let fetch = || fetch_keys(&config);
+    let gates = Gates::of(&config, &fetch, SystemTime::now());
+    let findings = explain(&read_token()?, endpoint, &gates);
     let width = findings.iter().map(|finding| finding.rule.chars().count()).max();
     let width = width.unwrap_or_default();
     let line = |Finding { rule, fault }: &Finding| match fault {
         None => format!("{rule:width$}  pass\n"),
         Some(fault) => format!("{rule:width$}  fail: {fault}\n"),
     };
-    findings.iter().map(line).collect()
+    print(&findings.iter().map(line).collect::<String>())?;
+    match findings.iter().all(|finding| finding.fault.is_none()) {
+        true => Ok(ExitStatus::Done),
+        false => Ok(ExitStatus::Failed),
+    }
+}
+
+/// The token without the blanks and the line end that come with pasting. A longer one than is ever read is cut, and so
+/// fails its own rule.
+fn read_token() -> Result<Vec<u8>, CommandError> {
+    let stdin = io::stdin();
+    if stdin.is_terminal() {
+        complain("paste the token, then press Enter and Ctrl-D");
+    }
+    let mut text = Vec::new();
+    let read = stdin.take(2 * MAX_TOKEN as u64).read_to_end(&mut text);
+    read.map_err(|error| format!("read the token from standard input: {error}"))?;
+    match text.trim_ascii() {
+        b"" => Err("there is no token on standard input".into()),
+        token => Ok(token.to_vec()),
+    }
 }

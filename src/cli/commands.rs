@@ -3,17 +3,21 @@
 //! The parser in [`super::arguments`] knows no option that is not here, and the help prints all that is, so neither can leave
 //! one out. Commands look an option up by its constant.
 
-use std::fmt;
-
+use super::arguments::Arguments;
+use super::output::CommandResult;
 #[cfg(feature = "terraform")]
-use super::commands_terraform::{DRIFT, TF_APPLY, TF_PLAN};
+use super::terraform::{DRIFT, TF_APPLY, TF_PLAN};
+use super::{check, check_token, deploy, follow, help, init, pin, recover, rollback, runs};
 
-/// What a command is called and takes.
+type Run = fn(&Arguments) -> CommandResult;
+
+/// What a command is called and takes, and what does it.
 #[derive(Clone, Copy, Debug)]
 pub struct Spec {
-    pub verb: Verb,
     /// Its name and its operand, that in brackets where the command can do without.
     pub usage: &'static str,
+    /// None for `serve`, which gets the sockets of a supervisor too.
+    pub run: Option<Run>,
     /// The options that it cannot do without.
     pub required: &'static [Opt],
     /// Its other options, beside [`GLOBAL`].
@@ -22,92 +26,56 @@ pub struct Spec {
 
 #[derive(Clone, Copy, Debug)]
 pub struct Opt {
-    /// With the dashes.
-    pub long: &'static str,
-    /// With the dash.
-    pub short: Option<&'static str>,
-    /// What its value is called, when it takes one.
-    pub value: Option<&'static str>,
+    /// As the help shows it: `-f, --follow`, `--sha SHA`.
+    pub usage: &'static str,
     pub meaning: &'static str,
 }
 
-/// As the help shows it, without its short form: `--sha SHA`.
-impl fmt::Display for Opt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.long)?;
-        self.value.map_or(Ok(()), |value| write!(f, " {value}"))
+impl Opt {
+    /// With the dashes.
+    pub fn long(&self) -> &'static str {
+        self.words()
+            .find(|word| word.starts_with("--"))
+            .unwrap_or_default()
+    }
+
+    /// With the dash.
+    pub fn short(&self) -> Option<&'static str> {
+        Some(self.usage.split_once(", ")?.0)
+    }
+
+    /// What its value is called, when it takes one.
+    pub fn value(&self) -> Option<&'static str> {
+        self.words().find(|word| !word.starts_with('-'))
+    }
+
+    fn words(&self) -> impl Iterator<Item = &'static str> {
+        self.usage.split(' ')
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verb {
-    Serve,
-    Check,
-    Init,
-    Deploy,
-    Rollback,
-    Status,
-    Runs,
-    History,
-    Log,
-    Cancel,
-    #[cfg(feature = "terraform")]
-    TfPlan,
-    #[cfg(feature = "terraform")]
-    TfApply,
-    #[cfg(feature = "terraform")]
-    Drift,
-    Pin,
-    CheckToken,
-    Recover,
-    Version,
-    Help,
-}
-
-pub const ENV_FILE: Opt = valued(
-    "--env-file",
-    "FILE",
-    "take settings from FILE, over the environment",
-);
-const HELP: Opt = Opt {
-    short: Some("-h"),
-    ..flag("--help", "print help and exit")
-};
-pub const JSON: Opt = flag("--json", "print JSON, also on a terminal");
-pub const DRY_RUN: Opt = flag("--dry-run", "make every check that changes nothing, and stop");
-pub const BUILT_FROM: Opt = valued("--sha", "SHA", "the commit it was built from, for the record");
-pub const TAG_OF_NOW: Opt = flag("--force", "use the tag's image where the healthy one is gone");
-pub const REPLACE: Opt = flag("--force", "replace containers that run it already, too");
-pub const FOLLOW: Opt = Opt {
-    short: Some("-f"),
-    ..flag("--follow", "go on until the run ends")
-};
-pub const FORCE: Opt = flag("--force", "end terraform now, though something may be lost");
-pub const ENDPOINT: Opt = valued("--endpoint", "NAME", "whose rules to check (default: deploy)");
+pub const ENV_FILE: Opt = option("--env-file FILE", "take settings from FILE, over the environment");
+const HELP: Opt = option("-h, --help", "print help and exit");
+pub const JSON: Opt = option("--json", "print JSON, also on a terminal");
+pub const DRY_RUN: Opt = option("--dry-run", "make every check that changes nothing, and stop");
+pub const BUILT_FROM: Opt = option("--sha SHA", "the commit it was built from, for the record");
+pub const TAG_OF_NOW: Opt = option("--force", "use the tag's image where the healthy one is gone");
+pub const REPLACE: Opt = option("--force", "replace containers that run it already, too");
+pub const FOLLOW: Opt = option("-f, --follow", "go on until the run ends");
+pub const FORCE: Opt = option("--force", "end terraform now, though something may be lost");
+pub const ENDPOINT: Opt = option("--endpoint NAME", "whose rules to check (default: deploy)");
 
 /// Options that every command takes.
 pub const GLOBAL: &[Opt] = &[ENV_FILE, HELP];
 
-pub(super) const fn flag(long: &'static str, meaning: &'static str) -> Opt {
-    Opt {
-        long,
-        short: None,
-        value: None,
-        meaning,
-    }
+pub(super) const fn option(usage: &'static str, meaning: &'static str) -> Opt {
+    Opt { usage, meaning }
 }
 
-pub(super) const fn valued(long: &'static str, value: &'static str, meaning: &'static str) -> Opt {
-    Opt {
-        value: Some(value),
-        ..flag(long, meaning)
-    }
-}
-
-pub(super) const fn command(verb: Verb, usage: &'static str, options: &'static [Opt]) -> Spec {
+pub(super) const fn command(usage: &'static str, run: Run, options: &'static [Opt]) -> Spec {
     Spec {
-        verb,
         usage,
+        run: Some(run),
         required: &[],
         options,
     }
@@ -115,31 +83,36 @@ pub(super) const fn command(verb: Verb, usage: &'static str, options: &'static [
 
 /// All commands, in the order of the help.
 pub const COMMANDS: &[Spec] = &[
-    command(Verb::Serve, "serve", &[]),
-    command(Verb::Check, "check", &[]),
-    command(Verb::Init, "init", &[]),
+    Spec {
+        usage: "serve",
+        run: None,
+        required: &[],
+        options: &[],
+    },
+    command("check", check::check, &[]),
+    command("init", init::init, &[]),
     command(
-        Verb::Deploy,
         "deploy VERSION",
+        deploy::deploy,
         &[BUILT_FROM, DRY_RUN, REPLACE, JSON],
     ),
-    command(Verb::Rollback, "rollback", &[DRY_RUN, TAG_OF_NOW, JSON]),
-    command(Verb::Status, "status", &[JSON]),
-    command(Verb::Runs, "runs", &[JSON]),
-    command(Verb::History, "history", &[JSON]),
-    command(Verb::Log, "log RUN", &[FOLLOW, JSON]),
-    command(Verb::Cancel, "cancel RUN", &[FORCE]),
+    command("rollback", rollback::rollback, &[DRY_RUN, TAG_OF_NOW, JSON]),
+    command("status", runs::status, &[JSON]),
+    command("runs", runs::runs, &[JSON]),
+    command("history", runs::history, &[JSON]),
+    command("log RUN", follow::log, &[FOLLOW, JSON]),
+    command("cancel RUN", follow::cancel, &[FORCE]),
     #[cfg(feature = "terraform")]
     TF_PLAN,
     #[cfg(feature = "terraform")]
     TF_APPLY,
     #[cfg(feature = "terraform")]
     DRIFT,
-    command(Verb::Pin, "pin", &[]),
-    command(Verb::CheckToken, "check-token", &[ENDPOINT]),
-    command(Verb::Recover, "recover", &[]),
-    command(Verb::Version, "version", &[]),
-    command(Verb::Help, "help [COMMAND]", &[]),
+    command("pin", pin::pin, &[]),
+    command("check-token", check_token::check_token, &[ENDPOINT]),
+    command("recover", recover::recover, &[]),
+    command("version", help::version, &[]),
+    command("help [COMMAND]", help::help, &[]),
 ];
 
 /// Of each command its name, a summary, and what its help says; a blank line between them.
@@ -166,25 +139,12 @@ impl Spec {
     }
 }
 
-impl Verb {
-    /// The command's entry. Every verb has one, which a test sees to.
-    pub fn spec(self) -> &'static Spec {
-        COMMANDS
-            .iter()
-            .find(|spec| spec.verb == self)
-            .unwrap_or(&COMMANDS[0])
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_verb_has_its_entry_and_every_name_is_its_own() {
-        for spec in COMMANDS {
-            assert_eq!(spec.verb.spec().usage, spec.usage);
-        }
+    fn every_name_is_its_own_and_has_its_texts() {
         let mut names: Vec<_> = COMMANDS.iter().map(Spec::name).collect();
         names.sort_unstable();
         names.dedup();
@@ -196,8 +156,6 @@ mod tests {
                 "{summary}: {about}"
             );
         }
-        // A verb added to the enum and not to the table would be taken for the first entry.
-        assert_eq!(Verb::Help as usize + 1, COMMANDS.len());
     }
 
     #[test]

@@ -1,42 +1,30 @@
 //! `init`: the state of a first installation, on the operator's word that no token was ever used here.
 
-use std::path::Path;
-
-use crate::cli::arguments::Arguments;
-use crate::cli::help::ExitStatus;
-use crate::cli::output::{self, CommandError};
-use crate::cli::settings_source::{self, Loaded};
+use super::arguments::Arguments;
+use super::output::{CommandResult, print};
+use super::settings_source::load;
 use crate::gate::Memory;
-use crate::os::places;
 
 /// Makes the folders, and a replay memory that trusts every token.
 ///
 /// # Errors
 /// When a memory is there that remembers something, or cannot be read: that is no first installation.
-pub fn init(arguments: &Arguments) -> Result<ExitStatus, CommandError> {
-    let Loaded { config, .. } = settings_source::load(arguments.env_file())?;
-    let state = &config.places.state;
-    let memory = Memory::of(state);
-    places::prepare(&config.places)?;
+pub fn init(arguments: &Arguments) -> CommandResult {
+    let places = load(arguments)?.config.places;
+    let state = places.state.display();
+    let memory = Memory::of(&places.state);
     let made = memory.create(None).and_then(|made| Ok((made, memory.inspect()?)));
     let said = match made.map_err(|refusal| refusal.detail)? {
         (true, _) => "made, and knows no token",
         (false, 0) => "already there, and knows no token; nothing was changed",
-        (false, known) => return Err(CommandError::from(in_use(state, known))),
+        (false, known) => {
+            let what = format!("the replay memory in {state} remembers {known} tokens, so this is");
+            return Err(format!("{what} no first installation; nothing was changed").into());
+        }
     };
-    let places = &config.places;
-    output::print(&format!(
-        "state folder:    {}\nrun folders:     {}\nruntime folder:  {}\nreplay memory:   {said}\n",
-        state.display(),
+    print(&format!(
+        "state folder:    {state}\nrun folders:     {}\nruntime folder:  {}\nreplay memory:   {said}\n",
         places.runs.display(),
         places.runtime.display(),
     ))
-}
-
-fn in_use(state: &Path, known: usize) -> String {
-    format!(
-        "the replay memory in {} remembers {known} tokens, so this is no first installation; nothing was changed \
-         (`serve` and `check` make a lost memory anew)",
-        state.display()
-    )
 }

@@ -1,29 +1,25 @@
 //! The commands typed on the host.
 //!
 //! [`commands`] is what can be typed, as data; [`arguments`] sorts what was typed; [`help`] says what there is; the
-//! rest is a file a command. What a command has to say goes to standard output, why it cannot to standard error. The
+//! others do what was asked for. What a command has to say goes to standard output, why it cannot to standard error. The
 //! roles' own names (`session`, `front`, `fetch`, `run`) are the main program's affair and not known here.
 
 pub mod arguments;
-mod cancel;
 mod check;
 mod check_token;
 pub mod commands;
-#[cfg(feature = "terraform")]
-mod commands_terraform;
 mod deploy;
 mod follow;
 pub mod help;
-mod history;
 mod init;
 mod output;
 pub mod pin;
 mod recover;
 mod rollback;
+mod runs;
 mod serve;
 mod settings_source;
 mod show;
-mod status;
 #[cfg(feature = "terraform")]
 mod terraform;
 mod x509;
@@ -33,62 +29,41 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use crate::limits::SUPERVISOR_PAUSE;
-use crate::listen::{self, Inherited, NotInherited};
+
 use crate::os::poll;
-use arguments::Arguments;
-use commands::Verb;
-use help::ExitStatus;
-use output::CommandError;
+use crate::os::supervisor::{self, Inherited};
+use output::{CommandError, ExitStatus, report};
+
+const NOT_ROOT: &str = "not root: front and fetch keep our user, and docker must let it in";
+const NEW_MEMORY: &str = "was not there and is new: tokens issued before now are refused";
 
 /// Does what was typed after the program's name.
-pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let parsed = arguments::parse(arguments);
-    let inherited = match &parsed {
-        Ok(arguments) if arguments.verb != Verb::Serve => Ok(Inherited::Nothing),
-        // With an error too: `serve` may have been meant, and then standard error may be a connection.
-        _ => match listen::inherited() {
-            Err(NotInherited::StderrIsSocket) => return ExitCode::from(ExitStatus::Unable.code()),
-            Err(NotInherited::Invalid(why)) => Err(CommandError::from(why)),
-            Ok(inherited) => Ok(inherited),
-        },
+pub fn main(typed: impl IntoIterator<Item = OsString>) -> ExitCode {
+    ExitCode::from(execute(typed) as u8)
+}
+
+fn execute(typed: impl IntoIterator<Item = OsString>) -> ExitStatus {
+    let parsed = arguments::parse(typed).map_err(CommandError::usage);
+    if let Ok(arguments) = &parsed
+        && let Some(run) = arguments.spec.run
+    {
+        return run(arguments).unwrap_or_else(report);
+    }
+    // With an error too: `serve` may have been meant, and then standard error may be a connection.
+    let inherited = match supervisor::inherited() {
+        // Standard error may be a stranger's connection: nothing is written to it.
+        Err(None) => return ExitStatus::Unable,
+        Err(Some(why)) => Err(CommandError::from(why)),
+        Ok(inherited) => Ok(inherited),
     };
     let is_restarted_at_once = matches!(inherited, Ok(Inherited::Listening(_)));
-    let done = match parsed {
-        Ok(arguments) => inherited.and_then(|inherited| execute(&arguments, inherited)),
-        Err(error) => Err(CommandError::Usage(error)),
-    };
-    let exit = done.unwrap_or_else(|error| {
-        let exit = output::report(error);
+    let done = parsed.and_then(|arguments| serve::serve(arguments.env_file(), inherited?));
+    done.unwrap_or_else(|error| {
+        let exit = report(error);
         // The connection that waits at the supervisor's socket has us started again.
         if is_restarted_at_once {
             let _ = poll::wait([], Some(Instant::now() + SUPERVISOR_PAUSE));
         }
         exit
-    });
-    ExitCode::from(exit.code())
-}
-
-fn execute(arguments: &Arguments, inherited: Inherited) -> Result<ExitStatus, CommandError> {
-    match arguments.verb {
-        Verb::Serve => serve::serve(arguments.env_file(), inherited),
-        Verb::Check => check::check(arguments.env_file()),
-        Verb::Init => init::init(arguments),
-        Verb::Deploy => deploy::deploy(arguments),
-        Verb::Rollback => rollback::rollback(arguments),
-        Verb::Status => status::status(arguments),
-        Verb::Runs => history::runs(arguments),
-        Verb::History => history::history(arguments),
-        Verb::Log => follow::log(arguments),
-        Verb::Cancel => cancel::cancel(arguments),
-        #[cfg(feature = "terraform")]
-        Verb::TfPlan | Verb::TfApply | Verb::Drift => terraform::terraform(arguments),
-        Verb::Pin => pin::print(arguments),
-        Verb::CheckToken => check_token::check_token(arguments),
-        Verb::Recover => recover::recover(arguments),
-        Verb::Version => output::print(concat!("engram-deployer ", env!("CARGO_PKG_VERSION"), "\n")),
-        Verb::Help => output::print(&match arguments.operand() {
-            "" => help::general(),
-            name => help::of(arguments::command_named(name).map_err(CommandError::Usage)?),
-        }),
-    }
+    })
 }

@@ -1,55 +1,86 @@
-//! What a command writes, and why it ended before it was done. A closed pipe is no reason to panic.
+//! What a command writes, and how it ends. A closed pipe is no reason to panic.
 
+use std::fmt::Display;
 use std::io::{self, Write};
 
-use crate::cli::help::ExitStatus;
+use crate::event::Status;
 pub use crate::os::logging::complain;
 
-/// Why a command ended before it was done.
-#[derive(Debug, PartialEq, Eq)]
-pub enum CommandError {
-    /// It could not be tried, for these reasons, a line each.
-    Unable(Vec<String>),
-    /// What was typed makes no sense.
-    Usage(String),
-    /// Standard output cannot be written, for this reason; without one, its reader is gone, and nobody is there to tell.
-    StdoutClosed(Option<String>),
+/// What an exit status says; the same for every command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// It is done, and it is well.
+    Done,
+    /// It was tried and it is not well: a failed run, a fault that `check` found, a token that would be refused.
+    Failed,
+    /// The arguments make no sense.
+    Usage,
+    /// It could not be tried: the settings are wrong, no such run, not allowed.
+    Unable,
+    /// It was tried, and how it ended is not known.
+    Unknown,
 }
 
-impl From<String> for CommandError {
-    fn from(why: String) -> Self {
-        CommandError::Unable(vec![why])
+impl From<Status> for ExitStatus {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Ok => ExitStatus::Done,
+            Status::Fail => ExitStatus::Failed,
+        }
     }
 }
 
-impl From<io::Error> for CommandError {
-    fn from(error: io::Error) -> Self {
-        error.to_string().into()
+/// Why a command ended before it was done, a line for each reason; none where nobody is there to read it.
+#[derive(Debug)]
+pub struct CommandError {
+    pub exit: ExitStatus,
+    pub lines: Vec<String>,
+}
+
+/// How a command ended.
+pub type CommandResult = Result<ExitStatus, CommandError>;
+
+impl CommandError {
+    /// What was typed makes no sense.
+    pub fn usage(line: String) -> Self {
+        Self {
+            exit: ExitStatus::Usage,
+            lines: vec![line],
+        }
+    }
+
+    /// It could not be tried.
+    pub fn unable(lines: Vec<String>) -> Self {
+        Self {
+            exit: ExitStatus::Unable,
+            lines,
+        }
+    }
+}
+
+/// It could not be tried.
+impl<E: Display> From<E> for CommandError {
+    fn from(why: E) -> Self {
+        Self::unable(vec![why.to_string()])
     }
 }
 
 /// Writes `text` to standard output, all of it, at once.
-///
-/// # Errors
-/// [`CommandError::StdoutClosed`].
-pub fn print(text: &str) -> Result<ExitStatus, CommandError> {
+pub fn print(text: &str) -> CommandResult {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => Ok(ExitStatus::Done),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(CommandError::StdoutClosed(None)),
-        Err(error) => Err(CommandError::StdoutClosed(Some(format!(
-            "standard output: {error}"
-        )))),
-    }
+    let lines = match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => return Ok(ExitStatus::Done),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Vec::new(),
+        Err(error) => vec![format!("standard output: {error}")],
+    };
+    Err(CommandError {
+        exit: ExitStatus::Unknown,
+        lines,
+    })
 }
 
 /// Writes why a command ended before it was done to standard error; the exit status that says so.
 pub fn report(error: CommandError) -> ExitStatus {
-    let (lines, status) = match error {
-        CommandError::Unable(lines) => (lines, ExitStatus::Unable),
-        CommandError::Usage(line) => (vec![line], ExitStatus::Usage),
-        CommandError::StdoutClosed(line) => (line.into_iter().collect(), ExitStatus::Unknown),
-    };
-    lines.iter().for_each(|line| complain(line));
-    status
+    error.lines.iter().for_each(|line| complain(line));
+    error.exit
 }

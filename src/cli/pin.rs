@@ -8,30 +8,26 @@ use std::path::Path;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use crate::cli::arguments::Arguments;
-use crate::cli::help::ExitStatus;
-use crate::cli::output::{self, CommandError};
-use crate::cli::{settings_source, x509};
+use super::arguments::Arguments;
+use super::output::{CommandResult, print};
+use super::{settings_source, x509};
 use crate::hash::sha256;
 use crate::jwt::base64url::{encode_standard, hex};
 use crate::limits::MAX_PEM;
 use crate::os::files::{describe, read_bounded};
 
-const CERTIFICATE: &str = "DEPLOYER_CERT_FILE";
-
 /// Prints the pins of the certificate that is served. Needs that one setting, so that a CI job can be prepared before
 /// the rest is known.
-pub(super) fn print(arguments: &Arguments) -> Result<ExitStatus, CommandError> {
-    let found = settings_source::read(arguments.env_file())?;
-    let path = found.settings.get(CERTIFICATE).map(Path::new).ok_or_else(|| {
-        format!(
-            "{CERTIFICATE} is not set in {}; name the file with --env-file",
-            found.sources()
-        )
+pub(super) fn pin(arguments: &Arguments) -> CommandResult {
+    let found = settings_source::read(arguments)?;
+    let path = found.settings.get("DEPLOYER_CERT_FILE").ok_or_else(|| {
+        let sources = found.sources();
+        format!("DEPLOYER_CERT_FILE is not set in {sources}; name the file with --env-file")
     })?;
-    let pem = read_bounded(path, MAX_PEM).map_err(|error| describe(&error, "read the certificate", path))?;
-    let pins = Pins::of_pem(&pem).map_err(|error| format!("{} {error}", path.display()))?;
-    output::print(&pins.to_string())
+    let pem = read_bounded(Path::new(path), MAX_PEM);
+    let pem = pem.map_err(|error| describe(&error, "read the certificate", Path::new(path)))?;
+    let pins = Pins::of_pem(&pem).map_err(|error| format!("{path} {error}"))?;
+    print(&pins.to_string())
 }
 
 /// Why there are no pins, to be shown behind the file's name.
@@ -52,9 +48,8 @@ impl Pins {
         Pins::of_der(&certificate)
     }
 
-    /// The pins of a certificate in DER.
-    pub fn of_der(certificate: &[u8]) -> Result<Pins, &'static str> {
-        let key = x509::public_key(certificate).ok_or(NOT_X509)?;
+    fn of_der(certificate: &[u8]) -> Result<Pins, &'static str> {
+        let key = x509::read(certificate).ok_or(NOT_X509)?.key;
         Ok(Pins {
             certificate: sha256(certificate),
             key: sha256(key),
@@ -63,12 +58,7 @@ impl Pins {
 
     /// `AB:CD:...`, as `openssl x509 -fingerprint -sha256` prints it.
     pub fn fingerprint(&self) -> String {
-        let pairs: Vec<String> = self
-            .certificate
-            .iter()
-            .map(|byte| format!("{byte:02X}"))
-            .collect();
-        pairs.join(":")
+        self.certificate.map(|byte| format!("{byte:02X}")).join(":")
     }
 
     /// `sha256//...`, as curl takes it for `--pinnedpubkey`. It outlives the certificate when the key is kept.

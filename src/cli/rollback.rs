@@ -2,40 +2,35 @@
 //!
 //! It is a run like any other; only what to deploy is found out here.
 
-use crate::cli::arguments::Arguments;
-use crate::cli::commands::{DRY_RUN, TAG_OF_NOW};
-use crate::cli::deploy;
-use crate::cli::help::ExitStatus;
-use crate::cli::output::{self, CommandError};
-use crate::cli::settings_source::{self, Loaded};
-use crate::cli::show::{Show, date_and_clock_of};
+use super::arguments::Arguments;
+use super::commands::{DRY_RUN, TAG_OF_NOW};
+use super::deploy;
+use super::output::{CommandResult, complain, print};
+use super::settings_source::{Loaded, load};
+use super::show::{Show, date_and_clock_of};
 use crate::config::Places;
-use crate::deploy::healthy::{HealthyVersion, HealthyVersions};
+use crate::deploy::healthy::{HealthyVersion, HealthyVersions, Release};
 use crate::gate::{DeployTask, Task};
-use crate::os::places;
 use crate::queue::list::{self, State};
 
 /// Says what it deploys and why, deploys it, and follows that to its end.
 ///
 /// # Errors
 /// When there is no such version, or a run is at work: then it is not known what will be live.
-pub fn rollback(arguments: &Arguments) -> Result<ExitStatus, CommandError> {
-    let loaded = settings_source::load(arguments.env_file())?;
+pub fn rollback(arguments: &Arguments) -> CommandResult {
+    let loaded = load(arguments)?;
     let places = &loaded.config.places;
-    places::prepare(places)?;
     nothing_is_under_way(places)?;
-    let list = HealthyVersions::read(places)?;
-    let target = target(&list)?;
-    let why = why(&list, target);
+    let (release, why) = target(&HealthyVersions::read(places)?)?;
     let show = Show::on_stdout(arguments);
     match show {
         // What is for a program is lines of a run and nothing else.
-        Show::Json => output::complain(&why),
-        Show::Plain | Show::Coloured => drop(output::print(&format!("{why}\n"))?),
+        Show::Json => complain(&why),
+        Show::Plain | Show::Coloured => drop(print(&format!("{why}\n"))?),
     }
     let task = Task::Deploy(DeployTask {
-        version: target.release.version.clone(),
-        sha: target.release.sha.clone(),
+        version: release.version,
+        sha: release.sha,
         dry_run: arguments.has(&DRY_RUN),
         force: arguments.has(&TAG_OF_NOW),
         rollback: true,
@@ -47,56 +42,45 @@ pub fn rollback(arguments: &Arguments) -> Result<ExitStatus, CommandError> {
 
 /// While a run is at work, or is not completed, nobody knows what will be live.
 fn nothing_is_under_way(places: &Places) -> Result<(), String> {
-    let entries = list::list(places).map_err(|error| format!("read the runs: {error}"))?;
-    for entry in entries {
-        let id = &entry.order.run_id;
-        match entry.state {
-            State::Ended(_) => {}
-            State::Dead => {
-                return Err(format!(
-                    "run {id} was interrupted and is not completed; have that done first (`engram-deployer recover`)"
-                ));
-            }
-            State::Running(_) | State::Queued => {
-                return Err(format!(
-                    "run {id} has not ended, and what is live is not known before it has; wait for it \
-                     (`engram-deployer log -f {id}`), end it (`engram-deployer cancel {id}`), or name a version to \
-                     `engram-deployer deploy`"
-                ));
-            }
-        }
+    let runs = list::list(places).map_err(|error| format!("read the runs: {error}"))?;
+    // Those that have ended come last.
+    let Some(run) = runs.first() else { return Ok(()) };
+    let id = &run.order.run_id;
+    match run.state {
+        State::Ended(_) => Ok(()),
+        State::Dead => Err(format!(
+            "run {id} was interrupted and is not completed; have that done first (`engram-deployer recover`)"
+        )),
+        State::Running(_) | State::Queued => Err(format!(
+            "run {id} has not ended: wait for it (`engram-deployer log -f {id}`), end it (`engram-deployer cancel \
+             {id}`), or name a version to `engram-deployer deploy`"
+        )),
     }
-    Ok(())
 }
 
-fn target(list: &HealthyVersions) -> Result<&HealthyVersion, String> {
-    list.rollback_target().ok_or_else(|| match list.live() {
-        Some(live) => format!(
-            "{} is live, and nothing tells of a version that was healthy before it; `engram-deployer deploy VERSION` \
-             deploys one",
-            describe(live)
-        ),
-        None => "nothing tells of a version that was healthy; `engram-deployer deploy VERSION` deploys one".to_owned(),
-    })
-}
-
-fn why(list: &HealthyVersions, target: &HealthyVersion) -> String {
+/// What to deploy, and why.
+fn target(list: &HealthyVersions) -> Result<(Release, String), String> {
     let because = match (&list.half_deployed, list.live()) {
         (Some(failed), _) => format!("{failed} failed half-way and was not put back"),
         (None, Some(live)) => format!("{} is live", describe(live)),
         (None, None) => "nothing is live".to_owned(),
     };
-    format!("{because}; going back to {}, which was healthy", describe(target))
+    match list.rollback_target() {
+        Some(target) => Ok((
+            target.release.clone(),
+            format!("{because}; going back to {}, which was healthy", describe(target)),
+        )),
+        None => Err(format!(
+            "{because}, and nothing tells of a version that was healthy before; `engram-deployer deploy VERSION` \
+             deploys one"
+        )),
+    }
 }
 
 /// A version, and by which run: `1.2.3 (run R of 2026-01-02 03:04:05 UTC)`.
 fn describe(version: &HealthyVersion) -> String {
-    format!(
-        "{} (run {} of {} UTC)",
-        version.release.version,
-        version.run_id,
-        date_and_clock_of(&version.healthy_at)
-    )
+    let (name, time) = (&version.release.version, date_and_clock_of(&version.healthy_at));
+    format!("{name} (run {} of {time} UTC)", version.run_id)
 }
 
 #[cfg(test)]
@@ -116,7 +100,7 @@ mod tests {
 
     #[test]
     fn it_is_said_what_is_live_and_what_comes_instead() {
-        let said = |list: &HealthyVersions| why(list, target(list).unwrap());
+        let said = |list: &HealthyVersions| target(list).unwrap().1;
         assert_eq!(
             said(&list(None, Some("1.0.0"))),
             "2.0.0 (run 20260102T030402Z-01234562 of 2026-01-02 03:04:02 UTC) is live; going back to 1.0.0 (run \
@@ -134,7 +118,7 @@ mod tests {
         assert!(error.starts_with("2.0.0 (run "), "{error}");
         let error = target(&HealthyVersions::default()).unwrap_err();
         assert!(
-            error.starts_with("nothing tells of a version that was healthy;"),
+            error.starts_with("nothing is live, and nothing tells of a version that was healthy before;"),
             "{error}"
         );
     }

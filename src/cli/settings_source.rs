@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::cli::help::ENV_FILES;
-use crate::cli::output::CommandError;
-use crate::config::{Complaint, Config, Settings};
-use crate::os::logging;
+use super::arguments::Arguments;
+use super::help::ENV_FILES;
+use super::output::CommandError;
+use crate::config::{Config, Settings};
 use crate::os::settings::{self, Source};
+use crate::os::{logging, places};
 
 /// Where systemd keeps the credentials of the daemon, while that runs. A command that was typed has none of its own, and
 /// `check` wants to look at the daemon's key; the others do without.
@@ -22,32 +23,25 @@ pub struct FoundSettings {
 ///
 /// # Errors
 /// Every fault of the file at once.
-pub fn read(env_file: Option<&Path>) -> Result<FoundSettings, CommandError> {
-    let found = from(source(env_file))?;
-    Ok(FoundSettings {
-        settings: found.settings.with_credentials(Some(Path::new(UNIT_CREDENTIALS))),
-        ..found
-    })
+pub fn read(arguments: &Arguments) -> Result<FoundSettings, CommandError> {
+    let mut found = from(source(arguments.env_file()))?;
+    found.settings = found.settings.with_credentials(Some(Path::new(UNIT_CREDENTIALS)));
+    Ok(found)
 }
 
 /// The file that was named, else the first usual one that exists, or of which that cannot be known: reading it will say
 /// why.
 pub fn source(env_file: Option<&Path>) -> Source {
-    let exists = |file: &PathBuf| !matches!(file.try_exists(), Ok(false));
-    match env_file {
-        Some(named) => Source::Named(named.to_owned()),
-        None => ENV_FILES
-            .into_iter()
-            .map(PathBuf::from)
-            .find(exists)
-            .map_or(Source::Environment, Source::Usual),
+    if let Some(named) = env_file {
+        return Source::Named(named.to_owned());
     }
+    let mut usual = ENV_FILES.into_iter().map(PathBuf::from);
+    let found = usual.find(|file| !matches!(file.try_exists(), Ok(false)));
+    found.map_or(Source::Environment, Source::Usual)
 }
 
-/// # Errors
-/// Every fault at once.
 pub fn from(source: Source) -> Result<FoundSettings, CommandError> {
-    let settings = source.load().map_err(CommandError::Unable)?;
+    let settings = source.load().map_err(CommandError::unable)?;
     Ok(FoundSettings { settings, source })
 }
 
@@ -58,14 +52,15 @@ pub struct Loaded {
     pub config: Config,
 }
 
-/// The settings of a command, made sense of; it logs warnings from here on.
+/// The settings of a command, made sense of, and the folders that they name; it logs warnings from here on.
 ///
 /// # Errors
 /// Every complaint at once, and what to do about them.
-pub fn load(env_file: Option<&Path>) -> Result<Loaded, CommandError> {
-    let found = read(env_file)?;
+pub fn load(arguments: &Arguments) -> Result<Loaded, CommandError> {
+    let found = read(arguments)?;
     let config = found.config()?;
     logging::start("cli", "warn");
+    places::prepare(&config.places)?;
     Ok(Loaded {
         settings: found.settings,
         config,
@@ -78,7 +73,15 @@ impl FoundSettings {
     /// # Errors
     /// Every complaint at once, and what to do about them.
     pub fn config(&self) -> Result<Config, CommandError> {
-        settings::understand(&self.settings).map_err(|complaints| self.error(&complaints))
+        settings::understand(&self.settings).map_err(|complaints| {
+            let hint = match self.source.file() {
+                Some(_) => "",
+                None => ", or name a file of KEY=value lines with --env-file",
+            };
+            let mut lines: Vec<String> = complaints.iter().map(ToString::to_string).collect();
+            lines.push(format!("correct the settings from {}{hint}", self.sources()));
+            CommandError::unable(lines)
+        })
     }
 
     /// Where they are from, for a sentence.
@@ -87,19 +90,5 @@ impl FoundSettings {
             Some(file) => format!("the environment and {}", file.display()),
             None => "the environment".into(),
         }
-    }
-
-    fn error(&self, complaints: &[Complaint]) -> CommandError {
-        let errors = match complaints.len() {
-            1 => "1 error".to_owned(),
-            many => format!("{many} errors"),
-        };
-        let advice = match self.source.file() {
-            Some(_) => "correct them",
-            None => "set them there, or name a file of KEY=value lines with --env-file",
-        };
-        let last = format!("{errors} in the settings from {}; {advice}", self.sources());
-        let lines = complaints.iter().map(ToString::to_string).chain([last]);
-        CommandError::Unable(lines.collect())
     }
 }

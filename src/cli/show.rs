@@ -6,8 +6,8 @@ use std::io::{self, IsTerminal};
 
 use serde_json::Value;
 
-use crate::cli::arguments::Arguments;
-use crate::cli::commands::JSON;
+use super::arguments::Arguments;
+use super::commands::JSON;
 use crate::event::{Outcome, Status, harmless, outcome_of};
 
 /// How to print.
@@ -23,12 +23,6 @@ pub enum Show {
 
 /// Wide enough for the phases of a deploy.
 const PHASE: usize = 10;
-
-/// What is well.
-pub const GREEN: &str = "32";
-
-/// What is not.
-pub const RED: &str = "31";
 
 impl Show {
     /// How to print to standard output: JSON where it was asked for or is no terminal; no colour where `NO_COLOR` is set
@@ -53,47 +47,54 @@ impl Show {
             return format!("{} {}\n", clock_of(&outcome.finished_at), self.result(&outcome));
         }
         let event: Value = serde_json::from_str(line).unwrap_or_default();
-        match (event["phase"].as_str(), event["message"].as_str()) {
+        let text = |name: &str| event[name].as_str();
+        match (text("phase"), text("message")) {
             (Some("heartbeat"), _) => String::new(),
             (Some(phase), Some(message)) => {
-                let time = clock_of(event["time"].as_str().unwrap_or_default());
-                format!("{}\n", harmless(&format!("{time} {phase:PHASE$} {message}")))
+                let time = clock_of(text("time").unwrap_or_default());
+                harmless(&format!("{time} {phase:PHASE$} {message}")) + "\n"
             }
-            _ => format!("{}\n", harmless(line)),
+            _ => harmless(line) + "\n",
         }
     }
 
     /// The outcome in one line: how, what, why not, how long.
     pub fn result(self, outcome: &Outcome) -> String {
-        let (word, colour) = match outcome.status {
-            Status::Ok => ("ok", GREEN),
-            Status::Fail => ("FAIL", RED),
-        };
-        let word = self.coloured(&format!("{word:PHASE$}"), colour);
-        let what = [&outcome.version, &outcome.sha].into_iter().flatten().next();
-        let what = what.unwrap_or(&outcome.run_id);
-        let why = outcome.error.as_ref().map(|error| format!(": {error}"));
-        let dry = match outcome.more.get("dry_run") {
-            Some(Value::Bool(true)) => ", a dry run: nothing was changed",
-            _ => "",
-        };
-        let drifted = outcome.more.get("drifted").and_then(Value::as_u64);
-        let drifted = drifted.map(|count| format!(", {count} drifted"));
-        let rest = format!(
-            "{what}{} ({}{dry}{})",
-            why.unwrap_or_default(),
-            took(outcome.duration_ms),
-            drifted.unwrap_or_default()
-        );
-        format!("{word} {}", harmless(&rest))
+        let what = outcome.version.as_ref().or(outcome.sha.as_ref());
+        let mut text = what.unwrap_or(&outcome.run_id).clone();
+        if let Some(error) = &outcome.error {
+            text += &format!(": {error}");
+        }
+        text += &format!(" ({}", took(outcome.duration_ms));
+        if outcome.more.get("dry_run") == Some(&Value::Bool(true)) {
+            text += ", a dry run: nothing was changed";
+        }
+        if let Some(count) = outcome.more.get("drifted").and_then(Value::as_u64) {
+            text += &format!(", {count} drifted");
+        }
+        let word = self.coloured(&format!("{:PHASE$}", word(outcome.status)));
+        format!("{word} {})", harmless(&text))
     }
 
-    /// `text`, in this colour where one may be used.
-    pub fn coloured(self, text: &str, colour: &str) -> String {
+    /// `text`, which begins with an outcome's [`word`] or with something else, in the colour of that.
+    pub fn coloured(self, text: &str) -> String {
+        let colour = match text.get(..2) {
+            Some("ok") => "32",
+            Some("FA") => "31",
+            _ => return text.to_owned(),
+        };
         match self {
             Show::Coloured => format!("\u{1b}[{colour}m{text}\u{1b}[0m"),
             Show::Json | Show::Plain => text.to_owned(),
         }
+    }
+}
+
+/// How a run ended, for a person.
+pub fn word(status: Status) -> &'static str {
+    match status {
+        Status::Ok => "ok",
+        Status::Fail => "FAIL",
     }
 }
 
@@ -103,7 +104,7 @@ pub fn took(millis: u64) -> String {
 }
 
 /// `03:04:05` of `2026-01-02T03:04:05.678Z`.
-pub fn clock_of(time: &str) -> &str {
+fn clock_of(time: &str) -> &str {
     time.get(11..19).unwrap_or("--:--:--")
 }
 

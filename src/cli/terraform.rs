@@ -5,44 +5,54 @@
 
 use serde_json::Value;
 
-use crate::cli::arguments::Arguments;
-use crate::cli::commands::Verb;
-use crate::cli::commands_terraform::{ALLOW_DESTROY, COMMIT, MODULE, PLAN_DIGEST};
-use crate::cli::help::ExitStatus;
-use crate::cli::output::CommandError;
-use crate::cli::show::Show;
-use crate::cli::{deploy, settings_source, status};
-use crate::config::{Config, Job, TerraformConfig};
+use super::arguments::Arguments;
+use super::commands::{JSON, Opt, Spec, command, option};
+use super::output::CommandResult;
+use super::settings_source::load;
+use super::show::Show;
+use super::{deploy, runs};
+use crate::config::{Config, Job};
 use crate::event::harmless;
-use crate::gate::{Commit, PlanDigest, Task, TerraformTask};
-use crate::os::places;
+use crate::gate::{Task, TerraformTask};
+
+pub const COMMIT: Opt = option("--sha SHA", "the commit: 40 lower-case hex digits");
+const ANY_COMMIT: Opt = option("--sha SHA", "the commit (default: DEPLOYER_TF_APPLY_REF's)");
+pub const MODULE: Opt = option("--module NAME", "one of DEPLOYER_TF_MODULES");
+pub const PLAN_DIGEST: Opt = option("--plan-digest DIGEST", "stop if the plan is another one by now");
+pub const ALLOW_DESTROY: Opt = option("--allow-destroy", "even beyond DEPLOYER_TF_DESTROY_LIMIT");
+
+pub const TF_PLAN: Spec = Spec {
+    required: &[COMMIT],
+    ..command("tf-plan", |typed| start(typed, Job::TfPlan), &[MODULE, JSON])
+};
+
+pub const TF_APPLY: Spec = Spec {
+    required: &[COMMIT],
+    ..command(
+        "tf-apply",
+        |typed| start(typed, Job::TfApply),
+        &[MODULE, PLAN_DIGEST, ALLOW_DESTROY, JSON],
+    )
+};
+
+pub const DRIFT: Spec = command(
+    "drift",
+    |typed| start(typed, Job::TfDrift),
+    &[MODULE, ANY_COMMIT, JSON],
+);
 
 /// Starts the run and follows it to its end.
-///
-/// # Errors
-/// When it cannot be started: nothing has begun then.
-pub fn terraform(arguments: &Arguments) -> Result<ExitStatus, CommandError> {
-    // The same rules as for a request's body.
-    let wrong = |rule: &str| arguments.wrong(rule);
-    let value = |option| arguments.value(option).map(str::to_owned);
+fn start(arguments: &Arguments, what: Job) -> CommandResult {
     let task = TerraformTask {
-        what: match arguments.verb {
-            Verb::TfApply => Job::TfApply,
-            Verb::Drift => Job::TfDrift,
-            _ => Job::TfPlan,
-        },
-        sha: value(&COMMIT).map(Commit::try_from).transpose().map_err(wrong)?,
-        module: value(&MODULE),
-        plan_digest: value(&PLAN_DIGEST)
-            .map(PlanDigest::try_from)
-            .transpose()
-            .map_err(wrong)?,
+        what,
+        sha: arguments.checked(&COMMIT)?,
+        module: arguments.value(&MODULE).map(str::to_owned),
+        plan_digest: arguments.checked(&PLAN_DIGEST)?,
         allow_destroy: arguments.has(&ALLOW_DESTROY),
         approved_pr: None,
     };
-    let loaded = settings_source::load(arguments.env_file())?;
+    let loaded = load(arguments)?;
     may_be_ordered(&task, &loaded.config)?;
-    places::prepare(&loaded.config.places)?;
     deploy::run(&loaded, Task::Terraform(task), Show::on_stdout(arguments))
 }
 
@@ -51,30 +61,19 @@ fn may_be_ordered(task: &TerraformTask, config: &Config) -> Result<(), String> {
     let terraform = config.terraform.as_ref().ok_or(
         "terraform is not configured on this host: set DEPLOYER_TF_APPLY_REPOSITORY, and `check` names what else it needs",
     )?;
-    if task.what == Job::TfPlan
-        && let Some(why) = &terraform.no_plan
-    {
-        return Err(format!("nothing can be planned here, because {why}"));
+    let module = task.module.as_deref();
+    match &terraform.no_plan {
+        Some(why) if task.what == Job::TfPlan => Err(format!("nothing can be planned here, because {why}")),
+        _ if task.what == Job::TfApply && terraform.require_digest && task.plan_digest.is_none() => {
+            Err("DEPLOYER_TF_APPLY_REQUIRE_DIGEST is on: name the plan with --plan-digest".to_owned())
+        }
+        _ if terraform.module(module).is_none() => Err(format!(
+            "there is no module `{}`; there are: {}",
+            module.unwrap_or_default(),
+            config.module_names().join(", ")
+        )),
+        _ => Ok(()),
     }
-    if task.what == Job::TfApply && terraform.require_digest && task.plan_digest.is_none() {
-        return Err(
-            "DEPLOYER_TF_APPLY_REQUIRE_DIGEST is on: name the plan that was reviewed with --plan-digest"
-                .into(),
-        );
-    }
-    match terraform.module(task.module.as_deref()) {
-        Some(_) => Ok(()),
-        None => Err(no_module(task.module.as_deref().unwrap_or_default(), terraform)),
-    }
-}
-
-fn no_module(name: &str, terraform: &TerraformConfig) -> String {
-    let known: Vec<&str> = terraform
-        .modules
-        .iter()
-        .map(|module| module.name.as_str())
-        .collect();
-    format!("there is no module `{name}`; there are: {}", known.join(", "))
 }
 
 /// What terraform did last, of each kind that was ever done.
@@ -84,11 +83,11 @@ pub fn last_results(config: &Config, show: Show) -> Result<String, String> {
         return Ok(text);
     }
     for job in [Job::TfApply, Job::TfPlan, Job::TfDrift] {
-        if let Some(outcome) = status::last_outcome(config, job)? {
+        if let Some(outcome) = runs::last_outcome(config, job)? {
             let module = outcome.more.get("module").and_then(Value::as_str);
             let module = module.map(|module| format!(" {module}")).unwrap_or_default();
             let name = harmless(&format!("{}{module}", job.name()));
-            text += &format!("{name}: {}", status::readable(&outcome, show));
+            text += &format!("{name}: {}", runs::readable(&outcome, show));
         }
     }
     Ok(text)

@@ -1,85 +1,90 @@
-//! Two things cut out of a certificate by their places (RFC 5280, section 4.1), whatever else is in it: the public key,
-//! and from when to when it holds. Bytes in, facts out; checks no signature and no name.
+//! What is cut out of a certificate by its place (RFC 5280, section 4.1), whatever else is in it: the public key, and
+//! from when to when it holds. Bytes in, facts out; checks no signature and no name.
 
-const INTEGER: u8 = 0x02;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
-const SEQUENCE: u8 = 0x30;
 const VERSION: u8 = 0xa0;
 
-/// From when to when a certificate holds, both included: times in UTC as `YYYYMMDDThhmmssZ`, which sort as times do, and as
-/// [`crate::os::clock::compact`] writes them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Validity {
+/// Of a certificate.
+pub struct Certificate<'a> {
+    /// The SubjectPublicKeyInfo, header and all.
+    pub key: &'a [u8],
+    /// From when to when it holds, both included: times in UTC as `YYYYMMDDThhmmssZ`, which sort as times do, and as
+    /// [`crate::os::clock::compact`] writes them.
     pub from: String,
     pub until: String,
 }
 
-/// The SubjectPublicKeyInfo of a certificate in DER, header and all.
-pub fn public_key(certificate: &[u8]) -> Option<&[u8]> {
-    let validity = element(after_issuer(certificate)?, SEQUENCE)?;
-    let subject = element(validity.rest, SEQUENCE)?;
-    Some(element(subject.rest, SEQUENCE)?.whole)
-}
-
-/// From when to when a certificate in DER holds.
-pub fn validity(certificate: &[u8]) -> Option<Validity> {
-    let validity = element(after_issuer(certificate)?, SEQUENCE)?;
-    let (from, rest) = time(validity.content)?;
-    let (until, rest) = time(rest)?;
-    rest.is_empty().then_some(Validity { from, until })
-}
-
+/// Reads a certificate in DER.
+///
 /// Certificate = { TBSCertificate, ... } and
 /// TBSCertificate = { [0] version?, serial, signature, issuer, validity, subject, subjectPublicKeyInfo, ... }.
-fn after_issuer(certificate: &[u8]) -> Option<&[u8]> {
-    let outer = element(certificate, SEQUENCE).filter(|outer| outer.rest.is_empty())?;
-    let fields = element(outer.content, SEQUENCE)?.content;
-    let fields = element(fields, VERSION).map_or(fields, |version| version.rest);
-    let serial = element(fields, INTEGER)?;
-    let signature = element(serial.rest, SEQUENCE)?;
-    Some(element(signature.rest, SEQUENCE)?.rest)
+pub fn read(certificate: &[u8]) -> Option<Certificate<'_>> {
+    let &[outer] = elements(certificate)?.as_slice() else {
+        return None;
+    };
+    let fields = elements(elements(outer.content)?.first()?.content)?;
+    let fields = match fields.first()?.tag {
+        VERSION => &fields[1..],
+        _ => &fields,
+    };
+    let &[_serial, _signature, _issuer, validity, _subject, key, ..] = fields else {
+        return None;
+    };
+    let &[from, until] = elements(validity.content)?.as_slice() else {
+        return None;
+    };
+    Some(Certificate {
+        key: key.whole,
+        from: time(from)?,
+        until: time(until)?,
+    })
 }
 
-/// `YYMMDDhhmmssZ` up to 2049, `YYYYMMDDhhmmssZ` from then on (RFC 5280, section 4.1.2.5); and what follows it.
-fn time(bytes: &[u8]) -> Option<(String, &[u8])> {
-    let short = element(bytes, UTC_TIME);
-    let time = short.or_else(|| element(bytes, GENERALIZED_TIME))?;
-    let digits = std::str::from_utf8(time.content).ok()?.strip_suffix('Z')?;
-    let century = match short {
-        Some(_) if digits < "5" => "20",
-        Some(_) => "19",
-        None => "",
+/// `YYMMDDhhmmssZ` up to 2049, `YYYYMMDDhhmmssZ` from then on (RFC 5280, section 4.1.2.5).
+fn time(element: Element<'_>) -> Option<String> {
+    let digits = std::str::from_utf8(element.content).ok()?.strip_suffix('Z')?;
+    let century = match element.tag {
+        UTC_TIME if digits < "5" => "20",
+        UTC_TIME => "19",
+        GENERALIZED_TIME => "",
+        _ => return None,
     };
     let all = format!("{century}{digits}");
     let is_whole = all.len() == 14 && all.bytes().all(|byte| byte.is_ascii_digit());
-    let (day, clock) = all.split_at_checked(8).filter(|_| is_whole)?;
-    Some((format!("{day}T{clock}Z"), time.rest))
+    is_whole.then(|| format!("{}T{}Z", &all[..8], &all[8..]))
 }
 
-/// One DER element and what follows it.
 #[derive(Clone, Copy)]
 struct Element<'a> {
+    tag: u8,
     whole: &'a [u8],
     content: &'a [u8],
-    rest: &'a [u8],
 }
 
-/// Splits off the first element, which must have this tag: one-byte tags and definite lengths, which is all that a
-/// certificate has here.
-fn element(bytes: &[u8], tag: u8) -> Option<Element<'_>> {
-    let (start, length) = match bytes {
-        [first, length @ 0..=0x7f, ..] if *first == tag => (2, usize::from(*length)),
-        [first, more @ 0x81..=0x83, rest @ ..] if *first == tag => {
-            let digits = rest.get(..usize::from(more & 0x7f))?;
-            let length = digits.iter().fold(0, |sum, digit| sum << 8 | usize::from(*digit));
-            (2 + digits.len(), length)
-        }
-        _ => return None,
-    };
-    let (whole, rest) = bytes.split_at_checked(start + length)?;
-    let content = whole.get(start..)?;
-    Some(Element { whole, content, rest })
+/// The DER elements of which `bytes` consists: one-byte tags and definite lengths, which is all that a certificate has
+/// here.
+fn elements(mut bytes: &[u8]) -> Option<Vec<Element<'_>>> {
+    let mut found = Vec::new();
+    while let [tag, first, rest @ ..] = bytes {
+        let (start, length) = match first {
+            0..=0x7f => (2, usize::from(*first)),
+            0x81..=0x83 => {
+                let digits = rest.get(..usize::from(first & 0x7f))?;
+                let length = digits.iter().fold(0, |sum, digit| sum << 8 | usize::from(*digit));
+                (2 + digits.len(), length)
+            }
+            _ => return None,
+        };
+        let whole = bytes.get(..start + length)?;
+        found.push(Element {
+            tag: *tag,
+            whole,
+            content: &whole[start..],
+        });
+        bytes = &bytes[whole.len()..];
+    }
+    bytes.is_empty().then_some(found)
 }
 
 #[cfg(test)]
@@ -88,7 +93,7 @@ mod tests {
 
     fn at(tag: u8, text: &str) -> Option<String> {
         let whole = [&[tag, text.len() as u8], text.as_bytes()].concat();
-        time(&whole).map(|(time, _)| time)
+        time(elements(&whole)?[0])
     }
 
     #[test]
@@ -108,7 +113,7 @@ mod tests {
             (UTC_TIME, "Z"),
             (GENERALIZED_TIME, "260102030405Z"),
             (GENERALIZED_TIME, "2026010203040\u{e9}Z"),
-            (SEQUENCE, "260102030405Z"),
+            (0x30, "260102030405Z"),
         ] {
             assert_eq!(at(tag, text), None, "{text}");
         }

@@ -15,7 +15,7 @@ use crate::deploy::docker::inspect::ImageId;
 use crate::gate::{Sha, Version};
 use crate::limits::MAX_RUN_FILE;
 use crate::os::clock;
-use crate::os::files::{self, Durability};
+use crate::os::files;
 use crate::queue::RunId;
 
 /// The list.
@@ -98,7 +98,7 @@ impl HealthyVersions {
     fn write(&self, places: &Places) -> Result<(), String> {
         let path = path(places);
         let bytes = serde_json::to_vec_pretty(self).map_err(|error| error.to_string())?;
-        files::replace(&path, &bytes, 0o600, Durability::Durable)
+        files::replace(&path, &bytes, 0o600)
             .map_err(|error| files::describe(&error, "write the healthy versions", &path))
     }
 

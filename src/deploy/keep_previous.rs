@@ -72,7 +72,8 @@ pub fn settle(
 }
 
 /// `NAME` becomes `NAME-prev`. One that serves serves on; any other is stopped first, because Docker does not rename what
-/// it is about to restart. What is left of one that can never be started again is removed.
+/// it is about to restart: a crash loop too that was seen in a moment in which it ran. What is left of one that can never
+/// be started again is removed.
 pub fn rename_old(docker: Docker<'_>, ctx: &mut RunContext, name: &str, old: &Container) -> Result {
     if old.is_lost() {
         return docker.remove(ctx, old);
@@ -80,7 +81,14 @@ pub fn rename_old(docker: Docker<'_>, ctx: &mut RunContext, name: &str, old: &Co
     if !old.is_running() {
         docker.stop(ctx, &old.id)?;
     }
-    docker.rename(ctx, &old.id, &previous(name))?;
+    if let Err(refused) = docker.rename(ctx, &old.id, &previous(name)) {
+        let now = docker.container_with_id(ctx, &old.id)?;
+        if !now.is_some_and(|now| !now.is_running() || now.restart_count > 0) {
+            return Err(refused);
+        }
+        docker.stop(ctx, &old.id)?;
+        docker.rename(ctx, &old.id, &previous(name))?;
+    }
     failpoint!("old-renamed");
     Ok(())
 }

@@ -78,7 +78,7 @@ impl FetchRequest {
 }
 
 impl FetchResponse {
-    /// The header `name`, in lower case: `date`, `retry-after` or `x-ratelimit-remaining`.
+    /// The header `name`, in lower case: `retry-after` or `x-ratelimit-remaining`.
     pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(found, _)| found == name);
         found.map(|(_, value)| value.as_str())

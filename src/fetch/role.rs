@@ -12,9 +12,9 @@ use crate::os::descriptor;
 use crate::os::privilege::Confinement;
 
 /// Headers of an answer that tell why a request was refused; no other is taken. Lower case.
-const TELLING: [&str; 3] = ["date", "retry-after", "x-ratelimit-remaining"];
+const TELLING: [&str; 2] = ["retry-after", "x-ratelimit-remaining"];
 
-/// Bytes of such a header. A date has 29.
+/// Bytes of such a header.
 const LONGEST_HEADER: usize = 64;
 
 /// The role itself: the request on standard input, what came of it on standard output.

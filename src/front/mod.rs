@@ -22,7 +22,7 @@ use std::process::ExitCode;
 
 use crate::limits::{FRONT_MEMORY, FRONT_OPEN_FILES, FRONT_PROCESSOR_SECONDS, MAX_PEM};
 use crate::link::{BadFrame, Decoder, FromFront, Settings, ToFront, encode};
-use crate::os::privilege::{Confined, Confinement, Identity};
+use crate::os::privilege::{Confinement, Identity};
 use crate::os::{descriptor, files, process};
 
 /// A PEM file, read and not looked at.
@@ -35,7 +35,8 @@ struct Pem {
 struct Prepared {
     certificate: Pem,
     key: Pem,
-    confined: Confined,
+    /// Whether we were root, and so had something to give up.
+    confined: bool,
     /// The public folder, as this process now sees it.
     public: PathBuf,
 }
@@ -94,15 +95,16 @@ fn prepare(settings: &Settings) -> Result<Prepared, String> {
         address_space: FRONT_MEMORY,
         processor_seconds: FRONT_PROCESSOR_SECONDS,
     };
-    let confined = confinement
+    let confined = process::is_root();
+    confinement
         .enter()
         .map_err(|error| format!("cannot give up privileges for {}: {error}", root.display()))?;
     Ok(Prepared {
         certificate,
         key,
         public: match confined {
-            Confined::Yes => PathBuf::from("/"),
-            Confined::NotRoot => root.to_path_buf(),
+            true => PathBuf::from("/"),
+            false => root.to_path_buf(),
         },
         confined,
     })

@@ -15,7 +15,6 @@ use super::{Prepared, relay, request, serve_open, tls};
 use crate::http::{HttpError, Method, Response, Route, Routes};
 use crate::limits::REQUEST_DEADLINE;
 use crate::link::{FromFront, Settings};
-use crate::os::privilege::Confined;
 
 /// What is set up before a connection comes.
 struct Front {
@@ -49,7 +48,7 @@ fn live(mut link: Link, settings: Settings, prepared: Prepared) -> Result<(), Fr
         public: prepared.public,
     };
     link.say(&FromFront::Ready {
-        confined: prepared.confined == Confined::Yes,
+        confined: prepared.confined,
     })?;
     let arrival = link.connection()?;
     match front.serve(&mut link, arrival) {

@@ -19,8 +19,7 @@ use crate::limits::{
     FETCH_DEADLINE, JWKS_COOLDOWN, JWKS_MAX_AGE, JWKS_SOFT_AGE, LEEWAY, MAX_JWKS, STATE_LOCK_WAIT,
 };
 use crate::os::clock::unix_seconds;
-use crate::os::files::{self, Durability};
-use crate::os::lock;
+use crate::os::{files, lock};
 
 /// Gets the raw key set from the configured address, or says why not.
 pub type Fetch<'a> = &'a dyn Fn() -> Result<Vec<u8>, String>;
@@ -126,7 +125,7 @@ impl<'a> Keys<'a> {
             keys: String::from_utf8(text).map_err(|_| "key set is not UTF-8")?,
         };
         let text = serde_json::to_vec(&kept).unwrap_or_default();
-        if let Err(error) = files::replace(&self.kept, &text, 0o600, Durability::Durable) {
+        if let Err(error) = files::replace(&self.kept, &text, 0o600) {
             // The keys are good for this token; the next one will have to ask again.
             log::error!(
                 "{}",
@@ -169,7 +168,7 @@ impl<'a> Keys<'a> {
     fn mark_attempt(&self, now: u64) -> Result<(), String> {
         let url = self.url.into();
         let text = serde_json::to_vec(&Attempt { url, at: now }).unwrap_or_default();
-        files::replace(&self.attempt, &text, 0o600, Durability::Volatile)
+        files::replace_volatile(&self.attempt, &text, 0o600)
             .map_err(|error| files::describe(&error, "write", &self.attempt))
     }
 }

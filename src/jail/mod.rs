@@ -13,7 +13,6 @@ mod supervisor;
 use std::ffi::{CString, OsString};
 use std::io::{self, Write};
 use std::os::fd::RawFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -218,9 +217,4 @@ fn status(exit: Exit) -> u8 {
 
 fn with_path(error: io::Error, doing: &str, path: &Path) -> io::Error {
     io::Error::new(error.kind(), crate::os::files::describe(&error, doing, path))
-}
-
-/// The group that a socket admits besides its owner; `None` where there is no socket.
-pub fn group_of(socket: &Path) -> Option<u32> {
-    socket.metadata().ok().map(|facts| facts.gid())
 }

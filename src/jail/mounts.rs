@@ -250,18 +250,15 @@ fn hide(path: &Path) -> io::Result<()> {
 fn make_read_only(writable: &[&Path]) -> io::Result<()> {
     let scratch = SCRATCH.iter().map(|(folder, _)| Path::new(folder));
     let writable: Vec<&Path> = scratch.chain(writable.iter().copied()).collect();
-    for mount in namespace::mounts()? {
-        if mount.at == Path::new("/proc") {
+    for (at, mut flags) in namespace::mounts()? {
+        if at == Path::new("/proc") {
             continue;
         }
-        let is_writable = writable.iter().any(|folder| mount.at == *folder);
-        let is_device = DEVICES
-            .iter()
-            .any(|name| mount.at == Path::new("/dev").join(name));
-        let mut flags = mount.noexec;
+        let is_writable = writable.iter().any(|folder| at == *folder);
+        let is_device = DEVICES.iter().any(|name| at == Path::new("/dev").join(name));
         flags.set(MsFlags::MS_RDONLY, !is_writable);
         flags.set(MsFlags::MS_NODEV, !is_device);
-        namespace::restrict(&mount.at, flags).map_err(|error| with_path(error, "protect", &mount.at))?;
+        namespace::restrict(&at, flags).map_err(|error| with_path(error, "protect", &at))?;
     }
     Ok(())
 }

@@ -5,23 +5,26 @@
 //! because it has a group of its own, the first process ignores them, and only the supervisor forwards them, through the pipe
 //! that is also the first process's lifeline.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 
 use crate::jail::{INIT, JailRequest, ROLE, status};
 use crate::os::child::Command;
+use crate::os::namespace;
 use crate::os::poll::{self, For};
 use crate::os::signal::{Signal, Signals};
-use crate::os::{descriptor, namespace};
 
 /// The exit status of the tool.
 pub(super) fn run(request: &JailRequest) -> io::Result<u8> {
     let signals = Signals::block(&[Signal::SIGCHLD, Signal::SIGINT, Signal::SIGTERM])?;
     namespace::unshare_processes().map_err(|error| no_namespace(&error))?;
-    let (reader, lifeline) = descriptor::pipe()?;
-    let mut lifeline = File::from(lifeline);
-    let mut init = Command::role(ROLE).argument(INIT).descriptor(0, reader).spawn()?;
+    let (reader, mut lifeline) = io::pipe()?;
+    let mut init = Command::role(ROLE)
+        .argument(INIT)
+        .descriptor(0, reader)
+        .descriptor(1, io::stdout().as_fd().try_clone_to_owned()?)
+        .descriptor(2, io::stderr().as_fd().try_clone_to_owned()?)
+        .spawn()?;
     // After its reader is there: a pipe may hold less than a request. Should that one have died, its end says so.
     let _ = lifeline.write_all(&serde_json::to_vec(request)?);
     loop {

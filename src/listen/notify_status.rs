@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use crate::config::Places;
 use crate::limits::{RETRY, STATUS_EVERY};
 use crate::os::child::Child;
-use crate::os::notify::{Delivery, Notifier};
-use crate::os::watch::Watch;
+use crate::os::notify::Notifier;
+use crate::os::watch::{CLOSED, Watch};
 use crate::queue::list::{live, summary};
 
 #[derive(Debug)]
@@ -36,10 +36,10 @@ pub struct NotifyStatus {
 impl NotifyStatus {
     pub fn new(notifier: Notifier, places: &Places, idle_exit: Option<Duration>, now: Instant) -> Self {
         let mut status = Self {
-            watchdog_at: notifier.watchdog().map(|every| now + every),
+            watchdog_at: notifier.watchdog.map(|every| now + every),
             notifier,
             places: places.clone(),
-            changes: Watch::on(&places.queue()).and(&places.public()),
+            changes: Watch::on_all([&*places.queue(), &places.public()], CLOSED),
             idle_exit,
             sessions: Vec::new(),
             idle_since: None,
@@ -99,38 +99,34 @@ impl NotifyStatus {
             Ok(runs) => summary(&runs),
             Err(error) => format!("the queue cannot be read: {error}"),
         };
-        self.update_at = match (self.deliver(text), is_idle) {
-            (Delivery::NoRoom, _) => Some(now + RETRY),
-            (Delivery::Done, false) => Some(now + STATUS_EVERY),
-            // Then a signal or inotify wakes us, or the idle exit is due.
-            (Delivery::Done, true) => None,
+        self.update_at = match self.deliver(text) {
+            false => Some(now + RETRY),
+            // When idle, a signal or inotify wakes us, or the idle exit is due.
+            true => (!is_idle).then(|| now + STATUS_EVERY),
         };
     }
 
-    fn deliver(&mut self, status: String) -> Delivery {
-        let prefix = match &self.delivered {
-            _ if !self.is_ready => return Delivery::Done,
-            Some(delivered) if *delivered == status => return Delivery::Done,
-            Some(_) => "STATUS=",
-            None => "READY=1\nSTATUS=",
-        };
-        let delivery = self.notifier.send(&format!("{prefix}{status}"));
-        if delivery == Delivery::Done {
+    /// False when it has to be tried again.
+    fn deliver(&mut self, status: String) -> bool {
+        if !self.is_ready || self.delivered.as_ref() == Some(&status) {
+            return true;
+        }
+        let ready = if self.delivered.is_none() { "READY=1\n" } else { "" };
+        let is_sent = self.notifier.send(&format!("{ready}STATUS={status}"));
+        if is_sent {
             self.delivered = Some(status);
         }
-        delivery
+        is_sent
     }
 
     /// Does what is due: the watchdog's keep-alive, an update.
     pub fn tick(&mut self, now: Instant) {
-        if let (Some(at), Some(every)) = (self.watchdog_at, self.notifier.watchdog())
-            && now >= at
-        {
-            let pause = match self.notifier.send("WATCHDOG=1") {
-                Delivery::Done => every,
-                Delivery::NoRoom => every.min(RETRY),
+        if self.watchdog_at.is_some_and(|at| at <= now) {
+            let every = self.notifier.watchdog;
+            self.watchdog_at = match self.notifier.send("WATCHDOG=1") {
+                true => every.map(|every| now + every),
+                false => every.map(|every| now + every.min(RETRY)),
             };
-            self.watchdog_at = Some(now + pause);
         }
         if self.update_at.is_some_and(|at| at <= now) {
             self.update(now);

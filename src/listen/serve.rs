@@ -7,14 +7,13 @@
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::AsFd;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::config::{Config, Settings, warnings};
 use crate::deploy;
 use crate::limits::{RETRY, WARM_BACKOFF, WARM_CALM};
 use crate::listen::notify_status::NotifyStatus;
-use crate::listen::reload::{Fixed, WatchedFiles};
+use crate::listen::reload::WatchedFiles;
 use crate::listen::warm_session::{SessionState, WarmSession};
 use crate::os::child;
 use crate::os::notify::Notifier;
@@ -25,26 +24,15 @@ use crate::os::signal::{Signal, Signals};
 
 /// What `serve` listens on. The sockets accept without waiting.
 #[derive(Debug)]
-pub enum Listeners {
-    /// Bound by us: without us nobody listens.
-    Own(TcpListener),
-    /// The supervisor's, which starts us again when somebody connects.
-    Inherited(Vec<TcpListener>),
+pub struct Listeners {
+    pub sockets: Vec<TcpListener>,
+    /// Whether they are the supervisor's, which starts us again when somebody connects. Else nobody listens without us.
+    pub are_inherited: bool,
 }
 
 impl Listeners {
-    pub fn sockets(&self) -> &[TcpListener] {
-        match self {
-            Listeners::Own(socket) => std::slice::from_ref(socket),
-            Listeners::Inherited(sockets) => sockets,
-        }
-    }
-
     fn idle_exit(&self, config: &Config) -> Option<Duration> {
-        match self {
-            Listeners::Own(_) => None,
-            Listeners::Inherited(_) => config.idle_exit,
-        }
+        config.idle_exit.filter(|_| self.are_inherited)
     }
 }
 
@@ -53,7 +41,8 @@ struct Serve {
     listeners: Listeners,
     source: Source,
     settings: Settings,
-    fixed: Fixed,
+    /// What the settings meant when we were started: some of it only a restart can change.
+    first: Config,
     signals: Signals,
     watched: WatchedFiles,
     status: NotifyStatus,
@@ -64,6 +53,8 @@ struct Serve {
     /// When a session may be started, after some ended early.
     start_at: Instant,
     pause: Duration,
+    /// Why we end: the beginning of a log line.
+    stop: Option<&'static str>,
 }
 
 /// A session made from new settings.
@@ -73,45 +64,36 @@ struct Replacement {
     idle_exit: Option<Duration>,
 }
 
-/// Why `serve` ends: the beginning of a log line.
-type StopReason = &'static str;
-
-const IDLE: StopReason = "nothing to do";
+const IDLE: Option<&str> = Some("nothing to do");
 
 /// Serves until TERM or INT, or until it is idle for too long. Connections that were accepted, and runs, go on without
 /// us.
 ///
 /// # Errors
 /// Those of the machine alone: no descriptors, no signals. Everything a session does wrong is logged and tried again.
-pub fn serve(listeners: Listeners, settings: Settings, config: &Config, source: Source) -> io::Result<()> {
+pub fn serve(listeners: Listeners, settings: Settings, config: Config, source: Source) -> io::Result<()> {
     let signals = Signals::block(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD])?;
-    let now = Instant::now();
-    let idle_exit = listeners.idle_exit(config);
-    let listen = match listeners {
-        Listeners::Own(_) => Some(config.listen.clone()),
-        Listeners::Inherited(_) => None,
-    };
+    let (now, idle_exit) = (Instant::now(), listeners.idle_exit(&config));
     let mut serve = Serve {
-        watched: WatchedFiles::new(watched_files(config, source.file())),
+        watched: watched_files(&config, &source),
         status: NotifyStatus::new(Notifier::from_environment(), &config.places, idle_exit, now),
         listeners,
         source,
         settings,
-        fixed: Fixed {
-            listen,
-            places: config.places.clone(),
-        },
+        first: config,
         signals,
         warm: None,
         replacement: None,
         start_at: now,
         pause: WARM_BACKOFF.0,
+        stop: None,
     };
     loop {
         serve.start_warm_session();
-        if let Some(reason) = serve.wait_and_react()? {
+        serve.wait_and_react()?;
+        if let Some(reason) = serve.stop {
             log::info!("{reason}: no more connections; what runs goes on");
-            let _ = serve.status.notifier.send("STOPPING=1");
+            serve.status.notifier.send("STOPPING=1");
             return Ok(());
         }
     }
@@ -126,10 +108,9 @@ pub fn log_warnings(settings: &Settings, config: &Config) {
         .for_each(|line| log::warn!("{line}"));
 }
 
-fn watched_files<'a>(config: &'a Config, env_file: Option<&'a Path>) -> impl Iterator<Item = &'a Path> {
-    [config.cert_file.as_path(), config.key_file.as_path()]
-        .into_iter()
-        .chain(env_file)
+fn watched_files(config: &Config, source: &Source) -> WatchedFiles {
+    let files = [config.cert_file.as_path(), &config.key_file];
+    WatchedFiles::new(files.into_iter().chain(source.file()))
 }
 
 impl Serve {
@@ -138,7 +119,7 @@ impl Serve {
         if self.warm.is_some() || Instant::now() < self.start_at {
             return;
         }
-        match WarmSession::start(self.listeners.sockets(), &self.settings) {
+        match WarmSession::start(&self.listeners.sockets, &self.settings) {
             Ok(session) => self.warm = Some(session),
             Err(error) => {
                 log::error!("start a session: {error}");
@@ -154,7 +135,7 @@ impl Serve {
     }
 
     /// Waits until something happens and does what follows from it.
-    fn wait_and_react(&mut self) -> io::Result<Option<StopReason>> {
+    fn wait_and_react(&mut self) -> io::Result<()> {
         // A source that is missing is a descriptor of ours that never hangs up.
         let source = |descriptor: Option<_>| match descriptor {
             Some(descriptor) => (descriptor, For::Reading),
@@ -164,14 +145,12 @@ impl Serve {
             source(Some(self.signals.as_fd())),
             source(self.warm.as_ref().map(WarmSession::descriptor)),
             source(self.replacement.as_ref().map(|new| new.session.descriptor())),
-            source(self.watched.descriptor()),
+            source(self.watched.folders.descriptor()),
             source(self.status.descriptor()),
         ];
         let [signal, warm, replacement, files, queue] = poll::wait(sources, self.due_at())?;
-        if warm.any()
-            && let Some(reason) = self.read_warm_session()
-        {
-            return Ok(Some(reason));
+        if warm.any() {
+            self.read_warm_session();
         }
         if replacement.any() {
             self.read_replacement();
@@ -179,17 +158,16 @@ impl Serve {
         if files.any() && self.watched.changed() {
             self.reload("a file it was made from changed");
         }
-        if signal.any()
-            && let Some(reason) = self.read_signals()?
-        {
-            return Ok(Some(reason));
+        if signal.any() {
+            self.read_signals()?;
         }
         let now = Instant::now();
         if queue.any() {
             self.status.update(now);
         }
         self.status.tick(now);
-        Ok(self.idle_exit(now))
+        self.begin_idle_exit(now);
+        Ok(())
     }
 
     /// When to wake without an event.
@@ -204,26 +182,22 @@ impl Serve {
 
     /// Begins the idle exit when it is due: the warm session is dismissed, and `serve` ends with it, unless it has just
     /// taken a connection.
-    fn idle_exit(&mut self, now: Instant) -> Option<StopReason> {
+    fn begin_idle_exit(&mut self, now: Instant) {
         if self.warm.as_ref().is_some_and(|warm| warm.is_dismissed) || !self.status.is_idle_exit_due(now) {
-            return None;
+            return;
         }
         // What inotify did not show.
         self.status.update(now);
-        if !self.status.is_idle_exit_due(now) {
-            return None;
-        }
-        self.replacement = None;
-        match &mut self.warm {
-            Some(warm) => {
-                warm.dismiss();
-                None
+        if self.status.is_idle_exit_due(now) {
+            self.replacement = None;
+            match &mut self.warm {
+                Some(warm) => warm.dismiss(),
+                None => self.stop = IDLE,
             }
-            None => Some(IDLE),
         }
     }
 
-    fn read_signals(&mut self) -> io::Result<Option<StopReason>> {
+    fn read_signals(&mut self) -> io::Result<()> {
         while let Some(signal) = self.signals.take()? {
             match signal {
                 Signal::SIGHUP => self.reload("SIGHUP"),
@@ -232,13 +206,13 @@ impl Serve {
                     self.status.update(Instant::now());
                     child::reap_all();
                 }
-                other => return Ok(Some(other.as_str())),
+                other => self.stop = Some(other.as_str()),
             }
         }
-        Ok(None)
+        Ok(())
     }
 
-    fn read_warm_session(&mut self) -> Option<StopReason> {
+    fn read_warm_session(&mut self) {
         while let Some(state) = self.warm.as_mut().and_then(WarmSession::next_state) {
             match state {
                 SessionState::Ready => {
@@ -254,15 +228,12 @@ impl Serve {
                         self.status.accepted(session.child, Instant::now());
                     }
                 }
-                SessionState::Ended => {
-                    if self.warm.take().is_some_and(|warm| warm.is_dismissed) {
-                        return Some(IDLE);
-                    }
-                    self.warm_session_failed();
-                }
+                SessionState::Ended => match self.warm.take() {
+                    Some(warm) if warm.is_dismissed => self.stop = IDLE,
+                    _ => self.warm_session_failed(),
+                },
             }
         }
-        None
     }
 
     fn warm_session_failed(&mut self) {
@@ -294,10 +265,19 @@ impl Serve {
         let settings = self.source.load().map_err(|errors| errors.join("; "))?;
         let config = settings::understand_in_one_line(&settings)?;
         deploy::refusal(&config).map_or(Ok(()), Err)?;
-        self.fixed.allows(&config)?;
+        if !self.listeners.are_inherited && config.listen != self.first.listen {
+            log::warn!(
+                "DEPLOYER_ADDR is {} now: a restart will take it up",
+                config.listen
+            );
+        }
+        // `serve` makes the replay memory, and completes the runs, in its folders when it starts.
+        if config.places != self.first.places {
+            return Err("DEPLOYER_STATE_DIR, DEPLOYER_RUNS_DIR or DEPLOYER_RUNTIME_DIR changed: a restart will take it up".into());
+        }
         log_warnings(&settings, &config);
-        self.watched = WatchedFiles::new(watched_files(&config, self.source.file()));
-        let session = WarmSession::start(self.listeners.sockets(), &settings)
+        self.watched = watched_files(&config, &self.source);
+        let session = WarmSession::start(&self.listeners.sockets, &settings)
             .map_err(|error| format!("start a session with the new ones: {error}"))?;
         Ok(Replacement {
             session,

@@ -5,10 +5,11 @@
 //! a tool. `std::process::Command` can do none of the first without `unsafe`, so nothing here uses it.
 
 use std::ffi::{CString, OsStr, OsString};
-use std::fs::File;
-use std::io::{self, Read};
+use std::fs::Metadata;
+use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -51,6 +52,7 @@ pub struct Command {
     environment: Vec<OsString>,
     descriptors: Vec<(OwnedFd, RawFd)>,
     group: Group,
+    keeps_stderr: bool,
 }
 
 /// How a child ended.
@@ -82,67 +84,62 @@ impl std::fmt::Display for Exit {
 }
 
 impl Command {
-    /// This executable again, as `role`. Standard streams are ours unless named with [`Command::descriptor`].
+    /// This executable again, as `role`.
     pub fn role(role: &str) -> Self {
-        Self::new(Path::new(OURSELVES), OsStr::new("engram-deployer"), Group::Ours).argument(role)
-    }
-
-    /// Another program, in a process group of its own. A standard stream that is not named is `/dev/null`.
-    pub fn tool(program: &Path) -> Self {
-        Self::new(
-            program,
-            program.file_name().unwrap_or(program.as_os_str()),
-            Group::Own,
-        )
-    }
-
-    fn new(program: &Path, name: &OsStr, group: Group) -> Self {
         Self {
-            program: program.to_owned(),
-            arguments: vec![name.to_owned()],
-            environment: Vec::new(),
-            descriptors: Vec::new(),
-            group,
+            arguments: vec!["engram-deployer".into(), role.into()],
+            group: Group::Ours,
+            ..Self::tool(Path::new(OURSELVES))
         }
     }
 
-    /// The process group that it joins. With [`Group::Own`] an unnamed standard stream is `/dev/null`, for a role too.
+    /// Another program, in a process group of its own.
+    pub fn tool(program: &Path) -> Self {
+        Self {
+            program: program.to_owned(),
+            arguments: vec![program.file_name().unwrap_or(program.as_os_str()).to_owned()],
+            environment: Vec::new(),
+            descriptors: Vec::new(),
+            group: Group::Own,
+            keeps_stderr: false,
+        }
+    }
+
+    /// The process group that it joins.
     pub fn group(mut self, group: Group) -> Self {
         self.group = group;
         self
     }
 
-    pub fn argument(mut self, argument: impl AsRef<OsStr>) -> Self {
-        self.arguments.push(argument.as_ref().to_owned());
+    pub fn argument(self, argument: impl AsRef<OsStr>) -> Self {
+        self.arguments([argument])
+    }
+
+    pub fn arguments<A: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+        let arguments = arguments.into_iter();
+        self.arguments
+            .extend(arguments.map(|one| one.as_ref().to_owned()));
         self
     }
 
-    pub fn arguments<A: AsRef<OsStr>>(self, arguments: impl IntoIterator<Item = A>) -> Self {
-        arguments.into_iter().fold(self, Self::argument)
-    }
-
-    /// Adds a variable to the otherwise empty environment.
-    pub fn variable(mut self, name: &str, value: &str) -> Self {
-        self.environment.push(format!("{name}={value}").into());
+    /// Adds variables to the otherwise empty environment.
+    pub fn variables<'a>(mut self, variables: impl IntoIterator<Item = &'a (String, String)>) -> Self {
+        let texts = variables
+            .into_iter()
+            .map(|(name, value)| format!("{name}={value}"));
+        self.environment.extend(texts.map(OsString::from));
         self
     }
 
-    pub fn variables(self, variables: &[(String, String)]) -> Self {
-        let add = |command: Self, (name, value): &(String, String)| command.variable(name, value);
-        variables.iter().fold(self, add)
+    /// A role that logs: it keeps our standard error, and is told who reads that.
+    pub fn logging_as_we_do(mut self) -> Self {
+        self.keeps_stderr = true;
+        self.variables(&logging::for_roles())
     }
 
-    /// Lets a role of ours know who reads its standard error, which is ours: nothing else of our environment.
-    pub fn logging_as_we_do(self) -> Self {
-        match logging::for_roles() {
-            Some((name, value)) => self.variable(name, &value),
-            None => self,
-        }
-    }
-
-    /// Passes `descriptor`; the child finds it under the number `target`.
-    pub fn descriptor(mut self, target: RawFd, descriptor: OwnedFd) -> Self {
-        self.descriptors.push((descriptor, target));
+    /// Passes `descriptor`; the child finds it under the number `target`. A standard stream that is not named is `/dev/null`.
+    pub fn descriptor(mut self, target: RawFd, descriptor: impl Into<OwnedFd>) -> Self {
+        self.descriptors.push((descriptor.into(), target));
         self
     }
 
@@ -155,10 +152,8 @@ impl Command {
     pub fn spawn(self) -> io::Result<Child> {
         let mut actions = PosixSpawnFileActions::init()?;
         let mut parked = Vec::new();
-        if self.group == Group::Own {
-            for stream in 0..=2 {
-                actions.add_open(stream, "/dev/null", OFlag::O_RDWR, Mode::empty())?;
-            }
+        for stream in 0..if self.keeps_stderr { 2 } else { 3 } {
+            actions.add_open(stream, "/dev/null", OFlag::O_RDWR, Mode::empty())?;
         }
         for (ours, target) in &self.descriptors {
             let copy = descriptor::duplicate_above(ours.as_fd(), PARKED)?;
@@ -198,16 +193,8 @@ fn attributes(group: Group) -> io::Result<PosixSpawnAttr> {
 }
 
 fn c_strings(texts: Vec<OsString>) -> io::Result<Vec<CString>> {
-    let strings: Result<_, _> = texts
-        .into_iter()
-        .map(|text| CString::new(text.into_vec()))
-        .collect();
-    strings.map_err(|_| {
-        io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "an argument or a variable holds a NUL byte",
-        )
-    })
+    let texts = texts.into_iter();
+    texts.map(|text| Ok(CString::new(text.into_vec())?)).collect()
 }
 
 /// What a command printed, and how it ended.
@@ -221,10 +208,10 @@ pub struct Output {
 /// Runs `command` to its end, with both output streams in one; kills it when it prints more than `most` bytes or still
 /// has its output open at `until`.
 pub fn output(command: Command, most: usize, until: Instant) -> io::Result<Output> {
-    let (reader, writer) = descriptor::pipe()?;
+    let (reader, writer) = io::pipe()?;
     let errors = writer.try_clone()?;
     let mut child = command.descriptor(1, writer).descriptor(2, errors).spawn()?;
-    let bytes = read_to_end(reader.into(), most, until);
+    let bytes = read_to_end(reader, most, until);
     if !matches!(bytes, Ok(Some(_))) {
         child.signal(Signal::SIGKILL);
         child.signal_group(Signal::SIGKILL);
@@ -234,14 +221,14 @@ pub fn output(command: Command, most: usize, until: Instant) -> io::Result<Outpu
 }
 
 /// `None` when that is more than `most` bytes or takes longer than `until`.
-fn read_to_end(mut file: File, most: usize, until: Instant) -> io::Result<Option<Vec<u8>>> {
+fn read_to_end(mut pipe: PipeReader, most: usize, until: Instant) -> io::Result<Option<Vec<u8>>> {
     let (mut bytes, mut part) = (Vec::new(), [0u8; 8192]);
     while bytes.len() <= most {
-        let [ready] = poll::wait([(file.as_fd(), For::Reading)], Some(until))?;
+        let [ready] = poll::wait([(pipe.as_fd(), For::Reading)], Some(until))?;
         if !ready.any() {
             break;
         }
-        match file.read(&mut part)? {
+        match pipe.read(&mut part)? {
             0 => return Ok(Some(bytes)),
             count => bytes.extend_from_slice(&part[..count]),
         }
@@ -333,18 +320,14 @@ pub fn reap_all() -> Vec<(i32, Exit)> {
 
 /// The file that `program` names: itself when it has a slash, else the first executable of that name on `path`.
 pub fn find_program(program: &Path, path: &str) -> Option<PathBuf> {
-    use std::os::unix::fs::PermissionsExt;
     if program.as_os_str().as_bytes().contains(&b'/') {
         return Some(program.to_owned());
     }
+    let is_executable = |file: &Metadata| file.is_file() && file.permissions().mode() & 0o111 != 0;
     std::env::split_paths(path)
         .filter(|folder| folder.is_absolute())
         .map(|folder| folder.join(program))
-        .find(|candidate| {
-            candidate
-                .metadata()
-                .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
-        })
+        .find(|candidate| candidate.metadata().is_ok_and(|file| is_executable(&file)))
 }
 
 #[cfg(test)]
@@ -364,7 +347,8 @@ mod tests {
 
     #[test]
     fn a_tool_gets_only_the_named_environment_and_descriptors() {
-        let text = printed(shell("env | grep -v ^PWD= | grep -v ^_=").variable("ONLY", "this"));
+        let text =
+            printed(shell("env | grep -v ^PWD= | grep -v ^_=").variables(&[("ONLY".into(), "this".into())]));
         assert_eq!(text, "ONLY=this\n");
         let ours = descriptor::duplicate_above(std::io::stdin().as_fd(), 90).unwrap();
         let text = printed(Command::tool(Path::new("/bin/ls")).argument("/proc/self/fd"));
@@ -405,8 +389,8 @@ mod tests {
 
     #[test]
     fn crossing_descriptor_numbers_reach_their_targets() {
-        let (a_reader, a_writer) = descriptor::pipe().unwrap();
-        let (b_reader, b_writer) = descriptor::pipe().unwrap();
+        let (a_reader, a_writer) = io::pipe().unwrap();
+        let (b_reader, b_writer) = io::pipe().unwrap();
         // Each is asked for under the other's number.
         let (a, b) = (a_writer.as_raw_fd(), b_writer.as_raw_fd());
         let script = format!("echo a >&{b}; echo b >&{a}");
@@ -419,9 +403,7 @@ mod tests {
             .wait()
             .unwrap();
         for (reader, expected) in [(a_reader, "a\n"), (b_reader, "b\n")] {
-            let mut text = String::new();
-            std::fs::File::from(reader).read_to_string(&mut text).unwrap();
-            assert_eq!(text, expected);
+            assert_eq!(io::read_to_string(reader).unwrap(), expected);
         }
     }
 
@@ -448,7 +430,10 @@ mod tests {
     #[test]
     fn an_argument_with_a_nul_byte_is_refused_and_not_cut() {
         let tool = || Command::tool(Path::new("/bin/echo"));
-        for command in [tool().argument("a\0b"), tool().variable("NAME", "a\0b")] {
+        for command in [
+            tool().argument("a\0b"),
+            tool().variables(&[("NAME".into(), "a\0b".into())]),
+        ] {
             assert_eq!(command.spawn().unwrap_err().kind(), io::ErrorKind::InvalidInput);
         }
     }

@@ -9,10 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use nix::cmsg_space;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, recvmsg,
-    sendmsg, socketpair,
-};
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, recvmsg, sendmsg};
 
 use crate::limits::MAX_SETTINGS;
 
@@ -56,21 +53,6 @@ pub fn close_inherited(keep: &[RawFd]) -> io::Result<()> {
         let _ = nix::unistd::close(number);
     }
     Ok(())
-}
-
-/// A connected pair of stream sockets.
-pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(socketpair(
-        AddressFamily::Unix,
-        SockType::Stream,
-        None,
-        SockFlag::SOCK_CLOEXEC,
-    )?)
-}
-
-/// A pipe: its reading end, its writing end.
-pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(nix::unistd::pipe2(OFlag::O_CLOEXEC)?)
 }
 
 /// `/dev/null`.
@@ -151,13 +133,11 @@ pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<(usize, Optio
     let mut received = Vec::new();
     for control in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(numbers) = control {
-            for number in numbers {
-                received.push(adopt(number)?);
-            }
+            received.extend(numbers.into_iter().map(adopt));
         }
     }
     if received.len() > 1 {
         return Err(io::Error::other("more than one descriptor came over the link"));
     }
-    Ok((message.bytes, received.pop()))
+    Ok((message.bytes, received.pop().transpose()?))
 }

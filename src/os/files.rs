@@ -12,49 +12,38 @@ use nix::fcntl::{FallocateFlags, fallocate};
 
 use crate::os::process;
 
-/// Whether a replaced file must survive a power cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    /// On disk when the call returns: state.
-    Durable,
-    /// Seen by every reader at once, but free to be lost with the power: the runtime folder.
-    Volatile,
+/// Puts `bytes` in the place of `path`, so that a reader sees the old content or the new one and nothing between. On disk
+/// when it returns: state.
+pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    replace_with(path, bytes, mode, File::sync_all)?;
+    sync_folder(path)
 }
 
-/// Puts `bytes` in the place of `path`, so that a reader sees the old content or the new one and nothing between.
-pub fn replace(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> io::Result<()> {
+/// The same, but free to be lost with the power: the runtime folder.
+pub fn replace_volatile(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    replace_with(path, bytes, mode, |_| Ok(()))
+}
+
+fn replace_with(path: &Path, bytes: &[u8], mode: u32, sync: fn(&File) -> io::Result<()>) -> io::Result<()> {
     let temporary = temporary_name(path);
-    let written = write_new(&temporary, bytes, mode, durability).and_then(|()| fs::rename(&temporary, path));
-    if let Err(error) = written {
-        let _ = fs::remove_file(&temporary);
-        return Err(error);
-    }
-    if durability == Durability::Durable {
-        sync_folder(path)?;
-    }
-    Ok(())
+    let written = write_new(&temporary, bytes, mode, sync).and_then(|()| fs::rename(&temporary, path));
+    written.inspect_err(|_| drop(fs::remove_file(&temporary)))
 }
 
 /// Makes the file `path` with `bytes` in it, on disk under its own name from the start: half the waits for it of
 /// [`replace`]. A reader may see a part of it, and a power cut may leave one, so its end must show where it ends.
 pub fn create(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    write_new(path, bytes, mode, Durability::Durable)?;
+    write_new(path, bytes, mode, File::sync_all)?;
     sync_folder(path)
 }
 
-fn write_new(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)?;
+fn write_new(path: &Path, bytes: &[u8], mode: u32, sync: fn(&File) -> io::Result<()>) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(path)?;
     file.write_all(bytes)?;
     set_mode(&file, mode)?;
-    if durability == Durability::Durable {
-        file.sync_all()?;
-    }
-    Ok(())
+    sync(&file)
 }
 
 /// In the name of every file that [`replace`] writes, behind the name that it will have.
@@ -116,15 +105,11 @@ pub fn ensure_folder(path: &Path, mode: u32) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o755)
-        .create(path.parent().unwrap_or(Path::new("/")))?;
-    match DirBuilder::new().mode(0o700).create(path) {
-        Ok(()) => set_mode(&File::open(path)?, mode),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-        Err(error) => Err(error),
-    }
+    let mut folders = DirBuilder::new();
+    folders.recursive(true).mode(0o755);
+    folders.create(path.parent().unwrap_or(Path::new("/")))?;
+    folders.mode(0o700).create(path)?;
+    set_mode(&File::open(path)?, mode)
 }
 
 /// Puts `bytes` after the first `kept` bytes of the file `path`, on disk when the call returns. What stood there goes:

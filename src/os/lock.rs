@@ -19,12 +19,7 @@ use crate::os::watch::Watch;
 /// Opens (and creates, mode 0600) `path` and locks it, unless somebody else holds it: then `None`.
 pub fn try_exclusive(path: &Path) -> io::Result<Option<File>> {
     let file = open(path)?;
-    try_exclusive_on(&file).map(|locked| locked.then_some(file))
-}
-
-/// Locks an open file, unless somebody else holds it: then `false`.
-pub fn try_exclusive_on(file: &File) -> io::Result<bool> {
-    is_locked_by_us(FileExt::try_lock_exclusive(file))
+    Ok(is_ours(FileExt::try_lock_exclusive(&file))?.then_some(file))
 }
 
 /// Like [`try_exclusive`], but waits up to `patience` for the holder to let go.
@@ -33,20 +28,20 @@ pub fn try_exclusive_on(file: &File) -> io::Result<bool> {
 /// [`io::ErrorKind::TimedOut`] when the holder did not, naming the file; else those of open(2) and flock(2).
 pub fn exclusive_within(path: &Path, patience: Duration) -> io::Result<File> {
     let until = Instant::now() + patience;
-    let file = open(path)?;
-    if try_exclusive_on(&file)? {
-        return Ok(file);
-    }
+    let (file, mut watch) = (open(path)?, None);
     // A lock that waits cannot time out, so it is tried again whenever somebody closed the file. We keep this descriptor
     // open: to close one here would wake us.
-    let watch = Watch::on(path);
-    while !try_exclusive_on(&file)? {
+    while !is_ours(FileExt::try_lock_exclusive(&file))? {
         if Instant::now() >= until {
             let (path, seconds) = (path.display(), patience.as_secs_f32());
             let text = format!("{path} is locked by another process for over {seconds} s");
             return Err(io::Error::new(io::ErrorKind::TimedOut, text));
         }
-        watch.wait(until)?;
+        match &watch {
+            // Tried once more before the first wait: a close until now was not seen.
+            None => watch = Some(Watch::on(path)),
+            Some(watch) => watch.wait(until)?,
+        }
     }
     Ok(file)
 }
@@ -57,7 +52,7 @@ pub fn is_held(path: &Path) -> io::Result<bool> {
     let Some(file) = optional(File::open(path))? else {
         return Ok(false);
     };
-    Ok(!is_locked_by_us(FileExt::try_lock_shared(&file))?)
+    Ok(!is_ours(FileExt::try_lock_shared(&file))?)
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -71,7 +66,7 @@ fn open(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-fn is_locked_by_us(tried: io::Result<()>) -> io::Result<bool> {
+fn is_ours(tried: io::Result<()>) -> io::Result<bool> {
     match tried {
         Ok(()) => Ok(true),
         Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => Ok(false),

@@ -32,17 +32,16 @@ enum Reader {
 
 /// Starts logging with `filter` (env_logger's syntax). A second call changes nothing.
 pub fn start(role: &'static str, filter: &str) {
-    let mut builder = Builder::new();
-    let reader = reader();
+    let (reader, mut builder) = (reader(), Builder::new());
     if let Some(syslog) = Syslog::inherited().filter(|_| reader == Reader::Syslog) {
         // One write a line: a datagram each.
         builder.target(Target::Pipe(Box::new(syslog)));
     }
-    let format = move |out: &mut env_logger::fmt::Formatter, record: &log::Record<'_>| {
+    builder.parse_filters(filter).format(move |out, record| {
         let head = head(reader, role, record.level(), SystemTime::now());
         writeln!(out, "{head}{}", harmless(&record.args().to_string()))
-    };
-    let _ = builder.parse_filters(filter).format(format).try_init();
+    });
+    let _ = builder.try_init();
 }
 
 /// Writes a line to standard error outside the log: why a command could not be done. A closed pipe is no reason to panic.
@@ -57,20 +56,17 @@ pub fn complain(text: &str) {
 }
 
 /// The variable by which a role that logs knows who reads.
-pub fn for_roles() -> Option<(&'static str, String)> {
+pub fn for_roles() -> Option<(String, String)> {
     let stream = std::env::var(JOURNAL_STREAM).ok()?;
-    (reader() == Reader::Journal).then_some((JOURNAL_STREAM, stream))
+    (reader() == Reader::Journal).then(|| (JOURNAL_STREAM.to_owned(), stream))
 }
 
 fn reader() -> Reader {
-    let errors = io::stderr();
-    let stream = std::env::var(JOURNAL_STREAM).ok();
-    if stream.is_some_and(|stream| is_the_journal(&stream, &errors)) {
-        Reader::Journal
-    } else if Syslog::inherited().is_some() {
-        Reader::Syslog
-    } else {
-        Reader::Anyone
+    let stream = std::env::var(JOURNAL_STREAM);
+    match stream.is_ok_and(|stream| is_the_journal(&stream, io::stderr())) {
+        true => Reader::Journal,
+        false if Syslog::inherited().is_some() => Reader::Syslog,
+        false => Reader::Anyone,
     }
 }
 

@@ -3,25 +3,20 @@
 //! Nothing here decides what a tool may see. Every mount that is made after [`unshare_mounts`] is seen by this process and
 //! its children alone, and is gone with them.
 
-use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::open;
-use nix::mount::{MntFlags, mount, umount2};
+use nix::mount::{MntFlags, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::Mode;
 use nix::unistd::{chdir, chroot, fchdir, pivot_root};
 
 pub use nix::fcntl::OFlag;
 pub use nix::mount::MsFlags;
-
-/// For calls that take no text there.
-const NOTHING: Option<&str> = None;
 
 /// The next child is the first process of a new PID namespace: when it ends, the kernel ends all the others.
 pub fn unshare_processes() -> io::Result<()> {
@@ -31,92 +26,69 @@ pub fn unshare_processes() -> io::Result<()> {
 /// This process gets mounts, System V and POSIX queues and a host name of its own; no mount goes in or out any more.
 pub fn unshare_mounts() -> io::Result<()> {
     unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS)?;
-    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-    Ok(mount(NOTHING, "/", NOTHING, private, NOTHING)?)
+    mount("", "/", MsFlags::MS_REC | MsFlags::MS_PRIVATE, "")
+}
+
+/// mount(2). A new filesystem bears its type's name; the other calls take no type, and leave empty what they take not either.
+fn mount(source: &str, at: impl AsRef<Path>, flags: MsFlags, data: &str) -> io::Result<()> {
+    let at = at.as_ref();
+    Ok(nix::mount::mount(
+        Some(source),
+        at,
+        Some(source),
+        flags,
+        Some(data),
+    )?)
 }
 
 /// Opens the file or folder `path`, so that it can be bound after it is covered; `flags` may be `O_NOFOLLOW`. No right to
 /// read is needed.
 pub fn open_path(path: &Path, flags: OFlag) -> io::Result<OwnedFd> {
-    Ok(open(
-        path,
-        OFlag::O_PATH | OFlag::O_CLOEXEC | flags,
-        Mode::empty(),
-    )?)
+    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC | flags;
+    Ok(open(path, flags, Mode::empty())?)
 }
 
 /// A new empty folder in memory at `at`, of at most `bytes`, with this octal mode.
 pub fn mount_tmpfs(at: &Path, bytes: u64, mode: &str) -> io::Result<()> {
-    let data = format!("size={bytes},mode={mode}");
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    Ok(mount(
-        Some("tmpfs"),
-        at,
-        Some("tmpfs"),
-        flags,
-        Some(data.as_str()),
-    )?)
+    mount("tmpfs", at, flags, &format!("size={bytes},mode={mode}"))
 }
 
 /// What `opened` is, at `at` as well, with all that is mounted below it. `/proc` must be there.
 pub fn bind(opened: &OwnedFd, at: &Path) -> io::Result<()> {
     let source = format!("/proc/self/fd/{}", opened.as_raw_fd());
-    let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
-    Ok(mount(Some(source.as_str()), at, NOTHING, flags, NOTHING)?)
+    mount(&source, at, MsFlags::MS_BIND | MsFlags::MS_REC, "")
 }
 
 /// A `/proc` of our own processes at `at`.
 pub fn mount_proc(at: &Path) -> io::Result<()> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    Ok(mount(Some("proc"), at, Some("proc"), flags, NOTHING)?)
+    mount("proc", at, flags, "")
 }
 
 /// Puts `flags` of `MS_RDONLY`, `MS_NODEV` and `MS_NOEXEC`, and no others of these, on the mount at `at`, here and nowhere
 /// else it is mounted. Set-user-id bits count in none.
 pub fn restrict(at: &Path, flags: MsFlags) -> io::Result<()> {
-    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_NOSUID | flags;
-    Ok(mount(NOTHING, at, NOTHING, flags, NOTHING)?)
+    let ours = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_NOSUID;
+    mount("", at, ours | flags, "")
 }
 
-/// A mount that this process can reach.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mount {
-    pub at: PathBuf,
-    /// `MS_NOEXEC`, or nothing.
-    pub noexec: MsFlags,
-}
-
-/// Every mount that this process can reach, from its `/proc`.
-pub fn mounts() -> io::Result<Vec<Mount>> {
-    let text = fs::read("/proc/self/mountinfo")?;
-    Ok(text.split(|byte| *byte == b'\n').filter_map(mount_of).collect())
+/// Every mount that this process can reach, from its `/proc`: where it is, and `MS_NOEXEC` or nothing.
+pub fn mounts() -> io::Result<Vec<(PathBuf, MsFlags)>> {
+    let text = String::from_utf8_lossy(&fs::read("/proc/self/mountinfo")?).into_owned();
+    Ok(text.lines().filter_map(mount_of).collect())
 }
 
 /// Field 5 of proc(5)'s `mountinfo` is the place, with blanks and the like in octal; field 6 are the options.
-fn mount_of(line: &[u8]) -> Option<Mount> {
-    let mut fields = line.split(|byte| *byte == b' ').skip(4);
-    let (at, options) = (fields.next()?, fields.next()?);
-    let noexec = options.split(|byte| *byte == b',').any(|one| one == b"noexec");
-    Some(Mount {
-        at: OsString::from_vec(unescaped(at)).into(),
-        noexec: if noexec {
-            MsFlags::MS_NOEXEC
-        } else {
-            MsFlags::empty()
-        },
-    })
-}
-
-fn unescaped(mut text: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(text.len());
-    while let Some((first, rest)) = text.split_first() {
-        let digits = rest.get(..3).filter(|_| *first == b'\\');
-        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
-        let escaped = digits.and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        plain.push(escaped.unwrap_or(*first));
-        text = if escaped.is_some() { &rest[3..] } else { rest };
+fn mount_of(line: &str) -> Option<(PathBuf, MsFlags)> {
+    let mut fields = line.split(' ').skip(4);
+    let (mut at, options) = (fields.next()?.to_owned(), fields.next()?);
+    for (octal, plain) in [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")] {
+        at = at.replace(octal, plain);
     }
-    plain
+    let mut flags = MsFlags::empty();
+    flags.set(MsFlags::MS_NOEXEC, options.split(',').any(|one| one == "noexec"));
+    Some((at.into(), flags))
 }
 
 /// A root folder that is being filled: see [`enter_new_root`].
@@ -142,7 +114,7 @@ pub fn enter_new_root(over: &Path, bytes: u64) -> io::Result<NewRoot> {
     let has_old = match pivot_root(".", "old") {
         Ok(()) => true,
         Err(Errno::EINVAL) => {
-            mount(Some("."), "/", NOTHING, MsFlags::MS_MOVE, NOTHING)?;
+            mount(".", "/", MsFlags::MS_MOVE, "")?;
             chroot(".")?;
             false
         }
@@ -161,10 +133,8 @@ impl NewRoot {
         if self.has_old {
             umount2("old", MntFlags::MNT_DETACH)?;
         }
-        restrict(
-            Path::new("."),
-            MsFlags::MS_RDONLY | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC,
-        )?;
+        let flags = MsFlags::MS_RDONLY | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        restrict(Path::new("."), flags)?;
         Ok(chdir("/")?)
     }
 }
@@ -175,23 +145,16 @@ mod tests {
 
     #[test]
     fn a_line_of_mountinfo_is_a_place_and_its_options() {
-        let text = b"36 35 98:0 /m /a\\040b\\134c rw,noexec,nosuid master:1 - ext3 /dev/r rw,noexec";
-        let mount = mount_of(text).unwrap();
-        assert_eq!(mount.at, Path::new("/a b\\c"));
-        assert_eq!(mount.noexec, MsFlags::MS_NOEXEC);
-        let mount = mount_of(b"36 35 98:0 / /a\\04 rw,relatime - ext3 /dev/r noexec").unwrap();
-        assert_eq!((mount.at, mount.noexec), ("/a\\04".into(), MsFlags::empty()));
-        assert_eq!(mount_of(b""), None);
-        assert_eq!(mount_of(b"36 35 98:0 /"), None);
+        let text = "36 35 98:0 /m /a\\040b\\134c rw,noexec,nosuid master:1 - ext3 /dev/r rw,noexec";
+        assert_eq!(mount_of(text), Some(("/a b\\c".into(), MsFlags::MS_NOEXEC)));
+        let text = "36 35 98:0 / /a\\04 rw,relatime - ext3 /dev/r noexec";
+        assert_eq!(mount_of(text), Some(("/a\\04".into(), MsFlags::empty())));
+        assert_eq!(mount_of(""), None);
+        assert_eq!(mount_of("36 35 98:0 /"), None);
     }
 
     #[test]
     fn our_own_mounts_can_be_read() {
-        assert!(
-            mounts()
-                .unwrap()
-                .iter()
-                .any(|mount| mount.at == Path::new("/proc"))
-        );
+        assert!(mounts().unwrap().iter().any(|(at, _)| at == Path::new("/proc")));
     }
 }

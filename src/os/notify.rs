@@ -12,20 +12,11 @@ use nix::time::{ClockId, clock_gettime};
 
 use crate::os::process;
 
-/// What became of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub enum Delivery {
-    /// It was sent, or there is nobody to send it to.
-    Done,
-    /// The socket's queue is full just now.
-    NoRoom,
-}
-
 #[derive(Debug, Default)]
 pub struct Notifier {
     socket: Option<UnixDatagram>,
-    watchdog: Option<Duration>,
+    /// How often to send `WATCHDOG=1`: twice as often as asked.
+    pub watchdog: Option<Duration>,
 }
 
 impl Notifier {
@@ -43,8 +34,8 @@ impl Notifier {
             Ok(socket) => Self {
                 socket: Some(socket),
                 watchdog: watchdog(
-                    variable("WATCHDOG_USEC").as_deref(),
-                    variable("WATCHDOG_PID").as_deref(),
+                    variable("WATCHDOG_USEC"),
+                    variable("WATCHDOG_PID"),
                     process::own_pid(),
                 ),
             },
@@ -55,41 +46,31 @@ impl Notifier {
         self.socket.is_some()
     }
 
-    /// How often to send `WATCHDOG=1`: twice as often as asked.
-    pub fn watchdog(&self) -> Option<Duration> {
-        self.watchdog
-    }
-
     /// `RELOADING=1`, which `READY=1` must follow. One that is lost is no harm. systemd 253 and newer compares the time with
     /// when it asked.
     pub fn reloading(&self) {
         let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
-        let _ = self.send(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_micros()));
+        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_micros()));
     }
 
-    pub fn send(&self, message: &str) -> Delivery {
-        let Some(socket) = &self.socket else {
-            return Delivery::Done;
-        };
+    /// False when the socket has no room just now. With nobody to send it to, a message counts as sent.
+    pub fn send(&self, message: &str) -> bool {
+        let Some(socket) = &self.socket else { return true };
         match socket.send(message.as_bytes()) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Delivery::NoRoom,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
             Err(error) => log::debug!("send `{}` to NOTIFY_SOCKET: {error}", message.escape_debug()),
             Ok(_) => {}
         }
-        Delivery::Done
+        true
     }
 }
 
 /// A path, or `@` and a name without a file (unix(7): abstract).
 fn connect(name: &str) -> io::Result<UnixDatagram> {
-    let address = match (name.strip_prefix('@'), name.starts_with('/')) {
-        (Some(name), _) => SocketAddr::from_abstract_name(name)?,
-        (None, true) => SocketAddr::from_pathname(name)?,
-        (None, false) => {
-            return Err(io::Error::other(
-                "it should be an absolute path, or a name after `@`",
-            ));
-        }
+    let address = match name.strip_prefix('@') {
+        Some(name) => SocketAddr::from_abstract_name(name)?,
+        None if name.starts_with('/') => SocketAddr::from_pathname(name)?,
+        None => return Err(io::Error::other("it should be an absolute path or `@NAME`")),
     };
     let socket = UnixDatagram::unbound()?;
     socket.connect_addr(&address)?;
@@ -98,7 +79,7 @@ fn connect(name: &str) -> io::Result<UnixDatagram> {
 }
 
 /// Half of what the watchdog waits, when it watches the process `own` (sd_watchdog_enabled(3)).
-fn watchdog(usec: Option<&str>, pid: Option<&str>, own: i32) -> Option<Duration> {
+fn watchdog(usec: Option<String>, pid: Option<String>, own: i32) -> Option<Duration> {
     let is_ours = pid.is_none_or(|pid| pid == own.to_string());
     let usec = usec?.parse().ok().filter(|usec| is_ours && *usec > 0)?;
     Some(Duration::from_micros(usec) / 2)
@@ -109,8 +90,8 @@ mod tests {
     use super::*;
 
     fn heard(listener: &UnixDatagram, notifier: &Notifier) {
-        assert_eq!(notifier.send("READY=1\nSTATUS=nothing runs"), Delivery::Done);
-        assert_eq!(notifier.send("STATUS=a run"), Delivery::Done);
+        assert!(notifier.send("READY=1\nSTATUS=nothing runs"));
+        assert!(notifier.send("STATUS=a run"));
         notifier.reloading();
         let mut said = Vec::new();
         for _ in 0..3 {
@@ -155,8 +136,7 @@ mod tests {
             assert!(connect(name).is_err(), "{name}");
         }
         let nobody = Notifier::default();
-        assert_eq!(nobody.send("READY=1"), Delivery::Done);
-        assert!(!nobody.is_connected());
+        assert!(nobody.send("READY=1") && !nobody.is_connected());
     }
 
     #[test]
@@ -171,7 +151,9 @@ mod tests {
             (Some("often"), Some("7"), None),
             (None, Some("7"), None),
         ] {
-            assert_eq!(watchdog(every, pid, 7), expected, "{every:?} {pid:?}");
+            let text = |text: &str| Some(text.to_owned());
+            let found = watchdog(every.and_then(text), pid.and_then(text), 7);
+            assert_eq!(found, expected, "{every:?} {pid:?}");
         }
     }
 }

@@ -1,7 +1,5 @@
 //! The folders of the state on disk, made where they are missing.
 
-use std::io;
-
 use crate::config::Places;
 use crate::os::files::{self, ensure_folder};
 
@@ -21,8 +19,7 @@ pub fn prepare(places: &Places) -> Result<(), String> {
         (places.logins(), 0o700),
     ];
     for (folder, mode) in folders {
-        let made: io::Result<()> = ensure_folder(&folder, mode);
-        made.map_err(|error| files::describe(&error, "make the folder", &folder))?;
+        ensure_folder(&folder, mode).map_err(|error| files::describe(&error, "make the folder", &folder))?;
     }
     Ok(())
 }

@@ -48,29 +48,23 @@ pub fn wait<const N: usize>(
     sources: [(BorrowedFd<'_>, For); N],
     until: Option<Instant>,
 ) -> io::Result<[Ready; N]> {
-    let mut polled = sources.map(|(descriptor, what)| PollFd::new(descriptor, flags(what)));
-    poll_all(&mut polled, until)?;
-    Ok(polled.map(|one| found(&one)))
+    let ready = wait_for_any(&sources, until)?;
+    Ok(std::array::from_fn(|at| ready[at]))
 }
 
 /// The same for as many sources as there happen to be.
 pub fn wait_for_any(sources: &[(BorrowedFd<'_>, For)], until: Option<Instant>) -> io::Result<Vec<Ready>> {
-    let polled = sources
+    let mut polled: Vec<_> = sources
         .iter()
-        .map(|(descriptor, what)| PollFd::new(*descriptor, flags(*what)));
-    let mut polled: Vec<PollFd<'_>> = polled.collect();
-    poll_all(&mut polled, until)?;
-    Ok(polled.iter().map(found).collect())
-}
-
-fn poll_all(polled: &mut [PollFd<'_>], until: Option<Instant>) -> io::Result<()> {
-    loop {
-        match poll(polled, timeout(until)) {
-            Ok(_) => return Ok(()),
-            Err(Errno::EINTR) => continue,
-            Err(error) => return Err(error.into()),
+        .map(|(descriptor, what)| PollFd::new(*descriptor, flags(*what)))
+        .collect();
+    while let Err(error) = poll(&mut polled, timeout(until)) {
+        if error != Errno::EINTR {
+            return Err(error.into());
         }
     }
+    let found = |one: &PollFd| Ready(one.revents().unwrap_or(PollFlags::empty()));
+    Ok(polled.iter().map(found).collect())
 }
 
 fn flags(what: For) -> PollFlags {
@@ -80,10 +74,6 @@ fn flags(what: For) -> PollFlags {
         For::Both => PollFlags::POLLIN | PollFlags::POLLOUT,
         For::HangUp => PollFlags::empty(),
     }
-}
-
-fn found(polled: &PollFd<'_>) -> Ready {
-    Ready(polled.revents().unwrap_or(PollFlags::empty()))
 }
 
 fn timeout(until: Option<Instant>) -> PollTimeout {

@@ -22,15 +22,6 @@ pub struct Identity {
     pub gid: u32,
 }
 
-/// Whether a role could be confined.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Confined {
-    /// All of it.
-    Yes,
-    /// We are not root: limits only, the user and the root folder stay.
-    NotRoot,
-}
-
 /// What a role keeps.
 #[derive(Clone, Copy, Debug)]
 pub struct Confinement<'a> {
@@ -54,11 +45,12 @@ pub fn identity(account: &Account) -> io::Result<Identity> {
     let identity = match account {
         Account::Id(id) => Identity { uid: *id, gid: *id },
         Account::Name(name) => {
-            let user =
-                User::from_name(name)?.ok_or_else(|| io::Error::other(format!("no user named {name}")))?;
+            let user = User::from_name(name)?;
+            let User { uid, gid, .. } =
+                user.ok_or_else(|| io::Error::other(format!("no user named {name}")))?;
             Identity {
-                uid: user.uid.as_raw(),
-                gid: user.gid.as_raw(),
+                uid: uid.as_raw(),
+                gid: gid.as_raw(),
             }
         }
     };
@@ -78,39 +70,27 @@ pub fn become_for_good(identity: Identity, groups: &[u32]) -> io::Result<()> {
     setresuid(uid, uid, uid)?;
     let root = Uid::from_raw(0);
     if setresuid(root, root, root).is_ok() {
-        return Err(io::Error::other(
-            "privileges could be taken back after they were given up",
-        ));
+        let text = "privileges could be taken back after they were given up";
+        return Err(io::Error::other(text));
     }
     Ok(())
 }
 
 impl Confinement<'_> {
     /// Enters it: root folder, groups, gid, uid, no-new-privs, not dumpable, limits; then proves that there is no way
-    /// back. On an error the caller must exit: it may hold half of its privileges.
-    pub fn enter(&self) -> io::Result<Confined> {
-        let confined = if is_root() {
-            self.change_user()?;
-            Confined::Yes
-        } else {
-            Confined::NotRoot
-        };
+    /// back. Where we are not root, the root folder and the user stay. On an error the caller must exit: it may hold half
+    /// of its privileges.
+    pub fn enter(&self) -> io::Result<()> {
+        if is_root() {
+            if let Some(root) = self.root {
+                chroot(root)?;
+                chdir("/")?;
+            }
+            become_for_good(self.identity, &[])?;
+        }
         prctl::set_no_new_privs()?;
         prctl::set_dumpable(false)?;
-        self.limit()?;
-        Ok(confined)
-    }
-
-    fn change_user(&self) -> io::Result<()> {
-        if let Some(root) = self.root {
-            chroot(root)?;
-            chdir("/")?;
-        }
-        become_for_good(self.identity, &[])
-    }
-
-    /// No new process, no file may grow, no core: what a taken-over role would try first.
-    fn limit(&self) -> io::Result<()> {
+        // No new process, no file may grow, no core: what a taken-over role would try first.
         for (resource, most) in [
             (Resource::RLIMIT_NPROC, 0),
             (Resource::RLIMIT_FSIZE, 0),

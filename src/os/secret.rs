@@ -1,13 +1,12 @@
 //! Secrets in files: read in one place, and only where nobody else can read them.
 
 use std::fs::Metadata;
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::event::harmless;
 use crate::limits::MAX_SECRET;
-use crate::os::{files, trusted};
+use crate::os::trusted;
 pub use crate::secret::Secret;
 
 /// The secret in the file `path`: its one line, without the newline.
@@ -34,37 +33,27 @@ pub fn read(path: &Path) -> Result<Secret, String> {
 /// # Errors
 /// Those of [`read`], but for what it says of the content.
 pub fn read_bytes(path: &Path, most: u64) -> Result<Vec<u8>, String> {
-    let described = |error: io::Error| files::describe(&error, "read the secret in", path);
-    let (file, facts) = trusted::open(path).map_err(described)?;
-    let readable = || Some(format!("{}; {CLOSE_IT}", readable_by_others(&facts)?));
-    match trusted::fault(&facts).or_else(readable) {
-        Some(fault) => Err(format!(
-            "refuse to read the secret in {}: {fault}",
-            path.display()
-        )),
-        None => files::read_bounded_from(file, path, most).map_err(described),
-    }
+    trusted::read(path, most, |facts| {
+        trusted::fault(facts).or_else(|| readable_by_others(facts))
+    })
 }
 
 /// Why what is in the file `path` is no secret, if it can be known: everyone may read it, or somebody else write it. For
 /// a file that is served from all the same.
 pub fn known_to_all(path: &Path) -> Option<String> {
     let facts = path.metadata().ok()?;
-    let open = || {
-        let mode = facts.mode() & 0o7777;
-        (mode & 0o004 != 0).then(|| format!("everyone can read it (mode {mode:04o}); {CLOSE_IT}"))
-    };
-    let fault = trusted::fault(&facts).or_else(open)?;
+    let fault = trusted::fault(&facts).or_else(|| readable(&facts, 0o004, "everyone can"))?;
     Some(format!("{}: {fault}", path.display()))
 }
 
-/// What to do about a file that others may read.
-pub const CLOSE_IT: &str = "take that away (chmod 600)";
-
 /// Whether others than its owner may read a file, in words.
 pub fn readable_by_others(facts: &Metadata) -> Option<String> {
+    readable(facts, 0o077, "others may")
+}
+
+fn readable(facts: &Metadata, bits: u32, who: &str) -> Option<String> {
     let mode = facts.mode() & 0o7777;
-    (mode & 0o077 != 0).then(|| format!("others may read it (mode {mode:04o})"))
+    (mode & bits != 0).then(|| format!("{who} read it (mode {mode:04o}); take that away (chmod 600)"))
 }
 
 #[cfg(test)]

@@ -31,13 +31,15 @@ impl Source {
     /// # Errors
     /// Every fault at once, one line each, naming the file.
     pub fn load(&self) -> Result<Settings, Vec<String>> {
-        let environment = environment()?;
+        let environment = Settings::from_environment(std::env::vars_os())?;
         let settings = match self {
             Source::Environment => environment,
             Source::Named(path) => read(path)?.over(environment),
             Source::Usual(path) => environment.over(read(path)?),
         };
-        Ok(settings.with_credentials(credentials().as_deref()))
+        // Where the service manager puts credentials for this process, if it does.
+        let folder = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+        Ok(settings.with_credentials(folder.filter(|folder| folder.is_dir()).as_deref()))
     }
 
     /// The file.
@@ -61,29 +63,15 @@ pub fn received(role: &'static str) -> io::Result<(Settings, Config)> {
     Ok((received, config))
 }
 
-/// Where the service manager puts credentials for this process, if it does.
-fn credentials() -> Option<PathBuf> {
-    let folder = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)?;
-    folder.is_dir().then_some(folder)
-}
-
-/// The environment's settings.
-///
-/// # Errors
-/// Every fault at once, one line each.
-fn environment() -> Result<Settings, Vec<String>> {
-    Settings::from_environment(std::env::vars_os())
-}
-
 /// The settings in a file. Whoever may write to it decides what root runs, so it must be root's alone to write.
 ///
 /// # Errors
 /// Every fault at once, one line each, naming the file.
 fn read(path: &Path) -> Result<Settings, Vec<String>> {
-    let text =
-        trusted::read(path, MAX_SETTINGS as u64).map_err(|error| vec![format!("take settings: {error}")])?;
-    let named = |error: &String| format!("{}: {error}", path.display());
-    Settings::from_env_file(&text).map_err(|errors| errors.iter().map(named).collect())
+    let text = trusted::read(path, MAX_SETTINGS as u64, trusted::fault);
+    let text = text.map_err(|error| vec![format!("take settings: {error}")])?;
+    let named = |error| format!("{}: {error}", path.display());
+    Settings::from_env_file(&text).map_err(|errors| errors.into_iter().map(named).collect())
 }
 
 /// What `settings` mean on this machine: without the endpoints that it cannot offer.
@@ -100,14 +88,11 @@ pub fn understand(settings: &Settings) -> Result<Config, Vec<Complaint>> {
 
 /// The same, with all complaints in one line.
 pub fn understand_in_one_line(settings: &Settings) -> Result<Config, String> {
-    understand(settings).map_err(|complaints| {
-        let all: Vec<String> = complaints.iter().map(ToString::to_string).collect();
-        all.join("; ")
-    })
+    let text = |complaint: &Complaint| complaint.to_string();
+    understand(settings).map_err(|all| all.iter().map(text).collect::<Vec<_>>().join("; "))
 }
 
 /// `settings` as a role's standard input.
 pub fn memory_file(settings: &Settings) -> io::Result<OwnedFd> {
-    let json = settings.to_json().map_err(io::Error::other)?;
-    descriptor::memory_file(&json)
+    descriptor::memory_file(&settings.to_json().map_err(io::Error::other)?)
 }

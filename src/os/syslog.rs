@@ -17,7 +17,7 @@ use crate::limits::{MAX_SYSLOG_LINE, SYSLOG_PATIENCE};
 use crate::os::{net, process};
 
 /// Where syslog listens.
-const PLACE: &str = "/dev/log";
+pub const PLACE: &str = "/dev/log";
 
 /// The facility of daemons (RFC 3164, 4.1.1), in its place in a priority.
 const DAEMON: u8 = 3 << 3;
@@ -35,11 +35,7 @@ pub struct Syslog {
 ///
 /// # Errors
 /// When nobody listens.
-pub fn connect() -> io::Result<UnixDatagram> {
-    connect_to(Path::new(PLACE))
-}
-
-fn connect_to(place: &Path) -> io::Result<UnixDatagram> {
+pub fn connect(place: &Path) -> io::Result<UnixDatagram> {
     let socket = UnixDatagram::unbound()?;
     socket.connect(place)?;
     // Of the socket, and so of every role that inherits it.
@@ -59,38 +55,30 @@ impl Syslog {
     /// Standard error, where [`connect`]'s socket was put there; `None` when it is something else.
     pub fn inherited() -> Option<Self> {
         let errors = io::stderr();
-        if net::kind(&errors) != Some((AddressFamily::Unix, SockType::Datagram)) {
-            return None;
-        }
+        let is_syslog = net::kind(&errors)? == (AddressFamily::Unix, SockType::Datagram);
         let socket = errors.as_fd().try_clone_to_owned().ok()?;
-        Some(Self::new(socket.into(), Path::new(PLACE)))
+        is_syslog.then(|| Self::new(socket.into(), Path::new(PLACE)))
     }
+}
 
-    /// Sends one line; it may be lost.
-    fn send(&mut self, line: &[u8]) {
+/// A write is a line; it may be lost.
+impl Write for Syslog {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let line = bytes.trim_ascii_end();
         let line = &line[..line.len().min(MAX_SYSLOG_LINE)];
-        let flags = match self.is_full {
-            true => MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL,
-            false => MsgFlags::MSG_NOSIGNAL,
-        };
+        let mut flags = MsgFlags::MSG_NOSIGNAL;
+        flags.set(MsgFlags::MSG_DONTWAIT, self.is_full);
         match send(self.socket.as_raw_fd(), line, flags) {
             Ok(_) => self.is_full = false,
             Err(Errno::EAGAIN) => self.is_full = true,
             // It was restarted, and listens anew.
             Err(_) => {
-                if let Ok(socket) = connect_to(&self.place) {
+                if let Ok(socket) = connect(&self.place) {
                     let _ = socket.send(line);
                     self.socket = socket;
                 }
             }
         }
-    }
-}
-
-/// A write is a line.
-impl Write for Syslog {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.send(bytes.trim_ascii_end());
         Ok(bytes.len())
     }
 
@@ -139,7 +127,7 @@ mod tests {
     fn every_write_is_one_line_also_after_syslog_was_restarted() {
         let place = std::env::temp_dir().join(format!("syslog-{}", process::own_pid()));
         let daemon = UnixDatagram::bind(&place).unwrap();
-        let mut syslog = Syslog::new(connect_to(&place).unwrap(), &place);
+        let mut syslog = Syslog::new(connect(&place).unwrap(), &place);
         syslog.write_all(b"<30>one\n").unwrap();
         syslog.write_all(b"<30>two\n").unwrap();
         let received = |daemon: &UnixDatagram| {
@@ -167,7 +155,7 @@ mod tests {
     fn a_syslog_that_reads_nothing_keeps_nobody_waiting_for_long() {
         let place = std::env::temp_dir().join(format!("syslog-full-{}", process::own_pid()));
         let _daemon = UnixDatagram::bind(&place).unwrap();
-        let mut syslog = Syslog::new(connect_to(&place).unwrap(), &place);
+        let mut syslog = Syslog::new(connect(&place).unwrap(), &place);
         let begin = std::time::Instant::now();
         // Far more than any queue of datagrams holds.
         for _ in 0..10_000 {

@@ -1,89 +1,85 @@
 //! Removing a folder that somebody else has filled.
 //!
 //! Whoever filled it may still be at work in it and may have made it as deep as he liked. So no link is followed, every
-//! name is looked up in a folder that is open, and no more than two of those are open at a time.
+//! name is looked up in a folder that is open, and no more than two levels of those are open at a time.
 
-use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat, renameat};
-use nix::sys::stat::Mode;
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::fcntl::OFlag;
 
-use crate::os::files::optional;
 use crate::os::random;
 
 /// Removes the folder (or file, or link) `path` and all that is in it; one that does not exist is no error. The folder
 /// that it stands in must be one where nobody else may write.
 ///
 /// # Errors
-/// Those of unlinkat(2), openat(2) and renameat(2).
+/// Those of unlink(2), rmdir(2), open(2) and rename(2).
 pub fn remove(path: &Path) -> io::Result<()> {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(io::Error::from(io::ErrorKind::InvalidInput));
-    };
-    let Some(parent) = optional(fs::File::open(parent))?.map(OwnedFd::from) else {
-        return Ok(());
-    };
-    if is_removed(&parent, name, UnlinkatFlags::NoRemoveDir)? {
+    if is_gone(fs::remove_file(path))? {
         return Ok(());
     }
-    let top = folder(&parent, name)?;
-    while !is_removed(&parent, name, UnlinkatFlags::RemoveDir)? {
-        for name in names(&top)? {
-            if !is_removed(&top, &name, UnlinkatFlags::NoRemoveDir)? {
-                move_folders_up(&folder(&top, &name)?, &top)?;
+    let top = Folder::open(path)?;
+    while !is_gone(fs::remove_dir(path))? {
+        for entry in fs::read_dir(top.path())? {
+            let path = entry?.path();
+            if !is_gone(fs::remove_file(&path))? {
+                Folder::open(&path)?.move_folders_to(&top)?;
                 // Somebody who is still at work in it keeps it for the next round.
-                is_removed(&top, &name, UnlinkatFlags::RemoveDir)?;
+                is_gone(fs::remove_dir(&path))?;
             }
         }
     }
     Ok(())
 }
 
-/// Empties the folder `from`: what is no folder is removed, folders are moved to `top`, so that depth becomes breadth.
-fn move_folders_up(from: &OwnedFd, top: &OwnedFd) -> io::Result<()> {
-    for name in names(from)? {
-        if !is_removed(from, &name, UnlinkatFlags::NoRemoveDir)? {
-            // A name that nobody can have taken.
-            match renameat(from, name.as_os_str(), top, random::hex::<16>()?.as_str()) {
-                Ok(()) | Err(Errno::ENOENT) => {}
-                Err(error) => return Err(error.into()),
+/// What became of removing one thing; false for a folder that was not to be one, or is not empty.
+fn is_gone(removed: io::Result<()>) -> io::Result<bool> {
+    use io::ErrorKind::{DirectoryNotEmpty, IsADirectory, NotFound};
+    match removed.map_err(|error| (error.kind(), error)) {
+        Ok(()) | Err((NotFound, _)) => Ok(true),
+        Err((IsADirectory | DirectoryNotEmpty, _)) => Ok(false),
+        Err((_, error)) => Err(error),
+    }
+}
+
+/// An open folder: what is looked up in it stays in it, whatever becomes of its name.
+struct Folder(File);
+
+impl Folder {
+    fn open(path: &Path) -> io::Result<Self> {
+        let flags = (OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW).bits();
+        OpenOptions::new()
+            .read(true)
+            .custom_flags(flags)
+            .open(path)
+            .map(Self)
+    }
+
+    fn path(&self) -> PathBuf {
+        format!("/proc/self/fd/{}", self.0.as_raw_fd()).into()
+    }
+
+    /// Empties it: what is no folder is removed, folders are moved to `top`, so that depth becomes breadth.
+    fn move_folders_to(&self, top: &Self) -> io::Result<()> {
+        for entry in fs::read_dir(self.path())? {
+            let path = entry?.path();
+            if !is_gone(fs::remove_file(&path))? {
+                // A name that nobody can have taken.
+                is_gone(fs::rename(path, top.path().join(random::hex::<16>()?)))?;
             }
         }
+        Ok(())
     }
-    Ok(())
-}
-
-/// Removes one thing; false for a folder that is none of this kind, or not empty.
-fn is_removed(parent: &OwnedFd, name: &OsStr, kind: UnlinkatFlags) -> io::Result<bool> {
-    match unlinkat(parent, name, kind) {
-        Ok(()) | Err(Errno::ENOENT) => Ok(true),
-        // POSIX says EPERM, Linux EISDIR.
-        Err(Errno::EISDIR | Errno::EPERM | Errno::ENOTEMPTY) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn folder(parent: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd> {
-    let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    Ok(openat(parent, name, flags, Mode::empty())?)
-}
-
-fn names(folder: &OwnedFd) -> io::Result<Vec<OsString>> {
-    let listing = fs::read_dir(format!("/proc/self/fd/{}", folder.as_raw_fd()))?;
-    listing.map(|entry| Ok(entry?.file_name())).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
-    use std::path::PathBuf;
 
     fn scene(name: &str) -> PathBuf {
         let path = std::env::temp_dir().join(format!("tree-{name}-{}", std::process::id()));
@@ -116,10 +112,11 @@ mod tests {
         let scene = scene("deep");
         let gone = scene.join("gone");
         fs::create_dir(&gone).unwrap();
-        let mut at: OwnedFd = fs::File::open(&gone).unwrap().into();
+        let mut at = Folder::open(&gone).unwrap();
         for _ in 0..3000 {
-            nix::sys::stat::mkdirat(&at, "deeper", Mode::S_IRWXU).unwrap();
-            at = folder(&at, OsStr::new("deeper")).unwrap();
+            let deeper = at.path().join("deeper");
+            fs::create_dir(&deeper).unwrap();
+            at = Folder::open(&deeper).unwrap();
         }
         remove(&gone).unwrap();
         assert!(!gone.exists());

@@ -14,7 +14,7 @@ use crate::limits::RETRY;
 use crate::os::poll::{self, For};
 
 /// A descriptor that could write was closed, as a dead lock holder's is; a file appeared, or went.
-const CLOSED: AddWatchFlags = AddWatchFlags::IN_CLOSE_WRITE
+pub const CLOSED: AddWatchFlags = AddWatchFlags::IN_CLOSE_WRITE
     .union(AddWatchFlags::IN_MOVED_TO)
     .union(AddWatchFlags::IN_DELETE);
 
@@ -25,29 +25,19 @@ pub struct Watch(Option<Inotify>);
 impl Watch {
     /// Wakes when somebody has done with writing to `path`, or to a file in that folder, and when one appears in it or goes.
     pub fn on(path: &Path) -> Self {
-        Self::with(path, CLOSED)
+        Self::on_all([path], CLOSED)
     }
 
     /// Wakes at each write, too.
     pub fn on_each_write(path: &Path) -> Self {
-        Self::with(path, CLOSED | AddWatchFlags::IN_MODIFY)
+        Self::on_all([path], CLOSED | AddWatchFlags::IN_MODIFY)
     }
 
-    fn with(path: &Path, flags: AddWatchFlags) -> Self {
-        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK);
-        Self(
-            inotify
-                .ok()
-                .filter(|inotify| inotify.add_watch(path, flags).is_ok()),
-        )
-    }
-
-    /// Wakes for `path` as well; of no use where there is no instance, and then none is lost either.
-    pub fn and(self, path: &Path) -> Self {
-        if let Some(inotify) = &self.0 {
-            let _ = inotify.add_watch(path, CLOSED);
-        }
-        self
+    /// Wakes at these changes of all `paths`; of no use where there is no instance, and then none is lost either.
+    pub fn on_all<'a>(paths: impl IntoIterator<Item = &'a Path>, changes: AddWatchFlags) -> Self {
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok();
+        let add = |one: &Inotify| paths.into_iter().all(|path| one.add_watch(path, changes).is_ok());
+        Self(inotify.filter(add))
     }
 
     /// Returns after a change, at `until`, or after [`RETRY`], whichever is first.
@@ -64,10 +54,14 @@ impl Watch {
         self.0.as_ref().map(AsFd::as_fd)
     }
 
-    /// Forgets the changes seen so far.
-    pub fn drain(&self) {
-        if let Some(inotify) = &self.0 {
-            while inotify.read_events().is_ok_and(|events| !events.is_empty()) {}
+    /// Forgets the changes seen so far, and says of what kinds they were.
+    pub fn drain(&self) -> AddWatchFlags {
+        let mut seen = AddWatchFlags::empty();
+        while let Some(Ok(events)) = self.0.as_ref().map(Inotify::read_events)
+            && !events.is_empty()
+        {
+            events.iter().for_each(|event| seen |= event.mask);
         }
+        seen
     }
 }

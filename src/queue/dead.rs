@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::config::{Places, Settings};
 use crate::os::child::{Child, Command, Group};
-use crate::os::{descriptor, lock, settings};
+use crate::os::{lock, settings};
 use crate::queue::ticket::{self, TicketFile};
 use crate::queue::{RunFolder, RunId, journal};
 
@@ -77,11 +77,8 @@ pub fn ensure_recovered(places: &Places, settings: &Settings) -> io::Result<Opti
         .group(Group::Session)
         .argument(RECOVER)
         .logging_as_we_do()
-        .descriptor(1, descriptor::null()?);
-    command
-        .descriptor(0, settings::memory_file(settings)?)
-        .spawn()
-        .map(Some)
+        .descriptor(0, settings::memory_file(settings)?);
+    command.spawn().map(Some)
 }
 
 /// Waits until nobody completes dead runs at this moment.

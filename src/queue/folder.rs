@@ -28,7 +28,7 @@ use crate::config::Places;
 use crate::hash::{self, sha256};
 use crate::jwt::base64url;
 use crate::limits::{MAX_RUN_FILE, STATE_LOCK_WAIT};
-use crate::os::files::{self, Durability, optional};
+use crate::os::files::{self, optional};
 use crate::os::lock;
 use crate::queue::record::Record;
 use crate::queue::{RunId, RunRequest};
@@ -159,7 +159,7 @@ impl RunFolder {
         if copy.exists() {
             return Ok(());
         }
-        files::replace(&copy, &line(record)?, 0o600, Durability::Volatile)
+        files::replace_volatile(&copy, &line(record)?, 0o600)
     }
 
     fn kept(&self) -> PathBuf {

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::config::Places;
 use crate::limits::MAX_JOURNAL;
-use crate::os::files::{self, Durability, optional};
+use crate::os::files::{self, optional};
 use crate::queue::RunId;
 use crate::queue::folder::journal_path;
 
@@ -64,7 +64,7 @@ impl Journal {
             return Ok(());
         }
         if !self.path.exists() {
-            files::replace(&self.path, b"", 0o600, Durability::Durable)?;
+            files::replace(&self.path, b"", 0o600)?;
         }
         let run_id = self.run_id.clone();
         self.append(&Head { run_id })

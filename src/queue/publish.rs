@@ -16,7 +16,7 @@ use crate::config::Places;
 use crate::event::Outcome;
 use crate::limits::{KEEP_RUNS, MAX_RUN_FILE};
 use crate::os::clock;
-use crate::os::files::{self, Durability, optional};
+use crate::os::files::{self, optional};
 use crate::queue::RunId;
 use crate::queue::folder::{RunFolder, last_path, lock_queue};
 use crate::queue::list::{Run, State, live};
@@ -27,7 +27,7 @@ pub fn publish_end(places: &Places, keep: u32, record: &Record) -> io::Result<()
     let _lock = lock_queue(places)?;
     for document in record.documents() {
         let path = places.public().join(format!("{document}.json"));
-        replace_older(&path, &record.outcome, Durability::Volatile)?;
+        replace_older(&path, &record.outcome, files::replace_volatile, 0o644)?;
     }
     write_list(places, keep)
 }
@@ -61,7 +61,7 @@ pub fn ensure_published(places: &Places, keep: u32) -> io::Result<()> {
         }
         if let Some(outcome) = outcome_in(&path)? {
             let public = places.public().join(path.file_name().unwrap_or_default());
-            replace_older(&public, &outcome, Durability::Volatile)?;
+            replace_older(&public, &outcome, files::replace_volatile, 0o644)?;
         }
     }
     write_list(places, keep)
@@ -71,7 +71,7 @@ pub fn ensure_published(places: &Places, keep: u32) -> io::Result<()> {
 pub fn keep_status(places: &Places, record: &Record) -> io::Result<()> {
     for document in record.documents() {
         let path = last_path(places, &document);
-        replace_older(&path, &record.outcome, Durability::Durable)?;
+        replace_older(&path, &record.outcome, files::replace, 0o600)?;
     }
     Ok(())
 }
@@ -116,8 +116,8 @@ fn write_list(places: &Places, keep: u32) -> io::Result<()> {
     let (mut running, mut queued) = (Value::Null, Vec::new());
     for run in live(places)? {
         match &run.state {
-            State::Running(_) => running = at_work(&run),
-            State::Queued => queued.push(at_work(&run)),
+            State::Running(_) => running = not_ended(&run),
+            State::Queued => queued.push(not_ended(&run)),
             State::Dead | State::Ended(_) => {}
         }
     }
@@ -127,7 +127,7 @@ fn write_list(places: &Places, keep: u32) -> io::Result<()> {
         Value::Array(queued),
         lines.join(",\n")
     );
-    files::replace(&path, text.as_bytes(), 0o644, Durability::Volatile)
+    files::replace_volatile(&path, text.as_bytes(), 0o644)
 }
 
 /// A run that has ended: its line of the list.
@@ -151,7 +151,7 @@ fn listed_by_record(places: &Places, id: &RunId) -> Option<Listed> {
 }
 
 /// A run that has not ended, as the list has it.
-fn at_work(run: &Run) -> Value {
+pub fn not_ended(run: &Run) -> Value {
     let order = &run.order;
     let (version, sha) = order.names();
     let started = match &run.state {
@@ -176,15 +176,16 @@ pub(crate) fn outcome_in(path: &Path) -> io::Result<Option<Outcome>> {
 
 /// Puts `outcome` in the place of an older one. Times of one form compare as text. One that ended later than now was
 /// written by a clock that was ahead, and would stay until then.
-fn replace_older(path: &Path, outcome: &Outcome, durability: Durability) -> io::Result<()> {
+fn replace_older(
+    path: &Path,
+    outcome: &Outcome,
+    replace: fn(&Path, &[u8], u32) -> io::Result<()>,
+    mode: u32,
+) -> io::Result<()> {
     let now = clock::rfc3339(SystemTime::now());
     let is_newer = |there: Outcome| there.finished_at > outcome.finished_at && there.finished_at <= now;
     if outcome_in(path)?.is_some_and(is_newer) {
         return Ok(());
     }
-    let mode = match durability {
-        Durability::Durable => 0o600,
-        Durability::Volatile => 0o644,
-    };
-    files::replace(path, format!("{}\n", outcome.line()).as_bytes(), mode, durability)
+    replace(path, format!("{}\n", outcome.line()).as_bytes(), mode)
 }

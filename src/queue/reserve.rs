@@ -103,12 +103,10 @@ impl Reservation {
         let mut run = Command::role("run")
             .group(Group::Session)
             .argument(ticket.file.file_name())
-            .logging_as_we_do()
             .descriptor(0, settings::memory_file(settings)?)
-            .descriptor(1, descriptor::null()?)
-            .descriptor(descriptor::FIRST, ticket.lock.into());
-        if complaints == Complaints::ToNobody {
-            run = run.descriptor(2, descriptor::null()?);
+            .descriptor(descriptor::FIRST, ticket.lock);
+        if complaints != Complaints::ToNobody {
+            run = run.logging_as_we_do();
         }
         run.spawn()?;
         Ok(self.order.run_id.clone())

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Map, Value};
 
+use crate::config::Config;
 use crate::event::Phase;
 use crate::failpoint;
 use crate::limits::{CLEANUP_DEADLINE, FIRST_PROBE_PAUSE};
-use crate::os::files::{self, Durability};
+use crate::os::files;
 use crate::os::poll::{self, For};
 use crate::os::secret::Secret;
 use crate::queue::journal::Journal;
@@ -23,7 +24,8 @@ use crate::run::step::{Effect, Failure, Result};
 
 /// The run as a step sees it.
 #[derive(Debug)]
-pub struct RunContext {
+pub struct RunContext<'a> {
+    pub config: &'a Config,
     pub(super) folder: RunFolder,
     pub log: Log,
     pub interrupts: Interrupts,
@@ -31,7 +33,8 @@ pub struct RunContext {
     journal: Journal,
     /// Of the outcome, beyond the fixed ones.
     pub members: Map<String, Value>,
-    pub(super) phase: Phase,
+    /// Of what is said with [`RunContext::tell`].
+    pub phase: Phase,
     run: Deadline,
     /// The run's or the step's, whichever is sooner.
     pub(super) deadline: Deadline,
@@ -88,9 +91,10 @@ impl Deadline {
     }
 }
 
-impl RunContext {
+impl<'a> RunContext<'a> {
     /// For a run whose turn has come: it may take `run_max` from now on.
     pub fn new(
+        config: &'a Config,
         folder: RunFolder,
         log: Log,
         interrupts: Interrupts,
@@ -100,6 +104,7 @@ impl RunContext {
     ) -> Self {
         let run = Deadline::new("the run", run_max);
         Self {
+            config,
             folder,
             log,
             interrupts,
@@ -115,18 +120,13 @@ impl RunContext {
         }
     }
 
-    /// Takes one step: its lines bear `phase`, and it has `given`, shortened by what the run has left.
+    /// Begins a step, which ends where the next one begins: its lines bear `phase`, and it has `given`, shortened by what
+    /// the run has left.
     ///
     /// # Errors
-    /// What `act` fails with; and before it begins where the run was cancelled, its time is up, or the journal cannot be
-    /// written for the first step that changes something.
-    pub fn step<T>(
-        &mut self,
-        phase: Phase,
-        given: Duration,
-        effect: Effect,
-        act: impl FnOnce(&mut Self) -> Result<T>,
-    ) -> Result<T> {
+    /// Where the run was cancelled, its time is up, or the journal cannot be written for the first step that changes
+    /// something.
+    pub fn begin(&mut self, phase: Phase, given: Duration, effect: Effect) -> Result {
         if self.interrupts.asked() {
             return Err(Failure::Cancelled);
         }
@@ -140,6 +140,21 @@ impl RunContext {
         }
         self.phase = phase;
         self.deadline = self.run.or(format!("the step `{phase}`"), given);
+        Ok(())
+    }
+
+    /// Takes one step.
+    ///
+    /// # Errors
+    /// What `act` fails with, and those of [`RunContext::begin`].
+    pub fn step<T>(
+        &mut self,
+        phase: Phase,
+        given: Duration,
+        effect: Effect,
+        act: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<T> {
+        self.begin(phase, given, effect)?;
         act(self)
     }
 
@@ -175,7 +190,7 @@ impl RunContext {
 
     fn warn(&mut self, done: Result) {
         if let Err(failure) = done {
-            self.say(self.phase, &format!("warning: {failure}"));
+            self.tell(&format!("warning: {failure}"));
         }
     }
 
@@ -220,6 +235,11 @@ impl RunContext {
     /// bounded.
     pub fn say(&mut self, phase: Phase, message: &str) {
         self.log.say(phase, message, SystemTime::now());
+    }
+
+    /// Says it in the phase of the step.
+    pub fn tell(&mut self, message: &str) {
+        self.say(self.phase, message);
     }
 
     /// Waits.
@@ -310,7 +330,7 @@ impl RunContext {
     pub fn leave_document(&self, name: &str, document: &Value) -> std::io::Result<()> {
         let text = self.log.mask.cover(&format!("{document}\n"));
         let path = self.folder.path().join(name);
-        files::replace(&path, text.as_bytes(), 0o600, Durability::Volatile)
+        files::replace_volatile(&path, text.as_bytes(), 0o600)
     }
 
     /// Writes down what is about to be changed and what it was before; on disk when this returns.

@@ -2,7 +2,7 @@ use super::*;
 
 use std::path::Path;
 
-use crate::config::Places;
+use crate::config::{Config, Places, Settings};
 use crate::os::child::Exit;
 use crate::os::process;
 use crate::queue::folder::testing::Scratch;
@@ -10,7 +10,7 @@ use crate::queue::notes::{Notes, ToolAtWork};
 use crate::queue::{EndPolicy, RunFolder, RunId};
 use crate::run::{Captured, Ended, Tool};
 
-impl RunContext {
+impl RunContext<'static> {
     /// A stage for unit tests: its log is `<runs>/<id>/log.ndjson`. It hears no signals and has a minute.
     pub(crate) fn scratch(places: &Places) -> Self {
         let id = RunId::new(SystemTime::now()).unwrap();
@@ -19,7 +19,22 @@ impl RunContext {
         let ticket = crate::queue::notes::testing::hold(places, &id);
         let journal = Journal::new(places, &id);
         let log = Log::open(&folder.log(), &id);
+        let settings = [
+            ("DEPLOYER_CERT_FILE", "/etc/ssl/own.pem"),
+            ("DEPLOYER_KEY_FILE", "/etc/ssl/own.key"),
+            ("DEPLOYER_REPOSITORY", "x/y"),
+            (
+                "DEPLOYER_WORKFLOW_REF",
+                "x/y/.github/workflows/d.yml@refs/heads/main",
+            ),
+            ("DEPLOYER_ALLOWED_IPS", "127.0.0.1"),
+        ];
+        let settings = settings
+            .iter()
+            .fold(Settings::default(), |all, (name, value)| all.with(name, value));
+        let config = Config::from_settings(&settings).unwrap();
         Self::new(
+            Box::leak(Box::new(config)),
             folder,
             log,
             Interrupts::deaf().unwrap(),

@@ -131,10 +131,10 @@ impl Sink {
 impl Stream {
     /// A stream through a pipe, and the writing end for the tool.
     pub fn new(sink: Sink) -> io::Result<(Self, OwnedFd)> {
-        let (reader, writer) = descriptor::pipe()?;
+        let (reader, writer) = io::pipe()?;
         descriptor::set_nonblocking(&reader)?;
-        let source = Source::Pipe(reader.into());
-        Ok((Self::from(source, sink), writer))
+        let source = Source::Pipe(OwnedFd::from(reader).into());
+        Ok((Self::from(source, sink), writer.into()))
     }
 
     /// A stream through a file that is made as `path`. The name stays: whoever completes this run after a crash can read

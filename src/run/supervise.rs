@@ -41,7 +41,7 @@ enum EndedBy {
     Nothing,
 }
 
-impl RunContext {
+impl RunContext<'_> {
     /// Runs `tool` to its end. Each line it prints, on either stream and in the order of arrival, is offered to
     /// `on_line`; what that returns is said in the step's phase. Lines come made harmless and bounded; a carriage
     /// return ends a line too, as progress bars use it.
@@ -123,7 +123,7 @@ impl RunContext {
     }
 }
 
-impl RunContext {
+impl RunContext<'_> {
     fn supervise(
         &mut self,
         tool: &Tool,
@@ -295,7 +295,7 @@ impl RunContext {
 }
 
 /// Ending a tool of ours.
-impl RunContext {
+impl RunContext<'_> {
     /// Ends a tool with all of its group, one attempt after the other.
     fn end(
         &mut self,

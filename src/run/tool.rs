@@ -126,9 +126,9 @@ impl Tool {
         }
         if let Some(secret) = &self.pipe {
             // A pipe, which can be read once. A page of it is always to be had.
-            let (reader, writer) = descriptor::pipe()?;
+            let (reader, mut writer) = io::pipe()?;
             descriptor::set_nonblocking(&writer)?;
-            std::fs::File::from(writer).write_all(secret.expose().as_bytes())?;
+            writer.write_all(secret.expose().as_bytes())?;
             command = command.descriptor(descriptor::FIRST, reader);
         }
         let lines = Sink::Lines(Lines::default());

@@ -14,7 +14,7 @@ use crate::config::{Config, Places};
 use crate::deploy::{self, UndoReason};
 use crate::gate::{Memory, Task};
 use crate::os::files::optional;
-use crate::os::{lock, process};
+use crate::os::lock;
 use crate::queue::dead::{self, Dead, RECOVERY_WAITS};
 use crate::queue::journal::{self, Content, Journal};
 use crate::queue::notes::{HeldTicket, Notes};
@@ -36,7 +36,6 @@ use crate::terraform;
 /// # Errors
 /// Those of the machine, and what kept a dead run from being completed.
 pub fn recover(config: &Config) -> io::Result<()> {
-    process::leave_session()?;
     let mut interrupts = Interrupts::block()?;
     let mut notices = Vec::new();
     let completed = recover_all(config, &mut interrupts, &mut notices);
@@ -269,7 +268,15 @@ impl Completer<'_> {
         let none = Interrupts::deaf().map_err(broken("wait"))?;
         let interrupts = std::mem::replace(self.interrupts, none);
         let run_max = self.config.runs.run_max;
-        let mut ctx = RunContext::new(folder.clone(), log, interrupts, ticket, journal, run_max);
+        let mut ctx = RunContext::new(
+            self.config,
+            folder.clone(),
+            log,
+            interrupts,
+            ticket,
+            journal,
+            run_max,
+        );
         let result = act(&mut ctx);
         *self.interrupts = ctx.interrupts;
         Ok(result)

@@ -476,7 +476,10 @@ fn leave_at_work(
         marker.display()
     );
     let command = Command::tool(Path::new("/usr/bin/setsid")).arguments(["--fork", "/bin/bash", "-c", &run]);
-    let child = command.variable("PATH", "/usr/bin:/bin").spawn().unwrap();
+    let child = command
+        .variables(&[("PATH".into(), "/usr/bin:/bin".into())])
+        .spawn()
+        .unwrap();
     while !marker.exists() {
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -585,7 +588,7 @@ fn a_plan_of_a_dead_run_is_interrupted_and_may_give_back_its_lock() {
     let (_, tool, _child) = leave_at_work(&scratch, order, EndPolicy::InterruptThenTerminate, &script);
     std::thread::sleep(Duration::from_millis(200));
     let begun = std::time::Instant::now();
-    let group = move || process::signal_group(tool, crate::os::signal::Signal::SIGKILL);
+    let group = move || process::signal(-tool, crate::os::signal::Signal::SIGKILL);
     // The shell's own child is no tool of ours that anybody would wait for.
     let killer = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_secs(2));
@@ -608,7 +611,7 @@ fn a_waiting_run_that_is_cancelled_stops_waiting_for_a_dead_ones_tool() {
     assert_eq!(completed, Err(Failure::Cancelled));
     assert_eq!(said, ["waiting for `sh`, which an interrupted run left at work"]);
     assert!(lives(tool) && !RunFolder::of(&scratch.0, &id).has_record());
-    process::signal_group(tool, crate::os::signal::Signal::SIGKILL);
+    process::signal(-tool, crate::os::signal::Signal::SIGKILL);
 }
 
 #[test]
@@ -624,7 +627,10 @@ fn a_process_that_only_bears_the_number_is_not_touched() {
     );
     let command =
         Command::tool(Path::new("/usr/bin/setsid")).arguments(["--fork", "/bin/bash", "-c", &script]);
-    let _child = command.variable("PATH", "/usr/bin:/bin").spawn().unwrap();
+    let _child = command
+        .variables(&[("PATH".into(), "/usr/bin:/bin".into())])
+        .spawn()
+        .unwrap();
     while !marker.exists() {
         std::thread::sleep(Duration::from_millis(5));
     }

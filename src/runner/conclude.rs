@@ -6,7 +6,7 @@ use std::io;
 use crate::config::Places;
 use crate::failpoint;
 use crate::limits::MAX_RUN_FILE;
-use crate::os::files::{self, Durability};
+use crate::os::files;
 use crate::queue::publish::{keep_status, publish_end};
 use crate::queue::record::Record;
 use crate::queue::{RunFolder, RunId, journal, ticket};
@@ -51,7 +51,7 @@ fn next_sequence(places: &Places) -> u64 {
     let known = files::read_bounded(&path, MAX_RUN_FILE).ok();
     let known = known.and_then(|text| String::from_utf8(text).ok()?.trim_end().parse().ok());
     let next: u64 = known.unwrap_or_else(|| highest_sequence(places)) + 1;
-    if let Err(error) = files::replace(&path, format!("{next}\n").as_bytes(), 0o600, Durability::Volatile) {
+    if let Err(error) = files::replace_volatile(&path, format!("{next}\n").as_bytes(), 0o600) {
         // The next one would get the same number.
         let _ = fs::remove_file(&path);
         log::warn!("{}", files::describe(&error, "write", &path));

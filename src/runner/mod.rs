@@ -23,7 +23,7 @@ use crate::event::Phase;
 use crate::gate::Task;
 #[cfg(feature = "failpoints")]
 use crate::os::failpoint;
-use crate::os::{descriptor, process, settings};
+use crate::os::{descriptor, settings};
 use crate::queue::dead::RECOVER;
 use crate::queue::journal::Journal;
 use crate::queue::notes::HeldTicket;
@@ -63,7 +63,6 @@ pub fn role() -> io::Result<()> {
 fn run(held: OwnedFd, ticket: &str, config: &Config) -> io::Result<()> {
     #[cfg(feature = "failpoints")]
     config.failpoint.iter().for_each(|place| failpoint::choose(place));
-    process::leave_session()?;
     let interrupts = Interrupts::block()?;
     let file = TicketFile::named(&config.places, ticket)
         .ok_or_else(|| io::Error::other(format!("\"{ticket}\" is no ticket")))?;
@@ -158,7 +157,15 @@ impl Waiting<'_> {
         show(config);
         let journal = Journal::new(&config.places, &request.run_id);
         let run_max = run_max(request, config);
-        let mut ctx = RunContext::new(folder, self.log, self.interrupts, self.ticket, journal, run_max);
+        let mut ctx = RunContext::new(
+            config,
+            folder,
+            self.log,
+            self.interrupts,
+            self.ticket,
+            journal,
+            run_max,
+        );
         let result = act(&mut ctx, request, config);
         let mut more = Map::new();
         let error = match result {

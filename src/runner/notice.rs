@@ -137,7 +137,7 @@ mod tests {
     /// What comes of this shell text, which has `given` for it.
     fn finish(script: &str, given: Duration, interrupts: &mut Interrupts) -> Option<String> {
         let command = Command::tool(Path::new("/bin/sh")).arguments(["-c", script]);
-        let command = command.variable("PATH", "/usr/bin:/bin");
+        let command = command.variables(&[("PATH".into(), "/usr/bin:/bin".into())]);
         let mut notice = Notice::of(command, "a notice".into(), given).unwrap();
         notice.finish(interrupts).unwrap()
     }

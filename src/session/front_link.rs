@@ -9,17 +9,14 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use nix::sys::socket::{setsockopt, sockopt::SendTimeout};
-use nix::sys::time::{TimeVal, TimeValLike};
-
 use crate::config::Config;
 use crate::limits::{LOG_BLOCK, MAX_FRONT_LOG_LINES, STALLED_CALLER};
 use crate::link::{self, BadFrame, Decoder, FromFront, Head, Request, Settings, ToFront};
 use crate::os::child::{Child, Command};
+use crate::os::descriptor;
 use crate::os::poll::{self, For};
-use crate::os::privilege::{Confined, Identity};
+use crate::os::privilege::{self, Identity};
 use crate::os::signal::Signal;
-use crate::os::{descriptor, privilege};
 
 /// A front of our own, before and during its one connection. Dropping it ends the front.
 #[derive(Debug)]
@@ -44,23 +41,16 @@ pub enum Silence {
 impl FrontLink {
     /// Starts a front and tells it what to load and whom to become.
     pub fn start(config: &Config) -> io::Result<Self> {
-        let (ours, theirs) = descriptor::pair()?;
+        let (link, theirs) = UnixStream::pair()?;
         let child = Command::role("front")
-            .descriptor(0, descriptor::null()?)
-            .descriptor(1, descriptor::null()?)
-            .descriptor(2, descriptor::null()?)
             .descriptor(descriptor::FIRST, theirs)
             .spawn()?;
         // A caller that reads nothing stalls front, and front would stall us; front gives up first.
         let patience = STALLED_CALLER + Duration::from_secs(5);
-        setsockopt(
-            &ours,
-            SendTimeout,
-            &TimeVal::milliseconds(patience.as_millis() as i64),
-        )?;
+        link.set_write_timeout(Some(patience))?;
         let mut front = Self {
             child,
-            link: UnixStream::from(ours),
+            link,
             frames: Decoder::default(),
             log_lines: 0,
             unsent: Vec::new(),
@@ -73,10 +63,9 @@ impl FrontLink {
     ///
     /// # Errors
     /// What an operator has to correct: a certificate that does not parse, a user that does not exist.
-    pub fn await_ready(&mut self, until: Instant) -> Result<Confined, String> {
+    pub fn await_ready(&mut self, until: Instant) -> Result<(), String> {
         match self.frame(until) {
-            Ok(Ok(FromFront::Ready { confined: true })) => Ok(Confined::Yes),
-            Ok(Ok(FromFront::Ready { confined: false })) => Ok(Confined::NotRoot),
+            Ok(Ok(FromFront::Ready { .. })) => Ok(()),
             Ok(Ok(FromFront::Broken { message })) => Err(message),
             Ok(Ok(_)) => Err("the front role said something else before it was ready".into()),
             Ok(Err(Silence::Ended)) => Err("the front role ended before it was ready".into()),

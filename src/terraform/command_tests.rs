@@ -75,7 +75,7 @@ fn sandbox(kind: Kind, side: &Side) -> SandboxSpec {
         work: work.clone(),
     };
     let environment = vec![("PATH".into(), "/nowhere:/usr/bin:/bin".into())];
-    let directory = Work::checkout(work.seen());
+    let directory = work.seen.join(CHECKOUT);
     let tool = commands.tool(Path::new("sleep"), vec!["1".into()], environment, directory);
     assert_eq!(
         tool.name(),

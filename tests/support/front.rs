@@ -51,13 +51,12 @@ impl Front {
 
     /// One with these settings.
     pub fn with(folder: Folder, certificate: Certificate, settings: &Settings) -> Front {
-        let (ours, theirs) = descriptor::pair().expect("a link");
+        let (link, theirs) = UnixStream::pair().expect("a link");
         let child = Command::tool(Path::new(env!("CARGO_BIN_EXE_engram-deployer")))
             .argument("front")
             .descriptor(descriptor::FIRST, theirs)
             .spawn()
             .expect("starting a front");
-        let link = UnixStream::from(ours);
         link.set_read_timeout(Some(Duration::from_secs(30)))
             .expect("a read timeout");
         let listener = TcpListener::bind("127.0.0.1:0").expect("binding a port of loopback");

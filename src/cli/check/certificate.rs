@@ -6,9 +6,9 @@ use std::time::SystemTime;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use crate::cli::check::report::Report;
+use super::report::Report;
 use crate::cli::settings_source::UNIT_CREDENTIALS;
-use crate::cli::x509;
+use crate::cli::x509::{self, Certificate};
 use crate::config::Config;
 use crate::front;
 use crate::limits::{CERTIFICATE_NOTICE, MAX_PEM};
@@ -17,54 +17,53 @@ use crate::os::{clock, files, secret};
 const WHAT: &str = "certificate";
 
 /// Looks at both files.
-pub fn check(config: &Config, now: SystemTime, report: &mut Report) {
+pub fn check(config: &Config, report: &mut Report) {
     let (cert, key) = (&config.cert_file, &config.key_file);
-    let mut is_whole = true;
-    for path in [cert, key] {
-        // systemd makes a credential available when it starts the daemon, which it has not done yet.
-        if path.starts_with(UNIT_CREDENTIALS) && !path.exists() {
-            let path = path.display();
-            report.warning(
-                WHAT,
-                format!("{path} is there while the service runs: check again then"),
-            );
-            is_whole = false;
-        }
+    // systemd makes a credential available when it starts the daemon, which it has not done yet.
+    let is_absent = |path: &&Path| path.starts_with(UNIT_CREDENTIALS) && !path.exists();
+    let absent: Vec<&Path> = [cert.as_path(), key].into_iter().filter(is_absent).collect();
+    for path in &absent {
+        let path = path.display();
+        report.warning(
+            WHAT,
+            format!("{path} is there while the service runs: check again then"),
+        );
     }
-    if is_whole {
+    if absent.is_empty() {
         let errors = front::certificate_faults(cert, key);
-        errors.iter().for_each(|error| report.error(WHAT, error));
-        if errors.is_empty() {
-            let (cert, key) = (cert.display(), key.display());
-            report.ok(WHAT, format!("{cert} and its key {key} fit together"));
+        let (cert, shown) = (cert.display(), key.display());
+        match errors.is_empty() {
+            true => report.ok(WHAT, format!("{cert} and its key {shown} fit together")),
+            false => report.errors(WHAT, errors),
         }
-        let private = format!("only its owner and group can read {}", key.display());
+        let private = format!("only its owner and group can read {shown}");
         report.result("key", secret::known_to_all(key).map_or(Ok(private), Err));
     }
-    validity(cert, now, report);
+    validity(cert, report);
 }
 
 /// A file that cannot be read was reported already.
-fn validity(path: &Path, now: SystemTime, report: &mut Report) {
+fn validity(path: &Path, report: &mut Report) {
     let pem = files::read_bounded(path, MAX_PEM).ok();
     let Some(certificate) = pem.and_then(|pem| CertificateDer::from_pem_slice(&pem).ok()) else {
         return;
     };
-    let Some(validity) = x509::validity(&certificate) else {
+    let Some(Certificate { from, until, .. }) = x509::read(&certificate) else {
         return report.warning(WHAT, format!("{}: no validity was found", path.display()));
     };
-    let (first, last) = (validity.from, validity.until);
     // `2026-01-02` of `20260102T030405Z`.
     let date = |time: &str| format!("{}-{}-{}", &time[..4], &time[4..6], &time[6..8]);
-    let (from, until) = (date(&first), date(&last));
-    if clock::compact(now) > last {
-        report.error(WHAT, format!("expired on {until}: renew it"));
-    } else if clock::compact(now) < first {
-        let what = format!("not valid before {from}: correct the clock, or renew it");
-        report.error(WHAT, what);
-    } else if clock::compact(now + CERTIFICATE_NOTICE) > last {
-        report.warning(WHAT, format!("valid until {until} only: renew it"));
+    let (first, last, now) = (date(&from), date(&until), SystemTime::now());
+    if clock::compact(now) > until {
+        report.error(WHAT, format!("expired on {last}: renew it"));
+    } else if clock::compact(now) < from {
+        report.error(
+            WHAT,
+            format!("not valid before {first}: correct the clock, or renew it"),
+        );
+    } else if clock::compact(now + CERTIFICATE_NOTICE) > until {
+        report.warning(WHAT, format!("valid until {last} only: renew it"));
     } else {
-        report.ok(WHAT, format!("valid until {until}"));
+        report.ok(WHAT, format!("valid until {last}"));
     }
 }

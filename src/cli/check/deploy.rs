@@ -2,13 +2,14 @@
 //! they are there, well-formed, and that nobody else can write to them.
 
 use std::path::Path;
+use std::time::Instant;
 
-use crate::cli::check::program::{self, last_line, version};
-use crate::cli::check::report::Report;
+use super::report::Report;
 use crate::config::{Backend, Config, DeployConfig, HealthExpect};
 use crate::deploy;
-use crate::deploy::unraid::folder;
-use crate::deploy::unraid::template::Template;
+use crate::deploy::unraid::{folder, template::Template};
+use crate::limits::{MAX_VERSION, VERSION_DEADLINE};
+use crate::os::child::{self, Command};
 use crate::os::disk;
 
 /// Looks at all of them.
@@ -21,7 +22,8 @@ pub fn check(config: &Config, report: &mut Report) {
         false => report.ok("docker", "not needed: the command pulls and replaces by itself"),
     }
     let complaints = deploy::complaints(config);
-    complaints.iter().for_each(|one| report.error("deploy", one));
+    let is_well = complaints.is_empty();
+    report.errors("deploy", complaints);
     login(config, report);
     if let Some(cosign) = &deploy.checks.cosign {
         report.root_alone("cosign", &cosign.program);
@@ -33,12 +35,13 @@ pub fn check(config: &Config, report: &mut Report) {
         } => {
             report.root_alone("update_container", update_container);
             report.root_alone("templates", templates);
-            let containers = deploy.containers.iter();
-            containers.for_each(|one| template(&one.name, templates, &deploy.image, report));
+            for container in &deploy.containers {
+                template(&container.name, templates, &deploy.image, report);
+            }
         }
         Backend::Docker { declarations } => {
             report.root_alone("declarations", declarations);
-            if complaints.is_empty() {
+            if is_well {
                 let (count, folder) = (deploy.containers.len(), declarations.display());
                 report.ok("declarations", format!("{count} in {folder}"));
             }
@@ -46,18 +49,48 @@ pub fn check(config: &Config, report: &mut Report) {
         Backend::Command { program, .. } => report.root_alone("command", program),
     }
     if let Some(command) = &config.notify {
-        deploy::executable(command).unwrap_or_else(|error| report.error("notices", error));
+        report.errors("notices", deploy::executable(command).err());
         report.root_alone("notices", command);
     }
 }
 
 /// Asks docker for its version, by the client and with the environment that a deploy would use.
 fn docker(deploy: &DeployConfig) -> Result<String, String> {
-    let client = program::find(&deploy.docker, program::path(deploy), "DEPLOYER_DOCKER_PATH")?;
     let arguments = ["version", "--format", "{{.Server.Version}}"];
-    let text = version(&client, &arguments, &deploy.environment)?;
-    let (client, version) = (client.display(), last_line(&text));
-    Ok(format!("{client} answers with version {version}"))
+    let environment = &deploy.environment;
+    let (client, text) = version(&deploy.docker, "DEPLOYER_DOCKER_PATH", &arguments, environment)?;
+    Ok(format!("{client} answers with version {}", last_line(&text)))
+}
+
+/// Where the program that `setting` names is found by the `PATH` in `environment`, and all that it prints of its version.
+pub fn version(
+    program: &Path,
+    setting: &str,
+    arguments: &[&str],
+    environment: &[(String, String)],
+) -> Result<(String, String), String> {
+    let path = environment.iter().find(|(name, _)| name == "PATH");
+    let path = path.map_or("", |(_, path)| path);
+    let name = program.display();
+    let found = child::find_program(program, path)
+        .ok_or_else(|| format!("there is no `{name}` on {path}: install it, or set {setting}"))?;
+    let command = Command::tool(&found).arguments(arguments).variables(environment);
+    let shown = format!("{} {}", found.display(), arguments[0]);
+    let output = child::output(command, MAX_VERSION, Instant::now() + VERSION_DEADLINE)
+        .map_err(|error| format!("run {shown}: {error}"))?;
+    let seconds = VERSION_DEADLINE.as_secs();
+    let bytes = output
+        .bytes
+        .ok_or_else(|| format!("`{shown}` did not answer within {seconds} s"))?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    match output.exit.is_success() {
+        true => Ok((found.display().to_string(), text)),
+        false => Err(format!("`{shown}`: {}: {}", output.exit, last_line(&text))),
+    }
+}
+
+pub fn last_line(text: &str) -> &str {
+    text.trim_end().lines().last().unwrap_or("no output")
 }
 
 fn login(config: &Config, report: &mut Report) {
@@ -65,14 +98,15 @@ fn login(config: &Config, report: &mut Report) {
     let (Some(login), None) = (&config.deploy().login, deploy::refusal(config)) else {
         return;
     };
-    let (user, runtime) = (&login.username, config.places.runtime.display());
+    let user = &login.username;
     report.ok(
         WHAT,
         format!("as {user}, with a password that only root can read"),
     );
-    if !disk::is_in_memory(&config.places.runtime).unwrap_or(true) {
+    let runtime = &config.places.runtime;
+    if !disk::is_in_memory(runtime).unwrap_or(true) {
         let advice = "is not in memory (tmpfs): the password is on a disk while a pull is under way";
-        report.warning(WHAT, format!("{runtime} {advice}"));
+        report.warning(WHAT, format!("{} {advice}", runtime.display()));
     }
 }
 
@@ -81,8 +115,7 @@ fn template(name: &str, folder: &Path, image: &str, report: &mut Report) {
         Ok(found) => found,
         Err(error) => return report.error("templates", error),
     };
-    let warnings = found.warnings.iter();
-    warnings.for_each(|line| report.warning("templates", line));
+    report.warnings("templates", found.warnings);
     let path = found.path.display();
     let template = Template::read(&found.text).map_err(|error| error.to_string());
     match template.and_then(|template| template.reference(image)) {

@@ -4,15 +4,15 @@ use std::fs;
 use std::path::Path;
 use std::time::SystemTime;
 
-use crate::cli::check::report::Report;
-use crate::config::Config;
+use super::report::Report;
+use crate::config::{Config, Places};
 use crate::gate::Memory;
-use crate::os::files::{self, Durability};
+use crate::os::files;
 use crate::os::privilege::{self, Identity};
 use crate::os::{disk, places, trusted};
 
 /// Looks at all of them; makes what `serve` would make.
-pub fn check(config: &Config, now: SystemTime, report: &mut Report) {
+pub fn check(config: &Config, report: &mut Report) {
     users(config, report);
     let places = &config.places;
     if let Err(error) = places::prepare(places) {
@@ -23,11 +23,10 @@ pub fn check(config: &Config, now: SystemTime, report: &mut Report) {
     }
     if disk::is_in_memory(&places.state).unwrap_or(false) {
         let state = places.state.display();
-        let advice =
-            "is in memory (tmpfs): a power cut takes the records of used tokens and of changes half done";
-        report.warning("folders", format!("{state} {advice}"));
+        let advice = "a power cut takes the records of used tokens and of changes half done";
+        report.warning("folders", format!("{state} is in memory (tmpfs): {advice}"));
     }
-    memory(&places.state, now, report);
+    memory(places, report);
 }
 
 /// Two names may be one user: either role could then end or trace the other.
@@ -54,24 +53,20 @@ fn is_writable(path: &Path) -> Result<String, String> {
         return Err(format!("{shown}: {fault}"));
     }
     let probe = path.join(".check");
-    let written = files::replace(&probe, b"", 0o600, Durability::Volatile);
+    let written = files::replace_volatile(&probe, b"", 0o600);
     // Another `check` may have taken it away.
-    let removed = written.and_then(|()| files::optional(fs::remove_file(&probe)));
-    match removed {
+    match written.and_then(|()| files::optional(fs::remove_file(&probe))) {
         Ok(_) => Ok(format!("{shown} can be written to")),
         Err(error) => Err(files::describe(&error, "write to", path)),
     }
 }
 
 /// As `serve` does, it makes one that refuses what may have been used before.
-fn memory(state: &Path, now: SystemTime, report: &mut Report) {
+fn memory(places: &Places, report: &mut Report) {
     const WHAT: &str = "replay memory";
-    let memory = Memory::of(state);
-    match memory.create(Some(now)) {
-        Ok(true) => report.warning(
-            WHAT,
-            "was not there and is new: tokens issued before now are refused",
-        ),
+    let memory = Memory::of(&places.state);
+    match memory.create(Some(SystemTime::now())) {
+        Ok(true) => report.warning(WHAT, super::super::NEW_MEMORY),
         Ok(false) => {
             let known = memory.inspect().map(|known| format!("remembers {known} tokens"));
             report.result(WHAT, known.map_err(|refusal| refusal.detail));

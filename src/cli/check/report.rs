@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::path::Path;
 
-use crate::cli::help::ExitStatus;
-use crate::cli::output::{self, CommandError};
+use crate::cli::output::{CommandError, CommandResult, ExitStatus, print};
 use crate::event::harmless;
 use crate::os::trusted;
 
@@ -36,6 +35,14 @@ impl Report {
         self.errors += usize::from(self.line("ERROR", what, detail));
     }
 
+    pub fn warnings<T: Display>(&mut self, what: &str, details: impl IntoIterator<Item = T>) {
+        details.into_iter().for_each(|detail| self.warning(what, detail));
+    }
+
+    pub fn errors<T: Display>(&mut self, what: &str, details: impl IntoIterator<Item = T>) {
+        details.into_iter().for_each(|detail| self.error(what, detail));
+    }
+
     /// What came of a look at something.
     pub fn result(&mut self, what: &str, result: Result<impl Display, impl Display>) {
         match result {
@@ -55,7 +62,7 @@ impl Report {
     }
 
     /// The sum of it.
-    pub fn end(self) -> Result<ExitStatus, CommandError> {
+    pub fn end(self) -> CommandResult {
         if let Some(error) = self.unprinted {
             return Err(error);
         }
@@ -65,19 +72,18 @@ impl Report {
             many => format!("{many} {what}s"),
         };
         let (errors, warnings) = (count(self.errors, "error"), count(self.warnings, "warning"));
-        let status = output::print(&format!("{errors}, {warnings}\n"))?;
-        Ok(if self.errors == 0 {
-            status
-        } else {
-            ExitStatus::Failed
-        })
+        print(&format!("{errors}, {warnings}\n"))?;
+        match self.errors {
+            0 => Ok(ExitStatus::Done),
+            _ => Ok(ExitStatus::Failed),
+        }
     }
 
     /// Whether it is printed for the first time.
     fn line(&mut self, level: &str, what: &str, detail: impl Display) -> bool {
         let text = harmless(&format!("{level:<5}  {what}: {detail}"));
         let is_new = self.printed.insert(text.clone());
-        if is_new && let Err(error) = output::print(&format!("{text}\n")) {
+        if is_new && let Err(error) = print(&format!("{text}\n")) {
             self.unprinted = Some(error);
         }
         is_new

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::cli::check::program::{self, last_line};
-use crate::cli::check::report::Report;
+use super::deploy::{last_line, version};
+use super::report::Report;
 use crate::config::{Config, GithubApp, TerraformConfig};
+use crate::jwt::sign;
 use crate::limits::MAX_PEM;
 use crate::os::secret;
 
@@ -19,9 +20,16 @@ pub fn check(config: &Config, report: &mut Report) {
     let Some(terraform) = &config.terraform else {
         return;
     };
-    let path = program::path(config.deploy());
-    report.result("git", git(terraform, path));
-    report.result("terraform", version(terraform, path));
+    let path = config
+        .deploy()
+        .environment
+        .iter()
+        .find(|(name, _)| name == "PATH");
+    let quiet = [("CHECKPOINT_DISABLE", "1"), ("HOME", "/nonexistent")];
+    let quiet = quiet.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let environment: Vec<_> = quiet.into_iter().chain(path.cloned()).collect();
+    report.result("git", git(terraform, &environment));
+    report.result("terraform", terraform_version(terraform, &environment));
     if let Some(app) = &terraform.app {
         report.result("GitHub App", key(app));
     }
@@ -37,23 +45,20 @@ pub fn check(config: &Config, report: &mut Report) {
     }
 }
 
-fn git(terraform: &TerraformConfig, path: &str) -> Result<String, String> {
-    let git = program::find(&terraform.git, path, "DEPLOYER_TF_GIT_BINARY_PATH")?;
-    let text = program::version(&git, &["version"], &[])?;
-    Ok(format!("{}: {}", git.display(), last_line(&text)))
+fn git(terraform: &TerraformConfig, environment: &[(String, String)]) -> Result<String, String> {
+    let setting = "DEPLOYER_TF_GIT_BINARY_PATH";
+    let (git, text) = version(&terraform.git, setting, &["version"], environment)?;
+    Ok(format!("{git}: {}", last_line(&text)))
 }
 
-fn version(terraform: &TerraformConfig, path: &str) -> Result<String, String> {
-    let program = program::find(&terraform.terraform, path, "DEPLOYER_TF_BINARY_PATH")?;
-    let environment = [
-        ("CHECKPOINT_DISABLE", "1"),
-        ("HOME", "/nonexistent"),
-        ("PATH", path),
-    ];
-    let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let text = program::version(&program, &["version", "-json"], &environment)?;
+fn terraform_version(
+    terraform: &TerraformConfig,
+    environment: &[(String, String)],
+) -> Result<String, String> {
+    let (program, setting) = (&terraform.terraform, "DEPLOYER_TF_BINARY_PATH");
+    let (program, text) = version(program, setting, &["version", "-json"], environment)?;
     let document: Value = serde_json::from_str(&text).unwrap_or_default();
-    let (program, [major, minor]) = (program.display(), LEAST);
+    let [major, minor] = LEAST;
     match document["terraform_version"].as_str() {
         None => Err(format!("{program} prints no version: {}", last_line(&text))),
         Some(version) if is_new_enough(version) => Ok(format!("{program} has version {version}")),
@@ -64,24 +69,16 @@ fn version(terraform: &TerraformConfig, path: &str) -> Result<String, String> {
 }
 
 fn is_new_enough(version: &str) -> bool {
-    let mut numbers = version.split('.').map(|number| number.parse::<u64>().ok());
-    match (numbers.next().flatten(), numbers.next().flatten()) {
-        (Some(major), Some(minor)) => [major, minor] >= LEAST,
-        _ => false,
-    }
+    let numbers = version.split('.').map_while(|number| number.parse::<u64>().ok());
+    numbers.take(2).ge(LEAST)
 }
 
 /// A private key that root alone can read; whether it is the App's only GitHub knows.
 fn key(app: &GithubApp) -> Result<String, String> {
     let path = app.pem.display();
     let pem = secret::read_bytes(&app.pem, MAX_PEM)?;
-    let mut lines = pem.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-    match lines.any(|line| line.starts_with(b"-----BEGIN ") && line.ends_with(b"PRIVATE KEY-----")) {
-        true => Ok(format!("{path} is a key that only root can read")),
-        false => Err(format!(
-            "{path} has no private key in it; GitHub gives it out once, as a file that ends in .pem"
-        )),
-    }
+    sign::check(&pem).map_err(|fault| format!("{path}: {fault}"))?;
+    Ok(format!("{path} is a key that only root can read"))
 }
 
 /// What there is of the folder must be root's alone to write.

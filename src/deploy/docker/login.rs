@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::config::Login;
 use crate::jwt::base64url::encode_standard;
 use crate::limits::MAX_TEMPLATE;
-use crate::os::files::{self, Durability, ensure_folder, optional};
+use crate::os::files::{self, ensure_folder, optional};
 use crate::os::secret::{self, Secret};
 use crate::os::trusted;
 
@@ -79,7 +79,7 @@ impl LoggedIn {
             }
         }
         let file = self.folder.join("config.json");
-        files::replace(&file, config.to_string().as_bytes(), 0o600, Durability::Volatile)
+        files::replace_volatile(&file, config.to_string().as_bytes(), 0o600)
     }
 
     /// `environment`, with this login in the place of the usual one.

@@ -61,7 +61,7 @@ pub fn mistakes(declarations: &Path, containers: &[Container]) -> Vec<String> {
 
 /// Why docker could not read the variables of a container, or should not, because somebody else sets them.
 fn env_file_fault(declarations: &Path, name: &str, declared: &Declaration) -> Option<String> {
-    let fault = trusted::opened(Path::new(declared.env_file.as_ref()?)).err()?;
+    let fault = trusted::opened(Path::new(declared.env_file.as_ref()?), trusted::fault).err()?;
     Some(format!(
         "{}: env_file: {fault}",
         path(declarations, name).display()

@@ -10,7 +10,7 @@ use super::template::Template;
 use crate::deploy::undo_record::TemplateBackup;
 use crate::event::Phase;
 use crate::failpoint;
-use crate::os::files::{self, Durability};
+use crate::os::files;
 use crate::run::{Failure, Result, RunContext};
 
 /// Puts a template back. Where it holds exactly what we wrote, all of before comes back; where somebody else has edited it
@@ -49,7 +49,7 @@ pub fn restore(ctx: &mut RunContext, name: &str, backup: &TemplateBackup) -> Res
     match there {
         Some(there) if there == text || there == backup.text => return Ok(()),
         Some(there) => folder::write(&backup.path, &there, &text)?,
-        None => files::replace(&backup.path, text.as_bytes(), 0o600, Durability::Durable)
+        None => files::replace(&backup.path, text.as_bytes(), 0o600)
             .map_err(|error| Failure::Failed(files::describe(&error, "write the template", &backup.path)))?,
     }
     failpoint!("template-restored");

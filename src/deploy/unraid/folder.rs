@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::template::Template;
 use crate::limits::{MAX_TEMPLATE, MAX_TEMPLATE_ENTRIES};
-use crate::os::files::{self, Durability};
+use crate::os::files;
 
 /// A container's template, and what was noticed on the way to it.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ pub fn write(path: &Path, expected: &str, text: &str) -> Result<(), String> {
     }
     files::sweep(path.parent().unwrap_or(&path)).map_err(described)?;
     let mode = fs::metadata(&path).map_err(described)?.permissions().mode() & 0o7777;
-    files::replace(&path, text.as_bytes(), mode, Durability::Durable).map_err(described)
+    files::replace(&path, text.as_bytes(), mode).map_err(described)
 }
 
 /// The content of a template. One that is too long, or no text, is none.

@@ -18,8 +18,7 @@ use crate::gate::{Refusal, Result};
 use crate::jwt::{Check, Claimed, dead_from};
 use crate::limits::{LEEWAY, MAX_REPLAY_FILE, REPLAY_PRUNE_FROM, STATE_LOCK_WAIT};
 use crate::os::clock::unix_seconds;
-use crate::os::files::{self, Durability};
-use crate::os::lock;
+use crate::os::{files, lock};
 use record::{Book, Floors, Use};
 
 /// The memory in a state folder: `jti`, locked by `jti.lock`. Whatever keeps it from being read or written is a
@@ -193,7 +192,7 @@ impl Memory {
     }
 
     fn replace(&self, file: &[u8]) -> Result<()> {
-        files::replace(&self.file, file, 0o600, Durability::Durable)
+        files::replace(&self.file, file, 0o600)
             .map_err(|error| self.failed(error, "write"))
     }
 

@@ -1,128 +1,132 @@
-//! `history`: every run that is kept, as a table or a line of JSON each. `runs`: the same table, or the list that everyone
-//! may read.
+//! `status`, `runs`, `history`: what runs, what ran, who asked for it, and what became of it.
 //!
-//! The table is made from the runs' own folders, which only root may enter, so it tells more than that list: the CI job's
-//! number, the workflow, the commit that the token names.
+//! The table is made from the runs' own folders, which only root may enter, so it tells more than the documents that
+//! everyone may read: the CI job's number, the workflow, the commit that the token names.
+
+use std::array::from_fn;
+use std::io;
 
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
-use crate::cli::arguments::Arguments;
-use crate::cli::help::ExitStatus;
-use crate::cli::output::{self, CommandError};
-use crate::cli::settings_source;
-use crate::cli::show::{GREEN, RED, Show, date_and_clock_of, took};
-use crate::config::{Config, Places};
-use crate::event::{Outcome, Status, harmless};
+use super::arguments::Arguments;
+use super::output::{CommandResult, ExitStatus, print};
+use super::settings_source::load;
+use super::show::{Show, date_and_clock_of, took, word};
+use crate::config::{Config, Job, Places};
+use crate::event::{Outcome, harmless};
 use crate::limits::MAX_PUBLIC_FILE;
-use crate::os::files::{describe, read_bounded};
-use crate::os::places;
+use crate::os::files::{describe, optional, read_bounded};
 use crate::queue::list::{self, Run, State};
-use crate::queue::{RunRequest, ensure_published};
+use crate::queue::publish::not_ended;
+use crate::queue::{Origin, ensure_published};
 
-/// Digits of a commit in the table.
-const SHORT_SHA: usize = 12;
-
-/// `history`.
-///
-/// # Errors
-/// When the runs' folders cannot be read.
-pub fn history(arguments: &Arguments) -> Result<ExitStatus, CommandError> {
-    let config = settings_source::load(arguments.env_file())?.config;
-    places::prepare(&config.places)?;
-    let entries = entries(&config.places)?;
-    match Show::on_stdout(arguments) {
-        Show::Json => output::print(&entries.iter().map(line).collect::<String>()),
-        show => output::print(&table(&entries, show)),
-    }
+/// `status`: how the last deploy and the last runs of terraform ended, and what runs now; as JSON the document of
+/// `GET /status`.
+pub fn status(arguments: &Arguments) -> CommandResult {
+    let config = load(arguments)?.config;
+    let last = last_outcome(&config, Job::Deploy)?;
+    let text = match (Show::on_stdout(arguments), &last) {
+        (Show::Json, last) => last.iter().map(|outcome| outcome.line() + "\n").collect(),
+        (show, last) => {
+            let deploy = match last {
+                None => "no deploy has finished yet\n".to_owned(),
+                Some(outcome) => readable(outcome, show),
+            };
+            #[cfg(feature = "terraform")]
+            let deploy = deploy + &super::terraform::last_results(&config, show)?;
+            let live = list::live(&config.places);
+            let live = live.map_err(|error| describe(&error, "list", &config.places.queue()))?;
+            deploy + &laid_out(live.iter().map(row).collect(), show)
+        }
+    };
+    print(&text)?;
+    Ok(last.map_or(ExitStatus::Unable, |outcome| outcome.status.into()))
 }
 
-/// `runs`; as JSON the document of `GET /runs`.
-///
-/// # Errors
-/// When it cannot be read.
-pub fn runs(arguments: &Arguments) -> Result<ExitStatus, CommandError> {
-    let config = settings_source::load(arguments.env_file())?.config;
-    places::prepare(&config.places)?;
-    match Show::on_stdout(arguments) {
-        Show::Json => output::print(&document(&config)?),
-        show => output::print(&table(&entries(&config.places)?, show)),
-    }
+/// `runs`: the last runs as a table; as JSON the document of `GET /runs`.
+pub fn runs(arguments: &Arguments) -> CommandResult {
+    let config = load(arguments)?.config;
+    print(&match Show::on_stdout(arguments) {
+        Show::Json => format!("{}\n", document::<Value>(&config, "runs")?.unwrap_or_default()),
+        show => table(&kept(&config.places)?, show),
+    })
 }
 
-/// The document of `GET /runs`, made anew where it is missing.
-fn document(config: &Config) -> Result<String, String> {
-    let path = config.places.public().join("runs.json");
-    ensure_published(&config.places, config.runs.keep)
-        .and_then(|()| read_bounded(&path, MAX_PUBLIC_FILE))
-        .and_then(|text| Ok(serde_json::from_slice::<Value>(&text)?))
-        .map(|document| format!("{document}\n"))
-        .map_err(|error| describe(&error, "read", &path))
+/// `history`: the same table; as JSON a line for every run that is kept.
+pub fn history(arguments: &Arguments) -> CommandResult {
+    let runs = kept(&load(arguments)?.config.places)?;
+    print(&match Show::on_stdout(arguments) {
+        Show::Json => runs.iter().map(line).collect(),
+        show => table(&runs, show),
+    })
 }
 
-fn entries(places: &Places) -> Result<Vec<Run>, String> {
+fn kept(places: &Places) -> Result<Vec<Run>, String> {
     list::list(places).map_err(|error| describe(&error, "list the runs in", &places.runs))
 }
 
-/// The run whose turn it is and those that wait, as rows of the table.
-///
-/// # Errors
-/// When the runs' folders cannot be read.
-pub fn at_work(places: &Places, show: Show) -> Result<String, String> {
-    let live = list::live(places).map_err(|error| describe(&error, "list", &places.queue()))?;
-    Ok(laid_out(live.iter().map(row).collect(), show))
+/// The public document `name`, made anew after a restart of the host.
+fn document<T: DeserializeOwned>(config: &Config, name: &str) -> Result<Option<T>, String> {
+    let path = config.places.public().join(format!("{name}.json"));
+    let read = || -> io::Result<Option<T>> {
+        ensure_published(&config.places, config.runs.keep)?;
+        let text = optional(read_bounded(&path, MAX_PUBLIC_FILE))?;
+        Ok(text.map(|text| serde_json::from_slice(&text)).transpose()?)
+    };
+    read().map_err(|error| describe(&error, "read", &path))
 }
 
-/// One run as a line of JSON.
+pub fn last_outcome(config: &Config, job: Job) -> Result<Option<Outcome>, String> {
+    document(config, job.name())
+}
+
+/// An outcome in two lines.
+pub fn readable(outcome: &Outcome, show: Show) -> String {
+    let (result, when) = (show.result(outcome), date_and_clock_of(&outcome.finished_at));
+    format!("{result}\nfinished   {when} UTC, run {}\n", outcome.run_id)
+}
+
+/// A run that has ended, as a line of JSON.
 #[derive(Serialize)]
 struct Line<'a> {
     #[serde(flatten)]
-    course: Course<'a>,
+    outcome: &'a Outcome,
     endpoint: &'a str,
     accepted_at: &'a str,
     origin: Value,
 }
 
-/// The members of the run's last line, where there is one.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Course<'a> {
-    Ended(&'a Outcome),
-    NotEnded(Map<String, Value>),
-}
-
-fn line(entry: &Run) -> String {
-    let order = &entry.order;
+fn line(run: &Run) -> String {
+    let order = &run.order;
+    let origin = order.origin.details();
+    let State::Ended(record) = &run.state else {
+        let mut members = not_ended(run);
+        members["state"] = json!(word_of(&run.state));
+        members["origin"] = origin;
+        if order.dry_run() {
+            members["dry_run"] = json!(true);
+        }
+        return format!("{members}\n");
+    };
     let line = Line {
-        course: match &entry.state {
-            State::Ended(record) => Course::Ended(&record.outcome),
-            State::Running(since) => not_ended(order, "running", Some(since)),
-            State::Queued => not_ended(order, "queued", None),
-            State::Dead => not_ended(order, "dead", None),
-        },
+        outcome: &record.outcome,
         endpoint: &order.endpoint,
         accepted_at: &order.accepted_at,
-        origin: order.origin.details(),
+        origin,
     };
     // Strings, numbers and maps with string keys: serialising them cannot fail.
-    format!("{}\n", serde_json::to_string(&line).unwrap_or_default())
+    serde_json::to_string(&line).unwrap_or_default() + "\n"
 }
 
-fn not_ended<'a>(order: &RunRequest, state: &str, started_at: Option<&String>) -> Course<'a> {
-    let (version, sha) = order.names();
-    let members = [
-        ("state", Some(json!(state))),
-        ("run_id", Some(json!(order.run_id))),
-        ("version", version.map(Value::from)),
-        ("sha", sha.map(Value::from)),
-        ("module", order.module().map(Value::from)),
-        ("started_at", started_at.cloned().map(Value::from)),
-        ("dry_run", order.dry_run().then_some(json!(true))),
-    ];
-    let members = members
-        .into_iter()
-        .filter_map(|(name, value)| Some((name.to_owned(), value?)));
-    Course::NotEnded(members.collect())
+fn word_of(state: &State) -> &'static str {
+    match state {
+        State::Running(_) => "running",
+        State::Queued => "queued",
+        State::Dead => "dead",
+        State::Ended(_) => "ended",
+    }
 }
 
 /// The cells of one run.
@@ -145,31 +149,31 @@ const OUTCOME: usize = 1;
 /// The column with the duration, whose points stand below each other.
 const TOOK: usize = 5;
 
-fn table(entries: &[Run], show: Show) -> String {
-    if entries.is_empty() {
+fn table(runs: &[Run], show: Show) -> String {
+    if runs.is_empty() {
         return "no run yet\n".to_owned();
     }
-    let head = [HEAD.map(str::to_owned)].into_iter();
-    laid_out(head.chain(entries.iter().map(row)).collect(), show)
+    let mut rows = vec![HEAD.map(str::to_owned)];
+    rows.extend(runs.iter().map(row));
+    laid_out(rows, show)
 }
 
 fn laid_out(rows: Vec<Row>, show: Show) -> String {
-    let widths = [0, 1, 2, 3, 4, 5, 6, 7].map(|column| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.max().unwrap_or_default()
+    let width = |cell: &String| cell.chars().count();
+    let widths: [usize; 8] = from_fn(|column| {
+        rows.iter()
+            .map(|row| width(&row[column]))
+            .max()
+            .unwrap_or_default()
     });
     let mut text = String::new();
     for row in &rows {
         let mut line = String::new();
         for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
-            let padded = match column {
+            line += &match column {
+                OUTCOME => show.coloured(&format!("{cell:width$}  ")),
                 TOOK => format!("{cell:>width$}  "),
                 _ => format!("{cell:width$}  "),
-            };
-            line += &match (column, cell.get(..2)) {
-                (OUTCOME, Some("ok")) => show.coloured(&padded, GREEN),
-                (OUTCOME, Some("FA")) => show.coloured(&padded, RED),
-                _ => padded,
             };
         }
         text += line.trim_end();
@@ -178,91 +182,77 @@ fn laid_out(rows: Vec<Row>, show: Show) -> String {
     text
 }
 
-fn row(entry: &Run) -> Row {
-    let order = &entry.order;
+fn row(run: &Run) -> Row {
+    let order = &run.order;
     let (version, sha) = order.names();
-    let (when, mut outcome, took) = match &entry.state {
+    let (when, mut outcome, took) = match &run.state {
         State::Ended(record) => {
             let ended = &record.outcome;
-            (
-                ended.finished_at.as_str(),
-                outcome(ended),
-                took(ended.duration_ms),
-            )
+            (&ended.finished_at, outcome(ended), took(ended.duration_ms))
         }
-        State::Running(since) => (since.as_str(), "running".to_owned(), String::new()),
-        State::Queued => (order.accepted_at.as_str(), "queued".to_owned(), String::new()),
-        State::Dead => (order.accepted_at.as_str(), "dead".to_owned(), String::new()),
+        State::Running(since) => (since, "running".to_owned(), String::new()),
+        state => (&order.accepted_at, word_of(state).to_owned(), String::new()),
     };
     if order.dry_run() {
-        outcome.push_str(", dry run");
+        outcome += ", dry run";
     }
-    let sha = sha.unwrap_or_default();
+    let module = order.module().map(|module| format!(" {module}"));
     let cells = [
         date_and_clock_of(when),
         outcome,
-        endpoint(order),
+        order.endpoint.clone() + &module.unwrap_or_default(),
         version.unwrap_or_default(),
-        sha.chars().take(SHORT_SHA).collect(),
+        sha.unwrap_or_default().chars().take(12).collect(),
         took,
         order.run_id.to_string(),
-        who(&order.origin.details()),
+        who(&order.origin),
     ];
     cells.map(|cell| harmless(&cell))
 }
 
-/// The endpoint, and the module where one was named.
-fn endpoint(order: &RunRequest) -> String {
-    match order.module() {
-        Some(module) => format!("{} {module}", order.endpoint),
-        None => order.endpoint.clone(),
-    }
-}
-
 /// How it ended, and what is special about that.
 fn outcome(ended: &Outcome) -> String {
-    let word = match ended.status {
-        Status::Ok => "ok",
-        Status::Fail => "FAIL",
-    };
-    let is = |name: &str, value: Value| ended.more.get(name) == Some(&value);
+    let is = |name: &str, value: bool| ended.more.get(name) == Some(&json!(value));
     let put_back = ended.more.get("rolled_back").and_then(Value::as_array);
-    let not_put_back = is("rollback_failed", json!(true));
-    let notes = [
-        (
-            "rolled back",
-            !not_put_back && put_back.is_some_and(|list| !list.is_empty()),
-        ),
-        ("ROLLBACK FAILED", not_put_back),
-        ("interrupted", is("interrupted", json!(true))),
-        ("cancelled", is("cancelled", json!(true))),
-        ("unchanged", is("changed", json!(false))),
-    ];
-    let notes = notes.into_iter().filter(|(_, holds)| *holds);
-    notes.fold(word.to_owned(), |text, (note, _)| format!("{text}, {note}"))
+    let put_back = put_back.is_some_and(|containers| !containers.is_empty());
+    let not_put_back = is("rollback_failed", true);
+    let mut text = word(ended.status).to_owned();
+    for (holds, note) in [
+        (put_back && !not_put_back, ", rolled back"),
+        (not_put_back, ", ROLLBACK FAILED"),
+        (is("interrupted", true), ", interrupted"),
+        (is("cancelled", true), ", cancelled"),
+        (is("changed", false), ", unchanged"),
+    ] {
+        if holds {
+            text += note;
+        }
+    }
+    text
 }
 
 /// Who asked: a user of this host, or whoever the token says, and in which CI job.
-fn who(origin: &Value) -> String {
-    let text = |name: &str| match &origin[name] {
+fn who(origin: &Origin) -> String {
+    let claims = match origin {
+        Origin::Local { user, .. } => return format!("{user} on this host"),
+        Origin::Token { claims, .. } => claims,
+    };
+    let text = |name: &str| match claims.get(name)? {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     };
-    if origin["from"] == "local" {
-        return format!("{} on this host", text("user").unwrap_or_default());
-    }
-    let who = text("actor").or_else(|| text("user_login"));
-    let place = text("repository").or_else(|| text("project_path"));
-    let parts = [
-        (" of ", place),
+    let mut who = text("actor")
+        .or(text("user_login"))
+        .unwrap_or("a token".to_owned());
+    for (before, part) in [
+        (" of ", text("repository").or(text("project_path"))),
         (", CI run ", text("run_id")),
         (", attempt ", text("run_attempt")),
-    ];
-    let parts = parts
-        .into_iter()
-        .filter_map(|(before, part)| Some(format!("{before}{}", part?)));
-    parts.fold(who.unwrap_or("a token".to_owned()), |text, part| text + &part)
+    ] {
+        who.extend(part.map(|part| format!("{before}{part}")));
+    }
+    who
 }
 
 #[cfg(test)]
@@ -274,7 +264,7 @@ mod tests {
     use crate::gate::TerraformTask;
     use crate::gate::{DeployTask, Task};
     use crate::queue::record::{End, Publication, Record};
-    use crate::queue::{Origin, RunId};
+    use crate::queue::{RunId, RunRequest};
     use std::time::{Duration, UNIX_EPOCH};
 
     fn entry(sha: Option<&str>, error: Option<&str>, more: Value) -> Run {
