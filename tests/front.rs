@@ -8,7 +8,7 @@ use crate::support::tls_client::{End, TlsClient};
 use crate::support::{long_tests, wait_until};
 use engram_deployer::http::HttpError;
 use engram_deployer::limits::{MAX_BODY, MAX_HEADERS, MAX_TARGET, REQUEST_DEADLINE, STALLED_CALLER};
-use engram_deployer::link::{FromFront, Head, ToFront, encode};
+use engram_deployer::link::{Caller, FromFront, Head, ToFront, encode};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -511,11 +511,11 @@ fn http_lines_that_come_together_are_chunks_of_their_own_and_lose_no_order() {
     let lines: Vec<String> = (0..3000).map(|number| format!("{{\"n\":{number:04}}}")).collect();
     let frames: Vec<u8> = lines
         .iter()
-        .flat_map(|line| encode(&ToFront::Line { line: line.clone() }).expect("a frame"))
+        .flat_map(|line| encode(&ToFront::Line(line.clone())).expect("a frame"))
         .collect();
     // And a part of the next one: what is complete does not wait for it.
     let (next, said) = (
-        encode(&ToFront::Line { line: "{}".into() }).expect("a frame"),
+        encode(&ToFront::Line("{}".into())).expect("a frame"),
         Instant::now(),
     );
     let writer = thread::spawn(move || {
@@ -576,7 +576,7 @@ fn http_a_caller_that_dies_is_noticed_before_the_next_line() {
     let words = front.last_words();
     assert!(died.elapsed() < Duration::from_secs(30), "{:?}", died.elapsed());
     assert!(
-        matches!(&words[..], [FromFront::Log { message }] if message.contains("gone")),
+        matches!(&words[..], [FromFront::Log(message)] if message.contains("gone")),
         "{words:?}"
     );
     front.wait();
@@ -659,7 +659,7 @@ fn meets_the_deadline((start, is_said): (String, bool)) -> thread::JoinHandle<()
             assert_eq!(answer, "");
         }
         let words = front.last_words();
-        assert!(matches!(&words[..], [FromFront::Log { .. }]), "{words:?}");
+        assert!(matches!(&words[..], [FromFront::Log(_)]), "{words:?}");
     })
 }
 
@@ -676,7 +676,7 @@ fn http_a_caller_that_takes_no_byte_is_let_go() {
     let began = Instant::now();
     let line = "x".repeat(8000);
     while began.elapsed() < STALLED_CALLER + Duration::from_secs(10) {
-        let bytes = engram_deployer::link::encode(&ToFront::Line { line: line.clone() }).expect("a frame");
+        let bytes = engram_deployer::link::encode(&ToFront::Line(line.clone())).expect("a frame");
         if !front.try_write(&bytes) {
             assert!(began.elapsed() > STALLED_CALLER);
             return;
@@ -755,7 +755,7 @@ fn http_a_port_probe_is_nobody_and_noise_is_one_line_of_the_log() {
     assert_eq!(answer.first(), Some(&0x15), "an alert: {answer:?}");
     let words = front.last_words();
     assert!(
-        matches!(&words[..], [FromFront::Log { message }] if message.contains("TLS")),
+        matches!(&words[..], [FromFront::Log(message)] if message.contains("TLS")),
         "{words:?}"
     );
 }
@@ -835,7 +835,7 @@ fn http_a_front_that_cannot_serve_says_why() {
     let mut front = Front::with(folder, certificate, &settings);
     let words = front.last_words();
     assert!(
-        matches!(&words[..], [FromFront::Broken { message }] if message.contains("tls.pem") && message.contains("other.key")),
+        matches!(&words[..], [FromFront::Broken(message)] if message.contains("tls.pem") && message.contains("other.key")),
         "{words:?}"
     );
     assert!(!front.wait().is_success());
@@ -847,10 +847,10 @@ fn http_a_frame_that_makes_no_sense_ends_a_front() {
     front.line("a line before any connection");
     assert!(!front.wait().is_success());
     let mut front = Front::ready();
-    front.say(&ToFront::Connection {
+    front.say(&ToFront::Connection(Caller {
         request_id: "x".into(),
         open_paths: true,
-    });
+    }));
     assert!(!front.wait().is_success());
 }
 
@@ -860,7 +860,7 @@ fn privileges_of_a_front_are_gone_when_it_says_ready() {
         return;
     }
     let mut front = Front::started();
-    assert_eq!(front.hear(), Some(FromFront::Ready { confined: true }));
+    assert_eq!(front.hear(), Some(FromFront::Ready));
     let process = format!("/proc/{}", front.pid());
     let status = fs::read_to_string(format!("{process}/status")).expect("reading its status");
     let field = |name: &str| {

@@ -13,7 +13,6 @@ use std::time::{Duration, SystemTime};
 use engram_deployer::config::{Config, GithubApp, Settings};
 use engram_deployer::fetch::{FetchRequest, FetchResponse};
 use engram_deployer::terraform::github_app::Installation;
-use serde_json::Value;
 
 use crate::support::folder::Folder;
 use crate::support::github_api::{APP, GithubApi, INSTALLATION, Mood, REPOSITORY};

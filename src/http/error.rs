@@ -17,13 +17,18 @@ impl HttpError {
     pub const NOT_TLS: Self = Self::of(400, "this port speaks TLS: use https");
     /// RFC 9112, 2.2: an LF alone may be accepted; two readings are one too many.
     pub const LINE_END: Self = Self::of(400, "the request has a NUL, or a CR or LF without the other");
-    pub const REQUEST_LINE: Self =
-        Self::of(400, "the request line is not METHOD PATH VERSION with one space between them");
+    pub const REQUEST_LINE: Self = Self::of(
+        400,
+        "the request line is not METHOD PATH VERSION with one space between them",
+    );
     pub const VERSION: Self = Self::of(505, "only HTTP/1.1 and HTTP/1.0 are served here");
     /// Over [`crate::limits::MAX_TARGET`].
     pub const TARGET_TOO_LONG: Self = Self::of(414, "the request target is larger than 1 KiB");
     /// A target in another form than a path, or one with an escape, a `.` or `..` segment or a foreign byte in it.
-    pub const TARGET: Self = Self::of(400, "the request target is not a plain path without escapes and dot segments");
+    pub const TARGET: Self = Self::of(
+        400,
+        "the request target is not a plain path without escapes and dot segments",
+    );
     /// Over [`crate::limits::MAX_HEAD`] or [`crate::limits::MAX_HEADERS`].
     pub const HEAD_TOO_LARGE: Self = Self::of(431, "the request head is larger than 16 KiB or 64 headers");
     /// A header that is folded, has no name or white space behind it (RFC 9112, 5.1), or a control character in its value.
@@ -31,7 +36,10 @@ impl HttpError {
     /// None in HTTP/1.1, more than one, or one that cannot be a host.
     pub const HOST: Self = Self::of(400, "the request must have one Host header, with a host in it");
     /// A Content-Length that is there twice, equal or not, is no number, or stands beside a Transfer-Encoding.
-    pub const LENGTH: Self = Self::of(400, "the Content-Length must be one number, without a Transfer-Encoding");
+    pub const LENGTH: Self = Self::of(
+        400,
+        "the Content-Length must be one number, without a Transfer-Encoding",
+    );
     /// A POST with neither.
     pub const LENGTH_REQUIRED: Self = Self::of(411, "the request has no Content-Length and is not chunked");
     /// A Transfer-Encoding that is not `chunked`, once, or in HTTP/1.0, which has none.

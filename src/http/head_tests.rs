@@ -47,7 +47,7 @@ fn a_good_head_says_what_it_said() {
     assert_eq!(head.path, "/deploy");
     assert_eq!(head.version, Version::Http11);
     assert_eq!(head.framing, Framing::Length(21));
-    assert_eq!(head.expects_continue, false);
+    assert!(!head.expects_continue);
     assert_eq!(head.authorization, ["Bearer a.b.c"]);
 }
 
@@ -57,7 +57,7 @@ fn bytes_after_the_head_are_left_alone() {
     bytes.extend_from_slice(b"{\"version\"");
     let (used, progress) = HeadReader::default().feed(&bytes).unwrap();
     assert_eq!(used, GOOD.len());
-    assert!(matches!(progress, Some(_)));
+    assert!(progress.is_some());
 }
 
 #[test]
@@ -140,8 +140,8 @@ fn a_request_line_has_three_parts_and_single_spaces() {
 
 #[test]
 fn methods_are_case_sensitive() {
-    assert_eq!(spoiled("POST", "post").unwrap().method, "PUT");
-    assert_eq!(spoiled("POST", "DELETE").unwrap().method, "PUT");
+    assert_eq!(spoiled("POST", "post").unwrap().method, "post");
+    assert_eq!(spoiled("POST", "DELETE").unwrap().method, "DELETE");
 }
 
 #[test]
@@ -469,14 +469,8 @@ fn a_get_has_no_body() {
 
 #[test]
 fn the_only_expectation_is_100_continue() {
-    assert_eq!(
-        with_line("Expect: 100-continue").unwrap().expects_continue,
-        true
-    );
-    assert_eq!(
-        with_line("expect: 100-Continue").unwrap().expects_continue,
-        true
-    );
+    assert!(with_line("Expect: 100-continue").unwrap().expects_continue);
+    assert!(with_line("expect: 100-Continue").unwrap().expects_continue);
     for value in [
         "200-ok",
         "",
@@ -498,8 +492,8 @@ fn http_1_0_expects_nothing() {
     let head = |value: &str| {
         read(format!("POST /d HTTP/1.0\r\nContent-Length: 2\r\nExpect: {value}\r\n\r\n").as_bytes())
     };
-    assert_eq!(head("100-continue").unwrap().expects_continue, false);
-    assert_eq!(head("200-ok").unwrap().expects_continue, false);
+    assert!(!head("100-continue").unwrap().expects_continue);
+    assert!(!head("200-ok").unwrap().expects_continue);
 }
 
 #[test]

@@ -26,7 +26,9 @@ impl Response {
     }
 
     fn with_content(self, kind: &str, content: Vec<u8>) -> Response {
-        let typed = self.with("Content-Type", kind).with("Content-Length", &content.len().to_string());
+        let typed = self
+            .with("Content-Type", kind)
+            .with("Content-Length", &content.len().to_string());
         Response { content, ..typed }
     }
 
@@ -37,7 +39,9 @@ impl Response {
 
     /// A JSON document, which no cache may keep.
     pub fn json(document: Vec<u8>) -> Response {
-        Response::of(200).with_content("application/json", document).not_stored()
+        Response::of(200)
+            .with_content("application/json", document)
+            .not_stored()
     }
 
     /// 204: there is no such document yet.
@@ -47,7 +51,9 @@ impl Response {
 
     /// The head of a stream of lines, for a client of this version: see [`Version::line`].
     pub fn stream(version: Version) -> Response {
-        let head = Response::of(200).with("Content-Type", "application/x-ndjson").not_stored();
+        let head = Response::of(200)
+            .with("Content-Type", "application/x-ndjson")
+            .not_stored();
         match version {
             Version::Http11 => head.with("Transfer-Encoding", "chunked"),
             Version::Http10 => head,
@@ -247,10 +253,7 @@ mod tests {
         let read = BodyReader::new(Framing::Chunked).feed(&stream);
         assert_eq!(
             read,
-            Ok((
-                stream.len(),
-                Some("one\n\ndrei €\n".as_bytes().to_vec())
-            ))
+            Ok((stream.len(), Some("one\n\ndrei €\n".as_bytes().to_vec())))
         );
     }
 

@@ -59,7 +59,9 @@ impl Routes {
         if !self.has(endpoint) {
             return None;
         }
-        let named = query.split('&').filter_map(|member| member.strip_prefix("module="));
+        let named = query
+            .split('&')
+            .filter_map(|member| member.strip_prefix("module="));
         let named: Vec<&str> = named.filter(|_| *endpoint != "deploy").collect();
         let name = match named[..] {
             [] => format!("{endpoint}.json"),
@@ -83,7 +85,9 @@ impl Routes {
 
 /// `/runs/<id>/log`. Whether the id is one is for the session to say.
 fn is_log(path: &str) -> bool {
-    let id = path.strip_prefix("/runs/").and_then(|rest| rest.strip_suffix("/log"));
+    let id = path
+        .strip_prefix("/runs/")
+        .and_then(|rest| rest.strip_suffix("/log"));
     id.is_some_and(|id| !id.is_empty() && !id.contains('/'))
 }
 
@@ -93,7 +97,11 @@ mod tests {
 
     fn asked(method: &str, path: &str, query: &str) -> Result<Route, HttpError> {
         let endpoints = vec!["deploy".into(), "tf-plan".into()];
-        Routes { endpoints, modules: vec!["default".into(), "dash-1".into()] }.find(method, path, query)
+        Routes {
+            endpoints,
+            modules: vec!["default".into(), "dash-1".into()],
+        }
+        .find(method, path, query)
     }
 
     fn find(method: &str, path: &str) -> Result<Route, HttpError> {
@@ -108,7 +116,10 @@ mod tests {
     fn open_paths_are_answered_to_get_and_head_alone() {
         for path in ["/status", "/tf-plan/status", "/healthz", "/runs"] {
             for method in ["GET", "HEAD"] {
-                assert!(matches!(find(method, path), Ok(Route::Health | Route::Document(_))), "{path}");
+                assert!(
+                    matches!(find(method, path), Ok(Route::Health | Route::Document(_))),
+                    "{path}"
+                );
             }
             for method in ["POST", "PUT"] {
                 assert_eq!(

@@ -50,6 +50,14 @@ pub fn app_token(pem: &[u8], id: &str, now: u64) -> Result<Secret, KeyFault> {
     Ok(Secret::new(format!("{text}.{}", base64url::encode(&signature))))
 }
 
+/// Whether `pem` holds a key that [`app_token`] can use.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check(pem: &[u8]) -> Result<(), KeyFault> {
+    key(pem).map(drop)
+}
+
 fn key(pem: &[u8]) -> Result<KeyPair, KeyFault> {
     // Before it is taken apart: the header of an encrypted PKCS#1 key is no base64.
     if pem::is_encrypted(pem) {
@@ -115,6 +123,7 @@ mod tests {
             let token = app_token(pem.as_bytes(), "Iv1.abc", NOW).unwrap();
             let expected = json!({ "iat": NOW - 60, "exp": NOW + 540, "iss": "Iv1.abc" });
             assert_eq!(claims(&token, &pkcs8), expected);
+            assert!(check(pem.as_bytes()).is_ok());
         }
     }
 

@@ -192,8 +192,7 @@ impl Memory {
     }
 
     fn replace(&self, file: &[u8]) -> Result<()> {
-        files::replace(&self.file, file, 0o600)
-            .map_err(|error| self.failed(error, "write"))
+        files::replace(&self.file, file, 0o600).map_err(|error| self.failed(error, "write"))
     }
 
     fn lock_it(&self) -> Result<File> {
