@@ -2,6 +2,7 @@
 //!
 //! It trusts the link, and not one byte of the connection.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -28,17 +29,18 @@ struct Front {
 /// Says that it is ready, waits for the connection, and sees to its answer.
 pub fn serve(link: UnixStream, settings: Settings, prepared: Prepared) -> ExitCode {
     let mut link = Link::new(link);
-    let served = match tls::configure(&prepared.certificate, &prepared.key) {
-        Ok(tls) => live(&mut link, settings, prepared.public, tls).is_ok(),
+    let tls = match tls::configure(&prepared.certificate, &prepared.key) {
+        Ok(tls) => tls,
         Err(message) => {
             let _ = link.say(&FromFront::Broken(message));
-            false
+            return ExitCode::FAILURE;
         }
     };
-    if served {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+    match live(&mut link, settings, prepared.public, tls) {
+        Ok(()) => ExitCode::SUCCESS,
+        // No connection came.
+        Err(FrontError::Link(error)) if error.kind() == io::ErrorKind::UnexpectedEof => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
     }
 }
 
