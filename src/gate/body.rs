@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::checked_text::{CheckedText, TextRule, is_hex};
+use crate::checked_text::{CheckedText, TextRule, is_hex, is_sha256};
 use crate::config::{BodyRule, Job};
 #[cfg(feature = "terraform")]
 use crate::gate::body_terraform;
@@ -116,8 +116,7 @@ impl TextRule for PlanDigestRule {
     const SENTENCE: &'static str = "plan_digest must be sha256: and 64 lowercase hex characters";
 
     fn admits(text: &str) -> bool {
-        let digits = text.strip_prefix("sha256:").unwrap_or_default();
-        digits.len() == 64 && is_hex(digits)
+        is_sha256(text)
     }
 }
 

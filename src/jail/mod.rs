@@ -22,7 +22,6 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{chdir, execve};
 use serde::{Deserialize, Serialize};
 
-use crate::config::Account;
 use crate::limits::{JAIL_FILE, JAIL_OOM_SCORE, JAIL_PROCESSES};
 use crate::os::child::{Command, Exit, Group};
 use crate::os::descriptor;
@@ -46,7 +45,7 @@ pub const COMPLAINT: &str = "the sandbox was not made: ";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SandboxSpec {
     /// `None` is root, which no sandbox with mounts of its own takes.
-    pub account: Option<Account>,
+    pub account: Option<String>,
     /// Further groups, by number.
     pub groups: Vec<u32>,
     /// What it sees of the host; `None` is everything.
@@ -131,7 +130,11 @@ pub fn command(
 impl JailRequest {
     /// Who the tool runs as; `None` is root, or ourselves where we are not root.
     fn identity(&self) -> io::Result<Option<Identity>> {
-        self.sandbox.account.as_ref().map(privilege::identity).transpose()
+        self.sandbox
+            .account
+            .as_deref()
+            .map(privilege::identity)
+            .transpose()
     }
 
     fn argv(&self) -> Vec<CString> {

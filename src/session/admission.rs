@@ -47,23 +47,17 @@ impl Admission<'_> {
 
     /// `POST` to an endpoint: a new run.
     fn start(&self, request: &Request, gates: &Gates) -> Result<Admitted> {
-        let Self {
-            config,
-            request_id,
-            peer,
-            ..
-        } = self;
+        let (config, request_id, peer) = (self.config, self.request_id, self.peer);
         // Front knows the endpoints' names; one that relays another path has been taken over.
-        let endpoint = config.endpoint_at(&request.path).ok_or(Refusal::UNKNOWN_RUN)?;
-        let permitted = gate::permit(*peer, request, endpoint, gates)?;
+        let endpoint = config.endpoints().find(|one| one.path == request.path);
+        let endpoint = endpoint.ok_or(Refusal::UNKNOWN_RUN)?;
+        let permitted = gate::permit(peer, request, endpoint, gates)?;
         let slot = self.place_for_a_follower()?;
         let reservation = self.reserve(&permitted, gates.now)?;
         let id = reservation.id().clone();
         let grant = gate::admit(permitted, id.as_str(), gates)?;
-        log::info!(
-            "request {request_id} of {peer}: {} admitted as run {id}",
-            endpoint.name
-        );
+        let name = endpoint.name;
+        log::info!("request {request_id} of {peer}: {name} admitted as run {id}");
         // Opened first: a run that could not be started is a dead run, and its follower has it recorded.
         let follower = self.follow(grant.reader())?;
         if let Err(error) = reservation.start(grant.into(), self.settings, Complaints::ToOurLog) {

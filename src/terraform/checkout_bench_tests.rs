@@ -182,8 +182,8 @@ fn terraform(repo_url: String, workdir: &Path) -> TerraformConfig {
             secret_access_key: none(),
             docker_host: None,
         },
-        plan: None,
-        no_plan: None,
+        plan: Err(String::new()),
+
         lockfile_readonly: true,
         lock_timeout: Duration::from_secs(1),
         run_max: Duration::from_secs(60),

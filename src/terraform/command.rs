@@ -88,7 +88,7 @@ impl Commands<'_> {
     /// # Errors
     /// When others could put something else in its place, and when it could not be made.
     pub fn prepare(&self) -> Result<(), String> {
-        let owner = self.side.account.as_ref().map(privilege::identity).transpose();
+        let owner = self.side.account.as_deref().map(privilege::identity).transpose();
         let owner = owner.map_err(|error| format!("look up terraform's user: {error}"))?;
         self.work.make(owner, self.kind)
     }

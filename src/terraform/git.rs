@@ -278,6 +278,7 @@ mod tests {
 
     fn ended(text: &str) -> Ended {
         Ended {
+            stdout: Vec::new(),
             exit: crate::os::child::Exit::Code(128),
             tail: text.lines().map(str::to_owned).collect(),
         }

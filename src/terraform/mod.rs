@@ -95,13 +95,13 @@ impl<'a> Terraform<'a> {
             .ok_or("there is no such module any more")?;
         let kind = Kind::of(task.what);
         let side = match kind {
-            Kind::Plan => terraform.plan.as_ref(),
-            Kind::Apply => Some(&terraform.apply),
+            Kind::Plan => terraform.plan.as_ref()?,
+            Kind::Apply => &terraform.apply,
         };
         let commands = Commands {
             config,
             terraform,
-            side: side.ok_or_else(|| terraform.no_plan.clone().unwrap_or_default())?,
+            side,
             kind,
             work: Work::of(terraform, kind),
         };
@@ -310,7 +310,7 @@ impl<'a> Terraform<'a> {
 
     /// Says what a person needs after an apply that failed.
     fn tell_failed_apply(&self, ctx: &mut RunContext) {
-        let advice = match ctx.was_forced() {
+        let advice = match ctx.interrupts.was_forced {
             true => ADVICE_AFTER_FORCE,
             false => ADVICE,
         };
