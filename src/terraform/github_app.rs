@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::config::{Config, GithubApp};
 use crate::event::harmless;
-use crate::fetch::{FetchRequest, FetchResponse, Method};
+use crate::fetch::{FetchRequest, FetchResponse};
 use crate::jwt::base64url::encode_standard;
 use crate::jwt::sign;
 use crate::limits::{FETCH_DEADLINE, MAX_FETCH, MAX_PEM, MAX_QUOTE};
@@ -62,8 +62,9 @@ impl<'a> Installation<'a> {
             .map_err(|fault| format!("{} cannot be used: {fault}", app.pem.display()))?;
         let path = format!("app/installations/{}/access_tokens", app.installation);
         let body = json!({ "repositories": [self.repository], "permissions": { "contents": "read" } });
-        let order = self.order(Method::Post, &path, &jwt)?;
-        let mut order = order.header("content-type", Secret::new("application/json".into()));
+        let mut order = self.order("POST", &path, &jwt)?;
+        let kind = ("content-type".into(), "application/json".into());
+        order.headers.push(kind);
         order.body = Some(body.to_string());
         let answer = send(&order).map_err(|why| format!("{why}; can this host reach {}?", app.api_url))?;
         match answer.status {
@@ -77,26 +78,24 @@ impl<'a> Installation<'a> {
     /// # Errors
     /// One sentence.
     pub fn revoke(&self, token: &Secret, send: &mut Send<'_>) -> Result<(), String> {
-        let answer = send(&self.order(Method::Delete, "installation/token", token)?)?;
+        let answer = send(&self.order("DELETE", "installation/token", token)?)?;
         match answer.status {
             204 => Ok(()),
             other => Err(format!("GitHub answers with status {other}")),
         }
     }
 
-    fn order(&self, method: Method, path: &str, bearer: &Secret) -> Result<FetchRequest, String> {
+    fn order(&self, method: &str, path: &str, bearer: &Secret) -> Result<FetchRequest, String> {
         let url = format!("{}/{path}", self.app.api_url);
-        let mut order = FetchRequest::new(self.config, &url, FETCH_DEADLINE, MAX_FETCH)?;
-        order.method = method;
-        let bearer = format!("Bearer {}", bearer.expose());
         let headers = [
             ("accept", "application/vnd.github+json"),
             ("x-github-api-version", VERSION),
-            ("authorization", &bearer),
+            ("authorization", &format!("Bearer {}", bearer.expose())),
         ];
-        let add =
-            |order: FetchRequest, (name, value): (&str, &str)| order.header(name, Secret::new(value.into()));
-        Ok(headers.into_iter().fold(order, add))
+        let mut order = FetchRequest::new(self.config, &url, FETCH_DEADLINE, MAX_FETCH)?;
+        order.method = method.into();
+        order.headers = headers.map(|(name, value)| (name.into(), value.into())).into();
+        Ok(order)
     }
 }
 
