@@ -62,8 +62,7 @@ enum Attempt {
 fn attempt(order: &FetchRequest) -> io::Result<Attempt> {
     let command = Command::role("fetch").descriptor(0, descriptor::memory_file(&serde_json::to_vec(order)?)?);
     let until = Instant::now() + Duration::from_secs(order.seconds.into()) + KILL_AFTER;
-    let output = child::output(command, order.most + 4096, until)?;
-    Ok(match (output.exit, output.bytes) {
+    Ok(match child::output(command, order.most + 4096, until)? {
         (Exit::Signal(number), _) if number == Signal::SIGALRM as i32 => Attempt::Done(Err(format!(
             "{}: no complete answer within {} s",
             order.summary(),

@@ -42,22 +42,18 @@ pub struct Confinement<'a> {
 /// # Errors
 /// When there is no such user, or when it is root.
 pub fn identity(account: &Account) -> io::Result<Identity> {
-    let identity = match account {
-        Account::Id(id) => Identity { uid: *id, gid: *id },
+    let (uid, gid) = match account {
+        Account::Id(id) => (*id, *id),
         Account::Name(name) => {
             let user = User::from_name(name)?;
-            let User { uid, gid, .. } =
-                user.ok_or_else(|| io::Error::other(format!("no user named {name}")))?;
-            Identity {
-                uid: uid.as_raw(),
-                gid: gid.as_raw(),
-            }
+            let user = user.ok_or_else(|| io::Error::other(format!("no user named {name}")))?;
+            (user.uid.as_raw(), user.gid.as_raw())
         }
     };
-    if identity.uid == 0 || identity.gid == 0 {
+    if uid == 0 || gid == 0 {
         return Err(io::Error::other("a role without privileges cannot run as root"));
     }
-    Ok(identity)
+    Ok(Identity { uid, gid })
 }
 
 /// Becomes `identity`, in these further groups and no others, and proves that there is no way back. On an error the

@@ -76,16 +76,14 @@ pub fn version(
         .ok_or_else(|| format!("there is no `{name}` on {path}: install it, or set {setting}"))?;
     let command = Command::tool(&found).arguments(arguments).variables(environment);
     let shown = format!("{} {}", found.display(), arguments[0]);
-    let output = child::output(command, MAX_VERSION, Instant::now() + VERSION_DEADLINE)
+    let (exit, bytes) = child::output(command, MAX_VERSION, Instant::now() + VERSION_DEADLINE)
         .map_err(|error| format!("run {shown}: {error}"))?;
     let seconds = VERSION_DEADLINE.as_secs();
-    let bytes = output
-        .bytes
-        .ok_or_else(|| format!("`{shown}` did not answer within {seconds} s"))?;
+    let bytes = bytes.ok_or_else(|| format!("`{shown}` did not answer within {seconds} s"))?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
-    match output.exit.is_success() {
+    match exit.is_success() {
         true => Ok((found.display().to_string(), text)),
-        false => Err(format!("`{shown}`: {}: {}", output.exit, last_line(&text))),
+        false => Err(format!("`{shown}`: {}: {}", exit, last_line(&text))),
     }
 }
 
