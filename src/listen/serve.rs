@@ -23,7 +23,6 @@ use crate::os::settings::{self, Source};
 use crate::os::signal::{Signal, Signals};
 
 /// What `serve` listens on. The sockets accept without waiting.
-#[derive(Debug)]
 pub struct Listeners {
     pub sockets: Vec<TcpListener>,
     /// Whether they are the supervisor's, which starts us again when somebody connects. Else nobody listens without us.

@@ -12,7 +12,7 @@ use nix::time::{ClockId, clock_gettime};
 
 use crate::os::process;
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Notifier {
     socket: Option<UnixDatagram>,
     /// How often to send `WATCHDOG=1`: twice as often as asked.

@@ -14,7 +14,7 @@ use crate::config::Account;
 use crate::os::process::is_root;
 
 /// Who to become.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Identity {
     /// User.
     pub uid: u32,
@@ -23,7 +23,6 @@ pub struct Identity {
 }
 
 /// What a role keeps.
-#[derive(Clone, Copy, Debug)]
 pub struct Confinement<'a> {
     /// The folder that becomes its root, if any.
     pub root: Option<&'a Path>,
