@@ -62,8 +62,8 @@ fn may_be_ordered(task: &TerraformTask, config: &Config) -> Result<(), String> {
         "terraform is not configured on this host: set DEPLOYER_TF_APPLY_REPOSITORY, and `check` names what else it needs",
     )?;
     let module = task.module.as_deref();
-    match &terraform.no_plan {
-        Some(why) if task.what == Job::TfPlan => Err(format!("nothing can be planned here, because {why}")),
+    match &terraform.plan {
+        Err(why) if task.what == Job::TfPlan => Err(format!("nothing can be planned here, because {why}")),
         _ if task.what == Job::TfApply && terraform.require_digest && task.plan_digest.is_none() => {
             Err("DEPLOYER_TF_APPLY_REQUIRE_DIGEST is on: name the plan with --plan-digest".to_owned())
         }

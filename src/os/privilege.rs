@@ -10,7 +10,6 @@ use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::{Gid, Uid, User, chdir, chroot, setgroups, setresgid, setresuid};
 
-use crate::config::Account;
 use crate::os::process::is_root;
 
 /// Who to become.
@@ -36,17 +35,17 @@ pub struct Confinement<'a> {
     pub processor_seconds: u64,
 }
 
-/// Looks `account` up in the host's user database, unless it is a number.
+/// Looks `user` up in the host's user database, unless it is a number, which is uid and gid.
 ///
 /// # Errors
 /// When there is no such user, or when it is root.
-pub fn identity(account: &Account) -> io::Result<Identity> {
-    let (uid, gid) = match account {
-        Account::Id(id) => (*id, *id),
-        Account::Name(name) => {
-            let user = User::from_name(name)?;
-            let user = user.ok_or_else(|| io::Error::other(format!("no user named {name}")))?;
-            (user.uid.as_raw(), user.gid.as_raw())
+pub fn identity(user: &str) -> io::Result<Identity> {
+    let (uid, gid) = match user.parse() {
+        Ok(id) => (id, id),
+        Err(_) => {
+            let found = User::from_name(user)?;
+            let found = found.ok_or_else(|| io::Error::other(format!("no user named {user}")))?;
+            (found.uid.as_raw(), found.gid.as_raw())
         }
     };
     if uid == 0 || gid == 0 {
