@@ -9,11 +9,12 @@ use std::path::Path;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::{Gid, Uid, User, chdir, chroot, setgroups, setresgid, setresuid};
+use serde::{Deserialize, Serialize};
 
 use crate::os::process::is_root;
 
 /// Who to become.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Identity {
     /// User.
     pub uid: u32,
