@@ -6,10 +6,9 @@
 use std::io::{self, IsTerminal, Read};
 use std::time::SystemTime;
 
-use super::arguments::Arguments;
 use super::commands::ENDPOINT;
-use super::output::{CommandError, CommandResult, ExitStatus, complain, print};
 use super::settings_source::read;
+use super::{Arguments, CommandError, CommandResult, ExitStatus, complain, print};
 use crate::gate::{Finding, Gates, explain, fetch_keys};
 use crate::limits::MAX_TOKEN;
 use crate::os::logging;

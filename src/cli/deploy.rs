@@ -5,12 +5,9 @@
 
 use std::time::SystemTime;
 
-use super::arguments::Arguments;
 use super::commands::{BUILT_FROM, DRY_RUN, REPLACE};
 use super::follow::{follow, say_it_goes_on};
-use super::output::{CommandError, CommandResult, ExitStatus, print, report};
-use super::settings_source::{Loaded, load};
-use super::show::Show;
+use super::{Arguments, CommandError, CommandResult, ExitStatus, Loaded, Show, load, print, report};
 use crate::event::harmless;
 use crate::gate::{Authority, DeployTask, Task};
 use crate::os::process;
@@ -18,7 +15,7 @@ use crate::queue::{Complaints, RunId, RunRequest, reserve};
 
 pub fn deploy(arguments: &Arguments) -> CommandResult {
     // The same rules as for a request's body.
-    let version = arguments.operand().to_owned().try_into();
+    let version = arguments.operand.clone().try_into();
     let task = DeployTask {
         version: version.map_err(|rule: &str| arguments.wrong(rule))?,
         sha: arguments.checked(&BUILT_FROM)?,

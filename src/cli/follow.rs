@@ -3,11 +3,8 @@
 use std::os::fd::AsFd;
 use std::time::Instant;
 
-use super::arguments::Arguments;
 use super::commands::{FOLLOW, FORCE};
-use super::output::{CommandError, CommandResult, ExitStatus, complain, print};
-use super::settings_source::{Loaded, load};
-use super::show::Show;
+use super::{Arguments, CommandError, CommandResult, ExitStatus, Loaded, Show, complain, load, print};
 use crate::event::outcome_of;
 use crate::gate::Reader;
 use crate::limits::RETRY;
@@ -40,7 +37,7 @@ pub fn cancel(arguments: &Arguments) -> CommandResult {
 }
 
 fn run_id(arguments: &Arguments) -> Result<RunId, CommandError> {
-    let typed = arguments.operand();
+    let typed = &arguments.operand;
     let wrong = || format!("`{typed}` is no run id such as 20260102T030405Z-0123abcd (`runs` lists them)");
     RunId::parse(typed).ok_or_else(|| arguments.wrong(&wrong()))
 }

@@ -1,8 +1,8 @@
 //! The help: its texts, made from the table in [`super::commands`], and what an exit status says.
 
-use super::arguments::{Arguments, command_named};
+use super::arguments::command_named;
 use super::commands::{COMMANDS, GLOBAL, Opt, Spec};
-use super::output::{CommandError, CommandResult, print};
+use super::{Arguments, CommandResult, print};
 
 /// What the help says of each [`super::output::ExitStatus`], in the order of their numbers.
 const EXITS: [&str; 5] = [
@@ -27,9 +27,9 @@ pub fn version(_: &Arguments) -> CommandResult {
 
 /// `help`: of the whole program, or of one command.
 pub fn help(arguments: &Arguments) -> CommandResult {
-    print(&match arguments.operand() {
+    print(&match arguments.operand.as_str() {
         "" => general(),
-        name => of(command_named(name).map_err(CommandError::usage)?),
+        name => of(command_named(name)?),
     })
 }
 
@@ -54,15 +54,13 @@ pub fn general() -> String {
 
 /// The help of one command.
 fn of(spec: &Spec) -> String {
-    let required = spec.required.iter().map(|option| format!(" {}", option.usage));
-    let more = match spec.required.is_empty() && spec.options.is_empty() {
+    let more = match spec.options.is_empty() {
         true => "",
         false => " [OPTION]...",
     };
     format!(
-        "Usage: engram-deployer {}{}{more}\n\n{}\n\nOptions:\n{}\n{}",
+        "Usage: engram-deployer {}{more}\n\n{}\n\nOptions:\n{}\n{}",
         spec.usage,
-        required.collect::<String>(),
         spec.texts().1.trim_end(),
         options(spec.all_options()),
         exit_statuses()

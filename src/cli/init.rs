@@ -2,9 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::arguments::Arguments;
-use super::output::{CommandResult, print};
-use super::settings_source::load;
+use super::{Arguments, CommandResult, load, print};
 use crate::gate::{Creation, Memory, Past};
 
 /// Makes the folders, and a replay memory that trusts every token.

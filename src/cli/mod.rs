@@ -31,7 +31,10 @@ use std::time::Instant;
 use crate::limits::SUPERVISOR_PAUSE;
 use crate::listen::{self, Inherited};
 use crate::os::poll;
-use output::{CommandError, ExitStatus, report};
+use arguments::Arguments;
+use output::{CommandError, CommandResult, ExitStatus, complain, print, report};
+use settings_source::{Loaded, load};
+use show::Show;
 
 const NOT_ROOT: &str = "not root: front and fetch keep our user, and docker must let it in";
 const NEW_MEMORY: &str = "was not there and is new: tokens issued before now are refused";
@@ -42,7 +45,7 @@ pub fn main(typed: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn execute(typed: impl IntoIterator<Item = OsString>) -> ExitStatus {
-    let parsed = arguments::parse(typed).map_err(CommandError::usage);
+    let parsed = arguments::parse(typed);
     if let Ok(arguments) = &parsed
         && let Some(run) = arguments.spec.run
     {

@@ -8,9 +8,7 @@ use std::path::Path;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use super::arguments::Arguments;
-use super::output::{CommandResult, print};
-use super::{settings_source, x509};
+use super::{Arguments, CommandResult, print, settings_source, x509};
 use crate::hash::sha256;
 use crate::jwt::base64url::{encode_standard, hex};
 use crate::limits::MAX_PEM;

@@ -1,8 +1,6 @@
 //! `recover`: has the dead runs completed, as any other finder of a dead run would, and waits until they are.
 
-use super::arguments::Arguments;
-use super::output::{CommandResult, ExitStatus, complain, print};
-use super::settings_source::load;
+use super::{Arguments, CommandResult, ExitStatus, complain, load, print};
 use crate::queue::{await_recovery, ensure_recovered};
 
 pub fn recover(arguments: &Arguments) -> CommandResult {

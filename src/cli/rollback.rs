@@ -2,12 +2,10 @@
 //!
 //! It is a run like any other; only what to deploy is found out here.
 
-use super::arguments::Arguments;
 use super::commands::{DRY_RUN, TAG_OF_NOW};
 use super::deploy;
-use super::output::{CommandResult, complain, print};
-use super::settings_source::{Loaded, load};
-use super::show::{Show, date_and_clock_of};
+use super::show::date_and_clock_of;
+use super::{Arguments, CommandResult, Loaded, Show, complain, load, print};
 use crate::config::Places;
 use crate::deploy::healthy::{HealthyVersion, HealthyVersions, Release};
 use crate::gate::{DeployTask, Task};

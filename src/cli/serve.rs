@@ -5,8 +5,8 @@ use std::net::TcpListener;
 use std::path::{self, Path};
 use std::time::SystemTime;
 
-use super::output::{CommandError, CommandResult, ExitStatus};
 use super::settings_source;
+use super::{CommandError, CommandResult, ExitStatus};
 use crate::config::{Config, Settings};
 use crate::gate::{Creation, Memory, Past};
 use crate::listen::Inherited;

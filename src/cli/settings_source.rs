@@ -2,9 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::arguments::Arguments;
 use super::help::ENV_FILES;
-use super::output::CommandError;
+use super::{Arguments, CommandError, ExitStatus};
 use crate::config::{Config, Settings};
 use crate::os::settings::{self, Source};
 use crate::os::{logging, places};
@@ -41,7 +40,9 @@ pub fn source(env_file: Option<&Path>) -> Source {
 }
 
 pub fn from(source: Source) -> Result<FoundSettings, CommandError> {
-    let settings = source.load().map_err(CommandError::unable)?;
+    let settings = source
+        .load()
+        .map_err(|faults| CommandError(ExitStatus::Unable, faults))?;
     Ok(FoundSettings { settings, source })
 }
 
@@ -80,7 +81,7 @@ impl FoundSettings {
             };
             let mut lines: Vec<String> = complaints.iter().map(ToString::to_string).collect();
             lines.push(format!("correct the settings from {}{hint}", self.sources()));
-            CommandError::unable(lines)
+            CommandError(ExitStatus::Unable, lines)
         })
     }
 

@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal};
 
 use serde_json::Value;
 
-use super::arguments::Arguments;
+use super::Arguments;
 use super::commands::JSON;
 use crate::event::{Outcome, Status, harmless, outcome_of};
 

@@ -21,9 +21,7 @@ pub fn check(config: &Config, report: &mut Report) {
         true => report.result("docker", docker(deploy)),
         false => report.ok("docker", "not needed: the command pulls and replaces by itself"),
     }
-    let complaints = deploy::complaints(config);
-    let is_well = complaints.is_empty();
-    report.errors("deploy", complaints);
+    report.errors("deploy", deploy::complaints(config));
     login(config, report);
     if let Some(cosign) = &deploy.checks.cosign {
         report.root_alone("cosign", &cosign.program);
@@ -39,13 +37,7 @@ pub fn check(config: &Config, report: &mut Report) {
                 template(&container.name, templates, &deploy.image, report);
             }
         }
-        Backend::Docker { declarations } => {
-            report.root_alone("declarations", declarations);
-            if is_well {
-                let (count, folder) = (deploy.containers.len(), declarations.display());
-                report.ok("declarations", format!("{count} in {folder}"));
-            }
-        }
+        Backend::Docker { declarations } => report.root_alone("declarations", declarations),
         Backend::Command { program, .. } => report.root_alone("command", program),
     }
     if let Some(command) = &config.notify {
