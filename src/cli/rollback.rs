@@ -47,11 +47,10 @@ fn nothing_is_under_way(places: &Places) -> Result<(), String> {
     match run.state {
         State::Ended(_) => Ok(()),
         State::Dead => Err(format!(
-            "run {id} was interrupted and is not completed; have that done first (`engram-deployer recover`)"
+            "run {id} was interrupted; have it completed first (`engram-deployer recover`)"
         )),
         State::Running(_) | State::Queued => Err(format!(
-            "run {id} has not ended: wait for it (`engram-deployer log -f {id}`), end it (`engram-deployer cancel \
-             {id}`), or name a version to `engram-deployer deploy`"
+            "run {id} has not ended; wait for it (`log -f`), end it (`cancel`), or name a version to `deploy`"
         )),
     }
 }

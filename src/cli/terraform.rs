@@ -50,9 +50,8 @@ fn start(arguments: &Arguments, what: Job) -> CommandResult {
 
 /// What only the settings can tell.
 fn may_be_ordered(task: &TerraformTask, config: &Config) -> Result<(), String> {
-    let terraform = config.terraform.as_ref().ok_or(
-        "terraform is not configured on this host: set DEPLOYER_TF_APPLY_REPOSITORY, and `check` names what else it needs",
-    )?;
+    let terraform = config.terraform.as_ref();
+    let terraform = terraform.ok_or("terraform is not configured here; set DEPLOYER_TF_APPLY_REPOSITORY")?;
     let module = task.module.as_deref();
     match &terraform.no_plan {
         Some(why) if task.what == Job::TfPlan => Err(format!("nothing can be planned here, because {why}")),
