@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::commands::{COMMANDS, ENV_FILE, Opt, Spec};
-use super::{CommandError, ExitStatus};
+use super::{CommandError, CommandResult, ExitStatus};
 use crate::config::nearest;
 use crate::event::harmless;
 
@@ -32,7 +32,7 @@ impl Arguments {
     }
 
     /// The value, if there is one, by the same rule as in a request's body.
-    pub fn checked<T>(&self, option: &Opt) -> Result<Option<T>, CommandError>
+    pub fn checked<T>(&self, option: &Opt) -> CommandResult<Option<T>>
     where
         T: TryFrom<String, Error = &'static str>,
     {
@@ -57,7 +57,7 @@ impl Arguments {
 
     /// Sorts the words behind the command's name, and checks that all is there that it needs.
     fn of(spec: &'static Spec, words: Vec<OsString>) -> Result<Self, String> {
-        let mut arguments = Arguments {
+        let mut args = Arguments {
             spec,
             operand: String::new(),
             options: Vec::new(),
@@ -67,15 +67,15 @@ impl Arguments {
             if word == "--" {
                 operands.extend(words.by_ref());
             } else if is_option(&word) {
-                arguments.add(&word, &mut words)?;
+                args.add(&word, &mut words)?;
             } else {
                 operands.push(word);
             }
         }
         let (name, mut operands) = (spec.name(), operands.into_iter());
         if let Some(operand) = spec.operand() {
-            arguments.operand = text(&operands.next().unwrap_or_default(), operand)?;
-            if arguments.operand.is_empty() && !operand.starts_with('[') {
+            args.operand = text(&operands.next().unwrap_or_default(), operand)?;
+            if args.operand.is_empty() && !operand.starts_with('[') {
                 return Err(format!("`{name}` needs a {operand}"));
             }
         }
@@ -89,8 +89,8 @@ impl Arguments {
             .options
             .iter()
             .filter(|option| spec.usage.contains(option.usage));
-        match needed.find(|option| !arguments.has(option)) {
-            None => Ok(arguments),
+        match needed.find(|option| !args.has(option)) {
+            None => Ok(args),
             Some(option) => Err(format!("`{name}` needs {}", option.usage)),
         }
     }
@@ -131,7 +131,7 @@ impl Arguments {
 ///
 /// # Errors
 /// A sentence with a hint.
-pub fn parse(typed: impl IntoIterator<Item = OsString>) -> Result<Arguments, CommandError> {
+pub fn parse(typed: impl IntoIterator<Item = OsString>) -> CommandResult<Arguments> {
     let mut words: Vec<OsString> = typed.into_iter().collect();
     // The first word that is no option, and not the value of `--env-file`, names the command.
     let names_it = |at: &usize| {
@@ -160,7 +160,7 @@ pub fn parse(typed: impl IntoIterator<Item = OsString>) -> Result<Arguments, Com
 ///
 /// # Errors
 /// When there is none: a sentence with the nearest one.
-pub fn command_named(name: &str) -> Result<&'static Spec, CommandError> {
+pub fn command_named(name: &str) -> CommandResult<&'static Spec> {
     COMMANDS.iter().find(|spec| spec.name() == name).ok_or_else(|| {
         let hint = did_you_mean(name, COMMANDS.iter().map(Spec::name), 2);
         usage(&format!("there is no command `{}`{hint}", harmless(name)), "help")

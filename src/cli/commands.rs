@@ -111,7 +111,8 @@ pub const COMMANDS: &[Spec] = &[
     command("help [COMMAND]", help::help, &[]),
 ];
 
-/// Of each command its name, a summary, and what its help says; a blank line between them.
+/// Of each command its name, a summary, and what its help says; then what the help says of settings and exit statuses. A
+/// blank line between them.
 const TEXTS: &str = include_str!("../../contrib/commands.txt");
 
 impl Spec {
@@ -125,14 +126,18 @@ impl Spec {
 
     /// One line for the list of commands, and what its own help says, wrapped by hand to fit a terminal.
     pub fn texts(&self) -> (&'static str, &'static str) {
-        let of_this = |text: &'static str| text.strip_prefix(self.name())?.strip_prefix(": ");
-        let text = TEXTS.split("\n\n").find_map(of_this).unwrap_or_default();
-        text.split_once('\n').unwrap_or((text, ""))
+        texts_of(self.name())
     }
 
     pub fn all_options(&self) -> impl Iterator<Item = &'static Opt> {
         self.options.iter().chain(GLOBAL)
     }
+}
+
+pub fn texts_of(name: &str) -> (&'static str, &'static str) {
+    let of_this = |text: &'static str| text.strip_prefix(name)?.strip_prefix(": ");
+    let text = TEXTS.trim_end().split("\n\n").find_map(of_this);
+    text.and_then(|text| text.split_once('\n')).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use crate::gate::{Creation, Memory, Past};
 ///
 /// # Errors
 /// When a memory is there that remembers something, or cannot be read: that is no first installation.
-pub fn init(arguments: &Arguments) -> CommandResult {
-    let places = load(arguments)?.config.places;
+pub fn init(args: &Arguments) -> CommandResult {
+    let places = load(args)?.config.places;
     let state = places.state.display();
     let memory = Memory::of(&places.state);
     let made = memory.create(Past::Unused, SystemTime::now())?;

@@ -46,10 +46,10 @@ pub fn main(typed: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn execute(typed: impl IntoIterator<Item = OsString>) -> ExitStatus {
     let parsed = arguments::parse(typed);
-    if let Ok(arguments) = &parsed
-        && let Some(run) = arguments.spec.run
+    if let Ok(args) = &parsed
+        && let Some(run) = args.spec.run
     {
-        return run(arguments).unwrap_or_else(report);
+        return run(args).unwrap_or_else(report);
     }
     // With an error too: `serve` may have been meant, and then standard error may be a connection.
     let inherited = match listen::inherited() {
@@ -59,7 +59,7 @@ fn execute(typed: impl IntoIterator<Item = OsString>) -> ExitStatus {
         Ok(inherited) => Ok(inherited),
     };
     let is_restarted_at_once = matches!(inherited, Ok(Inherited::Listening(_)));
-    let done = parsed.and_then(|arguments| serve::serve(arguments.env_file(), inherited?));
+    let done = parsed.and_then(|args| serve::serve(args.env_file(), inherited?));
     done.unwrap_or_else(|error| {
         let exit = report(error);
         // The connection that waits at the supervisor's socket has us started again.

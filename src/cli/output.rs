@@ -36,7 +36,7 @@ impl From<Status> for ExitStatus {
 pub struct CommandError(pub ExitStatus, pub Vec<String>);
 
 /// How a command ended.
-pub type CommandResult = Result<ExitStatus, CommandError>;
+pub type CommandResult<T = ExitStatus> = Result<T, CommandError>;
 
 /// It could not be tried.
 impl<E: Display> From<E> for CommandError {

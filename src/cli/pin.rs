@@ -16,8 +16,8 @@ use crate::os::files::{describe, read_bounded};
 
 /// Prints the pins of the certificate that is served. Needs that one setting, so that a CI job can be prepared before
 /// the rest is known.
-pub(super) fn pin(arguments: &Arguments) -> CommandResult {
-    let found = settings_source::read(arguments)?;
+pub(super) fn pin(args: &Arguments) -> CommandResult {
+    let found = settings_source::read(args)?;
     let path = found.settings.get("DEPLOYER_CERT_FILE").ok_or_else(|| {
         let sources = found.sources();
         format!("DEPLOYER_CERT_FILE is not set in {sources}; name the file with --env-file")

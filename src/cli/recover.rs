@@ -3,8 +3,8 @@
 use super::{Arguments, CommandResult, ExitStatus, complain, load, print};
 use crate::queue::{await_recovery, ensure_recovered};
 
-pub fn recover(arguments: &Arguments) -> CommandResult {
-    let loaded = load(arguments)?;
+pub fn recover(args: &Arguments) -> CommandResult {
+    let loaded = load(args)?;
     let places = &loaded.config.places;
     let mut said = "no run is dead\n";
     loop {

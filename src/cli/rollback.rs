@@ -15,12 +15,12 @@ use crate::queue::list::{self, State};
 ///
 /// # Errors
 /// When there is no such version, or a run is at work: then it is not known what will be live.
-pub fn rollback(arguments: &Arguments) -> CommandResult {
-    let loaded = load(arguments)?;
+pub fn rollback(args: &Arguments) -> CommandResult {
+    let loaded = load(args)?;
     let places = &loaded.config.places;
     nothing_is_under_way(places)?;
     let (release, why) = target(&HealthyVersions::read(places)?)?;
-    let show = Show::on_stdout(arguments);
+    let show = Show::on_stdout(args);
     match show {
         // What is for a program is lines of a run and nothing else.
         Show::Json => complain(&why),
@@ -29,8 +29,8 @@ pub fn rollback(arguments: &Arguments) -> CommandResult {
     let task = Task::Deploy(DeployTask {
         version: release.version,
         sha: release.sha,
-        dry_run: arguments.has(&DRY_RUN),
-        force: arguments.has(&TAG_OF_NOW),
+        dry_run: args.has(&DRY_RUN),
+        force: args.has(&TAG_OF_NOW),
         rollback: true,
     });
     // That setting is about what is asked for by accident; whoever types this wants just that.

@@ -21,10 +21,10 @@ use crate::queue::{Origin, ensure_published};
 
 /// `status`: how the last deploy and the last runs of terraform ended, and what runs now; as JSON the document of
 /// `GET /status`.
-pub fn status(arguments: &Arguments) -> CommandResult {
-    let config = load(arguments)?.config;
+pub fn status(args: &Arguments) -> CommandResult {
+    let config = load(args)?.config;
     let last: Option<Outcome> = document(&config, "deploy")?;
-    let text = match (Show::on_stdout(arguments), &last) {
+    let text = match (Show::on_stdout(args), &last) {
         (Show::Json, last) => last.iter().map(|outcome| outcome.line() + "\n").collect(),
         (show, last) => {
             let deploy = match last {
@@ -43,18 +43,18 @@ pub fn status(arguments: &Arguments) -> CommandResult {
 }
 
 /// `runs`: the last runs as a table; as JSON the document of `GET /runs`.
-pub fn runs(arguments: &Arguments) -> CommandResult {
-    let config = load(arguments)?.config;
-    print(&match Show::on_stdout(arguments) {
+pub fn runs(args: &Arguments) -> CommandResult {
+    let config = load(args)?.config;
+    print(&match Show::on_stdout(args) {
         Show::Json => format!("{}\n", document::<Value>(&config, "runs")?.unwrap_or_default()),
         show => table(&kept(&config.places)?, show),
     })
 }
 
 /// `history`: the same table; as JSON a line for every run that is kept.
-pub fn history(arguments: &Arguments) -> CommandResult {
-    let runs = kept(&load(arguments)?.config.places)?;
-    print(&match Show::on_stdout(arguments) {
+pub fn history(args: &Arguments) -> CommandResult {
+    let runs = kept(&load(args)?.config.places)?;
+    print(&match Show::on_stdout(args) {
         Show::Json => runs.iter().map(line).collect(),
         show => table(&runs, show),
     })

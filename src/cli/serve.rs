@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::{self, Path};
 use std::time::SystemTime;
 
-use super::{CommandError, CommandResult, ExitStatus, NEW_MEMORY, NOT_ROOT, settings_source};
+use super::{CommandResult, ExitStatus, NEW_MEMORY, NOT_ROOT, settings_source};
 use crate::config::{Config, Listen, Settings};
 use crate::gate::{Creation, Memory, Past};
 use crate::listen::Inherited;
@@ -57,7 +57,7 @@ pub fn serve(file: Option<&Path>, inherited: Inherited) -> CommandResult {
 
 /// Whoever starts a daemon says what it reads, and no usual file is looked for. A supervisor that passes a socket may
 /// have nowhere to say it: inetd gives an empty environment.
-fn source(file: Option<&Path>, inherited: &Inherited) -> Result<Source, CommandError> {
+fn source(file: Option<&Path>, inherited: &Inherited) -> CommandResult<Source> {
     Ok(match (file, inherited) {
         // Absolute, because its folder is watched.
         (Some(file), _) => Source::Named(path::absolute(file)?),

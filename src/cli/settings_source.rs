@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::help::ENV_FILES;
-use super::{Arguments, CommandError, ExitStatus};
+use super::{Arguments, CommandError, CommandResult, ExitStatus};
 use crate::config::{Config, Settings};
 use crate::os::settings::{self, Source};
 use crate::os::{logging, places};
@@ -22,8 +22,8 @@ pub struct FoundSettings {
 ///
 /// # Errors
 /// Every fault of the file at once.
-pub fn read(arguments: &Arguments) -> Result<FoundSettings, CommandError> {
-    let mut found = from(source(arguments.env_file()))?;
+pub fn read(args: &Arguments) -> CommandResult<FoundSettings> {
+    let mut found = from(source(args.env_file()))?;
     found.settings = found.settings.with_credentials(Some(Path::new(UNIT_CREDENTIALS)));
     Ok(found)
 }
@@ -39,7 +39,7 @@ pub fn source(env_file: Option<&Path>) -> Source {
     found.map_or(Source::Environment, Source::Usual)
 }
 
-pub fn from(source: Source) -> Result<FoundSettings, CommandError> {
+pub fn from(source: Source) -> CommandResult<FoundSettings> {
     let settings = source
         .load()
         .map_err(|faults| CommandError(ExitStatus::Unable, faults))?;
@@ -57,8 +57,8 @@ pub struct Loaded {
 ///
 /// # Errors
 /// Every complaint at once, and what to do about them.
-pub fn load(arguments: &Arguments) -> Result<Loaded, CommandError> {
-    let found = read(arguments)?;
+pub fn load(args: &Arguments) -> CommandResult<Loaded> {
+    let found = read(args)?;
     let config = found.config()?;
     logging::start("cli", "warn");
     places::prepare(&config.places)?;
@@ -73,7 +73,7 @@ impl FoundSettings {
     ///
     /// # Errors
     /// Every complaint at once, and what to do about them.
-    pub fn config(&self) -> Result<Config, CommandError> {
+    pub fn config(&self) -> CommandResult<Config> {
         settings::understand(&self.settings).map_err(|complaints| {
             let hint = match self.source.file() {
                 Some(_) => "",

@@ -34,18 +34,18 @@ pub const DRIFT: Spec = command(
 );
 
 /// Starts the run and follows it to its end.
-fn start(arguments: &Arguments, what: Job) -> CommandResult {
+fn start(args: &Arguments, what: Job) -> CommandResult {
     let task = TerraformTask {
         what,
-        sha: arguments.checked(&COMMIT)?,
-        module: arguments.value(&MODULE).map(str::to_owned),
-        plan_digest: arguments.checked(&PLAN_DIGEST)?,
-        allow_destroy: arguments.has(&ALLOW_DESTROY),
+        sha: args.checked(&COMMIT)?,
+        module: args.value(&MODULE).map(str::to_owned),
+        plan_digest: args.checked(&PLAN_DIGEST)?,
+        allow_destroy: args.has(&ALLOW_DESTROY),
         approved_pr: None,
     };
-    let loaded = load(arguments)?;
+    let loaded = load(args)?;
     may_be_ordered(&task, &loaded.config)?;
-    deploy::run(&loaded, Task::Terraform(task), Show::on_stdout(arguments))
+    deploy::run(&loaded, Task::Terraform(task), Show::on_stdout(args))
 }
 
 /// What only the settings can tell.

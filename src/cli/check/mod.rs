@@ -25,9 +25,9 @@ use report::Report;
 ///
 /// # Errors
 /// When standard output cannot be written.
-pub fn check(arguments: &Arguments) -> CommandResult {
+pub fn check(args: &Arguments) -> CommandResult {
     let mut report = Report::default();
-    match settings_source::read(arguments) {
+    match settings_source::read(args) {
         Ok(found) => judge(&found, &mut report),
         Err(CommandError(_, lines)) => report.errors("settings", lines),
     }
