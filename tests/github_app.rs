@@ -193,13 +193,10 @@ fn a_wrong_key_is_told_from_a_wrong_clock() {
         "{error}"
     );
     fs::write(&bench.app.pem, &keys()[0]).expect("writing the key");
-    for (ahead, words) in [(-300, "s ahead of GitHub's"), (900, "s behind GitHub's")] {
+    for ahead in [-300, 900] {
         bench.api.is_ahead(ahead);
         let error = bench.token().unwrap_err();
-        assert!(
-            error.contains("this host's clock is") && error.contains(words),
-            "{ahead}: {error}"
-        );
+        assert!(error.contains("this host's clock is wrong"), "{ahead}: {error}");
     }
     // What the back-dating is for.
     for ahead in [-50, 50] {

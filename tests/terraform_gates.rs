@@ -601,7 +601,7 @@ fn check_looks_at_the_tools_and_the_folders_of_terraform() {
     for fault in [
         "1.10.5; 1.11 or newer is needed",
         "there is no `no-such-git`",
-        "GitHub App: refuse to read the secret",
+        "GitHub App: refuse to read",
     ] {
         assert!(said.contains(fault), "{fault}: {said}");
     }

@@ -29,8 +29,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use crate::limits::SUPERVISOR_PAUSE;
-use crate::listen::{self, Inherited};
 use crate::os::poll;
+use crate::os::supervisor::{self, Inherited};
 use arguments::Arguments;
 use output::{CommandError, CommandResult, ExitStatus, complain, print, report};
 use settings_source::{Loaded, load};
@@ -52,7 +52,7 @@ fn execute(typed: impl IntoIterator<Item = OsString>) -> ExitStatus {
         return run(args).unwrap_or_else(report);
     }
     // With an error too: `serve` may have been meant, and then standard error may be a connection.
-    let inherited = match listen::inherited() {
+    let inherited = match supervisor::inherited() {
         // Standard error may be a stranger's connection: nothing is written to it.
         Err(None) => return ExitStatus::Unable,
         Err(Some(why)) => Err(CommandError::from(why)),

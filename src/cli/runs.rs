@@ -240,7 +240,7 @@ mod tests {
     #[cfg(feature = "terraform")]
     use crate::gate::TerraformTask;
     use crate::gate::{DeployTask, Task};
-    use crate::queue::record::{End, Publication, Record};
+    use crate::queue::record::Record;
     use crate::queue::{RunId, RunRequest};
     use std::time::{Duration, UNIX_EPOCH};
 
@@ -254,14 +254,10 @@ mod tests {
         });
         let id = RunId::parse("20260102T030405Z-0123abcd").unwrap();
         let order = RunRequest::local(task, &id, 0, "root", UNIX_EPOCH);
-        let end = End {
-            error: error.map(str::to_owned),
-            more: more.as_object().cloned().unwrap_or_default(),
-            started: UNIX_EPOCH,
-            finished: UNIX_EPOCH + Duration::from_millis(12_345),
-            publication: Publication::Status,
-        };
-        let record = Record::new(&order, end);
+        let finished = UNIX_EPOCH + Duration::from_millis(12_345);
+        let mut record = Record::new(&order, UNIX_EPOCH, finished);
+        record.outcome.more = more.as_object().cloned().unwrap_or_default();
+        error.iter().for_each(|error| record.fail(error));
         Run {
             order,
             state: State::Ended(Box::new(record)),
@@ -327,14 +323,7 @@ WHEN (UTC)           OUTCOME            ENDPOINT  VERSION  COMMIT          TOOK 
             (&line["endpoint"], &line["module"]),
             (&json!("tf-apply"), &json!("dashboard"))
         );
-        let end = End {
-            error: None,
-            more: serde_json::Map::new(),
-            started: UNIX_EPOCH,
-            finished: UNIX_EPOCH,
-            publication: Publication::Status,
-        };
-        let record = Record::new(&queued.order, end);
+        let record = Record::new(&queued.order, UNIX_EPOCH, UNIX_EPOCH);
         assert_eq!(record.outcome.more["module"], "dashboard");
     }
 

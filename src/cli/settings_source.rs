@@ -74,12 +74,11 @@ impl FoundSettings {
     /// # Errors
     /// Every complaint at once, and what to do about them.
     pub fn config(&self) -> CommandResult<Config> {
-        settings::understand(&self.settings).map_err(|complaints| {
+        settings::understand(&self.settings).map_err(|mut lines| {
             let hint = match self.source.file() {
                 Some(_) => "",
                 None => ", or name a file of KEY=value lines with --env-file",
             };
-            let mut lines: Vec<String> = complaints.iter().map(ToString::to_string).collect();
             lines.push(format!("correct the settings from {}{hint}", self.sources()));
             CommandError(ExitStatus::Unable, lines)
         })

@@ -53,8 +53,8 @@ fn may_be_ordered(task: &TerraformTask, config: &Config) -> Result<(), String> {
     let terraform = config.terraform.as_ref();
     let terraform = terraform.ok_or("terraform is not configured here; set DEPLOYER_TF_APPLY_REPOSITORY")?;
     let module = task.module.as_deref();
-    match &terraform.no_plan {
-        Some(why) if task.what == Job::TfPlan => Err(format!("nothing can be planned here, because {why}")),
+    match &terraform.plan {
+        Err(why) if task.what == Job::TfPlan => Err(format!("nothing can be planned here, because {why}")),
         _ if task.what == Job::TfApply && terraform.require_digest && task.plan_digest.is_none() => {
             Err("DEPLOYER_TF_APPLY_REQUIRE_DIGEST is on: name the plan with --plan-digest".to_owned())
         }

@@ -141,15 +141,13 @@ pub struct Login {
 }
 
 /// Reads all of it.
-pub(super) fn deploy(r: &mut Reader, settings: &Settings) -> DeployConfig {
-    let image = r.read("DEPLOYER_IMAGE", image::image);
-    let containers = r.read("DEPLOYER_CONTAINERS", image::containers);
+pub(super) fn deploy(r: &mut Reader) -> DeployConfig {
     let backend = backend(r);
     DeployConfig {
-        image,
-        containers,
+        image: r.read("DEPLOYER_IMAGE", image::image),
+        containers: r.read("DEPLOYER_CONTAINERS", image::containers),
         docker: r.read("DEPLOYER_DOCKER_PATH", value::program),
-        environment: environment(settings),
+        environment: environment(r.settings),
         health: HealthConfig {
             poll_interval: r.read("DEPLOYER_HEALTH_POLL_INTERVAL", duration),
             max_wait: r.read("DEPLOYER_HEALTH_MAX_WAIT", duration),
@@ -176,19 +174,20 @@ pub(super) fn deploy(r: &mut Reader, settings: &Settings) -> DeployConfig {
 fn backend(r: &mut Reader) -> Backend {
     let names = ["unraid", "docker", "command"].map(|name| (name, name));
     let chosen = r.choice("DEPLOYER_BACKEND", &names);
+    if chosen == "command" {
+        r.require(&["DEPLOYER_COMMAND_PATH"]);
+    }
     let templates = r.read("DEPLOYER_TEMPLATE_DIR", value::path);
     let update_container = r.read("DEPLOYER_UPDATE_CONTAINER_PATH", value::path);
     let declarations = r.read("DEPLOYER_CONTAINER_DIR", value::path);
-    let program = match chosen {
-        "command" => r.needed("DEPLOYER_COMMAND_PATH", value::path),
-        _ => r
-            .optional("DEPLOYER_COMMAND_PATH", value::path)
-            .unwrap_or_default(),
-    };
+    let program = r.optional("DEPLOYER_COMMAND_PATH", value::path);
     let pull = r.on_or_off("DEPLOYER_PULL");
     match chosen {
         "docker" => Backend::Docker { declarations },
-        "command" => Backend::Command { program, pull },
+        "command" => Backend::Command {
+            program: program.unwrap_or_default(),
+            pull,
+        },
         _ => Backend::Unraid {
             templates,
             update_container,
@@ -198,8 +197,7 @@ fn backend(r: &mut Reader) -> Backend {
 
 /// What must hold; the backend decides what can be asked at all.
 fn checks(r: &mut Reader, backend: &Backend) -> Checks {
-    const UNSEEN: &str =
-        "unset where your command pulls the image by itself (DEPLOYER_PULL=on pulls it here)";
+    const UNSEEN: &str = "unset unless DEPLOYER_PULL=on: we see no image that your command pulls";
     let revisions = [
         ("off", Revision::Off),
         ("warn", Revision::Warn),
@@ -213,23 +211,25 @@ fn checks(r: &mut Reader, backend: &Backend) -> Checks {
     };
     // A check of an image that we never see would be a check that nobody makes.
     let seen = !matches!(backend, Backend::Command { pull: false, .. });
-    let fits = seen || checks.revision != Revision::On;
-    r.must_fit("DEPLOYER_REQUIRE_REVISION", fits, UNSEEN);
-    let fits = seen || checks.cosign.is_none();
-    r.must_fit("DEPLOYER_COSIGN_PATH", fits, UNSEEN);
+    r.must_fit(
+        "DEPLOYER_REQUIRE_REVISION",
+        seen || checks.revision != Revision::On,
+        UNSEEN,
+    );
+    r.must_fit("DEPLOYER_COSIGN_PATH", seen || checks.cosign.is_none(), UNSEEN);
     checks
 }
 
 /// All three or none: a signature by anybody is worth nothing, and a forgotten path must not switch the check off.
 fn cosign(r: &mut Reader) -> Option<Cosign> {
-    let program = r.optional("DEPLOYER_COSIGN_PATH", value::path);
-    let identity = r.optional("DEPLOYER_COSIGN_IDENTITY", pins::exact);
-    let issuer = r.optional("DEPLOYER_COSIGN_ISSUER", pins::exact);
-    r.all_or_none(&[
+    const ALL: [&str; 3] = [
         "DEPLOYER_COSIGN_PATH",
         "DEPLOYER_COSIGN_IDENTITY",
         "DEPLOYER_COSIGN_ISSUER",
-    ]);
+    ];
+    r.all_or_none(&ALL);
+    let program = r.optional(ALL[0], value::path);
+    let [identity, issuer] = [ALL[1], ALL[2]].map(|name| r.optional(name, pins::exact));
     Some(Cosign {
         program: program?,
         identity: identity?,
@@ -238,12 +238,11 @@ fn cosign(r: &mut Reader) -> Option<Cosign> {
 }
 
 fn login(r: &mut Reader) -> Option<Login> {
-    let username = r.optional("DEPLOYER_REGISTRY_USERNAME", |text| {
-        // RFC 7617 section 2: the first colon ends the name.
-        pins::checked(text, !text.contains(':'), "a name without a colon")
-    });
-    let password_file = r.optional("DEPLOYER_REGISTRY_PASSWORD_FILE", value::path);
-    r.all_or_none(&["DEPLOYER_REGISTRY_USERNAME", "DEPLOYER_REGISTRY_PASSWORD_FILE"]);
+    const BOTH: [&str; 2] = ["DEPLOYER_REGISTRY_USERNAME", "DEPLOYER_REGISTRY_PASSWORD_FILE"];
+    r.all_or_none(&BOTH);
+    // RFC 7617 section 2: the first colon ends the name.
+    let username = r.optional(BOTH[0], |text| (!text.contains(':')).then(|| text.to_owned()));
+    let password_file = r.optional(BOTH[1], value::path);
     Some(Login {
         username: username?,
         password_file: password_file?,
@@ -255,11 +254,12 @@ fn login(r: &mut Reader) -> Option<Login> {
 fn environment(settings: &Settings) -> Vec<(String, String)> {
     let folders = settings.get("PATH").unwrap_or_default().split(':');
     let absolute: Vec<&str> = folders.filter(|one| one.starts_with('/')).collect();
-    let path = match absolute.is_empty() {
-        true => USUAL_PATH.to_owned(),
-        false => absolute.join(":"),
+    let path = if absolute.is_empty() {
+        USUAL_PATH.to_owned()
+    } else {
+        absolute.join(":")
     };
     let others = settings::FOR_CHILDREN.iter().filter(|name| **name != "PATH");
-    let others = others.filter_map(|name| Some(((*name).to_owned(), settings.get(name)?.to_owned())));
-    std::iter::once(("PATH".to_owned(), path)).chain(others).collect()
+    let others = others.filter_map(|name| Some((name.to_string(), settings.get(name)?.to_owned())));
+    [("PATH".to_owned(), path)].into_iter().chain(others).collect()
 }

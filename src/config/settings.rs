@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
+use std::path::Path;
 
 use super::{envfile, table};
 use crate::limits::MAX_SETTINGS;
@@ -35,9 +36,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Takes ours out of an environment (`std::env::vars_os()`).
-    ///
-    /// Refuses a value of ours that is not UTF-8, and more than [`MAX_SETTINGS`] in all.
+    /// Takes ours out of an environment (`std::env::vars_os()`). Refuses a value of ours that is not UTF-8.
     pub fn from_environment(
         variables: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Settings, Vec<String>> {
@@ -47,29 +46,25 @@ impl Settings {
                 continue;
             };
             match value.into_string() {
-                Ok(value) => {
-                    settings.values.insert(name.to_owned(), value);
-                }
+                Ok(value) => settings = settings.with(name, &value),
                 Err(_) => errors.push(format!("{name} in the environment is not UTF-8")),
             }
         }
-        settings.bounded(errors)
+        if errors.is_empty() {
+            Ok(settings)
+        } else {
+            Err(errors)
+        }
     }
 
     /// Reads the text of an environment file: `KEY=value` or `KEY="value"` lines, never expanded, never sourced.
-    ///
-    /// The caller need not read more than [`MAX_SETTINGS`] and one byte: longer is refused.
     pub fn from_env_file(text: &[u8]) -> Result<Settings, Vec<String>> {
-        let (lines, errors) = envfile::lines(text);
-        let mut settings = Settings::default();
-        for (name, value) in lines {
-            if is_ours(&name) {
-                settings.values.insert(name, value);
-            } else {
-                settings.ignored.push(name);
-            }
-        }
-        settings.bounded(errors)
+        let (values, others) = envfile::values(text)?
+            .into_iter()
+            .partition(|(name, _)| is_ours(name));
+        let others: BTreeMap<String, String> = others;
+        let ignored = others.into_keys().collect();
+        Ok(Settings { values, ignored })
     }
 
     /// These settings, and `beneath` for what they do not mention: a file goes over the environment.
@@ -89,20 +84,35 @@ impl Settings {
         self
     }
 
+    /// These settings with the path of each file of systemd's in the place of its `cred:NAME` (`LoadCredential=`,
+    /// systemd.exec(5)). Only for what is read when the daemon starts: a run outlives it, and systemd takes the folder away.
+    pub fn with_credentials(self, folder: Option<&Path>) -> Settings {
+        let Some(folder) = folder.and_then(Path::to_str) else {
+            return self;
+        };
+        let may_be = ["DEPLOYER_CERT_FILE", "DEPLOYER_KEY_FILE"];
+        may_be.iter().fold(self, |settings, variable| {
+            let name = settings.get(variable).and_then(|text| text.strip_prefix("cred:"));
+            match name.filter(|name| !name.is_empty() && !name.contains('/')) {
+                Some(name) => {
+                    let path = format!("{folder}/{name}");
+                    settings.with(variable, &path)
+                }
+                None => settings,
+            }
+        })
+    }
+
     /// The value of `name`; `None` when it is not set or empty.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.values
-            .get(name)
-            .map(String::as_str)
-            .filter(|value| !value.is_empty())
+        let value = self.values.get(name).map(String::as_str);
+        value.filter(|value| !value.is_empty())
     }
 
     /// Names that are set to something, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.values
-            .iter()
-            .filter(|(_, value)| !value.is_empty())
-            .map(|(name, _)| name.as_str())
+        let names = self.values.keys().map(String::as_str);
+        names.filter(|name| self.get(name).is_some())
     }
 
     /// Names in an environment file that are neither ours nor for our children.
@@ -112,12 +122,11 @@ impl Settings {
 
     /// The value of `name` as it may be shown to the operator: a secret's is not.
     pub fn shown(&self, name: &str) -> Option<&str> {
-        self.get(name).map(|value| {
-            if table::is_secret(name) {
-                "(a secret)"
-            } else {
-                value
-            }
+        let value = self.get(name)?;
+        Some(if table::is_secret(name) {
+            "(a secret)"
+        } else {
+            value
         })
     }
 
@@ -132,33 +141,17 @@ impl Settings {
         let json = serde_json::to_vec(&self.values).unwrap_or_default();
         match json.len() <= MAX_SETTINGS {
             true => Ok(json),
-            false => Err(format!(
-                "the settings are longer than {MAX_SETTINGS} bytes in all"
-            )),
+            false => Err(format!("the settings are longer than {MAX_SETTINGS} bytes")),
         }
     }
 
-    /// Reads back what [`Settings::to_json`] wrote.
-    pub fn from_json(json: &[u8]) -> Result<Settings, String> {
-        let values: BTreeMap<String, String> = serde_json::from_slice(json).map_err(|e| {
-            let column = e.column();
-            format!("the settings handed over are no JSON object of texts (column {column})")
-        })?;
-        match values.keys().all(|name| is_ours(name)) {
-            true => Ok(Settings {
-                values,
-                ..Settings::default()
-            }),
-            false => Err("the settings handed over have a name that is not ours".into()),
-        }
-    }
-
-    fn bounded(self, mut errors: Vec<String>) -> Result<Settings, Vec<String>> {
-        errors.extend(self.to_json().err());
-        match errors.is_empty() {
-            true => Ok(self),
-            false => Err(errors),
-        }
+    /// Reads back what [`Settings::to_json`] wrote. An error never quotes it.
+    pub fn from_json(json: &[u8]) -> Result<Settings, &'static str> {
+        let values = serde_json::from_slice(json).map_err(|_| "the settings handed over cannot be read")?;
+        Ok(Settings {
+            values,
+            ..Settings::default()
+        })
     }
 }
 
@@ -169,12 +162,8 @@ fn is_ours(name: &str) -> bool {
 /// Without secrets: a `{:?}` left in a log line must not give one away.
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map()
-            .entries(
-                self.names()
-                    .map(|name| (name, self.shown(name).unwrap_or_default())),
-            )
-            .finish()
+        let shown = self.names().map(|name| (name, self.shown(name)));
+        f.debug_map().entries(shown).finish()
     }
 }
 
@@ -264,22 +253,15 @@ mod tests {
         let json = settings.to_json().expect("short enough");
         assert_eq!(Settings::from_json(&json).expect("our own"), settings);
         assert!(Settings::from_json(&vec![b' '; MAX_SETTINGS + 1]).is_err());
-        for bad in [
-            &b"[]"[..],
-            b"{\"DEPLOYER_ADDR\":1}",
-            b"{\"LD_PRELOAD\":\"x\"}",
-            b"{}x",
-            b"",
-            b"\xff",
-        ] {
+        for bad in [&b"[]"[..], b"{\"DEPLOYER_ADDR\":1}", b"{}x", b"", b"\xff"] {
             assert!(
                 Settings::from_json(bad).is_err(),
                 "{}",
                 String::from_utf8_lossy(bad)
             );
         }
-        let long = [("DEPLOYER_CLAIMS".into(), "x".repeat(MAX_SETTINGS).into())];
-        assert!(Settings::from_environment(long).is_err());
+        let long = Settings::default().with("DEPLOYER_CLAIMS", &"x".repeat(MAX_SETTINGS));
+        assert!(long.to_json().is_err());
     }
 
     #[test]
@@ -289,6 +271,38 @@ mod tests {
         assert!(
             found[0].starts_with("line 2: ") && found[1].starts_with("line 3: "),
             "{found:?}"
+        );
+    }
+
+    fn key(given: &str, folder: Option<&str>) -> String {
+        let settings = Settings::default().with("DEPLOYER_KEY_FILE", given);
+        let settings = settings.with_credentials(folder.map(Path::new));
+        settings.get("DEPLOYER_KEY_FILE").unwrap_or_default().to_owned()
+    }
+
+    #[test]
+    fn a_credential_is_a_file_in_the_folder_that_systemd_names() {
+        let folder = Some("/run/credentials/x.service");
+        assert_eq!(key("cred:key.pem", folder), "/run/credentials/x.service/key.pem");
+        for text in [
+            "/etc/key.pem",
+            "cred:",
+            "cred:../key.pem",
+            "cred:a/b",
+            "Cred:key.pem",
+        ] {
+            assert_eq!(key(text, folder), text);
+        }
+        assert_eq!(key("cred:key.pem", None), "cred:key.pem");
+    }
+
+    #[test]
+    fn no_other_setting_is_a_credential() {
+        let other = Settings::default().with("DEPLOYER_TF_APPLY_GH_APP_PEM_PATH", "cred:app.pem");
+        let other = other.with_credentials(Some(Path::new("/run/c")));
+        assert_eq!(
+            other.get("DEPLOYER_TF_APPLY_GH_APP_PEM_PATH"),
+            Some("cred:app.pem")
         );
     }
 }

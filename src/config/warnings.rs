@@ -17,18 +17,15 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
 
 /// A line for each name that nobody reads, with the known name it may be a slip of.
 pub fn unknown(settings: &Settings) -> Vec<String> {
-    let ours = settings
-        .names()
-        .filter(|name| name.starts_with("DEPLOYER_") && table::variable(name).is_none());
+    let ours = settings.names().filter(|name| name.starts_with("DEPLOYER_"));
     let others = settings.ignored().iter().map(String::as_str);
+    let unknown = ours.filter(|name| table::preset(name).is_none()).chain(others);
     let line = |name| {
-        let name = harmless(name);
-        match nearest(&name, variables().map(|variable| variable.name), SLIP) {
-            Some(known) => format!("{name} is not known and not read; did you mean {known}?"),
-            None => format!("{name} is not known and not read"),
-        }
+        let slip = nearest(name, variables().map(|(known, _)| *known), SLIP);
+        let meant = slip.map_or_else(String::new, |known| format!("; did you mean {known}?"));
+        format!("{} is not known and not read{meant}", harmless(name))
     };
-    ours.chain(others).map(line).collect()
+    unknown.map(line).collect()
 }
 
 /// The one of `known` that `name` is most likely a slip of: at most `slip` letters away.

@@ -74,9 +74,9 @@ fn concealed<'de, D: Deserializer<'de>>(from: D) -> Result<Secret, D::Error> {
 }
 
 /// Headers of an answer that tell why a request was refused; no other is taken. Lower case.
-pub(super) const TELLING: [&str; 3] = ["date", "retry-after", "x-ratelimit-remaining"];
+pub(super) const TELLING: [&str; 2] = ["retry-after", "x-ratelimit-remaining"];
 
-/// Bytes of such a header. A date has 29.
+/// Bytes of such a header.
 pub(super) const LONGEST_HEADER: usize = 64;
 
 /// What came back, whatever its status.
@@ -144,7 +144,7 @@ impl FetchRequest {
 }
 
 impl FetchResponse {
-    /// The header `name`, in lower case: `date`, `retry-after` or `x-ratelimit-remaining`.
+    /// The header `name`, in lower case: `retry-after` or `x-ratelimit-remaining`.
     pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(found, _)| found == name);
         found.map(|(_, value)| value.as_str())

@@ -9,7 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::checked_text::{CheckedText, TextRule, is_hex};
+use crate::checked_text::{CheckedText, TextRule, is_hex, is_sha256};
 use crate::config::{BodyRule, Job};
 use crate::gate::Refusal;
 #[cfg(feature = "terraform")]
@@ -122,8 +122,7 @@ impl TextRule for PlanDigestRule {
     const SENTENCE: &'static str = "plan_digest must be sha256: and 64 lowercase hex characters";
 
     fn admits(text: &str) -> bool {
-        let digits = text.strip_prefix("sha256:").unwrap_or_default();
-        digits.len() == 64 && is_hex(digits)
+        is_sha256(text)
     }
 }
 

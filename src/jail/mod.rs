@@ -13,7 +13,6 @@ mod supervisor;
 use std::ffi::{CString, OsString};
 use std::io::{self, Write};
 use std::os::fd::RawFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -23,7 +22,6 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{chdir, execve};
 use serde::{Deserialize, Serialize};
 
-use crate::config::Account;
 use crate::limits::{JAIL_FILE, JAIL_OOM_SCORE, JAIL_PROCESSES};
 use crate::os::child::{Command, Exit, Group};
 use crate::os::descriptor;
@@ -47,7 +45,7 @@ pub const COMPLAINT: &str = "the sandbox was not made: ";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SandboxSpec {
     /// `None` is root, which no sandbox with mounts of its own takes.
-    pub account: Option<Account>,
+    pub account: Option<String>,
     /// Further groups, by number.
     pub groups: Vec<u32>,
     /// What it sees of the host; `None` is everything.
@@ -132,7 +130,11 @@ pub fn command(
 impl JailRequest {
     /// Who the tool runs as; `None` is root, or ourselves where we are not root.
     fn identity(&self) -> io::Result<Option<Identity>> {
-        self.sandbox.account.as_ref().map(privilege::identity).transpose()
+        self.sandbox
+            .account
+            .as_deref()
+            .map(privilege::identity)
+            .transpose()
     }
 
     fn argv(&self) -> Vec<CString> {
@@ -218,9 +220,4 @@ fn status(exit: Exit) -> u8 {
 
 fn with_path(error: io::Error, doing: &str, path: &Path) -> io::Error {
     io::Error::new(error.kind(), crate::os::files::describe(&error, doing, path))
-}
-
-/// The group that a socket admits besides its owner; `None` where there is no socket.
-pub fn group_of(socket: &Path) -> Option<u32> {
-    socket.metadata().ok().map(|facts| facts.gid())
 }

@@ -52,17 +52,18 @@ pub const UPDATE_MARGIN: Duration = Duration::from_secs(5 * 60);
 /// Waits before a `terraform init` is tried again whose network failed: three tries in all.
 pub const TF_INIT_WAITS: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(10)];
 
-/// Bytes of what `terraform show -json` prints of a plan, and of a plan file's configuration. 200,000 lines of plan are 37 MB.
+/// Bytes of what `terraform show -json` prints of a plan, and of a plan file. 200,000 lines of plan are 37 MB, of which
+/// terraform itself holds several times as much.
 pub const MAX_PLAN_JSON: u64 = 256 * 1024 * 1024;
 
-/// Bytes of a value in them that is read whole: a name, a provider's settings, a file.
+/// Bytes of a file of a configuration that is looked into.
 pub const MAX_PLAN_VALUE: u64 = 4 * 1024 * 1024;
 
 /// Values of a plan that are told apart in its digest: about three for a resource.
 pub const MAX_PLAN_PARTS: usize = 500_000;
 
-/// Modules within modules of a plan.
-pub const MAX_PLAN_DEPTH: usize = 32;
+/// Levels of a plan's state that are taken apart: two for each module within a module.
+pub const MAX_PLAN_DEPTH: usize = 64;
 
 /// Differences between two plans that a refused apply names.
 pub const MAX_DIFFERENCES: usize = 20;
@@ -230,6 +231,3 @@ pub const MAX_LISTED: usize = 20;
 
 /// Bytes of a `.gitattributes`. They have some lines; a longer one is not looked into.
 pub const MAX_ATTRIBUTES: u64 = 64 * 1024;
-
-/// From where on a wrong clock is why GitHub refuses an app's token. The token is dated back by this much.
-pub const APP_CLOCK_SKEW: Duration = Duration::from_secs(60);

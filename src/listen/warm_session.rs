@@ -1,6 +1,7 @@
 //! One warm session as `serve` sees it: a child, and a socket on which it writes `ready` and `accepted ADDRESS`.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader};
+use std::mem;
 use std::net::{Shutdown, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -15,8 +16,9 @@ pub struct WarmSession {
     pub child: Child,
     /// Whether it was told to end.
     pub is_dismissed: bool,
-    socket: UnixStream,
-    received: Vec<u8>,
+    socket: BufReader<UnixStream>,
+    /// The beginning of a line.
+    line: Vec<u8>,
 }
 
 /// What a session reports.
@@ -29,9 +31,6 @@ pub enum SessionState {
     /// It ended without one.
     Ended,
 }
-
-/// `accepted ` and an address; a line that is longer is none of a session's.
-const MAX_LINE: usize = 128;
 
 impl WarmSession {
     /// Starts a session on copies of `listeners`.
@@ -50,8 +49,8 @@ impl WarmSession {
         }
         Ok(Self {
             child: session.spawn()?,
-            socket,
-            received: Vec::new(),
+            socket: BufReader::new(socket),
+            line: Vec::new(),
             is_dismissed: false,
         })
     }
@@ -60,39 +59,26 @@ impl WarmSession {
     pub fn dismiss(&mut self) {
         self.is_dismissed = true;
         // An error is a session that has ended, which reading shows as well.
-        let _ = self.socket.shutdown(Shutdown::Write);
+        let _ = self.socket.get_ref().shutdown(Shutdown::Write);
     }
 
     /// What to poll for reading.
     pub fn descriptor(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        self.socket.get_ref().as_fd()
     }
 
     /// The next state that it reports; `None` when there is nothing new.
     pub fn next_state(&mut self) -> Option<SessionState> {
-        loop {
-            if let Some(end) = self.received.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.received.drain(..=end).collect();
-                return Some(parse(&line[..end]));
-            }
-            let mut part = [0u8; MAX_LINE];
-            match self.socket.read(&mut part) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
-                Ok(count) if count > 0 && self.received.len() <= MAX_LINE => {
-                    self.received.extend(&part[..count])
-                }
-                _ => return Some(SessionState::Ended),
-            }
+        let read = self.socket.read_until(b'\n', &mut self.line);
+        if read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+            return None;
         }
-    }
-}
-
-/// Anything else than a session's two lines counts as its end.
-fn parse(line: &[u8]) -> SessionState {
-    let line = std::str::from_utf8(line).unwrap_or_default();
-    match line.strip_prefix("accepted ") {
-        Some(address) => SessionState::Accepted(address.to_owned()),
-        None if line == "ready" => SessionState::Ready,
-        None => SessionState::Ended,
+        let line = String::from_utf8(mem::take(&mut self.line)).unwrap_or_default();
+        // Anything else than a session's two lines counts as its end, and so does nothing.
+        Some(match line.strip_prefix("accepted ") {
+            Some(address) => SessionState::Accepted(address.trim_end().to_owned()),
+            None if line == "ready\n" => SessionState::Ready,
+            None => SessionState::Ended,
+        })
     }
 }

@@ -10,7 +10,6 @@ use nix::sys::socket::{
 };
 
 use crate::config::Listen;
-use crate::os::descriptor;
 
 /// Binds `listen`; connections are accepted without waiting.
 pub fn listen(listen: &Listen) -> io::Result<TcpListener> {
@@ -25,7 +24,7 @@ pub fn listen(listen: &Listen) -> io::Result<TcpListener> {
             }
         })?,
     };
-    descriptor::set_nonblocking(&listener)?;
+    listener.set_nonblocking(true)?;
     Ok(listener)
 }
 
@@ -39,11 +38,6 @@ pub fn accept(listener: &TcpListener) -> io::Result<Option<(TcpStream, SocketAdd
             _ => Err(error),
         },
     }
-}
-
-/// The address as the source lists write it: a v4 client of a dual-stack socket is v4.
-pub fn canonical(address: SocketAddr) -> IpAddr {
-    address.ip().to_canonical()
 }
 
 /// Whether listen(2) was called on a stream socket of IPv4 or IPv6 (SO_ACCEPTCONN), which is one end of a connection else;

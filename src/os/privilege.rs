@@ -10,7 +10,6 @@ use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::{Gid, Uid, User, chdir, chroot, setgroups, setresgid, setresuid};
 
-use crate::config::Account;
 use crate::os::process::is_root;
 
 /// Who to become.
@@ -37,17 +36,17 @@ pub struct Confinement<'a> {
     pub processor_seconds: u64,
 }
 
-/// Looks `account` up in the host's user database, unless it is a number.
+/// Looks `user` up in the host's user database, unless it is a number, which is uid and gid.
 ///
 /// # Errors
 /// When there is no such user, or when it is root.
-pub fn identity(account: &Account) -> io::Result<Identity> {
-    let identity = match account {
-        Account::Id(id) => Identity { uid: *id, gid: *id },
-        Account::Name(name) => {
-            let user = User::from_name(name)?;
+pub fn identity(user: &str) -> io::Result<Identity> {
+    let identity = match user.parse() {
+        Ok(id) => Identity { uid: id, gid: id },
+        Err(_) => {
+            let found = User::from_name(user)?;
             let User { uid, gid, .. } =
-                user.ok_or_else(|| io::Error::other(format!("no user named {name}")))?;
+                found.ok_or_else(|| io::Error::other(format!("no user named {user}")))?;
             Identity {
                 uid: uid.as_raw(),
                 gid: gid.as_raw(),

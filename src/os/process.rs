@@ -4,11 +4,10 @@ use std::ffi::CString;
 use std::fs;
 use std::io;
 
-use nix::errno::Errno;
 use nix::sys::prctl;
-use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Pid, User, getuid, setsid};
+use nix::unistd::{Pid, User, getuid};
 
 /// When the process `pid` started, in clock ticks since boot (proc(5), field 22 of `stat`); `None` when there is none.
 /// A process id alone may have been given to another one since.
@@ -23,23 +22,9 @@ fn stat(pid: i32, field: usize) -> Option<String> {
     fields.nth(field - 3).map(str::to_owned)
 }
 
-/// Sends `signal` to a process group; one that is gone is no error.
-pub fn signal_group(group: i32, signal: Signal) {
-    let _ = killpg(Pid::from_raw(group), signal);
-}
-
 /// Sends `signal` to one process; one that is gone is no error.
 pub fn signal(pid: i32, signal: Signal) {
     let _ = kill(Pid::from_raw(pid), signal);
-}
-
-/// Leaves the session and the terminal of whoever started us, so that their end is not ours.
-pub fn leave_session() -> io::Result<()> {
-    match setsid() {
-        // EPERM: we lead a group already, as when started from a shell.
-        Ok(_) | Err(Errno::EPERM) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// Names this process after its role in the kernel's lists (`ps`, `top`, systemd's messages), at most 8 letters: it was

@@ -1,13 +1,12 @@
 //! Secrets in files: read in one place, and only where nobody else can read them.
 
 use std::fs::Metadata;
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::event::harmless;
 use crate::limits::MAX_SECRET;
-use crate::os::{files, trusted};
+use crate::os::trusted;
 pub use crate::secret::Secret;
 
 /// The secret in the file `path`: its one line, without the newline.
@@ -34,15 +33,9 @@ pub fn read(path: &Path) -> Result<Secret, String> {
 /// # Errors
 /// Those of [`read`], but for what it says of the content.
 pub fn read_bytes(path: &Path, most: u64) -> Result<Vec<u8>, String> {
-    let described = |error: io::Error| files::describe(&error, "read the secret in", path);
-    let (file, facts) = trusted::open(path).map_err(described)?;
-    match trusted::fault(&facts).or_else(|| readable_by_others(&facts)) {
-        Some(fault) => Err(format!(
-            "refuse to read the secret in {}: {fault}",
-            path.display()
-        )),
-        None => files::read_bounded_from(file, path, most).map_err(described),
-    }
+    trusted::read(path, most, |facts| {
+        trusted::fault(facts).or_else(|| readable_by_others(facts))
+    })
 }
 
 /// Why what is in the file `path` is no secret, if it can be known: everyone may read it, or somebody else write it. For

@@ -18,18 +18,14 @@ impl Signals {
     pub fn block(signals: &[Signal]) -> io::Result<Self> {
         let set: SigSet = signals.iter().copied().collect();
         set.thread_block()?;
-        Ok(Self(SignalFd::with_flags(
-            &set,
-            SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK,
-        )?))
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        Ok(Self(SignalFd::with_flags(&set, flags)?))
     }
 
     /// The next one that has come, if any. Several of one kind may have become one.
     pub fn take(&self) -> io::Result<Option<Signal>> {
-        match self.0.read_signal()? {
-            Some(info) => Ok(Signal::try_from(info.ssi_signo as i32).ok()),
-            None => Ok(None),
-        }
+        let info = self.0.read_signal()?;
+        Ok(info.and_then(|info| Signal::try_from(info.ssi_signo as i32).ok()))
     }
 }
 

@@ -1,10 +1,13 @@
 //! What the process that started us left: variables, descriptors, and standard streams that may be a stranger's connection.
 //!
-//! Only for the first lines of a process, before anything was opened or logged. The variables are trusted as far as they
-//! go: whoever starts us is root. What a descriptor is, the kernel says.
+//! Only for the first lines of a process, before anything was opened or logged. Taken are, in this order: sockets that were
+//! announced to us (sd_listen_fds(3), systemd); a TCP socket on standard input (inetd, xinetd, systemd's
+//! `StandardInput=socket`); else we bind one ourselves. The variables are trusted as far as they go: whoever starts us is
+//! root. What a descriptor is, the kernel says.
 
 use std::io::{self, stderr, stdin, stdout};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
@@ -15,6 +18,67 @@ use crate::os::{descriptor, net, process, syslog};
 /// Copies of standard streams start here, above whatever is passed.
 const MOVED: RawFd = descriptor::FIRST + MAX_LISTENERS as RawFd;
 
+/// What was passed to us.
+#[derive(Debug)]
+pub enum Inherited {
+    /// No socket: we bind one.
+    Nothing,
+    /// Listening sockets, which the supervisor keeps when we end.
+    Listening(Vec<TcpListener>),
+    /// The one connection.
+    Connected(TcpStream),
+}
+
+/// Takes what the supervisor left open. Afterwards no standard stream is a connection, and nothing is open that is not in
+/// the answer.
+///
+/// # Errors
+/// A sentence for whoever configured the supervisor; `None` where standard error may be a stranger's connection: nothing may
+/// be written to it. In no case has anything been written.
+pub fn inherited() -> Result<Inherited, Option<String>> {
+    let stdin = clear_streams().map_err(|_| None)?;
+    let passed = passed_sockets(stdin.as_ref())?;
+    Ok(decide(passed, stdin)?)
+}
+
+/// `stdin` is a TCP socket, if it is anything.
+fn decide(passed: Vec<OwnedFd>, stdin: Option<OwnedFd>) -> Result<Inherited, String> {
+    match stdin {
+        None if passed.is_empty() => Ok(Inherited::Nothing),
+        Some(socket) if passed.is_empty() => by_kind(vec![socket], "standard input"),
+        _ => by_kind(passed, "LISTEN_FDS"),
+    }
+}
+
+fn by_kind(mut sockets: Vec<OwnedFd>, origin: &str) -> Result<Inherited, String> {
+    let kinds: Vec<_> = sockets.iter().map(net::is_listening).collect();
+    if kinds.iter().all(|is_listening| *is_listening == Some(true)) {
+        let listeners: io::Result<Vec<_>> = sockets.into_iter().map(listener).collect();
+        return listeners
+            .map(Inherited::Listening)
+            .map_err(|error| format!("use the listening socket of {origin}: {error}"));
+    }
+    if let ([Some(false)], Some(socket)) = (kinds.as_slice(), sockets.pop()) {
+        return Ok(Inherited::Connected(TcpStream::from(socket)));
+    }
+    let words = kinds.iter().map(|is_listening| match is_listening {
+        Some(true) => "a listening TCP socket",
+        Some(false) => "a TCP connection",
+        None => "no TCP socket",
+    });
+    Err(format!(
+        "{origin} has {}; it should have listening TCP sockets, or one TCP connection",
+        words.collect::<Vec<_>>().join(", ")
+    ))
+}
+
+/// Its maker may have left it in blocking mode.
+fn listener(socket: OwnedFd) -> io::Result<TcpListener> {
+    let socket = TcpListener::from(socket);
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
 /// Moves a connection or a listening socket away from the standard streams, which is where inetd puts it: what is written
 /// to standard error would reach the stranger. Returns what standard input was, if that was a TCP socket.
 ///
@@ -23,19 +87,18 @@ const MOVED: RawFd = descriptor::FIRST + MAX_LISTENERS as RawFd;
 ///
 /// # Errors
 /// When a stream could not be moved: then nothing may be written at all.
-pub fn clear_streams() -> io::Result<Option<OwnedFd>> {
-    let is_tcp = |stream: BorrowedFd<'_>| net::is_listening(stream).is_some();
-    let moved = match is_tcp(stdin().as_fd()) {
+fn clear_streams() -> io::Result<Option<OwnedFd>> {
+    let moved = match is_tcp(stdin()) {
         true => Some(descriptor::duplicate_above(stdin().as_fd(), MOVED)?),
         false => None,
     };
-    if is_tcp(stderr().as_fd()) {
+    if is_tcp(stderr()) {
         match syslog::connect(Path::new(syslog::PLACE)) {
             Ok(syslog) => dup2_stderr(syslog)?,
             Err(_) => dup2_stderr(descriptor::null()?)?,
         }
     }
-    if is_tcp(stdout().as_fd()) {
+    if is_tcp(stdout()) {
         dup2_stdout(descriptor::null()?)?;
     }
     if moved.is_some() {
@@ -44,12 +107,16 @@ pub fn clear_streams() -> io::Result<Option<OwnedFd>> {
     Ok(moved)
 }
 
+fn is_tcp(stream: impl AsFd) -> bool {
+    net::is_listening(stream).is_some()
+}
+
 /// The sockets that sd_listen_fds(3)'s variables announce to us; everything else that was left open from descriptor 3 on is
 /// closed, but for `keep`.
 ///
 /// # Errors
 /// A sentence about an announcement that was for us and is invalid.
-pub fn passed_sockets(keep: Option<&OwnedFd>) -> Result<Vec<OwnedFd>, String> {
+fn passed_sockets(keep: Option<&OwnedFd>) -> Result<Vec<OwnedFd>, String> {
     let variable = |name| std::env::var(name).unwrap_or_default();
     let count = announced(
         &variable("LISTEN_PID"),
@@ -82,6 +149,8 @@ fn announced(pid: &str, count: &str, own: i32) -> Result<usize, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    use std::os::unix::net::{UnixListener, UnixStream};
 
     #[test]
     fn sockets_are_ours_only_when_they_were_announced_to_us() {
@@ -105,6 +174,83 @@ mod tests {
         for count in ["", "-1", "many", "1 ", "999999999999999999999", "17", "0x1"] {
             let error = announced("7", count, 7).expect_err(count);
             assert!(error.contains(&format!("LISTEN_FDS is `{count}`")), "{error}");
+        }
+    }
+
+    fn listening() -> OwnedFd {
+        TcpListener::bind(("127.0.0.1", 0)).unwrap().into()
+    }
+
+    /// Both ends.
+    fn connected() -> (OwnedFd, TcpStream) {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (listener.accept().unwrap().0.into(), peer)
+    }
+
+    #[test]
+    fn without_a_socket_we_bind_one() {
+        assert!(matches!(decide(vec![], None), Ok(Inherited::Nothing)));
+    }
+
+    #[test]
+    fn a_listening_socket_is_served_and_a_connected_one_is_one_session() {
+        for (passed, input) in [(vec![listening()], None), (vec![], Some(listening()))] {
+            let Ok(Inherited::Listening(listeners)) = decide(passed, input) else {
+                panic!("not served");
+            };
+            assert_eq!(listeners.len(), 1);
+            let flags = OFlag::from_bits_retain(fcntl(&listeners[0], FcntlArg::F_GETFL).unwrap());
+            assert!(flags.contains(OFlag::O_NONBLOCK));
+        }
+        let (one, peer) = connected();
+        let Ok(Inherited::Connected(stream)) = decide(vec![one], None) else {
+            panic!("no session");
+        };
+        assert_eq!(stream.peer_addr().unwrap(), peer.local_addr().unwrap());
+        let (one, _peer) = connected();
+        assert!(matches!(decide(vec![], Some(one)), Ok(Inherited::Connected(_))));
+    }
+
+    #[test]
+    fn what_was_announced_comes_before_standard_input() {
+        let (input, _peer) = connected();
+        assert!(matches!(
+            decide(vec![listening()], Some(input)),
+            Ok(Inherited::Listening(_))
+        ));
+    }
+
+    #[test]
+    fn all_of_several_listening_sockets_are_served() {
+        let passed = vec![listening(), listening(), listening()];
+        assert!(matches!(decide(passed, None), Ok(Inherited::Listening(all)) if all.len() == 3));
+    }
+
+    #[test]
+    fn announced_sockets_that_cannot_all_be_served_are_refused_with_what_they_are() {
+        let path = std::env::temp_dir().join(format!("listen-fds-{}.socket", std::process::id()));
+        let unix: OwnedFd = UnixListener::bind(&path).unwrap().into();
+        std::fs::remove_file(path).unwrap();
+        let pair: OwnedFd = UnixStream::pair().unwrap().0.into();
+        let file: OwnedFd = std::fs::File::open("/dev/null").unwrap().into();
+        let udp: OwnedFd = std::net::UdpSocket::bind(("127.0.0.1", 0)).unwrap().into();
+        let (one, _peer) = connected();
+        let (other, _other) = connected();
+        for (passed, words) in [
+            (vec![unix], "LISTEN_FDS has no TCP socket;"),
+            (vec![pair], "LISTEN_FDS has no TCP socket;"),
+            (vec![file], "LISTEN_FDS has no TCP socket;"),
+            (vec![listening(), udp], "a listening TCP socket, no TCP socket;"),
+            (
+                vec![one, listening()],
+                "a TCP connection, a listening TCP socket;",
+            ),
+            (vec![other, connected().0], "a TCP connection, a TCP connection;"),
+        ] {
+            let error = decide(passed, None).unwrap_err();
+            assert!(error.contains(words), "{error}");
+            assert!(error.ends_with("it should have listening TCP sockets, or one TCP connection"));
         }
     }
 }

@@ -9,26 +9,29 @@ use nix::fcntl::OFlag;
 
 use crate::os::files;
 
-/// The content of `path`, at most `most` bytes of it.
+/// The content of `path`, at most `most` bytes of it, unless `fault` finds one.
 ///
 /// # Errors
-/// When it is no plain file, when it is somebody else's or others may write to it (see [`fault`]), when it is longer,
-/// and those of open(2) and read(2); each names the file.
-pub fn read(path: &Path, most: u64) -> Result<Vec<u8>, String> {
-    files::read_bounded_from(opened(path)?, path, most).map_err(|error| files::describe(&error, "read", path))
+/// When it is no plain file, when it is longer, and those of open(2) and read(2); each names the file.
+pub fn read(path: &Path, most: u64, fault: Fault) -> Result<Vec<u8>, String> {
+    let file = opened(path, fault)?;
+    files::read_bounded_from(file, path, most).map_err(|error| files::describe(&error, "read", path))
 }
 
 /// The file `path`, opened.
 ///
 /// # Errors
 /// Those of [`read`], but for what is in it.
-pub fn opened(path: &Path) -> Result<File, String> {
+pub fn opened(path: &Path, fault: Fault) -> Result<File, String> {
     let (file, facts) = open(path).map_err(|error| files::describe(&error, "open", path))?;
     match fault(&facts) {
         Some(fault) => Err(format!("refuse to read {}: {fault}", path.display())),
         None => Ok(file),
     }
 }
+
+/// Why a file or folder cannot be used, if it cannot.
+pub type Fault = fn(&Metadata) -> Option<String>;
 
 /// Opens a plain file without waiting: a FIFO in its place must not stop us. With what the kernel says of what was
 /// opened.
@@ -66,7 +69,7 @@ mod tests {
         std::fs::write(&path, "content").unwrap();
         set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
         change(&path);
-        let refusal = read(&path, 7).err();
+        let refusal = read(&path, 7, fault).err();
         std::fs::remove_file(&path).unwrap();
         refusal
     }
@@ -95,7 +98,7 @@ mod tests {
 
     #[test]
     fn what_is_no_plain_file_or_too_long_is_not_read() {
-        let error = read(&std::env::temp_dir(), 10).unwrap_err();
+        let error = read(&std::env::temp_dir(), 10, fault).unwrap_err();
         assert!(error.contains("plain file"), "{error}");
         let fifo = |path: &Path| {
             std::fs::remove_file(path).unwrap();

@@ -1,5 +1,6 @@
 //! Asking a run to end: a signal to the process that its ticket names, if that is still the one.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use crate::config::Places;
@@ -16,15 +17,6 @@ pub enum Urgency {
     Gentle,
     /// To end its tool now, whatever that loses. It means something to a run that was asked gently and waits.
     Force,
-}
-
-impl Urgency {
-    fn signal(self) -> Signal {
-        match self {
-            Urgency::Gentle => Signal::SIGTERM,
-            Urgency::Force => Signal::SIGQUIT,
-        }
-    }
 }
 
 /// A run that has just been started writes itself down within milliseconds.
@@ -45,15 +37,18 @@ pub fn cancel(places: &Places, id: &RunId, urgency: Urgency) -> Result<(), Strin
     loop {
         match ask(places, id, urgency) {
             Err(why) if why == STARTING && Instant::now() < until => {
-                poll::wait([], Some(Instant::now() + RETRY)).map_err(|error| error.to_string())?;
+                poll::wait([], Some(Instant::now() + RETRY)).map_err(unread)?;
             }
             other => return other,
         }
     }
 }
 
+fn unread(error: io::Error) -> String {
+    format!("read the run's ticket: {error}")
+}
+
 fn ask(places: &Places, id: &RunId, urgency: Urgency) -> Result<(), String> {
-    let unread = |error: std::io::Error| format!("read the run's ticket: {error}");
     let ticket = ticket::of(places, id).map_err(unread)?.ok_or(ENDED)?;
     if !ticket.is_live().map_err(unread)? {
         return Err(ENDED.to_owned());
@@ -66,7 +61,11 @@ fn ask(places: &Places, id: &RunId, urgency: Urgency) -> Result<(), String> {
     if Process::of(holder.pid) != Some(holder) {
         return Err(ENDED.to_owned());
     }
-    process::signal(holder.pid, urgency.signal());
+    let signal = match urgency {
+        Urgency::Gentle => Signal::SIGTERM,
+        Urgency::Force => Signal::SIGQUIT,
+    };
+    process::signal(holder.pid, signal);
     Ok(())
 }
 
@@ -83,21 +82,20 @@ mod tests {
         let scratch = Scratch::new("cancel");
         let id = RunId::new(SystemTime::now()).unwrap();
         assert_eq!(ask(&scratch.0, &id, Urgency::Gentle), Err(ENDED.into()));
-        let ticket = crate::queue::ticket::testing::make(&scratch.0, &id);
+        let (lock, file) = ticket::make(&scratch.0, &id).unwrap();
         assert_eq!(ask(&scratch.0, &id, Urgency::Gentle), Err(STARTING.into()));
         // Our own process id with another's start time: were it signalled, this test would end here.
-        let path = scratch.0.queue().join(ticket.file.file_name());
+        let path = scratch.0.queue().join(file.file_name());
         let line = format!(
             "{{\"holder\":{{\"pid\":{},\"start_time\":1}}}}\n",
             process::own_pid()
         );
         std::fs::write(path, line).unwrap();
         assert_eq!(ask(&scratch.0, &id, Urgency::Gentle), Err(ENDED.into()));
-        let dead = ticket.file.clone();
-        die(&dead, ticket);
+        die(&file, lock);
         assert_eq!(ask(&scratch.0, &id, Urgency::Gentle), Err(ENDED.into()));
         // Whoever completes it is not meant.
-        let _taken = HeldTicket::of_the_dead(&scratch.0, &id, Some(&dead)).unwrap();
+        let _taken = HeldTicket::of_the_dead(&scratch.0, &id).unwrap();
         assert_eq!(ask(&scratch.0, &id, Urgency::Force), Err(DEAD.into()));
     }
 }

@@ -8,8 +8,7 @@ use std::time::Duration;
 use crate::config::{Places, Settings};
 use crate::os::child::{Child, Command, Group};
 use crate::os::{lock, settings};
-use crate::queue::ticket::{self, TicketFile};
-use crate::queue::{RunFolder, RunId, journal};
+use crate::queue::{RunFolder, RunId, journal, ticket};
 
 /// The longest that a recovery waits for a run that is at work; that run or the next one completes what is dead.
 pub const RECOVERY_WAITS: Duration = Duration::from_secs(3600);
@@ -17,34 +16,18 @@ pub const RECOVERY_WAITS: Duration = Duration::from_secs(3600);
 /// What a recovery is started with instead of a ticket's name.
 pub const RECOVER: &str = "--recover";
 
-/// A run that nobody holds.
-#[derive(Debug)]
-pub struct Dead {
-    /// Which.
-    pub id: RunId,
-    /// `None` after a restart of the host: then nothing of it can be at work.
-    pub ticket: Option<TicketFile>,
-}
-
-/// All of them.
-pub fn find(places: &Places) -> io::Result<Vec<Dead>> {
+/// All of them: first those without a ticket, from before a restart of the host, of which nothing can be at work.
+pub fn find(places: &Places) -> io::Result<Vec<RunId>> {
     // In this order: a run's ticket is there before its folder, and its result before the ticket goes.
-    let ids = RunFolder::all(places)?;
+    let mut dead = RunFolder::all(places)?;
     let tickets = ticket::list(places)?;
-    let mut dead = Vec::new();
-    for id in ids {
-        let has_ticket = tickets.iter().any(|seen| seen.id == id);
-        let folder = RunFolder::of(places, &id);
-        if !has_ticket && !folder.has_record() && folder.exists() {
-            dead.push(Dead { id, ticket: None });
-        }
-    }
+    dead.retain(|id| {
+        let folder = RunFolder::of(places, id);
+        tickets.iter().all(|seen| seen.id != *id) && !folder.has_record() && folder.exists()
+    });
     for seen in tickets {
         if !seen.is_live()? {
-            dead.push(Dead {
-                id: seen.id.clone(),
-                ticket: Some(seen),
-            });
+            dead.push(seen.id);
         }
     }
     Ok(dead)
@@ -73,12 +56,13 @@ pub fn ensure_recovered(places: &Places, settings: &Settings) -> io::Result<Opti
     if !something_died(places)? {
         return Ok(None);
     }
-    let command = Command::role("run")
+    Command::role("run")
         .group(Group::Session)
         .argument(RECOVER)
         .logging_as_we_do()
-        .descriptor(0, settings::memory_file(settings)?);
-    command.spawn().map(Some)
+        .descriptor(0, settings::memory_file(settings)?)
+        .spawn()
+        .map(Some)
 }
 
 /// Waits until nobody completes dead runs at this moment.

@@ -215,9 +215,7 @@ pub(crate) mod testing {
     use super::*;
     use crate::config::{Config, Job, Settings};
     use crate::gate::{DeployTask, Task};
-    use crate::queue::record::{End, Publication};
     use crate::queue::request::Origin;
-    use serde_json::Map;
 
     /// Folders of their own for one test; gone when dropped.
     pub(crate) struct Scratch(pub(crate) Places);
@@ -257,14 +255,7 @@ pub(crate) mod testing {
     /// The record of a run that has just gone well.
     pub(crate) fn good_record(order: &RunRequest) -> Record {
         let now = SystemTime::now();
-        let end = End {
-            error: None,
-            more: Map::new(),
-            started: now,
-            finished: now,
-            publication: Publication::Status,
-        };
-        Record::new(order, end)
+        Record::new(order, now, now)
     }
 
     /// A local order.
@@ -294,7 +285,6 @@ pub(crate) mod testing {
 mod tests {
     use super::testing::{Scratch, order};
     use super::*;
-    use crate::queue::record::{End, Publication};
     use std::time::{Duration, UNIX_EPOCH};
 
     /// A folder in whose `.result` these bytes are, and the record that they are of.
@@ -303,14 +293,7 @@ mod tests {
         let id = RunId::new(at).unwrap();
         let folder = RunFolder::of(&scratch.0, &id);
         folder.create(&order(&id)).unwrap();
-        let end = End {
-            error: None,
-            more: serde_json::Map::new(),
-            started: at,
-            finished: at,
-            publication: Publication::Status,
-        };
-        folder.write_record(&Record::new(&order(&id), end)).unwrap();
+        folder.write_record(&Record::new(&order(&id), at, at)).unwrap();
         let bytes = fs::read(folder.kept()).unwrap();
         (folder, bytes)
     }

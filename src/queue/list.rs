@@ -3,6 +3,7 @@
 //! Reads, and changes nothing. The order in which runs ended counts, not that in which they were asked for. What is
 //! published may be a dead run's; only a ticket's lock says who lives.
 
+use std::cmp::Reverse;
 use std::io;
 
 use crate::config::Places;
@@ -42,16 +43,14 @@ pub fn list(places: &Places) -> io::Result<Vec<Run>> {
     // The tickets before the results: a run that ends in between is then seen to have ended.
     let tickets = ticket::list(places)?;
     let ids = RunFolder::all(places)?.into_iter();
-    let mut found: Vec<Run> = ids
-        .filter_map(|id| {
-            let ticket = tickets.iter().find(|ticket| ticket.id == id);
-            readable(places, &id, ticket)
-        })
-        .collect();
+    let ticket = |id: &RunId| tickets.iter().find(|ticket| ticket.id == *id);
+    let mut found: Vec<Run> = ids.filter_map(|id| readable(places, &id, ticket(&id))).collect();
     // The sort is stable, so runs that wait stand in the order in which they were asked for.
-    found.sort_by(|one, other| {
-        let ((rank, ended), (other_rank, other_ended)) = (one.state.place(), other.state.place());
-        rank.cmp(&other_rank).then_with(|| other_ended.cmp(&ended))
+    found.sort_by_cached_key(|run| match &run.state {
+        State::Running(_) => (0, None),
+        State::Queued => (1, None),
+        State::Dead => (2, None),
+        State::Ended(record) => (3, Some(Reverse(record.lateness()))),
     });
     Ok(found)
 }
@@ -84,41 +83,26 @@ pub fn summary(live: &[Run]) -> String {
 }
 
 fn readable(places: &Places, id: &RunId, ticket: Option<&TicketFile>) -> Option<Run> {
-    match run(places, id, ticket) {
-        Ok(run) => run,
-        Err(error) => {
-            log::warn!("run {id} is left out: {error}");
-            None
-        }
-    }
+    let run = read(&RunFolder::of(places, id), ticket);
+    run.unwrap_or_else(|error| {
+        log::warn!("run {id} is left out: {error}");
+        None
+    })
 }
 
-fn run(places: &Places, id: &RunId, ticket: Option<&TicketFile>) -> io::Result<Option<Run>> {
-    let folder = RunFolder::of(places, id);
+fn read(folder: &RunFolder, ticket: Option<&TicketFile>) -> io::Result<Option<Run>> {
     let live = ticket.map_or(Ok(false), TicketFile::is_live)?;
     let notes = ticket.map_or(Ok(Notes::default()), Notes::of)?;
     let Some(order) = folder.order()? else {
         return Ok(None);
     };
-    let state = match (folder.record()?, live, notes.turn()) {
+    let state = match (folder.record()?, live, notes.turn) {
         (Some(record), _, _) => State::Ended(Box::new(record)),
         (None, true, Some(started)) => State::Running(clock::rfc3339(started)),
         (None, true, None) => State::Queued,
         (None, false, _) => State::Dead,
     };
     Ok(Some(Run { order, state }))
-}
-
-impl State {
-    /// Its place in the list: the rank, and for those that ended when they did.
-    fn place(&self) -> (u8, (u64, &str)) {
-        match self {
-            State::Running(_) => (0, (0, "")),
-            State::Queued => (1, (0, "")),
-            State::Dead => (2, (0, "")),
-            State::Ended(record) => (3, record.lateness()),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -140,7 +124,11 @@ mod tests {
         let first = reserve();
         assert_eq!(summary(), "nothing runs, 1 in the queue");
         let ticket = ticket::of(&scratch.0, first.id()).unwrap().unwrap().file_name();
-        std::fs::write(scratch.0.queue().join(&ticket), "{\"turn\":1}\n").unwrap();
+        std::fs::write(
+            scratch.0.queue().join(&ticket),
+            "{\"turn\":{\"secs_since_epoch\":1,\"nanos_since_epoch\":0}}\n",
+        )
+        .unwrap();
         let second = reserve();
         let id = first.id().clone();
         assert_eq!(summary(), format!("run {id} (deploy) is at work, 1 in the queue"));

@@ -4,16 +4,17 @@
 //! after a restart of the host there is nobody left to speak of.
 
 use std::fs::File;
-use std::io::{self, Seek, SeekFrom, Write};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::io::{self, Seek, Write};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::Places;
 use crate::limits::{MAX_RUN_FILE, STATE_LOCK_WAIT};
-use crate::os::{files, lock, process};
+use crate::os::files::{self, optional};
+use crate::os::{lock, process};
 use crate::queue::RunId;
-use crate::queue::ticket::TicketFile;
+use crate::queue::ticket::{self, TicketFile};
 
 /// A process that was written down: its number alone may have been given to another one since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +48,13 @@ pub enum EndPolicy {
     WaitOut,
 }
 
+impl EndPolicy {
+    /// Whether it begins with an INT.
+    pub fn interrupts(self) -> bool {
+        matches!(self, Self::Interrupt | Self::InterruptThenTerminate)
+    }
+}
+
 /// A tool at work.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolAtWork {
@@ -54,7 +62,6 @@ pub struct ToolAtWork {
     pub program: String,
     pub end_policy: EndPolicy,
     /// It leads a process group of its own. `None` while it is being started, since a holder may be killed just then.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started: Option<Process>,
 }
 
@@ -66,24 +73,19 @@ pub struct Notes {
     pub holder: Option<Process>,
     /// Whether that is another run, or nobody's, which completes this one, because it is dead.
     pub completed: bool,
-    /// When its turn came, in milliseconds after 1970.
-    pub turn: Option<u64>,
+    /// When its run's turn came, if it did. After a restart of the host the journal and the log say whether it had come to
+    /// that.
+    pub turn: Option<SystemTime>,
     pub tools: Vec<ToolAtWork>,
 }
 
 impl Notes {
     /// Those of a ticket; a last line that its writer did not finish is left out.
     pub fn of(ticket: &TicketFile) -> io::Result<Self> {
-        let text = files::optional(files::read_bounded(&ticket.path, MAX_RUN_FILE))?.unwrap_or_default();
+        let text = optional(files::read_bounded(&ticket.path, MAX_RUN_FILE))?.unwrap_or_default();
         let lines = text.split_inclusive(|byte| *byte == b'\n').rev();
         let mut whole = lines.filter_map(|line| serde_json::from_slice(line.strip_suffix(b"\n")?).ok());
         Ok(whole.next().unwrap_or_default())
-    }
-
-    /// When its run's turn came, if it did. After a restart of the host the journal and the log say whether it had come to
-    /// that.
-    pub fn turn(&self) -> Option<SystemTime> {
-        self.turn.map(|millis| UNIX_EPOCH + Duration::from_millis(millis))
     }
 }
 
@@ -93,8 +95,6 @@ pub struct HeldTicket {
     lock: File,
     pub file: TicketFile,
     notes: Notes,
-    /// Where the lines about tools begin.
-    tools_from: u64,
 }
 
 impl HeldTicket {
@@ -104,10 +104,10 @@ impl HeldTicket {
     }
 
     /// Takes over the ticket of a dead run, whose tools have ended: from now on it says which tools of ours are at work
-    /// for it, and the run counts as alive. The caller holds the turn. `None` is a run without one, from before a restart
-    /// of the host; it gets the lowest number, because it came before all others.
-    pub fn of_the_dead(places: &Places, id: &RunId, file: Option<&TicketFile>) -> io::Result<Self> {
-        let file = file.cloned().unwrap_or_else(|| TicketFile::new(places, 0, id));
+    /// for it, and the run counts as alive. The caller holds the turn. Where there is none, from before a restart of the
+    /// host, it gets the lowest number, because it came before all others.
+    pub fn of_the_dead(places: &Places, id: &RunId) -> io::Result<Self> {
+        let file = ticket::of(places, id)?.unwrap_or_else(|| TicketFile::new(places, 0, id));
         // Whoever probes whether its holder lives has it for a moment.
         let lock = lock::exclusive_within(&file.path, STATE_LOCK_WAIT)?;
         let notes = Notes {
@@ -115,32 +115,29 @@ impl HeldTicket {
             turn: Notes::of(&file)?.turn,
             ..Notes::default()
         };
-        lock.set_len(0)?;
         Self::with(lock, file, notes)
     }
 
-    fn with(lock: File, file: TicketFile, notes: Notes) -> io::Result<Self> {
-        let holder = Process::of(process::own_pid());
-        let mut held = Self {
-            lock,
-            file,
-            notes: Notes { holder, ..notes },
-            tools_from: 0,
-        };
-        held.write_beneath_tools()?;
+    fn with(lock: File, file: TicketFile, mut notes: Notes) -> io::Result<Self> {
+        notes.holder = Process::of(process::own_pid());
+        let mut held = Self { lock, file, notes };
+        held.write()?;
         Ok(held)
     }
 
     /// Its turn has come.
     pub fn has_its_turn(&mut self, now: SystemTime) -> io::Result<()> {
-        let millis = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-        self.notes.turn = Some(millis as u64);
-        self.write_beneath_tools()
+        self.notes.turn = Some(now);
+        self.write()
     }
 
     /// A tool is about to be started; written before it is, because we may be killed between the two.
-    pub fn starting(&mut self, tool: ToolAtWork) -> io::Result<()> {
-        self.notes.tools.push(tool);
+    pub fn starting(&mut self, program: &str, end_policy: EndPolicy) -> io::Result<()> {
+        self.notes.tools.push(ToolAtWork {
+            program: program.to_owned(),
+            end_policy,
+            started: None,
+        });
         self.write()
     }
 
@@ -153,44 +150,44 @@ impl HeldTicket {
 
     /// A tool and all of its group have ended; `None` is the one that could not be started.
     pub fn ended(&mut self, pid: Option<i32>) -> io::Result<()> {
-        let tools = &mut self.notes.tools;
-        tools.retain(|tool| tool.started.map(|process| process.pid) != pid);
-        if !tools.is_empty() {
-            return self.write();
-        }
-        // With the last tool gone its lines go, so that a ticket does not grow with the length of a run.
-        self.lock.set_len(self.tools_from)?;
-        self.lock.seek(SeekFrom::Start(self.tools_from)).map(drop)
+        let is_another = |tool: &ToolAtWork| tool.started.map(|process| process.pid) != pid;
+        self.notes.tools.retain(is_another);
+        self.write()
     }
 
-    fn write_beneath_tools(&mut self) -> io::Result<()> {
-        self.write()?;
-        self.tools_from = self.lock.stream_position()?;
-        Ok(())
-    }
-
+    /// Adds a line. One without a tool takes the place of all, so that a ticket does not grow with the length of a run:
+    /// a reader sees an older line behind it, or none.
     fn write(&mut self) -> io::Result<()> {
+        let failed = |error| io::Error::other(format!("write the ticket: {error}"));
+        self.write_line().map_err(failed)
+    }
+
+    fn write_line(&mut self) -> io::Result<()> {
         let mut json = serde_json::to_vec(&self.notes)?;
         json.push(b'\n');
-        self.lock.write_all(&json)
+        if !self.notes.tools.is_empty() {
+            return self.lock.write_all(&json);
+        }
+        self.lock.rewind()?;
+        self.lock.write_all(&json)?;
+        self.lock.set_len(json.len() as u64)
     }
 }
 
 #[cfg(test)]
 pub(crate) mod testing {
     use super::*;
-    use crate::queue::ticket;
 
     /// The next ticket, held by this process.
     pub(crate) fn hold(places: &Places, id: &RunId) -> HeldTicket {
-        let ticket = ticket::testing::make(places, id);
-        HeldTicket::inherited(ticket.lock, ticket.file).unwrap()
+        let (lock, file) = ticket::make(places, id).unwrap();
+        HeldTicket::inherited(lock, file).unwrap()
     }
 
     /// As if another process held it.
     pub(crate) fn held_by(ticket: &mut HeldTicket, pid: i32) {
         ticket.notes.holder = Process::of(pid);
-        ticket.write_beneath_tools().unwrap();
+        ticket.write().unwrap();
     }
 
     /// Leaves a ticket as a dead holder does.
@@ -218,12 +215,12 @@ mod tests {
         let scratch = Scratch::new("notes");
         let id = RunId::new(SystemTime::now()).unwrap();
         let mut ticket = hold(&scratch.0, &id);
-        let turn = UNIX_EPOCH + Duration::from_millis(1_767_323_045_678);
+        let turn = SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(1_767_323_045_678);
         ticket.has_its_turn(turn).unwrap();
         let own = process::own_pid();
-        ticket.starting(tool("a", None)).unwrap();
+        ticket.starting("a", EndPolicy::Terminate).unwrap();
         ticket.started(own).unwrap();
-        ticket.starting(tool("b", None)).unwrap();
+        ticket.starting("b", EndPolicy::Terminate).unwrap();
         let file = ticket.file.clone();
         let notes = || Notes::of(&file).unwrap();
         assert_eq!(notes().holder, Process::of(own));
@@ -232,16 +229,17 @@ mod tests {
         assert_eq!(notes().tools.len(), 1);
         ticket.ended(Some(own)).unwrap();
         assert_eq!(notes().tools, vec![]);
-        // What comes next begins where the last tool's lines were.
-        ticket.starting(tool("c", None)).unwrap();
+        let lines = || std::fs::read_to_string(&file.path).unwrap().lines().count();
+        assert_eq!(lines(), 1, "a ticket does not grow");
+        ticket.starting("c", EndPolicy::Terminate).unwrap();
         assert_eq!(notes().tools, vec![tool("c", None)]);
-        assert_eq!(notes().turn(), Some(turn));
+        assert_eq!(notes().turn, Some(turn));
         // Whoever takes it over tells it, too.
         die(ticket);
-        let _taken = HeldTicket::of_the_dead(&scratch.0, &id, Some(&file)).unwrap();
+        let _taken = HeldTicket::of_the_dead(&scratch.0, &id).unwrap();
         let notes = notes();
         assert_eq!(
-            (notes.turn(), notes.tools, notes.completed),
+            (notes.turn, notes.tools, notes.completed),
             (Some(turn), vec![], true)
         );
     }

@@ -36,29 +36,14 @@ pub struct Record {
     pub sequence: u64,
 }
 
-/// What a run came to.
-#[derive(Clone, Debug)]
-pub struct End {
-    /// `None` is `ok`; else why not.
-    pub error: Option<String>,
-    /// Further members of the outcome.
-    pub more: Map<String, Value>,
-    /// When its turn came; for one that never had it, when it was ordered.
-    pub started: SystemTime,
-    /// Now.
-    pub finished: SystemTime,
-    /// Where it is shown, unless it is a dry run.
-    pub publication: Publication,
-}
-
 impl Record {
-    /// The record of `order`'s run.
-    pub fn new(order: &RunRequest, end: End) -> Self {
+    /// The record of `order`'s run, which went well and is shown, unless it is a dry run.
+    pub fn new(order: &RunRequest, started: SystemTime, finished: SystemTime) -> Self {
         let (version, sha) = order.names();
-        let mut more = end.more;
+        let mut more = Map::new();
         let publication = match order.dry_run() {
             true => Publication::RunsOnly,
-            false => end.publication,
+            false => Publication::Status,
         };
         if order.dry_run() {
             more.insert("dry_run".to_owned(), json!(true));
@@ -67,23 +52,15 @@ impl Record {
             // Which status shows it depends on this one.
             more.insert("module".to_owned(), json!(module));
         }
-        let status = if end.error.is_none() {
-            Status::Ok
-        } else {
-            Status::Fail
-        };
+        let took = finished.duration_since(started).unwrap_or_default();
         let outcome = Outcome {
-            status,
-            error: end.error.map(|error| bounded(&harmless(&error))),
+            status: Status::Ok,
+            error: None,
             version,
             sha,
-            started_at: clock::rfc3339(end.started),
-            finished_at: clock::rfc3339(end.finished),
-            duration_ms: end
-                .finished
-                .duration_since(end.started)
-                .unwrap_or_default()
-                .as_millis() as u64,
+            started_at: clock::rfc3339(started),
+            finished_at: clock::rfc3339(finished),
+            duration_ms: took.as_millis() as u64,
             run_id: order.run_id.to_string(),
             more,
         };
@@ -96,9 +73,15 @@ impl Record {
         }
     }
 
+    /// It went wrong, and why.
+    pub fn fail(&mut self, why: &str) {
+        self.outcome.status = Status::Fail;
+        self.outcome.error = Some(bounded(&harmless(why)));
+    }
+
     /// What comes later among the records of a host is greater.
-    pub fn lateness(&self) -> (u64, &str) {
-        (self.sequence, &self.outcome.finished_at)
+    pub fn lateness(&self) -> (u64, String) {
+        (self.sequence, self.outcome.finished_at.clone())
     }
 
     /// As `/runs` lists it, a line: the outcome, the endpoint, who asked.

@@ -3,7 +3,7 @@
 //! A reservation is undone when it is dropped, so that a token which turns out to be used leaves nothing behind. When
 //! its process dies instead, the ticket is free and the token unremembered, by which [`crate::queue::dead`] knows it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 
 use crate::config::{Places, Settings};
@@ -11,7 +11,7 @@ use crate::gate::Authority;
 use crate::os::child::{Command, Group};
 use crate::os::{descriptor, settings};
 use crate::queue::folder::lock_queue;
-use crate::queue::ticket::{self, Ticket};
+use crate::queue::ticket::{self, TicketFile};
 use crate::queue::{RunFolder, RunId, RunRequest};
 
 /// Where a run's own complaints go. They are about the machine; what the run does stands in its log.
@@ -28,8 +28,9 @@ pub enum Complaints {
 pub struct Reservation {
     places: Places,
     order: RunRequest,
-    /// `None` once the run has it.
-    ticket: Option<Ticket>,
+    ticket: TicketFile,
+    /// The ticket's; `None` once the run has it.
+    lock: Option<File>,
 }
 
 /// Takes the next place and writes down what is asked for; `None` when `queue_max` runs wait already. Starts nothing.
@@ -38,22 +39,29 @@ pub struct Reservation {
 /// When a folder, file or lock failed: a sentence for the log. Nothing is left behind then.
 pub fn reserve(places: &Places, queue_max: u32, order: RunRequest) -> Result<Option<Reservation>, String> {
     let failed = |error: io::Error| format!("make a place in the queue: {error}");
-    let Some(ticket) = make_ticket(places, queue_max, &order.run_id).map_err(failed)? else {
+    let Some((lock, ticket)) = make_ticket(places, queue_max, &order.run_id).map_err(failed)? else {
         return Ok(None);
     };
     let reservation = Reservation {
         places: places.clone(),
         order,
-        ticket: Some(ticket),
+        ticket,
+        lock: Some(lock),
     };
     let folder = RunFolder::of(places, reservation.id());
     folder.create(&reservation.order).map_err(failed)?;
     Ok(Some(reservation))
 }
 
-fn make_ticket(places: &Places, queue_max: u32, id: &RunId) -> io::Result<Option<Ticket>> {
+fn make_ticket(places: &Places, queue_max: u32, id: &RunId) -> io::Result<Option<(File, TicketFile)>> {
     let _alone = lock_queue(places)?;
-    sweep(places)?;
+    // Tickets that were never finished: they are made under the lock that is ours now.
+    for entry in fs::read_dir(places.queue())? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with('.') {
+            fs::remove_file(entry.path())?;
+        }
+    }
     let mut live = 0;
     for seen in ticket::list(places)? {
         live += u32::from(seen.is_live()?);
@@ -62,18 +70,7 @@ fn make_ticket(places: &Places, queue_max: u32, id: &RunId) -> io::Result<Option
     if live > queue_max {
         return Ok(None);
     }
-    Ticket::make(places, id).map(Some)
-}
-
-/// Removes tickets that were never finished: they are made under the queue lock, which is ours now.
-fn sweep(places: &Places) -> io::Result<()> {
-    for entry in fs::read_dir(places.queue())? {
-        let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with('.') {
-            fs::remove_file(entry.path())?;
-        }
-    }
-    Ok(())
+    ticket::make(places, id).map(Some)
 }
 
 impl Reservation {
@@ -97,14 +94,14 @@ impl Reservation {
         if authority.run_id() != self.id().as_str() {
             return Err(io::Error::other("the authority is over another run"));
         }
-        let Some(ticket) = self.ticket.take() else {
-            return Err(io::Error::other("a reservation starts once"));
-        };
+        let lock = self.lock.take();
         let mut run = Command::role("run")
             .group(Group::Session)
-            .argument(ticket.file.file_name())
-            .descriptor(0, settings::memory_file(settings)?)
-            .descriptor(descriptor::FIRST, ticket.lock);
+            .argument(self.ticket.file_name())
+            .descriptor(0, settings::memory_file(settings)?);
+        if let Some(lock) = lock {
+            run = run.descriptor(descriptor::FIRST, lock);
+        }
         if complaints != Complaints::ToNobody {
             run = run.logging_as_we_do();
         }
@@ -115,11 +112,13 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        let Some(ticket) = &self.ticket else { return };
+        if self.lock.is_none() {
+            return;
+        }
         // The folder first: one without a ticket would look like a dead run.
         let removed = RunFolder::of(&self.places, &self.order.run_id)
             .remove()
-            .and_then(|()| ticket.file.remove());
+            .and_then(|()| self.ticket.remove());
         if let Err(error) = removed {
             log::warn!("undo the reservation of run {}: {error}", self.order.run_id);
         }
@@ -172,8 +171,7 @@ mod tests {
         assert!(reserve(&scratch.0, 2).unwrap().is_none());
         for mut reservation in held {
             // As if its process had died.
-            let ticket = reservation.ticket.take().unwrap();
-            die(&ticket.file.clone(), ticket);
+            die(&reservation.ticket, reservation.lock.take());
         }
         assert_eq!(ticket::list(&scratch.0).unwrap().len(), 3);
         assert!(reserve(&scratch.0, 2).unwrap().is_some());

@@ -73,34 +73,21 @@ impl TicketFile {
     }
 }
 
-/// A new ticket. As long as its lock, or a child's copy of that descriptor, is open, its run lives.
-#[derive(Debug)]
-pub struct Ticket {
-    pub lock: File,
-    pub file: TicketFile,
-}
-
-impl Ticket {
-    /// Makes the next one, locked before it is there under its name. The caller holds the queue lock.
-    pub(super) fn make(places: &Places, id: &RunId) -> io::Result<Self> {
-        let number = list(places)?.last().map_or(1, |last| last.number + 1);
-        let file = TicketFile::new(places, number, id);
-        let temporary = places.queue().join(format!(".{id}"));
-        let lock = lock::try_exclusive(&temporary)?
-            .ok_or_else(|| io::Error::other(format!("{} is somebody else's", temporary.display())))?;
-        fs::rename(&temporary, &file.path)?;
-        Ok(Self { lock, file })
-    }
+/// Makes the next ticket, locked before it is there under its name. As long as the lock, or a child's copy of that
+/// descriptor, is open, its run lives. The caller holds the queue lock.
+pub(super) fn make(places: &Places, id: &RunId) -> io::Result<(File, TicketFile)> {
+    let number = list(places)?.last().map_or(1, |last| last.number + 1);
+    let file = TicketFile::new(places, number, id);
+    let temporary = places.queue().join(format!(".{id}"));
+    let lock = lock::try_exclusive(&temporary)?
+        .ok_or_else(|| io::Error::other(format!("{} is somebody else's", temporary.display())))?;
+    fs::rename(&temporary, &file.path)?;
+    Ok((lock, file))
 }
 
 #[cfg(test)]
 pub(crate) mod testing {
     use super::*;
-
-    /// The next ticket.
-    pub(crate) fn make(places: &Places, id: &RunId) -> Ticket {
-        Ticket::make(places, id).unwrap()
-    }
 
     /// Leaves a ticket as a dead holder does.
     pub(crate) fn die<T>(file: &TicketFile, holder: T) {
@@ -118,18 +105,18 @@ mod tests {
     fn tickets_are_numbered_in_order_and_live_as_long_as_they_are_held() {
         let scratch = Scratch::new("ticket-order");
         let ids = [(); 3].map(|()| RunId::new(SystemTime::now()).unwrap());
-        let tickets = ids.each_ref().map(|id| testing::make(&scratch.0, id));
+        let tickets = ids.each_ref().map(|id| make(&scratch.0, id).unwrap());
         let seen = list(&scratch.0).unwrap();
         assert_eq!(
             seen.iter().map(|one| &one.id).collect::<Vec<_>>(),
             ids.iter().collect::<Vec<_>>()
         );
         assert!(seen.iter().all(|one| one.is_live().unwrap()));
-        for ticket in tickets {
-            testing::die(&ticket.file.clone(), ticket);
+        for (lock, file) in tickets {
+            testing::die(&file, lock);
         }
-        let next = testing::make(&scratch.0, &RunId::new(SystemTime::now()).unwrap());
-        assert_eq!(next.file.number, 4);
+        let (_lock, next) = make(&scratch.0, &RunId::new(SystemTime::now()).unwrap()).unwrap();
+        assert_eq!(next.number, 4);
     }
 
     #[test]

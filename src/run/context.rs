@@ -3,6 +3,7 @@
 //! A step sees the run through this and nothing else, so that a cancellation, a deadline and the ending of tools are
 //! met here, once, and not in every step.
 
+use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -65,17 +66,16 @@ pub(super) enum CancelEnds {
 }
 
 impl Deadline {
-    fn new(what: impl Into<String>, given: Duration) -> Self {
-        let until = Instant::now() + given;
+    pub(super) fn new(what: &str, given: Duration) -> Self {
         Self {
-            what: what.into(),
+            what: what.to_owned(),
             given,
-            until,
+            until: Instant::now() + given,
         }
     }
 
     /// This one, or one that is `given` from now on, whichever is sooner.
-    pub(super) fn or(&self, what: impl Into<String>, given: Duration) -> Self {
+    pub(super) fn or(&self, what: &str, given: Duration) -> Self {
         let other = Self::new(what, given);
         match other.until <= self.until {
             true => other,
@@ -83,10 +83,11 @@ impl Deadline {
         }
     }
 
-    pub(super) fn passed(&self) -> Failure {
-        Failure::Deadline {
-            what: self.what.clone(),
-            given: self.given,
+    pub(super) fn check(&self) -> Result {
+        let (what, given) = (self.what.clone(), self.given);
+        match Instant::now() >= self.until {
+            true => Err(Failure::Deadline { what, given }),
+            false => Ok(()),
         }
     }
 }
@@ -95,21 +96,20 @@ impl<'a> RunContext<'a> {
     /// For a run whose turn has come: it may take `run_max` from now on.
     pub fn new(
         config: &'a Config,
-        folder: RunFolder,
         log: Log,
         interrupts: Interrupts,
         ticket: HeldTicket,
-        journal: Journal,
         run_max: Duration,
     ) -> Self {
         let run = Deadline::new("the run", run_max);
+        let (places, id) = (&config.places, &ticket.file.id);
         Self {
             config,
-            folder,
+            folder: RunFolder::of(places, id),
+            journal: Journal::new(places, id),
             log,
             interrupts,
             ticket,
-            journal,
             members: Map::new(),
             phase: Phase::Preflight,
             deadline: run.clone(),
@@ -130,16 +130,14 @@ impl<'a> RunContext<'a> {
         if self.interrupts.asked() {
             return Err(Failure::Cancelled);
         }
-        if Instant::now() >= self.run.until {
-            return Err(self.run.passed());
-        }
+        self.run.check()?;
         if effect == Effect::Changes {
             self.journal.begin().map_err(no_journal)?;
             self.cancel = CancelEnds::Waits;
             failpoint!("journal-begun");
         }
         self.phase = phase;
-        self.deadline = self.run.or(format!("the step `{phase}`"), given);
+        self.deadline = self.run.or(&format!("the step `{phase}`"), given);
         Ok(())
     }
 
@@ -197,7 +195,7 @@ impl<'a> RunContext<'a> {
     /// Takes what must be done whatever the deadlines of step and run say: the look after a change, the way back. `act`
     /// has `given` for it; afterwards the other deadlines count again.
     pub fn in_any_case<T>(&mut self, given: Duration, act: impl FnOnce(&mut Self) -> T) -> T {
-        let own = Deadline::new(format!("the end of the step `{}`", self.phase), given);
+        let own = Deadline::new(&format!("the end of the step `{}`", self.phase), given);
         let deadline = std::mem::replace(&mut self.deadline, own);
         let cancel = std::mem::replace(&mut self.cancel, CancelEnds::Nothing);
         let result = act(self);
@@ -266,10 +264,7 @@ impl<'a> RunContext<'a> {
         if self.interrupts.asked() && self.cancel <= cancel_ends {
             return Err(Failure::Cancelled);
         }
-        match Instant::now() >= self.deadline.until {
-            true => Err(self.deadline.passed()),
-            false => Ok(()),
-        }
+        self.deadline.check()
     }
 
     /// Waits, whatever the deadlines say and whoever cancels; whether the operator has used force to end it.
@@ -288,14 +283,9 @@ impl<'a> RunContext<'a> {
     }
 
     /// Until then, or a signal.
-    pub(super) fn sleep_until(&self, until: Instant) -> Result {
-        let signals = [(self.interrupts.as_fd(), For::Reading)];
-        poll::wait(signals, Some(until)).map(drop).map_err(broken_wait)
-    }
-
-    /// Whether the operator has used force: then a tool may not have come to the end of what it was doing.
-    pub fn was_forced(&self) -> bool {
-        self.interrupts.was_forced()
+    fn sleep_until(&self, until: Instant) -> Result {
+        poll::wait([(self.interrupts.as_fd(), For::Reading)], Some(until))?;
+        Ok(())
     }
 
     /// Whether anything may have been changed: then a cancellation ends no tool.
@@ -327,7 +317,7 @@ impl<'a> RunContext<'a> {
     ///
     /// # Errors
     /// When it could not be written.
-    pub fn leave_document(&self, name: &str, document: &Value) -> std::io::Result<()> {
+    pub fn leave_document(&self, name: &str, document: &Value) -> io::Result<()> {
         let text = self.log.mask.cover(&format!("{document}\n"));
         let path = self.folder.path().join(name);
         files::replace_volatile(&path, text.as_bytes(), 0o600)
@@ -344,11 +334,7 @@ impl<'a> RunContext<'a> {
     }
 }
 
-pub(super) fn broken_wait(error: std::io::Error) -> Failure {
-    Failure::Failed(format!("wait: {error}"))
-}
-
-fn no_journal(error: std::io::Error) -> Failure {
+fn no_journal(error: io::Error) -> Failure {
     Failure::Failed(format!(
         "nothing was changed, because the journal could not be written: {error}"
     ))

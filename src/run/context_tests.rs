@@ -2,13 +2,13 @@ use super::*;
 
 use std::path::Path;
 
-use crate::config::{Config, Places, Settings};
+use crate::config::Places;
 use crate::os::child::Exit;
 use crate::os::process;
 use crate::queue::folder::testing::Scratch;
 use crate::queue::notes::{Notes, ToolAtWork};
 use crate::queue::{EndPolicy, RunFolder, RunId};
-use crate::run::{Captured, Ended, Tool};
+use crate::run::{Ended, Tool};
 
 impl RunContext<'static> {
     /// A stage for unit tests: its log is `<runs>/<id>/log.ndjson`. It hears no signals and has a minute.
@@ -17,29 +17,12 @@ impl RunContext<'static> {
         let folder = RunFolder::of(places, &id);
         std::fs::create_dir_all(folder.path()).unwrap();
         let ticket = crate::queue::notes::testing::hold(places, &id);
-        let journal = Journal::new(places, &id);
         let log = Log::open(&folder.log(), &id);
-        let settings = [
-            ("DEPLOYER_CERT_FILE", "/etc/ssl/own.pem"),
-            ("DEPLOYER_KEY_FILE", "/etc/ssl/own.key"),
-            ("DEPLOYER_REPOSITORY", "x/y"),
-            (
-                "DEPLOYER_WORKFLOW_REF",
-                "x/y/.github/workflows/d.yml@refs/heads/main",
-            ),
-            ("DEPLOYER_ALLOWED_IPS", "127.0.0.1"),
-        ];
-        let settings = settings
-            .iter()
-            .fold(Settings::default(), |all, (name, value)| all.with(name, value));
-        let config = Config::from_settings(&settings).unwrap();
         Self::new(
-            Box::leak(Box::new(config)),
-            folder,
+            Box::leak(Box::new(crate::queue::testing::config(places))),
             log,
             Interrupts::deaf().unwrap(),
             ticket,
-            journal,
             Duration::from_secs(60),
         )
     }
@@ -140,13 +123,9 @@ fn a_quiet_tool_is_captured_with_its_streams_apart() {
         stdin: Some(b"given".to_vec()),
         ..shell("cat; echo why >&2; exit 1")
     };
-    let Captured {
-        exit,
-        stdout,
-        stderr_tail,
-    } = ctx.capture(&tool, 100).unwrap();
+    let Ended { exit, stdout, tail } = ctx.capture(&tool, 100).unwrap();
     assert_eq!(
-        (exit, stdout.as_slice(), stderr_tail),
+        (exit, stdout.as_slice(), tail),
         (Exit::Code(1), &b"given"[..], vec!["why".to_owned()])
     );
     let error = ctx
@@ -216,7 +195,7 @@ fn a_call_that_was_handed_to_dockerd_is_ended_by_force_alone() {
         error.to_string(),
         "`sh` was ended by force: whether it was done is not known"
     );
-    assert!(ctx.was_forced() && work(&ctx).is_empty());
+    assert!(ctx.interrupts.was_forced && work(&ctx).is_empty());
     // Each force ends one wait.
     let tool = briefly("sleep 0.3", EndPolicy::WaitOut);
     let end = ctx.in_any_case(Duration::from_secs(9), |ctx| ctx.tool(&tool, &mut |_| None));
@@ -453,7 +432,7 @@ fn what_must_be_done_in_any_case_has_time_of_its_own_and_then_the_deadlines_coun
     assert_eq!(ended, Exit::Code(0));
     let late = late.unwrap_err().to_string();
     assert_eq!(late, "the end of the step `update` was not done within 300ms");
-    assert_eq!(ctx.check(CancelEnds::Everything), Err(ctx.deadline.passed()));
+    assert_eq!(ctx.check(CancelEnds::Everything), ctx.deadline.check());
 }
 
 #[test]

@@ -14,7 +14,8 @@ pub struct Interrupts {
     asked: bool,
     /// A force that was not used yet.
     force: bool,
-    was_forced: bool,
+    /// Whether it has ended a wait: then a tool may not have come to the end of what it was doing.
+    pub was_forced: bool,
     #[cfg(test)]
     asked_from: Option<std::time::Instant>,
 }
@@ -22,13 +23,8 @@ pub struct Interrupts {
 impl Interrupts {
     /// Blocks the signals of a run. CHLD is one of them so that a child's end wakes a wait; it asks nothing.
     pub fn block() -> io::Result<Self> {
-        Self::on(&[
-            Signal::SIGTERM,
-            Signal::SIGINT,
-            Signal::SIGHUP,
-            Signal::SIGQUIT,
-            Signal::SIGCHLD,
-        ])
+        use Signal::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+        Self::on(&[SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGCHLD])
     }
 
     /// Hears no signal.
@@ -69,11 +65,6 @@ impl Interrupts {
         self.asked();
         self.was_forced |= self.force;
         std::mem::take(&mut self.force)
-    }
-
-    /// Whether a force has ended a wait.
-    pub fn was_forced(&self) -> bool {
-        self.was_forced
     }
 
     /// As if a signal had come after this time.

@@ -4,7 +4,7 @@
 //! log that cannot be written is said once in the daemon's log; the run goes on and is recorded all the same.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::SystemTime;
@@ -24,14 +24,12 @@ const TAIL: u64 = 32 * MAX_LINE as u64;
 /// An open log.
 #[derive(Debug)]
 pub struct Log {
-    file: Option<File>,
+    file: Option<BufWriter<File>>,
     run_id: RunId,
     /// With what is buffered.
     length: u64,
     most: u64,
     full_was_said: bool,
-    /// Lines that are not in the file yet.
-    buffer: Vec<u8>,
     /// What no line shows.
     pub mask: Mask,
 }
@@ -39,24 +37,17 @@ pub struct Log {
 impl Log {
     /// Opens the log at `path`, making it if need be. A torn tail, which a writer left that died, goes.
     pub fn open(path: &Path, run_id: &RunId) -> Self {
-        let opened = open(path);
-        if let Err(error) = &opened {
-            log::error!(
-                "run {run_id} has no log: {}",
-                files::describe(error, "open", path)
-            );
-        }
-        let (file, length) = match opened {
-            Ok((file, length)) => (Some(file), length),
-            Err(_) => (None, 0),
-        };
+        let opened = open(path).inspect_err(|error| {
+            let why = files::describe(error, "open", path);
+            log::error!("run {run_id} has no log: {why}");
+        });
+        let (file, length) = opened.ok().unzip();
         Self {
-            file,
+            file: file.map(|file| BufWriter::with_capacity(LOG_BLOCK, file)),
             run_id: run_id.clone(),
-            length,
+            length: length.unwrap_or_default(),
             most: MAX_LOG,
             full_was_said: false,
-            buffer: Vec::new(),
             mask: Mask::default(),
         }
     }
@@ -76,12 +67,13 @@ impl Log {
 
     /// Writes what is buffered.
     pub fn flush(&mut self) {
-        let written = self
-            .file
-            .as_mut()
-            .map_or(Ok(()), |file| file.write_all(&self.buffer));
-        self.buffer.clear();
-        if let Err(error) = written {
+        self.write(BufWriter::flush);
+    }
+
+    fn write(&mut self, act: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) {
+        if let Some(file) = &mut self.file
+            && let Err(error) = act(file)
+        {
             log::error!("run {} loses its log from here on: {error}", self.run_id);
             self.file = None;
         }
@@ -90,77 +82,65 @@ impl Log {
     fn add(&mut self, phase: Phase, message: &str, room: u64, now: SystemTime) {
         if self.length >= self.most && !self.full_was_said {
             self.full_was_said = true;
-            let text = format!(
-                "the log has reached {} bytes: tools are not shown any more",
-                self.most
-            );
-            self.write(phase, &text, now);
+            let most = self.most;
+            let full = format!("the log has reached {most} bytes: tools are not shown any more");
+            self.add(phase, &full, u64::MAX, now);
         }
         if self.length < room {
-            self.write(phase, message, now);
+            let event = Event {
+                phase,
+                message: bounded(&harmless(&self.mask.cover(message))),
+                time: clock::rfc3339(now),
+                run_id: (self.length == 0).then(|| self.run_id.to_string()),
+            };
+            self.append(event.line());
         }
+    }
+
+    fn append(&mut self, mut line: String) {
+        line.push('\n');
+        self.length += line.len() as u64;
+        self.write(|file| file.write_all(line.as_bytes()));
     }
 
     /// Adds the last line, whatever the length, unless it is there.
     pub fn end_once(&mut self, outcome: &Outcome) {
         let line = outcome.line();
-        if !self.ends_with(&line) {
-            self.append(&line);
+        if self.last_line().as_ref() != Some(&line) {
+            self.append(line);
             self.flush();
         }
     }
 
     /// The outcome in the last line, if it is one.
     pub fn outcome(&self) -> Option<Outcome> {
-        outcome_of(self.tail().ok()?.lines().last()?)
+        outcome_of(&self.last_line()?)
+    }
+
+    fn last_line(&self) -> Option<String> {
+        let length = TAIL.min(self.length);
+        let tail = self.read(self.length - length, length)?;
+        tail.lines().last().map(str::to_owned)
     }
 
     /// Whether it tells of more than waiting: then the run had its turn.
     pub fn is_past_the_queue(&self) -> bool {
-        let Some(file) = &self.file else { return false };
-        let mut head = vec![0; TAIL.min(self.length) as usize];
-        let (event, waiting) = (b"{\"phase\":\"", b"{\"phase\":\"queued\"");
+        let head = self.read(0, TAIL.min(self.length)).unwrap_or_default();
+        let (event, waiting) = ("{\"phase\":\"", "{\"phase\":\"queued\"");
         // Not the last piece: behind the last newline is nothing, or what does not fit.
-        file.read_exact_at(&mut head, 0).is_ok()
-            && head
-                .split_inclusive(|byte| *byte == b'\n')
-                .any(|line| line.ends_with(b"\n") && line.starts_with(event) && !line.starts_with(waiting))
+        head.split_inclusive('\n')
+            .any(|line| line.ends_with('\n') && line.starts_with(event) && !line.starts_with(waiting))
     }
 
-    fn ends_with(&self, line: &str) -> bool {
-        self.tail().is_ok_and(|tail| tail.lines().last() == Some(line))
-    }
-
-    fn tail(&self) -> io::Result<String> {
-        let Some(file) = &self.file else {
-            return Ok(String::new());
-        };
-        let length = TAIL.min(self.length);
-        let mut tail = vec![0; length as usize];
-        file.read_exact_at(&mut tail, self.length - length)?;
-        Ok(String::from_utf8_lossy(&tail).into_owned())
-    }
-
-    fn write(&mut self, phase: Phase, message: &str, now: SystemTime) {
-        let event = Event {
-            phase,
-            message: bounded(&harmless(&self.mask.cover(message))),
-            time: clock::rfc3339(now),
-            run_id: (self.length == 0).then(|| self.run_id.to_string()),
-        };
-        self.append(&event.line());
-    }
-
-    fn append(&mut self, line: &str) {
-        self.buffer.extend_from_slice(line.as_bytes());
-        self.buffer.push(b'\n');
-        self.length += line.len() as u64 + 1;
-        if self.buffer.len() >= LOG_BLOCK {
-            self.flush();
-        }
+    fn read(&self, from: u64, length: u64) -> Option<String> {
+        let mut bytes = vec![0; length as usize];
+        let file = self.file.as_ref()?.get_ref();
+        file.read_exact_at(&mut bytes, from).ok()?;
+        Some(String::from_utf8_lossy(&bytes).into_owned())
     }
 }
 
+/// The file, and where its last newline ends.
 fn open(path: &Path) -> io::Result<(File, u64)> {
     let file = OpenOptions::new()
         .read(true)
@@ -168,21 +148,16 @@ fn open(path: &Path) -> io::Result<(File, u64)> {
         .create(true)
         .mode(0o600)
         .open(path)?;
-    let length = whole_lines(&file)?;
-    if length < file.metadata()?.len() {
-        file.set_len(length)?;
-    }
-    Ok((file, length))
-}
-
-/// Where the last newline ends.
-fn whole_lines(file: &File) -> io::Result<u64> {
     let end = file.metadata()?.len();
     let from = end.saturating_sub(TAIL);
     let mut tail = vec![0; (end - from) as usize];
     file.read_exact_at(&mut tail, from)?;
     let newline = tail.iter().rposition(|byte| *byte == b'\n');
-    Ok(newline.map_or(from, |at| from + at as u64 + 1))
+    let length = newline.map_or(from, |at| from + at as u64 + 1);
+    if length < end {
+        file.set_len(length)?;
+    }
+    Ok((file, length))
 }
 
 #[cfg(test)]

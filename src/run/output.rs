@@ -20,7 +20,8 @@ pub struct Lines {
     cut: bool,
     /// The line that is pending began before what we have of it.
     torn: bool,
-    tail: VecDeque<String>,
+    /// The last [`TAIL_LINES`] lines, oldest first.
+    pub tail: VecDeque<String>,
 }
 
 impl Lines {
@@ -52,11 +53,6 @@ impl Lines {
         self.tail.push_back(line);
     }
 
-    /// The last [`TAIL_LINES`] lines, oldest first.
-    pub fn tail(&self) -> Vec<String> {
-        self.tail.iter().cloned().collect()
-    }
-
     /// Leaves out `bytes`, and what is left then of the line in which they end: a secret might be torn there.
     fn skip(&mut self, bytes: u64, each: &mut dyn FnMut(&str)) {
         self.finish(each);
@@ -69,22 +65,6 @@ impl Lines {
         self.cut |= bytes.len() > room;
         self.pending.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
-}
-
-/// What becomes of a stream's bytes.
-#[derive(Debug)]
-pub enum Sink {
-    /// Lines.
-    Lines(Lines),
-    /// All of it, up to a bound; past it the stream is read and forgotten, and that is an error in the end.
-    Whole {
-        /// What has come.
-        bytes: Vec<u8>,
-        /// How much may.
-        most: usize,
-        /// More came.
-        over: bool,
-    },
 }
 
 /// Where a stream's bytes come through.
@@ -103,8 +83,9 @@ enum Source {
 #[derive(Debug)]
 pub struct Stream {
     source: Source,
-    /// What has been read so far.
-    pub sink: Sink,
+    pub lines: Lines,
+    /// Instead of lines all that has come, and how much may; of more than that the first byte tells.
+    pub whole: Option<(Vec<u8>, usize)>,
     /// Bytes that have been read.
     read: u64,
     /// Those of them that the disk has back.
@@ -117,44 +98,34 @@ const PASS: u64 = 256 * 1024;
 /// Bytes that have been read of a file when the disk gets them back.
 const GIVE_BACK: u64 = 4 * 1024 * 1024;
 
-impl Sink {
-    /// For all of it, up to `most` bytes.
-    pub fn whole(most: usize) -> Self {
-        Sink::Whole {
-            bytes: Vec::new(),
-            most,
-            over: false,
-        }
-    }
-}
-
 impl Stream {
     /// A stream through a pipe, and the writing end for the tool.
-    pub fn new(sink: Sink) -> io::Result<(Self, OwnedFd)> {
+    pub fn pipe() -> io::Result<(Self, OwnedFd)> {
         let (reader, writer) = io::pipe()?;
         descriptor::set_nonblocking(&reader)?;
         let source = Source::Pipe(OwnedFd::from(reader).into());
-        Ok((Self::from(source, sink), writer.into()))
+        Ok((Self::from(source), writer.into()))
     }
 
     /// A stream through a file that is made as `path`. The name stays: whoever completes this run after a crash can read
     /// what the tool said last.
-    pub fn kept(path: &Path, sink: Sink) -> io::Result<(Self, OwnedFd)> {
+    pub fn kept(path: &Path) -> io::Result<(Self, OwnedFd)> {
         // Appending, because what the tool starts may open its standard streams anew.
         let writer = OpenOptions::new()
             .append(true)
             .create_new(true)
             .mode(0o600)
             .open(path)?;
-        let reader = OpenOptions::new().read(true).write(true).open(path);
-        let source = reader.map(|reader| Source::Kept(reader, Watch::on_each_write(path)));
-        Ok((Self::from(source?, sink), writer.into()))
+        let reader = OpenOptions::new().read(true).write(true).open(path)?;
+        let source = Source::Kept(reader, Watch::on_each_write(path));
+        Ok((Self::from(source), writer.into()))
     }
 
-    fn from(source: Source, sink: Sink) -> Self {
+    fn from(source: Source) -> Self {
         Self {
             source,
-            sink,
+            lines: Lines::default(),
+            whole: None,
             read: 0,
             given_back: 0,
         }
@@ -193,27 +164,21 @@ impl Stream {
     /// Of more than [`MAX_LOG`] only the end is read: a hostile tool can make its file as long as the filesystem allows,
     /// without writing a byte.
     pub fn read_rest(&mut self, each: &mut dyn FnMut(&str)) {
-        if let Source::Kept(file, _) = &self.source {
+        let mut passes = 0;
+        if let Source::Kept(file, _) = &mut self.source {
             let printed = file.metadata().map_or(0, |facts| facts.len());
-            self.skip_to(printed.saturating_sub(MAX_LOG), each);
-            for _ in 0..printed.saturating_sub(self.read) / PASS {
-                self.read(each);
+            let place = printed.saturating_sub(MAX_LOG);
+            if place > self.read && file.seek(SeekFrom::Start(place)).is_ok() {
+                self.lines.skip(place - self.read, each);
+                self.read = place;
             }
+            passes = printed.saturating_sub(self.read) / PASS;
         }
-        // A pipe holds less than that.
-        self.read(each);
+        // A pipe holds less than one.
+        for _ in 0..=passes {
+            self.read(each);
+        }
         self.close(each);
-    }
-
-    /// Leaves out what stands before `place` in a file and was not read.
-    fn skip_to(&mut self, place: u64, each: &mut dyn FnMut(&str)) {
-        if let (Source::Kept(file, _), Sink::Lines(lines)) = (&mut self.source, &mut self.sink)
-            && place > self.read
-            && file.seek(SeekFrom::Start(place)).is_ok()
-        {
-            lines.skip(place - self.read, each);
-            self.read = place;
-        }
     }
 
     /// Like read(2) without waiting; 0 where no more will come.
@@ -236,11 +201,9 @@ impl Stream {
     }
 
     /// No more is expected: the last line counts even without its newline.
-    pub fn close(&mut self, each: &mut dyn FnMut(&str)) {
+    fn close(&mut self, each: &mut dyn FnMut(&str)) {
         self.source = Source::Closed;
-        if let Sink::Lines(lines) = &mut self.sink {
-            lines.finish(each);
-        }
+        self.lines.finish(each);
     }
 
     fn take(&mut self, part: &[u8], each: &mut dyn FnMut(&str)) {
@@ -251,13 +214,9 @@ impl Stream {
             self.given_back = self.read - TAIL_BYTES;
             files::give_back(file, self.given_back);
         }
-        match &mut self.sink {
-            Sink::Lines(lines) => lines.push(part, each),
-            Sink::Whole { bytes, most, over } => {
-                let room = *most - bytes.len();
-                *over |= part.len() > room;
-                bytes.extend_from_slice(&part[..part.len().min(room)]);
-            }
+        match &mut self.whole {
+            Some((bytes, most)) => bytes.extend(part.iter().take(*most + 1 - bytes.len())),
+            None => self.lines.push(part, each),
         }
     }
 }
@@ -304,7 +263,7 @@ mod tests {
     #[test]
     fn of_a_file_without_end_only_the_end_is_read() {
         let path = std::env::temp_dir().join(format!("output-endless-{}", std::process::id()));
-        let (mut stream, writer) = Stream::kept(&path, Sink::Lines(Lines::default())).unwrap();
+        let (mut stream, writer) = Stream::kept(&path).unwrap();
         let mut writer = File::from(writer);
         let mut seen = Vec::new();
         let mut each = |line: &str| seen.push(line.to_owned());
@@ -331,7 +290,7 @@ mod tests {
     fn what_has_been_read_of_a_long_output_takes_no_disk_and_its_end_stays() {
         use std::os::unix::fs::MetadataExt;
         let path = std::env::temp_dir().join(format!("output-long-{}", std::process::id()));
-        let (mut stream, writer) = Stream::kept(&path, Sink::Lines(Lines::default())).unwrap();
+        let (mut stream, writer) = Stream::kept(&path).unwrap();
         let (mut writer, mut lines) = (File::from(writer), 0);
         let block = b"a line of output\n".repeat(PASS as usize / 17);
         for _ in 0..40 {
@@ -361,7 +320,7 @@ mod tests {
         for number in 0..100 {
             lines.push(format!("{number}\n").as_bytes(), &mut |_| {});
         }
-        assert_eq!(lines.tail().len(), TAIL_LINES);
-        assert_eq!(lines.tail().last().unwrap(), "99");
+        assert_eq!(lines.tail.len(), TAIL_LINES);
+        assert_eq!(lines.tail.back().unwrap(), "99");
     }
 }

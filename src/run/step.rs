@@ -1,7 +1,8 @@
 //! What a step does to the world, and why it may fail.
 
 use std::fmt;
-use std::time::Duration;
+use std::io;
+use std::time::{Duration, Instant};
 
 /// What a step does to the world; it decides what a cancellation may do to the step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,11 +39,22 @@ impl From<String> for Failure {
     }
 }
 
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Failure::Failed(error.to_string())
+    }
+}
+
 impl Failure {
     /// A failure in one sentence.
     pub fn failed(sentence: impl Into<String>) -> Self {
         Failure::Failed(sentence.into())
     }
+}
+
+/// Fails with a sentence.
+pub fn fail<T>(sentence: String) -> Result<T> {
+    Err(Failure::Failed(sentence))
 }
 
 impl fmt::Display for Failure {
@@ -60,6 +72,13 @@ impl fmt::Display for Failure {
 /// A duration as settings write it: `15m`, `90s`, `250ms`.
 #[derive(Clone, Copy, Debug)]
 pub struct HumanDuration(pub Duration);
+
+impl HumanDuration {
+    /// In whole seconds.
+    pub fn since(begun: Instant) -> Self {
+        Self(Duration::from_secs(begun.elapsed().as_secs()))
+    }
+}
 
 impl fmt::Display for HumanDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

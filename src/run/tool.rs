@@ -14,8 +14,8 @@ use crate::limits::RETRY;
 use crate::os::child::{self, Child, Command, Exit};
 use crate::os::{descriptor, files};
 use crate::queue::EndPolicy;
-use crate::run::output::{Lines, Sink, Stream};
-use crate::run::step::Failure;
+use crate::run::output::Stream;
+use crate::run::{Failure, Result};
 use crate::secret::Secret;
 
 /// Another program, as a step wants it started. It gets nothing but what stands here.
@@ -45,21 +45,11 @@ pub struct Tool {
 /// A tool that ended by itself.
 #[derive(Clone, Debug)]
 pub struct Ended {
-    /// How.
     pub exit: Exit,
-    /// Its last lines, oldest first, whether or not they were said.
-    pub tail: Vec<String>,
-}
-
-/// What a quiet tool printed.
-#[derive(Clone, Debug)]
-pub struct Captured {
-    /// How it ended.
-    pub exit: Exit,
-    /// Its standard output, as it came.
+    /// Its standard output as it came, where it was captured.
     pub stdout: Vec<u8>,
-    /// The last lines of its standard error.
-    pub stderr_tail: Vec<String>,
+    /// Its last lines, oldest first, whether or not they were said; of one that was captured those of its standard error.
+    pub tail: Vec<String>,
 }
 
 /// Where programs are looked for when a tool's environment names no `PATH`.
@@ -81,9 +71,15 @@ impl Tool {
         }
     }
 
+    /// The program's file name.
+    pub(super) fn file_name(&self) -> String {
+        let name = self.program.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    }
+
     /// As a sentence names it: the program's file name and its first argument, when that is a word and not an option.
     pub fn name(&self) -> String {
-        let program = self.program.file_name().unwrap_or_default().to_string_lossy();
+        let program = self.file_name();
         match self.arguments.first().map(|first| first.to_string_lossy()) {
             Some(word) if !word.starts_with('-') => format!("`{program} {word}`"),
             _ => format!("`{program}`"),
@@ -91,17 +87,14 @@ impl Tool {
     }
 
     /// Starts it.
-    pub(super) fn start(&self, output: Output<'_>) -> Result<Running, Failure> {
+    pub(super) fn start(&self, output: Output<'_>) -> Result<Running> {
         let path = self.environment.iter().find(|(name, _)| name == "PATH");
         let path = path.map_or(DEFAULT_PATH, |(_, value)| value.as_str());
         let program = child::find_program(&self.program, path)
             .ok_or_else(|| Failure::Failed(format!("{} is on none of {path}", self.program.display())))?;
-        let started = self.command(&program).and_then(|command| {
-            let (command, streams) = self.connect(command, output)?;
-            let child = command.spawn()?;
-            let name = self.name();
-            Ok(Running { child, streams, name })
-        });
+        let started = self
+            .command(&program)
+            .and_then(|command| self.connect(command, output));
         started.map_err(|error| Failure::Failed(format!("start {}: {error}", program.display())))
     }
 
@@ -120,7 +113,7 @@ impl Tool {
         Ok(command.variables(&self.environment))
     }
 
-    fn connect(&self, mut command: Command, output: Output<'_>) -> io::Result<(Command, Vec<Stream>)> {
+    fn connect(&self, mut command: Command, output: Output<'_>) -> io::Result<Running> {
         if let Some(input) = &self.stdin {
             command = command.descriptor(0, descriptor::memory_file(input)?);
         }
@@ -131,27 +124,27 @@ impl Tool {
             writer.write_all(secret.expose().as_bytes())?;
             command = command.descriptor(descriptor::FIRST, reader);
         }
-        let lines = Sink::Lines(Lines::default());
-        let (first, stdout, errors) = match output {
-            Output::Pipe => {
-                let (stream, writer) = Stream::new(lines)?;
-                let errors = writer.try_clone()?;
-                return Ok((command.descriptor(1, writer).descriptor(2, errors), vec![stream]));
-            }
-            Output::File(path) => {
-                let (stream, writer) = Stream::kept(path, lines)?;
-                let errors = writer.try_clone()?;
-                return Ok((command.descriptor(1, writer).descriptor(2, errors), vec![stream]));
-            }
-            Output::NewFile(path) => (None, files::create_private(path)?.into(), lines),
+        let (said, errors) = match output {
+            Output::File(path) => Stream::kept(path)?,
+            _ => Stream::pipe()?,
+        };
+        let mut captured = None;
+        let stdout = match output {
+            Output::Pipe | Output::File(_) => errors.try_clone()?,
+            Output::NewFile(path) => files::create_private(path)?.into(),
             Output::Captured { most } => {
-                let (stream, writer) = Stream::new(Sink::whole(most))?;
-                (Some(stream), writer, lines)
+                let (mut stream, writer) = Stream::pipe()?;
+                stream.whole = Some((Vec::new(), most));
+                captured = Some(stream);
+                writer
             }
         };
-        let (errors, writer) = Stream::new(errors)?;
-        let command = command.descriptor(1, stdout).descriptor(2, writer);
-        Ok((command, first.into_iter().chain([errors]).collect()))
+        Ok(Running {
+            child: command.descriptor(1, stdout).descriptor(2, errors).spawn()?,
+            said,
+            captured,
+            name: self.name(),
+        })
     }
 }
 
@@ -172,67 +165,54 @@ pub(super) enum Output<'a> {
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) child: Child,
-    streams: Vec<Stream>,
+    /// Its lines.
+    said: Stream,
+    /// Its standard output, where that is wanted whole.
+    captured: Option<Stream>,
     pub(super) name: String,
 }
 
 impl Running {
-    /// Reads what is there; each line goes to `each`.
-    pub(super) fn read(&mut self, each: &mut dyn FnMut(&str)) {
-        self.streams.iter_mut().for_each(|stream| stream.read(each));
+    /// Reads what is there; each line goes to `each`. After its end what it printed is there, so nothing more is waited for:
+    /// a process that it left behind may hold its streams open.
+    pub(super) fn read(&mut self, has_ended: bool, each: &mut dyn FnMut(&str)) {
+        for stream in self.captured.iter_mut().chain([&mut self.said]) {
+            match has_ended {
+                true => stream.read_rest(each),
+                false => stream.read(each),
+            }
+        }
     }
 
-    /// After its end: what it printed is there, so nothing more is waited for. A process that it left behind may hold its
-    /// streams open.
-    pub(super) fn read_rest(&mut self, each: &mut dyn FnMut(&str)) {
-        for stream in &mut self.streams {
-            stream.read_rest(each);
-        }
+    fn streams(&self) -> impl Iterator<Item = &Stream> {
+        self.captured.iter().chain([&self.said])
     }
 
     /// The streams to wait for; `idle` stands in for one that is closed.
     pub(super) fn descriptors<'a>(&'a self, idle: BorrowedFd<'a>) -> [BorrowedFd<'a>; 2] {
-        [0, 1].map(|index| {
-            let stream = self.streams.get(index);
-            stream.and_then(Stream::descriptor).unwrap_or(idle)
-        })
+        let mut streams = self.streams();
+        [(); 2].map(|()| streams.next().and_then(Stream::descriptor).unwrap_or(idle))
     }
 
     /// How long to wait for its output at the most: what has closed its streams is about to end, whether or not a signal
     /// will say so.
     pub(super) fn retry(&self) -> Duration {
-        match self.streams.iter().all(Stream::is_closed) {
+        match self.streams().all(Stream::is_closed) {
             true => RETRY / 16,
             false => RETRY,
         }
     }
 
-    pub(super) fn ended(self, exit: Exit) -> Ended {
-        let tail = self.tail();
-        Ended { exit, tail }
-    }
-
-    fn tail(&self) -> Vec<String> {
-        match self.streams.last().map(|stream| &stream.sink) {
-            Some(Sink::Lines(lines)) => lines.tail(),
-            _ => Vec::new(),
-        }
-    }
-
-    /// What a captured tool printed.
-    pub(super) fn captured(self, exit: Exit) -> Result<Captured, Failure> {
-        let stderr_tail = self.tail();
-        match self.streams.into_iter().next().map(|stream| stream.sink) {
-            Some(Sink::Whole { over: true, most, .. }) => Err(Failure::Failed(format!(
+    pub(super) fn ended(self, exit: Exit) -> Result<Ended> {
+        let tail = self.said.lines.tail.into();
+        let captured = self.captured.and_then(|stream| stream.whole);
+        let (stdout, most) = captured.unwrap_or_default();
+        match stdout.len() > most {
+            true => Err(Failure::Failed(format!(
                 "{} printed more than {most} bytes",
                 self.name
             ))),
-            Some(Sink::Whole { bytes, .. }) => Ok(Captured {
-                exit,
-                stdout: bytes,
-                stderr_tail,
-            }),
-            _ => Err(Failure::Failed(format!("{} was not captured", self.name))),
+            false => Ok(Ended { exit, stdout, tail }),
         }
     }
 }

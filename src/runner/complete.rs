@@ -5,28 +5,29 @@
 //! and seen to be good, a run counts as done, because what could be gone back to may be tidied away already, and because
 //! CI's green must mean that it is live.
 
+use std::fs;
 use std::io;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use serde_json::{Map, Value, json};
 
 use crate::config::{Config, Places};
 use crate::deploy::{self, UndoReason};
 use crate::gate::{Memory, Task};
+use crate::limits::STILL_WAITING_EVERY;
 use crate::os::files::optional;
-use crate::os::{lock, process};
-use crate::queue::dead::{self, Dead, RECOVERY_WAITS};
-use crate::queue::journal::{self, Content, Journal};
+use crate::os::lock;
+use crate::queue::dead::{self, RECOVERY_WAITS};
+use crate::queue::journal::{self, Content};
 use crate::queue::notes::{HeldTicket, Notes};
-use crate::queue::record::{End, Publication, Record};
-use crate::queue::ticket;
-use crate::queue::{Origin, RunFolder, RunRequest};
+use crate::queue::record::{Publication, Record};
+use crate::queue::{EndPolicy, Origin, RunFolder, RunId, RunRequest, ticket};
+use crate::run::end::Processes;
 use crate::run::interrupts::Interrupts;
 use crate::run::log::Log;
-use crate::run::{Failure, RunContext};
+use crate::run::{Failure, Result, RunContext};
 use crate::runner::notice::{self, Notice};
-use crate::runner::rollback::{self, Back};
-use crate::runner::{conclude, processes, turn};
+use crate::runner::{conclude, rollback, turn};
 #[cfg(feature = "terraform")]
 use crate::terraform;
 
@@ -36,30 +37,28 @@ use crate::terraform;
 /// # Errors
 /// Those of the machine, and what kept a dead run from being completed.
 pub fn recover(config: &Config) -> io::Result<()> {
-    process::leave_session()?;
     let mut interrupts = Interrupts::block()?;
     let mut notices = Vec::new();
     let completed = recover_all(config, &mut interrupts, &mut notices);
     notice::finish_all(notices)?;
-    completed
+    completed.map_err(|failure| io::Error::other(failure.to_string()))
 }
 
-fn recover_all(config: &Config, interrupts: &mut Interrupts, notices: &mut Vec<Notice>) -> io::Result<()> {
+fn recover_all(config: &Config, interrupts: &mut Interrupts, notices: &mut Vec<Notice>) -> Result {
     let places = &config.places;
-    let failed = |failure: Failure| io::Error::other(failure.to_string());
     // Again after letting go: a run may have died just after the last look, when its finder met our lock.
     while dead::something_died(places)? {
         let Some(_alone) = lock::try_exclusive(&dead::recovering(places))? else {
             return Ok(());
         };
-        let _turn = turn::wait(places, 0, interrupts, RECOVERY_WAITS, &mut |_| {}).map_err(failed)?;
+        let _turn = turn::wait(places, 0, interrupts, RECOVERY_WAITS, &mut |_| {})?;
         let mut completer = Completer {
             config,
             interrupts,
             say: &mut |what| log::info!("{what}"),
             notices,
         };
-        completer.complete_all().map_err(failed)?;
+        completer.complete_all()?;
     }
     Ok(())
 }
@@ -77,151 +76,163 @@ pub struct Completer<'a> {
 }
 
 impl Completer<'_> {
-    fn places(&self) -> &Places {
-        &self.config.places
-    }
-
     /// Completes every dead run. The caller holds the turn.
     ///
     /// # Errors
     /// When one could not be completed: then nothing else may be changed.
-    pub fn complete_all(&mut self) -> Result<(), Failure> {
+    pub fn complete_all(&mut self) -> Result {
+        let places = &self.config.places;
+        let unseen = |error| Failure::Failed(format!("look for interrupted runs: {error}"));
         // Only the run whose turn it is logs in anywhere, and that is the caller: every login that is there is a dead run's.
-        remove_logins(self.places()).map_err(broken("remove the login of an interrupted run"))?;
-        self.check_journal()?;
-        for dead in dead::find(self.places()).map_err(broken("look for interrupted runs"))? {
-            self.complete(&dead).map_err(|failure| match failure {
-                Failure::Failed(why) => {
-                    Failure::Failed(format!("run {} was interrupted, and {why}", dead.id))
-                }
-                other => other,
-            })?;
-            remove_ticket(self.places(), &dead)?;
+        remove_logins(places).map_err(unseen)?;
+        if let Some(content) = journal::read(places)? {
+            let checked = self.check_journal(&content);
+            checked.map_err(|failure| interrupted(&content.run_id, failure))?;
+        }
+        for id in dead::find(places).map_err(unseen)? {
+            let completed = self.complete(&id);
+            completed.map_err(|failure| interrupted(&id, failure))?;
+            remove_ticket(places, &id)?;
         }
         Ok(())
     }
 
-    /// A journal of a run that is recorded outlived it by a power cut. One that cannot be read is an error: nobody knows
-    /// what is half changed.
-    fn check_journal(&mut self) -> Result<(), Failure> {
-        let unread = broken("read the journal");
-        let Some(content) = journal::read(self.places()).map_err(&unread)? else {
-            return Ok(());
-        };
-        let folder = RunFolder::of(self.places(), &content.run_id);
-        if !folder.has_record() && folder.order().map_err(&unread)?.is_none() {
+    /// A journal of a run that is recorded outlived it by a power cut.
+    fn check_journal(&mut self, content: &Content) -> Result {
+        let places = &self.config.places;
+        let folder = RunFolder::of(places, &content.run_id);
+        if !folder.has_record() && folder.order()?.is_none() {
             // What is there without a grant was made by somebody who died putting it back, or is torn.
-            folder.remove().map_err(&unread)?;
-            self.put_back_unknown(&folder, &content)?;
+            folder.remove()?;
+            self.put_back_unknown(&folder, content)?;
         }
         if folder.has_record() || !folder.exists() {
             // What could be put back is forgotten only when the result cannot be lost any more.
-            optional(folder.keep_record()).map_err(&unread)?;
-            journal::end(self.places(), &content.run_id).map_err(&unread)?;
+            optional(folder.keep_record())?;
+            journal::end(places, &content.run_id)?;
         }
         Ok(())
     }
 
     /// Puts back what a run has changed of which there is nothing but the journal: its folder is lost, or on a disk that is
     /// not there yet. It cannot be recorded, only logged.
-    fn put_back_unknown(&mut self, folder: &RunFolder, content: &Content) -> Result<(), Failure> {
+    fn put_back_unknown(&mut self, folder: &RunFolder, content: &Content) -> Result {
         if content.committed || content.entries.is_empty() {
             return Ok(());
         }
-        let id = content.run_id.clone();
-        let seen = ticket::of(self.places(), &id).map_err(broken("look for its ticket"))?;
-        let dead = Dead { id, ticket: seen };
-        self.end_orphans(&dead)?;
-        std::fs::create_dir(folder.path()).map_err(broken("make its folder anew"))?;
-        let back = self.go_back(&dead, folder, &content.entries);
-        folder.remove().map_err(broken("remove its folder"))?;
-        let sentence = back?.tell("interrupted, and its folder is lost", &mut Map::new());
-        log::warn!("run {}: {sentence}", dead.id);
-        remove_ticket(self.places(), &dead)
+        let id = &content.run_id;
+        self.end_orphans(id)?;
+        fs::create_dir(folder.path())?;
+        let why = "interrupted, and its folder is lost";
+        let back = self.go_back(id, folder, &content.entries, why, &mut Map::new());
+        folder.remove()?;
+        let sentence = back?;
+        log::warn!("run {id}: {sentence}");
+        remove_ticket(&self.config.places, id)
     }
 
-    /// Waits for or ends what a dead run has left at work.
-    fn end_orphans(&mut self, dead: &Dead) -> Result<(), Failure> {
-        let Some(seen) = &dead.ticket else { return Ok(()) };
-        let notes = Notes::of(seen).map_err(broken("read its ticket"))?;
-        processes::end_orphans(&notes, self.interrupts, self.say)
-    }
-
-    fn complete(&mut self, dead: &Dead) -> Result<(), Failure> {
-        self.end_orphans(dead)?;
-        let folder = RunFolder::of(self.places(), &dead.id);
-        let unread = broken("its folder cannot be read");
-        let Some(order) = folder.order().map_err(&unread)? else {
-            return folder.remove().map_err(&unread);
-        };
-        if !was_admitted(self.places(), &folder, &order).map_err(Failure::Failed)? {
-            log::info!("run {} was never admitted; its place is given back", dead.id);
-            return folder.remove().map_err(&unread);
+    /// Waits for or ends every tool that a dead run has left at work. Without a ticket it is from before a restart of the
+    /// host, and there is none.
+    fn end_orphans(&mut self, id: &RunId) -> Result {
+        let seen = ticket::of(&self.config.places, id)?;
+        let notes = seen.as_ref().map_or(Ok(Notes::default()), Notes::of)?;
+        let Some(holder) = notes.holder else { return Ok(()) };
+        for tool in notes.tools {
+            let orphan = Processes {
+                name: format!("`{}`, which an interrupted run left at work", tool.program),
+                holder: Some(holder),
+                leader: tool.started,
+            };
+            if orphan.living()?.is_empty() {
+                continue;
+            }
+            (self.say)(&format!("waiting for {}", orphan.name));
+            match tool.end_policy {
+                // An INT would leave the rest of an apply undone, and dockerd does what it was asked whatever becomes of
+                // its client.
+                EndPolicy::Interrupt | EndPolicy::WaitOut => {
+                    while !orphan.end_by(Instant::now() + STILL_WAITING_EVERY, self.interrupts)? {
+                        (self.say)(&format!("still waiting for {}", orphan.name));
+                    }
+                }
+                policy => orphan.end(policy, self.interrupts)?,
+            }
         }
-        folder
-            .keep_record()
-            .map_err(broken("its folder cannot be kept"))?;
-        let record = match folder.record().map_err(&unread)? {
-            Some(record) => record,
-            None => self.judge(dead, &folder, &order)?,
+        Ok(())
+    }
+
+    fn complete(&mut self, id: &RunId) -> Result {
+        self.end_orphans(id)?;
+        let places = &self.config.places;
+        let folder = RunFolder::of(places, id);
+        let Some(order) = folder.order()? else {
+            return Ok(folder.remove()?);
         };
-        log::info!("run {} is dead and is completed", dead.id);
-        let (places, keep) = (self.places(), self.config.runs.keep);
-        let mut log = Log::open(&folder.log(), &dead.id);
-        conclude::conclude(places, keep, &record, &dead.id, &mut log)
-            .map_err(broken("its result could not be written"))?;
+        if !was_admitted(places, &folder, &order)? {
+            log::info!("run {id} was never admitted; its place is given back");
+            return Ok(folder.remove()?);
+        }
+        folder.keep_record()?;
+        let record = match folder.record()? {
+            Some(record) => record,
+            None => self.judge(id, &folder, &order)?,
+        };
+        log::info!("run {id} is dead and is completed");
+        let mut log = Log::open(&folder.log(), id);
+        conclude::conclude(places, self.config.runs.keep, &record, id, &mut log)?;
         self.notices.extend(notice::start(self.config, &record));
         Ok(())
     }
 
     /// What is to be recorded of a run that could not do that itself, after what it has half done was put back.
-    fn judge(&mut self, dead: &Dead, folder: &RunFolder, order: &RunRequest) -> Result<Record, Failure> {
-        let unread = broken("its folder cannot be read");
-        let notes = dead.ticket.as_ref().map_or(Ok(Notes::default()), Notes::of);
-        let started = notes.map_err(&unread)?.turn();
-        let mut end = End {
-            error: None,
-            more: Map::from_iter([("interrupted".to_owned(), json!(true))]),
-            started: started.map_or_else(|| folder.ordered_at(), Ok).map_err(&unread)?,
-            finished: SystemTime::now(),
-            publication: Publication::Status,
-        };
-        let log = Log::open(&folder.log(), &dead.id);
+    fn judge(&mut self, id: &RunId, folder: &RunFolder, order: &RunRequest) -> Result<Record> {
+        let places = &self.config.places;
+        let seen = ticket::of(places, id)?;
+        let turn = seen.as_ref().map_or(Ok(Notes::default()), Notes::of)?.turn;
+        let started = turn.map_or_else(|| folder.ordered_at(), Ok)?;
+        let log = Log::open(&folder.log(), id);
         // It had come to its end and could not write that down: the log knows better.
         if let Some(outcome) = log.outcome() {
-            let mut record = Record::new(order, end);
+            let mut record = Record::new(order, started, started);
             record.outcome = outcome;
             return Ok(record);
         }
-        let journal = journal::read(self.places()).map_err(broken("read the journal"))?;
-        match journal.filter(|content| content.run_id == dead.id) {
+        let content = journal::read(places)?.filter(|content| content.run_id == *id);
+        // The ticket is gone with a restart of the host; what reached the disk of the log is not.
+        let has_waited_only = content.is_none() && turn.is_none() && !log.is_past_the_queue();
+        let mut more = Map::from_iter([("interrupted".to_owned(), json!(true))]);
+        let was_changing = "interrupted while it was changing something";
+        let why = match content {
             Some(content) if content.committed => {
-                let config = self.config;
-                self.act_for(dead, folder, |ctx| deploy::tidy(&content.entries, config, ctx))?;
+                self.act_for(id, folder, &mut more, |ctx| {
+                    deploy::tidy(ctx, &content.entries);
+                    Ok(())
+                })?;
+                None
             }
             Some(content) if !content.entries.is_empty() => {
-                let back = self.go_back(dead, folder, &content.entries)?;
-                end.error = Some(back.tell("interrupted while it was changing something", &mut end.more));
+                Some(self.go_back(id, folder, &content.entries, was_changing, &mut more)?)
             }
             Some(_) => {
-                let sentence = "interrupted while it was changing something; its log says what came last";
-                end.error = Some(self.clean_up(folder, order, log, sentence)?);
+                let why = format!("{was_changing}; its log says what came last");
+                Some(self.clean_up(folder, order, log, &why)?)
             }
-            // The ticket is gone with a restart of the host; what reached the disk of the log is not.
-            None if started.is_some() || log.is_past_the_queue() => {
-                let sentence = "interrupted before it changed anything";
-                end.error = Some(self.clean_up(folder, order, log, sentence)?);
+            None if has_waited_only => {
+                Some("interrupted before its turn came; nothing was changed".to_owned())
             }
-            None => {
-                end.error = Some("interrupted before its turn came; nothing was changed".to_owned());
-                end.publication = Publication::RunsOnly;
-            }
+            None => Some(self.clean_up(folder, order, log, "interrupted before it changed anything")?),
+        };
+        let mut record = Record::new(order, started, SystemTime::now());
+        record.outcome.more.extend(more);
+        why.iter().for_each(|why| record.fail(why));
+        if has_waited_only {
+            record.publication = Publication::RunsOnly;
         }
-        end.finished = SystemTime::now();
-        Ok(Record::new(order, end))
+        Ok(record)
     }
 
-    /// Cleans up after a run that had its turn and of which nothing can go back; `sentence`, with what is to be told of it.
+    /// Cleans up after a run that had its turn and of which nothing can go back; `why` it failed, with what is to be told of
+    /// it.
     fn clean_up(
         &self,
         folder: &RunFolder,
@@ -231,8 +242,8 @@ impl Completer<'_> {
             expect(unused_mut, unused_variables, reason = "of a deploy there is nothing to say")
         )]
         mut log: Log,
-        sentence: &str,
-    ) -> Result<String, Failure> {
+        why: &str,
+    ) -> Result<String> {
         let told: Option<String> = match &order.task {
             Task::Deploy(_) => None,
             #[cfg(feature = "terraform")]
@@ -241,73 +252,81 @@ impl Completer<'_> {
                 terraform::conclude_dead(order, task, self.config, folder, &mut say)
             }
         };
-        folder.clear_output().map_err(broken("clear its folder"))?;
-        Ok(told.map_or(sentence.to_owned(), |told| format!("{sentence}; {told}")))
+        folder.clear_output()?;
+        Ok(match told {
+            Some(told) => format!("{why}; {told}"),
+            None => why.to_owned(),
+        })
     }
 
-    fn go_back(&mut self, dead: &Dead, folder: &RunFolder, entries: &[Value]) -> Result<Back, Failure> {
-        (self.say)(&format!("going back for run {}, which was interrupted", dead.id));
-        let config = self.config;
-        self.act_for(dead, folder, |ctx| {
-            rollback::once(ctx, entries, UndoReason::Interrupted, config)
-        })?
+    fn go_back(
+        &mut self,
+        id: &RunId,
+        folder: &RunFolder,
+        entries: &[Value],
+        why: &str,
+        more: &mut Map<String, Value>,
+    ) -> Result<String> {
+        (self.say)(&format!("going back for run {id}, which was interrupted"));
+        self.act_for(id, folder, more, |ctx| {
+            rollback::once(ctx, entries, UndoReason::Interrupted, why)
+        })
     }
 
     /// Acts for a dead run. Meanwhile its ticket is ours, so that our own tools are waited for should we die as well.
     fn act_for<T>(
         &mut self,
-        dead: &Dead,
+        id: &RunId,
         folder: &RunFolder,
-        act: impl FnOnce(&mut RunContext) -> T,
-    ) -> Result<T, Failure> {
-        let places = self.places();
-        let ticket = HeldTicket::of_the_dead(places, &dead.id, dead.ticket.as_ref())
-            .map_err(broken("take over its ticket"))?;
-        folder.clear_output().map_err(broken("clear its folder"))?;
-        let journal = Journal::new(places, &dead.id);
-        let log = Log::open(&folder.log(), &dead.id);
-        let none = Interrupts::deaf().map_err(broken("wait"))?;
-        let interrupts = std::mem::replace(self.interrupts, none);
+        more: &mut Map<String, Value>,
+        act: impl FnOnce(&mut RunContext) -> Result<T>,
+    ) -> Result<T> {
+        let ticket = HeldTicket::of_the_dead(&self.config.places, id)?;
+        folder.clear_output()?;
+        let log = Log::open(&folder.log(), id);
+        let interrupts = std::mem::replace(self.interrupts, Interrupts::deaf()?);
         let run_max = self.config.runs.run_max;
-        let mut ctx = RunContext::new(
-            self.config,
-            folder.clone(),
-            log,
-            interrupts,
-            ticket,
-            journal,
-            run_max,
-        );
+        let mut ctx = RunContext::new(self.config, log, interrupts, ticket, run_max);
         let result = act(&mut ctx);
         *self.interrupts = ctx.interrupts;
-        Ok(result)
+        more.extend(ctx.members);
+        result
+    }
+}
+
+fn interrupted(id: &RunId, failure: Failure) -> Failure {
+    match failure {
+        Failure::Failed(why) => Failure::Failed(format!(
+            "run {id} was interrupted, and cannot be completed: {why}"
+        )),
+        other => other,
     }
 }
 
 /// The folder itself stays: others may be about to make sure that it is there.
 fn remove_logins(places: &Places) -> io::Result<()> {
-    for entry in std::fs::read_dir(places.logins())? {
-        optional(std::fs::remove_dir_all(entry?.path()))?;
+    for entry in fs::read_dir(places.logins())? {
+        optional(fs::remove_dir_all(entry?.path()))?;
     }
     Ok(())
 }
 
 /// Also where it had none: one was made while it was completed.
-fn remove_ticket(places: &Places, dead: &Dead) -> Result<(), Failure> {
-    let seen = ticket::of(places, &dead.id);
-    seen.and_then(|seen| seen.map_or(Ok(()), |seen| seen.remove()))
-        .map_err(broken("remove its ticket"))
+fn remove_ticket(places: &Places, id: &RunId) -> Result {
+    match ticket::of(places, id)? {
+        Some(seen) => Ok(seen.remove()?),
+        None => Ok(()),
+    }
 }
 
 /// Whether the run was to be: it has begun, or its token was spent for it. A place in the queue that was not given back,
 /// because its session died before the token was spent, is not a run.
-fn was_admitted(places: &Places, folder: &RunFolder, order: &RunRequest) -> Result<bool, String> {
+fn was_admitted(places: &Places, folder: &RunFolder, order: &RunRequest) -> Result<bool> {
     if folder.has_record() || folder.log().exists() {
         return Ok(true);
     }
     // Nobody waits for the log: where a filesystem has no journal of its own, a power cut takes its name.
-    let journal = journal::read(places).map_err(|error| error.to_string())?;
-    if journal.is_some_and(|content| content.run_id == order.run_id) {
+    if journal::read(places)?.is_some_and(|content| content.run_id == order.run_id) {
         return Ok(true);
     }
     match &order.origin {
@@ -317,11 +336,6 @@ fn was_admitted(places: &Places, folder: &RunFolder, order: &RunRequest) -> Resu
             Ok(started.as_deref() == Some(order.run_id.as_str()))
         }
     }
-}
-
-/// What could not be done, with why.
-fn broken(doing: &'static str) -> impl Fn(io::Error) -> Failure {
-    move |error| Failure::Failed(format!("{doing}: {error}"))
 }
 
 #[cfg(test)]

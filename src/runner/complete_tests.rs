@@ -4,17 +4,15 @@ use std::time::Duration;
 
 use crate::os::child::Command;
 use crate::os::{lock, process};
-use crate::queue::RunId;
+use crate::queue::journal::Journal;
 
 use std::fs;
 use std::path::Path;
 
 use crate::event::{Phase, Status};
 use crate::gate::TokenId;
-use crate::queue::EndPolicy;
 use crate::queue::folder::testing::{Scratch, good_record, order};
 use crate::queue::folder::{journal_path, turn_path};
-use crate::queue::notes::ToolAtWork;
 
 /// How far a run came before it died.
 #[derive(Clone, Copy, PartialEq, PartialOrd)]
@@ -44,7 +42,7 @@ fn die_with(scratch: &Scratch, came: Came, order: impl FnOnce(&RunId) -> RunRequ
         ticket.has_its_turn(SystemTime::now()).unwrap();
     }
     if came >= Came::Changed {
-        journal::Journal::new(places, &id).begin().unwrap();
+        Journal::new(places, &id).begin().unwrap();
     }
     if came >= Came::Recorded {
         folder.write_record(&good_record(&order)).unwrap();
@@ -138,7 +136,7 @@ fn move_tag(scratch: &Scratch, word: &str) {
 /// A run that died after it had written down these words.
 fn die_noted(scratch: &Scratch, words: &[&str], committed: bool) -> RunId {
     let id = die(scratch, Came::HadItsTurn);
-    let mut journal = journal::Journal::new(&scratch.0, &id);
+    let mut journal = Journal::new(&scratch.0, &id);
     for word in words {
         move_tag(scratch, word);
         journal.append_entry(&entry(word)).unwrap();
@@ -179,7 +177,13 @@ fn a_way_back_that_fails_is_said_first() {
     let scratch = Scratch::new("dead-lost");
     let id = die_noted(&scratch, &["tag", "lost"], false);
     complete(&scratch.0).unwrap();
-    let error = record(&scratch, &id).outcome.error.unwrap();
+    let outcome = record(&scratch, &id).outcome;
+    let error = outcome.error.unwrap();
+    assert!(
+        outcome.more["rollback_failed"] == true && outcome.more.contains_key("rolled_back"),
+        "{:?}",
+        outcome.more
+    );
     assert!(
         error.starts_with("ROLLBACK FAILED: an entry of the journal cannot be read"),
         "{error}"
@@ -204,7 +208,7 @@ fn while_it_cannot_go_back_a_dead_run_keeps_its_journal_and_nothing_begins() {
     fs::write(scratch.0.state.join("down"), "").unwrap();
     for _ in 0..2 {
         let error = complete(&scratch.0).unwrap_err().to_string();
-        let expected = format!("run {id} was interrupted, and docker does not answer");
+        let expected = format!("run {id} was interrupted, and cannot be completed: docker does not answer");
         assert!(error.starts_with(&expected), "{error}");
         assert!(!RunFolder::of(&scratch.0, &id).has_record());
         assert_eq!(journal::read(&scratch.0).unwrap().unwrap().entries.len(), 2);
@@ -494,13 +498,7 @@ fn leave_at_work(
     Log::open(&folder.log(), &id).say(Phase::Update, "begin", SystemTime::now());
     crate::queue::notes::testing::held_by(&mut ticket, pids[0]);
     ticket.has_its_turn(SystemTime::now()).unwrap();
-    ticket
-        .starting(ToolAtWork {
-            program: "sh".into(),
-            end_policy,
-            started: None,
-        })
-        .unwrap();
+    ticket.starting("sh", end_policy).unwrap();
     ticket.started(pids[1]).unwrap();
     process::signal(pids[0], crate::os::signal::Signal::SIGKILL);
     crate::queue::notes::testing::die(ticket);
@@ -590,7 +588,7 @@ fn a_plan_of_a_dead_run_is_interrupted_and_may_give_back_its_lock() {
     let (_, tool, _child) = leave_at_work(&scratch, order, EndPolicy::InterruptThenTerminate, &script);
     std::thread::sleep(Duration::from_millis(200));
     let begun = std::time::Instant::now();
-    let group = move || process::signal_group(tool, crate::os::signal::Signal::SIGKILL);
+    let group = move || process::signal(-tool, crate::os::signal::Signal::SIGKILL);
     // The shell's own child is no tool of ours that anybody would wait for.
     let killer = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_secs(2));
@@ -613,7 +611,7 @@ fn a_waiting_run_that_is_cancelled_stops_waiting_for_a_dead_ones_tool() {
     assert_eq!(completed, Err(Failure::Cancelled));
     assert_eq!(said, ["waiting for `sh`, which an interrupted run left at work"]);
     assert!(lives(tool) && !RunFolder::of(&scratch.0, &id).has_record());
-    process::signal_group(tool, crate::os::signal::Signal::SIGKILL);
+    process::signal(-tool, crate::os::signal::Signal::SIGKILL);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use super::*;
 use crate::gate::Task;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, SystemTime};
@@ -10,20 +10,10 @@ use crate::event::Phase;
 use crate::queue::ensure_published;
 use crate::queue::folder::testing::{Scratch, order};
 use crate::queue::publish::outcome_in;
-use crate::queue::record::{End, Publication};
+use crate::queue::record::Publication;
 
 fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_323_045 + seconds)
-}
-
-fn end(seconds: u64, publication: Publication) -> End {
-    End {
-        error: None,
-        more: Map::new(),
-        started: at(seconds),
-        finished: at(seconds + 1),
-        publication,
-    }
 }
 
 /// A run that ended; its second decides its place among the others.
@@ -33,7 +23,8 @@ fn run(places: &Places, keep: u32, seconds: u64, publication: Publication) -> Ru
     RunFolder::of(places, &id).create(&order).unwrap();
     let mut log = Log::open(&RunFolder::of(places, &id).log(), &id);
     log.say(Phase::Queued, "starting", at(seconds));
-    let record = Record::new(&order, end(seconds, publication));
+    let mut record = Record::new(&order, at(seconds), at(seconds + 1));
+    record.publication = publication;
     conclude(places, keep, &record, &id, &mut log).unwrap();
     id
 }
@@ -89,7 +80,7 @@ fn a_dry_run_replaces_no_status_and_says_that_it_was_one() {
         #[cfg(feature = "terraform")]
         other => panic!("{other:?}"),
     }
-    let record = Record::new(&order, end(0, Publication::Status));
+    let record = Record::new(&order, at(0), at(1));
     assert_eq!(record.publication, Publication::RunsOnly);
     assert_eq!(record.outcome.more["dry_run"], json!(true));
 }

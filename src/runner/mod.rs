@@ -6,7 +6,6 @@
 mod complete;
 mod conclude;
 mod notice;
-mod processes;
 mod rollback;
 mod turn;
 
@@ -23,21 +22,19 @@ use crate::event::Phase;
 use crate::gate::Task;
 #[cfg(feature = "failpoints")]
 use crate::os::failpoint;
-use crate::os::{descriptor, process, settings};
+use crate::os::{descriptor, settings};
 use crate::queue::dead::RECOVER;
-use crate::queue::journal::Journal;
 use crate::queue::notes::HeldTicket;
-use crate::queue::record::{End, Publication, Record};
+use crate::queue::record::{Publication, Record};
 use crate::queue::ticket::TicketFile;
 use crate::queue::{RunFolder, RunRequest, publish};
 use crate::run::interrupts::Interrupts;
 use crate::run::log::Log;
-use crate::run::{Failure, RunContext};
+use crate::run::{Failure, Result, RunContext};
 #[cfg(feature = "terraform")]
 use crate::terraform;
 use complete::Completer;
 use notice::Notice;
-use turn::Turn;
 
 /// The role: settings on standard input; the ticket as 3 and its name as the argument, or the word for completing dead
 /// runs.
@@ -63,7 +60,6 @@ pub fn role() -> io::Result<()> {
 fn run(held: OwnedFd, ticket: &str, config: &Config) -> io::Result<()> {
     #[cfg(feature = "failpoints")]
     config.failpoint.iter().for_each(|place| failpoint::choose(place));
-    process::leave_session()?;
     let interrupts = Interrupts::block()?;
     let file = TicketFile::named(&config.places, ticket)
         .ok_or_else(|| io::Error::other(format!("\"{ticket}\" is no ticket")))?;
@@ -87,7 +83,7 @@ fn run(held: OwnedFd, ticket: &str, config: &Config) -> io::Result<()> {
         Err(failure) => return waiting.end_early(None, &failure),
     };
     match waiting.complete_dead_runs() {
-        Ok(()) => waiting.work(turn, folder),
+        Ok(()) => waiting.work(turn),
         Err(failure) => waiting.end_early(Some(turn), &failure),
     }
 }
@@ -105,22 +101,23 @@ struct Waiting<'a> {
 }
 
 impl Waiting<'_> {
-    fn wait_for_turn(&mut self) -> Result<Turn, Failure> {
+    fn wait_for_turn(&mut self) -> Result<File> {
         let (config, log) = (self.config, &mut self.log);
         let mut said = |ahead: &str| {
-            if ahead.is_empty() {
-                log.say(Phase::Queued, "starting", SystemTime::now());
-            } else {
-                log.say(Phase::Queued, &format!("waiting for {ahead}"), SystemTime::now());
+            let message = match ahead {
+                "" => "starting".to_owned(),
+                _ => format!("waiting for {ahead}"),
+            };
+            log.say(Phase::Queued, &message, SystemTime::now());
+            if !ahead.is_empty() {
                 show(config);
             }
         };
-        let number = self.ticket.file.number;
-        let longest = config.runs.queue_max_wait;
+        let (number, longest) = (self.ticket.file.number, config.runs.queue_max_wait);
         turn::wait(&config.places, number, &mut self.interrupts, longest, &mut said)
     }
 
-    fn complete_dead_runs(&mut self) -> Result<(), Failure> {
+    fn complete_dead_runs(&mut self) -> Result {
         let log = &mut self.log;
         let mut completer = Completer {
             config: self.config,
@@ -132,84 +129,62 @@ impl Waiting<'_> {
     }
 
     /// Its end without any work.
-    fn end_early(self, turn: Option<Turn>, failure: &Failure) -> io::Result<()> {
-        let mut more = Map::new();
-        let error = match failure {
-            Failure::Cancelled => "cancelled while it waited for its turn".to_owned(),
-            other => other.to_string(),
-        };
-        mark_cancelled(failure, &mut more);
-        let end = End {
-            error: Some(error),
-            more,
-            started: self.began,
-            finished: SystemTime::now(),
-            publication: Publication::RunsOnly,
-        };
-        self.conclude(turn, end)
+    fn end_early(self, turn: Option<File>, failure: &Failure) -> io::Result<()> {
+        let mut record = Record::new(self.request, self.began, SystemTime::now());
+        match failure {
+            Failure::Cancelled => record.fail("cancelled while it waited for its turn"),
+            other => record.fail(&other.to_string()),
+        }
+        mark_cancelled(failure, &mut record.outcome.more);
+        record.publication = Publication::RunsOnly;
+        self.conclude(turn, &record)
     }
 
     /// Does what was asked for, and goes back where that fails.
-    fn work(mut self, turn: Turn, folder: RunFolder) -> io::Result<()> {
+    fn work(mut self, turn: File) -> io::Result<()> {
         let (config, request, started) = (self.config, self.request, SystemTime::now());
         if let Err(error) = self.ticket.has_its_turn(started) {
-            log::warn!("run {}: write when it started: {error}", request.run_id);
+            log::warn!("run {}: {error}", request.run_id);
         }
         show(config);
-        let journal = Journal::new(&config.places, &request.run_id);
         let run_max = run_max(request, config);
-        let mut ctx = RunContext::new(
-            config,
-            folder,
-            self.log,
-            self.interrupts,
-            self.ticket,
-            journal,
-            run_max,
-        );
-        let result = act(&mut ctx, request, config);
-        let mut more = Map::new();
-        let error = match result {
+        let mut ctx = RunContext::new(config, self.log, self.interrupts, self.ticket, run_max);
+        let result = act(&mut ctx, request);
+        let why = match &result {
             Ok(()) => None,
-            Err(failure) => Some(go_back(&mut ctx, &failure, config, &mut more)?),
+            Err(failure) => Some(go_back(&mut ctx, failure)?),
         };
-        more.extend(ctx.members);
-        let end = End {
-            error,
-            more,
-            started,
-            finished: SystemTime::now(),
-            publication: Publication::Status,
-        };
+        let mut record = Record::new(request, started, SystemTime::now());
+        record.outcome.more.extend(ctx.log.mask.cover_all(ctx.members));
+        if let Some(why) = why {
+            record.fail(&ctx.log.mask.cover(&why));
+        }
         (self.log, self.interrupts, self.ticket) = (ctx.log, ctx.interrupts, ctx.ticket);
-        self.conclude(Some(turn), end)
+        self.conclude(Some(turn), &record)
     }
 
     /// Records its end, and leaves the queue.
-    fn conclude(mut self, turn: Option<Turn>, end: End) -> io::Result<()> {
+    fn conclude(mut self, turn: Option<File>, record: &Record) -> io::Result<()> {
         let (places, keep) = (&self.config.places, self.config.runs.keep);
-        let end = End {
-            error: end.error.map(|error| self.log.mask.cover(&error)),
-            more: self.log.mask.cover_all(end.more),
-            ..end
-        };
-        let record = Record::new(self.request, end);
-        conclude::conclude(places, keep, &record, &self.request.run_id, &mut self.log)?;
+        conclude::conclude(places, keep, record, &self.request.run_id, &mut self.log)?;
         // The turn before the ticket: whoever sees the ticket go finds the turn free. The notice between the two: should we
         // be killed here, whoever finds our ticket sends it.
         drop(turn);
-        self.notices.extend(notice::start(self.config, &record));
+        self.notices.extend(notice::start(self.config, record));
         self.ticket.file.remove()?;
         drop(self.ticket);
         notice::finish_all(self.notices)
     }
 }
 
-fn act(ctx: &mut RunContext, request: &RunRequest, config: &Config) -> Result<(), Failure> {
+fn act(ctx: &mut RunContext, request: &RunRequest) -> Result {
     match &request.task {
-        Task::Deploy(task) => deploy::deploy(ctx, request, task, config),
+        Task::Deploy(task) => deploy::deploy(ctx, request, task),
         #[cfg(feature = "terraform")]
-        Task::Terraform(task) => terraform::run(ctx, request, task, config),
+        Task::Terraform(task) => {
+            let config = ctx.config;
+            terraform::run(ctx, request, task, config)
+        }
     }
 }
 
@@ -226,12 +201,7 @@ fn run_max(request: &RunRequest, config: &Config) -> Duration {
 }
 
 /// Goes back after a failure; why the run failed, with what became of what it had changed.
-fn go_back(
-    ctx: &mut RunContext,
-    failure: &Failure,
-    config: &Config,
-    more: &mut Map<String, Value>,
-) -> io::Result<String> {
+fn go_back(ctx: &mut RunContext, failure: &Failure) -> io::Result<String> {
     let entries = ctx.noted.clone();
     if !entries.is_empty() {
         ctx.say(Phase::Rollback, &format!("going back: {failure}"));
@@ -243,10 +213,8 @@ fn go_back(
         }
         (other, _) => other.to_string(),
     };
-    let back = rollback::patiently(ctx, &entries, config)
-        .map_err(|error| io::Error::other(format!("go back: {error}")))?;
-    mark_cancelled(failure, more);
-    Ok(back.tell(&why, more))
+    mark_cancelled(failure, &mut ctx.members);
+    rollback::patiently(ctx, &entries, &why).map_err(|error| io::Error::other(format!("go back: {error}")))
 }
 
 fn mark_cancelled(failure: &Failure, more: &mut Map<String, Value>) {

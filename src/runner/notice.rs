@@ -18,9 +18,9 @@ use crate::os::descriptor;
 use crate::queue::EndPolicy;
 use crate::queue::notes::Process;
 use crate::queue::record::Record;
+use crate::run::end::Processes;
 use crate::run::interrupts::Interrupts;
-use crate::run::{Failure, HumanDuration, Result};
-use crate::runner::processes::Processes;
+use crate::run::{HumanDuration, Result};
 
 /// A notice command at work.
 #[derive(Debug)]
@@ -44,11 +44,10 @@ pub fn start(config: &Config, record: &Record) -> Option<Notice> {
         record.outcome.run_id,
         program.display()
     );
-    let mut command = Command::tool(program).variables(&variables(config, record));
-    let started = descriptor::memory_file(format!("{}\n", record.listed()).as_bytes()).and_then(|input| {
-        command = command.descriptor(0, input);
-        Notice::of(command, name.clone(), NOTICE_DEADLINE)
-    });
+    let command = Command::tool(program).variables(&variables(config, record));
+    let input = descriptor::memory_file(format!("{}\n", record.listed()).as_bytes());
+    let started =
+        input.and_then(|input| Notice::of(command.descriptor(0, input), name.clone(), NOTICE_DEADLINE));
     started
         .map_err(|error| log::warn!("{name} was not started: {error}"))
         .ok()
@@ -83,25 +82,20 @@ impl Notice {
     /// Waits for its end and that of all it has started, or ends them: at its deadline, or when we are asked to end. What
     /// was wrong with it, if anything: the end of a sentence.
     fn finish(&mut self, interrupts: &mut Interrupts) -> Result<Option<String>> {
-        let broken = |error: io::Error| Failure::Failed(error.to_string());
         let processes = Processes {
             name: self.name.clone(),
             holder: None,
             leader: Process::of(self.child.pid()),
         };
-        match processes.end_by(self.until, interrupts) {
-            Ok(true) => {
-                let exit = self.child.wait().map_err(broken)?;
-                return Ok((!exit.is_success()).then(|| format!("ended with {exit}")));
-            }
-            Ok(false) | Err(Failure::Cancelled) => {}
-            Err(failure) => return Err(failure),
+        if processes.end_by(self.until, interrupts) == Ok(true) {
+            let exit = self.child.wait()?;
+            return Ok((!exit.is_success()).then(|| format!("ended with {exit}")));
         }
-        processes.end(EndPolicy::Terminate, &mut Interrupts::deaf().map_err(broken)?)?;
-        self.child.wait().map_err(broken)?;
+        processes.end(EndPolicy::Terminate, &mut Interrupts::deaf()?)?;
+        self.child.wait()?;
+        let given = HumanDuration(self.given);
         Ok(Some(format!(
-            "was ended: it may take {}, and less when we are asked to end",
-            HumanDuration(self.given)
+            "was ended: it may take {given}, and less when we are asked to end"
         )))
     }
 }

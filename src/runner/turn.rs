@@ -16,16 +16,11 @@ use crate::os::watch::Watch;
 use crate::queue::folder::turn_path;
 use crate::queue::ticket;
 use crate::run::interrupts::Interrupts;
-use crate::run::{Failure, HumanDuration};
+use crate::run::{Failure, HumanDuration, Result};
 
-/// The right to change something on this host. Ends when dropped, or when its holder dies.
-#[derive(Debug)]
-pub struct Turn {
-    _held: File,
-}
-
-/// Waits for the turn behind every ticket lower than `number`. `said` hears what is waited for, or nothing: at once, and
-/// whenever it changes.
+/// Waits for the turn behind every ticket lower than `number`: the right to change something on this host. It ends when what
+/// this returns is dropped, or its holder dies. `said` hears what is waited for, or nothing: at once, and whenever it
+/// changes.
 ///
 /// # Errors
 /// [`Failure::Cancelled`]; [`Failure::Failed`] when it took longer than `longest`, and when the queue cannot be read.
@@ -35,16 +30,15 @@ pub fn wait(
     interrupts: &mut Interrupts,
     longest: Duration,
     said: &mut dyn FnMut(&str),
-) -> Result<Turn, Failure> {
-    let broken = |error: io::Error| Failure::Failed(format!("wait for the turn: {error}"));
+) -> Result<File> {
     let until = Instant::now() + longest;
     let mut watch = None;
-    let mut told: Option<String> = None;
+    let mut told = None;
     // Since when no run has been ahead: then only the lock is waited for, which is given back within moments unless
     // somebody completes a dead run.
     let mut first_since = None;
     loop {
-        let runs = live_below(places, number).map_err(broken)?;
+        let runs = live_below(places, number)?;
         let now = Instant::now();
         let ahead = if !runs.is_empty() {
             first_since = None;
@@ -59,9 +53,9 @@ pub fn wait(
             told = Some(ahead.clone());
         }
         if first_since.is_some()
-            && let Some(held) = lock::try_exclusive(&turn_path(places)).map_err(broken)?
+            && let Some(held) = lock::try_exclusive(&turn_path(places))?
         {
-            return Ok(Turn { _held: held });
+            return Ok(held);
         }
         if interrupts.asked() {
             return Err(Failure::Cancelled);
@@ -72,15 +66,18 @@ pub fn wait(
                 "waited {waited} for its turn behind {ahead}"
             )));
         }
-        match &watch {
+        let Some(watch) = &watch else {
             // Looked at once more before the first wait: what changed until now was not seen.
-            None => watch = Some(Watch::on(&places.queue())),
-            Some(watch) => {
-                // A lower ticket that goes wakes us; a lock that is given back does not.
-                let retry = first_since.map_or(RETRY, |since| (now - since).clamp(TURN_RETRY, RETRY));
-                wait_for_change(watch, interrupts, until.min(now + retry)).map_err(broken)?;
-            }
-        }
+            watch = Some(Watch::on(&places.queue()));
+            continue;
+        };
+        // A lower ticket that goes wakes us; a lock that is given back does not.
+        let retry = first_since.map_or(RETRY, |since| (now - since).clamp(TURN_RETRY, RETRY));
+        let idle = interrupts.as_fd();
+        let changed = watch.descriptor().unwrap_or(idle);
+        let sources = [idle, changed].map(|one| (one, For::Reading));
+        poll::wait(sources, Some(until.min(now + retry)))?;
+        watch.drain();
     }
 }
 
@@ -93,14 +90,6 @@ fn live_below(places: &Places, number: u64) -> io::Result<Vec<String>> {
         }
     }
     Ok(live)
-}
-
-fn wait_for_change(watch: &Watch, interrupts: &Interrupts, until: Instant) -> io::Result<()> {
-    let idle = interrupts.as_fd();
-    let changed = watch.descriptor().unwrap_or(idle);
-    poll::wait([(idle, For::Reading), (changed, For::Reading)], Some(until))?;
-    watch.drain();
-    Ok(())
 }
 
 #[cfg(test)]
@@ -120,7 +109,7 @@ mod tests {
         ticket.file.number
     }
 
-    fn wait_for(scratch: &Scratch, number: u64, patience: Duration) -> (Result<Turn, Failure>, Vec<String>) {
+    fn wait_for(scratch: &Scratch, number: u64, patience: Duration) -> (Result<File>, Vec<String>) {
         let mut told = Vec::new();
         let mut say = |ahead: &str| told.push(ahead.to_owned());
         let waited = wait(

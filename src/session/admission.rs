@@ -49,10 +49,9 @@ impl Admission<'_> {
     /// `POST` to an endpoint: a new run.
     fn start(&self, request: &Request, gates: &Gates<'_>) -> Result<Admitted, Refusal> {
         // Front knows the endpoints' names; one that relays another path has been taken over.
-        let endpoint = self
-            .config
-            .endpoint_at(&request.path)
-            .ok_or(Refusal::UnknownRun)?;
+        let mut endpoints = self.config.endpoints();
+        let endpoint = endpoints.find(|one| one.path == request.path);
+        let endpoint = endpoint.ok_or(Refusal::UnknownRun)?;
         let now = SystemTime::now();
         let permitted = gate::permit(self.peer, request, endpoint, gates, now)?;
         let slot = self.place_for_a_follower()?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::config::{Config, Side, TerraformConfig};
 use crate::jwt::base64url::encode_standard;
 use crate::queue;
-use crate::terraform::work::Kind;
+use crate::terraform::work::{HOME, Work};
 
 #[path = "../../tests/support/git_server.rs"]
 #[allow(dead_code, reason = "the promises in tests/ use the rest")]
@@ -79,26 +79,26 @@ impl Bench {
     }
 
     pub(super) fn checkout(&self) -> PathBuf {
-        Work::checkout(self.work().real())
+        self.work().real.join(CHECKOUT)
     }
 
     /// What comes of fetching it into a fresh folder, and the lines that were said.
     pub(super) fn fetch(
         &self,
         commit: Option<&str>,
-        trust: Trust,
+        kind: Kind,
         token: Option<&str>,
     ) -> (Result<CheckedOut, String>, Vec<String>) {
         let work = self.work();
-        let _ = fs::remove_dir_all(work.real());
-        fs::create_dir_all(Work::home(work.real())).unwrap();
-        self.fetch_there(commit, trust, token)
+        let _ = fs::remove_dir_all(&work.real);
+        fs::create_dir_all(work.real.join(HOME)).unwrap();
+        self.fetch_there(commit, kind, token)
     }
 
     pub(super) fn fetch_there(
         &self,
         commit: Option<&str>,
-        trust: Trust,
+        kind: Kind,
         token: Option<&str>,
     ) -> (Result<CheckedOut, String>, Vec<String>) {
         let (terraform, work) = (self.config.terraform.as_ref().unwrap(), self.work());
@@ -117,7 +117,7 @@ impl Bench {
             &mut ctx,
             &commands,
             commit.as_ref(),
-            trust,
+            kind,
             &self.module,
             token.as_ref(),
         );
@@ -134,8 +134,8 @@ impl Bench {
 
     /// The error of a checkout that must fail.
     #[track_caller]
-    pub(super) fn refusal(&self, commit: &str, trust: Trust, token: Option<&str>) -> String {
-        let (done, lines) = self.fetch(Some(commit), trust, token);
+    pub(super) fn refusal(&self, commit: &str, kind: Kind, token: Option<&str>) -> String {
+        let (done, lines) = self.fetch(Some(commit), kind, token);
         let error = done.unwrap_err();
         assert!(!format!("{error}{lines:?}").contains(TOKEN), "{error}");
         error
@@ -182,8 +182,8 @@ fn terraform(repo_url: String, workdir: &Path) -> TerraformConfig {
             secret_access_key: none(),
             docker_host: None,
         },
-        plan: None,
-        no_plan: None,
+        plan: Err(String::new()),
+
         lockfile_readonly: true,
         lock_timeout: Duration::from_secs(1),
         run_max: Duration::from_secs(60),

@@ -4,20 +4,20 @@
 //! plan's user. What a plan may see of the host stands in [`Commands::mounts`]; how the rest is kept from it, in
 //! [`crate::jail`].
 
-use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::config::{Config, Side, TerraformConfig};
-use crate::jail::{self, MountSpec, Mounts, SandboxSpec};
+use crate::jail::{MountSpec, Mounts, SandboxSpec};
 use crate::os::child::find_program;
 use crate::os::files;
 use crate::os::privilege;
-use crate::run::{Failure, Tool};
-use crate::terraform::work::{Kind, Work};
+use crate::run::Tool;
+use crate::terraform::work::{CHECKOUT, DATA, HOME, Kind, SETTINGS, Work};
 
 /// Settings of ours and of the host that are in nobody's configuration: environment files, and units, whose
 /// `Environment=` often holds secrets that everybody can read.
-const SETTINGS: &[&str] = &[
+const SECRETS: &[&str] = &[
     "/etc/default/engram-deployer",
     "/etc/engram-deployer",
     "/etc/sysconfig/engram-deployer",
@@ -48,34 +48,33 @@ pub struct Commands<'a> {
 
 impl Commands<'_> {
     /// `program` as a step starts it in `directory`, beneath [`Work::seen`]. One that could not be started ends with
-    /// [`jail::FAILED`]. No secret belongs into its arguments.
+    /// [`crate::jail::FAILED`]. No secret belongs into its arguments.
     pub fn tool(
         &self,
         program: &Path,
-        arguments: Vec<OsString>,
+        arguments: Vec<String>,
         environment: Vec<(String, String)>,
         directory: PathBuf,
     ) -> Tool {
-        let mounts = match self.kind {
-            Kind::Plan => Some(self.mounts(program, &environment)),
-            Kind::Apply => None,
-        };
-        let (account, groups) = (self.side.account.clone(), self.groups());
-        let mut tool = Tool::new(program, self.terraform.run_max);
-        tool.sandbox = Some(SandboxSpec {
-            account,
-            groups,
+        let mounts = (self.kind == Kind::Plan).then(|| self.mounts(program, &environment));
+        let sandbox = SandboxSpec {
+            account: self.side.account.clone(),
+            groups: self.groups(),
             mounts,
             directory,
-        });
-        tool.arguments = arguments;
-        tool.environment = environment;
-        tool
+        };
+        Tool {
+            arguments: arguments.into_iter().map(Into::into).collect(),
+            environment,
+            sandbox: Some(sandbox),
+            ..Tool::new(program, self.terraform.run_max)
+        }
     }
 
-    /// A command of terraform in `directory`.
-    pub fn terraform(&self, arguments: &[&str], directory: PathBuf) -> Tool {
-        let arguments = arguments.iter().map(Into::into).collect();
+    /// A command of terraform in the folder of this module.
+    pub fn terraform(&self, arguments: &[&str], module: &Path) -> Tool {
+        let arguments = arguments.iter().map(ToString::to_string).collect();
+        let directory = self.work.seen.join(CHECKOUT).join(module);
         self.tool(
             &self.terraform.terraform,
             arguments,
@@ -88,35 +87,37 @@ impl Commands<'_> {
     ///
     /// # Errors
     /// When others could put something else in its place, and when it could not be made.
-    pub fn prepare(&self) -> Result<(), Failure> {
-        let owner = self.side.account.as_ref().map(privilege::identity).transpose();
-        let owner = owner.map_err(|error| Failure::Failed(format!("look up terraform's user: {error}")))?;
-        self.work.make(owner, self.kind).map_err(Failure::Failed)
+    pub fn prepare(&self) -> Result<(), String> {
+        let owner = self.side.account.as_deref().map(privilege::identity).transpose();
+        let owner = owner.map_err(|error| format!("look up terraform's user: {error}"))?;
+        self.work.make(owner, self.kind)
     }
 
     /// Writes terraform's settings, where the operator has none.
-    pub fn write_cli_config(&self) -> Result<(), Failure> {
+    pub fn write_cli_config(&self) -> Result<(), String> {
         if self.terraform.cli_config.is_some() {
             return Ok(());
         }
-        let path = self.work.real_settings();
+        let path = self.work.real.with_file_name(SETTINGS);
         let written = files::replace_volatile(&path, CLI_CONFIG.as_bytes(), 0o644);
-        written.map_err(|error| Failure::Failed(format!("write terraform's settings: {error}")))
+        written.map_err(|error| files::describe(&error, "write", &path))
     }
 
     /// The environment of every command of terraform: this and nothing else. All of it reaches every provider.
     fn environment(&self) -> Vec<(String, String)> {
-        let (terraform, side, seen) = (self.terraform, self.side, self.work.seen());
+        let (terraform, side, seen) = (self.terraform, self.side, &self.work.seen);
         let path = |path: &Path| path.display().to_string();
-        let cli_config = terraform.cli_config.clone();
-        let cli_config = cli_config.unwrap_or_else(|| self.work.seen_settings());
+        let own = seen.with_file_name(SETTINGS);
         let mut all = vec![
             ("PATH", PATH.to_owned()),
-            ("HOME", path(&Work::home(seen))),
+            ("HOME", path(&seen.join(HOME))),
             ("TF_IN_AUTOMATION", "1".into()),
             ("TF_INPUT", "0".into()),
-            ("TF_CLI_CONFIG_FILE", path(&cli_config)),
-            ("TF_DATA_DIR", path(&Work::data(seen))),
+            (
+                "TF_CLI_CONFIG_FILE",
+                path(terraform.cli_config.as_ref().unwrap_or(&own)),
+            ),
+            ("TF_DATA_DIR", path(&seen.join(DATA))),
             ("CHECKPOINT_DISABLE", "1".into()),
             ("AWS_ACCESS_KEY_ID", side.access_key_id.expose().to_owned()),
             (
@@ -134,16 +135,15 @@ impl Commands<'_> {
         let cache = terraform.plugin_cache.as_deref();
         all.extend(cache.map(|cache| ("TF_PLUGIN_CACHE_DIR", path(cache))));
         all.extend(side.docker_host.clone().map(|host| ("DOCKER_HOST", host)));
-        all.into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect()
+        let owned = |(name, value): (&str, String)| (name.to_owned(), value);
+        all.into_iter().map(owned).collect()
     }
 
     /// That of docker's socket, for a user who is to speak to it. Never root's group: too much else is readable by that.
     fn groups(&self) -> Vec<u32> {
         let socket = self.docker_socket().filter(|_| self.side.account.is_some());
-        let group = socket.and_then(jail::group_of).filter(|group| *group != 0);
-        group.into_iter().collect()
+        let group = socket.and_then(|socket| Some(socket.metadata().ok()?.gid()));
+        group.into_iter().filter(|group| *group != 0).collect()
     }
 
     fn docker_socket(&self) -> Option<&Path> {
@@ -153,27 +153,28 @@ impl Commands<'_> {
 
     /// What a plan sees of the host besides its programs and `/etc`, and what of those it does not.
     fn mounts(&self, program: &Path, environment: &[(String, String)]) -> Mounts {
+        let terraform = self.terraform;
         let path = environment.iter().find(|(name, _)| name == "PATH");
         let path = path.map_or("", |(_, value)| value.as_str());
-        let programs = [program, &self.terraform.terraform, &self.terraform.git];
+        let programs = [program, &terraform.terraform, &terraform.git];
         let programs = programs.map(|program| find_program(program, path));
-        let given = [&self.terraform.cli_config, &self.terraform.plugin_cache];
-        let repository = self.terraform.repo_url.strip_prefix("file://").map(Path::new);
+        let given = [&terraform.cli_config, &terraform.plugin_cache];
+        let repository = terraform.repo_url.strip_prefix("file://").map(Path::new);
         let as_it_is = programs.iter().chain(given).flatten().map(PathBuf::as_path);
         let as_it_is = as_it_is.chain(self.docker_socket()).chain(repository);
+        let Work { real, seen } = &self.work;
         let settings = MountSpec {
-            real: self.work.real_settings(),
-            at: self.work.seen_settings(),
+            real: real.with_file_name(SETTINGS),
+            at: seen.with_file_name(SETTINGS),
             writable: false,
         };
         let work = MountSpec {
-            real: self.work.real().to_owned(),
-            at: self.work.seen().to_owned(),
+            real: real.clone(),
+            at: seen.clone(),
             writable: true,
         };
         let read = as_it_is.map(MountSpec::read_only).chain([settings]);
-        let there =
-            read.filter(|one| files::optional(one.real.metadata()).is_ok_and(|facts| facts.is_some()));
+        let there = read.filter(|one| one.real.exists());
         Mounts {
             shown: there.chain([work]).collect(),
             hidden: self.hidden(),
@@ -182,32 +183,20 @@ impl Commands<'_> {
 
     /// Wherever the operator has put what is ours. Most of it lies where a plan sees nothing anyhow.
     fn hidden(&self) -> Vec<PathBuf> {
-        let Config {
-            places,
-            key_file,
-            cert_file,
-            ..
-        } = self.config;
-        let TerraformConfig {
-            workdir,
-            plan_workdir,
-            app,
-            ..
-        } = self.terraform;
-        let pem = app.as_ref().map(|app| &app.pem);
-        let login = self.config.deploy().login.as_ref();
-        let password = login.map(|login| &login.password_file);
+        let (config, terraform, places) = (self.config, self.terraform, &self.config.places);
+        let pem = terraform.app.iter().map(|app| &app.pem);
+        let password = config.deploy().login.iter().map(|login| &login.password_file);
         let ours = [
-            key_file,
-            cert_file,
-            &places.state,
-            &places.runs,
-            &places.runtime,
-            workdir,
-            plan_workdir,
+            &config.key_file,
+            &config.cert_file,
+            &terraform.workdir,
+            &terraform.plan_workdir,
         ];
-        let ours = ours.into_iter().chain(pem).chain(password).cloned();
-        ours.chain(SETTINGS.iter().map(PathBuf::from)).collect()
+        let ours = ours
+            .into_iter()
+            .chain([&places.state, &places.runs, &places.runtime]);
+        let ours = ours.chain(pem).chain(password).cloned();
+        ours.chain(SECRETS.iter().map(PathBuf::from)).collect()
     }
 }
 

@@ -1,7 +1,7 @@
 use super::*;
 use std::time::Duration;
 
-use crate::config::{Account, GithubApp, Settings};
+use crate::config::{GithubApp, Settings};
 use crate::secret::Secret;
 
 fn config() -> Config {
@@ -26,7 +26,7 @@ fn config() -> Config {
 
 fn side(account: Option<u32>, docker: &str) -> Side {
     Side {
-        account: account.map(Account::Id),
+        account: account.map(|id| id.to_string()),
         access_key_id: Secret::new("id".into()),
         secret_access_key: Secret::new("key".into()),
         docker_host: Some(docker.into()),
@@ -45,8 +45,8 @@ fn terraform() -> TerraformConfig {
         terraform: "/bin/sh".into(),
         region: "us-east-1".into(),
         apply: side(None, "unix:///dev/null"),
-        plan: None,
-        no_plan: None,
+        plan: Err(String::new()),
+
         lockfile_readonly: true,
         lock_timeout: Duration::from_secs(1),
         run_max: Duration::from_secs(1),
@@ -75,7 +75,7 @@ fn sandbox(kind: Kind, side: &Side) -> SandboxSpec {
         work: work.clone(),
     };
     let environment = vec![("PATH".into(), "/nowhere:/usr/bin:/bin".into())];
-    let directory = Work::checkout(work.seen());
+    let directory = work.seen.join(CHECKOUT);
     let tool = commands.tool(Path::new("sleep"), vec!["1".into()], environment, directory);
     assert_eq!(
         tool.name(),
@@ -89,7 +89,7 @@ fn sandbox(kind: Kind, side: &Side) -> SandboxSpec {
 fn an_apply_has_no_mounts_of_its_own_and_its_own_user() {
     let own = sandbox(Kind::Apply, &side(Some(65530), "tcp://127.0.0.1:1"));
     assert_eq!((own.mounts, own.groups), (None, vec![]));
-    assert_eq!(own.account, Some(Account::Id(65530)));
+    assert_eq!(own.account, Some("65530".to_owned()));
     assert_eq!(own.directory, Path::new("/var/lib/d/tf/work/checkout"));
     assert_eq!(
         sandbox(Kind::Apply, &side(None, "unix:///dev/null")).account,

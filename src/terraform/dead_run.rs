@@ -12,8 +12,8 @@ use crate::os::files;
 use crate::queue::{RunFolder, RunId, RunRequest};
 use crate::run::Mask;
 
-use super::work::{Kind, Work};
-use super::{ADVICE, Terraform};
+use super::work::{CHECKOUT, Kind, Work};
+use super::{ADVICE, secrets};
 
 /// Where terraform leaves the state that it could not save, in the module's folder.
 const ERRORED: &str = "errored.tfstate";
@@ -35,7 +35,7 @@ pub fn conclude_dead(
         sentences.extend(keep_errored_state(&work, terraform, &request.run_id).map(|kept| push_it(&kept)));
         sentences.push(ADVICE.to_owned());
     }
-    sentences.push("if the state is locked still, terraform says so, and how to free it".to_owned());
+    sentences.push("its state may be locked still".to_owned());
     if let Err(error) = work.remove() {
         log::warn!("remove the work folder of run {}: {error}", request.run_id);
     }
@@ -54,20 +54,19 @@ fn last_words(
 ) -> Option<String> {
     let bytes = files::read_end(&folder.output(), TAIL_BYTES).ok()?;
     let mut mask = Mask::default();
-    Terraform::secrets(&terraform.apply).for_each(|secret| mask.hide(secret));
+    secrets(&terraform.apply).for_each(|secret| mask.hide(secret));
     let text = mask.cover(&String::from_utf8_lossy(&bytes));
     // The first of so many bytes may stand in the middle of a line, and of a secret.
     let torn = usize::from(bytes.len() as u64 >= TAIL_BYTES);
     let lines = text.lines().skip(torn).filter(|line| !line.trim().is_empty());
     let lines: Vec<&str> = lines.collect();
     let last = &lines[lines.len().saturating_sub(20)..];
-    if last.is_empty() {
-        return None;
+    if !last.is_empty() {
+        say(
+            Phase::TfApply,
+            "terraform was let finish after this run had died; its last lines:",
+        );
     }
-    say(
-        Phase::TfApply,
-        "terraform was let finish after this run had died; its last lines:",
-    );
     last.iter().for_each(|line| say(Phase::TfApply, line));
     let complete = last.iter().find(|line| line.starts_with("Apply complete!"))?;
     Some(format!("terraform finished all the same: {complete}"))
@@ -75,20 +74,18 @@ fn last_words(
 
 /// Keeps a state that terraform could not save, for good; its path.
 pub(super) fn keep_errored_state(work: &Work, terraform: &TerraformConfig, run: &RunId) -> Option<String> {
-    let checkout = Work::checkout(work.real());
-    let mut modules = terraform.modules.iter();
-    let found = modules.find_map(|module| {
-        let path = checkout.join(&module.path).join(ERRORED);
-        path.is_file().then_some(path)
-    })?;
+    let checkout = work.real.join(CHECKOUT);
+    let mut paths = terraform
+        .modules
+        .iter()
+        .map(|module| checkout.join(&module.path).join(ERRORED));
+    let found = paths.find(|path| path.is_file())?;
     let kept = terraform.workdir.join("errored").join(format!("{run}.tfstate"));
-    match keep(&found, &kept) {
-        Ok(()) => Some(kept.display().to_string()),
-        Err(error) => {
-            log::error!("keep {}: {error}", found.display());
-            None
-        }
+    if let Err(error) = keep(&found, &kept) {
+        log::error!("keep {}: {error}", found.display());
+        return None;
     }
+    Some(kept.display().to_string())
 }
 
 fn keep(found: &Path, kept: &Path) -> std::io::Result<()> {

@@ -27,18 +27,18 @@ pub(super) fn leave(places: &Places, run: &RunId, summary: &Summary) -> io::Resu
 }
 
 /// A line for each difference between this plan and the one of the digest `reviewed`, at most [`MAX_DIFFERENCES`] and one
-/// more; `None` where that plan was not made on this host, or too long ago.
-pub(super) fn named(places: &Places, reviewed: &str, summary: &Summary) -> io::Result<Option<Vec<String>>> {
+/// more.
+pub(super) fn named(places: &Places, reviewed: &str, summary: &Summary) -> io::Result<Vec<String>> {
     let folders = fs::read_dir(&places.runs)?.flatten();
     let name = file_name(reviewed);
-    let Some(path) = folders
-        .map(|folder| folder.path().join(&name))
-        .find(|path| path.is_file())
-    else {
-        return Ok(None);
+    let mut paths = folders.map(|folder| folder.path().join(&name));
+    let Some(path) = paths.find(|path| path.is_file()) else {
+        let unknown = "what differs is not known: the reviewed plan is none of this host's last runs";
+        return Ok(vec![unknown.to_owned()]);
     };
-    let before = String::from_utf8_lossy(&files::read_bounded(&path, MAX_PLAN_JSON)?).into_owned();
-    Ok(Some(differences(&before, &lines(&key(places)?, &summary.parts))))
+    let before = files::read_bounded(&path, MAX_PLAN_JSON)?;
+    let now = lines(&key(places)?, &summary.parts);
+    Ok(differences(&String::from_utf8_lossy(&before), &now))
 }
 
 fn differences(before: &str, now: &str) -> Vec<String> {
@@ -51,8 +51,8 @@ fn differences(before: &str, now: &str) -> Vec<String> {
     let how = |name: &&str| match (before.get(name), now.get(name)) {
         (None, _) => format!("{name}: only in this plan"),
         (_, None) => format!("{name}: only in the reviewed plan"),
-        (Some(before), Some(now)) if before.actions != now.actions => {
-            format!("{name}: {} was reviewed, this is {}", before.actions, now.actions)
+        (Some((before, _)), Some((now, _))) if before != now => {
+            format!("{name}: {before} was reviewed, this is {now}")
         }
         _ => format!("{name}: other values than in the reviewed plan"),
     };
@@ -63,24 +63,19 @@ fn differences(before: &str, now: &str) -> Vec<String> {
     lines
 }
 
-/// What is known of one name.
-#[derive(Default, PartialEq, Eq)]
-struct Known<'a> {
-    actions: &'a str,
-    hashes: BTreeSet<&'a str>,
-}
+/// What is done to whatever bears one name, and the hashes of its values.
+type Known<'a> = (&'a str, BTreeSet<&'a str>);
 
 fn table(lines: &str) -> BTreeMap<&str, Known<'_>> {
     let mut table = BTreeMap::<&str, Known<'_>>::new();
     for line in lines.lines() {
-        let mut words = line.splitn(3, '\t');
-        let (Some(hash), Some(actions), Some(name)) = (words.next(), words.next(), words.next()) else {
-            continue;
-        };
-        let known = table.entry(name).or_default();
-        known.hashes.insert(hash);
-        if !actions.is_empty() {
-            known.actions = actions;
+        let words: Vec<&str> = line.splitn(3, '\t').collect();
+        if let [hash, actions, name] = words[..] {
+            let (known, hashes) = table.entry(name).or_default();
+            hashes.insert(hash);
+            if !actions.is_empty() {
+                *known = actions;
+            }
         }
     }
     table
@@ -92,17 +87,10 @@ fn lines(key: &[u8], parts: &[Part]) -> String {
     for part in parts {
         let hash = hex(&hmac_sha256(key, &[part.kind.as_bytes(), &part.hash].concat()));
         let name = match part.name.as_str() {
-            "" => format!("({})", part.kind),
-            name => name.to_owned(),
+            "" => &format!("({})", part.kind),
+            name => name,
         };
-        lines.extend([
-            &hash,
-            "\t",
-            &harmless(&part.actions),
-            "\t",
-            &harmless(&name),
-            "\n",
-        ]);
+        lines += &format!("{hash}\t{}\t{}\n", harmless(&part.actions), harmless(name));
     }
     lines
 }

@@ -7,20 +7,21 @@
 //! in something ephemeral.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::Path;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::hash::sha256;
 use crate::jwt::base64url::hex;
-use crate::limits::{MAX_PLAN_DEPTH, MAX_PLAN_PARTS, MAX_PLAN_VALUE};
+use crate::limits::{MAX_PLAN_DEPTH, MAX_PLAN_VALUE};
 use crate::os::files;
 
-use super::json_file::{JsonFile, Span};
 use super::plan_file;
+use super::plan_json::{children, must_be_few, parse};
 
 /// One value of a plan.
 #[derive(Clone, Debug)]
@@ -35,56 +36,74 @@ pub(super) struct Part {
     pub(super) hash: [u8; 32],
 }
 
-/// A resource in a list of changes, in the state or in the configuration, or the change of an output.
-#[derive(Default)]
-pub(super) struct Entry {
+/// A resource in a list of changes, in the state or in the configuration.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Entry {
     address: String,
     mode: String,
-    resource_type: String,
+    r#type: String,
     name: String,
-    /// What is done to it.
-    pub(super) actions: Vec<String>,
-    is_imported: bool,
-    is_moved: bool,
-    has_provisioners: bool,
+    change: Change,
+    previous_address: Option<IgnoredAny>,
+    provisioners: Option<IgnoredAny>,
+}
+
+/// What is done to a resource or an output.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Change {
+    actions: Vec<String>,
+    importing: Option<IgnoredAny>,
 }
 
 impl Entry {
-    fn read(json: &JsonFile<'_>, span: Span) -> io::Result<Self> {
-        let mut entry = Self::default();
-        let mut members = json.children(span)?;
-        if let Some(at) = members.iter().position(|(name, _)| name == "change") {
-            members.extend(json.children(members[at].1.clone())?);
-        }
-        for (name, span) in members {
-            match name.as_str() {
-                "address" => entry.address = json.parse(span)?,
-                "mode" => entry.mode = json.parse(span)?,
-                "type" => entry.resource_type = json.parse(span)?,
-                "name" => entry.name = json.parse(span)?,
-                "actions" => entry.actions = json.parse(span)?,
-                "importing" => entry.is_imported = true,
-                "previous_address" => entry.is_moved = true,
-                "provisioners" => entry.has_provisioners = true,
-                _ => {}
-            }
-        }
-        Ok(entry)
-    }
-
-    /// Whether its value changes; one that only gets another address does not.
-    pub(super) fn is_changed(&self) -> bool {
-        self.actions.iter().any(|action| action != "no-op")
-    }
-
     /// Whether an apply does anything about it.
     fn is_applied(&self) -> bool {
-        self.is_changed() || self.is_imported || self.is_moved
+        changes_value(&self.change.actions)
+            || self.change.importing.is_some()
+            || self.previous_address.is_some()
     }
 
     /// The block of the configuration that it is of, in whichever module.
     fn block(&self) -> String {
-        format!("{}.{}", self.resource_type, self.name)
+        format!("{}.{}", self.r#type, self.name)
+    }
+}
+
+/// Whether a value changes: one that only gets another address does not.
+pub(super) fn changes_value(actions: &[String]) -> bool {
+    actions.iter().any(|action| action != "no-op")
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Configuration {
+    provider_config: BTreeMap<String, Value>,
+    root_module: Module,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Module {
+    resources: Vec<Entry>,
+    module_calls: BTreeMap<String, ModuleCall>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ModuleCall {
+    module: Module,
+}
+
+impl Module {
+    /// Whether it has something ephemeral, or a provisioner of a resource that is among the `applied`.
+    fn hides(&self, applied: &BTreeSet<String>) -> bool {
+        let hides = |entry: &Entry| {
+            entry.mode == "ephemeral" || entry.provisioners.is_some() && applied.contains(&entry.block())
+        };
+        let mut calls = self.module_calls.values();
+        self.resources.iter().any(hides) || calls.any(|call| call.module.hides(applied))
     }
 }
 
@@ -93,8 +112,7 @@ type Relevant = BTreeMap<String, BTreeSet<String>>;
 
 /// A plan that is taken apart.
 pub(super) struct Plan<'a> {
-    json: JsonFile<'a>,
-    members: BTreeMap<String, Span>,
+    members: BTreeMap<String, &'a str>,
     /// Blocks of resources that an apply does something about.
     applied: BTreeSet<String>,
     parts: Vec<Part>,
@@ -102,16 +120,14 @@ pub(super) struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     /// The plan of which `terraform show -json` printed `shown`.
-    pub(super) fn new(shown: &'a File) -> io::Result<Self> {
-        let json = JsonFile::new(shown)?;
+    pub(super) fn new(shown: &'a str) -> io::Result<Self> {
         let mut members = BTreeMap::new();
-        for (name, span) in json.children(json.whole())? {
-            if members.insert(name, span).is_some() {
+        for (name, value) in children(shown.trim())? {
+            if members.insert(name, value).is_some() {
                 return Err(io::Error::other("it has two members of one name"));
             }
         }
         Ok(Self {
-            json,
             members,
             applied: BTreeSet::new(),
             parts: Vec::new(),
@@ -120,57 +136,65 @@ impl<'a> Plan<'a> {
 
     /// Whether terraform says that it came to the end of it.
     pub(super) fn is_whole(&self) -> io::Result<bool> {
-        let errored = self.members.get("errored").cloned();
-        let errored = errored
-            .map(|span| self.json.parse::<Option<bool>>(span))
-            .transpose()?;
-        Ok(errored.flatten() == Some(false))
+        Ok(self.member("errored")? == Some(false))
     }
 
-    /// Gives `each` the changes in a member, one after another.
-    pub(super) fn changes(&mut self, kind: &str, each: &mut dyn FnMut(&Entry)) -> io::Result<()> {
-        for (name, span) in self.children(kind)? {
-            let entry = Entry::read(&self.json, span.clone())?;
-            if entry.actions.is_empty() {
-                return Err(io::Error::other("a change in it has no actions"));
-            }
-            each(&entry);
+    /// Takes the changes in a member; the actions of each.
+    pub(super) fn changes(&mut self, kind: &str) -> io::Result<Vec<Vec<String>>> {
+        let mut all = Vec::new();
+        for (name, value) in self.take(kind)? {
+            let (name, entry) = match kind {
+                "output_changes" => {
+                    let change = parse(value)?;
+                    (
+                        format!("output {name}"),
+                        Entry {
+                            change,
+                            ..Entry::default()
+                        },
+                    )
+                }
+                _ => {
+                    let entry: Entry = parse(value)?;
+                    (entry.address.clone(), entry)
+                }
+            };
             if entry.is_applied() {
                 self.applied.insert(entry.block());
             }
-            let (name, actions) = match kind {
-                "output_changes" => (format!("output {name}"), entry.actions.join(" and ")),
-                "resource_drift" => (entry.address, String::new()),
-                _ => (entry.address, entry.actions.join(" and ")),
-            };
-            self.add(kind, &name, &actions, self.json.hash(span)?)?;
+            let actions = entry.change.actions;
+            if actions.is_empty() {
+                return Err(io::Error::other("a change in it has no actions"));
+            }
+            let shown = (kind != "resource_drift").then(|| actions.join(" and "));
+            self.add(kind, &name, &shown.unwrap_or_default(), value)?;
+            all.push(actions);
         }
-        Ok(())
+        Ok(all)
     }
 
     /// All of its parts, once the changes are taken. `plan` is the saved plan itself, `module` the folder it is of.
-    pub(super) fn parts(mut self, plan: &File, module: &Path) -> io::Result<Vec<Part>> {
+    pub(super) fn parts(mut self, plan: &[u8], module: &Path) -> io::Result<Vec<Part>> {
         self.members.remove("timestamp");
         let relevant = match self.may_hide_data()? || may_hide_provider(module)? {
             true => None,
             false => Some(self.relevant()?),
         };
-        for kind in ["relevant_attributes", "variables"] {
-            for (name, span) in self.children(kind)? {
-                let name = format!("variable {name}");
-                let name = if kind == "variables" { &name } else { "" };
-                self.add(kind, name, "", self.json.hash(span)?)?;
-            }
+        for (_, value) in self.take("relevant_attributes")? {
+            self.add("relevant_attributes", "", "", value)?;
         }
-        for (name, span) in self.children("prior_state")? {
-            self.state(relevant.as_ref(), (&name, span), 0)?;
+        for (name, value) in self.take("variables")? {
+            self.add("variables", &format!("variable {name}"), "", value)?;
         }
-        for (kind, span) in std::mem::take(&mut self.members) {
-            self.add(&kind, "", "", self.json.hash(span)?)?;
+        for (name, value) in self.take("prior_state")? {
+            self.state(relevant.as_ref(), &name, value, 0)?;
         }
-        for (name, hash) in plan_file::configuration(plan)? {
+        for (kind, value) in std::mem::take(&mut self.members) {
+            self.add(&kind, "", "", value)?;
+        }
+        for (name, content) in plan_file::configuration(plan)? {
             let shown = name.trim_start_matches("tfconfig/m-").trim_start_matches('/');
-            self.add(&format!("file {name}"), shown, "", hash)?;
+            self.add(&format!("file {name}"), shown, "", content)?;
         }
         Ok(self.parts)
     }
@@ -179,51 +203,42 @@ impl<'a> Plan<'a> {
     fn state(
         &mut self,
         relevant: Option<&Relevant>,
-        (name, span): (&str, Span),
+        name: &str,
+        value: &str,
         depth: usize,
     ) -> io::Result<()> {
         match name {
-            "values" | "root_module" => {
-                for (name, span) in self.json.children(span)? {
-                    self.state(relevant, (&name, span), depth)?;
-                }
-            }
-            "child_modules" if depth < MAX_PLAN_DEPTH => {
-                for (_, module) in self.json.children(span)? {
-                    self.state(relevant, ("root_module", module), depth + 1)?;
+            "values" | "root_module" | "child_modules" if depth < MAX_PLAN_DEPTH => {
+                for (name, value) in children(value)? {
+                    // A module in a list has no name.
+                    let name = if name.is_empty() { "root_module" } else { &name };
+                    self.state(relevant, name, value, depth + 1)?;
                 }
             }
             "resources" => {
-                for (_, span) in self.json.children(span)? {
-                    self.resource(relevant, span)?;
+                for (_, value) in children(value)? {
+                    self.resource(relevant, value)?;
                 }
             }
-            name => self.add(&format!("prior_state {name}"), "", "", self.json.hash(span)?)?,
+            name => self.add(&format!("prior_state {name}"), "", "", value)?,
         }
         Ok(())
     }
 
     /// A resource of the state.
-    fn resource(&mut self, relevant: Option<&Relevant>, span: Span) -> io::Result<()> {
-        let entry = Entry::read(&self.json, span.clone())?;
+    fn resource(&mut self, relevant: Option<&Relevant>, value: &str) -> io::Result<()> {
+        let entry: Entry = parse(value)?;
         let Some(relevant) = relevant.filter(|_| entry.mode == "data") else {
-            return self.add("prior_state", &entry.address, "", self.json.hash(span)?);
+            return self.add("prior_state", &entry.address, "", value);
         };
-        let children = self.json.children(span.clone())?;
-        let values = children.into_iter().find(|(name, _)| name == "values");
-        let values = values.map_or(Ok(Vec::new()), |(_, values)| self.json.children(values))?;
+        let members: BTreeMap<_, _> = children(value)?.into_iter().collect();
+        let values = children(members.get("values").unwrap_or(&"null"))?;
+        let values: BTreeMap<_, _> = values.into_iter().collect();
         for attribute in relevant.get(&entry.block()).into_iter().flatten() {
-            let value = values.iter().find(|(name, _)| name == attribute);
-            let value = self.json.hash(value.map_or(&span, |(_, value)| value).clone())?;
-            let hash = [
-                entry.address.as_bytes(),
-                b"\0",
-                attribute.as_bytes(),
-                b"\0",
-                &value,
-            ]
-            .concat();
-            self.add("prior_state", &entry.address, "", sha256(&hash))?;
+            let seen = sha256(values.get(attribute).unwrap_or(&value).as_bytes());
+            let named = format!("{}\0{attribute}\0", entry.address);
+            let bytes = [named.as_bytes(), &seen].concat();
+            self.add("prior_state", &entry.address, "", bytes)?;
         }
         Ok(())
     }
@@ -237,22 +252,14 @@ impl<'a> Plan<'a> {
             attribute: Vec<Value>,
         }
         let mut relevant = Relevant::new();
-        let list = self.members.get("relevant_attributes").cloned();
-        for (_, span) in list.map_or(Ok(Vec::new()), |span| self.json.children(span))? {
-            let entry: Attribute = self.json.parse(span)?;
-            let attribute = entry
-                .attribute
-                .first()
-                .and_then(Value::as_str)
-                .unwrap_or_default();
+        let list: Option<Vec<Attribute>> = self.member("relevant_attributes")?;
+        for Attribute { resource, attribute } in list.unwrap_or_default() {
+            let attribute = attribute.first().and_then(Value::as_str).unwrap_or_default();
             // A key of an instance may hold these words as well: then more counts than must.
-            for block in entry.resource.split("data.").skip(1) {
+            for block in resource.split("data.").skip(1) {
                 let end = |at: char| !(at.is_alphanumeric() || matches!(at, '_' | '-' | '.'));
-                let block = block.split(end).next().unwrap_or_default();
-                relevant
-                    .entry(block.to_owned())
-                    .or_default()
-                    .insert(attribute.to_owned());
+                let block = block.split(end).next().unwrap_or_default().to_owned();
+                relevant.entry(block).or_default().insert(attribute.to_owned());
             }
         }
         Ok(relevant)
@@ -260,80 +267,31 @@ impl<'a> Plan<'a> {
 
     /// Whether values of data sources may reach what an apply does without being shown in it.
     fn may_hide_data(&self) -> io::Result<bool> {
-        // Of Terraform 1.14 and later: what it shows of their settings is no whole configuration.
-        if self.members.contains_key("action_invocations") {
-            return Ok(true);
-        }
-        let configuration = self.members.get("configuration").cloned();
-        for (name, span) in configuration.map_or(Ok(Vec::new()), |span| self.json.children(span))? {
-            if match name.as_str() {
-                "provider_config" => self.a_provider_depends(span)?,
-                "root_module" => self.a_module_hides(span, 0)?,
-                _ => false,
-            } {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        let configuration: Configuration = self.member("configuration")?.unwrap_or_default();
+        // What is not of the root module may have been given anything.
+        let depends = |provider| depends(provider) || provider.get("module_address").is_some();
+        // Of Terraform 1.14 and later: what it shows of the settings of actions is no whole configuration.
+        Ok(self.members.contains_key("action_invocations")
+            || configuration.provider_config.values().any(depends)
+            || configuration.root_module.hides(&self.applied))
     }
 
-    /// Whether a provider's configuration refers to more than fixed values.
-    fn a_provider_depends(&self, span: Span) -> io::Result<bool> {
-        for (_, span) in self.json.children(span)? {
-            let provider: Value = self.json.parse(span)?;
-            // What is not of the root module may have been given anything.
-            if provider.get("module_address").is_some() || depends(&provider) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Whether a module has something ephemeral, or a provisioner of a resource that is applied.
-    fn a_module_hides(&self, span: Span, depth: usize) -> io::Result<bool> {
-        for (name, span) in self.json.children(span)? {
-            for (_, child) in match name.as_str() {
-                "resources" | "module_calls" => self.json.children(span)?,
-                _ => Vec::new(),
-            } {
-                if name == "resources" {
-                    let entry = Entry::read(&self.json, child)?;
-                    let provisioned = entry.has_provisioners && self.applied.contains(&entry.block());
-                    if provisioned || entry.mode == "ephemeral" {
-                        return Ok(true);
-                    }
-                    continue;
-                }
-                for (_, module) in self
-                    .json
-                    .children(child)?
-                    .into_iter()
-                    .filter(|(name, _)| name == "module")
-                {
-                    if depth >= MAX_PLAN_DEPTH || self.a_module_hides(module, depth + 1)? {
-                        return Ok(true);
-                    }
-                }
-            }
-        }
-        Ok(false)
+    fn member<T: Deserialize<'a>>(&self, name: &str) -> io::Result<Option<T>> {
+        self.members.get(name).map_or(Ok(None), |value| parse(value))
     }
 
     /// The values in a member, which then need not be looked at again.
-    fn children(&mut self, kind: &str) -> io::Result<Vec<(String, Span)>> {
-        let span = self.members.remove(kind);
-        span.map_or(Ok(Vec::new()), |span| self.json.children(span))
+    fn take(&mut self, kind: &str) -> io::Result<Vec<(String, &'a str)>> {
+        children(self.members.remove(kind).unwrap_or("null"))
     }
 
-    fn add(&mut self, kind: &str, name: &str, actions: &str, hash: [u8; 32]) -> io::Result<()> {
-        if self.parts.len() >= MAX_PLAN_PARTS {
-            return Err(io::Error::other("it has more values than anybody writes"));
-        }
+    fn add(&mut self, kind: &str, name: &str, actions: &str, value: impl AsRef<[u8]>) -> io::Result<()> {
+        must_be_few(self.parts.len())?;
         self.parts.push(Part {
             kind: kind.into(),
             name: name.into(),
             actions: actions.into(),
-            hash,
+            hash: sha256(value.as_ref()),
         });
         Ok(())
     }
@@ -359,22 +317,21 @@ fn depends(value: &Value) -> bool {
 }
 
 /// Whether a provider's block in `module` may have dynamic blocks, which terraform does not show: whether a file there has
-/// such a block, or what looks like one, and the word, or is too large to look into.
+/// such a block, or what looks like one, and the word, or cannot be looked into.
 fn may_hide_provider(module: &Path) -> io::Result<bool> {
     for entry in fs::read_dir(module)? {
         let path = entry?.path();
         let name = path.to_string_lossy();
         let is_json = name.ends_with(".tf.json") || name.ends_with(".tofu.json");
-        if (is_json || name.ends_with(".tf") || name.ends_with(".tofu")) && path.is_file() {
-            if path.metadata()?.len() > MAX_PLAN_VALUE {
-                return Ok(true);
-            }
-            let text = files::read_bounded(&path, MAX_PLAN_VALUE)?;
-            let text = String::from_utf8_lossy(&text);
-            let is_escaped = is_json && text.contains("\\u");
-            if is_escaped || text.contains("dynamic") && has_provider(&text) {
-                return Ok(true);
-            }
+        if !(is_json || name.ends_with(".tf") || name.ends_with(".tofu")) || !path.is_file() {
+            continue;
+        }
+        let Ok(text) = files::read_bounded(&path, MAX_PLAN_VALUE) else {
+            return Ok(true);
+        };
+        let text = String::from_utf8_lossy(&text);
+        if is_json && text.contains("\\u") || text.contains("dynamic") && has_provider(&text) {
+            return Ok(true);
         }
     }
     Ok(false)

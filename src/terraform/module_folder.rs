@@ -4,7 +4,7 @@
 //! that does not lie in the checkout when all links are followed.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::event::harmless;
 use crate::limits::{MAX_ATTRIBUTES, MAX_LISTED};
@@ -15,16 +15,12 @@ use crate::os::files;
 /// # Errors
 /// A sentence: there is none, with what there is instead; or it lies elsewhere.
 pub(super) fn find(checkout: &Path, path: &str) -> Result<PathBuf, String> {
-    let described = |error, place: &Path| files::describe(&error, "look for the module in", place);
-    let root = fs::canonicalize(checkout).map_err(|error| described(error, checkout))?;
+    let root = fs::canonicalize(checkout);
+    let root = root.map_err(|error| files::describe(&error, "look for the module in", checkout))?;
     // A path that goes on from the root, or up from it, is none beneath it whatever it leads to.
     let below = Path::new(path);
-    if below.components().any(|part| {
-        !matches!(
-            part,
-            std::path::Component::Normal(_) | std::path::Component::CurDir
-        )
-    }) {
+    let goes_on = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+    if !below.components().all(goes_on) {
         return Err(format!(
             "the module's folder {path} is no path beneath the checkout"
         ));
@@ -35,24 +31,19 @@ pub(super) fn find(checkout: &Path, path: &str) -> Result<PathBuf, String> {
     match found.strip_prefix(&root) {
         Ok(below) if found.is_dir() => Ok(below.to_owned()),
         Ok(_) => Err(format!("{path} is no folder in this commit")),
-        Err(_) => Err(format!(
-            "{path} leads out of the checkout by a symbolic link; terraform runs in the commit alone"
-        )),
+        Err(_) => Err(format!("{path} leads out of the checkout by a symbolic link")),
     }
 }
 
 /// What a person should know of the checkout before terraform says something else about it.
-pub(super) fn remarks(checkout: &Path, module: &Path) -> Vec<String> {
+pub(super) fn remarks(checkout: &Path, module: &Path) -> Vec<&'static str> {
     let mut remarks = Vec::new();
     if is_file(&checkout.join(".gitmodules")) {
-        remarks.push("the commit has submodules, which are not fetched: their folders are empty".to_owned());
+        remarks.push("the commit has submodules, which are not fetched");
     }
-    let folders = module.ancestors().map(|folder| checkout.join(folder));
-    let attributes = folders.map(|folder| folder.join(".gitattributes"));
-    if attributes.into_iter().any(|file| names_lfs(&file)) {
-        remarks.push(
-            "the commit has files in Git LFS, which are not fetched: pointers are in their place".to_owned(),
-        );
+    let mut folders = module.ancestors().map(|folder| checkout.join(folder));
+    if folders.any(|folder| names_lfs(&folder.join(".gitattributes"))) {
+        remarks.push("the commit has files in Git LFS, which are not fetched");
     }
     remarks
 }
@@ -72,13 +63,10 @@ fn listed(folder: &Path) -> String {
 }
 
 fn is_file(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|facts| facts.is_file())
+    path.symlink_metadata().is_ok_and(|facts| facts.is_file())
 }
 
 fn names_lfs(path: &Path) -> bool {
-    is_file(path)
-        && files::read_bounded(path, MAX_ATTRIBUTES).is_ok_and(|text| {
-            let lfs = b"filter=lfs";
-            text.windows(lfs.len()).any(|part| part == lfs)
-        })
+    let names = |text: Vec<u8>| String::from_utf8_lossy(&text).contains("filter=lfs");
+    is_file(path) && files::read_bounded(path, MAX_ATTRIBUTES).is_ok_and(names)
 }

@@ -1,25 +1,25 @@
 //! What a saved plan would do: how much it adds, changes and destroys, and its digest.
-//!
-//! The documents are read in pieces: a plan may be larger than our memory, and there are secrets in it.
 
 use std::fmt;
-use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
-use super::digest::{Part, Plan, digest_of};
+use crate::limits::MAX_PLAN_JSON;
+use crate::os::{files, trusted};
+
+use super::digest::{Part, Plan, changes_value, digest_of};
 
 /// How much a plan would do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// New ones.
-    pub add: u64,
+    pub add: usize,
     /// In place.
-    pub change: u64,
+    pub change: usize,
     /// Gone, replaced ones included.
-    pub destroy: u64,
+    pub destroy: usize,
 }
 
 /// A saved plan.
@@ -28,22 +28,15 @@ pub struct Summary {
     /// Resources.
     pub counts: Counts,
     /// Resources that are not as they were left.
-    pub drifted: u64,
+    pub drifted: usize,
     /// Outputs that would be others.
-    pub outputs: u64,
-    /// Whether it is whole: an interrupted plan is saved as well, and must not be applied.
-    pub complete: bool,
+    pub outputs: usize,
+    /// Whether there is anything to do; a change of an output alone counts. Terraform's exit status tells it.
+    pub has_changes: bool,
     /// `sha256:` and 64 hex digits.
     pub digest: String,
     /// What the digest is made of.
     pub parts: Vec<Part>,
-}
-
-impl Counts {
-    /// As the outcome names them.
-    pub fn value(self) -> Value {
-        json!({"add": self.add, "change": self.change, "destroy": self.destroy})
-    }
 }
 
 /// As a person reads it.
@@ -57,36 +50,43 @@ impl fmt::Display for Counts {
     }
 }
 
-/// Reads what `terraform show -json` printed of `plan`, a plan of the module in the folder `module`.
+/// Reads what `terraform show -json` printed of `plan` into `shown`; it is a plan of the module in the folder `module`.
 ///
 /// # Errors
-/// When it is not the JSON of a plan, or the plan no file of terraform's.
-pub fn read(shown: &File, plan: &File, module: &Path) -> io::Result<Summary> {
-    let mut document = Plan::new(shown)?;
-    let (mut counts, mut drifted, mut outputs) = (Counts::default(), 0, 0);
-    document.changes("resource_changes", &mut |entry| {
-        for action in &entry.actions {
-            match action.as_str() {
-                "create" => counts.add += 1,
-                "update" => counts.change += 1,
-                "delete" => counts.destroy += 1,
-                _ => {}
-            }
-        }
-    })?;
-    document.changes("resource_drift", &mut |entry| {
-        drifted += u64::from(entry.is_changed())
-    })?;
-    document.changes("output_changes", &mut |entry| {
-        outputs += u64::from(entry.is_changed())
-    })?;
-    let complete = document.is_whole()?;
-    let parts = document.parts(plan, module)?;
+/// When it is not the JSON of a plan, or the plan no file of terraform's; and of an interrupted plan, which is saved as
+/// well, and must not be applied.
+pub fn read(shown: &Path, plan: &Path, module: &Path) -> io::Result<Summary> {
+    let shown = String::from_utf8(files::read_bounded(shown, MAX_PLAN_JSON)?);
+    let shown = shown.map_err(io::Error::other)?;
+    let mut document = Plan::new(&shown)?;
+    if !document.is_whole()? {
+        return Err(io::Error::other("it is not whole"));
+    }
+    let resources = document.changes("resource_changes")?;
+    let count = |name: &str| {
+        resources
+            .iter()
+            .flatten()
+            .filter(|action| *action == name)
+            .count()
+    };
+    let mut changed = |kind| -> io::Result<usize> {
+        let all = document.changes(kind)?;
+        Ok(all.iter().filter(|actions| changes_value(actions)).count())
+    };
+    let (drifted, outputs) = (changed("resource_drift")?, changed("output_changes")?);
+    // Whoever is planned for may have put anything in its place.
+    let (plan_file, _) = trusted::open(plan)?;
+    let parts = document.parts(&files::read_bounded_from(plan_file, plan, MAX_PLAN_JSON)?, module)?;
     Ok(Summary {
-        counts,
+        counts: Counts {
+            add: count("create"),
+            change: count("update"),
+            destroy: count("delete"),
+        },
         drifted,
         outputs,
-        complete,
+        has_changes: false,
         digest: digest_of(&parts),
         parts,
     })

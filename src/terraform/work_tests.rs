@@ -23,14 +23,14 @@ fn scene(name: &str) -> (PathBuf, Work) {
 fn a_work_folder_is_its_users_alone_and_new_each_time() {
     let (top, work) = scene("new");
     work.make(Some(OWNER), Kind::Plan).unwrap();
-    let left = Work::checkout(work.real()).join("left");
-    fs::create_dir(Work::checkout(work.real())).unwrap();
+    let left = work.real.join(CHECKOUT).join("left");
+    fs::create_dir(work.real.join(CHECKOUT)).unwrap();
     fs::write(&left, "").unwrap();
-    symlink(&top, work.real().join("link")).unwrap();
+    symlink(&top, work.real.join("link")).unwrap();
     chown(&left, Some(OWNER.uid), None).unwrap();
-    fs::set_permissions(Work::home(work.real()), Permissions::from_mode(0o000)).unwrap();
+    fs::set_permissions(work.real.join(HOME), Permissions::from_mode(0o000)).unwrap();
     work.make(Some(OWNER), Kind::Plan).unwrap();
-    let folders = [Work::data, Work::home].map(|of| of(work.real()));
+    let folders = [DATA, HOME].map(|name| work.real.join(name));
     for folder in folders.iter().chain([&work.real]) {
         let facts = fs::metadata(folder).unwrap();
         assert_eq!(
@@ -39,14 +39,14 @@ fn a_work_folder_is_its_users_alone_and_new_each_time() {
         );
     }
     // That is for git to make.
-    assert!(!Work::checkout(work.real()).exists());
+    assert!(!work.real.join(CHECKOUT).exists());
     for parent in ["plans", "tf"] {
         let facts = fs::metadata(top.join(parent)).unwrap();
         assert_eq!((facts.uid(), facts.mode() & 0o777), (0, 0o711), "{parent}");
     }
     work.remove().unwrap();
     work.remove().unwrap();
-    assert!(!work.real().exists() && top.exists());
+    assert!(!work.real.exists() && top.exists());
     fs::remove_dir_all(top).unwrap();
 }
 
@@ -69,7 +69,7 @@ fn a_work_folder_that_others_could_replace_is_refused() {
             refusal.contains(word) && refusal.contains(folder.to_str().unwrap()),
             "{refusal}"
         );
-        assert!(!work.real().exists());
+        assert!(!work.real.exists());
         fs::set_permissions(folder, Permissions::from_mode(0o755)).unwrap();
         chown(folder, Some(0), None).unwrap();
     }

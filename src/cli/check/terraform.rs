@@ -34,7 +34,7 @@ pub fn check(config: &Config, report: &mut Report) {
         report.result("GitHub App", key(app));
     }
     folder("terraform's folder", &terraform.workdir, report);
-    if terraform.plan.is_some() {
+    if terraform.plan.is_ok() {
         folder("folder of plans", &terraform.plan_workdir, report);
     }
     for file in terraform.cli_config.iter().chain(&terraform.plugin_cache) {
