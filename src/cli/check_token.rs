@@ -26,8 +26,8 @@ pub fn check_token(args: &Arguments) -> CommandResult {
         format!("there is no endpoint `{name}`; there is: {}", names.join(", "))
     })?;
     let fetch = || fetch_keys(&config);
-    let gates = Gates::of(&config, &fetch);
-    let findings = explain(&read_token()?, endpoint, &gates, SystemTime::now());
+    let gates = Gates::of(&config, &fetch, SystemTime::now());
+    let findings = explain(&read_token()?, endpoint, &gates);
     let width = findings.iter().map(|finding| finding.rule.chars().count()).max();
     let width = width.unwrap_or_default();
     let line = |Finding { rule, fault }: &Finding| match fault {

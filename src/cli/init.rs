@@ -1,9 +1,7 @@
 //! `init`: the state of a first installation, on the operator's word that no token was ever used here.
 
-use std::time::SystemTime;
-
 use super::{Arguments, CommandResult, load, print};
-use crate::gate::{Creation, Memory, Past};
+use crate::gate::Memory;
 
 /// Makes the folders, and a replay memory that trusts every token.
 ///
@@ -13,11 +11,11 @@ pub fn init(args: &Arguments) -> CommandResult {
     let places = load(args)?.config.places;
     let state = places.state.display();
     let memory = Memory::of(&places.state);
-    let made = memory.create(Past::Unused, SystemTime::now())?;
-    let said = match (made, memory.inspect()?) {
-        (Creation::New, _) => "made, and knows no token",
-        (Creation::Exists, 0) => "already there, and knows no token; nothing was changed",
-        (Creation::Exists, known) => {
+    let made = memory.create(None).and_then(|made| Ok((made, memory.inspect()?)));
+    let said = match made.map_err(|refusal| refusal.detail)? {
+        (true, _) => "made, and knows no token",
+        (false, 0) => "already there, and knows no token; nothing was changed",
+        (false, known) => {
             let what = format!("the replay memory in {state} remembers {known} tokens, so this is");
             return Err(format!("{what} no first installation; nothing was changed").into());
         }

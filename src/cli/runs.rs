@@ -268,7 +268,7 @@ mod tests {
     fn the_columns_of_the_table_stand_below_each_other() {
         let mut by_token = entry(Some("0123456789abcdef"), Some("no"), json!({"interrupted": true}));
         by_token.order.origin = Origin::Token {
-            token: serde_json::from_value(json!(format!("jti:{}", "0".repeat(64)))).unwrap(),
+            token: crate::gate::TokenId::of_jti("issuer", "jti"),
             claims:
                 json!({"actor": "o\u{1b}[2Jcat", "repository": "a/b", "run_id": "77", "run_attempt": "2"})
                     .as_object()

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use super::{CommandResult, ExitStatus, NEW_MEMORY, NOT_ROOT, settings_source};
 use crate::config::{Config, Listen, Settings};
-use crate::gate::{Creation, Memory, Past};
+use crate::gate::Memory;
 use crate::listen::serve::{self as role, Listeners};
 use crate::os::settings::Source;
 use crate::os::supervisor::Inherited;
@@ -77,7 +77,8 @@ fn prepare_state(config: &Config, settings: &Settings) -> Result<(), String> {
     let places = &config.places;
     places::prepare(places)?;
     // A memory that is not there may have been lost, so tokens from before are not trusted.
-    if Memory::of(&places.state).create(Past::Unknown, SystemTime::now())? == Creation::New {
+    let made = Memory::of(&places.state).create(Some(SystemTime::now()));
+    if made.map_err(|refusal| refusal.detail)? {
         let state = places.state.display();
         log::warn!("the replay memory of {state} {NEW_MEMORY}");
     }

@@ -13,7 +13,7 @@ use nix::unistd::{Gid, Uid, User, chdir, chroot, setgroups, setresgid, setresuid
 use crate::os::process::is_root;
 
 /// Who to become.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Identity {
     /// User.
     pub uid: u32,

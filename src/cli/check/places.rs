@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use super::report::Report;
 use crate::config::{Config, Places};
-use crate::gate::{Creation, Memory, Past};
+use crate::gate::Memory;
 use crate::os::files;
 use crate::os::privilege::{self, Identity};
 use crate::os::{disk, places};
@@ -62,12 +62,12 @@ fn write_to(folder: &Path) -> Result<(), String> {
 fn memory(places: &Places, report: &mut Report) {
     const WHAT: &str = "replay memory";
     let memory = Memory::of(&places.state);
-    match memory.create(Past::Unknown, SystemTime::now()) {
-        Ok(Creation::New) => report.warning(WHAT, crate::cli::NEW_MEMORY),
-        Ok(Creation::Exists) => {
-            let known = memory.inspect();
-            report.result(WHAT, known.map(|known| format!("remembers {known} tokens")));
+    match memory.create(Some(SystemTime::now())) {
+        Ok(true) => report.warning(WHAT, crate::cli::NEW_MEMORY),
+        Ok(false) => {
+            let known = memory.inspect().map(|known| format!("remembers {known} tokens"));
+            report.result(WHAT, known.map_err(|refusal| refusal.detail));
         }
-        Err(error) => report.error(WHAT, error),
+        Err(refusal) => report.error(WHAT, refusal.detail),
     }
 }
