@@ -1,16 +1,14 @@
 //! `init`: the state of a first installation, on the operator's word that no token was ever used here.
 
-use super::arguments::Arguments;
-use super::output::{CommandResult, print};
-use super::settings_source::load;
+use super::{Arguments, CommandResult, load, print};
 use crate::gate::Memory;
 
 /// Makes the folders, and a replay memory that trusts every token.
 ///
 /// # Errors
 /// When a memory is there that remembers something, or cannot be read: that is no first installation.
-pub fn init(arguments: &Arguments) -> CommandResult {
-    let places = load(arguments)?.config.places;
+pub fn init(args: &Arguments) -> CommandResult {
+    let places = load(args)?.config.places;
     let state = places.state.display();
     let memory = Memory::of(&places.state);
     let made = memory.create(None).and_then(|made| Ok((made, memory.inspect()?)));
