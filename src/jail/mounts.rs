@@ -124,8 +124,11 @@ pub(super) fn enter(mounts: &Mounts) -> io::Result<()> {
     base.close()
 }
 
-/// [`SYSTEM`], as the host has it: folders, and links with their targets.
-fn system() -> io::Result<(Vec<Opened>, Vec<(&'static Path, PathBuf)>)> {
+/// Links with their targets.
+type Links = Vec<(&'static Path, PathBuf)>;
+
+/// [`SYSTEM`], as the host has it.
+fn system() -> io::Result<(Vec<Opened>, Links)> {
     let (mut folders, mut links) = (Vec::new(), Vec::new());
     for path in SYSTEM.iter().map(Path::new).filter(|path| path.is_dir()) {
         match fs::read_link(path) {
