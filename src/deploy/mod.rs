@@ -12,7 +12,6 @@ pub mod healthy;
 mod image;
 mod keep_previous;
 mod preflight;
-mod provenance;
 mod prune;
 pub mod reference;
 pub mod swap;
@@ -115,7 +114,7 @@ impl Deploy<'_> {
         let mut image = image::verify(self, ctx, pulled)?;
         if let Some(cosign) = &config.deploy().checks.cosign {
             ctx.begin(Phase::Verify, COSIGN_DEADLINE)?;
-            let signer = provenance::check_signature(self, ctx, &image, cosign)?;
+            let signer = image::check_signature(self, ctx, &image, cosign)?;
             image.release.signed_by = Some(signer);
         }
         ctx.begin_change(Phase::Tag, TAG_DEADLINE)?;
@@ -133,10 +132,7 @@ impl Deploy<'_> {
         let (settings, name) = (ctx.config.deploy(), &container.name);
         let update = settings.update_max_wait + UPDATE_MARGIN;
         match &settings.backend {
-            Backend::Unraid {
-                templates,
-                update_container,
-            } => {
+            Backend::Unraid { templates, script } => {
                 begin_replacing(ctx, Phase::Template, TEMPLATE_DEADLINE)?;
                 keep_previous::settle(ctx, container, None)?;
                 let (found, _) = unraid::find(ctx, templates, name)?;
@@ -149,7 +145,7 @@ impl Deploy<'_> {
                 unraid::write_template(ctx, name, &template)?;
                 begin_replacing(ctx, Phase::Update, update)?;
                 image::keep_tag(self, ctx, &image.id)?;
-                unraid::update(ctx, update_container, &record, &template)?;
+                unraid::update(ctx, script, &record, &template)?;
             }
             Backend::Docker { declarations } => {
                 begin_replacing(ctx, Phase::Update, update)?;

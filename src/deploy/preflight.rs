@@ -23,11 +23,9 @@ pub fn complaints(config: &Config) -> Vec<String> {
     let containers = &deploy.containers;
     let mut found = match &deploy.backend {
         Backend::Docker { declarations } => swap::mistakes(declarations, containers),
-        Backend::Unraid {
-            update_container: program,
-            ..
+        Backend::Unraid { script: program, .. } | Backend::Command { program, .. } => {
+            Vec::from_iter(executable(program).err())
         }
-        | Backend::Command { program, .. } => Vec::from_iter(executable(program).err()),
     };
     found.extend(match &deploy.backend {
         Backend::Unraid { .. } => names_of_ours(containers, &[previous]),
@@ -52,7 +50,7 @@ fn names_of_ours(containers: &[Container], ours: &[fn(&str) -> String]) -> Vec<S
         for taken in ours.iter().map(|ours| ours(name)) {
             if containers.iter().any(|other| other.name == taken) {
                 found.push(format!(
-                    "DEPLOYER_CONTAINERS: {taken} is the name that a deploy of {name} gives to a container of its own"
+                    "DEPLOYER_CONTAINERS: {taken} is what a deploy of {name} calls a container of its own"
                 ));
             }
         }
@@ -203,6 +201,6 @@ pub fn executable(path: &Path) -> Result<(), String> {
     let file = path.metadata().map_err(|error| described(&error.to_string()))?;
     match file.is_file() && file.permissions().mode() & 0o111 != 0 {
         true => Ok(()),
-        false => Err(described("it is no file with the right to execute; chmod +x it")),
+        false => Err(described("it is no executable file; chmod +x it")),
     }
 }

@@ -13,7 +13,7 @@ use crate::run::messages::{Row, classify};
 use crate::run::{Failure, Result, RunContext, Tool};
 
 /// What a failed pull says of the registry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum PullFault {
     /// It did not answer, or not to the end, or not now: the same may work soon.
     Unreachable,

@@ -66,7 +66,7 @@ impl Declaration {
                 "hostname" => declared.hostname = reader.one(name, value, word),
                 "arguments" => declared.arguments = reader.list(name, value, argument),
                 "command" => declared.command = reader.list(name, value, any_text),
-                "image" => reader.mistake(name, "the image comes with each deploy: remove this member"),
+                "image" => reader.mistake(name, "remove it: the image comes with each deploy"),
                 _ => reader.mistake(name, UNKNOWN),
             }
         }
@@ -93,7 +93,7 @@ impl Declaration {
     }
 }
 
-const UNKNOWN: &str = "unknown; there are ports, env, env_file, volumes, networks, restart, labels, user, hostname, arguments and command";
+const UNKNOWN: &str = "unknown; known are ports, env, env_file, volumes, networks, restart, labels, user, hostname, arguments and command";
 
 /// Networks of Docker's own, on which no container is found by a name, and of other containers.
 fn is_special(network: &str) -> bool {
@@ -166,19 +166,19 @@ const REFUSED: &[(&str, &str)] = &[
     ("--name", "the name is the declaration's own"),
     ("--rm", "a container that removes itself is no way back"),
     ("--detach", "a flag of docker run, not of docker create"),
-    ("--cidfile", "the second deploy would find the file and stop"),
-    ("--pull", "the image is on the host already"),
+    ("--cidfile", "the next deploy would find the file"),
+    ("--pull", "the image is here already"),
     ("--help", "it would make no container"),
-    ("--env", "use the member env"),
-    ("--env-file", "use the member env_file"),
-    ("--publish", "use the member ports"),
-    ("--volume", "use the member volumes"),
-    ("--network", "use the member networks"),
-    ("--net", "use the member networks"),
-    ("--restart", "use the member restart"),
-    ("--label", "use the member labels"),
-    ("--user", "use the member user"),
-    ("--hostname", "use the member hostname"),
+    ("--env", "use env"),
+    ("--env-file", "use env_file"),
+    ("--publish", "use ports"),
+    ("--volume", "use volumes"),
+    ("--network", "use networks"),
+    ("--net", "use networks"),
+    ("--restart", "use restart"),
+    ("--label", "use labels"),
+    ("--user", "use user"),
+    ("--hostname", "use hostname"),
 ];
 
 /// What a rule says of a text: an error is what it should be.

@@ -22,7 +22,6 @@ use creation::{SPEC_LABEL, VERSION_LABEL, creation, fingerprint};
 use declaration::Declaration;
 
 /// What is to be started.
-#[derive(Clone, Copy, Debug)]
 pub struct NewContainer<'a> {
     /// The name that it gets in the end.
     pub name: &'a str,
@@ -128,12 +127,12 @@ fn create(ctx: &mut RunContext, new: &NewContainer, declared: &Declaration) -> R
     for network in declared.networks.iter().skip(1) {
         docker::connect(ctx, network, &name, new.name)?;
     }
-    let gone = || format!("created {name}, but it is not there: does its declaration name it?");
+    let gone = || format!("created {name}, but it is not there");
     let made = docker::container(ctx, &name)?.ok_or_else(gone)?;
     match made.image == *new.image {
         true => Ok(made),
         false => fail(format!(
-            "created {name} from {}, and it is {} instead of {}: was the tag moved?",
+            "created {name} from {}, and it is {} instead of {}",
             new.reference, made.image, new.image
         )),
     }
@@ -155,7 +154,7 @@ pub fn make_again(ctx: &mut RunContext, declarations: &Path, name: &str, old: &O
 fn can_be_kept(name: &str, now: Option<&Container>) -> Result {
     match now.is_some_and(Container::removes_itself) {
         true => fail(format!(
-            "{name} was started with --rm: stopping it would remove it, with no way back; start it without --rm first"
+            "{name} was started with --rm: stopping it would remove it; start it without --rm first"
         )),
         false => Ok(()),
     }

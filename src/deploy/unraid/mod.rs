@@ -108,7 +108,7 @@ fn made(ctx: &mut RunContext, name: &str, image: &ImageId, killed: Option<Failur
             ))
         }
         None => fail(format!(
-            "{name}: {script} made no container: were its template's settings refused by docker? see Unraid's Docker page"
+            "{name}: {script} made no container: does docker refuse its template's settings? see Unraid's Docker page"
         )),
     }
 }
