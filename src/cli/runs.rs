@@ -15,7 +15,7 @@ use super::output::{CommandResult, ExitStatus, print};
 use super::settings_source::load;
 use super::show::{Show, date_and_clock_of, took, word};
 use crate::config::{Config, Job, Places};
-use crate::event::{Outcome, harmless};
+use crate::event::{Outcome, harmless, to_line};
 use crate::limits::MAX_PUBLIC_FILE;
 use crate::os::files::{describe, optional, read_bounded};
 use crate::queue::list::{self, Run, State};
@@ -28,7 +28,7 @@ pub fn status(arguments: &Arguments) -> CommandResult {
     let config = load(arguments)?.config;
     let last = last_outcome(&config, Job::Deploy)?;
     let text = match (Show::on_stdout(arguments), &last) {
-        (Show::Json, last) => last.iter().map(|outcome| outcome.line() + "\n").collect(),
+        (Show::Json, last) => last.iter().map(|outcome| to_line(outcome) + "\n").collect(),
         (show, last) => {
             let deploy = match last {
                 None => "no deploy has finished yet\n".to_owned(),

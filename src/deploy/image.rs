@@ -203,7 +203,7 @@ pub(super) fn keep_tag(deploy: &Deploy<'_>, ctx: &mut RunContext, phase: Phase, 
 /// Refuses when less is free than `DEPLOYER_MIN_FREE`, unless the image is here already: a disk that fills up half way
 /// costs more than the deploy, since every container on the host writes to it.
 pub(super) fn check_free_space(deploy: &Deploy<'_>, ctx: &mut RunContext) -> Result {
-    let floor = deploy.settings.checks.min_free;
+    let floor = deploy.settings.min_free;
     if floor == 0 || deploy.docker.image(ctx, &deploy.reference)?.is_some() {
         return Ok(());
     }

@@ -21,7 +21,7 @@ pub(super) fn check_order(
     let live = live_version(deploy, ctx, name, now).filter(|live| version.numbers() < live.numbers());
     let Some(live) = live else { return Ok(()) };
     let sentence = format!("{name}: {live} is live, so {version} is a downgrade");
-    if !deploy.settings.checks.allow_downgrade {
+    if !deploy.settings.allow_downgrade {
         return Err(format!("{sentence}, and DEPLOYER_ALLOW_DOWNGRADE=no refuses those").into());
     }
     ctx.say(Phase::Preflight, &sentence);

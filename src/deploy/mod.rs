@@ -102,7 +102,7 @@ pub fn deploy(ctx: &mut RunContext, request: &RunRequest, task: &DeployTask, con
     for container in &config.deploy().containers {
         healthy.push(deploy.replace(ctx, &image, container)?);
     }
-    let deadline = config.deploy().health.steady + HEALTH_MARGIN;
+    let deadline = config.deploy().steady + HEALTH_MARGIN;
     deploy.change(ctx, Phase::Health, deadline, |ctx| {
         stability::wait_until_stable(deploy, ctx, &healthy)
     })?;
@@ -148,7 +148,7 @@ impl<'a> Deploy<'a> {
         let mut image = ctx.step(Phase::Verify, VERIFY_DEADLINE, Effect::Looks, |ctx| {
             image::verify(self, ctx, pulled)
         })?;
-        if let Some(cosign) = &self.settings.checks.cosign {
+        if let Some(cosign) = &self.settings.cosign {
             let signer = ctx.step(Phase::Verify, COSIGN_DEADLINE, Effect::Looks, |ctx| {
                 provenance::check_signature(self, ctx, &image, cosign)
             })?;
@@ -196,7 +196,7 @@ impl<'a> Deploy<'a> {
             })?,
             Replacer::Command(_) => {}
         }
-        let deadline = self.settings.health.max_wait + HEALTH_MARGIN;
+        let deadline = self.settings.health_max_wait + HEALTH_MARGIN;
         self.change(ctx, Phase::Health, deadline, |ctx| {
             if let Some(health) = self.health(container) {
                 health.wait(ctx)?;
@@ -226,7 +226,7 @@ impl<'a> Deploy<'a> {
                 command.update(ctx, &container.name, &variables)
             })?;
             if let Some(health) = self.health(container) {
-                let longest = self.settings.health.max_wait + HEALTH_MARGIN;
+                let longest = self.settings.health_max_wait + HEALTH_MARGIN;
                 self.change(ctx, Phase::Health, longest, |ctx| health.wait(ctx))?;
             }
         }

@@ -29,7 +29,7 @@ pub fn complaints(config: &Config) -> Vec<String> {
         }
         Backend::Command { program, .. } => executable(program).err().into_iter().collect(),
     };
-    let cosign = config.deploy().checks.cosign.as_ref();
+    let cosign = config.deploy().cosign.as_ref();
     found.extend(cosign.and_then(|cosign| executable(&cosign.program).err()));
     found.extend(refusal(config));
     found

@@ -24,7 +24,7 @@ pub(super) struct Commits {
 
 /// Compares the commit that the image itself names with what was asked for.
 pub(super) fn check_revision(deploy: &Deploy<'_>, ctx: &mut RunContext, label: Option<&str>) -> Result {
-    let judged = judge(deploy.settings.checks.revision, label, &deploy.commits);
+    let judged = judge(deploy.settings.revision, label, &deploy.commits);
     if let Some(warning) = judged.map_err(|why| format!("{}: {why}", deploy.reference))? {
         ctx.say(Phase::Verify, &format!("warning: {warning}"));
     }

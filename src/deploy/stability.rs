@@ -42,7 +42,7 @@ pub(super) fn wait_until_stable(
     ctx: &mut RunContext,
     healthy: &[HealthyContainer],
 ) -> Result {
-    let steady = deploy.settings.health.steady;
+    let steady = deploy.settings.steady;
     let names: Vec<&str> = healthy.iter().map(|one| one.name.as_str()).collect();
     let until = healthy.iter().map(|one| one.at + steady).max();
     let until = until.unwrap_or_else(Instant::now);

@@ -52,7 +52,7 @@ impl<'a> Health<'a> {
         docker: Option<Docker<'a>>,
         version: &'a str,
     ) -> Option<Self> {
-        let expect = config.deploy().health.expect;
+        let expect = config.deploy().health_expect;
         let by_container = expect == HealthExpect::Container;
         let url = container.health_url.as_deref().filter(|_| !by_container);
         let docker = docker.or_else(|| by_container.then(|| Docker::new(config.deploy())));
@@ -97,7 +97,7 @@ impl<'a> Health<'a> {
     /// With the last thing that was seen, when its time is up or it has ended.
     pub fn wait(&self, ctx: &mut RunContext) -> Result {
         let start = Instant::now();
-        let longest = self.config.deploy().health.max_wait;
+        let longest = self.config.deploy().health_max_wait;
         let mut watched = Watched::default();
         let why = match self.watch(ctx, start + longest, &mut watched, Self::say_news) {
             Ok(Verdict::Healthy(how)) => {
@@ -133,7 +133,7 @@ impl<'a> Health<'a> {
         watched: &mut Watched,
         hears: impl Fn(&Self, &mut RunContext, &str),
     ) -> Result<Verdict> {
-        let interval = self.config.deploy().health.poll_interval;
+        let interval = self.config.deploy().poll_interval;
         let verdict = ctx.poll(interval, until, |ctx| {
             let verdict = self.look(ctx, watched)?;
             let Verdict::NotYet(seen) = verdict else {
