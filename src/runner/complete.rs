@@ -205,7 +205,7 @@ impl Completer<'_> {
         let why = match content {
             Some(content) if content.committed => {
                 self.act_for(id, folder, &mut more, |ctx| {
-                    deploy::tidy(&content.entries, ctx.config, ctx);
+                    deploy::tidy(ctx, &content.entries);
                     Ok(())
                 })?;
                 None
@@ -332,7 +332,8 @@ fn was_admitted(places: &Places, folder: &RunFolder, order: &RunRequest) -> Resu
     match &order.origin {
         Origin::Local { .. } => Ok(false),
         Origin::Token { token, .. } => {
-            let started = Memory::of(&places.state).run_of(token)?;
+            let started = Memory::of(&places.state).run_of(token);
+            let started = started.map_err(|refusal| refusal.detail)?;
             Ok(started.as_deref() == Some(order.run_id.as_str()))
         }
     }

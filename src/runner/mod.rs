@@ -149,7 +149,7 @@ impl Waiting<'_> {
         show(config);
         let run_max = run_max(request, config);
         let mut ctx = RunContext::new(config, self.log, self.interrupts, self.ticket, run_max);
-        let result = act(&mut ctx, request, config);
+        let result = act(&mut ctx, request);
         let why = match &result {
             Ok(()) => None,
             Err(failure) => Some(go_back(&mut ctx, failure)?),
@@ -177,11 +177,14 @@ impl Waiting<'_> {
     }
 }
 
-fn act(ctx: &mut RunContext, request: &RunRequest, config: &Config) -> Result {
+fn act(ctx: &mut RunContext, request: &RunRequest) -> Result {
     match &request.task {
-        Task::Deploy(task) => deploy::deploy(ctx, request, task, config),
+        Task::Deploy(task) => deploy::deploy(ctx, request, task),
         #[cfg(feature = "terraform")]
-        Task::Terraform(task) => terraform::run(ctx, request, task, config),
+        Task::Terraform(task) => {
+            let config = ctx.config;
+            terraform::run(ctx, request, task, config)
+        }
     }
 }
 
