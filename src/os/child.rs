@@ -196,7 +196,7 @@ pub fn output(command: Command, most: usize, until: Instant) -> io::Result<(Exit
     let (reader, writer) = io::pipe()?;
     let errors = writer.try_clone()?;
     let mut child = command.descriptor(1, writer).descriptor(2, errors).spawn()?;
-    let bytes = read_to_end(reader, most, until);
+    let bytes = read_to_end(&reader, most, until);
     if !matches!(bytes, Ok(Some(_))) {
         child.signal(Signal::SIGKILL);
         child.signal_group(Signal::SIGKILL);
@@ -205,7 +205,7 @@ pub fn output(command: Command, most: usize, until: Instant) -> io::Result<(Exit
 }
 
 /// `None` when that is more than `most` bytes or takes longer than `until`.
-fn read_to_end(mut pipe: PipeReader, most: usize, until: Instant) -> io::Result<Option<Vec<u8>>> {
+fn read_to_end(mut pipe: &PipeReader, most: usize, until: Instant) -> io::Result<Option<Vec<u8>>> {
     let (mut bytes, mut part) = (Vec::new(), [0u8; 8192]);
     while bytes.len() <= most {
         let [ready] = poll::wait([(pipe.as_fd(), For::Reading)], Some(until))?;
