@@ -78,7 +78,7 @@ fn attempt(order: &FetchRequest) -> io::Result<Attempt> {
     })
 }
 
-fn understand(bytes: &[u8], order: &FetchRequest) -> Result<FetchResponse, String> {
+pub fn understand(bytes: &[u8], order: &FetchRequest) -> Result<FetchResponse, String> {
     let garbled = || format!("{}: the fetch role gave no whole answer", order.summary());
     let end = bytes.iter().position(|byte| *byte == b'\n').ok_or_else(garbled)?;
     match serde_json::from_slice(&bytes[..end]).map_err(|_| garbled())? {

@@ -108,7 +108,7 @@ impl<'a> Installation<'a> {
     ///
     /// The status alone does not tell a wrong key from a wrong clock, nor a wrong app from a wrong installation; the words
     /// and headers that do are those of GitHub's API as documented, and as its users report them.
-    fn explain(&self, answer: &FetchResponse) -> String {
+    pub fn explain(&self, answer: &FetchResponse) -> String {
         let GithubApp {
             pem,
             installation,
@@ -187,7 +187,7 @@ fn repository(url: &str) -> Option<&str> {
 }
 
 /// The token in a good answer. It goes to git as one line, so it must be one.
-fn token_in(body: &[u8]) -> Option<Secret> {
+pub fn token_in(body: &[u8]) -> Option<Secret> {
     let answer: Value = serde_json::from_slice(body).ok()?;
     let token = answer["token"].as_str()?;
     let one_word = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
