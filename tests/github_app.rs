@@ -13,7 +13,6 @@ use std::time::{Duration, SystemTime};
 use engram_deployer::config::{Config, GithubApp, Settings};
 use engram_deployer::fetch::{FetchRequest, FetchResponse};
 use engram_deployer::terraform::github_app::Installation;
-use serde_json::Value;
 
 use crate::support::folder::Folder;
 use crate::support::github_api::{APP, GithubApi, INSTALLATION, Mood, REPOSITORY};
@@ -95,21 +94,7 @@ fn by_role(order: &FetchRequest) -> Result<FetchResponse, String> {
         .expect("the role reads");
     let output = child.wait_with_output().expect("the role ends");
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
-    let end = output
-        .stdout
-        .iter()
-        .position(|byte| *byte == b'\n')
-        .expect("a report");
-    let report: Value = serde_json::from_slice(&output.stdout[..end]).expect("JSON");
-    if let Some(why) = report["failed"]["why"].as_str() {
-        return Err(why.to_owned());
-    }
-    let answered = &report["answered"];
-    Ok(FetchResponse {
-        status: answered["status"].as_u64().expect("a status") as u16,
-        headers: serde_json::from_value(answered["headers"].clone()).expect("headers"),
-        body: output.stdout[end + 1..].to_vec(),
-    })
+    serde_json::from_slice(&output.stdout).expect("an answer")
 }
 
 #[test]

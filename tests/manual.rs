@@ -87,10 +87,11 @@ fn command(spec: &Spec) -> String {
         operand.unwrap_or_default(),
         sentences(spec.texts().1.trim_end())
     );
-    let options: Vec<&Opt> = spec.required.iter().chain(spec.options).collect();
-    if !options.is_empty() {
+    if !spec.options.is_empty() {
         made += ".Bl -tag -width Ds\n";
-        options.iter().for_each(|option| made += &option_line(option));
+        spec.options
+            .iter()
+            .for_each(|option| made += &option_line(option));
         made += ".El\n";
     }
     made

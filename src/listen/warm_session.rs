@@ -11,7 +11,6 @@ use crate::os::child::{Child, Command};
 use crate::os::{descriptor, settings};
 
 /// A session that waits for its connection. Dropping this closes its lifeline: it exits, unless it has its connection.
-#[derive(Debug)]
 pub struct WarmSession {
     pub child: Child,
     /// Whether it was told to end.
@@ -22,7 +21,6 @@ pub struct WarmSession {
 }
 
 /// What a session reports.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SessionState {
     /// It can take a connection.
     Ready,

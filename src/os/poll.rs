@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// What to wait for on a descriptor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub enum For {
     /// Bytes, a connection, end of file.
     Reading,
@@ -21,7 +21,7 @@ pub enum For {
 }
 
 /// What a wait found out about one descriptor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct Ready(PollFlags);
 
 impl Ready {

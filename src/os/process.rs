@@ -45,7 +45,7 @@ pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub enum ProcessSet {
     Group(i32),
     /// All that a session leader has started, whatever groups they are in.

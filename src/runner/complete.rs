@@ -332,7 +332,8 @@ fn was_admitted(places: &Places, folder: &RunFolder, order: &RunRequest) -> Resu
     match &order.origin {
         Origin::Local { .. } => Ok(false),
         Origin::Token { token, .. } => {
-            let started = Memory::of(&places.state).run_of(token)?;
+            let started = Memory::of(&places.state).run_of(token);
+            let started = started.map_err(|refusal| refusal.detail)?;
             Ok(started.as_deref() == Some(order.run_id.as_str()))
         }
     }

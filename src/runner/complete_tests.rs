@@ -423,9 +423,7 @@ fn a_place_whose_token_was_never_spent_is_given_back_and_a_spent_one_is_recorded
         }
     };
     let memory = Memory::of(&scratch.0.state);
-    memory
-        .create(crate::gate::Past::Unused, SystemTime::now())
-        .unwrap();
+    memory.create(None).unwrap();
     let unspent = die_with(&scratch, Came::Reserved, token("unspent"));
     let local = die(&scratch, Came::Reserved);
     let spent = die_with(&scratch, Came::Reserved, token("spent"));

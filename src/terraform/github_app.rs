@@ -4,18 +4,16 @@
 //! read where it is used, and only where nobody but root can read it; it goes nowhere. Every request is the fetch
 //! role's. What the token looks like is GitHub's affair: it is an opaque text of any length.
 
-use std::path::Path;
 use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
 use crate::config::{Config, GithubApp};
 use crate::event::harmless;
-use crate::fetch::{FetchRequest, FetchResponse, Method};
+use crate::fetch::{FetchRequest, FetchResponse};
 use crate::jwt::base64url::encode_standard;
 use crate::jwt::sign;
 use crate::limits::{FETCH_DEADLINE, MAX_FETCH, MAX_PEM, MAX_QUOTE};
-use crate::os::privilege::{self, Identity};
 use crate::os::{clock, secret};
 use crate::secret::Secret;
 
@@ -31,10 +29,9 @@ pub type Send<'a> = dyn FnMut(&FetchRequest) -> Result<FetchResponse, String> + 
 /// An app where it is installed, and the one repository that is read with it.
 #[derive(Clone, Copy, Debug)]
 pub struct Installation<'a> {
+    config: &'a Config,
     app: &'a GithubApp,
     repository: &'a str,
-    identity: Identity,
-    authorities: Option<&'a Path>,
 }
 
 impl<'a> Installation<'a> {
@@ -43,14 +40,11 @@ impl<'a> Installation<'a> {
     /// # Errors
     /// When there is no user to ask GitHub as, or no repository in the URL.
     pub fn new(config: &'a Config, app: &'a GithubApp, url: &'a str) -> Result<Self, String> {
-        let identity = privilege::identity(&config.fetch_user)
-            .map_err(|error| format!("become the user of DEPLOYER_FETCH_USER: {error}"))?;
         let repository = repository(url).ok_or("DEPLOYER_TF_APPLY_REPO_URL names no repository")?;
         Ok(Self {
+            config,
             app,
             repository,
-            identity,
-            authorities: config.issuer.ca_file.as_deref(),
         })
     }
 
@@ -70,10 +64,10 @@ impl<'a> Installation<'a> {
             .map_err(|fault| format!("{} cannot be used: {fault}", app.pem.display()))?;
         let path = format!("app/installations/{}/access_tokens", app.installation);
         let body = json!({ "repositories": [self.repository], "permissions": { "contents": "read" } });
-        let order = self
-            .order(Method::Post, &path, &jwt)?
-            .header("content-type", Secret::new("application/json".into()))
-            .body(body.to_string());
+        let mut order = self.order("POST", &path, &jwt)?;
+        let kind = ("content-type".into(), "application/json".into());
+        order.headers.push(kind);
+        order.body = Some(body.to_string());
         let answer = send(&order).map_err(|why| format!("{why}; can this host reach {}?", app.api_url))?;
         match answer.status {
             201 => token_in(&answer.body).ok_or_else(|| "GitHub answers without a token".into()),
@@ -86,22 +80,24 @@ impl<'a> Installation<'a> {
     /// # Errors
     /// One sentence.
     pub fn revoke(&self, token: &Secret, send: &mut Send<'_>) -> Result<(), String> {
-        let answer = send(&self.order(Method::Delete, "installation/token", token)?)?;
+        let answer = send(&self.order("DELETE", "installation/token", token)?)?;
         match answer.status {
             204 => Ok(()),
             other => Err(format!("GitHub answers with status {other}")),
         }
     }
 
-    fn order(&self, method: Method, path: &str, bearer: &Secret) -> Result<FetchRequest, String> {
+    fn order(&self, method: &str, path: &str, bearer: &Secret) -> Result<FetchRequest, String> {
         let url = format!("{}/{path}", self.app.api_url);
-        let plain = |text: &str| Secret::new(text.to_owned());
-        FetchRequest::new(&url, self.identity, FETCH_DEADLINE, MAX_FETCH)
-            .method(method)
-            .header("accept", plain("application/vnd.github+json"))
-            .header("x-github-api-version", plain(VERSION))
-            .header("authorization", plain(&format!("Bearer {}", bearer.expose())))
-            .trusting(self.authorities)
+        let headers = [
+            ("accept", "application/vnd.github+json"),
+            ("x-github-api-version", VERSION),
+            ("authorization", &format!("Bearer {}", bearer.expose())),
+        ];
+        let mut order = FetchRequest::new(self.config, &url, FETCH_DEADLINE, MAX_FETCH)?;
+        order.method = method.into();
+        order.headers = headers.map(|(name, value)| (name.into(), value.into())).into();
+        Ok(order)
     }
 
     /// What `answer`, which is no token, means: what came back and what to do.
@@ -197,6 +193,7 @@ pub fn token_in(body: &[u8]) -> Option<Secret> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Settings;
 
     #[test]
     fn the_repository_is_named_as_the_api_wants_it() {
@@ -264,11 +261,11 @@ mod tests {
             pem: "/etc/app.pem".into(),
             api_url: "https://api.example".into(),
         };
+        let least = Settings::from_env_file(include_bytes!("../../tests/data/least.env")).unwrap();
         let installation = Installation {
+            config: &Config::from_settings(&least).unwrap(),
             app: &app,
             repository: "infra",
-            identity: Identity { uid: 1, gid: 1 },
-            authorities: None,
         };
         installation.explain(answer)
     }

@@ -38,7 +38,6 @@ use crate::jail;
 use crate::limits::{CHECKOUT_DEADLINE, HEALTH_MARGIN, MAX_FETCH, PROBE_DEADLINE, TF_INIT_WAITS};
 use crate::os::child::Exit;
 use crate::os::files::optional;
-use crate::os::privilege;
 use crate::queue::RunRequest;
 use crate::run::{Effect, EndPolicy, Ended, Failure, HumanDuration, RunContext};
 use crate::secret::Secret;
@@ -351,11 +350,7 @@ impl<'a> Terraform<'a> {
     /// The status, or why there is none.
     fn probe(&self, url: &str) -> Result<String, String> {
         let config = self.commands.config;
-        let identity = privilege::identity(&config.fetch_user).map_err(|error| error.to_string());
-        let request = identity.and_then(|identity| {
-            let request = FetchRequest::new(url, identity, PROBE_DEADLINE, MAX_FETCH);
-            request.trusting(config.issuer.ca_file.as_deref())
-        });
+        let request = FetchRequest::new(config, url, PROBE_DEADLINE, MAX_FETCH);
         let request = request.map_err(|error| format!("prepare the probe of {url}: {error}"))?;
         Ok(fetch::send(&request).map_or_else(|why| why, |answer| answer.status.to_string()))
     }

@@ -10,9 +10,8 @@ use std::time::{Duration, Instant};
 
 use crate::config::{Backend, Config, Container, HealthExpect};
 use crate::deploy::docker::{self, Container as Seen, since};
-use crate::fetch;
+use crate::fetch::{self, FetchRequest};
 use crate::limits::{DOCKER_QUICK, LOOK_INTERVAL, MAX_FETCH, PROBE_DEADLINE, STEADY};
-use crate::os::privilege;
 use crate::run::{Failure, HumanDuration, Result, RunContext};
 use judge::Verdict;
 
@@ -145,13 +144,9 @@ impl<'a> Health<'a> {
     }
 
     fn probe(&self, url: &str) -> judge::Answer {
-        let identity = privilege::identity(&self.config.fetch_user).map_err(|error| error.to_string())?;
-        let order = fetch::FetchRequest::new(url, identity, PROBE_DEADLINE, MAX_FETCH)
-            .trusting(self.config.issuer.ca_file.as_deref())?;
-        match fetch::send(&order) {
-            Ok(answer) => Ok((answer.status, answer.body)),
-            Err(why) => Err(why.trim_start_matches(&format!("get {url}: ")).to_owned()),
-        }
+        let request = FetchRequest::new(self.config, url, PROBE_DEADLINE, MAX_FETCH)?;
+        let answer = fetch::send(&request)?;
+        Ok((answer.status, answer.body))
     }
 
     /// The failure, with how the container itself is where that may be the cause: a probe between two restarts knows only
