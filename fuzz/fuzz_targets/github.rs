@@ -4,7 +4,7 @@
 
 use std::sync::LazyLock;
 
-use engram_deployer::config::{Account, Config, GithubApp, Settings};
+use engram_deployer::config::{Config, GithubApp, Settings};
 use engram_deployer::fetch::FetchResponse;
 use engram_deployer::jwt::json;
 use engram_deployer::limits::MAX_QUOTE;
@@ -14,11 +14,7 @@ use serde_json::{Value, json};
 
 static CONFIG: LazyLock<Config> = LazyLock::new(|| {
     let settings = Settings::from_env_file(include_bytes!("../seeds/env_file/required")).expect("settings");
-    let config = Config::from_settings(&settings).expect("a configuration");
-    Config {
-        fetch_user: Account::Id(1),
-        ..config
-    }
+    Config::from_settings(&settings).expect("a configuration")
 });
 
 static APP: LazyLock<GithubApp> = LazyLock::new(|| GithubApp {

@@ -58,9 +58,9 @@ fuzz_target!(|bytes: &[u8]| {
             token: TokenId::of_jti("https://issuer.example", "next"),
             ..uses[0].clone()
         };
-        cut.extend(next.record(book.count() + 1).expect("room"));
+        cut.extend(next.record(book.count + 1).expect("room"));
         let after = Book::open(&cut).expect("its own writing");
-        assert_eq!((after.count(), after.end_is_bad), (book.count() + 1, false));
+        assert_eq!((after.count, after.end_is_bad), (book.count + 1, false));
         assert_eq!(after.find(&next.token, 0), Ok(Some(next)));
     }
 });
@@ -68,21 +68,21 @@ fuzz_target!(|bytes: &[u8]| {
 /// What is read of any bytes, written again.
 fn read(bytes: &[u8]) {
     let Ok(book) = Book::open(bytes) else { return };
-    assert!((book.count() + 1) * SIZE <= bytes.len());
-    let whole = (book.count() + 1) * SIZE == bytes.len();
+    assert!((book.count + 1) * SIZE <= bytes.len());
+    let whole = (book.count + 1) * SIZE == bytes.len();
     assert_eq!(book.end_is_bad, !whole);
-    assert!(book.use_at(0).is_err() && book.use_at(book.count() + 1).is_err());
+    assert!(book.use_at(0).is_err() && book.use_at(book.count + 1).is_err());
     let _ = (book.latest(), book.is_half_dead(400));
     let Ok(again) = book.rewritten(book.floors, |_| true) else {
         return;
     };
     let reread = Book::open(&again).expect("its own writing");
     assert_eq!(
-        (reread.floors, reread.count(), reread.end_is_bad),
-        (book.floors, book.count(), false)
+        (reread.floors, reread.count, reread.end_is_bad),
+        (book.floors, book.count, false)
     );
     let mut uses = Vec::new();
-    for number in 1..=book.count() {
+    for number in 1..=book.count {
         let used = book.use_at(number).expect("it was written again");
         assert_eq!(reread.use_at(number).as_ref(), Ok(&used));
         uses.push(used);
@@ -106,7 +106,7 @@ fn remembers(damaged: &[u8], uses: &[Use]) {
     for (used, number) in uses.iter().zip(1..) {
         // Whole records that are lost from the end look like the memory that was there before: a disk that waits when it
         // is asked to loses none.
-        if number > book.count() {
+        if number > book.count {
             break;
         }
         for since in [0, used.latest.saturating_sub(60), used.latest] {
