@@ -4,18 +4,13 @@
 
 use std::sync::LazyLock;
 
-use engram_deployer::config::{Config, GithubApp, Settings};
+use engram_deployer::config::GithubApp;
 use engram_deployer::fetch::FetchResponse;
 use engram_deployer::jwt::json;
 use engram_deployer::limits::MAX_QUOTE;
-use engram_deployer::terraform::github_app::{Installation, credential, spellings, token_in};
+use engram_deployer::terraform::github_app::{credential, explain, spellings, token_in};
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
-
-static CONFIG: LazyLock<Config> = LazyLock::new(|| {
-    let settings = Settings::from_env_file(include_bytes!("../seeds/env_file/required")).expect("settings");
-    Config::from_settings(&settings).expect("a configuration")
-});
 
 static APP: LazyLock<GithubApp> = LazyLock::new(|| GithubApp {
     id: "1".into(),
@@ -23,9 +18,6 @@ static APP: LazyLock<GithubApp> = LazyLock::new(|| GithubApp {
     pem: "/app.pem".into(),
     api_url: "https://api.example".into(),
 });
-
-static INSTALLATION: LazyLock<Installation<'static>> =
-    LazyLock::new(|| Installation::new(&CONFIG, &APP, "https://host/owner/infra").expect("an installation"));
 
 fuzz_target!(|bytes: &[u8]| {
     token(bytes);
@@ -85,7 +77,7 @@ fn refused(headers: Vec<(String, String)>, body: Vec<u8>) {
     };
     for status in [0, 200, 302, 401, 403, 404, 422, 429, 500, u16::MAX] {
         answer.status = status;
-        let said = INSTALLATION.explain(&answer);
+        let said = explain(&APP, "infra", &answer);
         assert!(said.chars().count() < MAX_QUOTE + 300, "{said}");
         assert!(
             !said.contains(|at: char| at.is_control() && at != '\t'),

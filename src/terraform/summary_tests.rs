@@ -167,7 +167,10 @@ fn whatever_may_change_what_is_done_changes_the_digest() {
         ("/terraform_version", json!("1.11.5")),
         ("/variables/region/value", json!("us")),
         ("/variables", json!({"zone": {"value": "eu"}})),
-        ("/output_changes", json!({"p": {"actions": ["no-op"], "before": 1}})),
+        (
+            "/output_changes",
+            json!({"p": {"actions": ["no-op"], "before": 1}}),
+        ),
         ("/resource_changes/0/change/after/x", json!([2])),
         ("/resource_changes/1/change/importing", json!({"id": "i-1"})),
         ("/resource_changes/1/previous_address", json!("thing.c")),
