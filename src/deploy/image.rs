@@ -181,7 +181,7 @@ pub(super) fn keep_tag(deploy: &Deploy, ctx: &mut RunContext, image: &ImageId) -
 /// Refuses when less is free than `DEPLOYER_MIN_FREE`, unless the image is here already: a disk that fills up half way
 /// costs more than the deploy, since every container on the host writes to it.
 pub(super) fn check_free_space(deploy: &Deploy, ctx: &mut RunContext) -> Result {
-    let floor = ctx.config.deploy().checks.min_free;
+    let floor = ctx.config.deploy().min_free;
     if floor == 0 || docker::image(ctx, &deploy.reference)?.is_some() {
         return Ok(());
     }
@@ -207,7 +207,7 @@ const LABEL: &str = "org.opencontainers.image.revision";
 
 /// Compares the commit that the image itself names with what was asked for.
 fn check_revision(deploy: &Deploy, ctx: &mut RunContext, label: Option<&str>) -> Result {
-    let rule = ctx.config.deploy().checks.revision;
+    let rule = ctx.config.deploy().revision;
     let asked = deploy.task.sha.as_ref().map(|sha| sha.as_str());
     let judged = judge(rule, label, asked, deploy.token_sha);
     if let Some(warning) = judged.map_err(|why| format!("{}: {why}", deploy.reference))? {

@@ -90,7 +90,7 @@ pub fn deploy(ctx: &mut RunContext, request: &RunRequest, task: &DeployTask) -> 
     for container in &settings.containers {
         healthy.push(deploy.replace(ctx, &image, container)?);
     }
-    begin_replacing(ctx, Phase::Health, settings.health.steady + HEALTH_MARGIN)?;
+    begin_replacing(ctx, Phase::Health, settings.steady + HEALTH_MARGIN)?;
     health::wait_until_stable(ctx, &healthy)?;
     ctx.commit();
     record_healthy(ctx, image.release);
@@ -112,7 +112,7 @@ impl Deploy<'_> {
         let pulled = image::pull(self, ctx)?;
         ctx.begin(Phase::Verify, VERIFY_DEADLINE)?;
         let mut image = image::verify(self, ctx, pulled)?;
-        if let Some(cosign) = &config.deploy().checks.cosign {
+        if let Some(cosign) = &config.deploy().cosign {
             ctx.begin(Phase::Verify, COSIGN_DEADLINE)?;
             let signer = image::check_signature(self, ctx, &image, cosign)?;
             image.release.signed_by = Some(signer);
@@ -175,7 +175,7 @@ impl Deploy<'_> {
             begin_replacing(
                 ctx,
                 Phase::Health,
-                config.deploy().health.max_wait + HEALTH_MARGIN,
+                config.deploy().health_max_wait + HEALTH_MARGIN,
             )?;
             health.wait(ctx)?;
         }

@@ -32,7 +32,7 @@ pub fn complaints(config: &Config) -> Vec<String> {
         Backend::Docker { .. } => names_of_ours(containers, &[swap::next, previous]),
         Backend::Command { .. } => Vec::new(),
     });
-    let cosign = deploy.checks.cosign.as_ref();
+    let cosign = deploy.cosign.as_ref();
     found.extend(cosign.and_then(|cosign| executable(&cosign.program).err()));
     found.extend(refusal(config));
     found
@@ -116,7 +116,7 @@ fn check_order(deploy: &Deploy, ctx: &mut RunContext, name: &str, now: Option<&S
     let live = live_version(ctx, name, now).filter(|live| version.numbers() < live.numbers());
     let Some(live) = live else { return Ok(()) };
     let sentence = format!("{name}: {live} is live, so {version} is a downgrade");
-    if !ctx.config.deploy().checks.allow_downgrade {
+    if !ctx.config.deploy().allow_downgrade {
         return fail(format!("{sentence}, and DEPLOYER_ALLOW_DOWNGRADE=no refuses it"));
     }
     ctx.tell(&sentence);

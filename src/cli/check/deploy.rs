@@ -16,7 +16,7 @@ use crate::os::disk;
 pub fn check(config: &Config, report: &mut Report) {
     let deploy = config.deploy();
     let needs_docker = !matches!(deploy.backend, Backend::Command { pull: false, .. })
-        || deploy.health.expect == HealthExpect::Container;
+        || deploy.health_expect == HealthExpect::Container;
     match needs_docker {
         true => report.result("docker", docker(deploy)),
         false => report.ok("docker", "not needed: the command pulls and replaces by itself"),
@@ -27,7 +27,7 @@ pub fn check(config: &Config, report: &mut Report) {
         let advice = "is not in memory (tmpfs): a pull has the registry's password on a disk";
         report.warning("registry login", format!("{} {advice}", runtime.display()));
     }
-    if let Some(cosign) = &deploy.checks.cosign {
+    if let Some(cosign) = &deploy.cosign {
         report.root_alone("cosign", &cosign.program);
     }
     match &deploy.backend {

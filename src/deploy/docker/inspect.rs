@@ -56,7 +56,7 @@ impl Image {
 }
 
 /// A container, at one moment.
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Container {
     /// 64 hex digits. It keeps this id whatever it is called.
