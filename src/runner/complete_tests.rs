@@ -504,9 +504,7 @@ fn leave_at_work(
 }
 
 fn lives(pid: i32) -> bool {
-    process::living(process::ProcessSet::Group(pid))
-        .unwrap()
-        .contains(&pid)
+    process::living(None, Some(pid)).unwrap().contains(&pid)
 }
 
 #[test]
