@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::commands::{COMMANDS, ENV_FILE, Opt, Spec};
-use super::{CommandError, CommandResult, ExitStatus};
+use super::{CommandError, ExitStatus, Result};
 use crate::config::nearest;
 use crate::event::harmless;
 
@@ -32,10 +32,7 @@ impl Arguments {
     }
 
     /// The value, if there is one, by the same rule as in a request's body.
-    pub fn checked<T>(&self, option: &Opt) -> CommandResult<Option<T>>
-    where
-        T: TryFrom<String, Error = &'static str>,
-    {
+    pub fn checked<T: TryFrom<String, Error = &'static str>>(&self, option: &Opt) -> Result<Option<T>> {
         let value = self.value(option).map(|value| T::try_from(value.to_owned()));
         value.transpose().map_err(|rule| self.wrong(rule))
     }
@@ -131,7 +128,7 @@ impl Arguments {
 ///
 /// # Errors
 /// A sentence with a hint.
-pub fn parse(typed: impl IntoIterator<Item = OsString>) -> CommandResult<Arguments> {
+pub fn parse(typed: impl IntoIterator<Item = OsString>) -> Result<Arguments> {
     let mut words: Vec<OsString> = typed.into_iter().collect();
     // The first word that is no option, and not the value of `--env-file`, names the command.
     let names_it = |at: &usize| {
@@ -160,7 +157,7 @@ pub fn parse(typed: impl IntoIterator<Item = OsString>) -> CommandResult<Argumen
 ///
 /// # Errors
 /// When there is none: a sentence with the nearest one.
-pub fn command_named(name: &str) -> CommandResult<&'static Spec> {
+pub fn command_named(name: &str) -> Result<&'static Spec> {
     COMMANDS.iter().find(|spec| spec.name() == name).ok_or_else(|| {
         let hint = did_you_mean(name, COMMANDS.iter().map(Spec::name), 2);
         usage(&format!("there is no command `{}`{hint}", harmless(name)), "help")

@@ -7,13 +7,13 @@ use std::time::SystemTime;
 
 use super::commands::{BUILT_FROM, DRY_RUN, REPLACE};
 use super::follow::{follow, say_it_goes_on};
-use super::{Arguments, CommandResult, ExitStatus, Loaded, Show, load, print, report};
+use super::{Arguments, ExitStatus, Loaded, Result, Show, load, print, report};
 use crate::event::harmless;
 use crate::gate::{Authority, DeployTask, Task};
 use crate::os::process;
 use crate::queue::{Complaints, RunId, RunRequest, reserve};
 
-pub fn deploy(args: &Arguments) -> CommandResult {
+pub fn deploy(args: &Arguments) -> Result {
     // The same rules as for a request's body.
     let version = args.operand.clone().try_into();
     let task = DeployTask {
@@ -30,11 +30,11 @@ pub fn deploy(args: &Arguments) -> CommandResult {
 ///
 /// # Errors
 /// When it cannot be started: nothing has begun then.
-pub fn run(loaded: &Loaded, task: Task, show: Show) -> CommandResult {
+pub fn run(loaded: &Loaded, task: Task, show: Show) -> Result {
     let id = start(loaded, task)?;
     let printed = match show {
         Show::Json => Ok(ExitStatus::Done),
-        Show::Plain | Show::Coloured => print(&format!("run {id}; times are UTC\n")),
+        _ => print(&format!("run {id}; times are UTC\n")),
     };
     let end = printed.and_then(|_| follow(loaded, &id, None, show));
     // Whatever kept us from following says nothing about the run.
@@ -45,7 +45,7 @@ pub fn run(loaded: &Loaded, task: Task, show: Show) -> CommandResult {
     })
 }
 
-fn start(loaded: &Loaded, task: Task) -> CommandResult<RunId> {
+fn start(loaded: &Loaded, task: Task) -> Result<RunId> {
     let (uid, user) = orderer();
     let now = SystemTime::now();
     let most = loaded.config.runs.queue_max;

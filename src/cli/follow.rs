@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::time::Instant;
 
 use super::commands::{FOLLOW, FORCE};
-use super::{Arguments, CommandResult, ExitStatus, Loaded, Show, complain, load, print};
+use super::{Arguments, ExitStatus, Loaded, Result, Show, complain, load, print};
 use crate::event::outcome_of;
 use crate::gate::Reader;
 use crate::limits::RETRY;
@@ -13,7 +13,7 @@ use crate::os::signal::{Signal, Signals};
 use crate::queue::{self, Followed, Follower, RunId, Urgency};
 
 /// `log`: prints the lines of a run; the exit status is the run's, when its outcome is among them.
-pub fn log(args: &Arguments) -> CommandResult {
+pub fn log(args: &Arguments) -> Result {
     let id = run_id(args)?;
     let so_far = match args.has(&FOLLOW) {
         true => None,
@@ -23,7 +23,7 @@ pub fn log(args: &Arguments) -> CommandResult {
 }
 
 /// `cancel`: asks a run to end, and does not wait for what it does.
-pub fn cancel(args: &Arguments) -> CommandResult {
+pub fn cancel(args: &Arguments) -> Result {
     let id = run_id(args)?;
     let places = load(args)?.config.places;
     let (urgency, how) = match args.has(&FORCE) {
@@ -36,7 +36,7 @@ pub fn cancel(args: &Arguments) -> CommandResult {
     ))
 }
 
-fn run_id(args: &Arguments) -> CommandResult<RunId> {
+fn run_id(args: &Arguments) -> Result<RunId> {
     let typed = &args.operand;
     let wrong = || format!("`{typed}` is no run id such as 20260102T030405Z-0123abcd (`runs` lists them)");
     RunId::parse(typed).ok_or_else(|| args.wrong(&wrong()))
@@ -47,7 +47,7 @@ fn run_id(args: &Arguments) -> CommandResult<RunId> {
 ///
 /// # Errors
 /// When there is no such run, its log cannot be read, or nobody reads standard output any more.
-pub fn follow(loaded: &Loaded, id: &RunId, so_far: Option<ExitStatus>, show: Show) -> CommandResult {
+pub fn follow(loaded: &Loaded, id: &RunId, so_far: Option<ExitStatus>, show: Show) -> Result {
     let signals = Signals::block(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP])?;
     let reader = Reader::of_operator(id.as_str());
     let mut follower = Follower::open(&loaded.config.places, reader, &loaded.settings)

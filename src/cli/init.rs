@@ -1,13 +1,13 @@
 //! `init`: the state of a first installation, on the operator's word that no token was ever used here.
 
-use super::{Arguments, CommandResult, load, print};
+use super::{Arguments, Result, load, print};
 use crate::gate::Memory;
 
 /// Makes the folders, and a replay memory that trusts every token.
 ///
 /// # Errors
 /// When a memory is there that remembers something, or cannot be read: that is no first installation.
-pub fn init(args: &Arguments) -> CommandResult {
+pub fn init(args: &Arguments) -> Result {
     let places = load(args)?.config.places;
     let state = places.state.display();
     let memory = Memory::of(&places.state);

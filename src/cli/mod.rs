@@ -32,7 +32,7 @@ use crate::limits::SUPERVISOR_PAUSE;
 use crate::os::poll;
 use crate::os::supervisor::{self, Inherited};
 use arguments::Arguments;
-use output::{CommandError, CommandResult, ExitStatus, complain, print, report};
+use output::{CommandError, ExitStatus, Result, complain, print, report};
 use settings_source::{Loaded, load};
 use show::Show;
 

@@ -1,9 +1,9 @@
 //! `recover`: has the dead runs completed, as any other finder of a dead run would, and waits until they are.
 
-use super::{Arguments, CommandResult, ExitStatus, complain, load, print};
+use super::{Arguments, ExitStatus, Result, complain, load, print};
 use crate::queue::{await_recovery, ensure_recovered};
 
-pub fn recover(args: &Arguments) -> CommandResult {
+pub fn recover(args: &Arguments) -> Result {
     let loaded = load(args)?;
     let places = &loaded.config.places;
     let mut said = "no run is dead\n";

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::help::ENV_FILES;
-use super::{Arguments, CommandError, CommandResult, ExitStatus};
+use super::{Arguments, CommandError, ExitStatus, Result};
 use crate::config::{Config, Settings};
 use crate::os::settings::{self, Source};
 use crate::os::{logging, places};
@@ -22,7 +22,7 @@ pub struct FoundSettings {
 ///
 /// # Errors
 /// Every fault of the file at once.
-pub fn read(args: &Arguments) -> CommandResult<FoundSettings> {
+pub fn read(args: &Arguments) -> Result<FoundSettings> {
     let mut found = from(source(args.env_file()))?;
     found.settings = found.settings.with_credentials(Some(Path::new(UNIT_CREDENTIALS)));
     Ok(found)
@@ -39,7 +39,7 @@ pub fn source(env_file: Option<&Path>) -> Source {
     found.map_or(Source::Environment, Source::Usual)
 }
 
-pub fn from(source: Source) -> CommandResult<FoundSettings> {
+pub fn from(source: Source) -> Result<FoundSettings> {
     let settings = source
         .load()
         .map_err(|faults| CommandError(ExitStatus::Unable, faults))?;
@@ -57,7 +57,7 @@ pub struct Loaded {
 ///
 /// # Errors
 /// Every complaint at once, and what to do about them.
-pub fn load(args: &Arguments) -> CommandResult<Loaded> {
+pub fn load(args: &Arguments) -> Result<Loaded> {
     let found = read(args)?;
     let config = found.config()?;
     logging::start("cli", "warn");
@@ -73,7 +73,7 @@ impl FoundSettings {
     ///
     /// # Errors
     /// Every complaint at once, and what to do about them.
-    pub fn config(&self) -> CommandResult<Config> {
+    pub fn config(&self) -> Result<Config> {
         settings::understand(&self.settings).map_err(|mut lines| {
             let hint = match self.source.file() {
                 Some(_) => "",

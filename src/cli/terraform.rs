@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use super::commands::{JSON, Opt, Spec, command, option};
-use super::{Arguments, CommandResult, Show, deploy, load, runs};
+use super::{Arguments, Result, Show, deploy, load, runs};
 use crate::config::{Config, Job};
 use crate::event::{Outcome, harmless};
 use crate::gate::{Task, TerraformTask};
@@ -34,7 +34,7 @@ pub const DRIFT: Spec = command(
 );
 
 /// Starts the run and follows it to its end.
-fn start(args: &Arguments, what: Job) -> CommandResult {
+fn start(args: &Arguments, what: Job) -> Result {
     let task = TerraformTask {
         what,
         sha: args.checked(&COMMIT)?,
