@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use super::commands::ENDPOINT;
 use super::settings_source::read;
-use super::{Arguments, ExitStatus, Result, complain, print};
+use super::{Args, ExitStatus, Result, complain, print};
 use crate::gate::{Finding, Gates, explain, fetch_keys};
 use crate::limits::MAX_TOKEN;
 use crate::os::logging;
@@ -17,7 +17,7 @@ use crate::os::logging;
 ///
 /// # Errors
 /// When there is no such endpoint or no token.
-pub fn check_token(args: &Arguments) -> Result {
+pub fn check_token(args: &Args) -> Result {
     let config = read(args)?.config()?;
     logging::start("cli", "warn");
     let name = args.value(&ENDPOINT).unwrap_or("deploy");

@@ -5,11 +5,9 @@
 
 #[cfg(feature = "terraform")]
 use super::terraform::{DRIFT, TF_APPLY, TF_PLAN};
-use super::{
-    Arguments, Result, check, check_token, deploy, follow, help, init, pin, recover, rollback, runs,
-};
+use super::{Args, Result, check, check_token, deploy, follow, help, init, pin, recover, rollback, runs};
 
-type Run = fn(&Arguments) -> Result;
+type Run = fn(&Args) -> Result;
 
 /// What a command is called and takes, and what does it.
 #[derive(Clone, Copy, Debug)]

@@ -2,7 +2,7 @@
 
 use super::arguments::command_named;
 use super::commands::{COMMANDS, GLOBAL, Opt, Spec, texts_of};
-use super::{Arguments, Result, print};
+use super::{Args, Result, print};
 
 /// Read when no file is named by every command, but by `serve` only with a socket of its supervisor's; the first that
 /// exists. The second is the Unraid plugin's.
@@ -12,12 +12,12 @@ pub const ENV_FILES: [&str; 2] = [
 ];
 
 /// `version`.
-pub fn version(_: &Arguments) -> Result {
+pub fn version(_: &Args) -> Result {
     print(concat!("engram-deployer ", env!("CARGO_PKG_VERSION"), "\n"))
 }
 
 /// `help`: of the whole program, or of one command.
-pub fn help(args: &Arguments) -> Result {
+pub fn help(args: &Args) -> Result {
     print(&match args.operand.as_str() {
         "" => general(),
         name => of(command_named(name)?),

@@ -5,7 +5,7 @@
 use super::commands::{DRY_RUN, TAG_OF_NOW};
 use super::deploy;
 use super::show::date_and_clock_of;
-use super::{Arguments, Loaded, Result, Show, complain, load, print, runs};
+use super::{Args, Loaded, Result, Show, complain, load, print, runs};
 use crate::config::Places;
 use crate::deploy::healthy::{HealthyVersion, HealthyVersions, Release};
 use crate::gate::{DeployTask, Task};
@@ -15,7 +15,7 @@ use crate::queue::list::State;
 ///
 /// # Errors
 /// When there is no such version, or a run is at work: then it is not known what will be live.
-pub fn rollback(args: &Arguments) -> Result {
+pub fn rollback(args: &Args) -> Result {
     let loaded = load(args)?;
     let places = &loaded.config.places;
     nothing_is_under_way(places)?;
@@ -45,7 +45,7 @@ fn nothing_is_under_way(places: &Places) -> Result<(), String> {
     match runs.first().map(|run| (&run.order.run_id, &run.state)) {
         None | Some((_, State::Ended(_))) => Ok(()),
         Some((id, state)) => Err(format!(
-            "run {id} has not ended, it is {}: `log -f` waits for it, `cancel` ends it, `recover` completes a dead one",
+            "run {id} is {}: `log -f` waits for it, `cancel` ends it, `recover` completes a dead one",
             runs::word_of(state)
         )),
     }
@@ -64,8 +64,7 @@ fn target(list: &HealthyVersions) -> Result<(Release, String), String> {
             format!("{because}; going back to {}, which was healthy", describe(target)),
         )),
         None => Err(format!(
-            "{because}, and nothing tells of a version that was healthy before; `engram-deployer deploy VERSION` \
-             deploys one"
+            "{because}, and nothing tells of a version that was healthy before; `deploy VERSION` deploys one"
         )),
     }
 }

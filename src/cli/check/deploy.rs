@@ -17,20 +17,14 @@ pub fn check(config: &Config, report: &mut Report) {
     let deploy = config.deploy();
     let needs_docker = !matches!(deploy.backend, Backend::Command { pull: false, .. })
         || deploy.health.expect == HealthExpect::Container;
-    match needs_docker {
+    if needs_docker {
         // With the environment that a deploy would use.
-        true => {
-            let arguments = ["version", "--format", "{{.Server.Version}}"];
-            let text = version(
-                &deploy.docker,
-                "DEPLOYER_DOCKER_PATH",
-                &arguments,
-                &deploy.environment,
-            );
-            let said = text.map(|text| format!("answers with version {}", last_line(&text)));
-            report.result("docker", said);
-        }
-        false => report.ok("docker", "not needed: the command pulls and replaces by itself"),
+        let arguments = ["version", "--format", "{{.Server.Version}}"];
+        let text = version(&deploy.docker, &arguments, &deploy.environment);
+        let said = text.map(|text| format!("answers with version {}", last_line(&text)));
+        report.result("docker", said);
+    } else {
+        report.ok("docker", "not needed: the command pulls and replaces by itself");
     }
     report.errors("deploy", deploy::complaints(config));
     let runtime = &config.places.runtime;
@@ -61,16 +55,16 @@ pub fn check(config: &Config, report: &mut Report) {
     }
 }
 
-/// What the program that `setting` names, found by the `PATH` with which `environment` begins, prints of its version.
+/// What a program, found by the `PATH` with which `environment` begins, prints of its version.
 pub fn version(
     program: &Path,
-    setting: &str,
     arguments: &[&str],
     environment: &[(String, String)],
 ) -> Result<String, String> {
     let (path, name) = (&environment[0].1, program.display());
-    let found = child::find_program(program, path)
-        .ok_or_else(|| format!("there is no `{name}` on {path}: install it, or set {setting}"))?;
+    let found = child::find_program(program, path);
+    let found =
+        found.ok_or_else(|| format!("there is no `{name}` on {path}: install it, or set its path"))?;
     let command = Command::tool(&found).arguments(arguments).variables(environment);
     let shown = format!("{} {}", found.display(), arguments[0]);
     let output = child::output(command, MAX_VERSION, Instant::now() + VERSION_DEADLINE)

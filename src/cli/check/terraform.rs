@@ -23,8 +23,7 @@ pub fn check(config: &Config, report: &mut Report) {
     let quiet = [("CHECKPOINT_DISABLE", "1"), ("HOME", "/nonexistent")];
     let quiet = quiet.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let environment = [&config.deploy().environment[..1], &quiet].concat();
-    let setting = "DEPLOYER_TF_GIT_BINARY_PATH";
-    let git = version(&terraform.git, setting, &["version"], &environment);
+    let git = version(&terraform.git, &["version"], &environment);
     report.result("git", git.as_deref().map(last_line));
     report.result("terraform", terraform_version(&terraform.terraform, &environment));
     if let Some(app) = &terraform.app {
@@ -43,8 +42,7 @@ pub fn check(config: &Config, report: &mut Report) {
 }
 
 fn terraform_version(program: &Path, environment: &[(String, String)]) -> Result<String, String> {
-    let arguments = ["version", "-json"];
-    let text = version(program, "DEPLOYER_TF_BINARY_PATH", &arguments, environment)?;
+    let text = version(program, &["version", "-json"], environment)?;
     let document: Value = serde_json::from_str(&text).unwrap_or_default();
     let [major, minor] = LEAST;
     match document["terraform_version"].as_str() {
