@@ -59,7 +59,7 @@ impl Bench {
     }
 
     fn token_of(&self, url: &str) -> Result<String, String> {
-        let installation = Installation::new(&self.config, &self.app, url)?;
+        let installation = Installation::new(&self.config, &self.app, url);
         let token = installation.token(SystemTime::now(), &mut by_role)?;
         Ok(token.expose().to_owned())
     }
@@ -102,7 +102,7 @@ fn a_token_is_for_one_repository_and_is_taken_back() {
     let bench = Bench::new();
     let token = bench.token().unwrap();
     assert_eq!(bench.api.given(), [token.as_str()]);
-    let installation = Installation::new(&bench.config, &bench.app, URL).unwrap();
+    let installation = Installation::new(&bench.config, &bench.app, URL);
     let token = engram_deployer::secret::Secret::new(token);
     installation.revoke(&token, &mut by_role).unwrap();
     assert_eq!(bench.api.revoked(), bench.api.given());

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::show::{date_and_clock_of, took, word};
 use super::{Args, ExitStatus, Result, Show, load, print};
 use crate::config::{Config, Places};
-use crate::event::{Outcome, harmless};
+use crate::event::{Outcome, harmless, to_line};
 use crate::limits::MAX_PUBLIC_FILE;
 use crate::os::files::{describe, optional, read_bounded};
 use crate::queue::list::{self, Run, State};
@@ -25,7 +25,7 @@ pub fn status(args: &Args) -> Result {
     let config = load(args)?.config;
     let last: Option<Outcome> = document(&config, "deploy")?;
     let text = match (Show::on_stdout(args), &last) {
-        (Show::Json, last) => last.iter().map(|outcome| outcome.line() + "\n").collect(),
+        (Show::Json, last) => last.iter().map(|outcome| to_line(outcome) + "\n").collect(),
         (show, last) => {
             let deploy = match last {
                 None => "no deploy has finished yet\n".to_owned(),

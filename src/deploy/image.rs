@@ -183,7 +183,7 @@ pub(super) fn keep_tag(deploy: &Deploy, ctx: &mut RunContext, image: &ImageId) -
 /// Refuses when less is free than `DEPLOYER_MIN_FREE`, unless the image is here already: a disk that fills up half way
 /// costs more than the deploy, since every container on the host writes to it.
 pub(super) fn check_free_space(deploy: &Deploy, ctx: &mut RunContext) -> Result {
-    let floor = ctx.config.deploy().checks.min_free;
+    let floor = ctx.config.deploy().min_free;
     if floor == 0 || docker::image(ctx, &deploy.reference)?.is_some() {
         return Ok(());
     }

@@ -14,7 +14,7 @@ pub(super) fn check_order(deploy: &Deploy, ctx: &mut RunContext, name: &str, now
     let live = live_version(ctx, name, now).filter(|live| version.numbers() < live.numbers());
     let Some(live) = live else { return Ok(()) };
     let sentence = format!("{name}: {live} is live, so {version} is a downgrade");
-    if !ctx.config.deploy().checks.allow_downgrade {
+    if !ctx.config.deploy().allow_downgrade {
         return fail(format!(
             "{sentence}, and DEPLOYER_ALLOW_DOWNGRADE=no refuses those"
         ));

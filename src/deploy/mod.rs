@@ -93,7 +93,7 @@ pub fn deploy(ctx: &mut RunContext, request: &RunRequest, task: &DeployTask) -> 
     for container in &settings.containers {
         healthy.push(deploy.replace(ctx, &image, container)?);
     }
-    begin_change(ctx, Phase::Health, settings.health.steady + HEALTH_MARGIN)?;
+    begin_change(ctx, Phase::Health, settings.steady + HEALTH_MARGIN)?;
     stability::wait_until_stable(ctx, &healthy)?;
     ctx.commit();
     record_healthy(ctx, image.release);
@@ -115,7 +115,7 @@ impl Deploy<'_> {
         let pulled = image::pull(self, ctx)?;
         ctx.begin(Phase::Verify, VERIFY_DEADLINE, Effect::Looks)?;
         let mut image = image::verify(self, ctx, pulled)?;
-        if let Some(cosign) = &config.deploy().checks.cosign {
+        if let Some(cosign) = &config.deploy().cosign {
             ctx.begin(Phase::Verify, COSIGN_DEADLINE, Effect::Looks)?;
             let signer = provenance::check_signature(self, ctx, &image, cosign)?;
             image.release.signed_by = Some(signer);
@@ -177,7 +177,7 @@ impl Deploy<'_> {
         begin_change(
             ctx,
             Phase::Health,
-            ctx.config.deploy().health.max_wait + HEALTH_MARGIN,
+            ctx.config.deploy().health_max_wait + HEALTH_MARGIN,
         )?;
         health.wait(ctx)
     }

@@ -29,7 +29,7 @@ pub fn complaints(config: &Config) -> Vec<String> {
         Backend::Docker { .. } => names_of_ours(containers, &[swap::next, previous]),
         Backend::Command { .. } => Vec::new(),
     });
-    let cosign = deploy.checks.cosign.as_ref();
+    let cosign = deploy.cosign.as_ref();
     found.extend(cosign.and_then(|cosign| executable(&cosign.program).err()));
     found.extend(refusal(config));
     found

@@ -14,7 +14,7 @@ const LABEL: &str = "org.opencontainers.image.revision";
 
 /// Compares the commit that the image itself names with what was asked for.
 pub(super) fn check_revision(deploy: &Deploy, ctx: &mut RunContext, label: Option<&str>) -> Result {
-    let rule = ctx.config.deploy().checks.revision;
+    let rule = ctx.config.deploy().revision;
     let asked = deploy.task.sha.as_ref().map(|sha| sha.as_str());
     let judged = judge(rule, label, asked, deploy.token_sha);
     if let Some(warning) = judged.map_err(|why| format!("{}: {why}", deploy.reference))? {

@@ -11,7 +11,7 @@ use crate::run::{HumanDuration, Result, RunContext, fail};
 
 /// Waits until every container has been up for long enough. `healthy` has how each was when it had just become so.
 pub(super) fn wait_until_stable(ctx: &mut RunContext, healthy: &[(Container, Instant)]) -> Result {
-    let steady = ctx.config.deploy().health.steady;
+    let steady = ctx.config.deploy().steady;
     let names: Vec<&str> = healthy.iter().map(|(one, _)| one.name()).collect();
     let until = healthy.iter().map(|(_, since)| *since + steady).max();
     let until = until.unwrap_or_else(Instant::now);

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::limits::{KILL_AFTER, MAX_SETTINGS};
-use crate::os::child::{self, Command, Exit, Output};
+use crate::os::child::{self, Command, Exit};
 use crate::os::privilege::{Identity, identity};
 use crate::os::signal::Signal;
 use crate::os::{descriptor, files};
@@ -94,9 +94,8 @@ impl FetchResponse {
 /// What could not be done, or what came back.
 pub fn send(request: &FetchRequest) -> Result<FetchResponse, String> {
     for _ in 0..2 {
-        let output = start(request).map_err(|error| format!("start the fetch role: {error}"))?;
-        match (output.exit, output.bytes) {
-            (Exit::Signal(number), _) if number == Signal::SIGALRM as i32 => {
+        match start(request).map_err(|error| format!("start the fetch role: {error}"))? {
+            (Exit::Signal(Signal::SIGALRM), _) => {
                 return Err(format!("no complete answer within {} s", request.seconds));
             }
             (exit @ Exit::Signal(_), _) => {
@@ -112,7 +111,7 @@ pub fn send(request: &FetchRequest) -> Result<FetchResponse, String> {
     Err("the fetch role was killed twice".into())
 }
 
-fn start(request: &FetchRequest) -> std::io::Result<Output> {
+fn start(request: &FetchRequest) -> std::io::Result<(Exit, Option<Vec<u8>>)> {
     let order = descriptor::memory_file(&serde_json::to_vec(request)?)?;
     let until = Instant::now() + Duration::from_secs(request.seconds.into()) + KILL_AFTER;
     // Each byte of the body is a number of up to three digits.

@@ -14,7 +14,6 @@ const NOT_ROOT: &str =
     "we are not root here, and only root can start the sandbox for what a pull request brings";
 
 /// Where settings are from.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// The environment alone.
     Environment,

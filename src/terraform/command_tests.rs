@@ -64,14 +64,14 @@ fn terraform() -> TerraformConfig {
     }
 }
 
-fn sandbox(kind: Kind, side: &Side) -> SandboxSpec {
+fn sandbox(job: Job, side: &Side) -> SandboxSpec {
     let (config, terraform) = (config(), terraform());
-    let work = Work::of(&terraform, kind);
+    let work = Work::of(&terraform, job);
     let commands = Commands {
         config: &config,
         terraform: &terraform,
         side,
-        kind,
+        job,
         work: work.clone(),
     };
     let environment = vec![("PATH".into(), "/nowhere:/usr/bin:/bin".into())];
@@ -87,19 +87,19 @@ fn sandbox(kind: Kind, side: &Side) -> SandboxSpec {
 
 #[test]
 fn an_apply_has_no_mounts_of_its_own_and_its_own_user() {
-    let own = sandbox(Kind::Apply, &side(Some(65530), "tcp://127.0.0.1:1"));
+    let own = sandbox(Job::TfApply, &side(Some(65530), "tcp://127.0.0.1:1"));
     assert_eq!((own.mounts, own.groups), (None, vec![]));
     assert_eq!(own.account, Some("65530".to_owned()));
     assert_eq!(own.directory, Path::new("/var/lib/d/tf/work/checkout"));
     assert_eq!(
-        sandbox(Kind::Apply, &side(None, "unix:///dev/null")).account,
+        sandbox(Job::TfApply, &side(None, "unix:///dev/null")).account,
         None
     );
 }
 
 #[test]
 fn a_plan_sees_its_work_where_an_apply_has_it_and_only_what_is_there_besides() {
-    let mounts = sandbox(Kind::Plan, &side(Some(65523), "tcp://127.0.0.1:1"))
+    let mounts = sandbox(Job::TfPlan, &side(Some(65523), "tcp://127.0.0.1:1"))
         .mounts
         .unwrap();
     let (work, read) = mounts.shown.split_last().unwrap();
@@ -122,7 +122,7 @@ fn a_plan_may_speak_to_the_docker_it_was_given_and_never_as_roots_group() {
     let host = format!("unix://{}", scratch.display());
     for (group, groups) in [(65540, vec![65540]), (0, vec![])] {
         std::os::unix::fs::chown(&scratch, None, Some(group)).unwrap();
-        let sandbox = sandbox(Kind::Plan, &side(Some(65523), &host));
+        let sandbox = sandbox(Job::TfPlan, &side(Some(65523), &host));
         assert_eq!(sandbox.groups, groups);
         assert!(
             sandbox
@@ -137,7 +137,7 @@ fn a_plan_may_speak_to_the_docker_it_was_given_and_never_as_roots_group() {
 
 #[test]
 fn what_is_ours_is_hidden_wherever_it_was_put() {
-    let hides = sandbox(Kind::Plan, &side(Some(65523), "x"))
+    let hides = sandbox(Job::TfPlan, &side(Some(65523), "x"))
         .mounts
         .unwrap()
         .hidden;

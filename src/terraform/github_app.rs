@@ -35,17 +35,15 @@ pub struct Installation<'a> {
 }
 
 impl<'a> Installation<'a> {
-    /// The app's installation that may read the repository at `url`.
-    ///
-    /// # Errors
-    /// When there is no user to ask GitHub as, or no repository in the URL.
-    pub fn new(config: &'a Config, app: &'a GithubApp, url: &'a str) -> Result<Self, String> {
-        let repository = repository(url).ok_or("DEPLOYER_TF_APPLY_REPO_URL names no repository")?;
-        Ok(Self {
+    /// The app's installation that may read the repository at `url`. The API names it without its owner.
+    pub fn new(config: &'a Config, app: &'a GithubApp, url: &'a str) -> Self {
+        let path = url.trim_end_matches('/').trim_end_matches(".git");
+        let repository = path.rsplit('/').next().unwrap_or_default();
+        Self {
             config,
             app,
             repository,
-        })
+        }
     }
 
     /// A token that reads the repository, and nothing else, for an hour at most.
@@ -71,7 +69,7 @@ impl<'a> Installation<'a> {
         let answer = send(&order).map_err(|why| format!("{why}; can this host reach {}?", app.api_url))?;
         match answer.status {
             201 => token_in(&answer.body).ok_or_else(|| "GitHub answers without a token".into()),
-            _ => Err(self.explain(&answer)),
+            _ => Err(explain(app, self.repository, &answer)),
         }
     }
 
@@ -99,56 +97,54 @@ impl<'a> Installation<'a> {
         order.headers = headers.map(|(name, value)| (name.into(), value.into())).into();
         Ok(order)
     }
+}
 
-    /// What `answer`, which is no token, means: what came back and what to do.
-    ///
-    /// The status alone does not tell a wrong key from a wrong clock, nor a wrong app from a wrong installation; the words
-    /// and headers that do are those of GitHub's API as documented, and as its users report them.
-    fn explain(&self, answer: &FetchResponse) -> String {
-        let GithubApp {
-            pem,
-            installation,
-            api_url,
-            ..
-        } = self.app;
-        let said = message(answer);
-        // The primary limit says what remains, the secondary one how long to wait; older servers only write of it.
-        let wait = answer.header("retry-after");
-        let is_limited = answer.status == 429
-            || wait.is_some()
-            || answer.header("x-ratelimit-remaining") == Some("0")
-            || said.to_ascii_lowercase().contains("rate limit");
-        let means = match answer.status {
-            401 if said.contains("('iat')") || said.contains("('exp')") => {
-                "this host's clock is wrong, set it right (NTP)".into()
-            }
-            401 => format!(
-                "the key in {} is none of this app's, or DEPLOYER_TF_APPLY_GH_APP_ID is another app's",
-                pem.display()
-            ),
-            403 | 429 if is_limited => match wait.and_then(|wait| wait.parse::<u64>().ok()) {
-                Some(seconds) => format!("GitHub's rate limit is reached, try again in {seconds} s"),
-                None => "GitHub's rate limit is reached, try again later".into(),
-            },
-            404 if said == "Integration not found" => {
-                "there is no such app, check DEPLOYER_TF_APPLY_GH_APP_ID".into()
-            }
-            404 => {
-                format!(
-                    "the app has no installation {installation}, check DEPLOYER_TF_APPLY_GH_APP_INSTALLATION_ID"
-                )
-            }
-            403 | 422 => format!(
-                "the app may not read {}: its installation needs the permission Contents (read) and this repository, and \
-                 not to be suspended",
-                self.repository
-            ),
-            500.. => "GitHub is in trouble, try again later".into(),
-            _ => format!("this is no answer of GitHub's API, check DEPLOYER_GITHUB_API_URL ({api_url})"),
-        };
-        let colon = if said.is_empty() { "" } else { ": " };
-        format!("{means} (status {}{colon}{})", answer.status, harmless(&said))
-    }
+/// What `answer`, which is no token, means: what came back and what to do.
+///
+/// The status alone does not tell a wrong key from a wrong clock, nor a wrong app from a wrong installation; the words
+/// and headers that do are those of GitHub's API as documented, and as its users report them.
+pub fn explain(app: &GithubApp, repository: &str, answer: &FetchResponse) -> String {
+    let GithubApp {
+        pem,
+        installation,
+        api_url,
+        ..
+    } = app;
+    let said = message(answer);
+    // The primary limit says what remains, the secondary one how long to wait; older servers only write of it.
+    let wait = answer.header("retry-after");
+    let is_limited = answer.status == 429
+        || wait.is_some()
+        || answer.header("x-ratelimit-remaining") == Some("0")
+        || said.to_ascii_lowercase().contains("rate limit");
+    let means = match answer.status {
+        401 if said.contains("('iat')") || said.contains("('exp')") => {
+            "this host's clock is wrong, set it right (NTP)".into()
+        }
+        401 => format!(
+            "the key in {} is none of this app's, or DEPLOYER_TF_APPLY_GH_APP_ID is another app's",
+            pem.display()
+        ),
+        403 | 429 if is_limited => match wait.and_then(|wait| wait.parse::<u64>().ok()) {
+            Some(seconds) => format!("GitHub's rate limit is reached, try again in {seconds} s"),
+            None => "GitHub's rate limit is reached, try again later".into(),
+        },
+        404 if said == "Integration not found" => {
+            "there is no such app, check DEPLOYER_TF_APPLY_GH_APP_ID".into()
+        }
+        404 => {
+            format!(
+                "the app has no installation {installation}, check DEPLOYER_TF_APPLY_GH_APP_INSTALLATION_ID"
+            )
+        }
+        403 | 422 => format!(
+            "the app may not read {repository}: it needs the permission Contents (read), and not to be suspended"
+        ),
+        500.. => "GitHub is in trouble, try again later".into(),
+        _ => format!("this is no answer of GitHub's API, check DEPLOYER_GITHUB_API_URL ({api_url})"),
+    };
+    let colon = if said.is_empty() { "" } else { ": " };
+    format!("{means} (status {}{colon}{})", answer.status, harmless(&said))
 }
 
 /// GitHub's own words, as far as they are a sentence.
@@ -173,17 +169,8 @@ pub fn credential(token: &Secret) -> Secret {
     Secret::new(format!("username={USER}\npassword={}\n", token.expose()))
 }
 
-/// The name of the repository at `url`, without its owner, as the API wants it.
-fn repository(url: &str) -> Option<&str> {
-    let path = url.strip_suffix('/').unwrap_or(url);
-    let name = path.rsplit('/').next()?;
-    let name = name.strip_suffix(".git").unwrap_or(name);
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    (!name.is_empty() && name.bytes().all(plain)).then_some(name)
-}
-
 /// The token in a good answer. It goes to git as one line, so it must be one.
-fn token_in(body: &[u8]) -> Option<Secret> {
+pub fn token_in(body: &[u8]) -> Option<Secret> {
     let answer: Value = serde_json::from_slice(body).ok()?;
     let token = answer["token"].as_str()?;
     let one_word = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
@@ -197,18 +184,14 @@ mod tests {
 
     #[test]
     fn the_repository_is_named_as_the_api_wants_it() {
+        let least = Settings::from_env_file(include_bytes!("../../tests/data/least.env")).unwrap();
+        let config = Config::from_settings(&least).unwrap();
         for (url, name) in [
-            (
-                "https://github.com/engram-app/engram-infra.git",
-                Some("engram-infra"),
-            ),
-            ("https://github.com/engram-app/a.b", Some("a.b")),
-            ("https://github.com/engram-app/x/", Some("x")),
-            ("https://github.com/a/.git", None),
-            ("https://github.com/a/b?c", None),
-            ("", None),
+            ("https://github.com/engram-app/engram-infra.git", "engram-infra"),
+            ("https://github.com/engram-app/a.b", "a.b"),
+            ("https://github.com/engram-app/x/", "x"),
         ] {
-            assert_eq!(repository(url), name, "{url}");
+            assert_eq!(Installation::new(&config, &app(), url).repository, name, "{url}");
         }
     }
 
@@ -254,20 +237,17 @@ mod tests {
         }
     }
 
-    fn explained(answer: &FetchResponse) -> String {
-        let app = GithubApp {
+    fn app() -> GithubApp {
+        GithubApp {
             id: "1".into(),
             installation: "77".into(),
             pem: "/etc/app.pem".into(),
             api_url: "https://api.example".into(),
-        };
-        let least = Settings::from_env_file(include_bytes!("../../tests/data/least.env")).unwrap();
-        let installation = Installation {
-            config: &Config::from_settings(&least).unwrap(),
-            app: &app,
-            repository: "infra",
-        };
-        installation.explain(answer)
+        }
+    }
+
+    fn explained(answer: &FetchResponse) -> String {
+        explain(&app(), "infra", answer)
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::os::disk;
 pub fn check(config: &Config, report: &mut Report) {
     let deploy = config.deploy();
     let needs_docker = !matches!(deploy.backend, Backend::Command { pull: false, .. })
-        || deploy.health.expect == HealthExpect::Container;
+        || deploy.health_expect == HealthExpect::Container;
     if needs_docker {
         // With the environment that a deploy would use.
         let arguments = ["version", "--format", "{{.Server.Version}}"];
@@ -32,7 +32,7 @@ pub fn check(config: &Config, report: &mut Report) {
         let advice = "is not in memory (tmpfs): a pull has the registry's password on a disk";
         report.warning("registry login", format!("{} {advice}", runtime.display()));
     }
-    if let Some(cosign) = &deploy.checks.cosign {
+    if let Some(cosign) = &deploy.cosign {
         report.root_alone("cosign", &cosign.program);
     }
     match &deploy.backend {
@@ -62,21 +62,18 @@ pub fn version(
     environment: &[(String, String)],
 ) -> Result<String, String> {
     let (path, name) = (&environment[0].1, program.display());
-    let found = child::find_program(program, path);
-    let found =
-        found.ok_or_else(|| format!("there is no `{name}` on {path}: install it, or set its path"))?;
+    let none = || format!("there is no `{name}` on {path}: install it, or set its path");
+    let found = child::find_program(program, path).ok_or_else(none)?;
     let command = Command::tool(&found).arguments(arguments).variables(environment);
     let shown = format!("{} {}", found.display(), arguments[0]);
-    let output = child::output(command, MAX_VERSION, Instant::now() + VERSION_DEADLINE)
+    let (exit, bytes) = child::output(command, MAX_VERSION, Instant::now() + VERSION_DEADLINE)
         .map_err(|error| format!("run {shown}: {error}"))?;
     let seconds = VERSION_DEADLINE.as_secs();
-    let bytes = output
-        .bytes
-        .ok_or_else(|| format!("`{shown}` did not answer within {seconds} s"))?;
+    let bytes = bytes.ok_or_else(|| format!("`{shown}` did not answer within {seconds} s"))?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
-    match output.exit.is_success() {
+    match exit.is_success() {
         true => Ok(text),
-        false => Err(format!("`{shown}`: {}: {}", output.exit, last_line(&text))),
+        false => Err(format!("`{shown}`: {exit}: {}", last_line(&text))),
     }
 }
 

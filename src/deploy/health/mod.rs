@@ -45,7 +45,7 @@ impl<'a> Health<'a> {
     /// way back there is no `version`: one that was there before need not say which it is.
     pub fn of(config: &'a Config, container: &'a Container, version: Option<&'a str>) -> Option<Self> {
         let deploy = config.deploy();
-        let expect = deploy.health.expect;
+        let expect = deploy.health_expect;
         let by_container = expect == HealthExpect::Container;
         let url = container.health_url.as_deref().filter(|_| !by_container);
         // What a command replaces need not be a container at all.
@@ -75,7 +75,7 @@ impl<'a> Health<'a> {
     /// With the last thing that was seen, when its time is up or it has ended.
     pub fn wait(&self, ctx: &mut RunContext) -> Result {
         let start = Instant::now();
-        let longest = self.config.deploy().health.max_wait;
+        let longest = self.config.deploy().health_max_wait;
         let mut watched = Watched::default();
         let why = match self.watch(ctx, start + longest, &mut watched) {
             Ok(Verdict::Healthy(how)) => {
@@ -106,7 +106,7 @@ impl<'a> Health<'a> {
 
     /// Looks until there is a verdict, or until `until`.
     fn watch(&self, ctx: &mut RunContext, until: Instant, watched: &mut Watched) -> Result<Verdict> {
-        let interval = self.config.deploy().health.poll_interval;
+        let interval = self.config.deploy().poll_interval;
         let verdict = ctx.poll(interval, until, |ctx| {
             let verdict = self.look(ctx, watched)?;
             let Verdict::NotYet(seen) = verdict else {
