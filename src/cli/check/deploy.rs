@@ -36,11 +36,8 @@ pub fn check(config: &Config, report: &mut Report) {
         report.root_alone("cosign", &cosign.program);
     }
     match &deploy.backend {
-        Backend::Unraid {
-            templates,
-            update_container,
-        } => {
-            report.root_alone("update_container", update_container);
+        Backend::Unraid { templates, script } => {
+            report.root_alone("update_container", script);
             report.root_alone("templates", templates);
             for container in &deploy.containers {
                 template(&container.name, templates, &deploy.image, report);
