@@ -213,7 +213,7 @@ fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 pub(crate) mod testing {
     use super::*;
-    use crate::config::{Config, Job, Settings};
+    use crate::config::{Config, Settings};
     use crate::gate::{DeployTask, Task};
     use crate::queue::request::Origin;
 
@@ -263,7 +263,6 @@ pub(crate) mod testing {
         RunRequest {
             run_id: id.clone(),
             endpoint: "deploy".into(),
-            job: Job::Deploy,
             task: Task::Deploy(DeployTask {
                 version: "1.2.3".to_owned().try_into().unwrap(),
                 sha: None,

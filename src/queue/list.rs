@@ -50,7 +50,11 @@ pub fn list(places: &Places) -> io::Result<Vec<Run>> {
         State::Running(_) => (0, None),
         State::Queued => (1, None),
         State::Dead => (2, None),
-        State::Ended(record) => (3, Some(Reverse(record.lateness()))),
+        // Clocks may step back, the number of those that ended does not.
+        State::Ended(record) => (
+            3,
+            Some(Reverse((record.sequence, record.outcome.finished_at.clone()))),
+        ),
     });
     Ok(found)
 }

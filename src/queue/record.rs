@@ -79,11 +79,6 @@ impl Record {
         self.outcome.error = Some(bounded(&harmless(why)));
     }
 
-    /// What comes later among the records of a host is greater.
-    pub fn lateness(&self) -> (u64, String) {
-        (self.sequence, self.outcome.finished_at.clone())
-    }
-
     /// As `/runs` lists it, a line: the outcome, the endpoint, who asked.
     pub fn listed(&self) -> String {
         let listed = Listed {

@@ -7,7 +7,7 @@ use crate::config::Places;
 use crate::failpoint;
 use crate::limits::MAX_RUN_FILE;
 use crate::os::files;
-use crate::queue::publish::{keep_status, publish_end};
+use crate::queue::publish::{keep_status, publish};
 use crate::queue::record::Record;
 use crate::queue::{RunFolder, RunId, journal, ticket};
 use crate::run::log::Log;
@@ -31,7 +31,7 @@ pub fn conclude(places: &Places, keep: u32, record: &Record, id: &RunId, log: &m
     };
     failpoint!("result-written");
     if written.is_ok() {
-        warn(id, "publish", publish_end(places, keep, record));
+        warn(id, "publish", publish(places, keep, Some(record)));
     }
     failpoint!("published");
     log.end_once(&record.outcome);

@@ -222,7 +222,7 @@ fn mark_cancelled(failure: &Failure, more: &mut Map<String, Value>) {
 
 /// Shows in `/runs` that a run waits or is at work. Nothing depends on it.
 fn show(config: &Config) {
-    if let Err(error) = publish::publish(&config.places, config.runs.keep) {
+    if let Err(error) = publish::publish(&config.places, config.runs.keep, None) {
         log::warn!("publish the runs: {error}");
     }
 }
