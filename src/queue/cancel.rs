@@ -53,7 +53,7 @@ fn ask(places: &Places, id: &RunId, urgency: Urgency) -> Result<(), String> {
     if !ticket.is_live().map_err(unread)? {
         return Err(ENDED.to_owned());
     }
-    let notes = Notes::of(&ticket).map_err(unread)?;
+    let notes = Notes::of(Some(&ticket)).map_err(unread)?;
     if notes.completed {
         return Err(DEAD.to_owned());
     }

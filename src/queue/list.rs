@@ -96,11 +96,11 @@ fn readable(places: &Places, id: &RunId, ticket: Option<&TicketFile>) -> Option<
 
 fn read(folder: &RunFolder, ticket: Option<&TicketFile>) -> io::Result<Option<Run>> {
     let live = ticket.map_or(Ok(false), TicketFile::is_live)?;
-    let notes = ticket.map_or(Ok(Notes::default()), Notes::of)?;
+    let turn = Notes::of(ticket)?.turn;
     let Some(order) = folder.order()? else {
         return Ok(None);
     };
-    let state = match (folder.record()?, live, notes.turn) {
+    let state = match (folder.record()?, live, turn) {
         (Some(record), _, _) => State::Ended(Box::new(record)),
         (None, true, Some(started)) => State::Running(clock::rfc3339(started)),
         (None, true, None) => State::Queued,

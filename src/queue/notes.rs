@@ -80,8 +80,11 @@ pub struct Notes {
 }
 
 impl Notes {
-    /// Those of a ticket; a last line that its writer did not finish is left out.
-    pub fn of(ticket: &TicketFile) -> io::Result<Self> {
+    /// Those of a ticket, where there is one; a last line that its writer did not finish is left out.
+    pub fn of(ticket: Option<&TicketFile>) -> io::Result<Self> {
+        let Some(ticket) = ticket else {
+            return Ok(Self::default());
+        };
         let text = optional(files::read_bounded(&ticket.path, MAX_RUN_FILE))?.unwrap_or_default();
         let lines = text.split_inclusive(|byte| *byte == b'\n').rev();
         let mut whole = lines.filter_map(|line| serde_json::from_slice(line.strip_suffix(b"\n")?).ok());
@@ -112,7 +115,7 @@ impl HeldTicket {
         let lock = lock::exclusive_within(&file.path, STATE_LOCK_WAIT)?;
         let notes = Notes {
             completed: true,
-            turn: Notes::of(&file)?.turn,
+            turn: Notes::of(Some(&file))?.turn,
             ..Notes::default()
         };
         Self::with(lock, file, notes)
@@ -222,7 +225,7 @@ mod tests {
         ticket.started(own).unwrap();
         ticket.starting("b", EndPolicy::Terminate).unwrap();
         let file = ticket.file.clone();
-        let notes = || Notes::of(&file).unwrap();
+        let notes = || Notes::of(Some(&file)).unwrap();
         assert_eq!(notes().holder, Process::of(own));
         assert_eq!(notes().tools, vec![tool("a", Process::of(own)), tool("b", None)]);
         ticket.ended(None).unwrap();
@@ -250,9 +253,9 @@ mod tests {
         let ticket = hold(&scratch.0, &RunId::new(SystemTime::now()).unwrap());
         let torn = b"{\"holder\":{\"pid\":1,\"start_time\":2}}\n{\"holder\":{\"pid\":1,\"sta";
         std::fs::write(&ticket.file.path, torn).unwrap();
-        let notes = Notes::of(&ticket.file).unwrap();
+        let notes = Notes::of(Some(&ticket.file)).unwrap();
         assert_eq!((notes.holder.map(|one| one.pid), notes.tools.len()), (Some(1), 0));
         std::fs::write(&ticket.file.path, b"").unwrap();
-        assert_eq!(Notes::of(&ticket.file).unwrap(), Notes::default());
+        assert_eq!(Notes::of(Some(&ticket.file)).unwrap(), Notes::default());
     }
 }

@@ -28,9 +28,9 @@ use crate::run::step::{Effect, Failure, Result};
 pub struct RunContext<'a> {
     pub config: &'a Config,
     pub(super) folder: RunFolder,
-    pub log: Log,
-    pub interrupts: Interrupts,
-    pub ticket: HeldTicket,
+    pub log: &'a mut Log,
+    pub interrupts: &'a mut Interrupts,
+    pub ticket: &'a mut HeldTicket,
     journal: Journal,
     /// Of the outcome, beyond the fixed ones.
     pub members: Map<String, Value>,
@@ -96,9 +96,9 @@ impl<'a> RunContext<'a> {
     /// For a run whose turn has come: it may take `run_max` from now on.
     pub fn new(
         config: &'a Config,
-        log: Log,
-        interrupts: Interrupts,
-        ticket: HeldTicket,
+        log: &'a mut Log,
+        interrupts: &'a mut Interrupts,
+        ticket: &'a mut HeldTicket,
         run_max: Duration,
     ) -> Self {
         let run = Deadline::new("the run", run_max);

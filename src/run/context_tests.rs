@@ -16,13 +16,11 @@ impl RunContext<'static> {
         let id = RunId::new(SystemTime::now()).unwrap();
         let folder = RunFolder::of(places, &id);
         std::fs::create_dir_all(folder.path()).unwrap();
-        let ticket = crate::queue::notes::testing::hold(places, &id);
-        let log = Log::open(&folder.log(), &id);
         Self::new(
             Box::leak(Box::new(crate::queue::testing::config(places))),
-            log,
-            Interrupts::deaf().unwrap(),
-            ticket,
+            Box::leak(Box::new(Log::open(&folder.log(), &id))),
+            Box::leak(Box::new(Interrupts::deaf().unwrap())),
+            Box::leak(Box::new(crate::queue::notes::testing::hold(places, &id))),
             Duration::from_secs(60),
         )
     }
@@ -66,7 +64,7 @@ fn messages(ctx: &RunContext, places: &Places) -> Vec<String> {
 }
 
 fn work(ctx: &RunContext) -> Vec<ToolAtWork> {
-    Notes::of(&ctx.ticket.file).unwrap().tools
+    Notes::of(Some(&ctx.ticket.file)).unwrap().tools
 }
 
 fn exited(end: Result<Ended, Failure>) -> Exit {
@@ -404,9 +402,11 @@ fn a_tool_that_must_not_be_cut_can_print_on_after_its_run_has_died() {
             ..shell(&script)
         };
         let path = scratch.0.state.join("output");
-        let running = tool.start(crate::run::tool::Output::File(&path)).unwrap();
         // Nobody reads any more: a pipe would be broken now.
-        drop(running);
+        drop(
+            tool.start(crate::run::tool::Output::File(&path), &mut |_| None)
+                .unwrap(),
+        );
         let until = Instant::now() + Duration::from_secs(5);
         while !done.exists() {
             assert!(Instant::now() < until, "the tool died of its output");

@@ -112,10 +112,7 @@ impl Processes {
                 return Ok(());
             }
         }
-        Err(Failure::Failed(format!(
-            "{} does not end, although killed",
-            self.name
-        )))
+        Err(not_ended(&self.name))
     }
 
     /// Whether they have all ended by then.
@@ -151,4 +148,8 @@ impl Processes {
         living.retain(|pid| all.iter().all(|set| set.contains(pid)));
         Ok(living)
     }
+}
+
+pub(super) fn not_ended(name: &str) -> Failure {
+    format!("{name} does not end, although killed").into()
 }

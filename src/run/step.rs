@@ -45,6 +45,12 @@ impl From<io::Error> for Failure {
     }
 }
 
+impl From<Failure> for io::Error {
+    fn from(failure: Failure) -> Self {
+        io::Error::other(failure.to_string())
+    }
+}
+
 impl Failure {
     /// A failure in one sentence.
     pub fn failed(sentence: impl Into<String>) -> Self {

@@ -16,7 +16,7 @@ use crate::os::process::{self, ProcessSet};
 use crate::os::signal::Signal;
 use crate::queue::{EndPolicy, Urgency};
 use crate::run::context::{CancelEnds, Deadline};
-use crate::run::end::attempts;
+use crate::run::end::{attempts, not_ended};
 use crate::run::tool::{Ended, Output, Running, Tool};
 use crate::run::{Failure, HumanDuration, Result, RunContext};
 
@@ -31,7 +31,7 @@ impl RunContext<'_> {
     /// # Errors
     /// [`Failure::Failed`] when it could not be started, [`Failure::Cancelled`] and [`Failure::Deadline`] when it was
     /// ended; an exit status is never an error here.
-    pub fn tool(&mut self, tool: &Tool, on_line: &mut OnLine<'_>) -> Result<Ended> {
+    pub fn tool(&mut self, tool: &Tool, on_line: &mut OnLine) -> Result<Ended> {
         let path = self.folder.output();
         let output = match tool.end_policy.interrupts() {
             // It may not die of a broken pipe when we die.
@@ -48,7 +48,7 @@ impl RunContext<'_> {
     ///
     /// # Errors
     /// As [`RunContext::tool`].
-    pub fn write_out(&mut self, tool: &Tool, path: &Path, on_line: &mut OnLine<'_>) -> Result<Ended> {
+    pub fn write_out(&mut self, tool: &Tool, path: &Path, on_line: &mut OnLine) -> Result<Ended> {
         self.supervise(tool, Output::NewFile(path), on_line)
     }
 
@@ -68,78 +68,65 @@ impl RunContext<'_> {
     pub fn tool_while(
         &mut self,
         tool: &Tool,
-        on_line: &mut OnLine<'_>,
+        on_line: &mut OnLine,
         every: Duration,
         gets_on: &mut dyn FnMut(&mut Self) -> bool,
     ) -> Result<Ended> {
-        let (mut running, deadline) = self.start(tool, Output::Pipe)?;
+        let (mut running, deadline) = self.start(tool, Output::Pipe, on_line)?;
         let waited = loop {
-            let mut heard = false;
-            let mut listen = |line: &str| {
-                heard = true;
-                on_line(line)
-            };
-            let waited = self.follow(
-                &mut running,
-                &deadline.or("", every),
-                self.ended_by(),
-                &mut listen,
-            );
+            running.has_spoken = false;
+            let waited = self.follow(&mut running, &deadline.or("", every), self.ended_by());
             if !matches!(waited, Err(Failure::Deadline { .. })) {
                 break waited;
             }
             if let Err(late) = deadline.check() {
                 break Err(late);
             }
-            if !heard && !gets_on(self) {
-                let (name, every) = (&running.name, HumanDuration(every));
-                break Err(Failure::Failed(format!("{name} has not got on for {every}")));
+            if !running.has_spoken && !gets_on(self) {
+                let (name, every) = (tool.name(), HumanDuration(every));
+                break Err(format!("{name} has not got on for {every}").into());
             }
         };
-        self.finish(running, tool.end_policy, waited, on_line)
+        self.finish(running, waited)
     }
 
-    fn supervise(&mut self, tool: &Tool, output: Output<'_>, on_line: &mut OnLine<'_>) -> Result<Ended> {
-        let (mut running, deadline) = self.start(tool, output)?;
+    fn supervise(&mut self, tool: &Tool, output: Output, on_line: &mut OnLine) -> Result<Ended> {
+        let (mut running, deadline) = self.start(tool, output, on_line)?;
         let waited = match tool.end_policy {
-            EndPolicy::WaitOut => self.wait_out(&mut running, tool.deadline, on_line),
-            EndPolicy::Terminate => self.follow(&mut running, &deadline, self.ended_by(), on_line),
+            EndPolicy::WaitOut => self.wait_out(&mut running),
+            EndPolicy::Terminate => self.follow(&mut running, &deadline, self.ended_by()),
             // Even while it changes something: that is what its one INT is for.
             EndPolicy::Interrupt | EndPolicy::InterruptThenTerminate => {
-                self.follow(&mut running, &deadline, Some(Urgency::Gentle), on_line)
+                self.follow(&mut running, &deadline, Some(Urgency::Gentle))
             }
         };
-        self.finish(running, tool.end_policy, waited, on_line)
+        self.finish(running, waited)
     }
 
-    fn start(&mut self, tool: &Tool, output: Output<'_>) -> Result<(Running, Deadline)> {
+    fn start<'t>(
+        &mut self,
+        tool: &'t Tool,
+        output: Output,
+        on_line: &'t mut OnLine,
+    ) -> Result<(Running<'t>, Deadline)> {
         self.check(CancelEnds::Everything)?;
         let program = tool.file_name();
         self.ticket.starting(&program, tool.end_policy)?;
-        let started = tool.start(output);
-        let running = match started {
-            Ok(running) => running,
-            Err(failure) => {
-                self.ticket.ended(None)?;
-                return Err(failure);
-            }
-        };
-        self.ticket.started(running.child.pid())?;
+        let started = tool.start(output, on_line);
+        let pid = started.as_ref().ok().map(|running| running.child.pid());
+        match pid {
+            Some(pid) => self.ticket.started(pid)?,
+            None => self.ticket.ended(None)?,
+        }
         if program == "update_container" {
             failpoint!("script-at-work");
         }
-        let deadline = self.deadline.or(&running.name, tool.deadline);
-        Ok((running, deadline))
+        Ok((started?, self.deadline.or(&tool.name(), tool.deadline)))
     }
 
     /// Makes an end of a tool that was waited for: by itself, or as its policy says.
-    fn finish(
-        &mut self,
-        mut running: Running,
-        policy: EndPolicy,
-        waited: Result<Exit>,
-        on_line: &mut OnLine<'_>,
-    ) -> Result<Ended> {
+    fn finish(&mut self, mut running: Running, waited: Result<Exit>) -> Result<Ended> {
+        let policy = running.tool.end_policy;
         let why = match waited {
             Ok(exit) => {
                 // Terraform leaves the programs that a configuration starts.
@@ -149,28 +136,28 @@ impl RunContext<'_> {
                 self.forget(&mut running);
                 return running.ended(exit);
             }
-            Err(Failure::Cancelled) if policy == EndPolicy::WaitOut => Failure::Failed(format!(
-                "{} was ended by force: whether it was done is not known",
-                running.name
-            )),
+            Err(Failure::Cancelled) if policy == EndPolicy::WaitOut => {
+                let name = running.tool.name();
+                format!("{name} was ended by force: whether it was done is not known").into()
+            }
             Err(failure) => failure,
         };
-        self.end(&mut running, policy, on_line)?;
+        self.end(&mut running)?;
         Err(why)
     }
 
     /// Waits for a call that was handed to dockerd, which does it whatever becomes of the client. No time is up before it
     /// is known to be done or not.
-    fn wait_out(&mut self, running: &mut Running, usual: Duration, on_line: &mut OnLine<'_>) -> Result<Exit> {
+    fn wait_out(&mut self, running: &mut Running) -> Result<Exit> {
         let begun = Instant::now();
-        let mut given = usual;
+        let mut given = running.tool.deadline;
         loop {
-            let waited = self.follow(running, &Deadline::new("", given), Some(Urgency::Force), on_line);
+            let waited = self.follow(running, &Deadline::new("", given), Some(Urgency::Force));
             if !matches!(waited, Err(Failure::Deadline { .. })) {
                 return waited;
             }
-            let so_far = HumanDuration::since(begun);
-            self.tell(&format!("still waiting for {} ({so_far})", running.name));
+            let (name, so_far) = (running.tool.name(), HumanDuration::since(begun));
+            self.tell(&format!("still waiting for {name} ({so_far})"));
             given = STILL_WAITING_EVERY;
         }
     }
@@ -181,14 +168,16 @@ impl RunContext<'_> {
         running: &mut Running,
         deadline: &Deadline,
         ended_by: Option<Urgency>,
-        on_line: &mut OnLine<'_>,
     ) -> Result<Exit> {
         loop {
             // In this order. Its end may be the signal that is read here, so it is asked for after that; and what it
             // printed before its end is in the pipes by the time they are read.
             let asked = self.interrupts.asked();
             let exit = running.child.peek()?;
-            self.read(running, exit.is_some(), on_line);
+            running.read(exit.is_some(), &mut |text| {
+                self.log.relay(self.phase, text, SystemTime::now());
+            });
+            self.log.flush();
             if let Some(exit) = exit {
                 return Ok(exit);
             }
@@ -209,27 +198,16 @@ impl RunContext<'_> {
         }
     }
 
-    /// Says what the tool has printed by now; all of it when it has ended.
-    fn read(&mut self, running: &mut Running, has_ended: bool, on_line: &mut OnLine<'_>) {
-        let (log, phase) = (&mut self.log, self.phase);
-        running.read(has_ended, &mut |line| {
-            if let Some(text) = on_line(line) {
-                log.relay(phase, &text, SystemTime::now());
-            }
-        });
-        log.flush();
-    }
-
     /// What ends a tool now.
     fn ended_by(&self) -> Option<Urgency> {
         (!self.has_changed()).then_some(Urgency::Gentle)
     }
 
     /// Ends a tool of ours with all of its group, one attempt after the other.
-    fn end(&mut self, running: &mut Running, policy: EndPolicy, on_line: &mut OnLine<'_>) -> Result {
-        for attempt in attempts(policy) {
+    fn end(&mut self, running: &mut Running) -> Result {
+        for attempt in attempts(running.tool.end_policy) {
             if !attempt.announcement.is_empty() {
-                self.tell(&attempt.announcement.replace("NAME", &running.name));
+                self.tell(&attempt.announcement.replace("NAME", &running.tool.name()));
             }
             let deadline = Deadline::new("", attempt.patience);
             let (ended_by, rest_until) = match attempt.to_group {
@@ -242,13 +220,13 @@ impl RunContext<'_> {
                     (Some(Urgency::Force), Instant::now())
                 }
             };
-            if self.follow(running, &deadline, ended_by, on_line).is_ok() {
+            if self.follow(running, &deadline, ended_by).is_ok() {
                 end_group(running, rest_until)?;
                 self.forget(running);
                 return Ok(());
             }
         }
-        Err(not_ending(running))
+        Err(not_ended(&running.tool.name()))
     }
 
     /// Reaps it, and takes it from the ticket.
@@ -268,7 +246,7 @@ fn end_group(running: &Running, until: Instant) -> Result {
     running.child.signal_group(Signal::SIGKILL);
     match is_group_gone_by(running, Instant::now() + KILL_AFTER)? {
         true => Ok(()),
-        false => Err(not_ending(running)),
+        false => Err(not_ended(&running.tool.name())),
     }
 }
 
@@ -282,8 +260,4 @@ fn is_group_gone_by(running: &Running, until: Instant) -> Result<bool> {
         poll::wait([], Some(soon))?;
     }
     Ok(true)
-}
-
-fn not_ending(running: &Running) -> Failure {
-    Failure::Failed(format!("{} does not end, although killed", running.name))
 }

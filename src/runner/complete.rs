@@ -41,7 +41,7 @@ pub fn recover(config: &Config) -> io::Result<()> {
     let mut notices = Vec::new();
     let completed = recover_all(config, &mut interrupts, &mut notices);
     notice::finish_all(notices)?;
-    completed.map_err(|failure| io::Error::other(failure.to_string()))
+    Ok(completed?)
 }
 
 fn recover_all(config: &Config, interrupts: &mut Interrupts, notices: &mut Vec<Notice>) -> Result {
@@ -134,8 +134,7 @@ impl Completer<'_> {
     /// Waits for or ends every tool that a dead run has left at work. Without a ticket it is from before a restart of the
     /// host, and there is none.
     fn end_orphans(&mut self, id: &RunId) -> Result {
-        let seen = ticket::of(&self.config.places, id)?;
-        let notes = seen.as_ref().map_or(Ok(Notes::default()), Notes::of)?;
+        let notes = Notes::of(ticket::of(&self.config.places, id)?.as_ref())?;
         let Some(holder) = notes.holder else { return Ok(()) };
         for tool in notes.tools {
             let orphan = Processes {
@@ -179,7 +178,7 @@ impl Completer<'_> {
         };
         log::info!("run {id} is dead and is completed");
         let mut log = Log::open(&folder.log(), id);
-        conclude::conclude(places, self.config.runs.keep, &record, id, &mut log)?;
+        conclude(self.config, &record, id, &mut log)?;
         self.notices.extend(notice::start(self.config, &record));
         Ok(())
     }
@@ -187,8 +186,7 @@ impl Completer<'_> {
     /// What is to be recorded of a run that could not do that itself, after what it has half done was put back.
     fn judge(&mut self, id: &RunId, folder: &RunFolder, order: &RunRequest) -> Result<Record> {
         let places = &self.config.places;
-        let seen = ticket::of(places, id)?;
-        let turn = seen.as_ref().map_or(Ok(Notes::default()), Notes::of)?.turn;
+        let turn = Notes::of(ticket::of(places, id)?.as_ref())?.turn;
         let started = turn.map_or_else(|| folder.ordered_at(), Ok)?;
         let log = Log::open(&folder.log(), id);
         // It had come to its end and could not write that down: the log knows better.
@@ -215,12 +213,12 @@ impl Completer<'_> {
             }
             Some(_) => {
                 let why = format!("{was_changing}; its log says what came last");
-                Some(self.clean_up(folder, order, log, &why)?)
+                Some(self.clean_up(folder, order, &why)?)
             }
             None if has_waited_only => {
                 Some("interrupted before its turn came; nothing was changed".to_owned())
             }
-            None => Some(self.clean_up(folder, order, log, "interrupted before it changed anything")?),
+            None => Some(self.clean_up(folder, order, "interrupted before it changed anything")?),
         };
         let mut record = Record::new(order, started, SystemTime::now());
         record.outcome.more.extend(more);
@@ -233,21 +231,12 @@ impl Completer<'_> {
 
     /// Cleans up after a run that had its turn and of which nothing can go back; `why` it failed, with what is to be told of
     /// it.
-    fn clean_up(
-        &self,
-        folder: &RunFolder,
-        order: &RunRequest,
-        #[cfg_attr(
-            not(feature = "terraform"),
-            expect(unused_mut, unused_variables, reason = "of a deploy there is nothing to say")
-        )]
-        mut log: Log,
-        why: &str,
-    ) -> Result<String> {
+    fn clean_up(&self, folder: &RunFolder, order: &RunRequest, why: &str) -> Result<String> {
         let told: Option<String> = match &order.task {
             Task::Deploy(_) => None,
             #[cfg(feature = "terraform")]
             Task::Terraform(task) => {
+                let mut log = Log::open(&folder.log(), &order.run_id);
                 let mut say = |phase, text: &str| log.say(phase, text, SystemTime::now());
                 terraform::conclude_dead(order, task, self.config, folder, &mut say)
             }
@@ -281,14 +270,12 @@ impl Completer<'_> {
         more: &mut Map<String, Value>,
         act: impl FnOnce(&mut RunContext) -> Result<T>,
     ) -> Result<T> {
-        let ticket = HeldTicket::of_the_dead(&self.config.places, id)?;
+        let mut ticket = HeldTicket::of_the_dead(&self.config.places, id)?;
         folder.clear_output()?;
-        let log = Log::open(&folder.log(), id);
-        let interrupts = std::mem::replace(self.interrupts, Interrupts::deaf()?);
+        let mut log = Log::open(&folder.log(), id);
         let run_max = self.config.runs.run_max;
-        let mut ctx = RunContext::new(self.config, log, interrupts, ticket, run_max);
+        let mut ctx = RunContext::new(self.config, &mut log, self.interrupts, &mut ticket, run_max);
         let result = act(&mut ctx);
-        *self.interrupts = ctx.interrupts;
         more.extend(ctx.members);
         result
     }
@@ -322,20 +309,14 @@ fn remove_ticket(places: &Places, id: &RunId) -> Result {
 /// Whether the run was to be: it has begun, or its token was spent for it. A place in the queue that was not given back,
 /// because its session died before the token was spent, is not a run.
 fn was_admitted(places: &Places, folder: &RunFolder, order: &RunRequest) -> Result<bool> {
-    if folder.has_record() || folder.log().exists() {
-        return Ok(true);
-    }
-    // Nobody waits for the log: where a filesystem has no journal of its own, a power cut takes its name.
-    if journal::read(places)?.is_some_and(|content| content.run_id == order.run_id) {
-        return Ok(true);
-    }
-    match &order.origin {
-        Origin::Local { .. } => Ok(false),
-        Origin::Token { token, .. } => {
-            let started = Memory::of(&places.state).run_of(token)?;
-            Ok(started.as_deref() == Some(order.run_id.as_str()))
-        }
-    }
+    let has_begun = folder.has_record()
+        || folder.log().exists()
+        // Nobody waits for the log: where a filesystem has no journal of its own, a power cut takes its name.
+        || journal::read(places)?.is_some_and(|content| content.run_id == order.run_id);
+    let Origin::Token { token, .. } = &order.origin else {
+        return Ok(has_begun);
+    };
+    Ok(has_begun || Memory::of(&places.state).run_of(token)?.as_deref() == Some(order.run_id.as_str()))
 }
 
 #[cfg(test)]

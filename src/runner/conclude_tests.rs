@@ -1,8 +1,8 @@
 use super::*;
-use crate::gate::Task;
 
 use serde_json::{Value, json};
 
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, SystemTime};
 
@@ -16,6 +16,12 @@ fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_323_045 + seconds)
 }
 
+fn config(places: &Places, keep: u32) -> Config {
+    let mut config = crate::queue::testing::config(places);
+    config.runs.keep = keep;
+    config
+}
+
 /// A run that ended; its second decides its place among the others.
 fn run(places: &Places, keep: u32, seconds: u64, publication: Publication) -> RunId {
     let id = RunId::new(at(seconds)).unwrap();
@@ -25,7 +31,7 @@ fn run(places: &Places, keep: u32, seconds: u64, publication: Publication) -> Ru
     log.say(Phase::Queued, "starting", at(seconds));
     let mut record = Record::new(&order, at(seconds), at(seconds + 1));
     record.publication = publication;
-    conclude(places, keep, &record, &id, &mut log).unwrap();
+    conclude(&config(places, keep), &record, &id, &mut log).unwrap();
     id
 }
 
@@ -94,7 +100,7 @@ fn concluding_twice_changes_nothing_more() {
     let record = folder.record().unwrap().unwrap();
     let mut log = Log::open(&folder.log(), &id);
     assert_eq!(log.outcome().as_ref(), Some(&record.outcome));
-    conclude(&scratch.0, 50, &record, &id, &mut log).unwrap();
+    conclude(&config(&scratch.0, 50), &record, &id, &mut log).unwrap();
     assert_eq!(fs::read(folder.log()).unwrap(), before);
     assert_eq!(listed(&scratch.0).len(), 1);
 }
@@ -121,7 +127,9 @@ fn a_run_whose_clock_was_ahead_does_not_stand_in_the_way_of_later_ones() {
     shown(&ahead);
     shown(&run(&scratch.0, 50, 0, Publication::Status));
     // After a restart of the host.
-    fs::remove_file(scratch.0.runtime.join("sequence")).unwrap();
+    fs::remove_dir_all(&scratch.0.runtime).unwrap();
+    crate::os::places::prepare(&scratch.0).unwrap();
+    ensure_published(&scratch.0, 50).unwrap();
     shown(&run(&scratch.0, 50, 10, Publication::Status));
 }
 
