@@ -41,23 +41,13 @@ pub fn lock_queue(places: &Places) -> io::Result<File> {
     lock::exclusive_within(&places.runtime.join("queue.lock"), STATE_LOCK_WAIT)
 }
 
-/// The lock of the one run that has its turn.
-pub fn turn_path(places: &Places) -> PathBuf {
-    places.runtime.join("turn")
-}
-
 /// What is being changed, and what it was before.
 pub fn journal_path(places: &Places) -> PathBuf {
     places.state.join("journal")
 }
 
-/// The lasting copy of an endpoint's status document.
-pub fn last_path(places: &Places, endpoint: &str) -> PathBuf {
-    places.state.join("last").join(format!("{endpoint}.json"))
-}
-
 /// One run's folder; it need not exist.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct RunFolder(PathBuf);
 
 impl RunFolder {

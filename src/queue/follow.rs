@@ -31,7 +31,6 @@ pub enum Followed {
 }
 
 /// One follower of one run.
-#[derive(Debug)]
 pub struct Follower {
     places: Places,
     settings: Settings,

@@ -34,7 +34,6 @@ pub struct Content {
 const COMMITTED: &str = "committed";
 
 /// The journal of the run that has its turn.
-#[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
     run_id: RunId,

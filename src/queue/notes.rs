@@ -93,7 +93,6 @@ impl Notes {
 }
 
 /// The ticket of the run in this process.
-#[derive(Debug)]
 pub struct HeldTicket {
     lock: File,
     pub file: TicketFile,

@@ -17,8 +17,7 @@ use crate::event::Outcome;
 use crate::limits::{KEEP_RUNS, MAX_RUN_FILE};
 use crate::os::clock;
 use crate::os::files::{self, optional};
-use crate::queue::RunId;
-use crate::queue::folder::{RunFolder, last_path, lock_queue};
+use crate::queue::folder::{RunFolder, lock_queue};
 use crate::queue::list::{Run, State, live};
 use crate::queue::record::{Publication, Record};
 
@@ -31,8 +30,7 @@ type Write = fn(&Path, &[u8]) -> io::Result<()>;
 pub fn publish(places: &Places, keep: u32, ended: Option<&Record>) -> io::Result<()> {
     let _lock = lock_queue(places)?;
     for (document, outcome) in ended.iter().flat_map(|record| record.documents()) {
-        let path = places.public().join(format!("{document}.json"));
-        replace_older(&path, outcome, PUBLIC)?;
+        replace_older(&places.public().join(document), outcome, PUBLIC)?;
     }
     write_list(places, keep)
 }
@@ -66,18 +64,20 @@ pub fn ensure_published(places: &Places, keep: u32) -> io::Result<()> {
 /// Makes `record` the lasting status of its endpoint, on disk when this returns, unless a newer one is there.
 pub fn keep_status(places: &Places, record: &Record) -> io::Result<()> {
     for (document, outcome) in record.documents() {
-        let path = last_path(places, &document);
+        let path = places.state.join("last").join(document);
         replace_older(&path, outcome, LASTING)?;
     }
     Ok(())
 }
 
 impl Record {
-    /// The names of the status documents that show it, without `.json`: its endpoint's, and that of its module.
+    /// The status documents that show it: its endpoint's, and that of its module.
     fn documents(&self) -> impl Iterator<Item = (String, &Outcome)> {
         let module = self.outcome.more.get("module").and_then(Value::as_str);
-        let of_the_module = module.map(|module| format!("{}.{module}", self.endpoint));
-        let names = [Some(self.endpoint.clone()), of_the_module].into_iter().flatten();
+        let of_the_module = module.map(|module| format!("{}.{module}.json", self.endpoint));
+        let names = [Some(format!("{}.json", self.endpoint)), of_the_module]
+            .into_iter()
+            .flatten();
         let is_shown = self.publication == Publication::Status;
         names.filter(move |_| is_shown).map(|name| (name, &self.outcome))
     }
@@ -96,9 +96,8 @@ fn write_list(places: &Places, keep: u32) -> io::Result<()> {
     let mut known: BTreeMap<String, Listed> = known.map(|run| (run.1.clone(), run)).collect();
     let ids = RunFolder::all(places)?.into_iter().rev();
     let ended = ids.filter_map(|id| {
-        known
-            .remove(id.as_str())
-            .or_else(|| listed_by_record(places, &id))
+        let line = || listed(&RunFolder::of(places, &id).record().ok()??.listed());
+        known.remove(id.as_str()).or_else(line)
     });
     let mut ended: Vec<Listed> = ended.take(keep.min(KEEP_RUNS) as usize).collect();
     ended.sort_by(|one, other| other.cmp(one));
@@ -127,12 +126,6 @@ fn listed(line: &str) -> Option<Listed> {
     }
     let key: Key = serde_json::from_str(line).ok()?;
     Some((key.finished_at, key.run_id, line.to_owned()))
-}
-
-fn listed_by_record(places: &Places, id: &RunId) -> Option<Listed> {
-    let record = RunFolder::of(places, id).record();
-    let record = record.inspect_err(|error| log::warn!("run {id} is not listed: {error}"));
-    listed(&record.ok()??.listed())
 }
 
 /// A run that has not ended, as the list has it.

@@ -24,7 +24,6 @@ pub enum Complaints {
 }
 
 /// A place in the queue, with its run folder.
-#[derive(Debug)]
 pub struct Reservation {
     places: Places,
     order: RunRequest,

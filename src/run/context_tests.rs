@@ -1,5 +1,7 @@
 use super::*;
 
+use std::time::SystemTime;
+
 use std::path::Path;
 
 use crate::config::Places;

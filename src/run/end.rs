@@ -18,7 +18,7 @@ use crate::run::interrupts::Interrupts;
 use crate::run::{Failure, Result};
 
 /// A signal, and how long its effect is waited for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(super) struct Attempt {
     pub signal: Signal,
     /// To all of its group, which must be empty then; else to the tool alone, and where it ends by that, what is left of its

@@ -14,7 +14,7 @@ use crate::os::{descriptor, files};
 
 /// Cuts bytes into lines. A newline or a carriage return ends one, since progress bars use the latter; empty lines are
 /// left out; what is not UTF-8, and control characters, are replaced; a line over [`MAX_LINE`] loses its rest.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Lines {
     pending: Vec<u8>,
     cut: bool,
@@ -68,7 +68,6 @@ impl Lines {
 }
 
 /// One stream of a tool.
-#[derive(Debug)]
 pub struct Stream {
     /// A pipe, which breaks when we die, and with it a tool that prints on; or a file. `None` when no more will come.
     from: Option<File>,

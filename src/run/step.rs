@@ -21,13 +21,8 @@ pub enum Failure {
     Failed(String),
     /// Somebody asked for the run to end (`cancel`, TERM, INT, HUP).
     Cancelled,
-    /// Time is up.
-    Deadline {
-        /// What was not done in time: ``docker pull``, `the run`.
-        what: String,
-        /// How long it was given.
-        given: Duration,
-    },
+    /// Time is up: what was not done within which.
+    Deadline(String),
 }
 
 /// What a step gives.
@@ -61,11 +56,8 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Failed(sentence) => f.write_str(sentence),
+            Failure::Failed(sentence) | Failure::Deadline(sentence) => f.write_str(sentence),
             Failure::Cancelled => f.write_str("cancelled"),
-            Failure::Deadline { what, given } => {
-                write!(f, "{what} was not done within {}", HumanDuration(*given))
-            }
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crate::failpoint;
 use crate::limits::{KILL_AFTER, STILL_WAITING_EVERY};
@@ -75,32 +75,28 @@ impl RunContext<'_> {
         let (mut running, deadline) = self.start(tool, Output::Pipe, on_line)?;
         let waited = loop {
             running.has_spoken = false;
-            let waited = self.follow(&mut running, &deadline.or("", every), self.ended_by());
-            if !matches!(waited, Err(Failure::Deadline { .. })) {
+            let until = deadline.until.min(Instant::now() + every);
+            let waited = self.follow(&mut running, until, self.ended_by());
+            if !matches!(waited, Ok(None)) || until == deadline.until {
                 break waited;
-            }
-            if let Err(late) = deadline.check() {
-                break Err(late);
             }
             if !running.has_spoken && !gets_on(self) {
                 let (name, every) = (tool.name(), HumanDuration(every));
                 break Err(format!("{name} has not got on for {every}").into());
             }
         };
-        self.finish(running, waited)
+        self.finish(running, waited, &deadline)
     }
 
     fn supervise(&mut self, tool: &Tool, output: Output, on_line: &mut OnLine) -> Result<Ended> {
         let (mut running, deadline) = self.start(tool, output, on_line)?;
         let waited = match tool.end_policy {
             EndPolicy::WaitOut => self.wait_out(&mut running),
-            EndPolicy::Terminate => self.follow(&mut running, &deadline, self.ended_by()),
+            EndPolicy::Terminate => self.follow(&mut running, deadline.until, self.ended_by()),
             // Even while it changes something: that is what its one INT is for.
-            EndPolicy::Interrupt | EndPolicy::InterruptThenTerminate => {
-                self.follow(&mut running, &deadline, Some(Urgency::Gentle))
-            }
+            _ => self.follow(&mut running, deadline.until, Some(Urgency::Gentle)),
         };
-        self.finish(running, waited)
+        self.finish(running, waited, &deadline)
     }
 
     fn start<'t>(
@@ -125,10 +121,16 @@ impl RunContext<'_> {
     }
 
     /// Makes an end of a tool that was waited for: by itself, or as its policy says.
-    fn finish(&mut self, mut running: Running, waited: Result<Exit>) -> Result<Ended> {
+    fn finish(
+        &mut self,
+        mut running: Running,
+        waited: Result<Option<Exit>>,
+        deadline: &Deadline,
+    ) -> Result<Ended> {
         let policy = running.tool.end_policy;
         let why = match waited {
-            Ok(exit) => {
+            Ok(None) => deadline.passed(),
+            Ok(Some(exit)) => {
                 // Terraform leaves the programs that a configuration starts.
                 if policy.interrupts() {
                     end_group(&running, Instant::now())?;
@@ -148,37 +150,37 @@ impl RunContext<'_> {
 
     /// Waits for a call that was handed to dockerd, which does it whatever becomes of the client. No time is up before it
     /// is known to be done or not.
-    fn wait_out(&mut self, running: &mut Running) -> Result<Exit> {
+    fn wait_out(&mut self, running: &mut Running) -> Result<Option<Exit>> {
         let begun = Instant::now();
-        let mut given = running.tool.deadline;
+        let mut until = begun + running.tool.deadline;
         loop {
-            let waited = self.follow(running, &Deadline::new("", given), Some(Urgency::Force));
-            if !matches!(waited, Err(Failure::Deadline { .. })) {
-                return waited;
+            let waited = self.follow(running, until, Some(Urgency::Force))?;
+            if waited.is_some() {
+                return Ok(waited);
             }
             let (name, so_far) = (running.tool.name(), HumanDuration::since(begun));
             self.tell(&format!("still waiting for {name} ({so_far})"));
-            given = STILL_WAITING_EVERY;
+            until = Instant::now() + STILL_WAITING_EVERY;
         }
     }
 
-    /// Reads what the tool prints until it ends, the deadline has passed, or the run is asked to end with that urgency.
+    /// Reads what the tool prints until it ends, `until` has come, or the run is asked to end with that urgency.
     fn follow(
         &mut self,
         running: &mut Running,
-        deadline: &Deadline,
+        until: Instant,
         ended_by: Option<Urgency>,
-    ) -> Result<Exit> {
+    ) -> Result<Option<Exit>> {
         loop {
             // In this order. Its end may be the signal that is read here, so it is asked for after that; and what it
             // printed before its end is in the pipes by the time they are read.
             let asked = self.interrupts.asked();
             let exit = running.child.peek()?;
             running.read(exit.is_some(), &mut |text| {
-                self.log.relay(self.phase, text, SystemTime::now());
+                self.log.relay(self.phase, text);
             });
             self.log.flush();
-            if let Some(exit) = exit {
+            if exit.is_some() {
                 return Ok(exit);
             }
             let is_ended = match ended_by {
@@ -189,9 +191,12 @@ impl RunContext<'_> {
             if is_ended {
                 return Err(Failure::Cancelled);
             }
-            deadline.check()?;
+            let now = Instant::now();
+            if now >= until {
+                return Ok(None);
+            }
             // A child's end is a signal; where that is not heard, the timer sees it.
-            let until = deadline.until.min(Instant::now() + running.retry());
+            let until = until.min(now + running.retry());
             let idle = self.interrupts.as_fd();
             let [output, errors] = running.descriptors(idle);
             poll::wait([idle, output, errors].map(|one| (one, For::Reading)), Some(until))?;
@@ -209,18 +214,18 @@ impl RunContext<'_> {
             if !attempt.announcement.is_empty() {
                 self.tell(&attempt.announcement.replace("NAME", &running.tool.name()));
             }
-            let deadline = Deadline::new("", attempt.patience);
+            let until = Instant::now() + attempt.patience;
             let (ended_by, rest_until) = match attempt.to_group {
                 true => {
                     running.child.signal_group(attempt.signal);
-                    (None, deadline.until)
+                    (None, until)
                 }
                 false => {
                     running.child.signal(attempt.signal);
                     (Some(Urgency::Force), Instant::now())
                 }
             };
-            if self.follow(running, &deadline, ended_by).is_ok() {
+            if let Ok(Some(_)) = self.follow(running, until, ended_by) {
                 end_group(running, rest_until)?;
                 self.forget(running);
                 return Ok(());

@@ -19,7 +19,7 @@ use crate::run::{OnLine, Result};
 use crate::secret::Secret;
 
 /// Another program, as a step wants it started. It gets nothing but what stands here.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Tool {
     /// With a slash, or looked for on the `PATH` of `environment`.
     pub program: PathBuf,
@@ -87,7 +87,7 @@ impl Tool {
     }
 
     /// Starts it.
-    pub(super) fn start<'a>(&'a self, output: Output, on_line: &'a mut OnLine<'_>) -> Result<Running<'a>> {
+    pub fn start<'a>(&'a self, output: Output, on_line: &'a mut OnLine<'_>) -> Result<Running<'a>> {
         let path = self.environment.iter().find(|(name, _)| name == "PATH");
         let path = path.map_or(DEFAULT_PATH, |(_, value)| value.as_str());
         let program = child::find_program(&self.program, path)
@@ -154,7 +154,7 @@ impl Tool {
 
 /// Where a tool's output goes.
 #[derive(Clone, Copy)]
-pub(super) enum Output<'a> {
+pub enum Output<'a> {
     /// Both streams into one pipe, as lines.
     Pipe,
     /// Both into this file, as lines: what must not be cut must not die of a broken pipe either, when we die.
@@ -166,7 +166,7 @@ pub(super) enum Output<'a> {
 }
 
 /// A tool that was started.
-pub(super) struct Running<'a> {
+pub struct Running<'a> {
     pub tool: &'a Tool,
     on_line: &'a mut OnLine<'a>,
     pub child: Child,

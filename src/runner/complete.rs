@@ -86,12 +86,11 @@ impl Completer<'_> {
         // Only the run whose turn it is logs in anywhere, and that is the caller: every login that is there is a dead run's.
         remove_logins(places).map_err(unseen)?;
         if let Some(content) = journal::read(places)? {
-            let checked = self.check_journal(&content);
-            checked.map_err(|failure| interrupted(&content.run_id, failure))?;
+            let id = &content.run_id;
+            self.check_journal(&content).map_err(|why| interrupted(id, why))?;
         }
         for id in dead::find(places).map_err(unseen)? {
-            let completed = self.complete(&id);
-            completed.map_err(|failure| interrupted(&id, failure))?;
+            self.complete(&id).map_err(|why| interrupted(&id, why))?;
             remove_ticket(places, &id)?;
         }
         Ok(())
@@ -124,9 +123,9 @@ impl Completer<'_> {
         self.end_orphans(id)?;
         fs::create_dir(folder.path())?;
         let why = "interrupted, and its folder is lost";
-        let back = self.go_back(id, folder, &content.entries, why, &mut Map::new());
+        let back = self.settle(content, folder, why, &mut Map::new());
         folder.remove()?;
-        let sentence = back?;
+        let sentence = back?.unwrap_or_default();
         log::warn!("run {id}: {sentence}");
         remove_ticket(&self.config.places, id)
     }
@@ -200,16 +199,9 @@ impl Completer<'_> {
         let has_waited_only = content.is_none() && turn.is_none() && !log.is_past_the_queue();
         let mut more = Map::from_iter([("interrupted".to_owned(), json!(true))]);
         let was_changing = "interrupted while it was changing something";
-        let why = match content {
-            Some(content) if content.committed => {
-                self.act_for(id, folder, &mut more, |ctx| {
-                    deploy::tidy(&content.entries, ctx.config, ctx);
-                    Ok(())
-                })?;
-                None
-            }
-            Some(content) if !content.entries.is_empty() => {
-                Some(self.go_back(id, folder, &content.entries, was_changing, &mut more)?)
+        let why = match &content {
+            Some(content) if content.committed || !content.entries.is_empty() => {
+                self.settle(content, folder, was_changing, &mut more)?
             }
             Some(_) => {
                 let why = format!("{was_changing}; its log says what came last");
@@ -237,7 +229,7 @@ impl Completer<'_> {
             #[cfg(feature = "terraform")]
             Task::Terraform(task) => {
                 let mut log = Log::open(&folder.log(), &order.run_id);
-                let mut say = |phase, text: &str| log.say(phase, text, SystemTime::now());
+                let mut say = |phase, text: &str| log.say(phase, text);
                 terraform::conclude_dead(order, task, self.config, folder, &mut say)
             }
         };
@@ -248,36 +240,31 @@ impl Completer<'_> {
         })
     }
 
-    fn go_back(
+    /// Goes back over what a dead run has changed, or tidies up where it had come to its good end; `why` it failed, with what
+    /// became of that. Meanwhile its ticket is ours, so that our own tools are waited for should we die as well.
+    fn settle(
         &mut self,
-        id: &RunId,
+        content: &Content,
         folder: &RunFolder,
-        entries: &[Value],
         why: &str,
         more: &mut Map<String, Value>,
-    ) -> Result<String> {
-        (self.say)(&format!("going back for run {id}, which was interrupted"));
-        self.act_for(id, folder, more, |ctx| {
-            rollback::once(ctx, entries, UndoReason::Interrupted, why)
-        })
-    }
-
-    /// Acts for a dead run. Meanwhile its ticket is ours, so that our own tools are waited for should we die as well.
-    fn act_for<T>(
-        &mut self,
-        id: &RunId,
-        folder: &RunFolder,
-        more: &mut Map<String, Value>,
-        act: impl FnOnce(&mut RunContext) -> Result<T>,
-    ) -> Result<T> {
-        let mut ticket = HeldTicket::of_the_dead(&self.config.places, id)?;
+    ) -> Result<Option<String>> {
+        let (config, id) = (self.config, &content.run_id);
+        let mut ticket = HeldTicket::of_the_dead(&config.places, id)?;
         folder.clear_output()?;
         let mut log = Log::open(&folder.log(), id);
-        let run_max = self.config.runs.run_max;
-        let mut ctx = RunContext::new(self.config, &mut log, self.interrupts, &mut ticket, run_max);
-        let result = act(&mut ctx);
+        let run_max = config.runs.run_max;
+        let mut ctx = RunContext::new(config, &mut log, self.interrupts, &mut ticket, run_max);
+        let mut back = None;
+        if content.committed {
+            deploy::tidy(&content.entries, config, &mut ctx);
+        } else {
+            (self.say)(&format!("going back for run {id}, which was interrupted"));
+            let entries = &content.entries;
+            back = Some(rollback::once(&mut ctx, entries, UndoReason::Interrupted, why));
+        }
         more.extend(ctx.members);
-        result
+        back.transpose()
     }
 }
 

@@ -28,7 +28,7 @@ fn run(places: &Places, keep: u32, seconds: u64, publication: Publication) -> Ru
     let order = order(&id);
     RunFolder::of(places, &id).create(&order).unwrap();
     let mut log = Log::open(&RunFolder::of(places, &id).log(), &id);
-    log.say(Phase::Queued, "starting", at(seconds));
+    log.say(Phase::Queued, "starting");
     let mut record = Record::new(&order, at(seconds), at(seconds + 1));
     record.publication = publication;
     conclude(&config(places, keep), &record, &id, &mut log).unwrap();
@@ -141,7 +141,7 @@ fn the_public_files_come_back_after_the_runtime_folder_was_lost() {
     fs::remove_dir_all(&scratch.0.runtime).unwrap();
     crate::os::places::prepare(&scratch.0).unwrap();
     // A crash came between the result and its lasting copy, too.
-    let last = crate::queue::folder::last_path(&scratch.0, "deploy");
+    let last = scratch.0.state.join("last/deploy.json");
     let left = last.with_file_name(".deploy.json.engram.4194305.tmp");
     fs::rename(&last, &left).unwrap();
     ensure_published(&scratch.0, 50).unwrap();
@@ -152,7 +152,7 @@ fn the_public_files_come_back_after_the_runtime_folder_was_lost() {
         before
     );
     assert_eq!(
-        outcome_in(&crate::queue::folder::last_path(&scratch.0, "deploy"))
+        outcome_in(&scratch.0.state.join("last/deploy.json"))
             .unwrap()
             .unwrap()
             .run_id,

@@ -79,7 +79,7 @@ fn run(lock: File, ticket: &str, config: &Config) -> io::Result<()> {
         let mut completer = Completer {
             config,
             interrupts: &mut interrupts,
-            say: &mut |what| log.say(Phase::Queued, what, SystemTime::now()),
+            say: &mut |what| log.say(Phase::Queued, what),
             notices: &mut notices,
         };
         completer.complete_all()
@@ -104,7 +104,7 @@ fn wait_for_turn(config: &Config, number: u64, log: &mut Log, interrupts: &mut I
             "" => "starting".to_owned(),
             _ => format!("waiting for {ahead}"),
         };
-        log.say(Phase::Queued, &message, SystemTime::now());
+        log.say(Phase::Queued, &message);
         if !ahead.is_empty() {
             show(config);
         }

@@ -23,7 +23,6 @@ use crate::run::interrupts::Interrupts;
 use crate::run::{HumanDuration, Result};
 
 /// A notice command at work.
-#[derive(Debug)]
 pub struct Notice {
     child: Child,
     until: Instant,
