@@ -11,6 +11,11 @@ pub trait TextRule {
     const SENTENCE: &'static str;
 
     fn admits(text: &str) -> bool;
+
+    /// How a person is shown it.
+    fn shown(text: &str) -> &str {
+        text
+    }
 }
 
 /// A text that keeps the rule `R`, wherever it comes from.
@@ -41,13 +46,19 @@ impl<R> From<CheckedText<R>> for String {
     }
 }
 
-impl<R> fmt::Display for CheckedText<R> {
+impl<R: TextRule> fmt::Display for CheckedText<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(R::shown(&self.0))
     }
 }
 
 /// True for lower-case hex digits and nothing else.
 pub fn is_hex(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// True for `sha256:` and 64 lower-case hex digits.
+pub fn is_sha256(text: &str) -> bool {
+    let digits = text.strip_prefix("sha256:").unwrap_or_default();
+    digits.len() == 64 && is_hex(digits)
 }

@@ -5,7 +5,7 @@
 use std::fmt;
 
 /// A secret text. It has no `Display`, and its `Debug` says only that it is one.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {

@@ -222,7 +222,7 @@ fn check_is_content_with_a_host_that_works() {
     assert_eq!(code(&output), 0, "{said}");
     for line in [
         "ok     settings: from the environment",
-        "warn   advice: /deploy: no event is pinned",
+        "warn   advice: /deploy: pin event_name or pipeline_source in DEPLOYER_CLAIMS",
         "ok     certificate: ",
         "warn   certificate: valid until ",
         "ok     key: ",

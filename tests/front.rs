@@ -8,7 +8,7 @@ use crate::support::tls_client::{End, TlsClient};
 use crate::support::{long_tests, wait_until};
 use engram_deployer::http::HttpError;
 use engram_deployer::limits::{MAX_BODY, MAX_HEADERS, MAX_TARGET, REQUEST_DEADLINE, STALLED_CALLER};
-use engram_deployer::link::{FromFront, Head, ToFront, encode};
+use engram_deployer::link::{Caller, FromFront, Head, ToFront, encode};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -39,8 +39,8 @@ fn answer_to(bytes: &[u8]) -> String {
 
 #[track_caller]
 fn assert_refused(name: &str, answer: &str, refusal: HttpError) {
-    let status = format!("HTTP/1.1 {} ", refusal.status());
-    let sentence = format!("\r\n\r\n{}\n", refusal.sentence());
+    let status = format!("HTTP/1.1 {} ", refusal.status);
+    let sentence = format!("\r\n\r\n{}\n", refusal.sentence);
     assert!(
         answer.starts_with(&status) && answer.ends_with(&sentence),
         "{name}: {answer:?}"
@@ -70,187 +70,187 @@ fn malformed() -> Vec<(&'static str, String, HttpError)> {
         (
             "two lengths",
             swap(length, "Content-Length: 20\r\nContent-Length: 20"),
-            HttpError::Length,
+            HttpError::LENGTH,
         ),
         (
             "no number",
             swap(length, "Content-Length: +20"),
-            HttpError::Length,
+            HttpError::LENGTH,
         ),
         (
             "length and coding",
             swap(length, "Content-Length: 20\r\nTransfer-Encoding: chunked"),
-            HttpError::Length,
+            HttpError::LENGTH,
         ),
         (
             "another coding",
             swap(length, "Transfer-Encoding: gzip, chunked"),
-            HttpError::Coding,
+            HttpError::CODING,
         ),
         (
             "neither",
             swap("Content-Length: 20\r\n", ""),
-            HttpError::LengthRequired,
+            HttpError::LENGTH_REQUIRED,
         ),
         (
             "a folded header",
             swap("Bearer", "\r\n Bearer"),
-            HttpError::Header,
+            HttpError::HEADER,
         ),
-        ("a bare CR", swap("Bearer", "Bea\rrer"), HttpError::LineEnd),
+        ("a bare CR", swap("Bearer", "Bea\rrer"), HttpError::LINE_END),
         (
             "a bare LF",
             swap("localhost\r\n", "localhost\n"),
-            HttpError::LineEnd,
+            HttpError::LINE_END,
         ),
         (
             "a space before the colon",
             swap("Host:", "Host :"),
-            HttpError::Header,
+            HttpError::HEADER,
         ),
-        ("a NUL", swap("Bearer", "Bea\0rer"), HttpError::LineEnd),
+        ("a NUL", swap("Bearer", "Bea\0rer"), HttpError::LINE_END),
         (
             "a control character",
             swap("Bearer", "Bea\x1brer"),
-            HttpError::Header,
+            HttpError::HEADER,
         ),
         (
             "no header name",
             swap("Host: localhost", "localhost"),
-            HttpError::Header,
+            HttpError::HEADER,
         ),
         (
             "two hosts",
             swap("Host:", "Host: other\r\nHost:"),
-            HttpError::Host,
+            HttpError::HOST,
         ),
-        ("no host", swap("Host: localhost\r\n", ""), HttpError::Host),
+        ("no host", swap("Host: localhost\r\n", ""), HttpError::HOST),
         (
             "a host that is none",
             swap("localhost", "local host"),
-            HttpError::Host,
+            HttpError::HOST,
         ),
         (
             "absolute form",
             swap("/deploy", "https://localhost/deploy"),
-            HttpError::Target,
+            HttpError::TARGET,
         ),
         (
             "a dot segment",
             swap("/deploy", "/runs/../deploy"),
-            HttpError::Target,
+            HttpError::TARGET,
         ),
-        ("an escape", swap("/deploy", "/%64eploy"), HttpError::Target),
+        ("an escape", swap("/deploy", "/%64eploy"), HttpError::TARGET),
         (
             "an escaped dot segment",
             swap("/deploy", "/runs/%2e%2e/deploy"),
-            HttpError::Target,
+            HttpError::TARGET,
         ),
-        ("a fragment", swap("/deploy", "/deploy#x"), HttpError::Target),
-        ("two spaces", swap("POST /", "POST  /"), HttpError::RequestLine),
-        ("no version", swap(" HTTP/1.1", ""), HttpError::RequestLine),
+        ("a fragment", swap("/deploy", "/deploy#x"), HttpError::TARGET),
+        ("two spaces", swap("POST /", "POST  /"), HttpError::REQUEST_LINE),
+        ("no version", swap(" HTTP/1.1", ""), HttpError::REQUEST_LINE),
         (
             "a later version",
             swap("HTTP/1.1", "HTTP/2.0"),
-            HttpError::Version,
+            HttpError::VERSION,
         ),
         (
             "bytes beyond the length",
             format!("{good}x"),
-            HttpError::BytesBeyond,
+            HttpError::BYTES_BEYOND,
         ),
         (
             "a second request",
             format!("{good}{good}"),
-            HttpError::BytesBeyond,
+            HttpError::BYTES_BEYOND,
         ),
         (
             "a second GET",
             format!("{0}{0}", get("/healthz")),
-            HttpError::BytesBeyond,
+            HttpError::BYTES_BEYOND,
         ),
         (
             "bytes beyond the chunks",
             chunked("0\r\n\r\nx"),
-            HttpError::BytesBeyond,
+            HttpError::BYTES_BEYOND,
         ),
         (
             "a chunk size that is none",
             chunked("+5\r\nhello\r\n0\r\n\r\n"),
-            HttpError::Chunk,
+            HttpError::CHUNK,
         ),
         (
             "a chunk of another length",
             chunked("4\r\nhello\r\n0\r\n\r\n"),
-            HttpError::Chunk,
+            HttpError::CHUNK,
         ),
         (
             "an endless extension",
             chunked(&format!("5;{}", "x".repeat(4096))),
-            HttpError::Chunk,
+            HttpError::CHUNK,
         ),
         (
             "a trailer",
             chunked("0\r\nAuthorization: Bearer x\r\n\r\n"),
-            HttpError::Chunk,
+            HttpError::CHUNK,
         ),
         (
             "a body in a GET",
             "GET /status HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx".into(),
-            HttpError::BodyNotAllowed,
+            HttpError::BODY_NOT_ALLOWED,
         ),
         (
             "chunks in 1.0",
             chunked("0\r\n\r\n").replace("HTTP/1.1", "HTTP/1.0"),
-            HttpError::Coding,
+            HttpError::CODING,
         ),
         (
             "another expectation",
             swap("Host:", "Expect: 200-ok\r\nHost:"),
-            HttpError::Expectation,
+            HttpError::EXPECTATION,
         ),
         (
             "a long target",
             swap("/deploy", &format!("/{}", "a".repeat(MAX_TARGET))),
-            HttpError::TargetTooLong,
+            HttpError::TARGET_TOO_LONG,
         ),
         (
             "a large head",
             swap("Host:", &format!("X: {}\r\nHost:", "a".repeat(20_000))),
-            HttpError::HeadTooLarge,
+            HttpError::HEAD_TOO_LARGE,
         ),
         (
             "many headers",
             swap("Host:", &format!("{}Host:", "X: y\r\n".repeat(MAX_HEADERS))),
-            HttpError::HeadTooLarge,
+            HttpError::HEAD_TOO_LARGE,
         ),
         (
             "a large body",
             swap(length, &format!("Content-Length: {}", MAX_BODY + 1)),
-            HttpError::BodyTooLarge,
+            HttpError::BODY_TOO_LARGE,
         ),
-        ("large chunks", chunked("ffff\r\n"), HttpError::BodyTooLarge),
-        ("no such path", get("/deploy.json"), HttpError::NotFound),
+        ("large chunks", chunked("ffff\r\n"), HttpError::BODY_TOO_LARGE),
+        ("no such path", get("/deploy.json"), HttpError::NOT_FOUND),
         (
             "an endpoint that is not there",
             swap("/deploy", "/tf-apply"),
-            HttpError::NotFound,
+            HttpError::NOT_FOUND,
         ),
-        ("its status", get("/tf-apply/status"), HttpError::NotFound),
+        ("its status", get("/tf-apply/status"), HttpError::NOT_FOUND),
         (
             "a GET of an endpoint",
             get("/deploy"),
-            HttpError::MethodNotAllowed("POST"),
+            HttpError::method_not_allowed("POST"),
         ),
         (
             "a POST to a status",
             swap("/deploy", "/status"),
-            HttpError::MethodNotAllowed("GET, HEAD"),
+            HttpError::method_not_allowed("GET, HEAD"),
         ),
         (
             "a DELETE of a log",
             get("/runs/x/log").replace("GET", "DELETE"),
-            HttpError::MethodNotAllowed("GET"),
+            HttpError::method_not_allowed("GET"),
         ),
     ]
 }
@@ -264,7 +264,7 @@ fn http_every_malformed_request_is_refused_with_a_sentence_before_any_gate() {
         let (answer, end) = client.read_to_end();
         assert_eq!(end, End::Complete, "{name}: {answer:?}");
         assert_refused(name, &answer, refusal);
-        if let HttpError::MethodNotAllowed(allow) = refusal {
+        if let Some(allow) = refusal.allow {
             assert!(
                 answer.contains(&format!("\r\nAllow: {allow}\r\n")),
                 "{name}: {answer:?}"
@@ -284,7 +284,7 @@ fn http_every_malformed_request_is_refused_with_a_sentence_before_any_gate() {
 fn http_a_body_that_is_no_text_is_refused() {
     let mut bytes = post().into_bytes();
     *bytes.last_mut().unwrap() = 0xff;
-    assert_refused("not UTF-8", &answer_to(&bytes), HttpError::BodyNotText);
+    assert_refused("not UTF-8", &answer_to(&bytes), HttpError::BODY_NOT_TEXT);
 }
 
 #[test]
@@ -292,10 +292,10 @@ fn http_a_request_that_ends_early_is_refused() {
     let whole = post();
     let head = whole.find("\r\n\r\n").unwrap() + 4;
     for (cut, refusal) in [
-        (1, HttpError::EndsEarly),
-        (head - 1, HttpError::EndsEarly),
-        (head, HttpError::EndsEarly),
-        (whole.len() - 1, HttpError::EndsEarly),
+        (1, HttpError::ENDS_EARLY),
+        (head - 1, HttpError::ENDS_EARLY),
+        (head, HttpError::ENDS_EARLY),
+        (whole.len() - 1, HttpError::ENDS_EARLY),
     ] {
         let mut front = Front::ready();
         let mut client = front.connected();
@@ -321,7 +321,7 @@ fn http_a_refusal_reaches_a_caller_that_is_still_sending() {
     assert_refused(
         "a body in full flow",
         &client.read_to_end().0,
-        HttpError::BodyTooLarge,
+        HttpError::BODY_TOO_LARGE,
     );
 }
 
@@ -423,7 +423,7 @@ fn http_a_caller_that_expects_100_continue_is_told_to_go_on() {
 fn http_a_refused_caller_is_not_told_to_go_on() {
     let head = format!("{HEAD}Expect: 100-continue\r\nContent-Length: 20\r\n\r\n");
     let answer = answer_to(head.replace("/deploy", "/nowhere").as_bytes());
-    assert_refused("100-continue to nowhere", &answer, HttpError::NotFound);
+    assert_refused("100-continue to nowhere", &answer, HttpError::NOT_FOUND);
 }
 
 #[test]
@@ -511,11 +511,11 @@ fn http_lines_that_come_together_are_chunks_of_their_own_and_lose_no_order() {
     let lines: Vec<String> = (0..3000).map(|number| format!("{{\"n\":{number:04}}}")).collect();
     let frames: Vec<u8> = lines
         .iter()
-        .flat_map(|line| encode(&ToFront::Line { line: line.clone() }).expect("a frame"))
+        .flat_map(|line| encode(&ToFront::Line(line.clone())).expect("a frame"))
         .collect();
     // And a part of the next one: what is complete does not wait for it.
     let (next, said) = (
-        encode(&ToFront::Line { line: "{}".into() }).expect("a frame"),
+        encode(&ToFront::Line("{}".into())).expect("a frame"),
         Instant::now(),
     );
     let writer = thread::spawn(move || {
@@ -559,7 +559,7 @@ fn http_a_session_that_dies_before_it_answered_is_a_502() {
     client.send(post().as_bytes()).expect("sending the request");
     front.request();
     front.hang_up();
-    assert_refused("no session", &client.read_to_end().0, HttpError::NoAnswer);
+    assert_refused("no session", &client.read_to_end().0, HttpError::NO_ANSWER);
 }
 
 #[test]
@@ -576,7 +576,7 @@ fn http_a_caller_that_dies_is_noticed_before_the_next_line() {
     let words = front.last_words();
     assert!(died.elapsed() < Duration::from_secs(30), "{:?}", died.elapsed());
     assert!(
-        matches!(&words[..], [FromFront::Log { message }] if message.contains("gone")),
+        matches!(&words[..], [FromFront::Log(message)] if message.contains("gone")),
         "{words:?}"
     );
     front.wait();
@@ -654,12 +654,12 @@ fn meets_the_deadline((start, is_said): (String, bool)) -> thread::JoinHandle<()
             "{start:?} took {took:?}"
         );
         if is_said {
-            assert_refused(&start, &answer, HttpError::TooSlow);
+            assert_refused(&start, &answer, HttpError::TOO_SLOW);
         } else {
             assert_eq!(answer, "");
         }
         let words = front.last_words();
-        assert!(matches!(&words[..], [FromFront::Log { .. }]), "{words:?}");
+        assert!(matches!(&words[..], [FromFront::Log(_)]), "{words:?}");
     })
 }
 
@@ -676,7 +676,7 @@ fn http_a_caller_that_takes_no_byte_is_let_go() {
     let began = Instant::now();
     let line = "x".repeat(8000);
     while began.elapsed() < STALLED_CALLER + Duration::from_secs(10) {
-        let bytes = engram_deployer::link::encode(&ToFront::Line { line: line.clone() }).expect("a frame");
+        let bytes = engram_deployer::link::encode(&ToFront::Line(line.clone())).expect("a frame");
         if !front.try_write(&bytes) {
             assert!(began.elapsed() > STALLED_CALLER);
             return;
@@ -722,7 +722,7 @@ fn http_open_paths_are_closed_to_a_source_that_may_not_read_them() {
     client
         .send(get("/status").as_bytes())
         .expect("sending the request");
-    assert_refused("a source", &client.read_to_end().0, HttpError::Source);
+    assert_refused("a source", &client.read_to_end().0, HttpError::SOURCE);
 }
 
 #[test]
@@ -735,7 +735,7 @@ fn http_without_tls_is_answered_with_a_sentence() {
         .expect("sending the request");
     let mut answer = String::new();
     socket.read_to_string(&mut answer).expect("reading the answer");
-    assert_refused("clear text", &answer, HttpError::NotTls);
+    assert_refused("clear text", &answer, HttpError::NOT_TLS);
 }
 
 #[test]
@@ -755,7 +755,7 @@ fn http_a_port_probe_is_nobody_and_noise_is_one_line_of_the_log() {
     assert_eq!(answer.first(), Some(&0x15), "an alert: {answer:?}");
     let words = front.last_words();
     assert!(
-        matches!(&words[..], [FromFront::Log { message }] if message.contains("TLS")),
+        matches!(&words[..], [FromFront::Log(message)] if message.contains("TLS")),
         "{words:?}"
     );
 }
@@ -835,7 +835,7 @@ fn http_a_front_that_cannot_serve_says_why() {
     let mut front = Front::with(folder, certificate, &settings);
     let words = front.last_words();
     assert!(
-        matches!(&words[..], [FromFront::Broken { message }] if message.contains("tls.pem") && message.contains("other.key")),
+        matches!(&words[..], [FromFront::Broken(message)] if message.contains("tls.pem") && message.contains("other.key")),
         "{words:?}"
     );
     assert!(!front.wait().is_success());
@@ -847,10 +847,10 @@ fn http_a_frame_that_makes_no_sense_ends_a_front() {
     front.line("a line before any connection");
     assert!(!front.wait().is_success());
     let mut front = Front::ready();
-    front.say(&ToFront::Connection {
+    front.say(&ToFront::Connection(Caller {
         request_id: "x".into(),
         open_paths: true,
-    });
+    }));
     assert!(!front.wait().is_success());
 }
 
@@ -860,7 +860,7 @@ fn privileges_of_a_front_are_gone_when_it_says_ready() {
         return;
     }
     let mut front = Front::started();
-    assert_eq!(front.hear(), Some(FromFront::Ready { confined: true }));
+    assert_eq!(front.hear(), Some(FromFront::Ready));
     let process = format!("/proc/{}", front.pid());
     let status = fs::read_to_string(format!("{process}/status")).expect("reading its status");
     let field = |name: &str| {

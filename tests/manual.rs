@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use engram_deployer::cli::commands::{COMMANDS, GLOBAL, Opt, Spec};
 use engram_deployer::cli::help::ENV_FILES;
-use engram_deployer::config::{Config, FOR_CHILDREN, Reads, Settings, Variable, variables};
+use engram_deployer::config::{Config, FOR_CHILDREN, Settings, is_secret, variables};
 
 use crate::support::process::{installed, output_of, text};
 
@@ -87,10 +87,11 @@ fn command(spec: &Spec) -> String {
         operand.unwrap_or_default(),
         sentences(spec.texts().1.trim_end())
     );
-    let options: Vec<&Opt> = spec.required.iter().chain(spec.options).collect();
-    if !options.is_empty() {
+    if !spec.options.is_empty() {
         made += ".Bl -tag -width Ds\n";
-        options.iter().for_each(|option| made += &option_line(option));
+        spec.options
+            .iter()
+            .for_each(|option| made += &option_line(option));
         made += ".El\n";
     }
     made
@@ -104,20 +105,11 @@ fn commands() -> String {
     made + ".El\n"
 }
 
-fn role(reads: Reads) -> &'static str {
-    match reads {
-        Reads::Serve => "serve",
-        Reads::Session => "session",
-        Reads::Front => "front",
-        Reads::Fetch => "fetch",
-        Reads::Run => "run",
-    }
-}
-
 /// What `contrib/settings.txt` says of a setting.
 #[derive(Default)]
 struct Text {
     default: String,
+    roles: String,
     kind: String,
     example: String,
     about: String,
@@ -132,6 +124,7 @@ fn texts() -> BTreeMap<String, Text> {
         for line in rest.lines() {
             match line.split_once(": ") {
                 Some(("default", value)) => text.default = value.to_owned(),
+                Some(("read by", value)) => text.roles = value.to_owned(),
                 Some(("type", value)) => text.kind = value.to_owned(),
                 Some(("example", value)) => text.example = value.to_owned(),
                 _ if text.about.is_empty() => text.about = line.to_owned(),
@@ -143,14 +136,13 @@ fn texts() -> BTreeMap<String, Text> {
     parts.collect()
 }
 
-fn setting(variable: &Variable, text: &Text) -> String {
-    let readers: Vec<&str> = variable.readers.iter().copied().map(role).collect();
-    let mut made = format!(".It Ev {}\n{}.\n", variable.name, plain(&text.about));
+fn setting(name: &str, text: &Text) -> String {
+    let mut made = format!(".It Ev {name}\n{}.\n", plain(&text.about));
     let mut row = |what: &str, text: &str| writeln!(made, ".br\n{what}: {}", plain(text));
     row("Type", &text.kind)
         .and(row("Default", &text.default))
         .and(row("Example", &text.example))
-        .and(row("Read by", &readers.join(", ")))
+        .and(row("Read by", &text.roles))
         .expect("a text");
     made
 }
@@ -158,7 +150,7 @@ fn setting(variable: &Variable, text: &Text) -> String {
 fn settings() -> String {
     let mut made = String::from(".Bl -tag -width Ds\n");
     let texts = texts();
-    variables().for_each(|variable| made += &setting(variable, &texts[variable.name]));
+    variables().for_each(|(name, _)| made += &setting(name, &texts[*name]));
     made + ".El\n"
 }
 
@@ -181,7 +173,7 @@ fn the_commands_and_options_of_the_manual_are_those_of_the_parser() {
 #[test]
 fn the_variables_of_the_manual_are_those_of_the_parser() {
     assert_made("engram-deployer.env.5", &settings());
-    let known: BTreeSet<&str> = variables().map(|variable| variable.name).collect();
+    let known: BTreeSet<&str> = variables().map(|(name, _)| *name).collect();
     let texts = texts();
     let listed: BTreeSet<&str> = texts.keys().map(String::as_str).collect();
     assert_eq!(listed, known, "contrib/settings.txt");
@@ -215,12 +207,11 @@ fn every_example_of_the_manual_is_one_that_the_parser_takes() {
     });
     let complaints = match Config::from_settings(&all) {
         Ok(_) => Vec::new(),
-        Err(complaints) => complaints.iter().map(ToString::to_string).collect(),
+        Err(complaints) => complaints,
     };
     assert_eq!(complaints, [""; 0]);
     for (name, text) in &texts {
-        let secret = variables().any(|variable| variable.name == name && variable.is_secret);
-        assert_eq!(text.kind == "secret", secret, "{name}");
+        assert_eq!(text.kind.starts_with("a secret"), is_secret(name), "{name}");
     }
 }
 

@@ -18,7 +18,6 @@ const PARSERS: &[&str] = &[
     "serde_json::from_",
     "Deserializer::from_",
     "json::object(",
-    "json::flat_object(",
     "RawValue",
     "StreamDeserializer",
 ];

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use engram_deployer::config::{Preset, variable};
+use engram_deployer::config::{Preset, preset};
 
 use crate::support::deployer::{AUDIENCE, Setup};
 use crate::support::folder::Folder;
@@ -210,13 +210,13 @@ fn every_folder_that_is_written_to_can_be_written_to() {
             "DEPLOYER_TF_APPLY_WORKDIR",
             "DEPLOYER_TF_PLAN_WORKDIR",
         ] {
-            let Some(Preset::Text(preset)) = variable(name).map(|variable| variable.preset) else {
+            let Some(Preset::Text(default)) = preset(name) else {
                 panic!("{name} has no default");
             };
-            let within = |folder: &String| Path::new(preset).starts_with(folder);
+            let within = |folder: &String| Path::new(default).starts_with(folder);
             assert!(
                 writable.iter().any(within),
-                "{service}: {name}={preset}: {writable:?}"
+                "{service}: {name}={default}: {writable:?}"
             );
         }
     }
@@ -243,10 +243,10 @@ fn the_users_are_those_that_the_settings_name() {
         ("engram-fetch", "DEPLOYER_FETCH_USER"),
         ("engram-plan", "DEPLOYER_TF_PLAN_USER"),
     ] {
-        let Some(Preset::Text(preset)) = variable(setting).map(|variable| variable.preset) else {
+        let Some(Preset::Text(default)) = preset(setting) else {
             panic!("{setting} has no default");
         };
-        assert_eq!(users[user], preset, "{setting}");
+        assert_eq!(users[user], default, "{setting}");
     }
     assert_eq!(users.len(), 3);
 }

@@ -1,20 +1,20 @@
 //! A chunked body without its head: cut anywhere, the same verdict as at once, and the one a simple reader comes to.
 #![no_main]
 
-use engram_deployer::http::{Body, BodyReader, Framing, HttpError, Progress};
+use engram_deployer::http::{BodyReader, Framing, HttpError};
 use engram_deployer::limits::{MAX_BODY, MAX_BODY_WIRE};
 use engram_deployer_fuzz::pieces;
 use libfuzzer_sys::fuzz_target;
 
-fn verdict<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Result<Option<(Body, usize)>, HttpError> {
+fn verdict<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Result<Option<(Vec<u8>, usize)>, HttpError> {
     let mut reader = BodyReader::new(Framing::Chunked);
     let mut used = 0;
     for piece in pieces {
         let (taken, progress) = reader.feed(piece)?;
         used += taken;
         match progress {
-            Progress::Done(body) => return Ok(Some((body, used))),
-            Progress::More => assert_eq!(taken, piece.len()),
+            Some(body) => return Ok(Some((body, used))),
+            None => assert_eq!(taken, piece.len()),
         }
     }
     Ok(None)
@@ -27,7 +27,7 @@ fuzz_target!(|bytes: &[u8]| {
     match whole {
         Err(_) => {}
         Ok(None) => assert!(bytes.len() <= MAX_BODY_WIRE),
-        Ok(Some((Body(body), used))) => {
+        Ok(Some((body, used))) => {
             assert!(body.len() <= MAX_BODY && used <= MAX_BODY_WIRE);
             assert_eq!(simply(bytes), Some((body, used)));
         }

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::commands::{COMMANDS, ENV_FILE, Opt, Spec};
-use super::output::CommandError;
+use super::{CommandError, CommandResult, ExitStatus};
 use crate::config::nearest;
 use crate::event::harmless;
 
@@ -16,7 +16,8 @@ use crate::event::harmless;
 #[derive(Clone, Debug)]
 pub struct Arguments {
     pub spec: &'static Spec,
-    operand: Option<String>,
+    /// Empty only where the command can do without.
+    pub operand: String,
     /// By their long forms; the value of a flag is empty. All but that of `--env-file` are UTF-8.
     options: Vec<(&'static str, OsString)>,
 }
@@ -31,7 +32,7 @@ impl Arguments {
     }
 
     /// The value, if there is one, by the same rule as in a request's body.
-    pub fn checked<T>(&self, option: &Opt) -> Result<Option<T>, CommandError>
+    pub fn checked<T>(&self, option: &Opt) -> CommandResult<Option<T>>
     where
         T: TryFrom<String, Error = &'static str>,
     {
@@ -44,11 +45,6 @@ impl Arguments {
         found.map(|(_, value)| value.as_os_str())
     }
 
-    /// The operand; empty only where the command can do without.
-    pub fn operand(&self) -> &str {
-        self.operand.as_deref().unwrap_or_default()
-    }
-
     /// `--env-file`; relative to where it was typed.
     pub fn env_file(&self) -> Option<&Path> {
         self.raw(&ENV_FILE).map(Path::new)
@@ -56,14 +52,14 @@ impl Arguments {
 
     /// `what` is wrong with the operand or a value.
     pub fn wrong(&self, what: &str) -> CommandError {
-        CommandError::usage(usage(self.spec, &harmless(what)))
+        misused(self.spec, &harmless(what))
     }
 
     /// Sorts the words behind the command's name, and checks that all is there that it needs.
     fn of(spec: &'static Spec, words: Vec<OsString>) -> Result<Self, String> {
-        let mut arguments = Arguments {
+        let mut args = Arguments {
             spec,
-            operand: None,
+            operand: String::new(),
             options: Vec::new(),
         };
         let (mut words, mut operands) = (words.into_iter(), Vec::new());
@@ -71,16 +67,15 @@ impl Arguments {
             if word == "--" {
                 operands.extend(words.by_ref());
             } else if is_option(&word) {
-                arguments.add(&word, &mut words)?;
+                args.add(&word, &mut words)?;
             } else {
                 operands.push(word);
             }
         }
         let (name, mut operands) = (spec.name(), operands.into_iter());
         if let Some(operand) = spec.operand() {
-            let typed = operands.next().map(|word| text(&word, operand)).transpose()?;
-            arguments.operand = typed.filter(|typed| !typed.is_empty());
-            if arguments.operand.is_none() && !operand.starts_with('[') {
+            args.operand = text(&operands.next().unwrap_or_default(), operand)?;
+            if args.operand.is_empty() && !operand.starts_with('[') {
                 return Err(format!("`{name}` needs a {operand}"));
             }
         }
@@ -90,8 +85,12 @@ impl Arguments {
                 harmless(&extra.to_string_lossy())
             ));
         }
-        match spec.required.iter().find(|option| !arguments.has(option)) {
-            None => Ok(arguments),
+        let mut needed = spec
+            .options
+            .iter()
+            .filter(|option| spec.usage.contains(option.usage));
+        match needed.find(|option| !args.has(option)) {
+            None => Ok(args),
             Some(option) => Err(format!("`{name}` needs {}", option.usage)),
         }
     }
@@ -132,7 +131,7 @@ impl Arguments {
 ///
 /// # Errors
 /// A sentence with a hint.
-pub fn parse(typed: impl IntoIterator<Item = OsString>) -> Result<Arguments, String> {
+pub fn parse(typed: impl IntoIterator<Item = OsString>) -> CommandResult<Arguments> {
     let mut words: Vec<OsString> = typed.into_iter().collect();
     // The first word that is no option, and not the value of `--env-file`, names the command.
     let names_it = |at: &usize| {
@@ -150,28 +149,32 @@ pub fn parse(typed: impl IntoIterator<Item = OsString>) -> Result<Arguments, Str
     if before_operands.any(|word| word == "--help" || word == "-h") {
         return Ok(Arguments {
             spec: command_named("help")?,
-            operand: named.map(|_| spec.name().to_owned()),
+            operand: named.map_or_else(String::new, |_| spec.name().to_owned()),
             options: Vec::new(),
         });
     }
-    Arguments::of(spec, words).map_err(|what| usage(spec, &what))
-}
-
-/// What is wrong with the arguments of a command, and where its help is.
-fn usage(spec: &Spec, what: &str) -> String {
-    format!("{what}; `engram-deployer help {}` says more", spec.name())
+    Arguments::of(spec, words).map_err(|what| misused(spec, &what))
 }
 
 /// The command `name`.
 ///
 /// # Errors
 /// When there is none: a sentence with the nearest one.
-pub fn command_named(name: &str) -> Result<&'static Spec, String> {
+pub fn command_named(name: &str) -> CommandResult<&'static Spec> {
     COMMANDS.iter().find(|spec| spec.name() == name).ok_or_else(|| {
         let hint = did_you_mean(name, COMMANDS.iter().map(Spec::name), 2);
-        let name = harmless(name);
-        format!("there is no command `{name}`{hint}; `engram-deployer help` says more")
+        usage(&format!("there is no command `{}`{hint}", harmless(name)), "help")
     })
+}
+
+fn misused(spec: &Spec, what: &str) -> CommandError {
+    usage(what, &format!("help {}", spec.name()))
+}
+
+/// What is wrong, and which command says more.
+fn usage(what: &str, help: &str) -> CommandError {
+    let line = format!("{what}; `engram-deployer {help}` says more");
+    CommandError(ExitStatus::Usage, vec![line])
 }
 
 fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>, most: usize) -> String {

@@ -5,7 +5,12 @@ use crate::cli::terraform::{ALLOW_DESTROY, COMMIT, MODULE, PLAN_DIGEST};
 use std::os::unix::ffi::OsStringExt;
 
 fn typed(line: &str) -> Result<Arguments, String> {
-    parse(line.split_whitespace().map(OsString::from))
+    parse(line.split_whitespace().map(OsString::from)).map_err(said)
+}
+
+fn said(CommandError(exit, lines): CommandError) -> String {
+    assert_eq!(exit, ExitStatus::Usage);
+    lines.join("\n")
 }
 
 /// A command's name, its operand, and its options with their values.
@@ -13,7 +18,7 @@ type Parts = (&'static str, String, Vec<(&'static str, OsString)>);
 
 fn parts(line: &str) -> Parts {
     let typed = typed(line).expect(line);
-    let operand = typed.operand().to_owned();
+    let operand = typed.operand.clone();
     (typed.spec.name(), operand, typed.options)
 }
 
@@ -116,7 +121,7 @@ fn every_command_of_terraform_is_understood() {
 #[test]
 fn options_are_found_by_what_they_are_called() {
     let deploy = typed("deploy 1.2.3 --sha abc1234 --json").expect("a deploy");
-    assert_eq!(deploy.operand(), "1.2.3");
+    assert_eq!(deploy.operand, "1.2.3");
     assert_eq!(deploy.value(&BUILT_FROM), Some("abc1234"));
     assert!(deploy.has(&JSON) && !deploy.has(&DRY_RUN) && deploy.value(&DRY_RUN).is_none());
 }
@@ -195,12 +200,12 @@ fn what_makes_no_sense_is_said_with_a_hint() {
         let error = typed(line).expect_err(line);
         assert!(error.contains(what) && error.contains(hint), "{line}: {error}");
     }
-    let unknown = command_named("frobnicate").expect_err("no such command");
+    let unknown = said(command_named("frobnicate").expect_err("no such command"));
     assert!(
         unknown.starts_with("there is no command `frobnicate`;"),
         "{unknown}"
     );
-    let escape = parse([OsString::from("--\u{1b}[2J")]).expect_err("no such option");
+    let escape = said(parse([OsString::from("--\u{1b}[2J")]).expect_err("no such option"));
     assert!(!escape.contains('\u{1b}'));
     let odd = || OsString::from_vec(vec![b'1', 0xff]);
     assert!(parse(["deploy".into(), odd()]).is_err());
@@ -210,7 +215,11 @@ fn what_makes_no_sense_is_said_with_a_hint() {
 /// The words without which the command makes no sense.
 fn needed(spec: &Spec) -> String {
     let operand = spec.operand().filter(|operand| !operand.starts_with('['));
-    let options = spec.required.iter().map(|option| format!(" {} X", option.long()));
+    let options = spec
+        .options
+        .iter()
+        .filter(|option| spec.usage.contains(option.usage));
+    let options = options.map(|option| format!(" {} X", option.long()));
     operand
         .map(|_| " X".to_owned())
         .into_iter()
@@ -223,7 +232,8 @@ fn no_option_of_the_table_is_ignored() {
     for spec in COMMANDS {
         let needed = needed(spec);
         let bare = parts(&format!("{}{needed}", spec.name()));
-        for option in spec.options {
+        let others = |option: &&Opt| !spec.usage.contains(option.usage);
+        for option in spec.options.iter().filter(others) {
             let value = option.value().map(|_| " Y").unwrap_or_default();
             let line = format!("{}{needed} {}{value}", spec.name(), option.long());
             assert_ne!(parts(&line), bare, "{line}");

@@ -6,10 +6,9 @@
 use std::io::{self, IsTerminal, Read};
 use std::time::SystemTime;
 
-use super::arguments::Arguments;
 use super::commands::ENDPOINT;
-use super::output::{CommandError, CommandResult, ExitStatus, complain, print};
 use super::settings_source::read;
+use super::{Arguments, CommandResult, ExitStatus, complain, print};
 use crate::gate::{Finding, Gates, explain, fetch_keys};
 use crate::limits::MAX_TOKEN;
 use crate::os::logging;
@@ -18,17 +17,17 @@ use crate::os::logging;
 ///
 /// # Errors
 /// When there is no such endpoint or no token.
-pub fn check_token(arguments: &Arguments) -> CommandResult {
-    let config = read(arguments)?.config()?;
+pub fn check_token(args: &Arguments) -> CommandResult {
+    let config = read(args)?.config()?;
     logging::start("cli", "warn");
-    let name = arguments.value(&ENDPOINT).unwrap_or("deploy");
+    let name = args.value(&ENDPOINT).unwrap_or("deploy");
     let endpoint = config.endpoint_named(name).ok_or_else(|| {
         let names: Vec<&str> = config.endpoints().map(|one| one.name).collect();
         format!("there is no endpoint `{name}`; there is: {}", names.join(", "))
     })?;
     let fetch = || fetch_keys(&config);
-    let gates = Gates::of(&config, &fetch);
-    let findings = explain(&read_token()?, endpoint, &gates, SystemTime::now());
+    let gates = Gates::of(&config, &fetch, SystemTime::now());
+    let findings = explain(&read_token()?, endpoint, &gates);
     let width = findings.iter().map(|finding| finding.rule.chars().count()).max();
     let width = width.unwrap_or_default();
     let line = |Finding { rule, fault }: &Finding| match fault {
@@ -44,7 +43,7 @@ pub fn check_token(arguments: &Arguments) -> CommandResult {
 
 /// The token without the blanks and the line end that come with pasting. A longer one than is ever read is cut, and so
 /// fails its own rule.
-fn read_token() -> Result<Vec<u8>, CommandError> {
+fn read_token() -> CommandResult<Vec<u8>> {
     let stdin = io::stdin();
     if stdin.is_terminal() {
         complain("paste the token, then press Enter and Ctrl-D");

@@ -3,24 +3,22 @@
 //! The parser in [`super::arguments`] knows no option that is not here, and the help prints all that is, so neither can leave
 //! one out. Commands look an option up by its constant.
 
-use super::arguments::Arguments;
-use super::output::CommandResult;
 #[cfg(feature = "terraform")]
 use super::terraform::{DRIFT, TF_APPLY, TF_PLAN};
-use super::{check, check_token, deploy, follow, help, init, pin, recover, rollback, runs};
+use super::{
+    Arguments, CommandResult, check, check_token, deploy, follow, help, init, pin, recover, rollback, runs,
+};
 
 type Run = fn(&Arguments) -> CommandResult;
 
 /// What a command is called and takes, and what does it.
 #[derive(Clone, Copy, Debug)]
 pub struct Spec {
-    /// Its name and its operand, that in brackets where the command can do without.
+    /// Its name, its operand, that in brackets where the command can do without, and the options that it needs.
     pub usage: &'static str,
     /// None for `serve`, which gets the sockets of a supervisor too.
     pub run: Option<Run>,
-    /// The options that it cannot do without.
-    pub required: &'static [Opt],
-    /// Its other options, beside [`GLOBAL`].
+    /// Its options, beside [`GLOBAL`].
     pub options: &'static [Opt],
 }
 
@@ -76,7 +74,6 @@ pub(super) const fn command(usage: &'static str, run: Run, options: &'static [Op
     Spec {
         usage,
         run: Some(run),
-        required: &[],
         options,
     }
 }
@@ -86,7 +83,6 @@ pub const COMMANDS: &[Spec] = &[
     Spec {
         usage: "serve",
         run: None,
-        required: &[],
         options: &[],
     },
     command("check", check::check, &[]),
@@ -115,7 +111,8 @@ pub const COMMANDS: &[Spec] = &[
     command("help [COMMAND]", help::help, &[]),
 ];
 
-/// Of each command its name, a summary, and what its help says; a blank line between them.
+/// Of each command its name, a summary, and what its help says; then what the help says of settings and exit statuses. A
+/// blank line between them.
 const TEXTS: &str = include_str!("../../contrib/commands.txt");
 
 impl Spec {
@@ -124,19 +121,23 @@ impl Spec {
     }
 
     pub fn operand(&self) -> Option<&'static str> {
-        Some(self.usage.split_once(' ')?.1)
+        self.usage.split(' ').nth(1).filter(|word| !word.starts_with('-'))
     }
 
     /// One line for the list of commands, and what its own help says, wrapped by hand to fit a terminal.
     pub fn texts(&self) -> (&'static str, &'static str) {
-        let of_this = |text: &'static str| text.strip_prefix(self.name())?.strip_prefix(": ");
-        let text = TEXTS.split("\n\n").find_map(of_this).unwrap_or_default();
-        text.split_once('\n').unwrap_or((text, ""))
+        texts_of(self.name())
     }
 
     pub fn all_options(&self) -> impl Iterator<Item = &'static Opt> {
-        self.required.iter().chain(self.options).chain(GLOBAL)
+        self.options.iter().chain(GLOBAL)
     }
+}
+
+pub fn texts_of(name: &str) -> (&'static str, &'static str) {
+    let of_this = |text: &'static str| text.strip_prefix(name)?.strip_prefix(": ");
+    let text = TEXTS.trim_end().split("\n\n").find_map(of_this);
+    text.and_then(|text| text.split_once('\n')).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -5,28 +5,25 @@
 
 use std::time::SystemTime;
 
-use super::arguments::Arguments;
 use super::commands::{BUILT_FROM, DRY_RUN, REPLACE};
 use super::follow::{follow, say_it_goes_on};
-use super::output::{CommandError, CommandResult, ExitStatus, print, report};
-use super::settings_source::{Loaded, load};
-use super::show::Show;
+use super::{Arguments, CommandResult, ExitStatus, Loaded, Show, load, print, report};
 use crate::event::harmless;
 use crate::gate::{Authority, DeployTask, Task};
 use crate::os::process;
 use crate::queue::{Complaints, RunId, RunRequest, reserve};
 
-pub fn deploy(arguments: &Arguments) -> CommandResult {
+pub fn deploy(args: &Arguments) -> CommandResult {
     // The same rules as for a request's body.
-    let version = arguments.operand().to_owned().try_into();
+    let version = args.operand.clone().try_into();
     let task = DeployTask {
-        version: version.map_err(|rule: &str| arguments.wrong(rule))?,
-        sha: arguments.checked(&BUILT_FROM)?,
-        dry_run: arguments.has(&DRY_RUN),
-        force: arguments.has(&REPLACE),
+        version: version.map_err(|rule: &str| args.wrong(rule))?,
+        sha: args.checked(&BUILT_FROM)?,
+        dry_run: args.has(&DRY_RUN),
+        force: args.has(&REPLACE),
         rollback: false,
     };
-    run(&load(arguments)?, Task::Deploy(task), Show::on_stdout(arguments))
+    run(&load(args)?, Task::Deploy(task), Show::on_stdout(args))
 }
 
 /// Starts the run that `task` describes and follows it to its end.
@@ -48,7 +45,7 @@ pub fn run(loaded: &Loaded, task: Task, show: Show) -> CommandResult {
     })
 }
 
-fn start(loaded: &Loaded, task: Task) -> Result<RunId, CommandError> {
+fn start(loaded: &Loaded, task: Task) -> CommandResult<RunId> {
     let (uid, user) = orderer();
     let now = SystemTime::now();
     let most = loaded.config.runs.queue_max;

@@ -3,11 +3,8 @@
 use std::os::fd::AsFd;
 use std::time::Instant;
 
-use super::arguments::Arguments;
 use super::commands::{FOLLOW, FORCE};
-use super::output::{CommandError, CommandResult, ExitStatus, complain, print};
-use super::settings_source::{Loaded, load};
-use super::show::Show;
+use super::{Arguments, CommandResult, ExitStatus, Loaded, Show, complain, load, print};
 use crate::event::outcome_of;
 use crate::gate::Reader;
 use crate::limits::RETRY;
@@ -16,20 +13,20 @@ use crate::os::signal::{Signal, Signals};
 use crate::queue::{self, Followed, Follower, RunId, Urgency};
 
 /// `log`: prints the lines of a run; the exit status is the run's, when its outcome is among them.
-pub fn log(arguments: &Arguments) -> CommandResult {
-    let id = run_id(arguments)?;
-    let so_far = match arguments.has(&FOLLOW) {
+pub fn log(args: &Arguments) -> CommandResult {
+    let id = run_id(args)?;
+    let so_far = match args.has(&FOLLOW) {
         true => None,
         false => Some(ExitStatus::Done),
     };
-    follow(&load(arguments)?, &id, so_far, Show::on_stdout(arguments))
+    follow(&load(args)?, &id, so_far, Show::on_stdout(args))
 }
 
 /// `cancel`: asks a run to end, and does not wait for what it does.
-pub fn cancel(arguments: &Arguments) -> CommandResult {
-    let id = run_id(arguments)?;
-    let places = load(arguments)?.config.places;
-    let (urgency, how) = match arguments.has(&FORCE) {
+pub fn cancel(args: &Arguments) -> CommandResult {
+    let id = run_id(args)?;
+    let places = load(args)?.config.places;
+    let (urgency, how) = match args.has(&FORCE) {
         false => (Urgency::Gentle, "asked to end"),
         true => (Urgency::Force, "told to end now"),
     };
@@ -39,10 +36,10 @@ pub fn cancel(arguments: &Arguments) -> CommandResult {
     ))
 }
 
-fn run_id(arguments: &Arguments) -> Result<RunId, CommandError> {
-    let typed = arguments.operand();
+fn run_id(args: &Arguments) -> CommandResult<RunId> {
+    let typed = &args.operand;
     let wrong = || format!("`{typed}` is no run id such as 20260102T030405Z-0123abcd (`runs` lists them)");
-    RunId::parse(typed).ok_or_else(|| arguments.wrong(&wrong()))
+    RunId::parse(typed).ok_or_else(|| args.wrong(&wrong()))
 }
 
 /// Prints the lines of a run from its first one on, to its end; where there is an exit status for a run that has not

@@ -1,17 +1,8 @@
 //! The help: its texts, made from the table in [`super::commands`], and what an exit status says.
 
-use super::arguments::{Arguments, command_named};
-use super::commands::{COMMANDS, GLOBAL, Opt, Spec};
-use super::output::{CommandError, CommandResult, print};
-
-/// What the help says of each [`super::output::ExitStatus`], in the order of their numbers.
-const EXITS: [&str; 5] = [
-    "done, and well",
-    "failed: the run failed, `check` found a fault, the token is refused",
-    "the arguments make no sense",
-    "not tried: the settings are wrong, no such run, not allowed",
-    "tried, and how it ended is not known",
-];
+use super::arguments::command_named;
+use super::commands::{COMMANDS, GLOBAL, Opt, Spec, texts_of};
+use super::{Arguments, CommandResult, print};
 
 /// Read when no file is named by every command, but by `serve` only with a socket of its supervisor's; the first that
 /// exists. The second is the Unraid plugin's.
@@ -26,10 +17,10 @@ pub fn version(_: &Arguments) -> CommandResult {
 }
 
 /// `help`: of the whole program, or of one command.
-pub fn help(arguments: &Arguments) -> CommandResult {
-    print(&match arguments.operand() {
+pub fn help(args: &Arguments) -> CommandResult {
+    print(&match args.operand.as_str() {
         "" => general(),
-        name => of(command_named(name).map_err(CommandError::usage)?),
+        name => of(command_named(name)?),
     })
 }
 
@@ -39,33 +30,27 @@ pub fn general() -> String {
     format!(
         "Usage: engram-deployer [COMMAND] [OPTION]...\n\n\
          Commands:\n{}\n\
-         Options of every command:\n{}\n\
-         Settings are DEPLOYER_... variables of the environment. Commands other than\n\
-         `serve` also read the first of these files that exists, when none is named, and\n\
-         `serve` does so when systemd or inetd passes it a socket:\n  {}\n\n\
-         {}\n\
+         Options of every command:\n{}\n{}\n\n{}\n\n\
          `engram-deployer help COMMAND` says more about one command.\n",
         commands.collect::<String>(),
         options(GLOBAL.iter()),
-        ENV_FILES.join("\n  "),
-        exit_statuses()
+        texts_of("settings").1,
+        texts_of("exit-status").1
     )
 }
 
 /// The help of one command.
 fn of(spec: &Spec) -> String {
-    let required = spec.required.iter().map(|option| format!(" {}", option.usage));
-    let more = match spec.required.is_empty() && spec.options.is_empty() {
+    let more = match spec.options.is_empty() {
         true => "",
         false => " [OPTION]...",
     };
     format!(
-        "Usage: engram-deployer {}{}{more}\n\n{}\n\nOptions:\n{}\n{}",
+        "Usage: engram-deployer {}{more}\n\n{}\n\nOptions:\n{}\n{}\n",
         spec.usage,
-        required.collect::<String>(),
-        spec.texts().1.trim_end(),
+        spec.texts().1,
         options(spec.all_options()),
-        exit_statuses()
+        texts_of("exit-status").1
     )
 }
 
@@ -75,12 +60,6 @@ fn options<'a>(options: impl Iterator<Item = &'a Opt>) -> String {
 
 fn row(left: &str, right: &str) -> String {
     format!("  {left:22}{right}\n")
-}
-
-fn exit_statuses() -> String {
-    let rows = EXITS.iter().enumerate();
-    let rows = rows.map(|(number, meaning)| format!("  {number:<3}{meaning}\n"));
-    format!("Exit status:\n{}", rows.collect::<String>())
 }
 
 #[cfg(test)]
@@ -105,8 +84,8 @@ mod tests {
                 assert!(line.chars().count() <= 80, "{line}");
             }
         }
-        for (number, meaning) in EXITS.iter().enumerate() {
-            assert!(all.contains(&format!("\n  {number}  {meaning}\n")), "{meaning}");
+        for file in ENV_FILES {
+            assert!(all.contains(&format!("\n  {file}\n")), "{file}");
         }
         for (exit, meaning) in [
             (ExitStatus::Done, "done"),
@@ -115,7 +94,8 @@ mod tests {
             (ExitStatus::Unable, "not tried"),
             (ExitStatus::Unknown, "tried"),
         ] {
-            assert!(EXITS[exit as usize].starts_with(meaning), "{meaning}");
+            let line = format!("\n  {}  {meaning}", exit as usize);
+            assert!(all.contains(&line), "{meaning}");
         }
     }
 }

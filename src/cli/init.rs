@@ -1,25 +1,21 @@
 //! `init`: the state of a first installation, on the operator's word that no token was ever used here.
 
-use std::time::SystemTime;
-
-use super::arguments::Arguments;
-use super::output::{CommandResult, print};
-use super::settings_source::load;
-use crate::gate::{Creation, Memory, Past};
+use super::{Arguments, CommandResult, load, print};
+use crate::gate::Memory;
 
 /// Makes the folders, and a replay memory that trusts every token.
 ///
 /// # Errors
 /// When a memory is there that remembers something, or cannot be read: that is no first installation.
-pub fn init(arguments: &Arguments) -> CommandResult {
-    let places = load(arguments)?.config.places;
+pub fn init(args: &Arguments) -> CommandResult {
+    let places = load(args)?.config.places;
     let state = places.state.display();
     let memory = Memory::of(&places.state);
-    let made = memory.create(Past::Unused, SystemTime::now())?;
-    let said = match (made, memory.inspect()?) {
-        (Creation::New, _) => "made, and knows no token",
-        (Creation::Exists, 0) => "already there, and knows no token; nothing was changed",
-        (Creation::Exists, known) => {
+    let made = memory.create(None).and_then(|made| Ok((made, memory.inspect()?)));
+    let said = match made.map_err(|refusal| refusal.detail)? {
+        (true, _) => "made, and knows no token",
+        (false, 0) => "already there, and knows no token; nothing was changed",
+        (false, known) => {
             let what = format!("the replay memory in {state} remembers {known} tokens, so this is");
             return Err(format!("{what} no first installation; nothing was changed").into());
         }

@@ -29,10 +29,12 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use crate::limits::SUPERVISOR_PAUSE;
-
 use crate::os::poll;
 use crate::os::supervisor::{self, Inherited};
-use output::{CommandError, ExitStatus, report};
+use arguments::Arguments;
+use output::{CommandError, CommandResult, ExitStatus, complain, print, report};
+use settings_source::{Loaded, load};
+use show::Show;
 
 const NOT_ROOT: &str = "not root: front and fetch keep our user, and docker must let it in";
 const NEW_MEMORY: &str = "was not there and is new: tokens issued before now are refused";
@@ -43,11 +45,11 @@ pub fn main(typed: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn execute(typed: impl IntoIterator<Item = OsString>) -> ExitStatus {
-    let parsed = arguments::parse(typed).map_err(CommandError::usage);
-    if let Ok(arguments) = &parsed
-        && let Some(run) = arguments.spec.run
+    let parsed = arguments::parse(typed);
+    if let Ok(args) = &parsed
+        && let Some(run) = args.spec.run
     {
-        return run(arguments).unwrap_or_else(report);
+        return run(args).unwrap_or_else(report);
     }
     // With an error too: `serve` may have been meant, and then standard error may be a connection.
     let inherited = match supervisor::inherited() {
@@ -57,7 +59,7 @@ fn execute(typed: impl IntoIterator<Item = OsString>) -> ExitStatus {
         Ok(inherited) => Ok(inherited),
     };
     let is_restarted_at_once = matches!(inherited, Ok(Inherited::Listening(_)));
-    let done = parsed.and_then(|arguments| serve::serve(arguments.env_file(), inherited?));
+    let done = parsed.and_then(|args| serve::serve(args.env_file(), inherited?));
     done.unwrap_or_else(|error| {
         let exit = report(error);
         // The connection that waits at the supervisor's socket has us started again.

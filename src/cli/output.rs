@@ -30,38 +30,18 @@ impl From<Status> for ExitStatus {
     }
 }
 
-/// Why a command ended before it was done, a line for each reason; none where nobody is there to read it.
+/// Why a command ended before it was done: its exit status, and a line for each reason; none where nobody is there to
+/// read it.
 #[derive(Debug)]
-pub struct CommandError {
-    pub exit: ExitStatus,
-    pub lines: Vec<String>,
-}
+pub struct CommandError(pub ExitStatus, pub Vec<String>);
 
 /// How a command ended.
-pub type CommandResult = Result<ExitStatus, CommandError>;
-
-impl CommandError {
-    /// What was typed makes no sense.
-    pub fn usage(line: String) -> Self {
-        Self {
-            exit: ExitStatus::Usage,
-            lines: vec![line],
-        }
-    }
-
-    /// It could not be tried.
-    pub fn unable(lines: Vec<String>) -> Self {
-        Self {
-            exit: ExitStatus::Unable,
-            lines,
-        }
-    }
-}
+pub type CommandResult<T = ExitStatus> = Result<T, CommandError>;
 
 /// It could not be tried.
 impl<E: Display> From<E> for CommandError {
     fn from(why: E) -> Self {
-        Self::unable(vec![why.to_string()])
+        Self(ExitStatus::Unable, vec![why.to_string()])
     }
 }
 
@@ -73,14 +53,11 @@ pub fn print(text: &str) -> CommandResult {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Vec::new(),
         Err(error) => vec![format!("standard output: {error}")],
     };
-    Err(CommandError {
-        exit: ExitStatus::Unknown,
-        lines,
-    })
+    Err(CommandError(ExitStatus::Unknown, lines))
 }
 
 /// Writes why a command ended before it was done to standard error; the exit status that says so.
-pub fn report(error: CommandError) -> ExitStatus {
-    error.lines.iter().for_each(|line| complain(line));
-    error.exit
+pub fn report(CommandError(exit, lines): CommandError) -> ExitStatus {
+    lines.iter().for_each(|line| complain(line));
+    exit
 }

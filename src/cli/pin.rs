@@ -8,9 +8,7 @@ use std::path::Path;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use super::arguments::Arguments;
-use super::output::{CommandResult, print};
-use super::{settings_source, x509};
+use super::{Arguments, CommandResult, print, settings_source, x509};
 use crate::hash::sha256;
 use crate::jwt::base64url::{encode_standard, hex};
 use crate::limits::MAX_PEM;
@@ -18,8 +16,8 @@ use crate::os::files::{describe, read_bounded};
 
 /// Prints the pins of the certificate that is served. Needs that one setting, so that a CI job can be prepared before
 /// the rest is known.
-pub(super) fn pin(arguments: &Arguments) -> CommandResult {
-    let found = settings_source::read(arguments)?;
+pub(super) fn pin(args: &Arguments) -> CommandResult {
+    let found = settings_source::read(args)?;
     let path = found.settings.get("DEPLOYER_CERT_FILE").ok_or_else(|| {
         let sources = found.sources();
         format!("DEPLOYER_CERT_FILE is not set in {sources}; name the file with --env-file")

@@ -1,12 +1,10 @@
 //! `recover`: has the dead runs completed, as any other finder of a dead run would, and waits until they are.
 
-use super::arguments::Arguments;
-use super::output::{CommandResult, ExitStatus, complain, print};
-use super::settings_source::load;
+use super::{Arguments, CommandResult, ExitStatus, complain, load, print};
 use crate::queue::{await_recovery, ensure_recovered};
 
-pub fn recover(arguments: &Arguments) -> CommandResult {
-    let loaded = load(arguments)?;
+pub fn recover(args: &Arguments) -> CommandResult {
+    let loaded = load(args)?;
     let places = &loaded.config.places;
     let mut said = "no run is dead\n";
     loop {

@@ -2,12 +2,10 @@
 //!
 //! It is a run like any other; only what to deploy is found out here.
 
-use super::arguments::Arguments;
 use super::commands::{DRY_RUN, TAG_OF_NOW};
 use super::deploy;
-use super::output::{CommandResult, complain, print};
-use super::settings_source::{Loaded, load};
-use super::show::{Show, date_and_clock_of};
+use super::show::date_and_clock_of;
+use super::{Arguments, CommandResult, Loaded, Show, complain, load, print};
 use crate::config::Places;
 use crate::deploy::healthy::{HealthyVersion, HealthyVersions, Release};
 use crate::gate::{DeployTask, Task};
@@ -17,12 +15,12 @@ use crate::queue::list::{self, State};
 ///
 /// # Errors
 /// When there is no such version, or a run is at work: then it is not known what will be live.
-pub fn rollback(arguments: &Arguments) -> CommandResult {
-    let loaded = load(arguments)?;
+pub fn rollback(args: &Arguments) -> CommandResult {
+    let loaded = load(args)?;
     let places = &loaded.config.places;
     nothing_is_under_way(places)?;
     let (release, why) = target(&HealthyVersions::read(places)?)?;
-    let show = Show::on_stdout(arguments);
+    let show = Show::on_stdout(args);
     match show {
         // What is for a program is lines of a run and nothing else.
         Show::Json => complain(&why),
@@ -31,8 +29,8 @@ pub fn rollback(arguments: &Arguments) -> CommandResult {
     let task = Task::Deploy(DeployTask {
         version: release.version,
         sha: release.sha,
-        dry_run: arguments.has(&DRY_RUN),
-        force: arguments.has(&TAG_OF_NOW),
+        dry_run: args.has(&DRY_RUN),
+        force: args.has(&TAG_OF_NOW),
         rollback: true,
     });
     // That setting is about what is asked for by accident; whoever types this wants just that.
@@ -49,11 +47,10 @@ fn nothing_is_under_way(places: &Places) -> Result<(), String> {
     match run.state {
         State::Ended(_) => Ok(()),
         State::Dead => Err(format!(
-            "run {id} was interrupted and is not completed; have that done first (`engram-deployer recover`)"
+            "run {id} was interrupted; have it completed first (`engram-deployer recover`)"
         )),
         State::Running(_) | State::Queued => Err(format!(
-            "run {id} has not ended: wait for it (`engram-deployer log -f {id}`), end it (`engram-deployer cancel \
-             {id}`), or name a version to `engram-deployer deploy`"
+            "run {id} has not ended; wait for it (`log -f`), end it (`cancel`), or name a version to `deploy`"
         )),
     }
 }

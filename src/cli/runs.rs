@@ -6,16 +6,13 @@
 use std::array::from_fn;
 use std::io;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::arguments::Arguments;
-use super::output::{CommandResult, ExitStatus, print};
-use super::settings_source::load;
-use super::show::{Show, date_and_clock_of, took, word};
-use crate::config::{Config, Job, Places};
-use crate::event::{Outcome, harmless};
+use super::show::{date_and_clock_of, took, word};
+use super::{Arguments, CommandResult, ExitStatus, Show, load, print};
+use crate::config::{Config, Places};
+use crate::event::{Outcome, harmless, to_line};
 use crate::limits::MAX_PUBLIC_FILE;
 use crate::os::files::{describe, optional, read_bounded};
 use crate::queue::list::{self, Run, State};
@@ -24,11 +21,11 @@ use crate::queue::{Origin, ensure_published};
 
 /// `status`: how the last deploy and the last runs of terraform ended, and what runs now; as JSON the document of
 /// `GET /status`.
-pub fn status(arguments: &Arguments) -> CommandResult {
-    let config = load(arguments)?.config;
-    let last = last_outcome(&config, Job::Deploy)?;
-    let text = match (Show::on_stdout(arguments), &last) {
-        (Show::Json, last) => last.iter().map(|outcome| outcome.line() + "\n").collect(),
+pub fn status(args: &Arguments) -> CommandResult {
+    let config = load(args)?.config;
+    let last: Option<Outcome> = document(&config, "deploy")?;
+    let text = match (Show::on_stdout(args), &last) {
+        (Show::Json, last) => last.iter().map(|outcome| to_line(outcome) + "\n").collect(),
         (show, last) => {
             let deploy = match last {
                 None => "no deploy has finished yet\n".to_owned(),
@@ -46,18 +43,18 @@ pub fn status(arguments: &Arguments) -> CommandResult {
 }
 
 /// `runs`: the last runs as a table; as JSON the document of `GET /runs`.
-pub fn runs(arguments: &Arguments) -> CommandResult {
-    let config = load(arguments)?.config;
-    print(&match Show::on_stdout(arguments) {
+pub fn runs(args: &Arguments) -> CommandResult {
+    let config = load(args)?.config;
+    print(&match Show::on_stdout(args) {
         Show::Json => format!("{}\n", document::<Value>(&config, "runs")?.unwrap_or_default()),
         show => table(&kept(&config.places)?, show),
     })
 }
 
 /// `history`: the same table; as JSON a line for every run that is kept.
-pub fn history(arguments: &Arguments) -> CommandResult {
-    let runs = kept(&load(arguments)?.config.places)?;
-    print(&match Show::on_stdout(arguments) {
+pub fn history(args: &Arguments) -> CommandResult {
+    let runs = kept(&load(args)?.config.places)?;
+    print(&match Show::on_stdout(args) {
         Show::Json => runs.iter().map(line).collect(),
         show => table(&runs, show),
     })
@@ -68,7 +65,7 @@ fn kept(places: &Places) -> Result<Vec<Run>, String> {
 }
 
 /// The public document `name`, made anew after a restart of the host.
-fn document<T: DeserializeOwned>(config: &Config, name: &str) -> Result<Option<T>, String> {
+pub fn document<T: DeserializeOwned>(config: &Config, name: &str) -> Result<Option<T>, String> {
     let path = config.places.public().join(format!("{name}.json"));
     let read = || -> io::Result<Option<T>> {
         ensure_published(&config.places, config.runs.keep)?;
@@ -78,46 +75,26 @@ fn document<T: DeserializeOwned>(config: &Config, name: &str) -> Result<Option<T
     read().map_err(|error| describe(&error, "read", &path))
 }
 
-pub fn last_outcome(config: &Config, job: Job) -> Result<Option<Outcome>, String> {
-    document(config, job.name())
-}
-
 /// An outcome in two lines.
 pub fn readable(outcome: &Outcome, show: Show) -> String {
     let (result, when) = (show.result(outcome), date_and_clock_of(&outcome.finished_at));
     format!("{result}\nfinished   {when} UTC, run {}\n", outcome.run_id)
 }
 
-/// A run that has ended, as a line of JSON.
-#[derive(Serialize)]
-struct Line<'a> {
-    #[serde(flatten)]
-    outcome: &'a Outcome,
-    endpoint: &'a str,
-    accepted_at: &'a str,
-    origin: Value,
-}
-
+/// A run as a line of JSON.
 fn line(run: &Run) -> String {
     let order = &run.order;
     let origin = order.origin.details();
-    let State::Ended(record) = &run.state else {
-        let mut members = not_ended(run);
-        members["state"] = json!(word_of(&run.state));
-        members["origin"] = origin;
-        if order.dry_run() {
-            members["dry_run"] = json!(true);
-        }
-        return format!("{members}\n");
-    };
-    let line = Line {
-        outcome: &record.outcome,
-        endpoint: &order.endpoint,
-        accepted_at: &order.accepted_at,
-        origin,
-    };
-    // Strings, numbers and maps with string keys: serialising them cannot fail.
-    serde_json::to_string(&line).unwrap_or_default() + "\n"
+    if let State::Ended(record) = &run.state {
+        return record.line(&origin, Some(&order.accepted_at)) + "\n";
+    }
+    let mut members = not_ended(run);
+    members["state"] = json!(word_of(&run.state));
+    members["origin"] = origin;
+    if order.dry_run() {
+        members["dry_run"] = json!(true);
+    }
+    format!("{members}\n")
 }
 
 fn word_of(state: &State) -> &'static str {
@@ -291,7 +268,7 @@ mod tests {
     fn the_columns_of_the_table_stand_below_each_other() {
         let mut by_token = entry(Some("0123456789abcdef"), Some("no"), json!({"interrupted": true}));
         by_token.order.origin = Origin::Token {
-            token: serde_json::from_value(json!(format!("jti:{}", "0".repeat(64)))).unwrap(),
+            token: crate::gate::TokenId::of_jti("issuer", "jti"),
             claims:
                 json!({"actor": "o\u{1b}[2Jcat", "repository": "a/b", "run_id": "77", "run_attempt": "2"})
                     .as_object()

@@ -5,11 +5,9 @@ use std::net::TcpListener;
 use std::path::{self, Path};
 use std::time::SystemTime;
 
-use super::output::{CommandError, CommandResult, ExitStatus};
-use super::settings_source;
-use crate::config::{Config, Settings};
-use crate::gate::{Creation, Memory, Past};
-
+use super::{CommandResult, ExitStatus, NEW_MEMORY, NOT_ROOT, settings_source};
+use crate::config::{Config, Listen, Settings};
+use crate::gate::Memory;
 use crate::listen::serve::{self as role, Listeners};
 use crate::os::settings::Source;
 use crate::os::supervisor::Inherited;
@@ -37,11 +35,18 @@ pub fn serve(file: Option<&Path>, inherited: Inherited) -> CommandResult {
     };
     logging::start("serve", &config.log);
     deploy::refusal(&config).map_or(Ok(()), Err)?;
-    log_warnings(&found.settings, &config);
+    role::log_warnings(&found.settings, &config);
+    // None of it keeps us from serving: a template folder may not be mounted yet.
+    for complaint in deploy::complaints(&config) {
+        log::error!("a deploy would fail: {complaint}");
+    }
+    if !process::is_root() {
+        log::warn!("{NOT_ROOT}");
+    }
     prepare_state(&config, &found.settings)?;
     let listeners = Listeners {
         are_inherited: inherited.is_some(),
-        sockets: inherited.map_or_else(|| bind(&config), Ok)?,
+        sockets: inherited.map_or_else(|| bind(&config.listen), Ok)?,
     };
     for socket in &listeners.sockets {
         log::info!("listening on {}", socket.local_addr()?);
@@ -52,7 +57,7 @@ pub fn serve(file: Option<&Path>, inherited: Inherited) -> CommandResult {
 
 /// Whoever starts a daemon says what it reads, and no usual file is looked for. A supervisor that passes a socket may
 /// have nowhere to say it: inetd gives an empty environment.
-fn source(file: Option<&Path>, inherited: &Inherited) -> Result<Source, CommandError> {
+fn source(file: Option<&Path>, inherited: &Inherited) -> CommandResult<Source> {
     Ok(match (file, inherited) {
         // Absolute, because its folder is watched.
         (Some(file), _) => Source::Named(path::absolute(file)?),
@@ -61,21 +66,9 @@ fn source(file: Option<&Path>, inherited: &Inherited) -> Result<Source, CommandE
     })
 }
 
-fn bind(config: &Config) -> Result<Vec<TcpListener>, String> {
-    let own = net::listen(&config.listen);
-    own.map(|own| vec![own])
-        .map_err(|error| format!("listen on {}: {error}", config.listen))
-}
-
-fn log_warnings(settings: &Settings, config: &Config) {
-    role::log_warnings(settings, config);
-    // None of it keeps us from serving: a template folder may not be mounted yet.
-    for complaint in deploy::complaints(config) {
-        log::error!("a deploy would fail: {complaint}");
-    }
-    if !process::is_root() {
-        log::warn!("{}", super::NOT_ROOT);
-    }
+fn bind(listen: &Listen) -> Result<Vec<TcpListener>, String> {
+    let own = net::listen(listen).map_err(|error| format!("listen on {listen}: {error}"))?;
+    Ok(vec![own])
 }
 
 /// The folders, the replay memory, and what earlier runs left. An error in the last does not keep us from serving: a status
@@ -84,12 +77,10 @@ fn prepare_state(config: &Config, settings: &Settings) -> Result<(), String> {
     let places = &config.places;
     places::prepare(places)?;
     // A memory that is not there may have been lost, so tokens from before are not trusted.
-    if Memory::of(&places.state).create(Past::Unknown, SystemTime::now())? == Creation::New {
-        log::warn!(
-            "the replay memory of {} {}",
-            places.state.display(),
-            super::NEW_MEMORY
-        );
+    let made = Memory::of(&places.state).create(Some(SystemTime::now()));
+    if made.map_err(|refusal| refusal.detail)? {
+        let state = places.state.display();
+        log::warn!("the replay memory of {state} {NEW_MEMORY}");
     }
     if let Err(error) = queue::ensure_published(places, config.runs.keep) {
         log::error!("publish the last results: {error}");

@@ -2,9 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::arguments::Arguments;
 use super::help::ENV_FILES;
-use super::output::CommandError;
+use super::{Arguments, CommandError, CommandResult, ExitStatus};
 use crate::config::{Config, Settings};
 use crate::os::settings::{self, Source};
 use crate::os::{logging, places};
@@ -23,8 +22,8 @@ pub struct FoundSettings {
 ///
 /// # Errors
 /// Every fault of the file at once.
-pub fn read(arguments: &Arguments) -> Result<FoundSettings, CommandError> {
-    let mut found = from(source(arguments.env_file()))?;
+pub fn read(args: &Arguments) -> CommandResult<FoundSettings> {
+    let mut found = from(source(args.env_file()))?;
     found.settings = found.settings.with_credentials(Some(Path::new(UNIT_CREDENTIALS)));
     Ok(found)
 }
@@ -40,8 +39,10 @@ pub fn source(env_file: Option<&Path>) -> Source {
     found.map_or(Source::Environment, Source::Usual)
 }
 
-pub fn from(source: Source) -> Result<FoundSettings, CommandError> {
-    let settings = source.load().map_err(CommandError::unable)?;
+pub fn from(source: Source) -> CommandResult<FoundSettings> {
+    let settings = source
+        .load()
+        .map_err(|faults| CommandError(ExitStatus::Unable, faults))?;
     Ok(FoundSettings { settings, source })
 }
 
@@ -56,8 +57,8 @@ pub struct Loaded {
 ///
 /// # Errors
 /// Every complaint at once, and what to do about them.
-pub fn load(arguments: &Arguments) -> Result<Loaded, CommandError> {
-    let found = read(arguments)?;
+pub fn load(args: &Arguments) -> CommandResult<Loaded> {
+    let found = read(args)?;
     let config = found.config()?;
     logging::start("cli", "warn");
     places::prepare(&config.places)?;
@@ -72,15 +73,14 @@ impl FoundSettings {
     ///
     /// # Errors
     /// Every complaint at once, and what to do about them.
-    pub fn config(&self) -> Result<Config, CommandError> {
-        settings::understand(&self.settings).map_err(|complaints| {
+    pub fn config(&self) -> CommandResult<Config> {
+        settings::understand(&self.settings).map_err(|mut lines| {
             let hint = match self.source.file() {
                 Some(_) => "",
                 None => ", or name a file of KEY=value lines with --env-file",
             };
-            let mut lines: Vec<String> = complaints.iter().map(ToString::to_string).collect();
             lines.push(format!("correct the settings from {}{hint}", self.sources()));
-            CommandError::unable(lines)
+            CommandError(ExitStatus::Unable, lines)
         })
     }
 

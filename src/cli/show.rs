@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal};
 
 use serde_json::Value;
 
-use super::arguments::Arguments;
+use super::Arguments;
 use super::commands::JSON;
 use crate::event::{Outcome, Status, harmless, outcome_of};
 
@@ -27,9 +27,9 @@ const PHASE: usize = 10;
 impl Show {
     /// How to print to standard output: JSON where it was asked for or is no terminal; no colour where `NO_COLOR` is set
     /// (no-color.org).
-    pub fn on_stdout(arguments: &Arguments) -> Self {
+    pub fn on_stdout(args: &Arguments) -> Self {
         let variable = |name| std::env::var(name).unwrap_or_default();
-        if arguments.has(&JSON) || !io::stdout().is_terminal() {
+        if args.has(&JSON) || !io::stdout().is_terminal() {
             Show::Json
         } else if !variable("NO_COLOR").is_empty() || variable("TERM") == "dumb" {
             Show::Plain

@@ -5,14 +5,10 @@
 
 use serde_json::Value;
 
-use super::arguments::Arguments;
 use super::commands::{JSON, Opt, Spec, command, option};
-use super::output::CommandResult;
-use super::settings_source::load;
-use super::show::Show;
-use super::{deploy, runs};
+use super::{Arguments, CommandResult, Show, deploy, load, runs};
 use crate::config::{Config, Job};
-use crate::event::harmless;
+use crate::event::{Outcome, harmless};
 use crate::gate::{Task, TerraformTask};
 
 pub const COMMIT: Opt = option("--sha SHA", "the commit: 40 lower-case hex digits");
@@ -21,20 +17,16 @@ pub const MODULE: Opt = option("--module NAME", "one of DEPLOYER_TF_MODULES");
 pub const PLAN_DIGEST: Opt = option("--plan-digest DIGEST", "stop if the plan is another one by now");
 pub const ALLOW_DESTROY: Opt = option("--allow-destroy", "even beyond DEPLOYER_TF_DESTROY_LIMIT");
 
-pub const TF_PLAN: Spec = Spec {
-    required: &[COMMIT],
-    ..command("tf-plan", |typed| start(typed, Job::TfPlan), &[MODULE, JSON])
-};
-
-pub const TF_APPLY: Spec = Spec {
-    required: &[COMMIT],
-    ..command(
-        "tf-apply",
-        |typed| start(typed, Job::TfApply),
-        &[MODULE, PLAN_DIGEST, ALLOW_DESTROY, JSON],
-    )
-};
-
+pub const TF_PLAN: Spec = command(
+    "tf-plan --sha SHA",
+    |typed| start(typed, Job::TfPlan),
+    &[COMMIT, MODULE, JSON],
+);
+pub const TF_APPLY: Spec = command(
+    "tf-apply --sha SHA",
+    |typed| start(typed, Job::TfApply),
+    &[COMMIT, MODULE, PLAN_DIGEST, ALLOW_DESTROY, JSON],
+);
 pub const DRIFT: Spec = command(
     "drift",
     |typed| start(typed, Job::TfDrift),
@@ -42,28 +34,27 @@ pub const DRIFT: Spec = command(
 );
 
 /// Starts the run and follows it to its end.
-fn start(arguments: &Arguments, what: Job) -> CommandResult {
+fn start(args: &Arguments, what: Job) -> CommandResult {
     let task = TerraformTask {
         what,
-        sha: arguments.checked(&COMMIT)?,
-        module: arguments.value(&MODULE).map(str::to_owned),
-        plan_digest: arguments.checked(&PLAN_DIGEST)?,
-        allow_destroy: arguments.has(&ALLOW_DESTROY),
+        sha: args.checked(&COMMIT)?,
+        module: args.value(&MODULE).map(str::to_owned),
+        plan_digest: args.checked(&PLAN_DIGEST)?,
+        allow_destroy: args.has(&ALLOW_DESTROY),
         approved_pr: None,
     };
-    let loaded = load(arguments)?;
+    let loaded = load(args)?;
     may_be_ordered(&task, &loaded.config)?;
-    deploy::run(&loaded, Task::Terraform(task), Show::on_stdout(arguments))
+    deploy::run(&loaded, Task::Terraform(task), Show::on_stdout(args))
 }
 
 /// What only the settings can tell.
 fn may_be_ordered(task: &TerraformTask, config: &Config) -> Result<(), String> {
-    let terraform = config.terraform.as_ref().ok_or(
-        "terraform is not configured on this host: set DEPLOYER_TF_APPLY_REPOSITORY, and `check` names what else it needs",
-    )?;
+    let terraform = config.terraform.as_ref();
+    let terraform = terraform.ok_or("terraform is not configured here; set DEPLOYER_TF_APPLY_REPOSITORY")?;
     let module = task.module.as_deref();
-    match &terraform.no_plan {
-        Some(why) if task.what == Job::TfPlan => Err(format!("nothing can be planned here, because {why}")),
+    match &terraform.plan {
+        Err(why) if task.what == Job::TfPlan => Err(format!("nothing can be planned here, because {why}")),
         _ if task.what == Job::TfApply && terraform.require_digest && task.plan_digest.is_none() => {
             Err("DEPLOYER_TF_APPLY_REQUIRE_DIGEST is on: name the plan with --plan-digest".to_owned())
         }
@@ -83,7 +74,7 @@ pub fn last_results(config: &Config, show: Show) -> Result<String, String> {
         return Ok(text);
     }
     for job in [Job::TfApply, Job::TfPlan, Job::TfDrift] {
-        if let Some(outcome) = runs::last_outcome(config, job)? {
+        if let Some(outcome) = runs::document::<Outcome>(config, job.name())? {
             let module = outcome.more.get("module").and_then(Value::as_str);
             let module = module.map(|module| format!(" {module}")).unwrap_or_default();
             let name = harmless(&format!("{}{module}", job.name()));

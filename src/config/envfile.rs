@@ -6,31 +6,28 @@
 
 use std::collections::BTreeMap;
 
-use crate::limits::MAX_SETTINGS;
+use super::pins::is_word;
 
-/// All assignments of `text`, and all that is wrong with it, with line numbers.
-pub(super) fn lines(text: &[u8]) -> (Vec<(String, String)>, Vec<String>) {
-    let (mut found, mut errors, mut seen) = (Vec::new(), Vec::new(), BTreeMap::new());
-    if text.len() > MAX_SETTINGS {
-        errors.push(format!(
-            "the environment file is longer than {MAX_SETTINGS} bytes"
-        ));
-        return (found, errors);
-    }
+/// All assignments of `text`, or all that is wrong with it, with line numbers.
+pub fn values(text: &[u8]) -> Result<BTreeMap<String, String>, Vec<String>> {
+    let (mut values, mut errors) = (BTreeMap::new(), Vec::new());
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     for (number, raw) in (1..).zip(text.split(|byte| *byte == b'\n')) {
         match line(raw) {
             Ok(None) => {}
-            Ok(Some((name, value))) => match seen.insert(name, number) {
-                Some(earlier) => {
-                    errors.push(format!("line {number}: {name} is already set in line {earlier}"))
+            Ok(Some((name, value))) => {
+                if values.insert(name.to_owned(), value.to_owned()).is_some() {
+                    errors.push(format!("line {number}: {name} is set already"));
                 }
-                None => found.push((name.to_owned(), value.to_owned())),
-            },
+            }
             Err(error) => errors.push(format!("line {number}: {error}")),
         }
     }
-    (found, errors)
+    if errors.is_empty() {
+        Ok(values)
+    } else {
+        Err(errors)
+    }
 }
 
 /// Name and value, if there are any.
@@ -41,23 +38,17 @@ fn line(raw: &[u8]) -> Result<Option<(&str, &str)>, String> {
         return Ok(None);
     }
     if text.contains(|c: char| c.is_control() && c != '\t') {
-        return Err("a control character (NUL, a bare CR, an escape)".into());
+        return Err("a control character".into());
     }
     let text = text.strip_prefix("export ").map_or(text, str::trim_start);
     let (name, value) = text
         .split_once('=')
         .ok_or("no `=`; a line is NAME=value or a comment")?;
-    if !is_name(name) {
-        return Err("no name of a variable before `=` (letters, digits and `_`, no blanks)".into());
+    if !is_word(name, b"_") || name.starts_with(|c: char| c.is_ascii_digit()) {
+        return Err("no name before `=` (letters, digits and `_`)".into());
     }
     let value = unquoted(value.trim_start_matches([' ', '\t']));
     Ok(Some((name, value.map_err(|error| format!("{name}: {error}"))?)))
-}
-
-fn is_name(name: &str) -> bool {
-    !name.starts_with(|c: char| c.is_ascii_digit())
-        && !name.is_empty()
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 /// The value without its quotes.
@@ -65,18 +56,16 @@ fn unquoted(value: &str) -> Result<&str, &'static str> {
     let Some(quote) = value.chars().next().filter(|c| matches!(c, '"' | '\'')) else {
         return match value {
             _ if value.contains(" #") || value.contains("\t#") => {
-                Err("` #` within the value: put a comment on a line of its own, or the value in quotes")
+                Err("` #` in the value: quote it, or put the comment on a line of its own")
             }
-            _ if value.ends_with('\\') => Err("the value ends in a backslash; lines are not joined"),
+            _ if value.ends_with('\\') => Err("a backslash at the end; lines are not joined"),
             _ => Ok(value),
         };
     };
-    match value.get(1..).and_then(|rest| rest.strip_suffix(quote)) {
-        Some(inner) if inner.contains(quote) => {
-            Err("a quote within the quoted value; there is no escape for it")
-        }
+    match value[1..].strip_suffix(quote) {
+        Some(inner) if inner.contains(quote) => Err("a quote within the quoted value"),
         Some(inner) => Ok(inner),
-        None => Err("the quoted value does not end with its quote; a comment needs a line of its own"),
+        None => Err("the value does not end with its quote; a comment needs a line of its own"),
     }
 }
 
@@ -85,14 +74,10 @@ mod tests {
     use super::*;
 
     fn value_of(text: &str) -> Result<String, String> {
-        let (mut lines, mut faults) = lines(text.as_bytes());
-        match (lines.pop(), faults.pop()) {
-            (Some(line), None) => {
-                assert_eq!(line.0, "KEY", "{text:?}");
-                Ok(line.1)
-            }
-            (_, fault) => Err(fault.unwrap_or_default()),
-        }
+        let mut values = values(text.as_bytes()).map_err(|errors| errors.join("\n"))?;
+        let value = values.remove("KEY").unwrap_or_else(|| panic!("{text:?}"));
+        assert!(values.is_empty(), "{text:?}");
+        Ok(value)
     }
 
     #[test]
@@ -155,17 +140,18 @@ mod tests {
     }
 
     #[test]
-    fn a_name_set_twice_is_a_fault_that_names_both_lines() {
-        let (_, faults) = lines(b"KEY=1\n\nKEY=1\n");
-        assert_eq!(faults, ["line 3: KEY is already set in line 1"]);
+    fn a_name_set_twice_is_a_fault() {
+        assert_eq!(
+            values(b"KEY=1\n\nKEY=1\n"),
+            Err(vec!["line 3: KEY is set already".into()])
+        );
     }
 
     #[test]
-    fn bytes_that_are_no_text_and_too_many_of_them_are_faults() {
-        let (found, faults) = lines(b"A=1\nB=\xff\nC=3\n");
-        assert_eq!(found.len(), 2);
-        assert_eq!(faults, ["line 2: not UTF-8"]);
-        assert_eq!(lines(&vec![b'\n'; MAX_SETTINGS]).1.len(), 0);
-        assert_eq!(lines(&vec![b'\n'; MAX_SETTINGS + 1]).1.len(), 1);
+    fn bytes_that_are_no_text_are_a_fault() {
+        assert_eq!(
+            values(b"A=1\nB=\xff\nC=3\n"),
+            Err(vec!["line 2: not UTF-8".into()])
+        );
     }
 }

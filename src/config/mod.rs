@@ -5,7 +5,6 @@
 //! program runs is for `check` and for the role that needs it.
 
 mod advice;
-mod credential;
 mod deploy;
 mod duration;
 mod endpoint;
@@ -23,18 +22,15 @@ mod url;
 mod value;
 mod warnings;
 
-pub use deploy::{
-    Backend, Checks, Container, Cosign, DeployConfig, HealthConfig, HealthExpect, Login, Revision,
-};
+pub use deploy::{Backend, Container, Cosign, DeployConfig, HealthExpect, Login, Revision};
 pub use endpoint::{BodyRule, DEFAULT_MODULE, Endpoint, Expected, Job, Pin, TerraformBody};
-pub use reader::Complaint;
 pub use settings::{FOR_CHILDREN, Settings};
 pub use source::{Sources, slot_key};
-pub use table::{Preset, Reads, SECTIONS, Scope, Variable, variable, variables};
+pub use table::{Preset, SECTIONS, Scope, Variable, is_secret, preset, variables};
 #[cfg(feature = "terraform")]
 pub use terraform::{GithubApp, HealthUrl, Module, Side, TerraformConfig};
 pub use url::may_be_fetched;
-pub use warnings::{nearest, unknown, warnings};
+pub use warnings::{nearest, warnings};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -60,10 +56,10 @@ pub struct Config {
     pub allowed: Sources,
     /// Who may GET the open paths (`DEPLOYER_STATUS_ALLOWED_IPS`; everyone when unset).
     pub status_allowed: Sources,
-    /// The front's user (`DEPLOYER_USER`).
-    pub front_user: Account,
+    /// The front's user (`DEPLOYER_USER`): a name is looked up by the role that needs it; a number is uid and gid.
+    pub front_user: String,
     /// The fetcher's user (`DEPLOYER_FETCH_USER`).
-    pub fetch_user: Account,
+    pub fetch_user: String,
     /// Caps on connections and followers.
     pub caps: Caps,
     /// Bounds on waiting and running.
@@ -101,15 +97,9 @@ impl Config {
 }
 
 impl Config {
-    /// The one application that there is.
-    pub fn application(&self) -> &Application {
-        let [application] = &self.applications;
-        application
-    }
-
-    /// What a deploy of that application does.
+    /// What a deploy of the one application does.
     pub fn deploy(&self) -> &DeployConfig {
-        &self.application().deploy
+        &self.applications[0].deploy
     }
 
     /// What can be asked for with a token.
@@ -121,23 +111,15 @@ impl Config {
     }
 
     /// Who the roles run as, with the variable of each; root is left out.
-    pub fn users(&self) -> Vec<(&'static str, &Account)> {
-        #[cfg_attr(
-            not(feature = "terraform"),
-            expect(unused_mut, reason = "terraform adds its own")
-        )]
-        let mut users = vec![
+    pub fn users(&self) -> Vec<(&'static str, &String)> {
+        let users = [
             ("DEPLOYER_USER", &self.front_user),
             ("DEPLOYER_FETCH_USER", &self.fetch_user),
         ];
+        let users = users.into_iter();
         #[cfg(feature = "terraform")]
-        users.extend(self.terraform.iter().flat_map(TerraformConfig::users));
-        users
-    }
-
-    /// The endpoint whose path is `path`, exactly.
-    pub fn endpoint_at(&self, path: &str) -> Option<&Endpoint> {
-        self.endpoints().find(|endpoint| endpoint.path == path)
+        let users = users.chain(self.terraform.iter().flat_map(TerraformConfig::users));
+        users.collect()
     }
 
     /// The endpoint called `name`.
@@ -188,22 +170,6 @@ pub struct Issuer {
     pub jwks_url: String,
     /// PEM of the authorities to trust instead of the built-in roots (`DEPLOYER_CA_FILE`).
     pub ca_file: Option<PathBuf>,
-}
-
-/// A user to become: a name is looked up by the role that needs it; a number is uid and gid.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum Account {
-    /// uid and gid.
-    Id(u32),
-    /// A name of the host's user database.
-    Name(String),
-}
-
-/// Nobody.
-impl Default for Account {
-    fn default() -> Account {
-        Account::Name(String::new())
-    }
 }
 
 /// Caps on connections that are not yet admitted, and on followers.

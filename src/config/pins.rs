@@ -10,20 +10,13 @@ use crate::limits::{MAX_LIST, MAX_PIN};
 /// `iss` of github.com; an enterprise may have a path after it.
 pub const GITHUB: &str = "https://token.actions.githubusercontent.com";
 
-/// Claims that say which project, for issuers other than GitHub's.
-const PROJECT: [&str; 4] = ["project_id", "project_path", "repository_id", "repository"];
-
-/// Claims that say which branch or environment. `workflow_ref` ends in the branch.
-const BRANCH: [&str; 4] = ["ref", "ref_path", "environment", "workflow_ref"];
-
 /// Claims that have checks of their own; a pin on one of them is a mistake.
 const NOT_PINNED: [&str; 6] = ["aud", "iss", "exp", "iat", "nbf", "jti"];
 
-/// Whether `issuer` mints GitHub's tokens, so that GitHub's claims can be asked for.
+/// Whether `issuer` mints GitHub's tokens, so that GitHub's claims can be asked for; so does one that is only wrong.
 pub fn is_github(issuer: &str) -> bool {
-    issuer
-        .strip_prefix(GITHUB)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    let rest = issuer.strip_prefix(GITHUB);
+    issuer.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// A claim that must be one of `values`.
@@ -34,51 +27,23 @@ pub fn pin(claim: &str, values: Vec<String>) -> Pin {
     }
 }
 
-/// GitHub's `workflow_ref` is always of the repository that runs: anything else could never match.
-pub fn are_of(repository: &str, workflows: &[String]) -> bool {
-    let prefix = format!("{repository}/");
-    workflows.iter().all(|one| one.starts_with(&prefix))
-}
-
-/// The least that other issuers' tokens are held to; the error says what it is.
-pub fn are_enough(pins: &[Pin]) -> Result<(), String> {
-    // No name is in both lists, so one of each is two claims.
+/// The least that other issuers' tokens are held to: one claim says which project, and another one which branch or
+/// environment. `workflow_ref` ends in the branch.
+pub fn are_enough(pins: &[Pin]) -> bool {
     let one_of = |wanted: &[&str]| pins.iter().any(|pin| wanted.contains(&pin.claim.as_str()));
-    match one_of(&PROJECT) && one_of(&BRANCH) {
-        true => Ok(()),
-        false => Err(format!(
-            "pins of at least two claims with an issuer other than GitHub: one names the project ({}) and one the \
-             branch or environment ({})",
-            PROJECT.join(", "),
-            BRANCH.join(", ")
-        )),
-    }
+    one_of(&["project_id", "project_path", "repository_id", "repository"])
+        && one_of(&["ref", "ref_path", "environment", "workflow_ref"])
 }
 
-/// Two pins on one claim that share no value could never both hold; the error names the claim.
-pub fn can_hold(own: &[Pin], listed: &[Pin]) -> Result<(), String> {
-    let contrary = |pin: &&Pin| {
+/// The one of `listed` that could never hold together with the others on its claim: they share no value.
+pub fn contrary<'a>(own: &[Pin], listed: &'a [Pin]) -> Option<&'a Pin> {
+    listed.iter().find(|pin| {
         let Expected::AnyOf(values) = &pin.expected else {
             return false;
         };
         let mut others = own.iter().filter(|other| other.claim == pin.claim);
         others.any(|other| !values.iter().any(|value| other.expected.admits(value)))
-    };
-    match listed.iter().find(contrary) {
-        None => Ok(()),
-        Some(pin) => Err(format!(
-            "in agreement with the variable that pins `{}` too: both must hold, and no value would do",
-            pin.claim
-        )),
-    }
-}
-
-/// `text`, if it is `good`; else what it should be.
-pub fn checked(text: &str, good: bool, should: &str) -> Result<String, String> {
-    match good {
-        true => Ok(text.to_owned()),
-        false => Err(should.to_owned()),
-    }
+    })
 }
 
 /// Whether `text` is ASCII letters, digits and `more`, and at least one of them.
@@ -87,103 +52,80 @@ pub fn is_word(text: &str, more: &[u8]) -> bool {
     !text.is_empty() && text.bytes().all(known)
 }
 
-/// The entries of a comma-separated list; `what` they are, for who wrote none or more than `most`.
-pub fn list<'a>(text: &'a str, most: usize, what: &str) -> Result<Vec<&'a str>, String> {
-    let entries = text.split(',').map(str::trim);
-    let entries: Vec<&str> = entries.filter(|entry| !entry.is_empty()).collect();
-    match (1..=most).contains(&entries.len()) {
-        true => Ok(entries),
-        false => Err(format!("1 to {most} {what}, separated by commas")),
-    }
+/// The entries of a comma-separated list, 1 to `most` of them.
+pub fn list<T>(text: &str, most: usize, entry: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
+    let entries = text.split(',').map(str::trim).filter(|one| !one.is_empty());
+    let found: Option<Vec<T>> = entries.map(entry).collect();
+    found.filter(|found| (1..=most).contains(&found.len()))
 }
 
 /// `name=value,name=value`; a repeated name adds to what it may be.
-pub fn claims(text: &str) -> Result<Vec<Pin>, String> {
-    let mut pins: Vec<Pin> = Vec::new();
-    for entry in list(text, MAX_LIST, "values")? {
-        let (name, value) = entry.split_once('=').ok_or_else(|| {
-            format!("NAME=VALUE,NAME=VALUE (`{entry}` has no `=`; to allow several values repeat the name)")
-        })?;
-        let (name, value) = (claim_name(name)?, exact(value)?);
-        match pins.iter_mut().find(|pin| pin.claim == name) {
-            Some(Pin {
-                expected: Expected::AnyOf(values),
-                ..
-            }) => values.push(value),
-            _ => pins.push(pin(&name, vec![value])),
+pub fn claims(text: &str) -> Option<Vec<Pin>> {
+    let mut claims: Vec<(String, Vec<String>)> = Vec::new();
+    for (name, value) in list(text, MAX_LIST, claim)? {
+        match claims.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, values)) => values.push(value),
+            None => claims.push((name, vec![value])),
         }
     }
-    Ok(pins)
+    Some(
+        claims
+            .into_iter()
+            .map(|(name, values)| pin(&name, values))
+            .collect(),
+    )
 }
 
-fn claim_name(name: &str) -> Result<String, String> {
-    if NOT_PINNED.contains(&name) {
-        return Err(format!("without `{name}`: it has a check of its own"));
-    }
-    let good = (1..=128).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic());
-    let should = format!("NAME=VALUE,NAME=VALUE (`{name}` is no claim's name)");
-    checked(name, good, &should)
+fn claim(entry: &str) -> Option<(String, String)> {
+    let (name, value) = entry.split_once('=')?;
+    let graphic = (1..=128).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic());
+    let value = exact(value)?;
+    (graphic && !NOT_PINNED.contains(&name)).then(|| (name.to_owned(), value))
 }
 
 /// One value, compared byte for byte.
-pub fn exact(text: &str) -> Result<String, String> {
-    if text.contains('*') {
-        return Err("exact: there are no patterns, and `*` would never match; list each value".into());
-    }
-    let good = (1..=MAX_PIN).contains(&text.len()) && text.trim() == text;
-    let should = format!("a value of 1 to {MAX_PIN} bytes without blanks at its ends");
-    checked(text, good, &should)
+pub fn exact(text: &str) -> Option<String> {
+    let good = (1..=MAX_PIN).contains(&text.len()) && text.trim() == text && !text.contains('*');
+    good.then(|| text.to_owned())
 }
 
 /// Exact values, separated by commas.
-pub fn exact_list(text: &str) -> Result<Vec<String>, String> {
-    list(text, MAX_LIST, "values")?.into_iter().map(exact).collect()
+pub fn exact_list(text: &str) -> Option<Vec<String>> {
+    list(text, MAX_LIST, exact)
 }
 
 /// `OWNER/NAME`, in the letters that GitHub allows.
-pub fn repository(text: &str) -> Result<String, String> {
-    let parts = exact(text)?;
-    let parts = parts.split_once('/');
-    let good = parts.is_some_and(|(owner, name)| is_word(owner, b"-_.") && is_word(name, b"-_."));
-    checked(text, good, "a repository as OWNER/NAME, exactly, case included")
+pub fn repository(text: &str) -> Option<String> {
+    let (owner, name) = text.split_once('/')?;
+    exact(text).filter(|_| is_word(owner, b"-_.") && is_word(name, b"-_."))
 }
 
 /// Whole values of `workflow_ref`: without `@` and what follows it none could match.
-pub fn workflow_refs(text: &str) -> Result<Vec<String>, String> {
-    let values = exact_list(text)?;
-    let whole = |value: &&String| {
+pub fn workflow_refs(text: &str) -> Option<Vec<String>> {
+    let is_whole = |value: &String| {
         let parts = value.split_once('@');
         parts.is_some_and(|(file, at)| file.contains('/') && !at.is_empty())
     };
-    match values.iter().find(|value| !whole(value)) {
-        None => Ok(values),
-        Some(bad) => Err(format!(
-            "OWNER/NAME/.github/workflows/FILE@refs/heads/BRANCH, whole (`{bad}` is not), or a comma-separated list of such"
-        )),
-    }
+    list(text, MAX_LIST, |one| exact(one).filter(is_whole))
 }
 
 #[cfg(feature = "terraform")]
 /// A workflow up to its `@`: a pull request's reference varies, and follows.
-pub fn workflow_prefix(text: &str) -> Result<String, String> {
-    const SHOULD: &str = "OWNER/NAME/.github/workflows/FILE@, up to and with the `@`, and nothing after it";
-    let value = exact(text)?;
-    let file = value.strip_suffix('@');
-    let good = file.is_some_and(|file| file.contains('/') && !file.contains('@'));
-    checked(text, good, SHOULD)
+pub fn workflow_prefix(text: &str) -> Option<String> {
+    let file = text.strip_suffix('@')?;
+    exact(text).filter(|_| file.contains('/') && !file.contains('@'))
 }
 
 /// A git reference in full, in letters that git takes for nothing else (git-check-ref-format(1)).
-pub fn reference(text: &str) -> Result<String, String> {
+pub fn reference(text: &str) -> Option<String> {
     let letter = |b: u8| b.is_ascii_graphic() && !b"~^:?*[\\,".contains(&b);
     let part = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.ends_with(".lock");
     let good = text.starts_with("refs/")
         && text.bytes().all(letter)
         && !text.contains("..")
         && !text.contains("@{")
-        && text.split('/').all(part)
-        && text.len() <= MAX_PIN;
-    checked(text, good, "one full git reference such as `refs/heads/main`")
+        && text.split('/').all(part);
+    exact(text).filter(|_| good)
 }
 
 #[cfg(test)]

@@ -203,7 +203,7 @@ fn an_enterprise_of_github_is_github_and_a_look_alike_is_not() {
 #[test]
 fn a_reference_is_what_git_takes_for_one_and_for_nothing_else() {
     for good in ["refs/heads/main", "refs/heads/a-b/c_d.e", "refs/tags/v1@x"] {
-        assert_eq!(reference(good).as_deref(), Ok(good));
+        assert_eq!(reference(good).as_deref(), Some(good));
     }
     for bad in [
         "main",
@@ -221,6 +221,6 @@ fn a_reference_is_what_git_takes_for_one_and_for_nothing_else() {
         "+refs/heads/x",
         "refs/heads/x^",
     ] {
-        assert!(reference(bad).is_err(), "{bad}");
+        assert!(reference(bad).is_none(), "{bad}");
     }
 }

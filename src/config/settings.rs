@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
+use std::path::Path;
 
 use super::{envfile, table};
 use crate::limits::MAX_SETTINGS;
@@ -28,16 +29,10 @@ pub const FOR_CHILDREN: [&str; 10] = [
 
 /// Names and values. An empty value is the same as none: forms and templates write `KEY=""` for "not set".
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Settings {
-    values: BTreeMap<String, String>,
-    /// Names that an environment file sets and nobody reads.
-    ignored: Vec<String>,
-}
+pub struct Settings(BTreeMap<String, String>);
 
 impl Settings {
-    /// Takes ours out of an environment (`std::env::vars_os()`).
-    ///
-    /// Refuses a value of ours that is not UTF-8, and more than [`MAX_SETTINGS`] in all.
+    /// Takes ours out of an environment (`std::env::vars_os()`). Refuses a value of ours that is not UTF-8.
     pub fn from_environment(
         variables: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Settings, Vec<String>> {
@@ -47,78 +42,70 @@ impl Settings {
                 continue;
             };
             match value.into_string() {
-                Ok(value) => {
-                    settings.values.insert(name.to_owned(), value);
-                }
+                Ok(value) => settings = settings.with(name, &value),
                 Err(_) => errors.push(format!("{name} in the environment is not UTF-8")),
             }
         }
-        settings.bounded(errors)
+        if errors.is_empty() {
+            Ok(settings)
+        } else {
+            Err(errors)
+        }
     }
 
     /// Reads the text of an environment file: `KEY=value` or `KEY="value"` lines, never expanded, never sourced.
-    ///
-    /// The caller need not read more than [`MAX_SETTINGS`] and one byte: longer is refused.
     pub fn from_env_file(text: &[u8]) -> Result<Settings, Vec<String>> {
-        let (lines, errors) = envfile::lines(text);
-        let mut settings = Settings::default();
-        for (name, value) in lines {
-            if is_ours(&name) {
-                settings.values.insert(name, value);
-            } else {
-                settings.ignored.push(name);
-            }
-        }
-        settings.bounded(errors)
+        envfile::values(text).map(Settings)
     }
 
     /// These settings, and `beneath` for what they do not mention: a file goes over the environment.
     ///
     /// A name that the file sets to nothing is mentioned: it means the default, not the environment's.
     pub fn over(mut self, beneath: Settings) -> Settings {
-        for (name, value) in beneath.values {
-            self.values.entry(name).or_insert(value);
+        for (name, value) in beneath.0 {
+            self.0.entry(name).or_insert(value);
         }
-        self.ignored.extend(beneath.ignored);
         self
     }
 
     /// These settings with one more, replacing what it was.
     pub fn with(mut self, name: &str, value: &str) -> Settings {
-        self.values.insert(name.to_owned(), value.to_owned());
+        self.0.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// These settings with the path of each file of systemd's in the place of its `cred:NAME` (`LoadCredential=`,
+    /// systemd.exec(5)). Only for what is read when the daemon starts: a run outlives it, and systemd takes the folder away.
+    pub fn with_credentials(mut self, folder: Option<&Path>) -> Settings {
+        let Some(folder) = folder.and_then(Path::to_str) else {
+            return self;
+        };
+        for variable in ["DEPLOYER_CERT_FILE", "DEPLOYER_KEY_FILE"] {
+            let name = self.get(variable).and_then(|text| text.strip_prefix("cred:"));
+            if let Some(name) = name.filter(|name| !name.is_empty() && !name.contains('/')) {
+                let path = format!("{folder}/{name}");
+                self = self.with(variable, &path);
+            }
+        }
         self
     }
 
     /// The value of `name`; `None` when it is not set or empty.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.values
-            .get(name)
-            .map(String::as_str)
-            .filter(|value| !value.is_empty())
+        let value = self.0.get(name).map(String::as_str);
+        value.filter(|value| !value.is_empty())
     }
 
     /// Names that are set to something, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.values
-            .iter()
-            .filter(|(_, value)| !value.is_empty())
-            .map(|(name, _)| name.as_str())
-    }
-
-    /// Names in an environment file that are neither ours nor for our children.
-    pub fn ignored(&self) -> &[String] {
-        &self.ignored
+        let names = self.0.keys().map(String::as_str);
+        names.filter(|name| self.get(name).is_some())
     }
 
     /// The value of `name` as it may be shown to the operator: a secret's is not.
     pub fn shown(&self, name: &str) -> Option<&str> {
-        self.get(name).map(|value| {
-            if table::is_secret(name) {
-                "(a secret)"
-            } else {
-                value
-            }
-        })
+        let hidden = table::is_secret(name).then_some("(a secret)");
+        self.get(name).map(|value| hidden.unwrap_or(value))
     }
 
     /// Whether a value that may not be shown is among them.
@@ -126,42 +113,27 @@ impl Settings {
         self.names().any(table::is_secret)
     }
 
-    /// As one JSON object of at most [`MAX_SETTINGS`] bytes, for a role's pipe. Secrets are in it: never log it.
+    /// As one JSON object, of ours alone, of at most [`MAX_SETTINGS`] bytes, for a role's pipe. Secrets are in it: never log it.
     pub fn to_json(&self) -> Result<Vec<u8>, String> {
+        let ours: BTreeMap<_, _> = self.0.iter().filter(|(name, _)| is_ours(name)).collect();
         // A map of strings: serialising it cannot fail.
-        let json = serde_json::to_vec(&self.values).unwrap_or_default();
+        let json = serde_json::to_vec(&ours).unwrap_or_default();
         match json.len() <= MAX_SETTINGS {
             true => Ok(json),
-            false => Err(format!(
-                "the settings are longer than {MAX_SETTINGS} bytes in all"
-            )),
+            false => Err(format!("the settings are longer than {MAX_SETTINGS} bytes")),
         }
     }
 
-    /// Reads back what [`Settings::to_json`] wrote.
-    pub fn from_json(json: &[u8]) -> Result<Settings, String> {
-        let values: BTreeMap<String, String> = serde_json::from_slice(json).map_err(|e| {
-            let column = e.column();
-            format!("the settings handed over are no JSON object of texts (column {column})")
-        })?;
-        match values.keys().all(|name| is_ours(name)) {
-            true => Ok(Settings {
-                values,
-                ..Settings::default()
-            }),
-            false => Err("the settings handed over have a name that is not ours".into()),
-        }
-    }
-
-    fn bounded(self, mut errors: Vec<String>) -> Result<Settings, Vec<String>> {
-        errors.extend(self.to_json().err());
-        match errors.is_empty() {
-            true => Ok(self),
-            false => Err(errors),
-        }
+    /// Reads back what [`Settings::to_json`] wrote. An error never quotes it.
+    pub fn from_json(json: &[u8]) -> Result<Settings, &'static str> {
+        let values = serde_json::from_slice(json);
+        values
+            .map(Settings)
+            .map_err(|_| "the settings handed over cannot be read")
     }
 }
 
+/// What roles are handed; an environment file may name more, and is warned of.
 fn is_ours(name: &str) -> bool {
     name.starts_with("DEPLOYER_") || FOR_CHILDREN.contains(&name)
 }
@@ -169,12 +141,8 @@ fn is_ours(name: &str) -> bool {
 /// Without secrets: a `{:?}` left in a log line must not give one away.
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map()
-            .entries(
-                self.names()
-                    .map(|name| (name, self.shown(name).unwrap_or_default())),
-            )
-            .finish()
+        let shown = self.names().map(|name| (name, self.shown(name)));
+        f.debug_map().entries(shown).finish()
     }
 }
 
@@ -230,7 +198,7 @@ mod tests {
         assert_eq!(settings.get("DEPLOYER_ADDR"), Some(":2"));
         assert_eq!(settings.get("PATH"), Some("/bin"));
         assert_eq!(settings.get("DEPLOYER_LOG"), Some("debug"));
-        assert_eq!(settings.ignored(), ["FOO"]);
+        assert!(settings.names().any(|name| name == "FOO"));
     }
 
     #[test]
@@ -261,25 +229,22 @@ mod tests {
     #[test]
     fn settings_survive_the_pipe_and_only_within_their_bound() {
         let settings = environment(&[("DEPLOYER_IMAGE", "a\"b\\c\u{fc}\n"), ("PATH", "/bin")]);
-        let json = settings.to_json().expect("short enough");
+        let json = settings
+            .clone()
+            .with("LD_PRELOAD", "x")
+            .to_json()
+            .expect("short enough");
         assert_eq!(Settings::from_json(&json).expect("our own"), settings);
         assert!(Settings::from_json(&vec![b' '; MAX_SETTINGS + 1]).is_err());
-        for bad in [
-            &b"[]"[..],
-            b"{\"DEPLOYER_ADDR\":1}",
-            b"{\"LD_PRELOAD\":\"x\"}",
-            b"{}x",
-            b"",
-            b"\xff",
-        ] {
+        for bad in [&b"[]"[..], b"{\"DEPLOYER_ADDR\":1}", b"{}x", b"", b"\xff"] {
             assert!(
                 Settings::from_json(bad).is_err(),
                 "{}",
                 String::from_utf8_lossy(bad)
             );
         }
-        let long = [("DEPLOYER_CLAIMS".into(), "x".repeat(MAX_SETTINGS).into())];
-        assert!(Settings::from_environment(long).is_err());
+        let long = Settings::default().with("DEPLOYER_CLAIMS", &"x".repeat(MAX_SETTINGS));
+        assert!(long.to_json().is_err());
     }
 
     #[test]
@@ -289,6 +254,38 @@ mod tests {
         assert!(
             found[0].starts_with("line 2: ") && found[1].starts_with("line 3: "),
             "{found:?}"
+        );
+    }
+
+    fn key(given: &str, folder: Option<&str>) -> String {
+        let settings = Settings::default().with("DEPLOYER_KEY_FILE", given);
+        let settings = settings.with_credentials(folder.map(Path::new));
+        settings.get("DEPLOYER_KEY_FILE").unwrap_or_default().to_owned()
+    }
+
+    #[test]
+    fn a_credential_is_a_file_in_the_folder_that_systemd_names() {
+        let folder = Some("/run/credentials/x.service");
+        assert_eq!(key("cred:key.pem", folder), "/run/credentials/x.service/key.pem");
+        for text in [
+            "/etc/key.pem",
+            "cred:",
+            "cred:../key.pem",
+            "cred:a/b",
+            "Cred:key.pem",
+        ] {
+            assert_eq!(key(text, folder), text);
+        }
+        assert_eq!(key("cred:key.pem", None), "cred:key.pem");
+    }
+
+    #[test]
+    fn no_other_setting_is_a_credential() {
+        let other = Settings::default().with("DEPLOYER_TF_APPLY_GH_APP_PEM_PATH", "cred:app.pem");
+        let other = other.with_credentials(Some(Path::new("/run/c")));
+        assert_eq!(
+            other.get("DEPLOYER_TF_APPLY_GH_APP_PEM_PATH"),
+            Some("cred:app.pem")
         );
     }
 }

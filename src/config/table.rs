@@ -1,20 +1,13 @@
-//! Every variable there is: its default, who reads it, and whether an application may have its own.
+//! Every variable there is: its default, and whether an application may have its own.
 //!
 //! The parser takes names and defaults from here and from nowhere else. What a variable is for stands in
 //! `contrib/settings.txt`; that file, the manual, the sample and the settings page are compared with this table by tests.
 //! A name that is not here is a typo until somebody adds it.
 
-use Reads::{Fetch, Front, Run, Serve, Session};
+use Preset::{Required, Text, Unset};
 
-/// One variable.
-#[derive(Clone, Copy, Debug)]
-pub struct Variable {
-    pub name: &'static str,
-    pub preset: Preset,
-    pub readers: &'static [Reads],
-    /// Whether its value is shown to nobody.
-    pub is_secret: bool,
-}
+/// A name, and what holds when it is not set.
+pub type Variable = (&'static str, Preset);
 
 /// What holds when a variable is not set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,16 +18,6 @@ pub enum Preset {
     Unset,
     /// This value, read as if it were set.
     Text(&'static str),
-}
-
-/// A role that acts on a variable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reads {
-    Serve,
-    Session,
-    Front,
-    Fetch,
-    Run,
 }
 
 /// Whose setting it is.
@@ -56,153 +39,106 @@ pub const SECTIONS: &[(Scope, &[Variable])] = &[
     (Scope::Host, super::terraform::VARIABLES),
 ];
 
-pub(super) const RUN: &[Reads] = &[Run];
-pub(super) const SESSION: &[Reads] = &[Session];
-const DAEMON: &[Reads] = &[Serve, Session, Run];
-const EVERYONE: &[Reads] = &[Serve, Session, Front, Run];
-
-/// One with a default.
-pub(super) const fn text(name: &'static str, value: &'static str, readers: &'static [Reads]) -> Variable {
-    Variable {
-        preset: Preset::Text(value),
-        ..unset(name, readers)
-    }
-}
-
-/// One that must be set.
-const fn required(name: &'static str, readers: &'static [Reads]) -> Variable {
-    Variable {
-        preset: Preset::Required,
-        ..unset(name, readers)
-    }
-}
-
-/// One without a default.
-pub(super) const fn unset(name: &'static str, readers: &'static [Reads]) -> Variable {
-    Variable {
-        name,
-        preset: Preset::Unset,
-        readers,
-        is_secret: false,
-    }
-}
-
-#[cfg(feature = "terraform")]
-/// A secret of `run`.
-pub(super) const fn secret(name: &'static str) -> Variable {
-    Variable {
-        is_secret: true,
-        ..unset(name, RUN)
-    }
-}
-
 const LISTENER: &[Variable] = &[
-    text("DEPLOYER_ADDR", ":8443", &[Serve]),
-    text("DEPLOYER_IDLE_EXIT", "60s", &[Serve]),
-    required("DEPLOYER_CERT_FILE", &[Serve, Front]),
-    required("DEPLOYER_KEY_FILE", &[Serve, Front]),
+    ("DEPLOYER_ADDR", Text(":8443")),
+    ("DEPLOYER_IDLE_EXIT", Text("60s")),
+    ("DEPLOYER_CERT_FILE", Required),
+    ("DEPLOYER_KEY_FILE", Required),
 ];
 
 const CALLERS: &[Variable] = &[
-    text(
+    (
         "DEPLOYER_JWKS_URL",
-        "https://token.actions.githubusercontent.com/.well-known/jwks",
-        &[Session, Fetch],
+        Text("https://token.actions.githubusercontent.com/.well-known/jwks"),
     ),
-    text(
+    (
         "DEPLOYER_ISSUER",
-        "https://token.actions.githubusercontent.com",
-        SESSION,
+        Text("https://token.actions.githubusercontent.com"),
     ),
-    unset("DEPLOYER_CA_FILE", &[Fetch]),
-    text("DEPLOYER_AUDIENCE", "engram-deploy", SESSION),
-    required("DEPLOYER_REPOSITORY", SESSION),
-    required("DEPLOYER_WORKFLOW_REF", SESSION),
-    text("DEPLOYER_REF", "refs/heads/main", SESSION),
-    unset("DEPLOYER_CLAIMS", SESSION),
-    required("DEPLOYER_ALLOWED_IPS", &[Serve, Session]),
-    unset("DEPLOYER_STATUS_ALLOWED_IPS", &[Serve, Session]),
+    ("DEPLOYER_CA_FILE", Unset),
+    ("DEPLOYER_AUDIENCE", Text("engram-deploy")),
+    ("DEPLOYER_REPOSITORY", Required),
+    ("DEPLOYER_WORKFLOW_REF", Required),
+    ("DEPLOYER_REF", Text("refs/heads/main")),
+    ("DEPLOYER_CLAIMS", Unset),
+    ("DEPLOYER_ALLOWED_IPS", Required),
+    ("DEPLOYER_STATUS_ALLOWED_IPS", Unset),
 ];
 
 const HOST: &[Variable] = &[
-    text("DEPLOYER_USER", "65521", &[Front]),
-    text("DEPLOYER_FETCH_USER", "65522", &[Fetch]),
-    text("DEPLOYER_MAX_SESSIONS", "64", &[Serve, Session]),
-    text("DEPLOYER_MAX_SESSIONS_PER_SOURCE", "32", &[Serve, Session]),
-    text("DEPLOYER_MAX_FOLLOWERS", "64", SESSION),
-    text("DEPLOYER_QUEUE_MAX", "32", &[Session, Run]),
-    text("DEPLOYER_QUEUE_MAX_WAIT", "15m", RUN),
-    text("DEPLOYER_RUN_MAX", "15m", RUN),
-    text("DEPLOYER_KEEP_RUNS", "50", RUN),
-    text("DEPLOYER_STATE_DIR", "/var/lib/engram-deployer", DAEMON),
-    unset("DEPLOYER_RUNS_DIR", &[Session, Run]),
-    text("DEPLOYER_RUNTIME_DIR", "/run/engram-deployer", EVERYONE),
-    text("DEPLOYER_LOG", "info", DAEMON),
+    ("DEPLOYER_USER", Text("65521")),
+    ("DEPLOYER_FETCH_USER", Text("65522")),
+    ("DEPLOYER_MAX_SESSIONS", Text("64")),
+    ("DEPLOYER_MAX_SESSIONS_PER_SOURCE", Text("32")),
+    ("DEPLOYER_MAX_FOLLOWERS", Text("64")),
+    ("DEPLOYER_QUEUE_MAX", Text("32")),
+    ("DEPLOYER_QUEUE_MAX_WAIT", Text("15m")),
+    ("DEPLOYER_RUN_MAX", Text("15m")),
+    ("DEPLOYER_KEEP_RUNS", Text("50")),
+    ("DEPLOYER_STATE_DIR", Text("/var/lib/engram-deployer")),
+    ("DEPLOYER_RUNS_DIR", Unset),
+    ("DEPLOYER_RUNTIME_DIR", Text("/run/engram-deployer")),
+    ("DEPLOYER_LOG", Text("info")),
 ];
 
 const DEPLOY: &[Variable] = &[
-    unset("DEPLOYER_NOTIFY_COMMAND", RUN),
-    text("DEPLOYER_IMAGE", "ghcr.io/engram-app/engram", RUN),
-    text(
+    ("DEPLOYER_NOTIFY_COMMAND", Unset),
+    ("DEPLOYER_IMAGE", Text("ghcr.io/engram-app/engram")),
+    (
         "DEPLOYER_CONTAINERS",
-        "engram-saas=8000,engram-selfhost=8001",
-        RUN,
+        Text("engram-saas=8000,engram-selfhost=8001"),
     ),
-    text("DEPLOYER_BACKEND", "unraid", RUN),
-    text(
+    ("DEPLOYER_BACKEND", Text("unraid")),
+    (
         "DEPLOYER_TEMPLATE_DIR",
-        "/boot/config/plugins/dockerMan/templates-user",
-        RUN,
+        Text("/boot/config/plugins/dockerMan/templates-user"),
     ),
-    text("DEPLOYER_CONTAINER_DIR", "/etc/engram-deployer/containers", RUN),
-    unset("DEPLOYER_COMMAND_PATH", RUN),
-    text("DEPLOYER_PULL", "off", RUN),
-    text("DEPLOYER_DOCKER_PATH", "docker", RUN),
-    text(
+    ("DEPLOYER_CONTAINER_DIR", Text("/etc/engram-deployer/containers")),
+    ("DEPLOYER_COMMAND_PATH", Unset),
+    ("DEPLOYER_PULL", Text("off")),
+    ("DEPLOYER_DOCKER_PATH", Text("docker")),
+    (
         "DEPLOYER_UPDATE_CONTAINER_PATH",
-        "/usr/local/emhttp/plugins/dynamix.docker.manager/scripts/update_container",
-        RUN,
+        Text("/usr/local/emhttp/plugins/dynamix.docker.manager/scripts/update_container"),
     ),
-    text("DEPLOYER_UPDATE_MAX_WAIT", "5m", RUN),
-    text("DEPLOYER_ROLLBACK", "on", RUN),
-    text("DEPLOYER_HEALTH_POLL_INTERVAL", "2s", RUN),
-    text("DEPLOYER_HEALTH_MAX_WAIT", "60s", RUN),
-    text("DEPLOYER_HEALTH_STEADY", "10s", RUN),
-    text("DEPLOYER_HEALTH_EXPECT", "version", RUN),
-    text("DEPLOYER_MIN_FREE", "1GiB", RUN),
-    text("DEPLOYER_REQUIRE_REVISION", "warn", RUN),
-    text("DEPLOYER_ALLOW_DOWNGRADE", "yes", RUN),
-    unset("DEPLOYER_COSIGN_PATH", RUN),
-    unset("DEPLOYER_COSIGN_IDENTITY", RUN),
-    unset("DEPLOYER_COSIGN_ISSUER", RUN),
-    unset("DEPLOYER_REGISTRY_USERNAME", RUN),
-    unset("DEPLOYER_REGISTRY_PASSWORD_FILE", &[Serve, Run]),
-    text("DEPLOYER_KEEP_IMAGES", "3", RUN),
+    ("DEPLOYER_UPDATE_MAX_WAIT", Text("5m")),
+    ("DEPLOYER_ROLLBACK", Text("on")),
+    ("DEPLOYER_HEALTH_POLL_INTERVAL", Text("2s")),
+    ("DEPLOYER_HEALTH_MAX_WAIT", Text("60s")),
+    ("DEPLOYER_HEALTH_STEADY", Text("10s")),
+    ("DEPLOYER_HEALTH_EXPECT", Text("version")),
+    ("DEPLOYER_MIN_FREE", Text("1GiB")),
+    ("DEPLOYER_REQUIRE_REVISION", Text("warn")),
+    ("DEPLOYER_ALLOW_DOWNGRADE", Text("yes")),
+    ("DEPLOYER_COSIGN_PATH", Unset),
+    ("DEPLOYER_COSIGN_IDENTITY", Unset),
+    ("DEPLOYER_COSIGN_ISSUER", Unset),
+    ("DEPLOYER_REGISTRY_USERNAME", Unset),
+    ("DEPLOYER_REGISTRY_PASSWORD_FILE", Unset),
+    ("DEPLOYER_KEEP_IMAGES", Text("3")),
 ];
-
-/// Where a run kills itself, for the tests of what a crash leaves behind. No build that anybody installs knows it.
-#[cfg(feature = "failpoints")]
-const FAILPOINT: Variable = unset("DEPLOYER_FAILPOINT", RUN);
 
 /// All variables, in the order of the documents.
 pub fn variables() -> impl Iterator<Item = &'static Variable> {
     SECTIONS.iter().flat_map(|(_, section)| *section)
 }
 
-/// The variable called `name`.
-pub fn variable(name: &str) -> Option<&'static Variable> {
+/// What holds when `name` is not set; `None` for a name that is not known.
+pub fn preset(name: &str) -> Option<Preset> {
+    // Where a run kills itself, for the tests of what a crash leaves behind. No build that anybody installs knows it.
     #[cfg(feature = "failpoints")]
-    if name == FAILPOINT.name {
-        return Some(&FAILPOINT);
+    if name == "DEPLOYER_FAILPOINT" {
+        return Some(Unset);
     }
-    variables().find(|variable| variable.name == name)
+    variables()
+        .find(|(known, _)| *known == name)
+        .map(|(_, preset)| *preset)
 }
 
-/// Whether the value of `name` must not be shown. A name we do not know is judged by its look, and rather hidden.
-pub(super) fn is_secret(name: &str) -> bool {
+/// Whether the value of `name` must not be shown: judged by its look, and rather hidden. Where a secret is kept is none.
+pub fn is_secret(name: &str) -> bool {
     let words = ["SECRET", "PASSWORD", "PASSPHRASE", "TOKEN", "KEY"];
-    let looks_secret = || words.iter().any(|word| name.contains(word));
-    variable(name).map_or_else(looks_secret, |known| known.is_secret)
+    !name.ends_with("_FILE") && words.iter().any(|word| name.contains(word))
 }
 
 #[cfg(test)]
@@ -210,16 +146,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_variable_stands_once_and_is_read_by_someone() {
-        let mut names: Vec<_> = variables().map(|variable| variable.name).collect();
+    fn every_variable_stands_once() {
+        let mut names: Vec<_> = variables().map(|(name, _)| *name).collect();
         let count = names.len();
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), count);
-        for variable in variables() {
-            assert!(variable.name.starts_with("DEPLOYER_"), "{}", variable.name);
-            assert!(!variable.readers.is_empty(), "{}", variable.name);
-        }
+        assert!(names.iter().all(|name| name.starts_with("DEPLOYER_")));
     }
 
     #[test]
@@ -229,7 +162,7 @@ mod tests {
             .skip(1)
             .map(|one| one.split_once('\n').expect("a name and what follows"))
             .collect();
-        let known: Vec<&str> = variables().map(|variable| variable.name).collect();
+        let known: Vec<&str> = variables().map(|(name, _)| *name).collect();
         let explained = texts.iter().map(|(name, _)| *name);
         // A build without terraform knows fewer.
         let of_terraform = |name: &&str| name.contains("_TF_") || name.contains("_GITHUB_");
@@ -237,19 +170,22 @@ mod tests {
         let explained: Vec<&str> = explained.collect();
         assert_eq!(explained, known);
         for (name, text) in texts {
-            let [default, kind, example, about] = text.splitn(4, '\n').collect::<Vec<_>>()[..] else {
+            let [default, roles, kind, example, about] = text.splitn(5, '\n').collect::<Vec<_>>()[..] else {
                 panic!("{name}: {text}")
             };
             assert!(
-                kind.starts_with("type: ") && example.starts_with("example: "),
+                roles.starts_with("read by: ")
+                    && kind.starts_with("type: ")
+                    && example.starts_with("example: "),
                 "{name}"
             );
+            assert_eq!(kind.starts_with("type: a secret"), is_secret(name), "{name}");
             assert!(
                 about.len() > 10 && !about.trim_end().ends_with('.'),
                 "{name}: {about}"
             );
             let default = default.strip_prefix("default: ").expect(name);
-            match variable(name).map(|one| one.preset) {
+            match preset(name) {
                 Some(Preset::Text(text)) => assert_eq!(default, text, "{name}"),
                 Some(Preset::Required) => assert_eq!(default, "none; it is required", "{name}"),
                 Some(Preset::Unset) => assert!(
@@ -267,7 +203,7 @@ mod tests {
             let sections = SECTIONS.iter().filter(move |(one, _)| *one == scope);
             sections
                 .flat_map(|(_, section)| *section)
-                .map(|one| one.name)
+                .map(|(name, _)| *name)
                 .collect::<Vec<_>>()
         };
         for (scope, names) in [
@@ -298,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_like_a_secret_is_one_unless_it_is_known_not_to_be() {
+    fn what_looks_like_a_secret_is_one_unless_it_is_a_file() {
         for (name, secret) in [
             ("DEPLOYER_TF_AWS_SECRET_ACCESS_KEY", true),
             ("DEPLOYER_KEY_FILE", false),

@@ -1,14 +1,14 @@
-//! One text -> one checked value: numbers, addresses, paths, users. An error is the sentence of what it should be.
+//! One text -> one checked value: numbers, addresses, paths, users. What it should be stands in `contrib/settings.txt`.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
 
 use log::LevelFilter;
 
+use super::Listen;
 use super::pins::is_word;
 use super::url::port;
-use super::{Account, Listen};
 
 /// The kernel's PATH_MAX, with its NUL.
 const LONGEST_PATH: usize = 4095;
@@ -18,98 +18,75 @@ const LONGEST_USER: usize = 32;
 
 /// `:PORT` or `ADDRESS:PORT`. `localhost` is 127.0.0.1, as Go's listener has it first; other names are not looked up.
 /// Port 0 lets the kernel choose.
-pub(super) fn listen(text: &str) -> Result<Listen, String> {
-    let should = || {
-        "`:PORT`, `ADDRESS:PORT` or `[V6-ADDRESS]:PORT`, such as `:8443`, with a literal address".to_owned()
-    };
-    let (host, digits) = text.rsplit_once(':').ok_or_else(should)?;
-    let port = if digits == "0" { Some(0) } else { port(digits) };
-    let port = port.ok_or_else(should)?;
+pub fn listen(text: &str) -> Option<Listen> {
+    let (host, digits) = text.rsplit_once(':')?;
+    let port = if digits == "0" { 0 } else { port(digits)? };
     match host {
-        "" => Ok(Listen::Everywhere(port)),
-        "localhost" => Ok(Listen::At(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port))),
-        _ => text.parse().map(Listen::At).map_err(|_| should()),
+        "" => Some(Listen::Everywhere(port)),
+        "localhost" => Some(Listen::At((Ipv4Addr::LOCALHOST, port).into())),
+        _ => text.parse().ok().map(Listen::At),
     }
 }
 
 /// An absolute path without `.` and `..`: whoever reads the setting sees where it leads.
-pub(super) fn path(text: &str) -> Result<PathBuf, String> {
+pub fn path(text: &str) -> Option<PathBuf> {
     let path = Path::new(text);
-    let straight = path
-        .components()
-        .all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
-    if !path.is_absolute() || !straight || path.parent().is_none() || text.len() > LONGEST_PATH {
-        return Err("an absolute path below `/`, without `..`".into());
-    }
-    Ok(path.components().collect())
+    let is_straight = |part| matches!(part, Component::RootDir | Component::Normal(_));
+    let straight = path.is_absolute() && path.components().all(is_straight);
+    let good = straight && path.parent().is_some() && text.len() <= LONGEST_PATH;
+    good.then(|| path.components().collect())
 }
 
 /// A program: an absolute path, or a bare name that is looked up in PATH when it is needed.
-pub(super) fn program(text: &str) -> Result<PathBuf, String> {
+pub fn program(text: &str) -> Option<PathBuf> {
     let bare = (1..=255).contains(&text.len()) && !text.starts_with(['-', '.']) && !text.contains(['/', ' ']);
-    if bare {
-        return Ok(PathBuf::from(text));
-    }
-    path(text).map_err(|_| "an absolute path, or a program's bare name to look up in PATH".into())
+    if bare { Some(text.into()) } else { path(text) }
 }
 
 /// A whole number within `bounds`.
-pub(super) fn count(bounds: RangeInclusive<u32>) -> impl Fn(&str) -> Result<u32, String> {
+pub fn count(bounds: RangeInclusive<u32>) -> impl Fn(&str) -> Option<u32> {
     move |text| {
         let number = text.parse().ok().filter(|_| !text.starts_with('+'));
-        number
-            .filter(|number| bounds.contains(number))
-            .ok_or_else(|| format!("a whole number from {} to {}", bounds.start(), bounds.end()))
+        number.filter(|number| bounds.contains(number))
     }
 }
 
 /// A number of bytes: `0`, `1048576`, `500MiB`, `2GiB`. Powers of two alone, so that nobody has to ask.
-pub(super) fn bytes(text: &str) -> Result<u64, String> {
+pub fn bytes(text: &str) -> Option<u64> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(end);
-    let power = ["", "KiB", "MiB", "GiB", "TiB"].map(|one| one == unit);
-    let power = power.iter().position(|is_it| *is_it);
-    let number = digits.parse::<u64>().ok().zip(power);
-    number
-        .and_then(|(number, power)| number.checked_mul(1 << (10 * power)))
-        .ok_or_else(|| "a number of bytes such as `500MiB` or `2GiB` (KiB, MiB, GiB, TiB), or `0`".into())
+    let power = ["", "KiB", "MiB", "GiB", "TiB"]
+        .iter()
+        .position(|one| *one == unit)?;
+    digits.parse::<u64>().ok()?.checked_mul(1 << (10 * power))
 }
 
 /// A user that is not root. 4294967295 is no uid: setresuid(2) takes it for "leave it".
-pub(super) fn account(text: &str) -> Result<Account, String> {
-    const LAST: u32 = u32::MAX - 1;
-    let name = text.len() <= LONGEST_USER
+pub fn user(text: &str) -> Option<String> {
+    if let Some(id) = count(1..=u32::MAX - 1)(text) {
+        return Some(id.to_string());
+    }
+    let is_name = text.len() <= LONGEST_USER
         && text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && is_word(text, b"_-.");
-    match count(1..=LAST)(text) {
-        Ok(id) => Ok(Account::Id(id)),
-        Err(_) if name && text != "root" => Ok(Account::Name(text.to_owned())),
-        Err(_) => Err(format!(
-            "the name of a user other than root, or a number from 1 to {LAST} that is uid and gid"
-        )),
-    }
+    (is_name && text != "root").then(|| text.to_owned())
 }
 
 /// What env_logger takes: LEVEL, TARGET=LEVEL or TARGET, separated by commas, and `/TEXT` for the lines that have it. But no
 /// lone word that is neither a level nor a target of ours: all logging would be off after `warning`, and nobody told.
-pub(super) fn log_filter(text: &str) -> Result<String, String> {
+pub fn log_filter(text: &str) -> Option<String> {
     const OURS: &str = env!("CARGO_CRATE_NAME");
     let is_level = |word: &str| word.trim().parse::<LevelFilter>().is_ok();
     // Targets are matched by how they begin.
     let is_ours = |word: &str| word.starts_with(OURS) || OURS.starts_with(word);
-    let is_good = |one: &&str| match one.split_once('=') {
+    let is_good = |one: &str| match one.split_once('=') {
         None => is_level(one) || is_ours(one),
         Some((target, "")) => is_ours(target),
         Some((_, level)) => is_level(level),
     };
     let (directives, lines) = text.split_once('/').unwrap_or((text, ""));
-    let bad = directives.split(',').map(str::trim).find(|one| !is_good(one));
-    match bad.or(lines.contains('/').then_some(lines)) {
-        None => Ok(text.to_owned()),
-        Some(bad) => Err(format!(
-            "off, error, warn, info, debug or trace, or TARGET=LEVEL, separated by commas (`{bad}` is not)"
-        )),
-    }
+    let good = directives.split(',').map(str::trim).all(is_good) && !lines.contains('/');
+    good.then(|| text.to_owned())
 }
 
 #[cfg(test)]
@@ -127,12 +104,12 @@ mod tests {
         ] {
             assert_eq!(
                 listen(text),
-                Ok(Listen::At(address.parse().expect(address))),
+                Some(Listen::At(address.parse().expect(address))),
                 "{text}"
             );
         }
-        assert_eq!(listen(":8443"), Ok(Listen::Everywhere(8443)));
-        assert_eq!(listen(":0"), Ok(Listen::Everywhere(0)));
+        assert_eq!(listen(":8443"), Some(Listen::Everywhere(8443)));
+        assert_eq!(listen(":0"), Some(Listen::Everywhere(0)));
         for bad in [
             "",
             ":",
@@ -153,7 +130,7 @@ mod tests {
             "010.0.0.1:80",
             "[::1]:8443:1",
         ] {
-            assert!(listen(bad).is_err(), "{bad:?}");
+            assert!(listen(bad).is_none(), "{bad:?}");
         }
     }
 
@@ -165,7 +142,7 @@ mod tests {
             ("/a b/\u{e9}", "/a b/\u{e9}"),
             ("/a/./b", "/a/b"),
         ] {
-            assert_eq!(path(good), Ok(PathBuf::from(plain)), "{good}");
+            assert_eq!(path(good), Some(PathBuf::from(plain)), "{good}");
         }
         for bad in [
             "",
@@ -178,14 +155,14 @@ mod tests {
             "~/x",
             &format!("/{}", "x".repeat(4095)),
         ] {
-            assert!(path(bad).is_err(), "{bad:?}");
+            assert!(path(bad).is_none(), "{bad:?}");
         }
     }
 
     #[test]
     fn a_program_is_an_absolute_path_or_a_bare_name() {
         for good in ["docker", "/usr/bin/docker", "podman-docker", "docker.io"] {
-            assert_eq!(program(good), Ok(PathBuf::from(good)));
+            assert_eq!(program(good), Some(PathBuf::from(good)));
         }
         for bad in [
             "bin/docker",
@@ -197,7 +174,7 @@ mod tests {
             "/usr/../docker",
             "",
         ] {
-            assert!(program(bad).is_err(), "{bad:?}");
+            assert!(program(bad).is_none(), "{bad:?}");
         }
     }
 
@@ -217,7 +194,7 @@ mod tests {
             (" 5", None),
             ("99999999999", None),
         ] {
-            assert_eq!(count(1..=64)(text).ok(), number, "{text:?}");
+            assert_eq!(count(1..=64)(text), number, "{text:?}");
         }
     }
 
@@ -236,29 +213,33 @@ mod tests {
             "info/accepted",
             "/accepted",
         ] {
-            assert_eq!(log_filter(good).as_deref(), Ok(good));
+            assert_eq!(log_filter(good).as_deref(), Some(good));
         }
-        for (text, bad) in [
-            ("warning", "warning"),
-            ("info,verbose", "verbose"),
-            ("info=", "info="),
-            ("engram-deployer", "engram-deployer"),
-            ("engram_deployer=loud", "engram_deployer=loud"),
-            ("a=info=debug", "a=info=debug"),
-            ("info debug", "info debug"),
-            ("5", "5"),
-            ("info/a/b", "a/b"),
+        for bad in [
+            "warning",
+            "info,verbose",
+            "info=",
+            "engram-deployer",
+            "engram_deployer=loud",
+            "a=info=debug",
+            "info debug",
+            "5",
+            "info/a/b",
         ] {
-            let should = log_filter(text).expect_err(text);
-            assert!(should.ends_with(&format!("(`{bad}` is not)")), "{text}: {should}");
+            assert!(log_filter(bad).is_none(), "{bad}");
         }
     }
 
     #[test]
     fn nobody_is_told_to_become_root() {
-        assert_eq!(account("65521"), Ok(Account::Id(65521)));
-        assert_eq!(account("4294967294"), Ok(Account::Id(u32::MAX - 1)));
-        assert_eq!(account("deploy-front"), Ok(Account::Name("deploy-front".into())));
+        for (text, name) in [
+            ("65521", "65521"),
+            ("065521", "65521"),
+            ("4294967294", "4294967294"),
+            ("deploy-front", "deploy-front"),
+        ] {
+            assert_eq!(user(text).as_deref(), Some(name));
+        }
         for bad in [
             "0",
             "00",
@@ -275,7 +256,7 @@ mod tests {
             "\u{e9}",
             "abcdefghijklmnopqrstuvwxyz0123456",
         ] {
-            assert!(account(bad).is_err(), "{bad:?}");
+            assert!(user(bad).is_none(), "{bad:?}");
         }
     }
 
@@ -289,7 +270,7 @@ mod tests {
             ("2GiB", 2 << 30),
             ("1TiB", 1 << 40),
         ] {
-            assert_eq!(bytes(text), Ok(number), "{text}");
+            assert_eq!(bytes(text), Some(number), "{text}");
         }
         for bad in [
             "",
@@ -303,7 +284,7 @@ mod tests {
             "99999999999TiB",
             "1GiB1",
         ] {
-            assert!(bytes(bad).is_err(), "{bad:?}");
+            assert!(bytes(bad).is_none(), "{bad:?}");
         }
     }
 }

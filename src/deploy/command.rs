@@ -5,50 +5,40 @@
 //! lines go to the caller. Nothing that a stranger wrote reaches it but the version and the sha, whose shapes are checked.
 
 use std::path::Path;
-use std::time::Duration;
 
-use crate::event::Phase;
 use crate::os::child::Exit;
-use crate::run::{Failure, Result, RunContext, Tool};
+use crate::run::{Ended, Result, RunContext, Tool};
 
-/// What the step of this backend works with.
-#[derive(Clone, Copy, Debug)]
-pub struct Command<'a> {
-    /// `DEPLOYER_COMMAND_PATH`.
-    pub program: &'a Path,
-    /// The fixed part of its environment.
-    pub environment: &'a [(String, String)],
-    /// `DEPLOYER_UPDATE_MAX_WAIT`.
-    pub deadline: Duration,
-    /// `DEPLOYER_PULL`: whether the image is pulled and tagged before it is called.
-    pub pull: bool,
+/// Runs it for the container `name`; `variables` say what to deploy.
+pub fn update(ctx: &mut RunContext, program: &Path, name: &str, variables: &[(String, String)]) -> Result {
+    let ended = run(ctx, program, name, variables)?;
+    if !ended.exit.is_success() {
+        return Err(sentence(name, program, ended.exit, &ended.tail).into());
+    }
+    ctx.tell(&format!("{name}: {} is done", program.display()));
+    Ok(())
 }
 
-impl Command<'_> {
-    /// Runs it for the container `name`; `variables` say what to deploy.
-    pub fn update(&self, ctx: &mut RunContext, name: &str, variables: &[(String, String)]) -> Result {
-        let program = self.program.display();
-        ctx.say(Phase::Update, &format!("{name}: {program} is at work"));
-        let tool = Tool {
-            arguments: vec![name.into()],
-            environment: [self.environment, variables].concat(),
-            ..Tool::new(self.program, self.deadline)
-        };
-        let ended = ctx.tool(&tool, &mut |line| Some(line.to_owned()))?;
-        match ended.exit.is_success() {
-            true => ctx.say(Phase::Update, &format!("{name}: {program} is done")),
-            false => {
-                let why = sentence(name, self.program, ended.exit, &ended.tail);
-                return Err(Failure::Failed(why));
-            }
-        }
-        Ok(())
-    }
+/// Runs what replaces a container, with `variables` beside the usual environment.
+pub fn run(
+    ctx: &mut RunContext,
+    program: &Path,
+    name: &str,
+    variables: &[(String, String)],
+) -> Result<Ended> {
+    let config = ctx.config.deploy();
+    ctx.tell(&format!("{name}: {} is at work", program.display()));
+    let tool = Tool {
+        arguments: vec![name.into()],
+        environment: [&config.environment, variables].concat(),
+        ..Tool::new(program, config.update_max_wait)
+    };
+    ctx.tool(&tool, &mut |line| Some(line.to_owned()))
 }
 
 fn sentence(name: &str, program: &Path, exit: Exit, tail: &[String]) -> String {
-    let said = tail.iter().rev().find(|line| !line.trim().is_empty());
-    let said = said.map_or(String::new(), |line| format!(": {}", line.trim()));
+    let said = tail.iter().map(|line| line.trim()).rfind(|line| !line.is_empty());
+    let said = said.map_or(String::new(), |line| format!(": {line}"));
     format!("{name}: {}: {exit}{said}", program.display())
 }
 
@@ -65,7 +55,12 @@ mod tests {
             "app: /opt/deploy: exit status 3: b"
         );
         assert_eq!(
-            sentence("app", program, Exit::Signal(9), &[]),
+            sentence(
+                "app",
+                program,
+                Exit::Signal(crate::os::signal::Signal::SIGKILL),
+                &[]
+            ),
             "app: /opt/deploy: killed by SIGKILL"
         );
     }

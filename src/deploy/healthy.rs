@@ -5,13 +5,14 @@
 //! One that cannot be read is never written over: whoever needs it refuses, and nothing is pruned.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::iter::successors;
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use super::docker::ImageId;
 use crate::config::Places;
-use crate::deploy::docker::inspect::ImageId;
 use crate::gate::{Sha, Version};
 use crate::limits::MAX_RUN_FILE;
 use crate::os::clock;
@@ -60,11 +61,9 @@ impl HealthyVersions {
     pub fn read(places: &Places) -> Result<Self, String> {
         let path = path(places);
         let described = |error: io::Error| files::describe(&error, "read the healthy versions", &path);
-        let Some(bytes) = files::optional(files::read_bounded(&path, MAX_RUN_FILE)).map_err(described)?
-        else {
-            return Ok(Self::default());
-        };
-        serde_json::from_slice(&bytes).map_err(|error| described(error.into()))
+        let bytes = files::optional(files::read_bounded(&path, MAX_RUN_FILE)).map_err(described)?;
+        let list = bytes.map(|bytes| serde_json::from_slice(&bytes)).transpose();
+        Ok(list.map_err(|error| described(error.into()))?.unwrap_or_default())
     }
 
     /// Writes down that `release` is live and healthy; on disk when this returns. `keep` is how many are kept.
@@ -73,8 +72,7 @@ impl HealthyVersions {
     /// When it could not be read or written.
     pub fn record(places: &Places, release: Release, run_id: &RunId, keep: u32) -> Result<(), String> {
         let mut list = Self::read(places)?;
-        let is_live = list.live().is_some_and(|live| live.release == release);
-        if is_live && list.half_deployed.is_none() {
+        if list.is_live(&release) && list.half_deployed.is_none() {
             return Ok(());
         }
         list.push(release, run_id, clock::rfc3339(SystemTime::now()), keep);
@@ -88,7 +86,7 @@ impl HealthyVersions {
     /// When it could not be read or written.
     pub fn record_half_deployed(places: &Places, release: &Release) -> Result<(), String> {
         let mut list = Self::read(places)?;
-        if list.live().is_some_and(|live| live.release == *release) {
+        if list.is_live(release) {
             return Ok(());
         }
         list.half_deployed = Some(release.version.clone());
@@ -103,11 +101,10 @@ impl HealthyVersions {
     }
 
     fn push(&mut self, release: Release, run_id: &RunId, healthy_at: String, keep: u32) {
-        let going_back = self
-            .way_back()
-            .into_iter()
-            .find(|one| one.release.version == release.version);
-        let previous = match going_back {
+        // The live version, what was live before it, and so on.
+        let way_back = successors(self.live(), |one| self.find(one.previous.as_ref()?));
+        let mut way_back = way_back.take(self.versions.len());
+        let previous = match way_back.find(|one| one.release.version == release.version) {
             Some(one) => one.previous.clone(),
             None => self.live().map(|live| live.release.version.clone()),
         };
@@ -121,6 +118,10 @@ impl HealthyVersions {
         self.versions.insert(0, newest);
         self.versions.truncate(keep as usize);
         self.half_deployed = None;
+    }
+
+    fn is_live(&self, release: &Release) -> bool {
+        self.live().is_some_and(|live| live.release == *release)
     }
 
     /// The last one that became healthy.
@@ -140,21 +141,10 @@ impl HealthyVersions {
             None => self.find(self.live()?.previous.as_ref()?),
         }
     }
-
-    /// The live version, what was live before it, and so on.
-    fn way_back(&self) -> Vec<&HealthyVersion> {
-        let mut way: Vec<&HealthyVersion> = Vec::new();
-        let mut next = self.live();
-        while let Some(one) = next.filter(|one| way.len() < self.versions.len() && !way.contains(one)) {
-            way.push(one);
-            next = one.previous.as_ref().and_then(|version| self.find(version));
-        }
-        way
-    }
 }
 
 fn path(places: &Places) -> PathBuf {
-    Path::new(&places.state).join("healthy.json")
+    places.state.join("healthy.json")
 }
 
 #[cfg(test)]

@@ -22,11 +22,12 @@ mod undo;
 mod undo_record;
 pub mod unraid;
 
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::config::{Backend, Config, Container, DeployConfig};
+use crate::config::{Backend, Config, Container};
 use crate::event::Phase;
 use crate::failpoint;
 use crate::gate::DeployTask;
@@ -35,330 +36,251 @@ use crate::limits::{
     TEMPLATE_DEADLINE, UPDATE_MARGIN, VERIFY_DEADLINE,
 };
 use crate::queue::{Origin, RunRequest};
-use crate::run::{Effect, Failure, Result, RunContext};
-use command::Command;
-use docker::Docker;
-use docker::inspect::{Container as Seen, ImageId};
+use crate::run::{Effect, Result, RunContext};
+use docker::{Container as Seen, ImageId};
 use health::Health;
 use healthy::{HealthyVersions, Release};
 use image::VerifiedImage;
-use provenance::Commits;
-use stability::HealthyContainer;
-use swap::{NewContainer, Swap};
-use undo_record::{ContainerRecord, OldContainer, OldState, UndoRecord};
-use unraid::Unraid;
+use swap::NewContainer;
+use undo_record::{ContainerRecord, OldContainer, OldState, TemplateBackup, UndoRecord};
 
 pub use preflight::{complaints, executable, refusal};
 pub use undo::{UndoReason, Undone, mark_half_deployed, tidy, undo};
 
-/// One deploy: what was asked for, and what it works with.
+/// What was asked for.
 struct Deploy<'a> {
-    config: &'a Config,
-    settings: &'a DeployConfig,
     task: &'a DeployTask,
-    docker: Docker<'a>,
-    replacer: Replacer<'a>,
-    commits: Commits,
+    /// The commit of the CI job that asks. Somebody on the host has none.
+    token_sha: Option<&'a str>,
     /// `image:version`.
     reference: String,
-}
-
-/// How containers are replaced.
-#[derive(Clone, Copy, Debug)]
-enum Replacer<'a> {
-    Unraid(Unraid<'a>),
-    Swap(Swap<'a>),
-    Command(Command<'a>),
 }
 
 /// Carries out `task`, which is what `request` asks for.
 ///
 /// # Errors
 /// What kept it from being live; what it has changed is in the journal then, for [`undo()`].
-pub fn deploy(ctx: &mut RunContext, request: &RunRequest, task: &DeployTask, config: &Config) -> Result {
-    let deploy = &Deploy::new(request, task, config);
-    let ran = ctx.step(Phase::Preflight, PREFLIGHT_DEADLINE, Effect::Looks, |ctx| {
-        preflight::preflight(deploy, ctx)
-    })?;
+pub fn deploy(ctx: &mut RunContext, request: &RunRequest, task: &DeployTask) -> Result {
+    let settings = ctx.config.deploy();
+    let deploy = &Deploy {
+        task,
+        token_sha: match &request.origin {
+            Origin::Token { claims, .. } => claims.get("sha").and_then(Value::as_str),
+            Origin::Local { .. } => None,
+        },
+        reference: format!("{}:{}", settings.image, task.version),
+    };
+    ctx.begin(Phase::Preflight, PREFLIGHT_DEADLINE, Effect::Looks)?;
+    let ran = preflight::preflight(deploy, ctx)?;
     if task.dry_run {
         return Ok(());
     }
-    if let Replacer::Command(command) = deploy.replacer {
-        return deploy.run_commands(ctx, command, &ran);
+    if let Backend::Command { program, pull } = &settings.backend {
+        return deploy.run_commands(ctx, program, *pull, &ran);
     }
     let image = deploy.bring_image(ctx)?;
-    let is_live = !task.force
-        && ctx.step(Phase::Verify, ALREADY_DEADLINE, Effect::Looks, |ctx| {
-            live::is_live_already(deploy, ctx, &image)
-        })?;
-    if is_live {
-        deploy.record_healthy(ctx, Some(&image));
-        return Ok(());
+    if !task.force {
+        ctx.begin(Phase::Verify, ALREADY_DEADLINE, Effect::Looks)?;
+        if live::is_live_already(deploy, ctx, &image.id)? {
+            record_healthy(ctx, image.release);
+            return Ok(());
+        }
     }
-    if !config.deploy().rollback {
-        deploy.record_half_deployed(Some(&image))?;
+    if !settings.rollback {
+        HealthyVersions::record_half_deployed(&ctx.config.places, &image.release)?;
     }
     let mut healthy = Vec::new();
-    for container in &config.deploy().containers {
+    for container in &settings.containers {
         healthy.push(deploy.replace(ctx, &image, container)?);
     }
-    let deadline = config.deploy().health.steady + HEALTH_MARGIN;
-    deploy.change(ctx, Phase::Health, deadline, |ctx| {
-        stability::wait_until_stable(deploy, ctx, &healthy)
-    })?;
+    begin_change(ctx, Phase::Health, settings.steady + HEALTH_MARGIN)?;
+    stability::wait_until_stable(ctx, &healthy)?;
     ctx.commit();
-    deploy.record_healthy(ctx, Some(&image));
+    record_healthy(ctx, image.release);
     ctx.tidy(Phase::Cleanup, CLEANUP_DEADLINE, |ctx| {
-        for container in &config.deploy().containers {
-            keep_previous::remove_kept(deploy.docker, ctx, &container.name);
+        for container in &settings.containers {
+            keep_previous::remove_kept(ctx, &container.name);
         }
-        prune::remove_old_images(deploy, ctx, &image, &ran)
+        prune::remove_old_images(ctx, &image.id, &ran)
     });
     Ok(())
 }
 
-impl<'a> Deploy<'a> {
-    fn new(request: &'a RunRequest, task: &'a DeployTask, config: &'a Config) -> Self {
-        let settings = config.deploy();
-        let docker = Docker::new(settings);
-        let commits = Commits {
-            asked: task.sha.as_ref().map(ToString::to_string),
-            token: match &request.origin {
-                Origin::Token { claims, .. } => claims.get("sha").and_then(Value::as_str).map(str::to_owned),
-                Origin::Local { .. } => None,
-            },
-        };
-        Self {
-            config,
-            settings,
-            task,
-            docker,
-            replacer: Replacer::of(settings, docker),
-            reference: format!("{}:{}", settings.image, task.version),
-            commits,
-        }
-    }
-
+impl Deploy<'_> {
     /// The image is brought here, and known from then on; `latest` names it.
     fn bring_image(&self, ctx: &mut RunContext) -> Result<VerifiedImage> {
+        let config = ctx.config;
         // A pull takes as long as it goes on.
-        let pulled = ctx.step(Phase::Pull, self.config.runs.run_max, Effect::Looks, |ctx| {
-            image::pull(self, ctx)
-        })?;
-        let mut image = ctx.step(Phase::Verify, VERIFY_DEADLINE, Effect::Looks, |ctx| {
-            image::verify(self, ctx, pulled)
-        })?;
-        if let Some(cosign) = &self.settings.checks.cosign {
-            let signer = ctx.step(Phase::Verify, COSIGN_DEADLINE, Effect::Looks, |ctx| {
-                provenance::check_signature(self, ctx, &image, cosign)
-            })?;
-            image.signed_by = Some(signer);
+        ctx.begin(Phase::Pull, config.runs.run_max, Effect::Looks)?;
+        let pulled = image::pull(self, ctx)?;
+        ctx.begin(Phase::Verify, VERIFY_DEADLINE, Effect::Looks)?;
+        let mut image = image::verify(self, ctx, pulled)?;
+        if let Some(cosign) = &config.deploy().cosign {
+            ctx.begin(Phase::Verify, COSIGN_DEADLINE, Effect::Looks)?;
+            let signer = provenance::check_signature(self, ctx, &image, cosign)?;
+            image.release.signed_by = Some(signer);
         }
-        ctx.step(Phase::Tag, TAG_DEADLINE, Effect::Changes, |ctx| {
-            image::tag(self, ctx, &image)
-        })?;
+        ctx.begin(Phase::Tag, TAG_DEADLINE, Effect::Changes)?;
+        image::tag(self, ctx, &image.id)?;
         Ok(image)
     }
 
-    /// One container becomes a new one that is healthy.
+    /// One container becomes a new one that is healthy; how it is then, and since when.
     fn replace(
         &self,
         ctx: &mut RunContext,
         image: &VerifiedImage,
         container: &Container,
-    ) -> Result<HealthyContainer> {
-        let name = &container.name;
-        let update = self.settings.update_max_wait + UPDATE_MARGIN;
-        match self.replacer {
-            Replacer::Unraid(unraid) => {
-                let (record, template) = self.change(ctx, Phase::Template, TEMPLATE_DEADLINE, |ctx| {
-                    self.settle_kept(ctx, container, None)?;
-                    let template = unraid.back_up(ctx, name, self.task.version.as_str())?;
-                    let record = self.note_container(ctx, container, image, Some(template.clone()))?;
-                    unraid.write_template(ctx, name, &template)?;
-                    Ok((record, template))
-                })?;
-                self.change(ctx, Phase::Update, update, |ctx| {
-                    image::keep_tag(self, ctx, Phase::Update, &image.id)?;
-                    unraid.update(ctx, &record, &template)
-                })?;
+    ) -> Result<(Seen, Instant)> {
+        let (settings, name) = (ctx.config.deploy(), &container.name);
+        let update = settings.update_max_wait + UPDATE_MARGIN;
+        match &settings.backend {
+            Backend::Unraid {
+                templates,
+                update_container,
+            } => {
+                begin_change(ctx, Phase::Template, TEMPLATE_DEADLINE)?;
+                keep_previous::settle(ctx, container, None)?;
+                let template = unraid::back_up(ctx, templates, name, &self.reference)?;
+                let record = note_container(ctx, container, image, Some(template.clone()))?;
+                unraid::write_template(ctx, name, &template)?;
+                begin_change(ctx, Phase::Update, update)?;
+                image::keep_tag(self, ctx, &image.id)?;
+                unraid::update(ctx, update_container, &record, &template)?;
             }
-            Replacer::Swap(swap) => self.change(ctx, Phase::Update, update, |ctx| {
-                self.settle_kept(ctx, container, Some(&swap.restart(name)?))?;
-                self.note_container(ctx, container, image, None)?;
+            Backend::Docker { declarations } => {
+                begin_change(ctx, Phase::Update, update)?;
+                let declared = swap::declared(declarations, name)?;
+                keep_previous::settle(ctx, container, Some(&declared.restart))?;
+                note_container(ctx, container, image, None)?;
                 let new = NewContainer {
                     name,
                     reference: &image.fixed_reference,
                     image: &image.id,
                     version: self.task.version.as_str(),
                 };
-                swap.update(ctx, &new)
-            })?,
-            Replacer::Command(_) => {}
-        }
-        let deadline = self.settings.health.max_wait + HEALTH_MARGIN;
-        self.change(ctx, Phase::Health, deadline, |ctx| {
-            if let Some(health) = self.health(container) {
-                health.wait(ctx)?;
-                failpoint!("healthy");
+                swap::update(ctx, &declared, &new)?;
             }
-            stability::healthy_container(self, ctx, name)
-        })
+            Backend::Command { .. } => {}
+        }
+        self.wait_until_healthy(ctx, container)?;
+        failpoint!("healthy");
+        let now = docker::container(ctx, name)?;
+        let now = now.ok_or_else(|| format!("{name}: was healthy and is gone"))?;
+        Ok((now, Instant::now()))
+    }
+
+    fn wait_until_healthy(&self, ctx: &mut RunContext, container: &Container) -> Result {
+        let Some(health) = self.health(ctx.config, container) else {
+            return Ok(());
+        };
+        begin_change(
+            ctx,
+            Phase::Health,
+            ctx.config.deploy().health_max_wait + HEALTH_MARGIN,
+        )?;
+        health.wait(ctx)
     }
 
     /// The operator's command does it all, but for the image where it is to be pulled.
-    fn run_commands(&self, ctx: &mut RunContext, command: Command<'_>, ran: &[ImageId]) -> Result {
-        let image = match command.pull {
+    fn run_commands(&self, ctx: &mut RunContext, program: &Path, pull: bool, ran: &[ImageId]) -> Result {
+        let settings = ctx.config.deploy();
+        let image = match pull {
             true => Some(self.bring_image(ctx)?),
             false => None,
         };
+        let release = image.as_ref().map(|image| image.release.clone());
+        let release = release.unwrap_or_else(|| self.release(None));
         // Nobody can put back what it does.
-        self.record_half_deployed(image.as_ref())?;
+        HealthyVersions::record_half_deployed(&ctx.config.places, &release)?;
         let mut variables = vec![
             ("DEPLOYER_IMAGE_REF".to_owned(), self.reference.clone()),
             ("DEPLOYER_VERSION".to_owned(), self.task.version.to_string()),
         ];
         let sha = self.task.sha.as_ref().map(ToString::to_string);
         variables.extend(sha.map(|sha| ("DEPLOYER_SHA".to_owned(), sha)));
-        for container in &self.settings.containers {
-            let update = self.settings.update_max_wait + UPDATE_MARGIN;
-            self.change(ctx, Phase::Update, update, |ctx| {
-                command.update(ctx, &container.name, &variables)
-            })?;
-            if let Some(health) = self.health(container) {
-                let longest = self.settings.health.max_wait + HEALTH_MARGIN;
-                self.change(ctx, Phase::Health, longest, |ctx| health.wait(ctx))?;
-            }
+        for container in &settings.containers {
+            begin_change(ctx, Phase::Update, settings.update_max_wait + UPDATE_MARGIN)?;
+            command::update(ctx, program, &container.name, &variables)?;
+            self.wait_until_healthy(ctx, container)?;
         }
         ctx.commit();
-        self.record_healthy(ctx, image.as_ref());
+        record_healthy(ctx, release);
         if let Some(image) = image {
             ctx.tidy(Phase::Cleanup, CLEANUP_DEADLINE, |ctx| {
-                prune::remove_old_images(self, ctx, &image, ran)
+                prune::remove_old_images(ctx, &image.id, ran)
             });
         }
         Ok(())
     }
 
-    /// A step that changes what serves; the outcome says so.
-    fn change<T>(
-        &self,
-        ctx: &mut RunContext,
-        phase: Phase,
-        deadline: Duration,
-        act: impl FnOnce(&mut RunContext) -> Result<T>,
-    ) -> Result<T> {
-        ctx.step(phase, deadline, Effect::Changes, |ctx| {
-            ctx.outcome_member("changed", true.into());
-            act(ctx)
-        })
+    fn health<'b>(&'b self, config: &'b Config, container: &'b Container) -> Option<Health<'b>> {
+        Health::of(config, container, Some(self.task.version.as_str()))
     }
 
-    /// Deals with what an earlier deploy has left, so that the container which has the name is the one to go back to.
-    fn settle_kept(&self, ctx: &mut RunContext, container: &Container, restart: Option<&str>) -> Result {
-        let name = &container.name;
-        let Some(kept) = keep_previous::kept(self.docker, ctx, name, &self.settings.image)? else {
-            return Ok(());
-        };
-        let serves = |now: &Seen| self.state(container, now) == OldState::Healthy;
-        keep_previous::settle(self.docker, ctx, name, &kept, serves, restart)
-    }
-
-    /// Writes down what `container` is, with what it is made from; on disk when this returns.
-    fn note_container(
-        &self,
-        ctx: &mut RunContext,
-        container: &Container,
-        image: &VerifiedImage,
-        template: Option<undo_record::TemplateBackup>,
-    ) -> Result<ContainerRecord> {
-        let now = self.docker.container(ctx, &container.name)?;
-        let record = ContainerRecord {
-            name: container.name.clone(),
-            old: now
-                .filter(|now| !now.is_lost())
-                .map(|now| OldContainer::of(&now, self.state(container, &now))),
-            new_image: image.id.clone(),
-            release: self.release(Some(image)),
-            template,
-        };
-        UndoRecord::Container(record.clone()).write(ctx)?;
-        failpoint!("container-noted");
-        Ok(record)
-    }
-
-    /// How a container is now: what was not healthy cannot be expected to be afterwards.
-    fn state(&self, container: &Container, now: &Seen) -> OldState {
-        let health = self.health(container);
-        match now.status() {
-            "running" if health.is_some_and(|health| health.on_the_way_back().at_a_glance(now)) => {
-                OldState::Healthy
-            }
-            "running" => OldState::Running,
-            "restarting" => OldState::Restarting,
-            "paused" => OldState::Paused,
-            _ => OldState::Stopped,
-        }
-    }
-
-    fn health<'b>(&'b self, container: &'b Container) -> Option<Health<'b>> {
-        let docker = self.replacer.sees_containers().then_some(self.docker);
-        Health::of(self.config, container, docker, self.task.version.as_str())
-    }
-
-    fn release(&self, image: Option<&VerifiedImage>) -> Release {
+    /// What it brings, as far as that is known before it is here.
+    fn release(&self, digest: Option<String>) -> Release {
         Release {
             version: self.task.version.clone(),
             sha: self.task.sha.clone(),
-            image: image.map(|image| image.id.clone()),
-            digest: image.and_then(|image| image.digest.clone()),
-            signed_by: image.and_then(|image| image.signed_by.clone()),
+            image: None,
+            digest,
+            signed_by: None,
         }
-    }
-
-    /// Writes down that this version is live and healthy. That it cannot be written fails nothing that is done.
-    fn record_healthy(&self, ctx: &mut RunContext, image: Option<&VerifiedImage>) {
-        let (places, keep) = (&self.config.places, self.config.runs.keep);
-        let recorded = HealthyVersions::record(places, self.release(image), ctx.run_id(), keep);
-        if let Err(why) = recorded {
-            ctx.say(Phase::Cleanup, &format!("warning: {why}"));
-        }
-    }
-
-    fn record_half_deployed(&self, image: Option<&VerifiedImage>) -> Result {
-        HealthyVersions::record_half_deployed(&self.config.places, &self.release(image))
-            .map_err(Failure::Failed)
     }
 }
 
-impl<'a> Replacer<'a> {
-    fn of(config: &'a DeployConfig, docker: Docker<'a>) -> Self {
-        match &config.backend {
-            Backend::Unraid {
-                templates,
-                update_container,
-            } => Replacer::Unraid(Unraid {
-                config,
-                docker,
-                templates,
-                script: update_container,
-            }),
-            Backend::Docker { declarations } => Replacer::Swap(Swap { docker, declarations }),
-            Backend::Command { program, pull } => Replacer::Command(Command {
-                program,
-                environment: &config.environment,
-                deadline: config.update_max_wait,
-                pull: *pull,
-            }),
-        }
-    }
+/// Begins a step that changes what serves; the outcome says so.
+fn begin_change(ctx: &mut RunContext, phase: Phase, deadline: Duration) -> Result {
+    ctx.begin(phase, deadline, Effect::Changes)?;
+    ctx.outcome_member("changed", true.into());
+    Ok(())
+}
 
-    fn pulls(&self) -> bool {
-        !matches!(self, Replacer::Command(Command { pull: false, .. }))
-    }
+/// Writes down what `container` is, with what it is made from; on disk when this returns.
+fn note_container(
+    ctx: &mut RunContext,
+    container: &Container,
+    image: &VerifiedImage,
+    template: Option<TemplateBackup>,
+) -> Result<ContainerRecord> {
+    let name = &container.name;
+    let old = docker::container(ctx, name)?.filter(|old| !old.is_lost());
+    let record = ContainerRecord {
+        name: name.clone(),
+        old: old.map(|old| OldContainer {
+            state: state(ctx.config, container, &old),
+            reference: old.reference().to_owned(),
+            restart: old.restart_policy(),
+            networks: old.networks(),
+            id: old.id,
+            image: old.image,
+        }),
+        new_image: image.id.clone(),
+        release: image.release.clone(),
+        template,
+    };
+    UndoRecord::Container(record.clone()).write(ctx)?;
+    failpoint!("container-noted");
+    Ok(record)
+}
 
-    /// Not with the operator's command: what it replaces need not be a container at all.
-    fn sees_containers(&self) -> bool {
-        !matches!(self, Replacer::Command(_))
+/// How a container is now: what was not healthy cannot be expected to be afterwards.
+fn state(config: &Config, container: &Container, now: &Seen) -> OldState {
+    let health = Health::of(config, container, None);
+    match now.status() {
+        "running" if health.is_some_and(|health| health.at_a_glance(now)) => OldState::Healthy,
+        "running" => OldState::Running,
+        "restarting" => OldState::Restarting,
+        "paused" => OldState::Paused,
+        _ => OldState::Stopped,
+    }
+}
+
+/// Writes down that this version is live and healthy. That it cannot be written fails nothing that is done.
+fn record_healthy(ctx: &mut RunContext, release: Release) {
+    let (places, keep) = (&ctx.config.places, ctx.config.runs.keep);
+    if let Err(why) = HealthyVersions::record(places, release, ctx.run_id(), keep) {
+        ctx.say(Phase::Cleanup, &format!("warning: {why}"));
     }
 }

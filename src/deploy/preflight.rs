@@ -5,31 +5,31 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::docker::inspect::ImageId;
-use super::docker::login;
-use super::{Deploy, Replacer, keep_previous, swap};
+use super::docker::{self, ImageId, login};
+use super::keep_previous::{kept, previous};
+use super::{Deploy, image, live, swap, unraid};
 use crate::config::{Backend, Config, Container};
-use crate::event::Phase;
 use crate::run::{Failure, Result, RunContext};
 
 /// What is wrong with the files that deploys need, without asking docker: a sentence each. For the start of the daemon
 /// and for `check`.
 pub fn complaints(config: &Config) -> Vec<String> {
-    let containers = &config.deploy().containers;
-    let mut found: Vec<String> = match &config.deploy().backend {
-        Backend::Unraid { update_container, .. } => {
-            let mut found: Vec<String> = executable(update_container).err().into_iter().collect();
-            found.extend(names_of_ours(containers, &[keep_previous::previous]));
-            found
+    let deploy = config.deploy();
+    let containers = &deploy.containers;
+    let mut found = match &deploy.backend {
+        Backend::Docker { declarations } => swap::mistakes(declarations, containers),
+        Backend::Unraid {
+            update_container: program,
+            ..
         }
-        Backend::Docker { declarations } => {
-            let mut found = swap::mistakes(declarations, containers);
-            found.extend(names_of_ours(containers, &[swap::next, keep_previous::previous]));
-            found
-        }
-        Backend::Command { program, .. } => executable(program).err().into_iter().collect(),
+        | Backend::Command { program, .. } => Vec::from_iter(executable(program).err()),
     };
-    let cosign = config.deploy().checks.cosign.as_ref();
+    found.extend(match &deploy.backend {
+        Backend::Unraid { .. } => names_of_ours(containers, &[previous]),
+        Backend::Docker { .. } => names_of_ours(containers, &[swap::next, previous]),
+        Backend::Command { .. } => Vec::new(),
+    });
+    let cosign = deploy.cosign.as_ref();
     found.extend(cosign.and_then(|cosign| executable(&cosign.program).err()));
     found.extend(refusal(config));
     found
@@ -43,12 +43,11 @@ pub fn refusal(config: &Config) -> Option<String> {
 /// Containers that have a name which a deploy gives to a container of its own.
 fn names_of_ours(containers: &[Container], ours: &[fn(&str) -> String]) -> Vec<String> {
     let mut found = Vec::new();
-    for container in containers {
-        for name in ours.iter().map(|name| name(&container.name)) {
-            if containers.iter().any(|other| other.name == name) {
+    for Container { name, .. } in containers {
+        for taken in ours.iter().map(|ours| ours(name)) {
+            if containers.iter().any(|other| other.name == taken) {
                 found.push(format!(
-                    "DEPLOYER_CONTAINERS: {name} is the name that a deploy of {} gives to a container of its own",
-                    container.name
+                    "DEPLOYER_CONTAINERS: {taken} is the name that a deploy of {name} gives to a container of its own"
                 ));
             }
         }
@@ -58,48 +57,52 @@ fn names_of_ours(containers: &[Container], ours: &[fn(&str) -> String]) -> Vec<S
 
 /// Everything that can be checked, for every container; all that is wrong is said, the first of it is the
 /// failure. The images that they run: what may be gone back to.
-pub(super) fn preflight(deploy: &Deploy<'_>, ctx: &mut RunContext) -> Result<Vec<ImageId>> {
-    let complaints = complaints(deploy.config);
+pub(super) fn preflight(deploy: &Deploy, ctx: &mut RunContext) -> Result<Vec<ImageId>> {
+    let complaints = complaints(ctx.config);
     if !complaints.is_empty() {
-        return Err(Failure::Failed(complaints.join("; ")));
+        return Err(complaints.join("; ").into());
     }
-    if deploy.replacer.pulls() {
-        let version = deploy.docker.server_version(ctx)?;
-        ctx.say(Phase::Preflight, &format!("docker {version} answers"));
-        super::image::check_free_space(deploy, ctx)?;
+    let settings = ctx.config.deploy();
+    if !matches!(settings.backend, Backend::Command { pull: false, .. }) {
+        let version = docker::server_version(ctx)?;
+        ctx.tell(&format!("docker {version} answers"));
+        image::check_free_space(deploy, ctx)?;
     }
     let (mut first, mut ran) = (None, Vec::new());
-    for container in &deploy.settings.containers {
+    for container in &settings.containers {
         match look_at(deploy, ctx, &container.name) {
             Ok(image) => ran.extend(image),
             Err(Failure::Failed(sentence)) => {
-                ctx.say(Phase::Preflight, &sentence);
-                first.get_or_insert(Failure::Failed(sentence));
+                ctx.tell(&sentence);
+                first.get_or_insert(sentence);
             }
             Err(ended) => return Err(ended),
         }
     }
-    first.map_or(Ok(ran), Err)
+    first.map_or(Ok(ran), |first| Err(first.into()))
 }
 
 /// Everything about one container, without changing it; the image that it runs.
-fn look_at(deploy: &Deploy<'_>, ctx: &mut RunContext, name: &str) -> Result<Option<ImageId>> {
-    if let Replacer::Command(command) = deploy.replacer {
-        let program = command.program.display();
-        ctx.say(Phase::Preflight, &format!("{name}: {program} can be executed"));
+fn look_at(deploy: &Deploy, ctx: &mut RunContext, name: &str) -> Result<Option<ImageId>> {
+    let backend = &ctx.config.deploy().backend;
+    if let Backend::Command { program, .. } = backend {
+        ctx.tell(&format!("{name}: {} can be executed", program.display()));
         return Ok(None);
     }
-    let now = deploy.docker.container(ctx, name)?;
+    let now = docker::container(ctx, name)?;
     let runs = now.as_ref().map_or("is not there yet".to_owned(), |now| {
         format!("is {}, image {} ({})", now.describe(), now.image, now.reference())
     });
-    ctx.say(Phase::Preflight, &format!("{name}: {runs}"));
-    keep_previous::kept(deploy.docker, ctx, name, &deploy.settings.image)?;
-    super::live::check_order(deploy, ctx, name, now.as_ref())?;
-    match deploy.replacer {
-        Replacer::Unraid(unraid) => unraid.check_template(ctx, name)?,
-        Replacer::Swap(swap) => swap.check(ctx, name, now.as_ref())?,
-        Replacer::Command(_) => {}
+    ctx.tell(&format!("{name}: {runs}"));
+    kept(ctx, name)?;
+    live::check_order(deploy, ctx, name, now.as_ref())?;
+    match backend {
+        Backend::Unraid { templates, .. } => {
+            let (found, named) = unraid::find(ctx, templates, name)?;
+            ctx.tell(&format!("{name}: {} names {named}", found.path.display()));
+        }
+        Backend::Docker { .. } => swap::check(ctx, name, now.as_ref())?,
+        Backend::Command { .. } => {}
     }
     Ok(now.map(|now| now.image))
 }

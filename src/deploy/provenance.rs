@@ -4,29 +4,21 @@
 //! else than the caller thinks. The signature proves who built it; whatever keeps it from being checked refuses.
 
 use super::Deploy;
+use super::docker::last_words;
 use super::image::VerifiedImage;
 use crate::config::{Cosign, Revision};
-use crate::deploy::docker::last_words;
-use crate::event::Phase;
 use crate::limits::COSIGN_DEADLINE;
 use crate::run::{Failure, Result, RunContext, Tool};
 
 const LABEL: &str = "org.opencontainers.image.revision";
 
-/// The commits that an image is compared with.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Commits {
-    /// The request's, 7 to 40 digits.
-    pub asked: Option<String>,
-    /// The token's: what the CI job that asks runs on. Somebody on the host has none.
-    pub token: Option<String>,
-}
-
 /// Compares the commit that the image itself names with what was asked for.
-pub(super) fn check_revision(deploy: &Deploy<'_>, ctx: &mut RunContext, label: Option<&str>) -> Result {
-    let judged = judge(deploy.settings.checks.revision, label, &deploy.commits);
+pub(super) fn check_revision(deploy: &Deploy, ctx: &mut RunContext, label: Option<&str>) -> Result {
+    let rule = ctx.config.deploy().revision;
+    let asked = deploy.task.sha.as_ref().map(|sha| sha.as_str());
+    let judged = judge(rule, label, asked, deploy.token_sha);
     if let Some(warning) = judged.map_err(|why| format!("{}: {why}", deploy.reference))? {
-        ctx.say(Phase::Verify, &format!("warning: {warning}"));
+        ctx.tell(&format!("warning: {warning}"));
     }
     Ok(())
 }
@@ -34,26 +26,26 @@ pub(super) fn check_revision(deploy: &Deploy<'_>, ctx: &mut RunContext, label: O
 /// Has cosign check the signature of the digest; who signed it. Where the image comes from the record and not from its
 /// registry, an earlier yes for this very image counts.
 pub(super) fn check_signature(
-    deploy: &Deploy<'_>,
+    deploy: &Deploy,
     ctx: &mut RunContext,
     image: &VerifiedImage,
     cosign: &Cosign,
 ) -> Result<String> {
+    let config = ctx.config.deploy();
     let signer = format!("{}, says {}", cosign.identity, cosign.issuer);
-    if image.signed_by.as_ref() == Some(&signer) {
-        let message = format!("{} was signed by {signer}: so it was found before", image.id);
-        ctx.say(Phase::Verify, &message);
+    if image.release.signed_by.as_ref() == Some(&signer) {
+        ctx.tell(&format!(
+            "{} was signed by {signer}: so it was found before",
+            image.id
+        ));
         return Ok(signer);
     }
-    let unsigned = |why: &str| {
-        Failure::Failed(format!(
-            "the signature of {} was not verified: {why}",
-            deploy.reference
-        ))
-    };
-    let digest = image.digest.as_ref();
+    let reference = &deploy.reference;
+    let unsigned =
+        |why: &str| Failure::failed(format!("the signature of {reference} was not verified: {why}"));
+    let digest = image.release.digest.as_ref();
     let digest = digest.ok_or_else(|| unsigned("the registry named no digest"))?;
-    let image = format!("{}@{digest}", deploy.settings.image);
+    let image = format!("{}@{digest}", config.image);
     let arguments = [
         "verify",
         "--certificate-identity",
@@ -64,48 +56,48 @@ pub(super) fn check_signature(
     ];
     let tool = Tool {
         arguments: arguments.map(Into::into).into(),
-        environment: deploy.settings.environment.clone(),
+        environment: config.environment.clone(),
         ..Tool::new(&cosign.program, COSIGN_DEADLINE)
     };
     // What it prints on success is the signatures themselves.
     let ended = ctx.tool(&tool, &mut |_| None)?;
-    match ended.exit.is_success() {
-        true => {
-            ctx.say(Phase::Verify, &format!("{image} was signed by {signer}"));
-            Ok(signer)
-        }
-        false => Err(unsigned(&last_words(&ended.tail, &ended.exit.to_string()))),
+    if !ended.exit.is_success() {
+        return Err(unsigned(&last_words(&ended.tail, ended.exit)));
     }
+    ctx.tell(&format!("{image} was signed by {signer}"));
+    Ok(signer)
 }
 
-/// A warning, if one is due; an error refuses.
-fn judge(rule: Revision, label: Option<&str>, commits: &Commits) -> Result<Option<String>, String> {
-    let wrong = |who: &str, sha: &str| {
-        let label = label.unwrap_or_default();
-        format!("the image's label {LABEL} says {label}, the {who} says {sha}")
-    };
-    let asked = [("request", &commits.asked), ("token", &commits.token)];
-    let mut asked = asked
-        .into_iter()
-        .filter_map(|(who, sha)| Some((who, sha.as_deref()?)))
-        .peekable();
+/// A warning, if one is due; an error refuses. `asked` is the request's commit, 7 to 40 digits; `token` is what the CI job
+/// that asks runs on.
+fn judge(
+    rule: Revision,
+    label: Option<&str>,
+    asked: Option<&str>,
+    token: Option<&str>,
+) -> Result<Option<String>, String> {
+    let wrong =
+        |label: &str, who, sha| format!("the image's label {LABEL} says {label}, the {who} says {sha}");
     match (rule, label) {
         (Revision::Off, _) | (Revision::Warn, None) => Ok(None),
         (Revision::Warn, Some(label)) => {
-            let asked = commits.asked.as_deref();
             let other = asked.filter(|sha| !label.starts_with(sha) && !sha.starts_with(label));
-            Ok(other.map(|sha| wrong("request", sha)))
+            Ok(other.map(|sha| wrong(label, "request", sha)))
         }
-        (Revision::On, _) if asked.peek().is_none() => Ok(Some(
+        (Revision::On, _) if asked.or(token).is_none() => Ok(Some(
             "no commit was named to compare the image's label with".into(),
         )),
         (Revision::On, None) => Err(format!(
             "the image has no label {LABEL}, and DEPLOYER_REQUIRE_REVISION=on wants one"
         )),
-        (Revision::On, Some(label)) => match asked.find(|(_, sha)| !label.starts_with(sha)) {
-            Some((who, sha)) => Err(wrong(who, sha)),
-            None => Ok(None),
-        },
+        (Revision::On, Some(label)) => {
+            for (who, sha) in [("request", asked), ("token", token)] {
+                if let Some(sha) = sha.filter(|sha| !label.starts_with(sha)) {
+                    return Err(wrong(label, who, sha));
+                }
+            }
+            Ok(None)
+        }
     }
 }
 
@@ -113,19 +105,11 @@ fn judge(rule: Revision, label: Option<&str>, commits: &Commits) -> Result<Optio
 mod tests {
     use super::*;
 
-    fn commits(asked: Option<&str>, token: Option<&str>) -> Commits {
-        let owned = |sha: Option<&str>| sha.map(str::to_owned);
-        Commits {
-            asked: owned(asked),
-            token: owned(token),
-        }
-    }
-
     const WHOLE: &str = "abc1234def";
 
     #[test]
     fn by_default_another_commit_is_worth_a_warning_and_no_more() {
-        let judge = |label, asked| judge(Revision::Warn, label, &commits(asked, Some("fff")));
+        let judge = |label, asked| judge(Revision::Warn, label, asked, Some("fff"));
         for (label, asked) in [
             (Some(WHOLE), Some("abc1234")),
             (Some("abc1234"), Some(WHOLE)),
@@ -140,7 +124,7 @@ mod tests {
 
     #[test]
     fn where_it_is_required_another_commit_refuses() {
-        let judge = |label, asked, token| judge(Revision::On, label, &commits(asked, token));
+        let judge = |label, asked, token| judge(Revision::On, label, asked, token);
         assert_eq!(judge(Some(WHOLE), Some("abc1234"), Some(WHOLE)), Ok(None));
         assert_eq!(judge(Some(WHOLE), Some("abc1234"), None), Ok(None));
         assert_eq!(judge(Some(WHOLE), None, Some(WHOLE)), Ok(None));
@@ -159,9 +143,6 @@ mod tests {
 
     #[test]
     fn nothing_is_held_against_anything_when_switched_off() {
-        assert_eq!(
-            judge(Revision::Off, Some("fff"), &commits(Some("abc1234"), None)),
-            Ok(None)
-        );
+        assert_eq!(judge(Revision::Off, Some("fff"), Some("abc1234"), None), Ok(None));
     }
 }

@@ -7,41 +7,65 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-use super::Deploy;
-use super::docker::images::{self, LocalImage};
-use super::docker::inspect::ImageId;
+use super::docker::{self, ImageId};
 use super::healthy::HealthyVersions;
-use super::image::VerifiedImage;
-use crate::event::Phase;
 use crate::gate::Version;
 use crate::run::{Result, RunContext};
 
+/// An image on this host, under one of its names.
+struct LocalImage {
+    id: ImageId,
+    /// After the `:`; `None` where the image has lost its tag.
+    tag: Option<String>,
+}
+
 /// Removes the versions beyond `DEPLOYER_KEEP_IMAGES`. What cannot be removed is only said.
-pub(super) fn remove_old_images(
-    deploy: &Deploy<'_>,
-    ctx: &mut RunContext,
-    deployed: &VerifiedImage,
-    ran: &[ImageId],
-) -> Result {
-    let image = &deploy.settings.image;
-    let list = HealthyVersions::read(&deploy.config.places)?;
+pub(super) fn remove_old_images(ctx: &mut RunContext, deployed: &ImageId, ran: &[ImageId]) -> Result {
+    let config = ctx.config.deploy();
+    let image = &config.image;
+    let list = HealthyVersions::read(&ctx.config.places)?;
     let healthy: Vec<&Version> = list.versions.iter().map(|one| &one.release.version).collect();
-    let here = images::local_images(deploy.docker, ctx, image)?;
-    let mut in_use = images::images_in_use(deploy.docker, ctx)?;
-    in_use.insert(deployed.id.clone());
+    let here = local_images(ctx, image)?;
+    let mut in_use = images_in_use(ctx)?;
+    in_use.insert(deployed.clone());
     in_use.extend(ran.iter().cloned());
-    for old in superfluous(&here, &in_use, &healthy, deploy.settings.keep_images) {
+    for old in superfluous(&here, &in_use, &healthy, config.keep_images) {
         let name = match &old.tag {
             Some(tag) => format!("{image}:{tag}"),
             None => old.id.as_str().to_owned(),
         };
-        let message = match deploy.docker.remove_image(ctx, &name) {
-            Ok(()) => format!("removed the image {name}"),
-            Err(failure) => format!("warning: {failure}"),
-        };
-        ctx.say(Phase::Cleanup, &message);
+        match docker::remove_image(ctx, &name) {
+            Ok(()) => ctx.tell(&format!("removed the image {name}")),
+            Err(failure) => ctx.tell(&format!("warning: {failure}")),
+        }
     }
     Ok(())
+}
+
+/// The images of the repository `image` that are on this host, once for each tag.
+fn local_images(ctx: &mut RunContext, image: &str) -> Result<Vec<LocalImage>> {
+    let arguments = ["images", "--no-trunc", "--format", "{{.ID}} {{.Tag}}", image];
+    let said = docker::ask(ctx, &arguments)?;
+    Ok(said.lines().map(local_image).collect::<Result<_, _>>()?)
+}
+
+/// `ID TAG`.
+fn local_image(line: &str) -> Result<LocalImage, String> {
+    let (id, tag) = line.split_once(' ').unwrap_or_default();
+    let id = ImageId::try_from(id.to_owned()).map_err(|why| format!("docker lists \"{line}\": {why}"))?;
+    let tag = (tag != "<none>").then(|| tag.to_owned());
+    Ok(LocalImage { id, tag })
+}
+
+/// The image of every container, running or not.
+fn images_in_use(ctx: &mut RunContext) -> Result<BTreeSet<ImageId>> {
+    let said = docker::ask(ctx, &["ps", "--all", "--quiet", "--no-trunc"])?;
+    let ids: Vec<&str> = said.lines().collect();
+    if ids.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let containers = docker::containers(ctx, &ids)?;
+    Ok(containers.into_iter().map(|one| one.image).collect())
 }
 
 /// What may go: all versions but the first `keep`, counting first those that were `healthy`, the newest first, then the
@@ -54,7 +78,11 @@ fn superfluous<'a>(
     keep: u32,
 ) -> Vec<&'a LocalImage> {
     let version = |image: &LocalImage| Version::try_from(image.tag.clone()?).ok();
-    let is_foreign = |image: &LocalImage| image.tag.is_some() && version(image).is_none();
+    let mut stay = in_use.clone();
+    let foreign = here
+        .iter()
+        .filter(|image| image.tag.is_some() && version(image).is_none());
+    stay.extend(foreign.map(|image| image.id.clone()));
     let mut versions: Vec<_> = here
         .iter()
         .filter_map(|image| Some((version(image)?, image)))
@@ -63,16 +91,12 @@ fn superfluous<'a>(
         let place = healthy.iter().position(|healthy| *healthy == version);
         (place.unwrap_or(healthy.len()), Reverse(version.numbers()))
     });
-    let (kept, beyond) = versions.split_at(versions.len().min(keep as usize));
-    let kept: Vec<&ImageId> = kept.iter().map(|(_, image)| &image.id).collect();
-    let beyond = beyond.iter().map(|(_, image)| *image);
-    let untagged = here.iter().filter(|image| image.tag.is_none());
-    let untagged = untagged.filter(|image| !kept.contains(&&image.id));
-    beyond
-        .chain(untagged)
-        .filter(|old| !in_use.contains(&old.id))
-        .filter(|old| !here.iter().any(|other| other.id == old.id && is_foreign(other)))
-        .collect()
+    let beyond = versions.split_off(versions.len().min(keep as usize));
+    let is_kept = |image: &LocalImage| versions.iter().any(|(_, kept)| kept.id == image.id);
+    let untagged = here.iter().filter(|image| image.tag.is_none() && !is_kept(image));
+    let mut go: Vec<_> = beyond.iter().map(|(_, image)| *image).chain(untagged).collect();
+    go.retain(|old| !stay.contains(&old.id));
+    go
 }
 
 #[cfg(test)]
@@ -144,5 +168,15 @@ mod tests {
     fn what_has_lost_its_tag_goes_unless_it_is_used() {
         let tags = [&FIVE[..], &[(20, "-"), (21, "-"), (9, "-")]].concat();
         assert_eq!(go(&tags, &[11, 21], "0.5.11", 5), ["-"]);
+    }
+
+    #[test]
+    fn a_line_of_the_list_is_an_image_or_an_error() {
+        let id = format!("sha256:{}", "ab".repeat(32));
+        let tag = |tag| local_image(&format!("{id} {tag}")).unwrap().tag;
+        assert_eq!((tag("1.2.3"), tag("<none>")), (Some("1.2.3".into()), None));
+        assert!(
+            local_image("sha256:ab 1.2.3").is_err() && local_image(&id).is_err() && local_image("").is_err()
+        );
     }
 }

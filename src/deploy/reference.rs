@@ -3,26 +3,26 @@
 //! Pure. A `:` may belong to a registry's port, and one image has several names at Docker Hub; whoever compares
 //! references as text gets one of these wrong.
 
-/// `reference` without its tag and its digest.
-pub fn without_version(reference: &str) -> &str {
-    let tagged = reference.split_once('@').map_or(reference, |(tagged, _)| tagged);
+use crate::checked_text::is_hex;
+
+/// `reference` without its digest, split into name and tag.
+fn split(reference: &str) -> (&str, Option<&str>) {
+    let tagged = reference.split('@').next().unwrap_or(reference);
     match tagged.rsplit_once(':') {
         // A `/` after the last `:` says that the `:` was a registry's port.
-        Some((name, tag)) if !tag.contains('/') => name,
-        _ => tagged,
+        Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
+        _ => (tagged, None),
     }
 }
 
 /// The tag of `reference`, if it has one.
 pub fn tag(reference: &str) -> Option<&str> {
-    let name = without_version(reference);
-    let tagged = reference.split_once('@').map_or(reference, |(tagged, _)| tagged);
-    tagged.get(name.len()..)?.strip_prefix(':')
+    split(reference).1
 }
 
 /// The registry of an image, as docker's `config.json` names it: `host:port`, and a URL for Docker Hub.
 pub fn registry(image: &str) -> &str {
-    match parts(without_version(image)) {
+    match parts(image) {
         (HUB, _) => "https://index.docker.io/v1/",
         (registry, _) => registry,
     }
@@ -36,15 +36,15 @@ pub fn same_image(one: &str, other: &str) -> bool {
 const HUB: &str = "docker.io";
 
 fn canonical(reference: &str) -> String {
-    let (registry, path) = parts(without_version(reference));
-    match (registry, path.contains('/')) {
-        (HUB, false) => format!("{HUB}/library/{path}"),
-        (registry, _) => format!("{registry}/{path}"),
+    match parts(reference) {
+        (HUB, path) if !path.contains('/') => format!("{HUB}/library/{path}"),
+        (registry, path) => format!("{registry}/{path}"),
     }
 }
 
-/// Registry and path of a name.
-fn parts(name: &str) -> (&str, &str) {
+/// Registry and path of what `reference` names.
+fn parts(reference: &str) -> (&str, &str) {
+    let (name, _) = split(reference);
     match name.split_once('/') {
         Some(("index.docker.io", rest)) => (HUB, rest),
         Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => (first, rest),
@@ -55,8 +55,7 @@ fn parts(name: &str) -> (&str, &str) {
 /// An id as Docker gives it (64 digits, perhaps after `sha256:`), short enough for a person; any other word as it is.
 pub fn short_id(id: &str) -> &str {
     let digits = id.strip_prefix("sha256:").unwrap_or(id);
-    let is_id = digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    match is_id {
+    match digits.len() == 64 && is_hex(digits) {
         true => &id[..id.len() - 64 + 12],
         false => id,
     }
@@ -77,7 +76,7 @@ mod tests {
             ("ghcr.io/x/y@sha256:ab", "ghcr.io/x/y"),
             ("", ""),
         ] {
-            assert_eq!(without_version(reference), name, "{reference}");
+            assert_eq!(split(reference).0, name, "{reference}");
         }
         for (reference, found) in [
             ("redis", None),

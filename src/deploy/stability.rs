@@ -5,81 +5,47 @@
 
 use std::time::Instant;
 
-use super::Deploy;
-use super::docker::inspect::Container;
-use super::docker::since;
-use crate::event::Phase;
+use super::docker::{self, Container};
 use crate::limits::{DOCKER_QUICK, HEALTH_MARGIN, LOOK_INTERVAL};
-use crate::run::{Failure, HumanDuration, Result, RunContext};
+use crate::run::{HumanDuration, Result, RunContext, fail};
 
-/// A container when it had just become healthy.
-pub(super) struct HealthyContainer {
-    name: String,
-    id: String,
-    restarts: u64,
-    at: Instant,
-}
-
-/// How a container is that has become healthy.
-pub(super) fn healthy_container(
-    deploy: &Deploy<'_>,
-    ctx: &mut RunContext,
-    name: &str,
-) -> Result<HealthyContainer> {
-    let now = deploy.docker.container(ctx, name)?;
-    let now = now.ok_or_else(|| format!("{name}: was healthy and is gone"))?;
-    Ok(HealthyContainer {
-        name: name.to_owned(),
-        id: now.id,
-        restarts: now.restart_count,
-        at: Instant::now(),
-    })
-}
-
-/// Waits until every container has been up for long enough.
-pub(super) fn wait_until_stable(
-    deploy: &Deploy<'_>,
-    ctx: &mut RunContext,
-    healthy: &[HealthyContainer],
-) -> Result {
-    let steady = deploy.settings.health.steady;
-    let names: Vec<&str> = healthy.iter().map(|one| one.name.as_str()).collect();
-    let until = healthy.iter().map(|one| one.at + steady).max();
+/// Waits until every container has been up for long enough. `healthy` has how each was when it had just become so.
+pub(super) fn wait_until_stable(ctx: &mut RunContext, healthy: &[(Container, Instant)]) -> Result {
+    let steady = ctx.config.deploy().steady;
+    let names: Vec<&str> = healthy.iter().map(|(one, _)| one.name()).collect();
+    let until = healthy.iter().map(|(_, since)| *since + steady).max();
     let until = until.unwrap_or_else(Instant::now);
     let mut said = false;
     // The last step of a deploy: it is not cancelled.
     let fallen = ctx.in_any_case(steady + HEALTH_MARGIN, |ctx| {
         ctx.poll(LOOK_INTERVAL, until, |ctx| {
-            let now = deploy.docker.containers(ctx, &names)?;
+            let now = docker::containers(ctx, &names)?;
             if Instant::now() < until && !std::mem::replace(&mut said, true) {
                 let steady = HumanDuration(steady);
-                let message = format!("waiting until each has run for {steady} without a restart");
-                ctx.say(Phase::Health, &message);
+                ctx.tell(&format!(
+                    "waiting until each has run for {steady} without a restart"
+                ));
             }
-            let fallen =
-                |one: &HealthyContainer| Some((one.name.clone(), since(one.at), one.what_happened(&now)?));
+            let fallen = |(one, since): &(Container, Instant)| {
+                let (name, what) = (one.name(), what_happened(one, &now)?);
+                Some((name.to_owned(), docker::since(*since), what))
+            };
             Ok(healthy.iter().find_map(fallen))
         })
     })?;
     let Some((name, after, what)) = fallen else {
         return Ok(());
     };
-    ctx.in_any_case(DOCKER_QUICK, |ctx| deploy.docker.say_log(ctx, &name));
-    Err(Failure::Failed(format!(
-        "{name}: was healthy, and after {after} {what}"
-    )))
+    ctx.in_any_case(DOCKER_QUICK, |ctx| docker::say_log(ctx, &name));
+    fail(format!("{name}: was healthy, and after {after} {what}"))
 }
 
-impl HealthyContainer {
-    /// What keeps it from counting as steady, if anything.
-    fn what_happened(&self, now: &[Container]) -> Option<String> {
-        match now.iter().find(|now| now.is_named(&self.name)) {
-            None => Some("it is gone".to_owned()),
-            Some(now) if now.id != self.id => Some("somebody has replaced it".to_owned()),
-            Some(now) if !now.is_running() || now.restart_count != self.restarts => {
-                Some(format!("it is {}", now.describe()))
-            }
-            Some(_) => None,
-        }
+/// What keeps a container that was healthy from counting as steady, if anything.
+fn what_happened(then: &Container, now: &[Container]) -> Option<String> {
+    match now.iter().find(|now| now.name() == then.name()) {
+        None => Some("it is gone".to_owned()),
+        Some(now) if now.id != then.id => Some("somebody has replaced it".to_owned()),
+        Some(now) if now.is_running() && now.restart_count == then.restart_count => None,
+        Some(now) => Some(format!("it is {}", now.describe())),
     }
 }

@@ -8,30 +8,27 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::deploy::docker::inspect::{Container, ImageId};
-use crate::deploy::healthy::Release;
-use crate::deploy::reference;
+use super::docker::ImageId;
+use super::healthy::Release;
+use super::reference;
 use crate::gate::Version;
-use crate::run::{Failure, Result, RunContext};
+use crate::run::{Result, RunContext};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "undo", rename_all = "snake_case")]
 #[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum UndoRecord {
-    Tag(TagRecord),
+    /// A tag that is about to be moved.
+    Tag {
+        /// `image:latest`.
+        reference: String,
+        /// What it named; `None` when there was no such tag.
+        old_image: Option<ImageId>,
+        /// What it is to name.
+        new_image: ImageId,
+    },
     /// On Unraid with its template.
     Container(ContainerRecord),
-}
-
-/// A tag that is about to be moved.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TagRecord {
-    /// `image:latest`.
-    pub reference: String,
-    /// What it named; `None` when there was no such tag.
-    pub old_image: Option<ImageId>,
-    /// What it is to name.
-    pub new_image: ImageId,
 }
 
 /// A container that is about to be replaced.
@@ -81,45 +78,24 @@ pub struct TemplateBackup {
     pub path: PathBuf,
     /// All of its content: a template is UTF-8, or it is refused.
     pub text: String,
-    /// The image, without its version.
-    pub image: String,
-    /// The version that is about to be written into it.
-    pub version: String,
+    /// The image that is about to be written into it, with its version.
+    pub new_reference: String,
 }
 
 impl UndoRecord {
     /// Writes it into the journal; on disk when this returns.
     pub fn write(&self, ctx: &mut RunContext) -> Result {
-        let entry = serde_json::to_value(self)
-            .map_err(|error| Failure::Failed(format!("write down what is there now: {error}")))?;
-        ctx.write_undo_record(entry)
+        let entry = serde_json::to_value(self);
+        ctx.write_undo_record(entry.map_err(|error| format!("write down what is there now: {error}"))?)
     }
 }
 
 impl OldContainer {
-    pub fn of(now: &Container, state: OldState) -> Self {
-        Self {
-            id: now.id.clone(),
-            image: now.image.clone(),
-            reference: now.reference().to_owned(),
-            state,
-            restart: now.restart_policy(),
-            networks: now.networks().into_iter().map(str::to_owned).collect(),
-        }
-    }
-
     /// What it ran, for a person: the version where its tag is one, else the whole reference.
     pub fn version(&self) -> &str {
         let tag = reference::tag(&self.reference);
         let version = tag.filter(|tag| Version::try_from((*tag).to_owned()).is_ok());
         version.unwrap_or(&self.reference)
-    }
-}
-
-impl TemplateBackup {
-    /// The image that is about to be written into it.
-    pub fn new_reference(&self) -> String {
-        format!("{}:{}", self.image, self.version)
     }
 }
 
@@ -156,16 +132,15 @@ mod tests {
             template: Some(TemplateBackup {
                 path: "/t/my-app.xml".into(),
                 text,
-                image: "host:5000/x/y".into(),
-                version: "0.5.61".into(),
+                new_reference: "host:5000/x/y:0.5.61".into(),
             }),
         };
-        let tag = TagRecord {
+        let tag = UndoRecord::Tag {
             reference: "x/y:latest".into(),
             old_image: None,
             new_image: id("cd"),
         };
-        for record in [UndoRecord::Container(container), UndoRecord::Tag(tag)] {
+        for record in [UndoRecord::Container(container), tag] {
             let line = serde_json::to_string(&record).unwrap();
             assert_eq!(serde_json::from_str::<UndoRecord>(&line).unwrap(), record);
         }

@@ -15,30 +15,14 @@ use crate::front::error::FrontError;
 use crate::limits::{LINGER, LINGER_BYTES, MAX_LATE_INPUT, STALLED_CALLER};
 use crate::os::poll::{self, For};
 
-/// What a read brought.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Input {
-    /// So many bytes.
-    Bytes(usize),
-    /// The caller has said its last byte.
-    End,
-}
-
-/// What is still to be expected of a caller that waits for its answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Listening {
-    /// Its end, or bytes that nobody asked for; so many have come.
-    Late(usize),
-    /// Nothing: it said in TLS that it sends no more, or it sent too much. It may still be reading.
-    Deaf,
-}
-
 /// One caller.
 pub struct Connection {
     socket: TcpStream,
     tls: ServerConnection,
     deadline: Instant,
-    listening: Listening,
+    /// Bytes that came after the request, which nobody asked for. `None` when nothing more is read: the caller said in TLS
+    /// that it sends no more, or it sent too much. It may still be reading.
+    late: Option<usize>,
 }
 
 impl Connection {
@@ -52,12 +36,11 @@ impl Connection {
         socket.set_nonblocking(true)?;
         // A line of the stream is a small segment; it must not wait for the acknowledgement of the one before.
         socket.set_nodelay(true)?;
-        let tls = ServerConnection::new(config).map_err(FrontError::Tls)?;
         Ok(Connection {
             socket,
-            tls,
+            tls: ServerConnection::new(config)?,
             deadline,
-            listening: Listening::Late(0),
+            late: Some(0),
         })
     }
 
@@ -74,22 +57,18 @@ impl Connection {
         }
     }
 
-    /// Reads what the caller says into `buffer`; does the handshake first when it has not been done.
-    pub fn read(&mut self, link: &impl AsFd, buffer: &mut [u8]) -> Result<Input, FrontError> {
+    /// Reads what the caller says into `buffer`; does the handshake first when it has not been done. No bytes mean that the
+    /// caller has said its last one.
+    pub fn read(&mut self, link: &impl AsFd, buffer: &mut [u8]) -> Result<usize, FrontError> {
         loop {
             match self.tls.reader().read(buffer) {
-                Ok(0) => return Ok(Input::End),
-                Ok(length) => return Ok(Input::Bytes(length)),
+                Ok(length) => return Ok(length),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) if self.tls.is_handshaking() => return Err(error.into()),
-                Err(_) => return Ok(Input::End),
+                Err(_) => return Ok(0),
             }
-            let what = if self.tls.wants_write() {
-                For::Both
-            } else {
-                For::Reading
-            };
-            self.wait_for_input(link, what)?;
+            let writes = self.tls.wants_write();
+            self.wait_for_input(link, if writes { For::Both } else { For::Reading })?;
             self.send_some()?;
             self.receive_some()?;
         }
@@ -124,10 +103,7 @@ impl Connection {
 
     /// What to wait for while the answer is not complete; for [`Connection::still_there`].
     pub fn watch(&self) -> For {
-        match self.listening {
-            Listening::Late(_) => For::Reading,
-            Listening::Deaf => For::HangUp,
-        }
+        self.late.map_or(For::HangUp, |_| For::Reading)
     }
 
     /// Takes what came after the request, and finds out whether the caller still reads.
@@ -138,27 +114,20 @@ impl Connection {
     /// # Errors
     /// [`FrontError::Gone`] and [`FrontError::Tls`].
     pub fn still_there(&mut self) -> Result<(), FrontError> {
-        let Listening::Late(mut late) = self.listening else {
-            return Err(FrontError::Gone(io::ErrorKind::ConnectionReset.into()));
+        let Some(mut late) = self.late.take() else {
+            return Err(gone());
         };
         self.receive_some()?;
         let mut buffer = [0; 1024];
         loop {
             match self.tls.reader().read(&mut buffer) {
-                Ok(0) => {
-                    self.listening = Listening::Deaf;
-                    return Ok(());
-                }
+                Ok(0) => return Ok(()),
                 Ok(length) => late += length,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error.into()),
             }
         }
-        self.listening = if late > MAX_LATE_INPUT {
-            Listening::Deaf
-        } else {
-            Listening::Late(late)
-        };
+        self.late = Some(late).filter(|late| *late <= MAX_LATE_INPUT);
         Ok(())
     }
 
@@ -204,7 +173,7 @@ impl Connection {
         }
         let [socket, link] = poll::wait(sources, Some(self.deadline))?;
         match (socket.any(), link.hung_up()) {
-            (_, true) => Err(FrontError::SessionEnded),
+            (_, true) => Err(FrontError::Link(io::ErrorKind::UnexpectedEof.into())),
             (true, false) => Ok(()),
             (false, false) => Err(FrontError::TooSlow),
         }
@@ -219,8 +188,8 @@ impl Connection {
             let [ready] = poll::wait([(self.socket.as_fd(), For::Writing)], Some(until))?;
             match (ready.writing(), ready.hung_up()) {
                 (true, _) => {}
-                (false, true) => return Err(FrontError::Gone(io::ErrorKind::ConnectionReset.into())),
-                (false, false) => return Err(FrontError::Stalled),
+                (false, true) => return Err(gone()),
+                (false, false) => return Err(FrontError::Gone(io::ErrorKind::TimedOut.into())),
             }
         }
         Ok(())
@@ -242,11 +211,10 @@ impl Connection {
     /// Takes records as far as they are here.
     fn receive_some(&mut self) -> Result<(), FrontError> {
         match self.tls.read_tls(&mut self.socket) {
-            Ok(_) => {}
+            Ok(_) => self.tls.process_new_packets()?,
             Err(error) if is_passing(&error) => return Ok(()),
             Err(error) => return Err(error.into()),
-        }
-        self.tls.process_new_packets().map_err(FrontError::Tls)?;
+        };
         Ok(())
     }
 }
@@ -257,9 +225,10 @@ impl AsFd for Connection {
     }
 }
 
+fn gone() -> FrontError {
+    FrontError::Gone(io::ErrorKind::ConnectionReset.into())
+}
+
 fn is_passing(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-    )
+    [io::ErrorKind::WouldBlock, io::ErrorKind::Interrupted].contains(&error.kind())
 }

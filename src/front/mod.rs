@@ -15,13 +15,13 @@ mod tls;
 
 pub use tls::faults as certificate_faults;
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::limits::{FRONT_MEMORY, FRONT_OPEN_FILES, FRONT_PROCESSOR_SECONDS, MAX_PEM};
-use crate::link::{BadFrame, Decoder, FromFront, Settings, ToFront, encode};
+use crate::link::{FromFront, Settings, encode};
 use crate::os::privilege::{Confinement, Identity};
 use crate::os::{descriptor, files, process};
 
@@ -35,49 +35,27 @@ struct Pem {
 struct Prepared {
     certificate: Pem,
     key: Pem,
-    /// Whether we were root, and so had something to give up.
-    confined: bool,
     /// The public folder, as this process now sees it.
     public: PathBuf,
 }
 
-/// The whole life of a front. The link to its session is descriptor 3. Success means that its connection got an answer, or
-/// never came.
+/// The whole life of a front. Its settings are on standard input, the link to its session is descriptor 3. Success means
+/// that its connection got an answer, or never came.
 ///
 /// # Errors
 /// Those of the link, before a connection came.
 pub fn role() -> io::Result<ExitCode> {
     process::be_called("front");
     descriptor::close_inherited(&[descriptor::FIRST])?;
+    let settings: Settings = serde_json::from_slice(&descriptor::take_stdin()?)?;
     let mut link = UnixStream::from(descriptor::adopt(descriptor::FIRST)?);
-    let settings = settings(&mut link)?;
     match prepare(&settings) {
         Ok(prepared) => Ok(serve::serve(link, settings, prepared)),
         Err(message) => {
-            link.write_all(&encode(&FromFront::Broken { message }).map_err(bad)?)?;
+            link.write_all(&encode(&FromFront::Broken(message))?)?;
             Ok(ExitCode::FAILURE)
         }
     }
-}
-
-/// The first frame. Nothing comes behind it before we are ready.
-fn settings(link: &mut UnixStream) -> io::Result<Settings> {
-    let (mut decoder, mut buffer) = (Decoder::default(), [0; 4096]);
-    loop {
-        match decoder.frame().map_err(bad)? {
-            Some(ToFront::Settings(settings)) => return Ok(settings),
-            Some(_) => return Err(io::Error::other("the first frame is not the settings")),
-            None => {}
-        }
-        match link.read(&mut buffer)? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            count => decoder.push(&buffer[..count]),
-        }
-    }
-}
-
-fn bad(frame: BadFrame) -> io::Error {
-    io::Error::other(frame.to_string())
 }
 
 /// Reads what only root may read, then becomes nobody. An error is a sentence for the operator.
@@ -95,18 +73,19 @@ fn prepare(settings: &Settings) -> Result<Prepared, String> {
         address_space: FRONT_MEMORY,
         processor_seconds: FRONT_PROCESSOR_SECONDS,
     };
-    let confined = process::is_root();
+    // Where we are not root nothing can be given up, the root folder neither.
+    let public = Path::new(if process::is_root() {
+        "/"
+    } else {
+        &settings.public_dir
+    });
     confinement
         .enter()
         .map_err(|error| format!("cannot give up privileges for {}: {error}", root.display()))?;
     Ok(Prepared {
         certificate,
         key,
-        public: match confined {
-            true => PathBuf::from("/"),
-            false => root.to_path_buf(),
-        },
-        confined,
+        public: public.into(),
     })
 }
 
@@ -114,9 +93,7 @@ impl Pem {
     fn read(path: &Path, what: &str) -> Result<Self, String> {
         let bytes = files::read_bounded(path, MAX_PEM)
             .map_err(|error| files::describe(&error, &format!("reading {what}"), path))?;
-        Ok(Self {
-            path: path.to_path_buf(),
-            bytes,
-        })
+        let path = path.into();
+        Ok(Self { path, bytes })
     }
 }

@@ -3,76 +3,61 @@
 //! Knows nothing of what is said. Between two frames it watches the caller, so that the session learns at once when nobody
 //! is left to hear; how it learns is the end of the link when this process exits.
 
+use std::io;
 use std::os::fd::AsFd;
 
 use crate::front::connection::Connection;
 use crate::front::error::FrontError;
 use crate::front::link::Link;
-use crate::front::serve::Caller;
-use crate::http::{Head, HttpError, Response, StreamFraming, StreamHead};
-use crate::link::{FromFront, Head as AnswerHead, Request, ToFront};
+use crate::front::serve::identified;
+use crate::http::{Head, HttpError, Response, Version};
+use crate::link::{Caller, FromFront, Request, ToFront};
 use crate::os::poll::{self, For};
 
 /// Sends the request to the session and its answer to the caller.
 ///
 /// # Errors
-/// [`HttpError::NoAnswer`] when the session ends before it answered. Once a stream has begun, a session that ends is
-/// [`FrontError::SessionEnded`]: the stream is cut, not ended, and the caller can tell.
+/// [`HttpError::NO_ANSWER`] when the session ends before it answered. Once a stream has begun, a session that ends is
+/// [`FrontError::Link`]: the stream is cut, not ended, and the caller can tell.
 pub fn relay(
     link: &mut Link,
     connection: &mut Connection,
-    caller: &Caller<'_>,
+    caller: &Caller,
     head: Head,
     body: String,
 ) -> Result<(), FrontError> {
     let request = Request {
-        method: head.method.as_str().to_string(),
+        method: head.method.clone(),
         path: head.path,
         authorization: head.authorization,
         body,
     };
     link.say(&FromFront::Request(request))
-        .map_err(|_| HttpError::NoAnswer)?;
+        .map_err(|_| HttpError::NO_ANSWER)?;
     let answer = match next_frame(link, connection) {
         Ok(ToFront::Head(answer)) => answer,
-        Ok(_) | Err(FrontError::SessionEnded | FrontError::Link(_)) => return Err(HttpError::NoAnswer.into()),
+        Ok(_) | Err(FrontError::Link(_)) => return Err(HttpError::NO_ANSWER.into()),
         Err(lost) => return Err(lost),
     };
-    match &answer.sentence {
-        Some(sentence) => {
-            let refusal = with_headers(Response::sentence(answer.status, sentence), &answer.headers);
-            connection.write(&caller.identify(refusal).bytes(head.method))
-        }
-        None => {
-            let (bytes, framing) = stream_head(answer, caller).bytes(head.version);
-            connection.write(&bytes)?;
-            stream(link, connection, framing)
-        }
+    let response = match &answer.sentence {
+        Some(sentence) => Response::sentence(answer.status, sentence),
+        // A reverse proxy in between that gathers lines would take the promptness away; nginx asks this header.
+        None => Response::stream(head.version).with("X-Accel-Buffering", "no"),
+    };
+    let mut response = identified(response, caller);
+    for (name, value) in &answer.headers {
+        response = response.with(name, value);
     }
-}
-
-fn with_headers(answer: Response, headers: &[(String, String)]) -> Response {
-    headers
-        .iter()
-        .fold(answer, |answer, (name, value)| answer.with(name, value))
-}
-
-fn stream_head(answer: AnswerHead, caller: &Caller<'_>) -> StreamHead {
-    let mut headers = answer.headers;
-    headers.push(("Request-Id".into(), caller.request_id.into()));
-    headers.push(("Cache-Control".into(), "no-store".into()));
-    // A reverse proxy in between that gathers lines would take the promptness away; nginx asks this header.
-    headers.push(("X-Accel-Buffering".into(), "no".into()));
-    StreamHead {
-        status: answer.status,
-        content_type: "application/x-ndjson".into(),
-        headers,
+    connection.write(&response.bytes(&head.method))?;
+    match answer.sentence {
+        Some(_) => Ok(()),
+        None => stream(link, connection, head.version),
     }
 }
 
 /// Lines until the end. Each is a chunk; those that are here at one time are sent at one time. They are what one read of the
 /// link brought, so they are few.
-fn stream(link: &mut Link, connection: &mut Connection, framing: StreamFraming) -> Result<(), FrontError> {
+fn stream(link: &mut Link, connection: &mut Connection, version: Version) -> Result<(), FrontError> {
     let mut chunks = Vec::new();
     loop {
         let frame = match link.decoded()? {
@@ -85,13 +70,13 @@ fn stream(link: &mut Link, connection: &mut Connection, framing: StreamFraming) 
             }
         };
         match frame {
-            ToFront::Line { line } => chunks.extend(framing.line(&line)),
+            ToFront::Line(line) => chunks.extend(version.line(&line)),
             ToFront::End => {
-                chunks.extend(framing.end());
+                chunks.extend(version.end());
                 return connection.write(&chunks);
             }
-            ToFront::Settings(_) | ToFront::Connection { .. } | ToFront::Head(_) => {
-                return Err(FrontError::SessionEnded);
+            ToFront::Connection(_) | ToFront::Head(_) => {
+                return Err(FrontError::Link(io::Error::other("a second head came")));
             }
         }
     }

@@ -2,6 +2,8 @@
 //!
 //! It trusts the link, and not one byte of the connection.
 
+use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,11 +12,11 @@ use std::time::Instant;
 
 use super::connection::Connection;
 use super::error::FrontError;
-use super::link::{Arrival, Link};
+use super::link::Link;
 use super::{Prepared, relay, request, serve_open, tls};
-use crate::http::{HttpError, Method, Response, Route, Routes};
+use crate::http::{HttpError, Response, Route, Routes};
 use crate::limits::REQUEST_DEADLINE;
-use crate::link::{FromFront, Settings};
+use crate::link::{Caller, FromFront, Settings};
 
 /// What is set up before a connection comes.
 struct Front {
@@ -26,69 +28,67 @@ struct Front {
 
 /// Says that it is ready, waits for the connection, and sees to its answer.
 pub fn serve(link: UnixStream, settings: Settings, prepared: Prepared) -> ExitCode {
-    match live(Link::new(link), settings, prepared) {
-        Ok(()) | Err(FrontError::SessionEnded) => ExitCode::SUCCESS,
+    let mut link = Link::new(link);
+    let tls = match tls::configure(&prepared.certificate, &prepared.key) {
+        Ok(tls) => tls,
+        Err(message) => {
+            let _ = link.say(&FromFront::Broken(message));
+            return ExitCode::FAILURE;
+        }
+    };
+    match live(&mut link, settings, prepared.public, tls) {
+        Ok(()) => ExitCode::SUCCESS,
+        // No connection came.
+        Err(FrontError::Link(error)) if error.kind() == io::ErrorKind::UnexpectedEof => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
 }
 
-fn live(mut link: Link, settings: Settings, prepared: Prepared) -> Result<(), FrontError> {
-    let tls = match tls::configure(&prepared.certificate, &prepared.key) {
-        Ok(tls) => tls,
-        Err(message) => {
-            link.say(&FromFront::Broken {
-                message: message.clone(),
-            })?;
-            return Err(FrontError::Link(message));
-        }
-    };
-    let front = Front {
-        tls,
-        routes: Routes::new(settings.endpoints, settings.modules),
-        public: prepared.public,
-    };
-    link.say(&FromFront::Ready {
-        confined: prepared.confined,
-    })?;
-    let arrival = link.connection()?;
-    match front.serve(&mut link, arrival) {
+fn live(
+    link: &mut Link,
+    settings: Settings,
+    public: PathBuf,
+    tls: Arc<rustls::ServerConfig>,
+) -> Result<(), FrontError> {
+    let Settings {
+        endpoints, modules, ..
+    } = settings;
+    let routes = Routes { endpoints, modules };
+    let front = Front { tls, routes, public };
+    link.say(&FromFront::Ready)?;
+    let (connection, caller) = link.connection()?;
+    match front.serve(link, connection, &caller) {
         // A probe of the port, as load balancers make them all day.
-        Ok(()) | Err(FrontError::Silent) => Ok(()),
+        Ok(()) | Err(FrontError::Silent) => {}
         // Nobody is left to tell but the log; when the session went first, not even that.
-        Err(error) => link.log(&error.to_string()),
+        Err(error) => drop(link.log(error.to_string())),
     }
+    Ok(())
 }
 
 impl Front {
     /// One connection, from its first byte to its last.
-    fn serve(&self, link: &mut Link, arrival: Arrival) -> Result<(), FrontError> {
+    fn serve(&self, link: &mut Link, connection: OwnedFd, caller: &Caller) -> Result<(), FrontError> {
         let deadline = Instant::now() + REQUEST_DEADLINE;
-        let mut connection = Connection::adopt(arrival.connection, self.tls.clone(), deadline)?;
-        let caller = Caller {
-            request_id: &arrival.request_id,
-            open_paths: arrival.open_paths,
-        };
+        let mut connection = Connection::adopt(connection, self.tls.clone(), deadline)?;
         if !connection.begins_with_tls(link)? {
-            let answer = caller.refusal(HttpError::NotTls);
-            connection.write_unencrypted(&answer.bytes(Method::Other));
+            let answer = identified(HttpError::NOT_TLS.into(), caller);
+            connection.write_unencrypted(&answer.bytes(""));
             connection.linger();
             return Ok(());
         }
         // A fault before the method is known is answered in full, as to a GET.
-        let mut method = Method::Other;
-        match self.answer(link, &mut connection, &caller, &mut method) {
+        let mut method = String::new();
+        match self.answer(link, &mut connection, caller, &mut method) {
             Ok(()) => {}
             Err(FrontError::Refused(refusal)) => {
                 // That the session has gone too does not matter to the caller.
-                let _ = link.log(&FrontError::Refused(refusal).to_string());
-                connection.write(&caller.refusal(refusal).bytes(method))?;
+                let _ = link.log(FrontError::Refused(refusal).to_string());
+                connection.write(&identified(refusal.into(), caller).bytes(&method))?;
             }
             Err(error) => {
                 // An alert, or the last lines of a stream that was cut, may still be under way.
-                if matches!(
-                    error,
-                    FrontError::Tls(_) | FrontError::SessionEnded | FrontError::Link(_)
-                ) {
+                if matches!(error, FrontError::Tls(_) | FrontError::Link(_)) {
                     connection.give_up();
                 }
                 return Err(error);
@@ -103,37 +103,23 @@ impl Front {
         &self,
         link: &mut Link,
         connection: &mut Connection,
-        caller: &Caller<'_>,
-        method: &mut Method,
+        caller: &Caller,
+        method: &mut String,
     ) -> Result<(), FrontError> {
         let (head, rest) = request::head(connection, link)?;
-        *method = head.method;
-        let route = self.routes.find(head.method, &head.path, &head.query)?;
+        method.clone_from(&head.method);
+        let route = self.routes.find(&head.method, &head.path, &head.query)?;
         let body = request::body(connection, link, &head, rest)?;
-        match route {
-            Route::Open(_) if !caller.open_paths => Err(HttpError::Source.into()),
-            Route::Open(path) => {
-                let answer = caller.identify(serve_open::answer(path, &self.public)?);
-                connection.write(&answer.bytes(head.method))
-            }
-            Route::Relayed => relay::relay(link, connection, caller, head, body),
-        }
+        let answer = match route {
+            Route::Relayed => return relay::relay(link, connection, caller, head, body),
+            _ if !caller.open_paths => return Err(HttpError::SOURCE.into()),
+            Route::Health => Response::sentence(200, "ok").not_stored(),
+            Route::Document(name) => serve_open::document(&self.public.join(name))?,
+        };
+        connection.write(&identified(answer, caller).bytes(&head.method))
     }
 }
 
-/// What the session said about the connection.
-pub struct Caller<'a> {
-    pub request_id: &'a str,
-    /// Whether it may GET the open paths.
-    open_paths: bool,
-}
-
-impl Caller<'_> {
-    pub fn identify(&self, answer: Response) -> Response {
-        answer.with("Request-Id", self.request_id)
-    }
-
-    fn refusal(&self, refusal: HttpError) -> Response {
-        self.identify(refusal.into())
-    }
+pub fn identified(answer: Response, caller: &Caller) -> Response {
+    answer.with("Request-Id", &caller.request_id)
 }

@@ -38,19 +38,12 @@ pub fn configure(certificate: &Pem, key_file: &Pem) -> Result<Arc<ServerConfig>,
 
 /// Everything that would keep a front from serving with these files, a sentence each; none when it would do.
 pub fn faults(cert_file: &Path, key_file: &Path) -> Vec<String> {
-    let read = |path, what| Pem::read(path, what);
-    let files = (
-        read(cert_file, "the certificate"),
-        read(key_file, "the private key"),
-    );
-    let faults = match &files {
-        (Ok(certificate), Ok(key_pem)) => match (chain(certificate), key(key_pem)) {
-            (Ok(_), Ok(_)) => [configure(certificate, key_pem).err(), None],
-            (chain, key) => [chain.err(), key.err()],
-        },
-        (certificate, key) => [certificate.as_ref().err().cloned(), key.as_ref().err().cloned()],
-    };
-    faults.into_iter().flatten().collect()
+    let certificate = Pem::read(cert_file, "the certificate").and_then(|file| chain(&file).and(Ok(file)));
+    let key = Pem::read(key_file, "the private key").and_then(|file| key(&file).and(Ok(file)));
+    match (certificate, key) {
+        (Ok(certificate), Ok(key)) => configure(&certificate, &key).err().into_iter().collect(),
+        (certificate, key) => certificate.err().into_iter().chain(key.err()).collect(),
+    }
 }
 
 fn chain(file: &Pem) -> Result<Vec<CertificateDer<'static>>, String> {

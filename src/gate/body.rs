@@ -3,18 +3,15 @@
 //! A body becomes a [`Task`] here, once and for all: whatever works with a version or a commit later gets a type that
 //! cannot hold anything else. Members that nobody knows are ignored, since clients may be newer than we are.
 
-use std::collections::BTreeMap;
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::checked_text::{CheckedText, TextRule, is_hex};
+use crate::checked_text::{CheckedText, TextRule, is_hex, is_sha256};
 use crate::config::{BodyRule, Job};
-use crate::gate::Refusal;
 #[cfg(feature = "terraform")]
 use crate::gate::body_terraform;
-use crate::jwt::json;
+use crate::gate::{Refusal, Result};
+use crate::jwt::json::{self, Members};
 
 /// What a request asks for, as one of the things that can be asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,12 +90,9 @@ impl TextRule for VersionRule {
     const SENTENCE: &'static str = "version must match X.Y.Z semver";
 
     fn admits(text: &str) -> bool {
-        let is_number = |text: &str| {
-            let leading_zero = text.len() > 1 && text.starts_with('0');
-            !leading_zero && text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u64>().is_ok()
-        };
-        let numbers: Vec<&str> = text.splitn(4, '.').collect();
-        numbers.len() == 3 && numbers.into_iter().all(is_number)
+        // Whatever it is read as must be written as it stands there: no sign, no leading zero.
+        let is_number = |text: &str| text.parse::<u64>().is_ok_and(|number| number.to_string() == text);
+        text.split('.').count() == 3 && text.split('.').all(is_number)
     }
 }
 
@@ -122,24 +116,20 @@ impl TextRule for PlanDigestRule {
     const SENTENCE: &'static str = "plan_digest must be sha256: and 64 lowercase hex characters";
 
     fn admits(text: &str) -> bool {
-        let digits = text.strip_prefix("sha256:").unwrap_or_default();
-        digits.len() == 64 && is_hex(digits)
+        is_sha256(text)
     }
 }
 
 impl Version {
     /// Its three numbers: of two versions the lower one has the lower numbers.
     pub fn numbers(&self) -> [u64; 3] {
-        let mut numbers = self
-            .as_str()
-            .split('.')
-            .map(|number| number.parse().unwrap_or_default());
+        let mut numbers = self.as_str().split('.').flat_map(str::parse);
         std::array::from_fn(|_| numbers.next().unwrap_or_default())
     }
 }
 
 /// Reads a body by the endpoint's rule.
-pub fn read(rule: &BodyRule, body: &[u8]) -> Result<Task, Refusal> {
+pub fn read(rule: &BodyRule, body: &[u8]) -> Result<Task> {
     let members = json::object(body)
         .map_err(|fault| Refusal::body("body must be a JSON object with each name once", fault))?;
     match rule {
@@ -156,7 +146,7 @@ pub fn read(rule: &BodyRule, body: &[u8]) -> Result<Task, Refusal> {
 }
 
 /// The member `name`, which is false when it is not there.
-pub(super) fn switch(members: &BTreeMap<String, Value>, name: &str) -> Result<bool, Refusal> {
+pub(super) fn switch(members: &Members, name: &str) -> Result<bool> {
     match members.get(name) {
         None => Ok(false),
         Some(Value::Bool(switch)) => Ok(*switch),
@@ -165,27 +155,20 @@ pub(super) fn switch(members: &BTreeMap<String, Value>, name: &str) -> Result<bo
 }
 
 /// The member `name`, by its rule.
-pub(super) fn required<R: TextRule>(
-    members: &BTreeMap<String, Value>,
-    name: &str,
-) -> Result<CheckedText<R>, Refusal> {
+pub(super) fn required<R: TextRule>(members: &Members, name: &str) -> Result<CheckedText<R>> {
     text(members, name)?.ok_or_else(|| Refusal::body(R::SENTENCE, format_args!("no {name}")))
 }
 
 /// The same where it may be left out.
-pub(super) fn text<R: TextRule>(
-    members: &BTreeMap<String, Value>,
-    name: &str,
-) -> Result<Option<CheckedText<R>>, Refusal> {
-    let refuse = |value: &dyn fmt::Display| Refusal::body(R::SENTENCE, format_args!("{name} is {value}"));
-    match members.get(name) {
-        None => Ok(None),
-        Some(Value::String(text)) => {
-            let checked = CheckedText::try_from(text.clone());
-            checked.map(Some).map_err(|_| refuse(&format_args!("`{text}`")))
-        }
-        Some(other) => Err(refuse(other)),
-    }
+pub(super) fn text<R: TextRule>(members: &Members, name: &str) -> Result<Option<CheckedText<R>>> {
+    let Some(value) = members.get(name) else {
+        return Ok(None);
+    };
+    let checked = value
+        .as_str()
+        .and_then(|text| CheckedText::try_from(text.to_owned()).ok());
+    let refusal = || Refusal::body(R::SENTENCE, format_args!("{name} is {value}"));
+    checked.map(Some).ok_or_else(refusal)
 }
 
 #[cfg(test)]

@@ -1,21 +1,18 @@
 //! What a body for terraform must be. Whatever would have no effect is refused rather than ignored: who sends `dry_run`
 //! to an apply, or a digest to a plan, believes something that is not so.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
-use super::Refusal;
 use super::body::{Task, TerraformTask, required, switch, text};
+use super::{Refusal, Result};
 use crate::config::{Job, TerraformBody};
+use crate::jwt::json::Members;
 
 const DRY_RUN: &str = "dry_run is not for terraform: /tf-plan shows what would change, and changes nothing";
 const NO_DIGEST: &str = "plan_digest is required: that of the plan that was reviewed";
 
-type Members = BTreeMap<String, Value>;
-
 /// Reads it by the endpoint's rule.
-pub fn read(members: &Members, rule: &TerraformBody) -> Result<Task, Refusal> {
+pub fn read(members: &Members, rule: &TerraformBody) -> Result<Task> {
     let sha = required(members, "sha")?;
     if switch(members, "dry_run")? {
         return Err(Refusal::body(DRY_RUN, "dry_run is true"));
@@ -39,7 +36,7 @@ pub fn read(members: &Members, rule: &TerraformBody) -> Result<Task, Refusal> {
     }))
 }
 
-fn approved_pr(members: &Members) -> Result<Option<u64>, Refusal> {
+fn approved_pr(members: &Members) -> Result<Option<u64>> {
     let number = |value: &Value| {
         let number = value.as_u64().filter(|number| *number > 0);
         number.ok_or_else(|| Refusal::body("approved_pr must be a whole number above 0", value))
@@ -48,14 +45,11 @@ fn approved_pr(members: &Members) -> Result<Option<u64>, Refusal> {
 }
 
 /// One of the modules, byte for byte: a path, or anything else that a request could make up, is none.
-fn module(members: &Members, modules: &[String]) -> Result<Option<String>, Refusal> {
+fn module(members: &Members, modules: &[String]) -> Result<Option<String>> {
     match members.get("module") {
         None => Ok(None),
         Some(Value::String(name)) if modules.contains(name) => Ok(Some(name.clone())),
-        Some(Value::String(name)) => Err(Refusal::Module {
-            allowed: modules.to_vec(),
-            detail: format!("module is `{name}`"),
-        }),
+        Some(Value::String(name)) => Err(Refusal::module(modules, name)),
         Some(other) => Err(Refusal::body("module must be the name of a module", other)),
     }
 }
@@ -87,8 +81,8 @@ mod tests {
 
     fn refused(what: Job, more: &str) -> String {
         let refusal = ask(rule(what), more).expect_err(more);
-        assert_eq!(refusal.status(), 400, "{more}");
-        refusal.sentence().into_owned()
+        assert_eq!(refusal.status, 400, "{more}");
+        refusal.sentence.into_owned()
     }
 
     fn digest() -> String {
@@ -133,7 +127,7 @@ mod tests {
             let rule = BodyRule::Terraform(rule(Job::TfApply));
             let refusal = body::read(&rule, bad.as_bytes()).expect_err(&bad);
             assert_eq!(
-                (refusal.status(), &*refusal.sentence()),
+                (refusal.status, &*refusal.sentence),
                 (400, "sha must be a 40-character lowercase hex string"),
                 "{bad}"
             );
@@ -153,7 +147,7 @@ mod tests {
             let more = format!(r#","module":"{bad}""#);
             let refusal = ask(rule(Job::TfPlan), &more).expect_err(bad);
             assert_eq!(
-                (refusal.status(), &*refusal.sentence()),
+                (refusal.status, &*refusal.sentence),
                 (403, "module not permitted; there are: default, dashboard"),
                 "{bad}"
             );
@@ -201,7 +195,7 @@ mod tests {
             ..rule(Job::TfApply)
         };
         let refusal = ask(strict(), "").expect_err("no digest");
-        assert_eq!((refusal.status(), &*refusal.sentence()), (400, NO_DIGEST));
+        assert_eq!((refusal.status, &*refusal.sentence), (400, NO_DIGEST));
         assert!(ask(strict(), &format!(r#","plan_digest":"{}""#, digest())).is_ok());
     }
 

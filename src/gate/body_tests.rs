@@ -2,8 +2,8 @@ use super::*;
 
 fn sentence(body: &str) -> Option<String> {
     read(&BodyRule::Deploy, body.as_bytes()).err().map(|refusal| {
-        assert_eq!(refusal.status(), 400);
-        refusal.sentence().into_owned()
+        assert_eq!(refusal.status, 400);
+        refusal.sentence.into_owned()
     })
 }
 

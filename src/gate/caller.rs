@@ -5,13 +5,13 @@
 use std::net::IpAddr;
 
 use crate::config::Sources;
-use crate::gate::Refusal;
+use crate::gate::{Refusal, Result};
 
 /// Lets listed addresses through. A v4 peer of a dual-stack socket counts as the v4 address it is.
-pub fn check_source(peer: IpAddr, allowed: &Sources) -> Result<(), Refusal> {
+pub fn check_source(peer: IpAddr, allowed: &Sources) -> Result<()> {
     match allowed.contains(peer) {
         true => Ok(()),
-        false => Err(Refusal::Source { peer }),
+        false => Err(Refusal::SOURCE.because(format_args!("{peer} is on no list"))),
     }
 }
 
@@ -19,24 +19,16 @@ pub fn check_source(peer: IpAddr, allowed: &Sources) -> Result<(), Refusal> {
 const SCHEME: &str = "Bearer ";
 
 /// The token in exactly one `Authorization: Bearer <token>`.
-pub fn token(authorization: &[String]) -> Result<&str, Refusal> {
-    let [value] = authorization else {
-        return Err(malformed(format!(
-            "{} Authorization headers",
-            authorization.len()
-        )));
+pub fn token(authorization: &[String]) -> Result<&str> {
+    let detail = match authorization {
+        [value] => match value.strip_prefix(SCHEME) {
+            Some(token) if !token.is_empty() && !token.contains(char::is_whitespace) => return Ok(token),
+            Some(_) => "no token, or blanks in it",
+            None => "another scheme than Bearer",
+        },
+        _ => "none, or more than one",
     };
-    match value.strip_prefix(SCHEME) {
-        Some(token) if !token.is_empty() && !token.contains(char::is_whitespace) => Ok(token),
-        Some(_) => Err(malformed("no token, or blanks in it")),
-        None => Err(malformed("another scheme than Bearer")),
-    }
-}
-
-fn malformed(detail: impl Into<String>) -> Refusal {
-    Refusal::Authorization {
-        detail: detail.into(),
-    }
+    Err(Refusal::AUTHORIZATION.because(detail))
 }
 
 #[cfg(test)]

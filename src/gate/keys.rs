@@ -5,21 +5,21 @@
 //! flood of made-up names does not become a flood at the issuer. A set is swapped whole or not at all; a key that left
 //! it is dead at that moment. The fetch is an argument, made by a role without privileges; the strict parser decides.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::fetch::{self, FetchRequest};
-use crate::gate::Refusal;
+use crate::gate::{Refusal, Result};
 use crate::jwt::{self, Check, KeySet, PublicKey, Signed, Unverified};
 use crate::limits::{
     FETCH_DEADLINE, JWKS_COOLDOWN, JWKS_MAX_AGE, JWKS_SOFT_AGE, LEEWAY, MAX_JWKS, STATE_LOCK_WAIT,
 };
 use crate::os::clock::unix_seconds;
-use crate::os::files;
-use crate::os::{lock, privilege};
+use crate::os::{files, lock};
 
 /// Gets the raw key set from the configured address, or says why not.
 pub type Fetch<'a> = &'a dyn Fn() -> Result<Vec<u8>, String>;
@@ -31,15 +31,6 @@ pub struct Keys<'a> {
     kept: PathBuf,
     attempt: PathBuf,
     lock: PathBuf,
-}
-
-/// Why there is no key of that name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NoKey {
-    /// The issuer's present set does not have it.
-    Unknown(String),
-    /// There is no set that could tell.
-    Unavailable(String),
 }
 
 /// `<state>/jwks.json`.
@@ -57,13 +48,6 @@ struct Attempt {
     at: u64,
 }
 
-/// A set that may be used, and how old it is.
-struct Usable {
-    set: KeySet,
-    fetched_at: u64,
-    age: Duration,
-}
-
 impl<'a> Keys<'a> {
     /// Keys from `url`, kept below the state and runtime folders.
     pub fn new(state: &Path, runtime: &Path, url: &'a str, fetch: Fetch<'a>) -> Self {
@@ -76,30 +60,28 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// The key of exactly that name.
+    /// The key of exactly that name. A kept set serves at once while it is young; an ageing one is asked for again,
+    /// unless somebody does so already, and serves when that fails.
     ///
     /// # Errors
-    /// [`NoKey::Unknown`] only on the word of a set that the last attempt brought.
-    pub fn find(&self, kid: &str, now: SystemTime) -> Result<PublicKey, NoKey> {
+    /// That there is no such key: only on the word of a set that the last attempt brought. [`Refusal::KEYS`] otherwise.
+    pub fn find(&self, kid: &str, now: SystemTime) -> Result<PublicKey> {
         let now = unix_seconds(now);
-        let known = self
-            .usable(now)
-            .and_then(|kept| Some((kept.set.get(kid)?.clone(), kept.age)));
-        match known {
-            Some((key, age)) if age < JWKS_SOFT_AGE => Ok(key),
-            Some((key, _)) => self.confirm(kid, key, now),
-            None => self.learn(kid, now),
+        let Some((key, fetched_at)) = self
+            .kept(now)
+            .and_then(|(set, at)| Some((set.get(kid)?.clone(), at)))
+        else {
+            return self.learn(kid, now);
+        };
+        if now.saturating_sub(fetched_at) < JWKS_SOFT_AGE.as_secs() {
+            return Ok(key);
         }
-    }
-
-    /// A known key of an ageing set: asks the issuer unless somebody does so already; serves when that fails.
-    fn confirm(&self, kid: &str, key: PublicKey, now: u64) -> Result<PublicKey, NoKey> {
-        let refreshed = match lock::try_exclusive(&self.lock) {
-            Ok(Some(_alone)) if !self.is_cooling(now) => self.refresh(now),
+        let _alone = match lock::try_exclusive(&self.lock) {
+            Ok(Some(alone)) if !self.is_cooling(now) => alone,
             _ => return Ok(key),
         };
-        match refreshed {
-            Ok(set) => set.get(kid).cloned().ok_or_else(|| unknown(kid)),
+        match self.refresh(now) {
+            Ok(set) => named(&set, kid),
             Err(fault) => {
                 log::warn!("keep the issuer's old keys: {fault}");
                 Ok(key)
@@ -108,22 +90,22 @@ impl<'a> Keys<'a> {
     }
 
     /// An unknown name, or no usable set: asks the issuer, or waits for whoever does.
-    fn learn(&self, kid: &str, now: u64) -> Result<PublicKey, NoKey> {
-        let _alone = lock::exclusive_within(&self.lock, FETCH_DEADLINE + STATE_LOCK_WAIT)
-            .map_err(|error| NoKey::Unavailable(files::describe(&error, "lock", &self.lock)))?;
+    fn learn(&self, kid: &str, now: u64) -> Result<PublicKey> {
+        let _alone: File = lock::exclusive_within(&self.lock, FETCH_DEADLINE + STATE_LOCK_WAIT)
+            .map_err(|error| unavailable(files::describe(&error, "lock", &self.lock)))?;
         // Somebody may have fetched while we waited.
-        let kept = self.usable(now);
-        if let Some(key) = kept.as_ref().and_then(|kept| kept.set.get(kid)) {
+        let kept = self.kept(now);
+        if let Some(key) = kept.as_ref().and_then(|(set, _)| set.get(kid)) {
             return Ok(key.clone());
         }
         if !self.is_cooling(now) {
-            let set = self.refresh(now).map_err(NoKey::Unavailable)?;
-            return set.get(kid).cloned().ok_or_else(|| unknown(kid));
+            return named(&self.refresh(now).map_err(unavailable)?, kid);
         }
-        let last_attempt = self.last_attempt().unwrap_or_default();
         match kept {
-            Some(kept) if kept.fetched_at >= last_attempt => Err(unknown(kid)),
-            _ => Err(NoKey::Unavailable(format!(
+            Some((set, fetched_at)) if fetched_at >= self.last_attempt().unwrap_or_default() => {
+                named(&set, kid)
+            }
+            _ => Err(unavailable(format!(
                 "no set with key `{kid}`, and the issuer was asked in vain less than {} s ago",
                 JWKS_COOLDOWN.as_secs()
             ))),
@@ -134,20 +116,15 @@ impl<'a> Keys<'a> {
     fn refresh(&self, now: u64) -> Result<KeySet, String> {
         // First the mark, then the attempt: without a mark nothing would bound the attempts.
         self.mark_attempt(now)?;
-        let text = (self.fetch)().map_err(|fault| format!("fetch {}: {fault}", self.url))?;
+        let text = (self.fetch)()?;
         let set =
             KeySet::parse(&text).map_err(|fault| format!("read the keys from {}: {fault}", self.url))?;
-        let keys = String::from_utf8(text).map_err(|_| "key set is not UTF-8".to_owned())?;
-        self.keep(&Kept {
+        let kept = Kept {
             url: self.url.into(),
             fetched_at: now,
-            keys,
-        });
-        Ok(set)
-    }
-
-    fn keep(&self, kept: &Kept) {
-        let text = serde_json::to_vec(kept).unwrap_or_default();
+            keys: String::from_utf8(text).map_err(|_| "key set is not UTF-8")?,
+        };
+        let text = serde_json::to_vec(&kept).unwrap_or_default();
         if let Err(error) = files::replace(&self.kept, &text, 0o600) {
             // The keys are good for this token; the next one will have to ask again.
             log::error!(
@@ -155,10 +132,11 @@ impl<'a> Keys<'a> {
                 files::describe(&error, "keep the issuer's keys in", &self.kept)
             );
         }
+        Ok(set)
     }
 
-    /// What is on disk, unless it is from elsewhere, broken, too old, or from the future.
-    fn usable(&self, now: u64) -> Option<Usable> {
+    /// The set on disk and when it was fetched, unless it is from elsewhere, broken, too old, or from the future.
+    fn kept(&self, now: u64) -> Option<(KeySet, u64)> {
         let read = files::optional(files::read_bounded(&self.kept, 4 * MAX_JWKS as u64));
         let text = read.unwrap_or_else(|error| {
             log::warn!(
@@ -168,25 +146,17 @@ impl<'a> Keys<'a> {
             None
         })?;
         let kept: Kept = serde_json::from_slice(&text).ok()?;
-        // A process that waited for another's fetch has an older idea of now; only more than that is the future.
-        let from_the_future = kept.fetched_at > now.saturating_add(LEEWAY.as_secs());
-        let age = Duration::from_secs(now.saturating_sub(kept.fetched_at));
-        if kept.url != self.url || from_the_future || age > JWKS_MAX_AGE {
+        let is_old = now.saturating_sub(kept.fetched_at) > JWKS_MAX_AGE.as_secs();
+        if kept.url != self.url || is_old || is_future(kept.fetched_at, now) {
             return None;
         }
-        let set = KeySet::parse(kept.keys.as_bytes()).ok()?;
-        Some(Usable {
-            set,
-            fetched_at: kept.fetched_at,
-            age,
-        })
+        Some((KeySet::parse(kept.keys.as_bytes()).ok()?, kept.fetched_at))
     }
 
     fn is_cooling(&self, now: u64) -> bool {
         // A mark from the future is a clock that stepped back; it must not silence us until then.
-        self.last_attempt().is_some_and(|at| {
-            at <= now.saturating_add(LEEWAY.as_secs()) && now.saturating_sub(at) < JWKS_COOLDOWN.as_secs()
-        })
+        self.last_attempt()
+            .is_some_and(|at| !is_future(at, now) && now.saturating_sub(at) < JWKS_COOLDOWN.as_secs())
     }
 
     fn last_attempt(&self) -> Option<u64> {
@@ -196,11 +166,8 @@ impl<'a> Keys<'a> {
     }
 
     fn mark_attempt(&self, now: u64) -> Result<(), String> {
-        let text = serde_json::to_vec(&Attempt {
-            url: self.url.into(),
-            at: now,
-        })
-        .unwrap_or_default();
+        let url = self.url.into();
+        let text = serde_json::to_vec(&Attempt { url, at: now }).unwrap_or_default();
         files::replace_volatile(&self.attempt, &text, 0o600)
             .map_err(|error| files::describe(&error, "write", &self.attempt))
     }
@@ -208,11 +175,8 @@ impl<'a> Keys<'a> {
 
 /// The third gate: the issuer's signature. Which key is the token's own word, taken as a name and nothing else. A signature
 /// that fails under a known key never causes a fetch: only an unknown name does, and the cooldown bounds how often.
-pub fn check_signature(token: Unverified<'_>, keys: &Keys<'_>, now: SystemTime) -> Result<Signed, Refusal> {
-    let key = keys.find(token.kid(), now).map_err(|fault| match fault {
-        NoKey::Unknown(detail) => Refusal::Token(Check::Key.rejects(detail)),
-        NoKey::Unavailable(detail) => Refusal::Keys { detail },
-    })?;
+pub fn check_signature(token: Unverified, keys: &Keys, now: SystemTime) -> Result<Signed> {
+    let key = keys.find(token.kid(), now)?;
     Ok(jwt::verify(token, &key)?)
 }
 
@@ -221,19 +185,27 @@ pub fn check_signature(token: Unverified<'_>, keys: &Keys<'_>, now: SystemTime) 
 /// # Errors
 /// One sentence: any status but 200 is one, too.
 pub fn fetch_keys(config: &Config) -> Result<Vec<u8>, String> {
-    let identity = privilege::identity(&config.fetch_user)
-        .map_err(|error| format!("become the user of DEPLOYER_FETCH_USER: {error}"))?;
-    let order = FetchRequest::new(&config.issuer.jwks_url, identity, FETCH_DEADLINE, MAX_JWKS)
-        .trusting(config.issuer.ca_file.as_deref())?;
-    let answer = fetch::send(&order)?;
+    let url = &config.issuer.jwks_url;
+    let request = FetchRequest::new(config, url, FETCH_DEADLINE, MAX_JWKS)?;
+    let answer = fetch::send(&request).map_err(|why| format!("fetch {url}: {why}"))?;
     match answer.status {
         200 => Ok(answer.body),
-        other => Err(format!("{} answers with status {other}", config.issuer.jwks_url)),
+        other => Err(format!("{url} answers with status {other}")),
     }
 }
 
-fn unknown(kid: &str) -> NoKey {
-    NoKey::Unknown(format!("the issuer has no usable key `{kid}`"))
+/// A process that waited for another's fetch has an older idea of now; only more than that is the future.
+fn is_future(time: u64, now: u64) -> bool {
+    time > now.saturating_add(LEEWAY.as_secs())
+}
+
+fn named(set: &KeySet, kid: &str) -> Result<PublicKey> {
+    let unknown = || Check::KEY.rejects(format_args!("the issuer has no usable key `{kid}`"));
+    Ok(set.get(kid).cloned().ok_or_else(unknown)?)
+}
+
+fn unavailable(detail: String) -> Refusal {
+    Refusal::KEYS.because(detail)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@ use crate::gate::support::{Folder, NOW, at};
 use crate::jwt::mint::Key;
 use serde_json::json;
 use std::cell::{Cell, RefCell};
+use std::time::Duration;
 
 const URL: &str = "https://issuer.example/jwks";
 const COOLDOWN: u64 = JWKS_COOLDOWN.as_secs();
@@ -71,8 +72,11 @@ fn find_meanwhile(url: &str, folder: &Folder, issuer: &Issuer, kid: &str, now: u
     // Every look-up is another process, as it is in life: nothing is shared but the folders.
     match Keys::new(folder.path(), folder.path(), url, &fetch).find(kid, at(now)) {
         Ok(_) => Good,
-        Err(NoKey::Unknown(_)) => Unknown,
-        Err(NoKey::Unavailable(_)) => Unavailable,
+        Err(refusal) if refusal.status == 401 => Unknown,
+        Err(refusal) => {
+            assert_eq!(refusal.status, 503);
+            Unavailable
+        }
     }
 }
 

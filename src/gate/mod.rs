@@ -12,21 +12,19 @@ mod claims;
 mod explain;
 mod keys;
 mod refusal;
-mod replay;
+pub mod replay;
 
 pub use body::{Commit, DeployTask, PlanDigest, Sha, Task, TerraformTask, Version};
 pub use explain::{Finding, explain};
-pub use keys::{Fetch, Keys, NoKey, fetch_keys};
-pub use refusal::Refusal;
-pub use replay::{Creation, Memory, Past, TokenId};
+pub use keys::{Fetch, Keys, fetch_keys};
+pub use refusal::{Refusal, Result};
+pub use replay::{Memory, TokenId};
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-use serde_json::Value;
-
 use crate::config::{Config, Endpoint, Job, Places, Sources};
+use crate::jwt::json::Members;
 use crate::jwt::{Claimed, Unverified};
 use crate::link::Request;
 
@@ -40,17 +38,20 @@ pub struct Gates<'a> {
     pub keys: Keys<'a>,
     /// The tokens that were used.
     pub memory: Memory,
+    /// When all of them are asked.
+    pub now: SystemTime,
 }
 
 impl<'a> Gates<'a> {
     /// Those of this host, which get keys by `fetch`.
-    pub fn of(config: &'a Config, fetch: Fetch<'a>) -> Self {
+    pub fn of(config: &'a Config, fetch: Fetch<'a>, now: SystemTime) -> Self {
         let Places { state, runtime, .. } = &config.places;
         Self {
             allowed: &config.allowed,
             issuer: &config.issuer.name,
             keys: Keys::new(state, runtime, &config.issuer.jwks_url, fetch),
             memory: Memory::of(state),
+            now,
         }
     }
 }
@@ -67,7 +68,6 @@ pub struct Permitted {
 /// The proof that the token of one run passed every gate and that its use is on disk. Only [`admit`] makes one.
 #[derive(Debug)]
 pub struct Grant {
-    permitted: Permitted,
     run_id: String,
 }
 
@@ -123,10 +123,8 @@ pub struct Grant {
 /// ```
 ///
 /// ```compile_fail
-/// # use engram_deployer::gate::{Grant, Permitted};
-/// fn grant(permitted: Permitted) -> Grant {
-///     Grant { permitted, run_id: "20260102T030405Z-0123abcd".to_owned() }
-/// }
+/// # use engram_deployer::gate::Grant;
+/// let grant = Grant { run_id: "20260102T030405Z-0123abcd".to_owned() };
 /// ```
 #[derive(Debug)]
 pub struct Authority {
@@ -170,19 +168,13 @@ pub struct Reader {
 ///
 /// # Errors
 /// The first gate that is shut.
-pub fn permit(
-    peer: IpAddr,
-    request: &Request,
-    endpoint: &Endpoint,
-    gates: &Gates<'_>,
-    now: SystemTime,
-) -> Result<Permitted, Refusal> {
-    let claimed = check_token(peer, request, endpoint, gates, now)?;
+pub fn permit(peer: IpAddr, request: &Request, endpoint: &Endpoint, gates: &Gates) -> Result<Permitted> {
+    let claimed = check_token(peer, request, endpoint, gates)?;
     let task = body::read(&endpoint.body, request.body.as_bytes())?;
     #[cfg(feature = "terraform")]
     claims::check_commit(&task, &claimed, endpoint)?;
-    match gates.memory.first_use(&claimed, now)? {
-        Some(run_id) => Err(Refusal::Replay { run_id }),
+    match gates.memory.first_use(&claimed, gates.now)? {
+        Some(run_id) => Err(Refusal::replay(&run_id)),
         None => Ok(Permitted {
             endpoint: endpoint.name,
             job: endpoint.job,
@@ -197,17 +189,12 @@ pub fn permit(
 ///
 /// # Errors
 /// The token was used meanwhile, or its use cannot be recorded.
-pub fn admit(
-    permitted: Permitted,
-    run_id: &str,
-    gates: &Gates<'_>,
-    now: SystemTime,
-) -> Result<Grant, Refusal> {
-    gates
-        .memory
-        .remember(&permitted.claimed, permitted.endpoint, run_id, now)?;
+pub fn admit(permitted: Permitted, run_id: &str, gates: &Gates) -> Result<Grant> {
+    let Permitted {
+        claimed, endpoint, ..
+    } = permitted;
+    gates.memory.remember(&claimed, endpoint, run_id, gates.now)?;
     Ok(Grant {
-        permitted,
         run_id: run_id.to_owned(),
     })
 }
@@ -221,13 +208,12 @@ pub fn admit_reader(
     peer: IpAddr,
     request: &Request,
     endpoint: &Endpoint,
-    gates: &Gates<'_>,
-    now: SystemTime,
+    gates: &Gates,
     run_id: &str,
-) -> Result<Reader, Refusal> {
-    let claimed = check_token(peer, request, endpoint, gates, now)?;
-    match gates.memory.first_use(&claimed, now)? {
-        Some(started) if started != run_id => Err(Refusal::Replay { run_id: started }),
+) -> Result<Reader> {
+    let claimed = check_token(peer, request, endpoint, gates)?;
+    match gates.memory.first_use(&claimed, gates.now)? {
+        Some(started) if started != run_id => Err(Refusal::replay(&started)),
         _ => Ok(Reader {
             run_id: run_id.to_owned(),
         }),
@@ -235,18 +221,12 @@ pub fn admit_reader(
 }
 
 /// Who asks, and whether this endpoint is for them.
-fn check_token(
-    peer: IpAddr,
-    request: &Request,
-    endpoint: &Endpoint,
-    gates: &Gates<'_>,
-    now: SystemTime,
-) -> Result<Claimed, Refusal> {
+fn check_token(peer: IpAddr, request: &Request, endpoint: &Endpoint, gates: &Gates) -> Result<Claimed> {
     caller::check_source(peer, gates.allowed)?;
     let token = caller::token(&request.authorization)?;
     let unverified = Unverified::parse(token.as_bytes())?;
-    let signed = keys::check_signature(unverified, &gates.keys, now)?;
-    claims::check(signed, gates.issuer, endpoint, now)
+    let signed = keys::check_signature(unverified, &gates.keys, gates.now)?;
+    claims::check(signed, gates.issuer, endpoint, gates.now)
 }
 
 impl Permitted {
@@ -266,8 +246,8 @@ impl Permitted {
     }
 
     /// Every claim of the token, for the record. The token itself is gone by now.
-    pub fn claims(&self) -> &BTreeMap<String, Value> {
-        self.claimed.members()
+    pub fn claims(&self) -> &Members {
+        self.claimed.claims().members()
     }
 
     /// Under which the memory knows the token.
@@ -277,11 +257,6 @@ impl Permitted {
 }
 
 impl Grant {
-    /// What is granted.
-    pub fn permitted(&self) -> &Permitted {
-        &self.permitted
-    }
-
     /// Who may start a run may read its log.
     pub fn reader(&self) -> Reader {
         Reader {

@@ -4,125 +4,105 @@
 //! detail, and goes to the log alone.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::net::IpAddr;
+use std::fmt::Display;
+use std::time::Duration;
 
 use crate::event::harmless;
 use crate::jwt::Rejected;
 use crate::limits::{JWKS_COOLDOWN, QUEUE_RETRY_AFTER};
 
-/// Why a request goes no further. A `detail` says what was found and what was wanted, for the log.
+/// What a gate comes to.
+pub type Result<T, E = Refusal> = std::result::Result<T, E>;
+
+/// Why a request goes no further.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// The address, by the kernel's word, is not on the list.
-    Source { peer: IpAddr },
-    /// Not exactly one `Authorization: Bearer <token>`. The detail holds nothing of it.
-    Authorization { detail: String },
-    /// The token broke a rule that holds for every endpoint.
-    Token(Rejected),
-    /// The token is good, but not for this endpoint.
-    Pin { claim: String, detail: String },
-    /// No key set to judge the token by: nothing is said about the token.
-    Keys { detail: String },
-    /// The body is not what the endpoint takes. The one refusal that tells what was expected, as its rules are public.
-    Body {
-        sentence: Cow<'static, str>,
-        detail: String,
-    },
-    /// The body names a module that is not configured; those that are, are public by that.
-    Module { allowed: Vec<String>, detail: String },
-    /// The commit that is to be applied is not the one that the token is for.
-    Commit { detail: String },
-    /// As many runs wait as may.
-    QueueFull,
-    /// The ticket or the run folder could not be made.
-    Run { detail: String },
-    /// As many callers follow runs as may.
-    TooManyFollowers,
-    /// No run of that id.
-    UnknownRun,
-    /// The memory cannot tell whether a token from before its time was used; in so many seconds it can for new ones.
-    MemoryIsNew { retry_after: u64, detail: String },
-    /// The memory cannot be read or written.
-    Memory { detail: String },
-    /// The token was used, for this run.
-    Replay { run_id: String },
+pub struct Refusal {
+    /// The HTTP status. 503 says "later"; the others say "not like this".
+    pub status: u16,
+    /// What the caller is told.
+    pub sentence: Cow<'static, str>,
+    /// For a `Retry-After` header.
+    pub retry_after: Option<Duration>,
+    /// What the log is told beside the sentence: one line, harmless in a terminal, never the token.
+    pub detail: String,
 }
 
 impl Refusal {
-    pub(super) fn body(sentence: impl Into<Cow<'static, str>>, detail: impl fmt::Display) -> Self {
-        Refusal::Body {
-            sentence: sentence.into(),
-            detail: detail.to_string(),
+    /// The address, by the kernel's word, is not on the list.
+    pub const SOURCE: Self = Self::fixed(403, "source IP not permitted", None);
+    /// Not exactly one `Authorization: Bearer <token>`. The detail holds nothing of it.
+    pub const AUTHORIZATION: Self = Self::fixed(401, "missing or malformed Authorization header", None);
+    /// No key set to judge the token by: nothing is said about the token.
+    pub const KEYS: Self = Self::fixed(503, "the issuer's keys cannot be had", Some(JWKS_COOLDOWN));
+    /// The commit that is to be applied is not the one that the token is for.
+    pub const COMMIT: Self = Self::fixed(403, "sha not permitted: it must be that of the token", None);
+    /// As many runs wait as may.
+    pub const QUEUE_FULL: Self = Self::fixed(503, "the queue is full", Some(QUEUE_RETRY_AFTER));
+    /// The ticket or the run folder could not be made.
+    pub const RUN: Self = Self::fixed(503, "the run could not be prepared", None);
+    /// As many callers follow runs as may.
+    pub const TOO_MANY_FOLLOWERS: Self = Self::fixed(503, "too many callers follow runs", None);
+    /// No run of that id.
+    pub const UNKNOWN_RUN: Self = Self::fixed(404, "no such run", None);
+    /// The memory cannot tell whether a token from before its time was used.
+    pub const MEMORY_IS_NEW: Self = Self::fixed(
+        503,
+        "the replay memory is new: retry with a token issued later",
+        None,
+    );
+    /// The memory cannot be read or written.
+    pub const MEMORY: Self = Self::fixed(503, "the replay memory cannot be used", None);
+
+    /// The token was used, for this run.
+    pub fn replay(run_id: &str) -> Self {
+        Self::told(
+            401,
+            "token replay detected",
+            format_args!("it started run {run_id}"),
+        )
+    }
+
+    /// The token broke a rule that holds for every endpoint, or one of this endpoint.
+    pub fn token(rule: impl Display, detail: impl Display) -> Self {
+        Self::told(401, format!("token rejected: {rule}"), detail)
+    }
+
+    /// The body is not what the endpoint takes. The one refusal that tells what was expected, as its rules are public.
+    pub fn body(sentence: impl Into<Cow<'static, str>>, detail: impl Display) -> Self {
+        Self::told(400, sentence, detail)
+    }
+
+    /// The body names a module that is not configured; those that are, are public by that.
+    #[cfg(feature = "terraform")]
+    pub fn module(allowed: &[String], name: &str) -> Self {
+        let sentence = format!("module not permitted; there are: {}", allowed.join(", "));
+        Self::told(403, sentence, format_args!("module is `{name}`"))
+    }
+
+    const fn fixed(status: u16, sentence: &'static str, retry_after: Option<Duration>) -> Self {
+        Self {
+            status,
+            sentence: Cow::Borrowed(sentence),
+            retry_after,
+            detail: String::new(),
         }
     }
 
-    /// The HTTP status. 503 says "later"; the others say "not like this".
-    pub fn status(&self) -> u16 {
-        self.answer().0
+    fn told(status: u16, sentence: impl Into<Cow<'static, str>>, detail: impl Display) -> Self {
+        let mut told = Self::fixed(status, "", None).because(detail);
+        told.sentence = sentence.into();
+        told
     }
 
-    /// What the caller is told.
-    pub fn sentence(&self) -> Cow<'_, str> {
-        self.answer().1
-    }
-
-    /// For a `Retry-After` header, in whole seconds.
-    pub fn retry_after(&self) -> Option<u64> {
-        match self {
-            Refusal::QueueFull => Some(QUEUE_RETRY_AFTER.as_secs()),
-            Refusal::MemoryIsNew { retry_after, .. } => Some(*retry_after),
-            Refusal::Keys { .. } => Some(JWKS_COOLDOWN.as_secs()),
-            _ => None,
-        }
-    }
-
-    fn answer(&self) -> (u16, Cow<'_, str>) {
-        let (status, sentence) = match self {
-            Refusal::Source { .. } => (403, "source IP not permitted"),
-            Refusal::Authorization { .. } => (401, "missing or malformed Authorization header"),
-            Refusal::Token(rejected) => return (401, format!("token rejected: {}", rejected.check).into()),
-            Refusal::Pin { claim, .. } => return (401, format!("token rejected: claim {claim}").into()),
-            Refusal::Keys { .. } => (503, "the issuer's keys cannot be had"),
-            Refusal::Body { sentence, .. } => (400, sentence.as_ref()),
-            Refusal::Module { allowed, .. } => {
-                let allowed = allowed.join(", ");
-                return (403, format!("module not permitted; there are: {allowed}").into());
-            }
-            Refusal::Commit { .. } => (403, "sha not permitted: it must be that of the token"),
-            Refusal::QueueFull => (503, "the queue is full"),
-            Refusal::Run { .. } => (503, "the run could not be prepared"),
-            Refusal::TooManyFollowers => (503, "too many callers follow runs"),
-            Refusal::UnknownRun => (404, "no such run"),
-            Refusal::MemoryIsNew { .. } => (503, "the replay memory is new: retry with a token issued later"),
-            Refusal::Memory { .. } => (503, "the replay memory cannot be used"),
-            Refusal::Replay { .. } => (401, "token replay detected"),
-        };
-        (status, sentence.into())
-    }
-
-    /// What the log is told beside the sentence: one line, harmless in a terminal, never the token.
-    pub fn detail(&self) -> String {
-        match self {
-            Refusal::Source { peer } => format!("{peer} is on no list"),
-            Refusal::Token(Rejected { detail, .. })
-            | Refusal::Authorization { detail }
-            | Refusal::Pin { detail, .. }
-            | Refusal::Keys { detail }
-            | Refusal::Body { detail, .. }
-            | Refusal::Module { detail, .. }
-            | Refusal::Commit { detail }
-            | Refusal::Run { detail }
-            | Refusal::MemoryIsNew { detail, .. }
-            | Refusal::Memory { detail } => harmless(detail),
-            Refusal::Replay { run_id } => format!("it started run {}", harmless(run_id)),
-            Refusal::QueueFull | Refusal::TooManyFollowers | Refusal::UnknownRun => String::new(),
-        }
+    /// The same, with the detail for the log.
+    pub fn because(mut self, detail: impl Display) -> Self {
+        self.detail = harmless(&detail.to_string());
+        self
     }
 }
 
 impl From<Rejected> for Refusal {
     fn from(rejected: Rejected) -> Self {
-        Refusal::Token(rejected)
+        Self::token(rejected.check.0, rejected.detail)
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Map, Value};
 
 use crate::jwt::mint::{Key, github_claims};
-use crate::jwt::{Claimed, Claims, Expected, KeySet, Unverified, verify};
+use crate::jwt::{Claimed, Claims, KeySet, Unverified, verify};
 
 pub const ISSUER: &str = "https://issuer.example";
 pub const AUDIENCE: &str = "engram-deploy";
@@ -77,10 +77,8 @@ fn checked(claims: &Map<String, Value>, now: u64) -> Claimed {
     let keys = KeySet::parse(&Key::shared().jwks()).unwrap();
     let unverified = Unverified::parse(token.as_bytes()).unwrap();
     let signed = verify(unverified, keys.get(Key::shared().kid()).unwrap()).unwrap();
-    let expected = Expected {
-        issuer: ISSUER,
-        audience: AUDIENCE,
-        now,
-    };
-    Claims::read(signed).unwrap().check(&expected).unwrap()
+    Claims::read(signed)
+        .unwrap()
+        .check(ISSUER, AUDIENCE, now)
+        .unwrap()
 }

@@ -1,79 +1,74 @@
-//! The request's body: bytes -> [`Body`], by length or by chunks.
+//! The request's body: bytes -> body, by length or by chunks.
 //!
 //! Chunk extensions are bounded and forgotten; trailers are refused, because a header after the body would come after
 //! everything has been decided. Trusts nothing; holds at most [`MAX_BODY`] bytes.
 
+use std::mem::take;
+
 use super::head::push_line;
-use super::{Framing, HttpError, Progress};
+use super::{Framing, HttpError};
 use crate::limits::{MAX_BODY, MAX_BODY_WIRE, MAX_CHUNK_LINE};
 
 /// Digits of a chunk size: enough for any size we take, and for none that overflows.
 const MAX_SIZE_DIGITS: usize = 8;
 
-/// A complete body: at most [`MAX_BODY`] bytes, as many as were announced.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Body(pub Vec<u8>);
-
 /// Takes bytes until a body is complete.
 #[derive(Debug)]
 pub struct BodyReader {
     state: State,
+    /// Of the framing around chunks.
+    line: Vec<u8>,
     body: Vec<u8>,
     wire: usize,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 enum State {
-    /// This many bytes by length are missing.
+    /// This many bytes by length are missing; with none the body is complete.
     Counted(usize),
     /// In a chunk-size line.
-    SizeLine(Vec<u8>),
+    SizeLine,
     /// In a chunk, this many bytes missing.
     Data(usize),
     /// Behind a chunk's data.
-    DataEnd(Vec<u8>),
+    DataEnd,
     /// Behind the last chunk's line.
-    LastLine(Vec<u8>),
-    /// Nothing is missing.
-    Complete,
+    LastLine,
 }
 
 impl BodyReader {
     /// A reader for a body of this framing.
     pub fn new(framing: Framing) -> BodyReader {
-        let state = match framing {
-            Framing::Empty => State::Complete,
-            Framing::Length(length) => State::Counted(length),
-            Framing::Chunked => State::SizeLine(Vec::new()),
-        };
         BodyReader {
-            state,
+            state: match framing {
+                Framing::Length(length) => State::Counted(length),
+                Framing::Chunked => State::SizeLine,
+            },
+            line: Vec::new(),
             body: Vec::new(),
             wire: 0,
         }
     }
 
-    /// Takes what it needs of `input` and says how much that was. An empty body is done with an empty input.
+    /// Takes what it needs of `input`. A body of no bytes is complete with an empty input.
     ///
     /// # Errors
-    /// The first fault seen; after it, and after `Done`, the reader is of no more use.
-    pub fn feed(&mut self, input: &[u8]) -> Result<(usize, Progress<Body>), HttpError> {
+    /// The first fault seen; after it, and after the body, the reader is of no more use.
+    pub fn feed(&mut self, input: &[u8]) -> Result<(usize, Option<Vec<u8>>), HttpError> {
         let mut used = 0;
-        loop {
-            if matches!(self.state, State::Complete | State::Counted(0)) {
-                return Ok((used, Progress::Done(Body(std::mem::take(&mut self.body)))));
-            }
+        while self.state != State::Counted(0) {
             let rest = &input[used..];
             if rest.is_empty() {
-                return Ok((used, Progress::More));
+                return Ok((used, None));
             }
             let taken = self.step(rest)?;
             used += taken;
             self.wire += taken;
             if self.wire > MAX_BODY_WIRE {
-                return Err(HttpError::BodyTooLarge);
+                return Err(HttpError::BODY_TOO_LARGE);
             }
         }
+        Ok((used, Some(take(&mut self.body))))
     }
 
     /// One step: takes at least one byte of `input`, which is not empty.
@@ -82,8 +77,8 @@ impl BodyReader {
             let taken = input.len().min(*missing);
             self.body.extend_from_slice(&input[..taken]);
             *missing -= taken;
-            if matches!(self.state, State::Data(0)) {
-                self.state = State::DataEnd(Vec::new());
+            if self.state == State::Data(0) {
+                self.state = State::DataEnd;
             }
             return Ok(taken);
         }
@@ -93,25 +88,27 @@ impl BodyReader {
 
     /// One byte of the framing around the chunks.
     fn frame(&mut self, byte: u8) -> Result<(), HttpError> {
-        // The line behind a chunk is empty, and so is the one behind the last: trailers are refused.
-        let is_empty = !matches!(self.state, State::SizeLine(_));
-        let (State::SizeLine(line) | State::DataEnd(line) | State::LastLine(line)) = &mut self.state else {
-            return Ok(());
-        };
-        if !push_line(line, byte)? {
-            return match line.len() > MAX_CHUNK_LINE || (is_empty && line != b"\r") {
-                true => Err(HttpError::Chunk),
-                false => Ok(()),
-            };
+        if push_line(&mut self.line, byte)? {
+            return self.end_line();
         }
-        self.state = match &self.state {
-            State::SizeLine(line) => match parse_size_line(line)? {
-                0 => State::LastLine(Vec::new()),
-                size if self.body.len() + size > MAX_BODY => return Err(HttpError::BodyTooLarge),
+        // The line behind a chunk is empty, and so is the one behind the last: trailers are refused.
+        let is_empty = self.state != State::SizeLine;
+        match self.line.len() > MAX_CHUNK_LINE || (is_empty && self.line != b"\r") {
+            true => Err(HttpError::CHUNK),
+            false => Ok(()),
+        }
+    }
+
+    fn end_line(&mut self) -> Result<(), HttpError> {
+        let line = take(&mut self.line);
+        self.state = match self.state {
+            State::SizeLine => match parse_size_line(&line)? {
+                0 => State::LastLine,
+                size if self.body.len() + size > MAX_BODY => return Err(HttpError::BODY_TOO_LARGE),
                 size => State::Data(size),
             },
-            State::DataEnd(_) => State::SizeLine(Vec::new()),
-            _ => State::Complete,
+            State::DataEnd => State::SizeLine,
+            _ => State::Counted(0),
         };
         Ok(())
     }
@@ -128,7 +125,7 @@ fn parse_size_line(line: &[u8]) -> Result<usize, HttpError> {
         && extension.iter().all(is_text);
     let digits = std::str::from_utf8(digits).ok().filter(|_| well_formed);
     let size = digits.and_then(|digits| usize::from_str_radix(digits, 16).ok());
-    size.ok_or(HttpError::Chunk)
+    size.ok_or(HttpError::CHUNK)
 }
 
 #[cfg(test)]

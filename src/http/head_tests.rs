@@ -18,11 +18,11 @@ fn read(bytes: &[u8]) -> Result<Head, HttpError> {
 fn read_in_pieces(bytes: &[u8], size: usize) -> Result<Head, HttpError> {
     let mut reader = HeadReader::default();
     for piece in bytes.chunks(size.max(1)) {
-        if let (_, Progress::Done(head)) = reader.feed(piece)? {
+        if let (_, Some(head)) = reader.feed(piece)? {
             return Ok(head);
         }
     }
-    Err(HttpError::EndsEarly)
+    Err(HttpError::ENDS_EARLY)
 }
 
 /// The good request with `from` replaced, which must be in it.
@@ -43,11 +43,11 @@ fn get(target: &str) -> Result<Head, HttpError> {
 #[test]
 fn a_good_head_says_what_it_said() {
     let head = read(GOOD.as_bytes()).unwrap();
-    assert_eq!(head.method, Method::Post);
+    assert_eq!(head.method, "POST");
     assert_eq!(head.path, "/deploy");
     assert_eq!(head.version, Version::Http11);
     assert_eq!(head.framing, Framing::Length(21));
-    assert_eq!(head.expectation, Expectation::Nothing);
+    assert!(!head.expects_continue);
     assert_eq!(head.authorization, ["Bearer a.b.c"]);
 }
 
@@ -57,7 +57,7 @@ fn bytes_after_the_head_are_left_alone() {
     bytes.extend_from_slice(b"{\"version\"");
     let (used, progress) = HeadReader::default().feed(&bytes).unwrap();
     assert_eq!(used, GOOD.len());
-    assert!(matches!(progress, Progress::Done(_)));
+    assert!(progress.is_some());
 }
 
 #[test]
@@ -66,10 +66,10 @@ fn a_head_cut_anywhere_is_incomplete_and_the_rest_completes_it() {
     for cut in 0..GOOD.len() {
         let (first, second) = GOOD.as_bytes().split_at(cut);
         let mut reader = HeadReader::default();
-        assert_eq!(reader.feed(first), Ok((cut, Progress::More)), "at {cut}");
+        assert_eq!(reader.feed(first), Ok((cut, None)), "at {cut}");
         let (used, progress) = reader.feed(second).unwrap();
         assert_eq!(used, second.len());
-        assert_eq!(progress, Progress::Done(whole.clone().unwrap()), "at {cut}");
+        assert_eq!(progress, Some(whole.clone().unwrap()), "at {cut}");
     }
 }
 
@@ -83,22 +83,22 @@ fn a_reader_knows_whether_anything_came() {
 
 #[test]
 fn a_bare_cr_is_refused() {
-    assert_eq!(spoiled("curl/8", "curl\r8"), Err(HttpError::LineEnd));
+    assert_eq!(spoiled("curl/8", "curl\r8"), Err(HttpError::LINE_END));
     assert_eq!(
         spoiled("/deploy HTTP/1.1\r\n", "/deploy HTTP/1.1\r\r\n"),
-        Err(HttpError::LineEnd)
+        Err(HttpError::LINE_END)
     );
-    assert_eq!(spoiled("POST", "\rPOST"), Err(HttpError::LineEnd));
+    assert_eq!(spoiled("POST", "\rPOST"), Err(HttpError::LINE_END));
 }
 
 #[test]
 fn a_bare_lf_is_refused() {
-    assert_eq!(spoiled("curl/8\r\n", "curl/8\n"), Err(HttpError::LineEnd));
+    assert_eq!(spoiled("curl/8\r\n", "curl/8\n"), Err(HttpError::LINE_END));
     assert_eq!(
         read(GOOD.replace("\r\n", "\n").as_bytes()),
-        Err(HttpError::LineEnd)
+        Err(HttpError::LINE_END)
     );
-    assert_eq!(read(b"\nGET / HTTP/1.1\r\n"), Err(HttpError::LineEnd));
+    assert_eq!(read(b"\nGET / HTTP/1.1\r\n"), Err(HttpError::LINE_END));
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn a_nul_is_refused_anywhere() {
     for at in 0..GOOD.len() {
         let mut bytes = GOOD.as_bytes().to_vec();
         bytes[at] = 0;
-        assert_eq!(read(&bytes), Err(HttpError::LineEnd), "at {at}");
+        assert_eq!(read(&bytes), Err(HttpError::LINE_END), "at {at}");
     }
 }
 
@@ -132,7 +132,7 @@ fn a_request_line_has_three_parts_and_single_spaces() {
     for line in lines {
         assert_eq!(
             spoiled("POST /deploy HTTP/1.1", line),
-            Err(HttpError::RequestLine),
+            Err(HttpError::REQUEST_LINE),
             "{line:?}"
         );
     }
@@ -140,16 +140,16 @@ fn a_request_line_has_three_parts_and_single_spaces() {
 
 #[test]
 fn methods_are_case_sensitive() {
-    assert_eq!(spoiled("POST", "post").unwrap().method, Method::Other);
-    assert_eq!(spoiled("POST", "DELETE").unwrap().method, Method::Other);
+    assert_eq!(spoiled("POST", "post").unwrap().method, "post");
+    assert_eq!(spoiled("POST", "DELETE").unwrap().method, "DELETE");
 }
 
 #[test]
 fn other_versions_are_the_505() {
     for version in ["HTTP/0.9", "HTTP/1.2", "HTTP/2.0", "HTTP/3.0"] {
-        assert_eq!(spoiled("HTTP/1.1", version), Err(HttpError::Version), "{version}");
+        assert_eq!(spoiled("HTTP/1.1", version), Err(HttpError::VERSION), "{version}");
     }
-    assert_eq!(read(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), Err(HttpError::Version));
+    assert_eq!(read(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), Err(HttpError::VERSION));
 }
 
 #[test]
@@ -165,15 +165,15 @@ fn only_a_path_is_a_target() {
         "%2fstatus",
     ];
     for target in targets {
-        assert_eq!(get(target), Err(HttpError::Target), "{target}");
+        assert_eq!(get(target), Err(HttpError::TARGET), "{target}");
     }
     assert_eq!(
         read(b"CONNECT host:443 HTTP/1.1\r\nHost: h\r\n\r\n"),
-        Err(HttpError::Target)
+        Err(HttpError::TARGET)
     );
     assert_eq!(
         read(b"OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n"),
-        Err(HttpError::Target)
+        Err(HttpError::TARGET)
     );
 }
 
@@ -190,7 +190,7 @@ fn dot_segments_are_refused() {
         "//../x",
         "/..?x",
     ] {
-        assert_eq!(get(target), Err(HttpError::Target), "{target}");
+        assert_eq!(get(target), Err(HttpError::TARGET), "{target}");
     }
     for harmless in ["/...", "/.hidden", "/a..b", "/..x", "/status?x=../.."] {
         assert!(get(harmless).is_ok(), "{harmless}");
@@ -208,7 +208,7 @@ fn a_percent_sign_in_the_path_is_refused_whatever_it_encodes() {
         "/status%3Fx",
         "/%25",
     ] {
-        assert_eq!(get(target), Err(HttpError::Target), "{target}");
+        assert_eq!(get(target), Err(HttpError::TARGET), "{target}");
     }
 }
 
@@ -224,10 +224,10 @@ fn bytes_that_no_target_has_are_refused() {
             bytes.extend_from_slice(b"x HTTP/1.1\r\nHost: h\r\n\r\n");
             let refusal = read(&bytes).unwrap_err();
             let expected = match byte {
-                b' ' => HttpError::RequestLine,
-                b'\r' => HttpError::LineEnd,
-                b'\n' => HttpError::LineEnd,
-                _ => HttpError::Target,
+                b' ' => HttpError::REQUEST_LINE,
+                b'\r' => HttpError::LINE_END,
+                b'\n' => HttpError::LINE_END,
+                _ => HttpError::TARGET,
             };
             assert_eq!(refusal, expected, "{byte:#x} after {place}");
         }
@@ -247,22 +247,22 @@ fn a_query_is_not_part_of_the_path() {
 fn a_target_has_exactly_its_bound() {
     let target = |length: usize| format!("/{}", "a".repeat(length - 1));
     assert!(get(&target(MAX_TARGET)).is_ok());
-    assert_eq!(get(&target(MAX_TARGET + 1)), Err(HttpError::TargetTooLong));
-    assert_eq!(get(&target(8 * MAX_TARGET)), Err(HttpError::TargetTooLong));
+    assert_eq!(get(&target(MAX_TARGET + 1)), Err(HttpError::TARGET_TOO_LONG));
+    assert_eq!(get(&target(8 * MAX_TARGET)), Err(HttpError::TARGET_TOO_LONG));
     assert_eq!(
         get(&format!("/status?{}", "a".repeat(MAX_TARGET))),
-        Err(HttpError::TargetTooLong)
+        Err(HttpError::TARGET_TOO_LONG)
     );
 }
 
 #[test]
 fn an_overlong_request_line_is_refused_before_it_ends() {
     let mut reader = HeadReader::default();
-    assert_eq!(reader.feed(&[b'A'; 4 * MAX_TARGET]), Err(HttpError::RequestLine));
+    assert_eq!(reader.feed(&[b'A'; 4 * MAX_TARGET]), Err(HttpError::REQUEST_LINE));
     let mut reader = HeadReader::default();
     let mut bytes = b"GET /".to_vec();
     bytes.resize(4 * MAX_TARGET, b'a');
-    assert_eq!(reader.feed(&bytes), Err(HttpError::TargetTooLong));
+    assert_eq!(reader.feed(&bytes), Err(HttpError::TARGET_TOO_LONG));
 }
 
 #[test]
@@ -276,10 +276,10 @@ fn a_head_has_exactly_its_bound() {
         .into_bytes()
     };
     assert!(read(&padded(MAX_HEAD)).is_ok());
-    assert_eq!(read(&padded(MAX_HEAD + 1)), Err(HttpError::HeadTooLarge));
+    assert_eq!(read(&padded(MAX_HEAD + 1)), Err(HttpError::HEAD_TOO_LARGE));
     assert_eq!(
         HeadReader::default().feed(&padded(4 * MAX_HEAD)),
-        Err(HttpError::HeadTooLarge)
+        Err(HttpError::HEAD_TOO_LARGE)
     );
 }
 
@@ -293,24 +293,24 @@ fn headers_have_exactly_their_number() {
         .into_bytes()
     };
     assert!(read(&with(MAX_HEADERS)).is_ok());
-    assert_eq!(read(&with(MAX_HEADERS + 1)), Err(HttpError::HeadTooLarge));
+    assert_eq!(read(&with(MAX_HEADERS + 1)), Err(HttpError::HEAD_TOO_LARGE));
 }
 
 #[test]
 fn a_folded_header_is_refused() {
-    assert_eq!(with_line("X: a\r\n b"), Err(HttpError::Header));
-    assert_eq!(with_line("X: a\r\n\tb"), Err(HttpError::Header));
-    assert_eq!(spoiled("Host:", " Host:"), Err(HttpError::Header));
-    assert_eq!(with_line("X: a\r\n "), Err(HttpError::Header));
+    assert_eq!(with_line("X: a\r\n b"), Err(HttpError::HEADER));
+    assert_eq!(with_line("X: a\r\n\tb"), Err(HttpError::HEADER));
+    assert_eq!(spoiled("Host:", " Host:"), Err(HttpError::HEADER));
+    assert_eq!(with_line("X: a\r\n "), Err(HttpError::HEADER));
 }
 
 #[test]
 fn white_space_before_the_colon_is_refused() {
     assert_eq!(
         spoiled("Content-Length:", "Content-Length :"),
-        Err(HttpError::Header)
+        Err(HttpError::HEADER)
     );
-    assert_eq!(spoiled("Host:", "Host\t:"), Err(HttpError::Header));
+    assert_eq!(spoiled("Host:", "Host\t:"), Err(HttpError::HEADER));
 }
 
 #[test]
@@ -325,7 +325,7 @@ fn a_header_line_has_a_name_and_a_colon() {
         "\"x\": y",
         "x,y: z",
     ] {
-        assert_eq!(with_line(line), Err(HttpError::Header), "{line:?}");
+        assert_eq!(with_line(line), Err(HttpError::HEADER), "{line:?}");
     }
 }
 
@@ -334,9 +334,9 @@ fn control_characters_in_a_value_are_refused() {
     for byte in (1..0x20_u8).chain([0x7f]) {
         let expected = match byte {
             b'\t' => continue,
-            b'\r' => HttpError::LineEnd,
-            b'\n' => HttpError::LineEnd,
-            _ => HttpError::Header,
+            b'\r' => HttpError::LINE_END,
+            b'\n' => HttpError::LINE_END,
+            _ => HttpError::HEADER,
         };
         assert_eq!(
             spoiled("curl/8", &format!("curl{}8", char::from(byte))),
@@ -349,9 +349,9 @@ fn control_characters_in_a_value_are_refused() {
 
 #[test]
 fn http_1_1_needs_one_host() {
-    assert_eq!(spoiled("Host: host:8443\r\n", ""), Err(HttpError::Host));
-    assert_eq!(with_line("Host: host:8443"), Err(HttpError::Host));
-    assert_eq!(with_line("hOST: other"), Err(HttpError::Host));
+    assert_eq!(spoiled("Host: host:8443\r\n", ""), Err(HttpError::HOST));
+    assert_eq!(with_line("Host: host:8443"), Err(HttpError::HOST));
+    assert_eq!(with_line("hOST: other"), Err(HttpError::HOST));
 }
 
 #[test]
@@ -359,7 +359,7 @@ fn http_1_0_needs_no_host_but_never_has_two() {
     assert!(read(b"GET /status HTTP/1.0\r\n\r\n").is_ok());
     assert_eq!(
         read(b"GET /status HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n"),
-        Err(HttpError::Host)
+        Err(HttpError::HOST)
     );
 }
 
@@ -369,15 +369,15 @@ fn a_host_is_a_host() {
         assert!(spoiled("host:8443", host).is_ok(), "{host:?}");
     }
     for host in ["a b", "a/b", "user@host", "a,\tb", "h\u{f6}st", "a?b"] {
-        assert_eq!(spoiled("host:8443", host), Err(HttpError::Host), "{host:?}");
+        assert_eq!(spoiled("host:8443", host), Err(HttpError::HOST), "{host:?}");
     }
 }
 
 #[test]
 fn two_lengths_are_refused_even_when_equal() {
-    assert_eq!(with_line("Content-Length: 21"), Err(HttpError::Length));
-    assert_eq!(with_line("content-length: 22"), Err(HttpError::Length));
-    assert_eq!(spoiled("21", "21, 21"), Err(HttpError::Length));
+    assert_eq!(with_line("Content-Length: 21"), Err(HttpError::LENGTH));
+    assert_eq!(with_line("content-length: 22"), Err(HttpError::LENGTH));
+    assert_eq!(spoiled("21", "21, 21"), Err(HttpError::LENGTH));
 }
 
 #[test]
@@ -385,12 +385,12 @@ fn a_length_is_digits() {
     for length in ["", "+21", "-1", "0x15", "21 21", "2_1", "1e3", "21;", "\u{0661}"] {
         assert_eq!(
             spoiled(" 21", &format!(" {length}")),
-            Err(HttpError::Length),
+            Err(HttpError::LENGTH),
             "{length:?}"
         );
     }
     assert_eq!(spoiled("21", "0021").unwrap().framing, Framing::Length(21));
-    assert_eq!(spoiled("21", "0").unwrap().framing, Framing::Empty);
+    assert_eq!(spoiled("21", "0").unwrap().framing, Framing::Length(0));
 }
 
 #[test]
@@ -400,16 +400,16 @@ fn a_length_over_the_bound_is_the_413_however_large() {
         Framing::Length(MAX_BODY)
     );
     for length in [(MAX_BODY + 1).to_string(), u64::MAX.to_string(), "9".repeat(200)] {
-        assert_eq!(spoiled("21", &length), Err(HttpError::BodyTooLarge), "{length}");
+        assert_eq!(spoiled("21", &length), Err(HttpError::BODY_TOO_LARGE), "{length}");
     }
 }
 
 #[test]
 fn a_length_with_a_transfer_coding_is_refused_in_either_order() {
-    assert_eq!(with_line("Transfer-Encoding: chunked"), Err(HttpError::Length));
+    assert_eq!(with_line("Transfer-Encoding: chunked"), Err(HttpError::LENGTH));
     assert_eq!(
         spoiled("Host:", "Transfer-Encoding: chunked\r\nHost:"),
-        Err(HttpError::Length)
+        Err(HttpError::LENGTH)
     );
 }
 
@@ -428,29 +428,29 @@ fn chunked_is_the_only_coding_and_comes_once() {
         "\"chunked\"",
         "identity",
     ] {
-        assert_eq!(coded(value), Err(HttpError::Coding), "{value:?}");
+        assert_eq!(coded(value), Err(HttpError::CODING), "{value:?}");
     }
     assert_eq!(
         coded("chunked\r\nTransfer-Encoding: chunked"),
-        Err(HttpError::Coding)
+        Err(HttpError::CODING)
     );
     assert_eq!(
         coded("chunked\r\nTransfer-Encoding: identity"),
-        Err(HttpError::Coding)
+        Err(HttpError::CODING)
     );
 }
 
 #[test]
 fn http_1_0_has_no_coding() {
     let bytes = b"POST /deploy HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n";
-    assert_eq!(read(bytes), Err(HttpError::Coding));
+    assert_eq!(read(bytes), Err(HttpError::CODING));
 }
 
 #[test]
 fn a_post_says_how_long_it_is() {
     assert_eq!(
         spoiled("Content-Length: 21\r\n", ""),
-        Err(HttpError::LengthRequired)
+        Err(HttpError::LENGTH_REQUIRED)
     );
 }
 
@@ -458,25 +458,19 @@ fn a_post_says_how_long_it_is() {
 fn a_get_has_no_body() {
     assert_eq!(
         read(b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n"),
-        Err(HttpError::BodyNotAllowed)
+        Err(HttpError::BODY_NOT_ALLOWED)
     );
     assert_eq!(
         read(b"HEAD / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"),
-        Err(HttpError::BodyNotAllowed)
+        Err(HttpError::BODY_NOT_ALLOWED)
     );
     assert!(read(b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n").is_ok());
 }
 
 #[test]
 fn the_only_expectation_is_100_continue() {
-    assert_eq!(
-        with_line("Expect: 100-continue").unwrap().expectation,
-        Expectation::Continue
-    );
-    assert_eq!(
-        with_line("expect: 100-Continue").unwrap().expectation,
-        Expectation::Continue
-    );
+    assert!(with_line("Expect: 100-continue").unwrap().expects_continue);
+    assert!(with_line("expect: 100-Continue").unwrap().expects_continue);
     for value in [
         "200-ok",
         "",
@@ -487,7 +481,7 @@ fn the_only_expectation_is_100_continue() {
     ] {
         assert_eq!(
             with_line(&format!("Expect: {value}")),
-            Err(HttpError::Expectation),
+            Err(HttpError::EXPECTATION),
             "{value:?}"
         );
     }
@@ -498,8 +492,8 @@ fn http_1_0_expects_nothing() {
     let head = |value: &str| {
         read(format!("POST /d HTTP/1.0\r\nContent-Length: 2\r\nExpect: {value}\r\n\r\n").as_bytes())
     };
-    assert_eq!(head("100-continue").unwrap().expectation, Expectation::Nothing);
-    assert_eq!(head("200-ok").unwrap().expectation, Expectation::Nothing);
+    assert!(!head("100-continue").unwrap().expects_continue);
+    assert!(!head("200-ok").unwrap().expects_continue);
 }
 
 #[test]

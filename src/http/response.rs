@@ -3,56 +3,66 @@
 //! Every answer says `Connection: close`, because one request a connection is the contract. What is put into a header is
 //! checked here, so that nothing relayed can end a line early.
 
-use super::{HttpError, Method, StreamFraming, Version};
+use super::{HttpError, Version};
 
 /// The interim answer to `Expect: 100-continue`.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-const PLAIN: &str = "text/plain; charset=utf-8";
-const JSON: &str = "application/json";
-
-/// An answer that is known whole.
+/// An answer, or the head of one whose lines are still to come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
-    status: u16,
+    pub status: u16,
     headers: Vec<(String, String)>,
-    /// Content type and content; `None` where there can be none (204).
-    content: Option<(&'static str, Vec<u8>)>,
+    content: Vec<u8>,
 }
 
 impl Response {
-    /// One sentence, in plain text, with a newline.
-    pub fn sentence(status: u16, sentence: &str) -> Response {
+    fn of(status: u16) -> Response {
         Response {
             status,
             headers: Vec::new(),
-            content: Some((PLAIN, format!("{sentence}\n").into_bytes())),
+            content: Vec::new(),
         }
+    }
+
+    fn with_content(self, kind: &str, content: Vec<u8>) -> Response {
+        let typed = self
+            .with("Content-Type", kind)
+            .with("Content-Length", &content.len().to_string());
+        Response { content, ..typed }
+    }
+
+    /// One sentence, in plain text, with a newline.
+    pub fn sentence(status: u16, sentence: &str) -> Response {
+        Response::of(status).with_content("text/plain; charset=utf-8", format!("{sentence}\n").into())
     }
 
     /// A JSON document, which no cache may keep.
     pub fn json(document: Vec<u8>) -> Response {
-        Response {
-            status: 200,
-            headers: Vec::new(),
-            content: Some((JSON, document)),
-        }
-        .not_stored()
+        Response::of(200)
+            .with_content("application/json", document)
+            .not_stored()
     }
 
     /// 204: there is no such document yet.
     pub fn no_content() -> Response {
-        Response {
-            status: 204,
-            headers: Vec::new(),
-            content: None,
+        Response::of(204).not_stored()
+    }
+
+    /// The head of a stream of lines, for a client of this version: see [`Version::line`].
+    pub fn stream(version: Version) -> Response {
+        let head = Response::of(200)
+            .with("Content-Type", "application/x-ndjson")
+            .not_stored();
+        match version {
+            Version::Http11 => head.with("Transfer-Encoding", "chunked"),
+            Version::Http10 => head,
         }
-        .not_stored()
     }
 
     /// The answer with one more header.
     pub fn with(mut self, name: &str, value: &str) -> Response {
-        self.headers.push((name.to_string(), value.to_string()));
+        self.headers.push((name.into(), value.into()));
         self
     }
 
@@ -61,22 +71,16 @@ impl Response {
         self.with("Cache-Control", "no-store")
     }
 
-    /// The status.
-    pub fn status(&self) -> u16 {
-        self.status
-    }
-
     /// The answer to a request of this method: to HEAD the same head, with nothing after it.
-    pub fn bytes(&self, method: Method) -> Vec<u8> {
-        let mut bytes = status_line(self.status);
-        if let Some((content_type, content)) = &self.content {
-            header(&mut bytes, "Content-Type", content_type);
-            header(&mut bytes, "Content-Length", &content.len().to_string());
+    pub fn bytes(&self, method: &str) -> Vec<u8> {
+        // Our own version, whatever the client's: RFC 9110, 2.5. A 1.0 client must take a 1.1 status line.
+        let mut bytes = format!("HTTP/1.1 {} {}\r\n", self.status, reason(self.status)).into_bytes();
+        for (name, value) in self.headers.iter().filter(|header| is_one_header(header)) {
+            bytes.extend(format!("{name}: {value}\r\n").bytes());
         }
-        close_head(&mut bytes, &self.headers);
-        match &self.content {
-            Some((_, content)) if method != Method::Head => bytes.extend_from_slice(content),
-            _ => {}
+        bytes.extend(b"Connection: close\r\n\r\n");
+        if method != "HEAD" {
+            bytes.extend(&self.content);
         }
         bytes
     }
@@ -84,57 +88,39 @@ impl Response {
 
 impl From<HttpError> for Response {
     fn from(refusal: HttpError) -> Response {
-        let answer = Response::sentence(refusal.status(), &refusal.sentence());
-        match refusal {
-            HttpError::MethodNotAllowed(allow) => answer.with("Allow", allow),
-            _ => answer,
+        let answer = Response::sentence(refusal.status, refusal.sentence);
+        match refusal.allow {
+            Some(allow) => answer.with("Allow", allow),
+            None => answer,
         }
     }
 }
 
-/// The head of an answer whose lines are still to come.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StreamHead {
-    /// The status.
-    pub status: u16,
-    /// The type of what follows.
-    pub content_type: String,
-    /// Further headers, like `Run-Id`.
-    pub headers: Vec<(String, String)>,
-}
-
-impl StreamHead {
-    /// The head for a client of this version, and how the lines after it are framed.
-    pub fn bytes(&self, version: Version) -> (Vec<u8>, StreamFraming) {
-        let framing = StreamFraming::of(version);
-        let mut bytes = status_line(self.status);
-        header(&mut bytes, "Content-Type", &self.content_type);
-        if framing == StreamFraming::Chunked {
-            header(&mut bytes, "Transfer-Encoding", "chunked");
+/// A stream goes to HTTP/1.1 in chunks, the last of them empty: one that was cut can be told from one that ended. One line,
+/// one chunk, so that what arrives at the client is whole lines, each as soon as it is there. HTTP/1.0 has no chunks:
+/// there the lines follow each other and the end is the connection's.
+impl Version {
+    /// `line` and its newline, framed. Never an empty chunk, as the newline is always in it.
+    pub fn line(self, line: &str) -> Vec<u8> {
+        match self {
+            Version::Http11 => format!("{:x}\r\n{line}\n\r\n", line.len() + 1).into(),
+            Version::Http10 => format!("{line}\n").into(),
         }
-        close_head(&mut bytes, &self.headers);
-        (bytes, framing)
+    }
+
+    /// What ends the stream.
+    pub fn end(self) -> &'static [u8] {
+        match self {
+            Version::Http11 => b"0\r\n\r\n",
+            Version::Http10 => b"",
+        }
     }
 }
 
-fn status_line(status: u16) -> Vec<u8> {
-    // Our own version, whatever the client's: RFC 9110, 2.5. A 1.0 client must take a 1.1 status line.
-    format!("HTTP/1.1 {status} {}\r\n", reason(status)).into_bytes()
-}
-
-fn close_head(bytes: &mut Vec<u8>, headers: &[(String, String)]) {
-    for (name, value) in headers {
-        header(bytes, name, value);
-    }
-    bytes.extend_from_slice(b"Connection: close\r\n\r\n");
-}
-
-/// One header; nothing when its name or value could be more than one.
-fn header(bytes: &mut Vec<u8>, name: &str, value: &str) {
-    let name_holds = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    if name_holds && value.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) {
-        bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
-    }
+/// False for a name or a value that could be more than one header.
+fn is_one_header((name, value): &(String, String)) -> bool {
+    let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    is_name && value.bytes().all(|b| b == b' ' || b.is_ascii_graphic())
 }
 
 fn reason(status: u16) -> &'static str {
@@ -163,9 +149,10 @@ fn reason(status: u16) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{BodyReader, Framing};
     use super::*;
 
-    fn text(answer: &Response, method: Method) -> String {
+    fn text(answer: &Response, method: &str) -> String {
         String::from_utf8(answer.bytes(method)).unwrap()
     }
 
@@ -173,26 +160,26 @@ mod tests {
     fn a_refusal_is_one_sentence_and_a_newline() {
         let expected = "HTTP/1.1 404 Not Found\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 10\r\n\
                         Connection: close\r\n\r\nnot found\n";
-        assert_eq!(text(&HttpError::NotFound.into(), Method::Get), expected);
+        assert_eq!(text(&HttpError::NOT_FOUND.into(), "GET"), expected);
     }
 
     #[test]
     fn a_405_says_what_is_allowed() {
-        let answer = text(&HttpError::MethodNotAllowed("GET, HEAD").into(), Method::Post);
+        let answer = text(&HttpError::method_not_allowed("GET, HEAD").into(), "POST");
         assert!(answer.contains("\r\nAllow: GET, HEAD\r\n"), "{answer}");
     }
 
     #[test]
     fn head_gets_the_head_of_a_get_and_nothing_after_it() {
         let answer = Response::json(b"{\"a\":1}".to_vec());
-        let (get, head) = (text(&answer, Method::Get), text(&answer, Method::Head));
+        let (get, head) = (text(&answer, "GET"), text(&answer, "HEAD"));
         assert_eq!(get, format!("{head}{{\"a\":1}}"));
         assert!(head.ends_with("\r\n\r\n") && head.contains("Content-Length: 7\r\n"));
     }
 
     #[test]
     fn a_204_has_no_content_and_no_length() {
-        let answer = text(&Response::no_content(), Method::Get);
+        let answer = text(&Response::no_content(), "GET");
         assert_eq!(
             answer,
             "HTTP/1.1 204 No Content\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n"
@@ -201,7 +188,7 @@ mod tests {
 
     #[test]
     fn documents_are_kept_from_caches() {
-        assert!(text(&Response::json(Vec::new()), Method::Get).contains("\r\nCache-Control: no-store\r\n"));
+        assert!(text(&Response::json(Vec::new()), "GET").contains("\r\nCache-Control: no-store\r\n"));
     }
 
     #[test]
@@ -214,10 +201,10 @@ mod tests {
             ("", "x"),
         ];
         for (name, value) in tricks {
-            let answer = text(&Response::no_content().with(name, value), Method::Get);
+            let answer = text(&Response::no_content().with(name, value), "GET");
             assert_eq!(
                 answer,
-                text(&Response::no_content(), Method::Get),
+                text(&Response::no_content(), "GET"),
                 "{name:?}: {value:?}"
             );
         }
@@ -225,25 +212,53 @@ mod tests {
 
     #[test]
     fn a_stream_is_chunked_for_1_1_and_close_delimited_for_1_0() {
-        let head = StreamHead {
-            status: 200,
-            content_type: "application/x-ndjson".into(),
-            headers: vec![("Run-Id".into(), "r".into())],
-        };
-        let (bytes, framing) = head.bytes(Version::Http11);
-        assert_eq!(framing, StreamFraming::Chunked);
-        let expected = "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\
-                        Run-Id: r\r\nConnection: close\r\n\r\n";
-        assert_eq!(String::from_utf8(bytes).unwrap(), expected);
-        let (bytes, framing) = head.bytes(Version::Http10);
-        assert_eq!(framing, StreamFraming::UntilClose);
-        assert!(!String::from_utf8(bytes).unwrap().contains("Transfer-Encoding"));
+        let head = |version| text(&Response::stream(version).with("Run-Id", "r"), "POST");
+        let expected = "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nCache-Control: no-store\r\n\
+                        Transfer-Encoding: chunked\r\nRun-Id: r\r\nConnection: close\r\n\r\n";
+        assert_eq!(head(Version::Http11), expected);
+        assert!(!head(Version::Http10).contains("Transfer-Encoding"));
     }
 
     #[test]
     fn every_refusal_has_a_reason_phrase() {
         for refusal in HttpError::ALL {
-            assert!(!reason(refusal.status()).is_empty(), "{refusal:?}");
+            assert!(!reason(refusal.status).is_empty(), "{refusal:?}");
         }
+    }
+
+    #[test]
+    fn a_line_is_one_chunk_with_its_newline() {
+        assert_eq!(Version::Http11.line("{}"), b"3\r\n{}\n\r\n");
+        assert_eq!(Version::Http10.line("{}"), b"{}\n");
+    }
+
+    #[test]
+    fn an_empty_line_does_not_end_the_stream() {
+        assert_eq!(Version::Http11.line(""), b"1\r\n\n\r\n");
+    }
+
+    #[test]
+    fn sizes_are_bytes_in_hexadecimal_not_characters() {
+        let line = "ä".repeat(20);
+        assert!(Version::Http11.line(&line).starts_with(b"29\r\n"));
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let mut stream = Vec::new();
+        for line in ["one", "", "drei €"] {
+            stream.extend(Version::Http11.line(line));
+        }
+        stream.extend(Version::Http11.end());
+        let read = BodyReader::new(Framing::Chunked).feed(&stream);
+        assert_eq!(
+            read,
+            Ok((stream.len(), Some("one\n\ndrei €\n".as_bytes().to_vec())))
+        );
+    }
+
+    #[test]
+    fn the_end_of_a_stream_to_1_0_is_the_connections() {
+        assert!(Version::Http10.end().is_empty());
     }
 }

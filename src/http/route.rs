@@ -2,124 +2,76 @@
 //!
 //! Open paths it answers itself from the public folder; the rest it relays, knowing nothing of tokens or pins.
 
-use super::{HttpError, Method};
+use super::HttpError;
 
 /// What a request is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// The front answers.
-    Open(OpenPath),
+    /// `/healthz`, which needs no token.
+    Health,
+    /// A file of the public folder, which needs no token either. Its name is made of constants and of names that the host
+    /// configured, and never of what a peer sent: a peer's name is only compared with those.
+    Document(String),
     /// The session answers, gates first.
     Relayed,
 }
 
-/// A path that needs no token.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum OpenPath {
-    /// `/healthz`
-    Health,
-    /// A document of the public folder.
-    Document(Document),
-}
-
-/// The name of a file in the public folder. Made from constants and from the names that the host configured, and never
-/// from what a peer sent: a peer's name is only compared with those.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Document(String);
-
-impl Document {
-    /// The file's name.
-    pub fn file_name(&self) -> &str {
-        &self.0
-    }
-
-    fn of(name: &str) -> Document {
-        Document(format!("{name}.json"))
-    }
-
-    /// A document of this name, for the tests of whoever reads documents.
-    #[cfg(test)]
-    pub(crate) fn named(name: &str) -> Document {
-        Document::of(name)
-    }
-}
-
-/// The paths of statuses, each with its endpoint: without that one there is none.
+/// The paths of statuses, each with its endpoint: without that one there is none. Those of terraform can be narrowed to
+/// one module.
 const STATUSES: [(&str, &str); 3] = [
     ("/status", "deploy"),
     ("/tf-apply/status", "tf-apply"),
     ("/tf-plan/status", "tf-plan"),
 ];
 
-/// Endpoints whose status can be narrowed to one module.
-const OF_MODULES: [&str; 2] = ["tf-apply", "tf-plan"];
-
-const OPEN_METHODS: &str = "GET, HEAD";
-const ENDPOINT_METHODS: &str = "POST";
-const LOG_METHODS: &str = "GET";
-
 /// The routes of this host.
 #[derive(Clone, Debug)]
 pub struct Routes {
-    endpoints: Vec<String>,
-    modules: Vec<String>,
+    /// Those that are configured, by their names: `deploy` has the path `/deploy`.
+    pub endpoints: Vec<String>,
+    /// Of terraform.
+    pub modules: Vec<String>,
 }
 
 impl Routes {
-    /// Routes with these configured endpoints, by their names (`deploy` has the path `/deploy`), and terraform's modules.
-    pub fn new(endpoints: Vec<String>, modules: Vec<String>) -> Routes {
-        Routes { endpoints, modules }
-    }
-
     /// Where a request goes.
     ///
     /// # Errors
-    /// `NotFound`, or `MethodNotAllowed` with the methods that the path has.
-    pub fn find(&self, method: Method, path: &str, query: &str) -> Result<Route, HttpError> {
-        if let Some(open) = self.open(path, query) {
-            return match method {
-                Method::Get | Method::Head => Ok(Route::Open(open)),
-                Method::Post | Method::Other => Err(HttpError::MethodNotAllowed(OPEN_METHODS)),
-            };
-        }
-        let (allowed, name) = match path {
-            path if self.is_endpoint(path) => (Method::Post, ENDPOINT_METHODS),
-            path if is_log(path) => (Method::Get, LOG_METHODS),
-            _ => return Err(HttpError::NotFound),
+    /// That there is no such path, or which methods it has.
+    pub fn find(&self, method: &str, path: &str, query: &str) -> Result<Route, HttpError> {
+        let (route, allowed) = match path {
+            "/healthz" => (Route::Health, "GET, HEAD"),
+            "/runs" => (Route::Document("runs.json".into()), "GET, HEAD"),
+            _ if self.is_endpoint(path) => (Route::Relayed, "POST"),
+            _ if is_log(path) => (Route::Relayed, "GET"),
+            _ => (self.status(path, query).ok_or(HttpError::NOT_FOUND)?, "GET, HEAD"),
         };
-        if method == allowed {
-            Ok(Route::Relayed)
-        } else {
-            Err(HttpError::MethodNotAllowed(name))
-        }
-    }
-
-    fn open(&self, path: &str, query: &str) -> Option<OpenPath> {
-        match path {
-            "/healthz" => Some(OpenPath::Health),
-            "/runs" => Some(OpenPath::Document(Document::of("runs"))),
-            _ => self.status(path, query).map(OpenPath::Document),
+        match allowed.split(", ").any(|one| one == method) {
+            true => Ok(route),
+            false => Err(HttpError::method_not_allowed(allowed)),
         }
     }
 
     /// The last result of an endpoint, of one module where the query names one. Other members of a query are ignored,
     /// as a query is everywhere else.
-    fn status(&self, path: &str, query: &str) -> Option<Document> {
+    fn status(&self, path: &str, query: &str) -> Option<Route> {
         let (_, endpoint) = STATUSES.iter().find(|(status, _)| *status == path)?;
         if !self.has(endpoint) {
             return None;
         }
-        let mut named = query
+        let named = query
             .split('&')
             .filter_map(|member| member.strip_prefix("module="));
-        match (named.next(), named.next()) {
-            (Some(name), None) if OF_MODULES.contains(endpoint) => {
+        let named: Vec<&str> = named.filter(|_| *endpoint != "deploy").collect();
+        let name = match named[..] {
+            [] => format!("{endpoint}.json"),
+            [name] => {
                 let module = self.modules.iter().find(|module| *module == name)?;
-                Some(Document::of(&format!("{endpoint}.{module}")))
+                format!("{endpoint}.{module}.json")
             }
-            (Some(_), Some(_)) if OF_MODULES.contains(endpoint) => None,
-            _ => Some(Document::of(endpoint)),
-        }
+            _ => return None,
+        };
+        Some(Route::Document(name))
     }
 
     fn is_endpoint(&self, path: &str) -> bool {
@@ -133,38 +85,46 @@ impl Routes {
 
 /// `/runs/<id>/log`. Whether the id is one is for the session to say.
 fn is_log(path: &str) -> bool {
-    path.strip_prefix("/runs/")
-        .and_then(|rest| rest.strip_suffix("/log"))
-        .is_some_and(|id| !id.is_empty() && !id.contains('/'))
+    let id = path
+        .strip_prefix("/runs/")
+        .and_then(|rest| rest.strip_suffix("/log"));
+    id.is_some_and(|id| !id.is_empty() && !id.contains('/'))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn asked(method: Method, path: &str, query: &str) -> Result<Route, HttpError> {
+    fn asked(method: &str, path: &str, query: &str) -> Result<Route, HttpError> {
         let endpoints = vec!["deploy".into(), "tf-plan".into()];
-        Routes::new(endpoints, vec!["default".into(), "dash-1".into()]).find(method, path, query)
+        Routes {
+            endpoints,
+            modules: vec!["default".into(), "dash-1".into()],
+        }
+        .find(method, path, query)
     }
 
-    fn find(method: Method, path: &str) -> Result<Route, HttpError> {
+    fn find(method: &str, path: &str) -> Result<Route, HttpError> {
         asked(method, path, "")
     }
 
     fn document(name: &str) -> Result<Route, HttpError> {
-        Ok(Route::Open(OpenPath::Document(Document(name.into()))))
+        Ok(Route::Document(name.into()))
     }
 
     #[test]
     fn open_paths_are_answered_to_get_and_head_alone() {
         for path in ["/status", "/tf-plan/status", "/healthz", "/runs"] {
-            for method in [Method::Get, Method::Head] {
-                assert!(matches!(find(method, path), Ok(Route::Open(_))), "{path}");
+            for method in ["GET", "HEAD"] {
+                assert!(
+                    matches!(find(method, path), Ok(Route::Health | Route::Document(_))),
+                    "{path}"
+                );
             }
-            for method in [Method::Post, Method::Other] {
+            for method in ["POST", "PUT"] {
                 assert_eq!(
                     find(method, path),
-                    Err(HttpError::MethodNotAllowed("GET, HEAD")),
+                    Err(HttpError::method_not_allowed("GET, HEAD")),
                     "{path}"
                 );
             }
@@ -173,16 +133,16 @@ mod tests {
 
     #[test]
     fn each_status_is_its_own_document() {
-        let get = |path| find(Method::Get, path);
+        let get = |path| find("GET", path);
         assert_eq!(get("/status"), document("deploy.json"));
         assert_eq!(get("/tf-plan/status"), document("tf-plan.json"));
         assert_eq!(get("/runs"), document("runs.json"));
-        assert_eq!(get("/healthz"), Ok(Route::Open(OpenPath::Health)));
+        assert_eq!(get("/healthz"), Ok(Route::Health));
     }
 
     #[test]
     fn a_status_is_narrowed_to_a_module_that_there_is() {
-        let get = |query| asked(Method::Get, "/tf-plan/status", query);
+        let get = |query| asked("GET", "/tf-plan/status", query);
         for (query, name) in [
             ("module=default", "tf-plan.default.json"),
             ("module=dash-1", "tf-plan.dash-1.json"),
@@ -204,29 +164,29 @@ mod tests {
             "module=default&module=default",
             "module=default&module=other",
         ] {
-            assert_eq!(get(query), Err(HttpError::NotFound), "{query}");
+            assert_eq!(get(query), Err(HttpError::NOT_FOUND), "{query}");
         }
     }
 
     #[test]
     fn a_query_changes_nothing_elsewhere() {
         for query in ["module=default", "module=other", "module=a&module=b"] {
-            assert_eq!(asked(Method::Get, "/status", query), document("deploy.json"));
-            assert_eq!(asked(Method::Get, "/runs", query), document("runs.json"));
-            assert_eq!(asked(Method::Post, "/tf-plan", query), Ok(Route::Relayed));
-            let status = asked(Method::Get, "/tf-apply/status", query);
-            assert_eq!(status, Err(HttpError::NotFound), "not configured");
+            assert_eq!(asked("GET", "/status", query), document("deploy.json"));
+            assert_eq!(asked("GET", "/runs", query), document("runs.json"));
+            assert_eq!(asked("POST", "/tf-plan", query), Ok(Route::Relayed));
+            let status = asked("GET", "/tf-apply/status", query);
+            assert_eq!(status, Err(HttpError::NOT_FOUND), "not configured");
         }
     }
 
     #[test]
     fn an_endpoint_is_relayed_for_post_alone() {
         for path in ["/deploy", "/tf-plan"] {
-            assert_eq!(find(Method::Post, path), Ok(Route::Relayed));
-            for method in [Method::Get, Method::Head, Method::Other] {
+            assert_eq!(find("POST", path), Ok(Route::Relayed));
+            for method in ["GET", "HEAD", "PUT"] {
                 assert_eq!(
                     find(method, path),
-                    Err(HttpError::MethodNotAllowed("POST")),
+                    Err(HttpError::method_not_allowed("POST")),
                     "{path}"
                 );
             }
@@ -235,18 +195,18 @@ mod tests {
 
     #[test]
     fn an_endpoint_that_is_not_configured_is_not_found_nor_is_its_status() {
-        for method in [Method::Get, Method::Post, Method::Other] {
-            assert_eq!(find(method, "/tf-apply"), Err(HttpError::NotFound));
-            assert_eq!(find(method, "/tf-apply/status"), Err(HttpError::NotFound));
+        for method in ["GET", "POST", "PUT"] {
+            assert_eq!(find(method, "/tf-apply"), Err(HttpError::NOT_FOUND));
+            assert_eq!(find(method, "/tf-apply/status"), Err(HttpError::NOT_FOUND));
         }
     }
 
     #[test]
     fn a_runs_log_is_relayed_for_get_alone() {
         let path = "/runs/20260102T030405Z-0123abcd/log";
-        assert_eq!(find(Method::Get, path), Ok(Route::Relayed));
-        for method in [Method::Head, Method::Post, Method::Other] {
-            assert_eq!(find(method, path), Err(HttpError::MethodNotAllowed("GET")));
+        assert_eq!(find("GET", path), Ok(Route::Relayed));
+        for method in ["HEAD", "POST", "PUT"] {
+            assert_eq!(find(method, path), Err(HttpError::method_not_allowed("GET")));
         }
     }
 
@@ -269,8 +229,8 @@ mod tests {
             "/healthz;x",
         ];
         for path in near {
-            for method in [Method::Get, Method::Post] {
-                assert_eq!(find(method, path), Err(HttpError::NotFound), "{path}");
+            for method in ["GET", "POST"] {
+                assert_eq!(find(method, path), Err(HttpError::NOT_FOUND), "{path}");
             }
         }
     }

@@ -11,7 +11,7 @@ use std::os::fd::AsFd;
 use nix::sys::prctl;
 use serde::Deserialize;
 
-use crate::jail::{JailRequest, change_directory, limit_files, limit_resources, mounts, status, with_path};
+use super::{JailRequest, change_directory, limit_files, limit_resources, mounts, status, with_path};
 use crate::limits::MAX_SETTINGS;
 use crate::os::child::{Child, Command, reap_all};
 use crate::os::poll::{self, For};

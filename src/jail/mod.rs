@@ -12,7 +12,9 @@ mod supervisor;
 
 use std::ffi::{CString, OsString};
 use std::io::{self, Write};
+use std::iter;
 use std::os::fd::RawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -22,12 +24,11 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{chdir, execve};
 use serde::{Deserialize, Serialize};
 
-use crate::config::Account;
 use crate::limits::{JAIL_FILE, JAIL_OOM_SCORE, JAIL_PROCESSES};
 use crate::os::child::{Command, Exit, Group};
-use crate::os::descriptor;
 use crate::os::privilege::{self, Identity};
 use crate::os::process::is_root;
+use crate::os::{descriptor, files};
 
 /// Its word on the command line.
 pub const ROLE: &str = "jail";
@@ -46,7 +47,7 @@ pub const COMPLAINT: &str = "the sandbox was not made: ";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SandboxSpec {
     /// `None` is root, which no sandbox with mounts of its own takes.
-    pub account: Option<Account>,
+    pub account: Option<String>,
     /// Further groups, by number.
     pub groups: Vec<u32>,
     /// What it sees of the host; `None` is everything.
@@ -105,7 +106,7 @@ pub struct JailRequest {
 /// that the tool is to have.
 ///
 /// # Errors
-/// When the request is too long, or an argument is not UTF-8.
+/// When an argument is not UTF-8, and those of the machine.
 pub fn command(
     sandbox: &SandboxSpec,
     program: &Path,
@@ -113,14 +114,12 @@ pub fn command(
     environment: &[(String, String)],
     keeps: Vec<RawFd>,
 ) -> io::Result<Command> {
-    let text = |argument: &OsString| {
-        let sentence = || io::Error::other(format!("{}: an argument is not UTF-8", program.display()));
-        argument.to_str().map(str::to_owned).ok_or_else(sentence)
-    };
+    let text = |argument: &OsString| argument.to_str().map(str::to_owned);
+    let arguments: Option<_> = arguments.iter().map(text).collect();
     let request = JailRequest {
         sandbox: sandbox.clone(),
         program: program.to_owned(),
-        arguments: arguments.iter().map(text).collect::<io::Result<_>>()?,
+        arguments: arguments.ok_or_else(|| io::Error::other("an argument is not UTF-8"))?,
         environment: environment.to_owned(),
         keeps,
     };
@@ -131,22 +130,12 @@ pub fn command(
 impl JailRequest {
     /// Who the tool runs as; `None` is root, or ourselves where we are not root.
     fn identity(&self) -> io::Result<Option<Identity>> {
-        self.sandbox.account.as_ref().map(privilege::identity).transpose()
+        self.sandbox
+            .account
+            .as_deref()
+            .map(privilege::identity)
+            .transpose()
     }
-
-    fn argv(&self) -> Vec<CString> {
-        let name = self.program.file_name().unwrap_or_default().to_string_lossy();
-        let arguments = self.arguments.iter().map(String::as_str);
-        std::iter::once(name.as_ref())
-            .chain(arguments)
-            .map(c_text)
-            .collect()
-    }
-}
-
-/// What stands before a NUL: nothing that reaches this may contain one.
-fn c_text(text: &str) -> CString {
-    CString::new(text.split('\0').next().unwrap_or_default()).unwrap_or_default()
 }
 
 /// The role itself.
@@ -181,11 +170,19 @@ fn exec_tool(request: &JailRequest) -> io::Result<u8> {
     }
     limit_files()?;
     change_directory(&request.sandbox.directory)?;
-    let program = c_text(&request.program.to_string_lossy());
-    let variable = |(name, value): &(String, String)| c_text(&format!("{name}={value}"));
-    let environment: Vec<CString> = request.environment.iter().map(variable).collect();
-    let Err(error) = execve(&program, &request.argv(), &environment);
+    let name = request.program.file_name().unwrap_or_default().to_string_lossy();
+    let argv = iter::once(name.into_owned()).chain(request.arguments.iter().cloned());
+    let variables = request
+        .environment
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"));
+    let program = CString::new(request.program.as_os_str().as_bytes())?;
+    let Err(error) = execve(&program, &c_strings(argv)?, &c_strings(variables)?);
     Err(with_path(error.into(), "start", &request.program))
+}
+
+fn c_strings(texts: impl Iterator<Item = String>) -> io::Result<Vec<CString>> {
+    Ok(texts.map(CString::new).collect::<Result<_, _>>()?)
 }
 
 /// What holds for every tool: what it writes is its own, and a crash leaves no copy of its memory.
@@ -211,10 +208,10 @@ fn change_directory(directory: &Path) -> io::Result<()> {
 fn status(exit: Exit) -> u8 {
     match exit {
         Exit::Code(code) => u8::try_from(code).unwrap_or(u8::MAX),
-        Exit::Signal(number) => u8::try_from(128 + number).unwrap_or(u8::MAX),
+        Exit::Signal(signal) => u8::try_from(128 + signal as i32).unwrap_or(u8::MAX),
     }
 }
 
 fn with_path(error: io::Error, doing: &str, path: &Path) -> io::Error {
-    io::Error::new(error.kind(), crate::os::files::describe(&error, doing, path))
+    io::Error::new(error.kind(), files::describe(&error, doing, path))
 }

@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::{Component, Path, PathBuf};
 
-use crate::jail::{MountSpec, Mounts, with_path};
+use super::{MountSpec, Mounts, with_path};
 use crate::limits::{JAIL_ROOT, JAIL_SHARED_MEMORY, JAIL_TEMPORARY};
 use crate::os::namespace::{self, MsFlags, OFlag};
 
@@ -45,12 +45,13 @@ const LINKED: &[&str] = &[
 /// Devices that hold nothing.
 const DEVICES: &[&str] = &["full", "null", "random", "urandom", "zero"];
 
-/// What programs look for in `/dev` besides.
-const STREAMS: &[(&str, &str)] = &[
+/// What programs look for besides.
+const STANDARD_LINKS: &[(&str, &str)] = &[
     ("/dev/fd", "/proc/self/fd"),
     ("/dev/stdin", "/proc/self/fd/0"),
     ("/dev/stdout", "/proc/self/fd/1"),
     ("/dev/stderr", "/proc/self/fd/2"),
+    ("/var/tmp", "../tmp"),
 ];
 
 /// Covered, in our own namespace, by the base of the new root.
@@ -75,42 +76,42 @@ struct Opened {
 /// Of what could not be taken, made or mounted, with its path; the caller must exit then.
 pub(super) fn enter(mounts: &Mounts) -> io::Result<()> {
     namespace::unshare_mounts()?;
-    let system = system()?;
-    let devices = DEVICES.iter().map(|name| open(&Path::new("/dev").join(name)));
+    let (system, links) = system()?;
+    let devices = DEVICES
+        .iter()
+        .map(|name| open(&MountSpec::read_only(&Path::new("/dev").join(name))));
     let devices = devices.collect::<io::Result<Vec<_>>>()?;
     // In order, so that a folder comes before what is in it.
-    let hidden: BTreeSet<PathBuf> = mounts
+    let hidden = mounts
         .hidden
         .iter()
-        .filter_map(|path| fs::canonicalize(path).ok())
-        .collect();
+        .filter_map(|path| fs::canonicalize(path).ok());
+    let hidden: BTreeSet<PathBuf> = hidden.collect();
     let is_seen = |path: &Path| is_system(path) && !hidden.iter().any(|folder| path.starts_with(folder));
-    let linked = LINKED
-        .iter()
-        .map(Path::new)
-        .filter(|path| path.exists())
-        .map(MountSpec::read_only);
+    let linked = LINKED.iter().map(Path::new).filter(|path| path.exists());
     let mut shown = Vec::new();
-    for one in linked.chain(mounts.shown.iter().cloned()) {
-        shown.extend(open_unseen(&one, &is_seen)?);
+    for one in linked
+        .map(MountSpec::read_only)
+        .chain(mounts.shown.iter().cloned())
+    {
+        shown.extend(open_unseen(one, &is_seen)?);
     }
     let base = namespace::enter_new_root(Path::new(COVERED), JAIL_ROOT)?;
     make_folder(Path::new("/proc"))?;
     namespace::mount_proc(Path::new("/proc"))?;
     devices.iter().try_for_each(place)?;
-    for (link, target) in STREAMS {
-        symlink(target, link)?;
-    }
     for (folder, bytes) in SCRATCH {
         make_folder(Path::new(folder))?;
         namespace::mount_tmpfs(Path::new(folder), *bytes, "1777")?;
     }
     make_folder(Path::new("/var"))?;
-    symlink("../tmp", "/var/tmp")?;
-    for (link, target) in &system.links {
+    for (link, target) in STANDARD_LINKS {
         symlink(target, link)?;
     }
-    system.folders.iter().try_for_each(place)?;
+    for (link, target) in links {
+        symlink(target, link)?;
+    }
+    system.iter().try_for_each(place)?;
     // Before anything is made at a place below them, which would be made on the host.
     make_read_only(&[])?;
     hidden.iter().try_for_each(|path| hide(path))?;
@@ -123,22 +124,19 @@ pub(super) fn enter(mounts: &Mounts) -> io::Result<()> {
     base.close()
 }
 
-/// [`SYSTEM`], as the host has it.
-struct System {
-    folders: Vec<Opened>,
-    links: Vec<(PathBuf, PathBuf)>,
-}
+/// Links with their targets.
+type Links = Vec<(&'static Path, PathBuf)>;
 
-fn system() -> io::Result<System> {
+/// [`SYSTEM`], as the host has it.
+fn system() -> io::Result<(Vec<Opened>, Links)> {
     let (mut folders, mut links) = (Vec::new(), Vec::new());
     for path in SYSTEM.iter().map(Path::new).filter(|path| path.is_dir()) {
-        let inside = fs::canonicalize(path)?;
         match fs::read_link(path) {
-            Ok(target) if is_system(&inside) => links.push((path.to_owned(), target)),
-            _ => folders.push(open(path)?),
+            Ok(target) if is_system(&fs::canonicalize(path)?) => links.push((path, target)),
+            _ => folders.push(open(&MountSpec::read_only(path))?),
         }
     }
-    Ok(System { folders, links })
+    Ok((folders, links))
 }
 
 fn is_system(path: &Path) -> bool {
@@ -146,25 +144,14 @@ fn is_system(path: &Path) -> bool {
 }
 
 /// What is to be mounted so that `one` is seen: nothing where it is already.
-fn open_unseen(one: &MountSpec, is_seen: &dyn Fn(&Path) -> bool) -> io::Result<Option<Opened>> {
+fn open_unseen(mut one: MountSpec, is_seen: &dyn Fn(&Path) -> bool) -> io::Result<Option<Opened>> {
     let at = match !one.writable && one.real == one.at {
         true => first_unseen(&one.at, is_seen, &|link| fs::read_link(link).ok())?,
         false => Some(plain(&one.at)?),
     };
     let Some(at) = at else { return Ok(None) };
-    // What may be written to belongs to somebody who could put a link there.
-    let flags = if one.writable {
-        OFlag::O_NOFOLLOW
-    } else {
-        OFlag::empty()
-    };
-    let source = namespace::open_path(&one.real, flags);
-    let source = source.map_err(|error| with_path(error, "show", &one.real))?;
-    Ok(Some(Opened {
-        at,
-        source,
-        writable: one.writable,
-    }))
+    one.at = at;
+    open(&one).map(Some)
 }
 
 /// The first path that is not seen, on the way of links from `path` to what it names.
@@ -183,38 +170,39 @@ fn first_unseen(
             None => return Ok(None),
         }
     }
-    Err(io::Error::other(format!(
-        "show {}: too many links",
-        path.display()
-    )))
+    Err(with_path(io::Error::other("too many links"), "show", path))
 }
 
 /// An absolute path without `.` and `..`, by its words alone.
 fn plain(path: &Path) -> io::Result<PathBuf> {
     if !path.is_absolute() {
-        return Err(io::Error::other(format!(
-            "show {}: it is no absolute path",
-            path.display()
-        )));
+        return Err(with_path(
+            io::Error::other("it is no absolute path"),
+            "show",
+            path,
+        ));
     }
     let mut plain = PathBuf::new();
     for part in path.components() {
         match part {
             Component::ParentDir => drop(plain.pop()),
-            Component::CurDir | Component::Prefix(_) => {}
             part => plain.push(part),
         }
     }
     Ok(plain)
 }
 
-fn open(path: &Path) -> io::Result<Opened> {
-    let source = namespace::open_path(path, OFlag::empty());
-    let source = source.map_err(|error| with_path(error, "show", path))?;
+fn open(one: &MountSpec) -> io::Result<Opened> {
+    // What may be written to belongs to somebody who could put a link there.
+    let flags = match one.writable {
+        true => OFlag::O_NOFOLLOW,
+        false => OFlag::empty(),
+    };
+    let source = namespace::open_path(&one.real, flags);
     Ok(Opened {
-        at: path.to_owned(),
-        source,
-        writable: false,
+        at: one.at.clone(),
+        source: source.map_err(|error| with_path(error, "show", &one.real))?,
+        writable: one.writable,
     })
 }
 
@@ -248,17 +236,17 @@ fn hide(path: &Path) -> io::Result<()> {
 
 /// Every mount becomes read-only but [`SCRATCH`] and those at `writable` and below.
 fn make_read_only(writable: &[&Path]) -> io::Result<()> {
-    let scratch = SCRATCH.iter().map(|(folder, _)| Path::new(folder));
-    let writable: Vec<&Path> = scratch.chain(writable.iter().copied()).collect();
     for (at, mut flags) in namespace::mounts()? {
-        if at == Path::new("/proc") {
-            continue;
-        }
-        let is_writable = writable.iter().any(|folder| at == *folder);
+        let is_scratch = SCRATCH.iter().any(|(folder, _)| at == Path::new(folder));
         let is_device = DEVICES.iter().any(|name| at == Path::new("/dev").join(name));
-        flags.set(MsFlags::MS_RDONLY, !is_writable);
+        flags.set(
+            MsFlags::MS_RDONLY,
+            !is_scratch && !writable.contains(&at.as_path()),
+        );
         flags.set(MsFlags::MS_NODEV, !is_device);
-        namespace::restrict(&at, flags).map_err(|error| with_path(error, "protect", &at))?;
+        if at != Path::new("/proc") {
+            namespace::restrict(&at, flags).map_err(|error| with_path(error, "protect", &at))?;
+        }
     }
     Ok(())
 }

@@ -8,7 +8,7 @@
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 
-use crate::jail::{INIT, JailRequest, ROLE, status};
+use super::{INIT, JailRequest, ROLE, status};
 use crate::os::child::Command;
 use crate::os::namespace;
 use crate::os::poll::{self, For};
@@ -43,7 +43,7 @@ pub(super) fn run(request: &JailRequest) -> io::Result<u8> {
 }
 
 fn no_namespace(error: &io::Error) -> io::Error {
-    let hint =
-        "a service manager may forbid it (RestrictNamespaces=, CapabilityBoundingSet= without CAP_SYS_ADMIN)";
-    io::Error::other(format!("make a PID namespace: {error}; {hint}"))
+    io::Error::other(format!(
+        "make a PID namespace: {error}; a service manager may forbid it (RestrictNamespaces=, CapabilityBoundingSet=)"
+    ))
 }

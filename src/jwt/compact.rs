@@ -3,7 +3,7 @@
 //! Runs on whatever a stranger sends, so it looks at little and bounds it first. It reads the header, because that
 //! names the key; the payload stays a string of bytes until the signature holds.
 
-use std::collections::BTreeMap;
+use serde_json::Value;
 
 use crate::jwt::check::{Check, Rejected};
 use crate::jwt::{base64url, json};
@@ -27,21 +27,27 @@ impl<'t> Unverified<'t> {
     /// Takes the text apart.
     ///
     /// # Errors
-    /// The first rule that does not hold, from [`Check::Length`] to [`Check::KeyId`].
+    /// The first rule that does not hold, from [`Check::LENGTH`] to [`Check::KEY_ID`].
     pub fn parse(token: &'t [u8]) -> Result<Self, Rejected> {
-        bounded(token)?;
-        let [header, payload, signature] = parts_of(token)?;
+        let size = token.len();
+        Check::LENGTH.holds(
+            size <= MAX_TOKEN,
+            format_args!("{size} bytes, must be at most {MAX_TOKEN}"),
+        )?;
+        // Four at most: a text of nothing but dots costs no more than any other.
+        let parts: Vec<&[u8]> = token.splitn(4, |byte| *byte == b'.').collect();
+        let [header, payload, signature] = parts[..] else {
+            return Err(Check::PARTS.rejects("not three parts with dots between them"));
+        };
+        Check::PARTS.holds(parts.iter().all(|part| !part.is_empty()), "an empty part")?;
         let signed_text = &token[..header.len() + 1 + payload.len()];
+        let decoded = |part| Check::ENCODING.needs(base64url::decode(part));
         let [header, payload, signature] = [decoded(header)?, decoded(payload)?, decoded(signature)?];
-        let header = header_of(&header)?;
-        check_algorithm(&header)?;
-        check_type(&header)?;
-        let kid = kid_of(&header)?;
         Ok(Self {
+            kid: key_id(&header)?,
             signed_text,
             payload,
             signature,
-            kid,
         })
     }
 
@@ -51,69 +57,24 @@ impl<'t> Unverified<'t> {
     }
 }
 
-fn bounded(token: &[u8]) -> Result<(), Rejected> {
-    if token.len() > MAX_TOKEN {
-        return Err(Check::Length.rejects(format_args!(
-            "{} bytes, at most {MAX_TOKEN} are read",
-            token.len()
-        )));
+/// The `kid` of a header that says what it must and nothing else.
+fn key_id(header: &[u8]) -> Result<String, Rejected> {
+    let header = Check::HEADER.needs(json::object(header))?;
+    for (name, value) in &header {
+        let is_known = MEMBERS.contains(&name.as_str()) && value.is_string();
+        Check::HEADER.holds(is_known, format_args!("member `{name}` is unknown, or no string"))?;
     }
-    Ok(())
-}
-
-fn parts_of(token: &[u8]) -> Result<[&[u8]; 3], Rejected> {
-    // Four at most: a text of nothing but dots costs no more than any other.
-    let parts: Vec<&[u8]> = token.splitn(4, |byte| *byte == b'.').collect();
-    match parts[..] {
-        [header, payload, signature] if parts.iter().all(|part| !part.is_empty()) => {
-            Ok([header, payload, signature])
-        }
-        [_, _, _] => Err(Check::Parts.rejects("an empty part")),
-        _ => Err(Check::Parts.rejects("not three parts with dots between them")),
-    }
-}
-
-fn decoded(part: &[u8]) -> Result<Vec<u8>, Rejected> {
-    Check::Encoding.needs(base64url::decode(part))
-}
-
-fn header_of(text: &[u8]) -> Result<BTreeMap<String, String>, Rejected> {
-    let header = Check::Header.needs(json::flat_object(text))?;
-    match header.keys().find(|name| !MEMBERS.contains(&name.as_str())) {
-        Some(name) => Err(Check::Header.rejects(format_args!(
-            "member `{name}` is not one of {}",
-            MEMBERS.join(", ")
-        ))),
-        None => Ok(header),
-    }
-}
-
-fn check_algorithm(header: &BTreeMap<String, String>) -> Result<(), Rejected> {
-    match header.get("alg").map(String::as_str) {
-        Some("RS256") => Ok(()),
-        other => Err(Check::Algorithm.rejects(format_args!(
-            "alg is `{}`, must be RS256",
-            other.unwrap_or_default()
-        ))),
-    }
-}
-
-fn check_type(header: &BTreeMap<String, String>) -> Result<(), Rejected> {
-    match header.get("typ").map(String::as_str) {
-        None | Some("JWT") => Ok(()),
-        Some(other) => Err(Check::Type.rejects(format_args!("typ is `{other}`, must be JWT"))),
-    }
-}
-
-fn kid_of(header: &BTreeMap<String, String>) -> Result<String, Rejected> {
-    match header.get("kid") {
-        Some(kid) if is_key_id(kid) => Ok(kid.clone()),
-        Some(kid) => Err(Check::KeyId.rejects(format_args!(
-            "kid of {} bytes, must be 1 to {MAX_KID} printable",
-            kid.len()
-        ))),
-        None => Err(Check::KeyId.rejects("no kid")),
-    }
+    let member = |name| header.get(name).and_then(Value::as_str);
+    let alg = member("alg").unwrap_or_default();
+    Check::ALGORITHM.holds(alg == "RS256", format_args!("alg is `{alg}`, must be RS256"))?;
+    let typ = member("typ").unwrap_or("JWT");
+    Check::TYPE.holds(typ == "JWT", format_args!("typ is `{typ}`, must be JWT"))?;
+    let kid = member("kid").unwrap_or_default();
+    Check::KEY_ID.holds(
+        is_key_id(kid),
+        format_args!("kid must be 1 to {MAX_KID} printable bytes"),
+    )?;
+    Ok(kid.to_owned())
 }
 
 /// True for what can name a key: printable ASCII without blanks, bounded.
@@ -152,10 +113,10 @@ mod tests {
     #[test]
     fn a_token_over_the_bound_is_refused_before_anything_is_looked_at() {
         let longest = format!("{:A<MAX_TOKEN$}", with_header(GOOD));
-        assert_ne!(refused_by(&longest), Some(Check::Length));
-        assert_eq!(refused_by(&format!("{longest}A")), Some(Check::Length));
-        assert_eq!(refused_by(&".".repeat(MAX_TOKEN + 1)), Some(Check::Length));
-        assert_eq!(refused_by(&".".repeat(MAX_TOKEN)), Some(Check::Parts));
+        assert_ne!(refused_by(&longest), Some(Check::LENGTH));
+        assert_eq!(refused_by(&format!("{longest}A")), Some(Check::LENGTH));
+        assert_eq!(refused_by(&".".repeat(MAX_TOKEN + 1)), Some(Check::LENGTH));
+        assert_eq!(refused_by(&".".repeat(MAX_TOKEN)), Some(Check::PARTS));
     }
 
     #[test]
@@ -176,11 +137,11 @@ mod tests {
             format!("{good}.a.b"),
             "..".into(),
         ] {
-            assert_eq!(refused_by(&token), Some(Check::Parts), "{token:?}");
+            assert_eq!(refused_by(&token), Some(Check::PARTS), "{token:?}");
         }
         assert_eq!(
             refused_by(r#"{"payload":"e30","signatures":[]}"#),
-            Some(Check::Parts)
+            Some(Check::PARTS)
         );
     }
 
@@ -193,13 +154,13 @@ mod tests {
                 parts[part].push_str(foreign);
                 assert_eq!(
                     refused_by(&parts.join(".")),
-                    Some(Check::Encoding),
+                    Some(Check::ENCODING),
                     "part {part} {foreign:?}"
                 );
             }
         }
         // `{}` is e30; 1 as its last character would decode to the same bytes.
-        assert_eq!(refused_by(&good.replace(".e30.", ".e31.")), Some(Check::Encoding));
+        assert_eq!(refused_by(&good.replace(".e30.", ".e31.")), Some(Check::ENCODING));
     }
 
     #[test]
@@ -210,7 +171,7 @@ mod tests {
             let header = GOOD.replace("\"x5t\"", &format!("{member:?}"));
             assert_eq!(
                 refused_by(&with_header(&header)),
-                Some(Check::Header),
+                Some(Check::HEADER),
                 "{member:?}"
             );
         }
@@ -235,9 +196,9 @@ mod tests {
             r#"{"alg":"RS256","kid":"k1""#,
         ] {
             let expected = if header.is_empty() {
-                Check::Parts
+                Check::PARTS
             } else {
-                Check::Header
+                Check::HEADER
             };
             assert_eq!(refused_by(&with_header(header)), Some(expected), "{header}");
         }
@@ -252,13 +213,13 @@ mod tests {
             let header = GOOD.replace("RS256", alg);
             assert_eq!(
                 refused_by(&with_header(&header)),
-                Some(Check::Algorithm),
+                Some(Check::ALGORITHM),
                 "{alg:?}"
             );
         }
         assert_eq!(
             refused_by(&with_header(r#"{"kid":"k1"}"#)),
-            Some(Check::Algorithm)
+            Some(Check::ALGORITHM)
         );
     }
 
@@ -268,7 +229,7 @@ mod tests {
         for typ in ["at+jwt", "JWS", "jwt", ""] {
             assert_eq!(
                 refused_by(&with_header(&GOOD.replace("JWT", typ))),
-                Some(Check::Type),
+                Some(Check::TYPE),
                 "{typ:?}"
             );
         }
@@ -276,10 +237,13 @@ mod tests {
 
     #[test]
     fn a_key_id_is_there_and_printable_and_bounded() {
-        assert_eq!(refused_by(&with_header(r#"{"alg":"RS256"}"#)), Some(Check::KeyId));
+        assert_eq!(
+            refused_by(&with_header(r#"{"alg":"RS256"}"#)),
+            Some(Check::KEY_ID)
+        );
         for kid in ["", "a b", "\\u0000", "\\n", "\u{e9}", &"k".repeat(MAX_KID + 1)] {
             let header = GOOD.replace("k1", kid);
-            assert_eq!(refused_by(&with_header(&header)), Some(Check::KeyId), "{kid:?}");
+            assert_eq!(refused_by(&with_header(&header)), Some(Check::KEY_ID), "{kid:?}");
         }
         // A key id is a name and nothing else: these name keys that do not exist.
         for kid in [

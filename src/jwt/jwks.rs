@@ -6,11 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Map, Value};
-
+use crate::jwt::base64url;
 use crate::jwt::compact::is_key_id;
-use crate::jwt::{base64url, json};
+use crate::jwt::json::{self, Members};
 use crate::limits::{MAX_JWKS, MAX_KEYS};
+use serde::Deserialize;
 
 /// Bits of a modulus: fewer are too weak, and more cost more than any issuer of ours needs.
 const MODULUS_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
@@ -31,37 +31,59 @@ pub struct PublicKey {
     pub(super) exponent: Vec<u8>,
 }
 
+/// A key of a set, with the members that matter here.
+#[derive(Deserialize)]
+struct Jwk {
+    kid: Option<String>,
+    kty: Option<String>,
+    alg: Option<String>,
+    #[serde(rename = "use")]
+    purpose: Option<String>,
+    key_ops: Option<Vec<String>>,
+    n: Option<String>,
+    e: Option<String>,
+}
+
 impl KeySet {
     /// Reads a whole set.
     ///
     /// # Errors
     /// Text for the log: what cannot be read, what stands twice, or that no key is usable.
     pub fn parse(text: &[u8]) -> Result<Self, String> {
-        if text.len() > MAX_JWKS {
+        let size = text.len();
+        if size > MAX_JWKS {
+            return Err(format!("key set of {size} bytes, at most {MAX_JWKS} are read"));
+        }
+        let mut set =
+            json::object(text).map_err(|fault| format!("key set is no strict JSON object: {fault}"))?;
+        let list = set.remove("keys").unwrap_or_default();
+        let list: Vec<Members> =
+            serde_json::from_value(list).map_err(|fault| format!("`keys` is no list of objects: {fault}"))?;
+        if list.len() > MAX_KEYS {
             return Err(format!(
-                "key set of {} bytes, at most {MAX_JWKS} are read",
-                text.len()
+                "key set of {} keys, at most {MAX_KEYS} are read",
+                list.len()
             ));
         }
-        let mut keys = BTreeMap::new();
-        let mut names = BTreeSet::new();
-        for jwk in list_of(text)? {
-            let Some(kid) = text_of(&jwk, "kid")? else {
+        let (mut keys, mut names) = (BTreeMap::new(), BTreeSet::new());
+        for jwk in list {
+            let jwk: Jwk =
+                serde_json::from_value(jwk.into()).map_err(|fault| format!("in a key: {fault}"))?;
+            let Some(kid) = &jwk.kid else {
                 continue;
             };
-            if !names.insert(kid.to_owned()) {
+            if !names.insert(kid.clone()) {
                 // Whatever the two are: which one a token means would depend on their order.
                 return Err(format!("key id `{kid}` stands twice in the key set"));
             }
             if let Some(key) = usable(&jwk).map_err(|fault| format!("key `{kid}`: {fault}"))? {
-                keys.insert(kid.to_owned(), key);
+                keys.insert(kid.clone(), key);
             }
         }
         if keys.is_empty() {
-            Err("no usable RS256 key in the key set".into())
-        } else {
-            Ok(Self(keys))
+            return Err("no usable RS256 key in the key set".into());
         }
+        Ok(Self(keys))
     }
 
     /// The key of exactly that name.
@@ -75,84 +97,44 @@ impl KeySet {
     }
 }
 
-fn list_of(text: &[u8]) -> Result<Vec<Map<String, Value>>, String> {
-    let mut set =
-        json::object(text).map_err(|fault| format!("key set is not a strict JSON object: {fault}"))?;
-    let Some(Value::Array(list)) = set.remove("keys") else {
-        return Err("key set has no list `keys`".into());
-    };
-    if list.len() > MAX_KEYS {
-        return Err(format!(
-            "key set of {} keys, at most {MAX_KEYS} are read",
-            list.len()
-        ));
-    }
-    list.into_iter()
-        .map(|jwk| match jwk {
-            Value::Object(jwk) => Ok(jwk),
-            _ => Err("key set has a key that is not an object".into()),
-        })
-        .collect()
-}
-
 /// The key, when it is one for us.
 ///
 /// # Errors
 /// A member that cannot be read: the set is not what the issuer meant to publish.
-fn usable(jwk: &Map<String, Value>) -> Result<Option<PublicKey>, String> {
-    if !is_for_rs256(jwk)? {
+fn usable(jwk: &Jwk) -> Result<Option<PublicKey>, String> {
+    let fits = |member: &Option<String>, only| member.as_deref().is_none_or(|text| text == only);
+    // RFC 7517 section 4.3.
+    let may_verify = |operations: &Vec<String>| operations.iter().any(|operation| operation == "verify");
+    let is_for_rs256 = jwk.kid.as_deref().is_some_and(is_key_id)
+        && jwk.kty.as_deref() == Some("RSA")
+        && fits(&jwk.alg, "RS256")
+        && fits(&jwk.purpose, "sig")
+        && jwk.key_ops.as_ref().is_none_or(may_verify);
+    if !is_for_rs256 {
         return Ok(None);
     }
-    let (modulus, exponent) = (number_of(jwk, "n")?, number_of(jwk, "e")?);
-    let in_bounds = MODULUS_BITS.contains(&bits_of(&modulus)) && exponent == EXPONENT;
+    let (modulus, exponent) = (number("n", &jwk.n)?, number("e", &jwk.e)?);
+    let bits = modulus
+        .first()
+        .map_or(0, |first| modulus.len() * 8 - first.leading_zeros() as usize);
+    let in_bounds = MODULUS_BITS.contains(&bits) && exponent == EXPONENT;
     Ok(in_bounds.then_some(PublicKey { modulus, exponent }))
-}
-
-fn is_for_rs256(jwk: &Map<String, Value>) -> Result<bool, String> {
-    let named = text_of(jwk, "kid")?.is_some_and(is_key_id);
-    let is_rsa = text_of(jwk, "kty")? == Some("RSA");
-    let algorithm_fits = matches!(text_of(jwk, "alg")?, None | Some("RS256"));
-    let purpose_fits = matches!(text_of(jwk, "use")?, None | Some("sig"));
-    Ok(named && is_rsa && algorithm_fits && purpose_fits && may_verify(jwk)?)
-}
-
-/// `key_ops`, when there is one, names `verify` (RFC 7517 section 4.3).
-fn may_verify(jwk: &Map<String, Value>) -> Result<bool, String> {
-    match jwk.get("key_ops") {
-        None => Ok(true),
-        Some(Value::Array(operations)) => Ok(operations.iter().any(|operation| operation == "verify")),
-        Some(_) => Err("`key_ops` is not a list".into()),
-    }
-}
-
-fn text_of<'j>(jwk: &'j Map<String, Value>, name: &str) -> Result<Option<&'j str>, String> {
-    match jwk.get(name) {
-        None => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(format!("`{name}` is not a string")),
-    }
 }
 
 /// A big-endian number. RFC 7518 section 6.3.1.1 wants no leading zero; some issuers write one, which ring would
 /// refuse and which changes nothing, so it is taken off.
-fn number_of(jwk: &Map<String, Value>, name: &str) -> Result<Vec<u8>, String> {
-    let text = text_of(jwk, name)?.ok_or_else(|| format!("no `{name}`"))?;
+fn number(name: &str, text: &Option<String>) -> Result<Vec<u8>, String> {
+    let text = text.as_ref().ok_or_else(|| format!("no `{name}`"))?;
     let bytes = base64url::decode(text.as_bytes()).map_err(|fault| format!("`{name}` has {fault}"))?;
     let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
     Ok(bytes[zeros..].to_vec())
-}
-
-fn bits_of(number: &[u8]) -> usize {
-    number
-        .first()
-        .map_or(0, |first| number.len() * 8 - first.leading_zeros() as usize)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::jwt::mint::{Key, base64url as spell};
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn parse(keys: Value) -> Result<KeySet, String> {
         KeySet::parse(json!({ "keys": keys }).to_string().as_bytes())

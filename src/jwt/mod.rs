@@ -17,7 +17,7 @@ mod rs256;
 pub mod sign;
 
 pub use check::{Check, Rejected};
-pub use claims::{Claimed, Claims, Expected, dead_from};
+pub use claims::{Claimed, Claims, dead_from};
 pub use compact::Unverified;
 pub use jwks::{KeySet, PublicKey};
 pub use rs256::{Signed, verify};

@@ -4,8 +4,6 @@
 //! PEM file and is forgotten when the token is made. GitHub takes RS256 alone, and no token that lives longer than ten
 //! minutes (docs.github.com, "Generating a JSON Web Token (JWT) for a GitHub App").
 
-use std::fmt;
-
 use ring::rand::SystemRandom;
 use ring::rsa::KeyPair;
 use ring::signature::RSA_PKCS1_SHA256;
@@ -22,35 +20,14 @@ const BACKDATED: u64 = 60;
 const LIFETIME: u64 = 540;
 
 /// Why a file is not the key of an app. Quotes nothing of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyFault {
-    /// Nothing in it is a private key.
-    Missing,
-    /// It opens with a password alone.
-    Encrypted,
-    /// It is a key of another kind.
-    NotRsa,
-    /// Below 2048 bits.
-    TooShort,
-    /// It is torn, or no key at all.
-    Broken,
-}
+type KeyFault = &'static str;
 
-impl fmt::Display for KeyFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            KeyFault::Missing => {
-                "there is no private key in it; it must be the PEM file that GitHub gave for the app"
-            }
-            KeyFault::Encrypted => {
-                "the key in it is encrypted, and nobody here can type a password; decrypt it"
-            }
-            KeyFault::NotRsa => "the key in it is no RSA key; apps of GitHub have RSA keys",
-            KeyFault::TooShort => "the key in it is too short; apps of GitHub have RSA keys of 2048 bits",
-            KeyFault::Broken => "the key in it is broken; make a new one in the app's settings",
-        })
-    }
-}
+const MISSING: KeyFault =
+    "there is no private key in it; it must be the PEM file that GitHub gave for the app";
+const ENCRYPTED: KeyFault = "the key in it is encrypted, and nobody here can type a password; decrypt it";
+const NOT_RSA: KeyFault = "the key in it is no RSA key; apps of GitHub have RSA keys";
+const TOO_SHORT: KeyFault = "the key in it is too short; apps of GitHub have RSA keys of 2048 bits";
+const BROKEN: KeyFault = "the key in it is broken; make a new one in the app's settings";
 
 /// The token of the app `id` at `now`, seconds since 1970: RS256 over `iat`, `exp` and `iss`.
 ///
@@ -58,11 +35,10 @@ impl fmt::Display for KeyFault {
 /// What is wrong with the key in `pem`: PKCS#1 (`RSA PRIVATE KEY`, as GitHub writes it) or PKCS#8 (`PRIVATE KEY`).
 pub fn app_token(pem: &[u8], id: &str, now: u64) -> Result<Secret, KeyFault> {
     let key = key(pem)?;
-    let header = json!({ "alg": "RS256", "typ": "JWT" });
-    let claims =
-        json!({ "iat": now.saturating_sub(BACKDATED), "exp": now.saturating_add(LIFETIME), "iss": id });
-    let part = |value: serde_json::Value| base64url::encode(value.to_string().as_bytes());
-    let text = format!("{}.{}", part(header), part(claims));
+    let (issued, expires) = (now.saturating_sub(BACKDATED), now.saturating_add(LIFETIME));
+    let claims = json!({ "iat": issued, "exp": expires, "iss": id }).to_string();
+    let header = base64url::encode(br#"{"alg":"RS256","typ":"JWT"}"#);
+    let text = format!("{header}.{}", base64url::encode(claims.as_bytes()));
     let mut signature = vec![0; key.public().modulus_len()];
     key.sign(
         &RSA_PKCS1_SHA256,
@@ -70,7 +46,7 @@ pub fn app_token(pem: &[u8], id: &str, now: u64) -> Result<Secret, KeyFault> {
         text.as_bytes(),
         &mut signature,
     )
-    .map_err(|_| KeyFault::Broken)?;
+    .map_err(|_| BROKEN)?;
     Ok(Secret::new(format!("{text}.{}", base64url::encode(&signature))))
 }
 
@@ -85,18 +61,18 @@ pub fn check(pem: &[u8]) -> Result<(), KeyFault> {
 fn key(pem: &[u8]) -> Result<KeyPair, KeyFault> {
     // Before it is taken apart: the header of an encrypted PKCS#1 key is no base64.
     if pem::is_encrypted(pem) {
-        return Err(KeyFault::Encrypted);
+        return Err(ENCRYPTED);
     }
-    let found = pem::private_key(pem).map_err(|_| KeyFault::Broken)?;
-    let made = match found.ok_or(KeyFault::Missing)? {
+    let found = pem::private_key(pem).map_err(|_| BROKEN)?;
+    let made = match found.ok_or(MISSING)? {
         PrivateKeyDer::Pkcs1(der) => KeyPair::from_der(der.secret_pkcs1_der()),
         PrivateKeyDer::Pkcs8(der) => KeyPair::from_pkcs8(der.secret_pkcs8_der()),
-        _ => return Err(KeyFault::NotRsa),
+        _ => return Err(NOT_RSA),
     };
     made.map_err(|rejected| match rejected.to_string().as_str() {
-        "TooSmall" => KeyFault::TooShort,
-        "WrongAlgorithm" => KeyFault::NotRsa,
-        _ => KeyFault::Broken,
+        "TooSmall" => TOO_SHORT,
+        "WrongAlgorithm" => NOT_RSA,
+        _ => BROKEN,
     })
 }
 
@@ -160,21 +136,21 @@ mod tests {
         let nonsense = "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n";
         let not_base64 = "-----BEGIN PRIVATE KEY-----\n!!!\n-----END PRIVATE KEY-----\n";
         for (pem, fault) in [
-            (String::new(), KeyFault::Missing),
-            ("hunter2".into(), KeyFault::Missing),
-            (certificate.into(), KeyFault::Missing),
-            (sec1.clone(), KeyFault::NotRsa),
-            (openssl("pkcs8 -topk8 -nocrypt", &sec1), KeyFault::NotRsa),
-            (openssl("genpkey -algorithm ed25519", ""), KeyFault::NotRsa),
-            (openssl("pkcs8 -topk8 -passout pass:x", &rsa), KeyFault::Encrypted),
+            (String::new(), MISSING),
+            ("hunter2".into(), MISSING),
+            (certificate.into(), MISSING),
+            (sec1.clone(), NOT_RSA),
+            (openssl("pkcs8 -topk8 -nocrypt", &sec1), NOT_RSA),
+            (openssl("genpkey -algorithm ed25519", ""), NOT_RSA),
+            (openssl("pkcs8 -topk8 -passout pass:x", &rsa), ENCRYPTED),
             (
                 openssl("rsa -traditional -aes128 -passout pass:x", &rsa),
-                KeyFault::Encrypted,
+                ENCRYPTED,
             ),
-            (openssl_rsa(1024), KeyFault::TooShort),
-            (torn, KeyFault::Broken),
-            (nonsense.into(), KeyFault::Broken),
-            (not_base64.into(), KeyFault::Broken),
+            (openssl_rsa(1024), TOO_SHORT),
+            (torn, BROKEN),
+            (nonsense.into(), BROKEN),
+            (not_base64.into(), BROKEN),
         ] {
             assert_eq!(app_token(pem.as_bytes(), "1", NOW), Err(fault), "{pem}");
         }

@@ -12,7 +12,6 @@ use crate::os::notify::Notifier;
 use crate::os::watch::{CLOSED, Watch};
 use crate::queue::list::{live, summary};
 
-#[derive(Debug)]
 pub struct NotifyStatus {
     pub notifier: Notifier,
     places: Places,

@@ -9,7 +9,6 @@ use nix::sys::inotify::AddWatchFlags;
 use crate::os::watch::{CLOSED, Watch};
 
 /// The files that a warm session was made from, as they were then.
-#[derive(Debug)]
 pub struct WatchedFiles {
     files: Vec<(PathBuf, Option<Fingerprint>)>,
     /// Files are replaced by renaming as often as written to.

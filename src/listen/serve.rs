@@ -14,7 +14,7 @@ use crate::deploy;
 use crate::limits::{RETRY, WARM_BACKOFF, WARM_CALM};
 use crate::listen::notify_status::NotifyStatus;
 use crate::listen::reload::WatchedFiles;
-use crate::listen::warm_session::{SessionState, WarmSession};
+use crate::listen::warm_session::WarmSession;
 use crate::os::child;
 use crate::os::notify::Notifier;
 use crate::os::poll::{self, For};
@@ -23,7 +23,6 @@ use crate::os::settings::{self, Source};
 use crate::os::signal::{Signal, Signals};
 
 /// What `serve` listens on. The sockets accept without waiting.
-#[derive(Debug)]
 pub struct Listeners {
     pub sockets: Vec<TcpListener>,
     /// Whether they are the supervisor's, which starts us again when somebody connects. Else nobody listens without us.
@@ -57,12 +56,8 @@ struct Serve {
     stop: Option<&'static str>,
 }
 
-/// A session made from new settings.
-struct Replacement {
-    session: WarmSession,
-    settings: Settings,
-    idle_exit: Option<Duration>,
-}
+/// A session made from new settings, these, and how long to stay idle with them.
+type Replacement = (WarmSession, Settings, Option<Duration>);
 
 const IDLE: Option<&str> = Some("nothing to do");
 
@@ -144,7 +139,7 @@ impl Serve {
         let sources = [
             source(Some(self.signals.as_fd())),
             source(self.warm.as_ref().map(WarmSession::descriptor)),
-            source(self.replacement.as_ref().map(|new| new.session.descriptor())),
+            source(self.replacement.as_ref().map(|new| new.0.descriptor())),
             source(self.watched.folders.descriptor()),
             source(self.status.descriptor()),
         ];
@@ -213,25 +208,22 @@ impl Serve {
     }
 
     fn read_warm_session(&mut self) {
-        while let Some(state) = self.warm.as_mut().and_then(WarmSession::next_state) {
-            match state {
-                SessionState::Ready => {
-                    if self.pause > WARM_BACKOFF.0 {
-                        log::info!("a session is ready again");
-                    }
-                    self.status.ready(Instant::now());
+        while let Some(line) = self.warm.as_mut().and_then(WarmSession::next_line) {
+            if line == "ready" {
+                if self.pause > WARM_BACKOFF.0 {
+                    log::info!("a session is ready again");
                 }
-                SessionState::Accepted(address) => {
-                    log::debug!("{address}: accepted");
+                self.status.ready(Instant::now());
+                continue;
+            }
+            match self.warm.take() {
+                Some(warm) if line.starts_with("accepted ") => {
+                    log::debug!("{line}");
                     self.pause = WARM_BACKOFF.0;
-                    if let Some(session) = self.warm.take() {
-                        self.status.accepted(session.child, Instant::now());
-                    }
+                    self.status.accepted(warm.child, Instant::now());
                 }
-                SessionState::Ended => match self.warm.take() {
-                    Some(warm) if warm.is_dismissed => self.stop = IDLE,
-                    _ => self.warm_session_failed(),
-                },
+                Some(warm) if warm.is_dismissed => self.stop = IDLE,
+                _ => self.warm_session_failed(),
             }
         }
     }
@@ -279,33 +271,29 @@ impl Serve {
         self.watched = watched_files(&config, &self.source);
         let session = WarmSession::start(&self.listeners.sockets, &settings)
             .map_err(|error| format!("start a session with the new ones: {error}"))?;
-        Ok(Replacement {
-            session,
-            settings,
-            idle_exit: self.listeners.idle_exit(&config),
-        })
+        Ok((session, settings, self.listeners.idle_exit(&config)))
     }
 
     fn read_replacement(&mut self) {
-        let Some(mut new) = self.replacement.take() else {
+        let Some((mut session, settings, idle_exit)) = self.replacement.take() else {
             return;
         };
-        match new.session.next_state() {
-            Some(SessionState::Ready) => {
+        match session.next_line().as_deref() {
+            None => {
+                self.replacement = Some((session, settings, idle_exit));
+                return;
+            }
+            Some("ready") => {
                 // Dropping the old one closes its lifeline; if it is just accepting, it goes on with its connection.
-                self.warm = Some(new.session);
-                self.settings = new.settings;
-                self.status.idle_exit = new.idle_exit;
+                self.warm = Some(session);
+                self.settings = settings;
+                self.status.idle_exit = idle_exit;
                 self.status.ready(Instant::now());
                 self.pause = WARM_BACKOFF.0;
                 log::info!("the new settings are in use");
             }
-            Some(SessionState::Ended) => {
+            Some(_) => {
                 log::error!("a session with the new settings did not become ready; the old ones stay in use");
-            }
-            Some(SessionState::Accepted(_)) | None => {
-                self.replacement = Some(new);
-                return;
             }
         }
         self.status.reloaded(Instant::now());

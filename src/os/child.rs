@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
+use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags as Flags, posix_spawn};
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::sys::stat::Mode;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
@@ -42,7 +42,7 @@ pub enum Group {
 }
 
 /// glibc's and musl's `POSIX_SPAWN_SETSID`, which nix does not name.
-const SETSID: PosixSpawnFlags = PosixSpawnFlags::from_bits_retain(0x80);
+const SETSID: Flags = Flags::from_bits_retain(0x80);
 
 /// A child to be started.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ pub enum Exit {
     /// exit(2) with this status.
     Code(i32),
     /// Killed by this signal.
-    Signal(i32),
+    Signal(Signal),
 }
 
 impl Exit {
@@ -75,10 +75,7 @@ impl std::fmt::Display for Exit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Exit::Code(code) => write!(f, "exit status {code}"),
-            Exit::Signal(number) => match Signal::try_from(*number) {
-                Ok(signal) => write!(f, "killed by {}", signal.as_str()),
-                Err(_) => write!(f, "killed by signal {number}"),
-            },
+            Exit::Signal(signal) => write!(f, "killed by {signal}"),
         }
     }
 }
@@ -179,16 +176,12 @@ fn attributes(group: Group) -> io::Result<PosixSpawnAttr> {
     let mut attributes = PosixSpawnAttr::init()?;
     attributes.set_sigmask(&SigSet::empty())?;
     attributes.set_sigdefault(&SigSet::all())?;
-    // Of its own where the flag is set.
-    attributes.set_pgroup(Pid::from_raw(0))?;
     let group = match group {
-        Group::Ours => PosixSpawnFlags::empty(),
-        Group::Own => PosixSpawnFlags::POSIX_SPAWN_SETPGROUP,
+        Group::Ours => Flags::empty(),
+        Group::Own => Flags::POSIX_SPAWN_SETPGROUP,
         Group::Session => SETSID,
     };
-    attributes.set_flags(
-        PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF | group,
-    )?;
+    attributes.set_flags(Flags::POSIX_SPAWN_SETSIGMASK | Flags::POSIX_SPAWN_SETSIGDEF | group)?;
     Ok(attributes)
 }
 
@@ -197,31 +190,22 @@ fn c_strings(texts: Vec<OsString>) -> io::Result<Vec<CString>> {
     texts.map(|text| Ok(CString::new(text.into_vec())?)).collect()
 }
 
-/// What a command printed, and how it ended.
-#[derive(Debug)]
-pub struct Output {
-    pub exit: Exit,
-    /// All that came on both streams; `None` when it printed too much or took too long, and was killed.
-    pub bytes: Option<Vec<u8>>,
-}
-
 /// Runs `command` to its end, with both output streams in one; kills it when it prints more than `most` bytes or still
-/// has its output open at `until`.
-pub fn output(command: Command, most: usize, until: Instant) -> io::Result<Output> {
+/// has its output open at `until`: then there are no bytes.
+pub fn output(command: Command, most: usize, until: Instant) -> io::Result<(Exit, Option<Vec<u8>>)> {
     let (reader, writer) = io::pipe()?;
     let errors = writer.try_clone()?;
     let mut child = command.descriptor(1, writer).descriptor(2, errors).spawn()?;
-    let bytes = read_to_end(reader, most, until);
+    let bytes = read_to_end(&reader, most, until);
     if !matches!(bytes, Ok(Some(_))) {
         child.signal(Signal::SIGKILL);
         child.signal_group(Signal::SIGKILL);
     }
-    let exit = child.wait()?;
-    Ok(Output { exit, bytes: bytes? })
+    Ok((child.wait()?, bytes?))
 }
 
 /// `None` when that is more than `most` bytes or takes longer than `until`.
-fn read_to_end(mut pipe: PipeReader, most: usize, until: Instant) -> io::Result<Option<Vec<u8>>> {
+fn read_to_end(mut pipe: &PipeReader, most: usize, until: Instant) -> io::Result<Option<Vec<u8>>> {
     let (mut bytes, mut part) = (Vec::new(), [0u8; 8192]);
     while bytes.len() <= most {
         let [ready] = poll::wait([(pipe.as_fd(), For::Reading)], Some(until))?;
@@ -304,7 +288,7 @@ impl Child {
 fn exit_of(status: WaitStatus) -> Option<Exit> {
     match status {
         WaitStatus::Exited(_, code) => Some(Exit::Code(code)),
-        WaitStatus::Signaled(_, signal, _) => Some(Exit::Signal(signal as i32)),
+        WaitStatus::Signaled(_, signal, _) => Some(Exit::Signal(signal)),
         _ => None,
     }
 }
@@ -336,9 +320,9 @@ mod tests {
     use std::time::Duration;
 
     fn printed(command: Command) -> String {
-        let output = output(command, 10_000, Instant::now() + Duration::from_secs(10)).unwrap();
-        assert!(output.exit.is_success());
-        String::from_utf8(output.bytes.unwrap()).unwrap()
+        let (exit, bytes) = output(command, 10_000, Instant::now() + Duration::from_secs(10)).unwrap();
+        assert!(exit.is_success());
+        String::from_utf8(bytes.unwrap()).unwrap()
     }
 
     fn shell(script: &str) -> Command {
@@ -375,7 +359,7 @@ mod tests {
             .spawn()
             .unwrap();
         child.signal_group(Signal::SIGTERM);
-        assert_eq!(child.wait().unwrap(), Exit::Signal(Signal::SIGTERM as i32));
+        assert_eq!(child.wait().unwrap(), Exit::Signal(Signal::SIGTERM));
         blocked.thread_unblock().unwrap();
     }
 
@@ -445,10 +429,9 @@ mod tests {
             ("sleep 60 & sleep 60", 1000, Duration::from_millis(50)),
             ("echo one; exit 7", 1000, Duration::from_secs(60)),
         ] {
-            let output = output(shell(script), most, Instant::now() + time).unwrap();
-            match output.bytes {
-                Some(bytes) => assert_eq!((bytes, output.exit), (b"one\n".to_vec(), Exit::Code(7))),
-                None => assert_eq!(output.exit, Exit::Signal(Signal::SIGKILL as i32), "{script}"),
+            match output(shell(script), most, Instant::now() + time).unwrap() {
+                (exit, Some(bytes)) => assert_eq!((bytes, exit), (b"one\n".to_vec(), Exit::Code(7))),
+                (exit, None) => assert_eq!(exit, Exit::Signal(Signal::SIGKILL), "{script}"),
             }
         }
     }

@@ -15,35 +15,35 @@ use crate::os::process;
 /// Puts `bytes` in the place of `path`, so that a reader sees the old content or the new one and nothing between. On disk
 /// when it returns: state.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    replace_with(path, bytes, mode, File::sync_all)?;
+    rename_over(path, |temporary| write(temporary, bytes, mode)?.sync_all())?;
     sync_folder(path)
 }
 
 /// The same, but free to be lost with the power: the runtime folder.
 pub fn replace_volatile(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    replace_with(path, bytes, mode, |_| Ok(()))
+    rename_over(path, |temporary| write(temporary, bytes, mode).map(drop))
 }
 
-fn replace_with(path: &Path, bytes: &[u8], mode: u32, sync: fn(&File) -> io::Result<()>) -> io::Result<()> {
+fn rename_over(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
     let temporary = temporary_name(path);
-    let written = write_new(&temporary, bytes, mode, sync).and_then(|()| fs::rename(&temporary, path));
+    let written = write(&temporary).and_then(|()| fs::rename(&temporary, path));
     written.inspect_err(|_| drop(fs::remove_file(&temporary)))
 }
 
 /// Makes the file `path` with `bytes` in it, on disk under its own name from the start: half the waits for it of
 /// [`replace`]. A reader may see a part of it, and a power cut may leave one, so its end must show where it ends.
 pub fn create(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    write_new(path, bytes, mode, File::sync_all)?;
+    write(path, bytes, mode)?.sync_all()?;
     sync_folder(path)
 }
 
-fn write_new(path: &Path, bytes: &[u8], mode: u32, sync: fn(&File) -> io::Result<()>) -> io::Result<()> {
+fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
     let mut file = options.open(path)?;
     file.write_all(bytes)?;
     set_mode(&file, mode)?;
-    sync(&file)
+    Ok(file)
 }
 
 /// In the name of every file that [`replace`] writes, behind the name that it will have.

@@ -92,7 +92,6 @@ fn mount_of(line: &str) -> Option<(PathBuf, MsFlags)> {
 }
 
 /// A root folder that is being filled: see [`enter_new_root`].
-#[derive(Debug)]
 pub struct NewRoot {
     base: OwnedFd,
     /// The host's tree is mounted on the folder `old`. Else it is beneath the base, where nothing leads: the kernel lets

@@ -1,7 +1,7 @@
 //! Listening and accepting, and what kind of socket a descriptor is.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd};
 
 use nix::errno::Errno;
@@ -13,17 +13,18 @@ use crate::config::Listen;
 
 /// Binds `listen`; connections are accepted without waiting.
 pub fn listen(listen: &Listen) -> io::Result<TcpListener> {
-    let at = |address: IpAddr, port| TcpListener::bind((address, port));
-    let listener = match *listen {
-        Listen::At(address) => TcpListener::bind(address)?,
-        // One dual-stack socket, as Go makes it; v4 alone where the kernel has no v6.
-        Listen::Everywhere(port) => at(Ipv6Addr::UNSPECIFIED.into(), port).or_else(|error| {
-            match error.raw_os_error().map(Errno::from_raw) {
-                Some(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL) => at(Ipv4Addr::UNSPECIFIED.into(), port),
-                _ => Err(error),
-            }
-        })?,
+    let has_no_v6 = |error: &io::Error| {
+        let error = error.raw_os_error().map(Errno::from_raw);
+        matches!(error, Some(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL))
     };
+    let listener = match *listen {
+        Listen::At(address) => TcpListener::bind(address),
+        // One dual-stack socket, as Go makes it; v4 alone where the kernel has no v6.
+        Listen::Everywhere(port) => match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)) {
+            Err(error) if has_no_v6(&error) => TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)),
+            bound => bound,
+        },
+    }?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }

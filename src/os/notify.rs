@@ -12,7 +12,7 @@ use nix::time::{ClockId, clock_gettime};
 
 use crate::os::process;
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Notifier {
     socket: Option<UnixDatagram>,
     /// How often to send `WATCHDOG=1`: twice as often as asked.
@@ -26,19 +26,14 @@ impl Notifier {
         let Some(name) = variable("NOTIFY_SOCKET") else {
             return Self::default();
         };
-        match connect(&name) {
-            Err(error) => {
-                log::warn!("NOTIFY_SOCKET is `{name}`: {error}; the service manager gets no messages");
-                Self::default()
-            }
-            Ok(socket) => Self {
-                socket: Some(socket),
-                watchdog: watchdog(
-                    variable("WATCHDOG_USEC"),
-                    variable("WATCHDOG_PID"),
-                    process::own_pid(),
-                ),
-            },
+        let socket = connect(&name).inspect_err(|error| {
+            log::warn!("NOTIFY_SOCKET is `{name}`: {error}; the service manager gets no messages");
+        });
+        let (usec, pid) = (variable("WATCHDOG_USEC"), variable("WATCHDOG_PID"));
+        let watchdog = watchdog(usec, pid, process::own_pid());
+        Self {
+            watchdog: watchdog.filter(|_| socket.is_ok()),
+            socket: socket.ok(),
         }
     }
 

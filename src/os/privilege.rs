@@ -9,12 +9,12 @@ use std::path::Path;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::{Gid, Uid, User, chdir, chroot, setgroups, setresgid, setresuid};
+use serde::{Deserialize, Serialize};
 
-use crate::config::Account;
 use crate::os::process::is_root;
 
 /// Who to become.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Identity {
     /// User.
     pub uid: u32,
@@ -23,7 +23,6 @@ pub struct Identity {
 }
 
 /// What a role keeps.
-#[derive(Clone, Copy, Debug)]
 pub struct Confinement<'a> {
     /// The folder that becomes its root, if any.
     pub root: Option<&'a Path>,
@@ -37,27 +36,23 @@ pub struct Confinement<'a> {
     pub processor_seconds: u64,
 }
 
-/// Looks `account` up in the host's user database, unless it is a number.
+/// Looks `user` up in the host's user database, unless it is a number, which is uid and gid.
 ///
 /// # Errors
 /// When there is no such user, or when it is root.
-pub fn identity(account: &Account) -> io::Result<Identity> {
-    let identity = match account {
-        Account::Id(id) => Identity { uid: *id, gid: *id },
-        Account::Name(name) => {
-            let user = User::from_name(name)?;
-            let User { uid, gid, .. } =
-                user.ok_or_else(|| io::Error::other(format!("no user named {name}")))?;
-            Identity {
-                uid: uid.as_raw(),
-                gid: gid.as_raw(),
-            }
+pub fn identity(user: &str) -> io::Result<Identity> {
+    let (uid, gid) = match user.parse() {
+        Ok(id) => (id, id),
+        Err(_) => {
+            let found = User::from_name(user)?;
+            let found = found.ok_or_else(|| io::Error::other(format!("no user named {user}")))?;
+            (found.uid.as_raw(), found.gid.as_raw())
         }
     };
-    if identity.uid == 0 || identity.gid == 0 {
+    if uid == 0 || gid == 0 {
         return Err(io::Error::other("a role without privileges cannot run as root"));
     }
-    Ok(identity)
+    Ok(Identity { uid, gid })
 }
 
 /// Becomes `identity`, in these further groups and no others, and proves that there is no way back. On an error the

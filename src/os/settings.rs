@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Complaint, Config, Settings};
+use crate::config::{Config, Settings};
 use crate::limits::MAX_SETTINGS;
 use crate::os::{descriptor, logging, process, trusted};
 
@@ -14,7 +14,6 @@ const NOT_ROOT: &str =
     "we are not root here, and only root can start the sandbox for what a pull request brings";
 
 /// Where settings are from.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// The environment alone.
     Environment,
@@ -37,6 +36,7 @@ impl Source {
             Source::Named(path) => read(path)?.over(environment),
             Source::Usual(path) => environment.over(read(path)?),
         };
+        settings.to_json().map_err(|error| vec![error])?;
         // Where the service manager puts credentials for this process, if it does.
         let folder = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
         Ok(settings.with_credentials(folder.filter(|folder| folder.is_dir()).as_deref()))
@@ -78,7 +78,7 @@ fn read(path: &Path) -> Result<Settings, Vec<String>> {
 ///
 /// # Errors
 /// Every complaint at once.
-pub fn understand(settings: &Settings) -> Result<Config, Vec<Complaint>> {
+pub fn understand(settings: &Settings) -> Result<Config, Vec<String>> {
     let config = Config::from_settings(settings)?;
     Ok(match process::is_root() {
         true => config,
@@ -88,8 +88,7 @@ pub fn understand(settings: &Settings) -> Result<Config, Vec<Complaint>> {
 
 /// The same, with all complaints in one line.
 pub fn understand_in_one_line(settings: &Settings) -> Result<Config, String> {
-    let text = |complaint: &Complaint| complaint.to_string();
-    understand(settings).map_err(|all| all.iter().map(text).collect::<Vec<_>>().join("; "))
+    understand(settings).map_err(|complaints| complaints.join("; "))
 }
 
 /// `settings` as a role's standard input.

@@ -23,7 +23,6 @@ pub const PLACE: &str = "/dev/log";
 const DAEMON: u8 = 3 << 3;
 
 /// The socket of a process whose standard error is syslog.
-#[derive(Debug)]
 pub struct Syslog {
     socket: UnixDatagram,
     place: PathBuf,

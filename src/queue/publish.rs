@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::config::Places;
-use crate::event::Outcome;
+use crate::event::{Outcome, to_line};
 use crate::limits::{KEEP_RUNS, MAX_RUN_FILE};
 use crate::os::clock;
 use crate::os::files::{self, optional};
@@ -160,5 +160,5 @@ fn replace_older(path: &Path, outcome: &Outcome, write: Write) -> io::Result<()>
     if outcome_in(path)?.is_some_and(is_newer) {
         return Ok(());
     }
-    write(path, format!("{}\n", outcome.line()).as_bytes())
+    write(path, format!("{}\n", to_line(outcome)).as_bytes())
 }

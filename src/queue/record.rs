@@ -81,10 +81,16 @@ impl Record {
 
     /// As `/runs` lists it, a line: the outcome, the endpoint, who asked.
     pub fn listed(&self) -> String {
+        self.line(&self.origin, None)
+    }
+
+    /// The same, with what else may be known of it.
+    pub fn line(&self, origin: &Value, accepted_at: Option<&str>) -> String {
         let listed = Listed {
             outcome: &self.outcome,
             endpoint: &self.endpoint,
-            origin: &self.origin,
+            accepted_at,
+            origin,
         };
         // Strings, numbers and maps with string keys: serialising them cannot fail.
         serde_json::to_string(&listed).unwrap_or_default()
@@ -97,5 +103,7 @@ struct Listed<'a> {
     #[serde(flatten)]
     outcome: &'a Outcome,
     endpoint: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accepted_at: Option<&'a str>,
     origin: &'a Value,
 }

@@ -53,6 +53,11 @@ impl Failure {
     }
 }
 
+/// Fails with a sentence.
+pub fn fail<T>(sentence: String) -> Result<T> {
+    Err(Failure::Failed(sentence))
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -257,7 +257,7 @@ impl Completer<'_> {
         let mut ctx = RunContext::new(config, &mut log, self.interrupts, &mut ticket, run_max);
         let mut back = None;
         if content.committed {
-            deploy::tidy(&content.entries, config, &mut ctx);
+            deploy::tidy(&mut ctx, &content.entries);
         } else {
             (self.say)(&format!("going back for run {id}, which was interrupted"));
             let entries = &content.entries;
@@ -300,10 +300,14 @@ fn was_admitted(places: &Places, folder: &RunFolder, order: &RunRequest) -> Resu
         || folder.log().exists()
         // Nobody waits for the log: where a filesystem has no journal of its own, a power cut takes its name.
         || journal::read(places)?.is_some_and(|content| content.run_id == order.run_id);
-    let Origin::Token { token, .. } = &order.origin else {
-        return Ok(has_begun);
-    };
-    Ok(has_begun || Memory::of(&places.state).run_of(token)?.as_deref() == Some(order.run_id.as_str()))
+    match &order.origin {
+        Origin::Token { token, .. } if !has_begun => {
+            let started = Memory::of(&places.state).run_of(token);
+            let started = started.map_err(|refusal| refusal.detail)?;
+            Ok(started.as_deref() == Some(order.run_id.as_str()))
+        }
+        _ => Ok(has_begun),
+    }
 }
 
 #[cfg(test)]

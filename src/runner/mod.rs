@@ -139,7 +139,7 @@ fn work(
     }
     show(config);
     let mut ctx = RunContext::new(config, log, interrupts, ticket, run_max(request, config));
-    let result = act(&mut ctx, request, config);
+    let result = act(&mut ctx, request);
     let why = match &result {
         Ok(()) => None,
         Err(failure) => Some(go_back(&mut ctx, failure)?),
@@ -151,11 +151,11 @@ fn work(
     Ok(record)
 }
 
-fn act(ctx: &mut RunContext, request: &RunRequest, config: &Config) -> Result {
+fn act(ctx: &mut RunContext, request: &RunRequest) -> Result {
     match &request.task {
-        Task::Deploy(task) => deploy::deploy(ctx, request, task, config),
+        Task::Deploy(task) => deploy::deploy(ctx, request, task),
         #[cfg(feature = "terraform")]
-        Task::Terraform(task) => terraform::run(ctx, request, task, config),
+        Task::Terraform(task) => terraform::run(ctx, request, task, ctx.config),
     }
 }
 

@@ -34,7 +34,7 @@ pub fn patiently(ctx: &mut RunContext, entries: &[Value], why: &str) -> Result<S
             say_at = Instant::now() + STILL_WAITING_EVERY;
         }
         if ctx.pause_unless_forced(BACK_AGAIN)? {
-            deploy::mark_half_deployed(entries, ctx.config)?;
+            deploy::mark_half_deployed(ctx.config, entries)?;
             let unknown =
                 format!("ended by force, so that it is not known how what was changed is ({failure})");
             return Ok(failed(ctx, &unknown, why));
@@ -56,7 +56,7 @@ pub fn once(ctx: &mut RunContext, entries: &[Value], reason: UndoReason, why: &s
     }
     ctx.goes_back();
     failpoint!("going-back");
-    let undone = deploy::undo(entries, reason, ctx.config, ctx)?;
+    let undone = deploy::undo(ctx, entries, reason)?;
     for fault in &undone.faults {
         ctx.say(Phase::Rollback, &format!("FAILED: {fault}"));
     }

@@ -4,14 +4,13 @@ use std::net::IpAddr;
 use std::time::SystemTime;
 
 use crate::config::{Config, Job, Settings};
-use crate::gate::{self, Gates, Permitted, Reader, Refusal};
+use crate::gate::{self, Gates, Permitted, Reader, Refusal, Result};
 use crate::link::{Request, log_path};
 use crate::queue::{self, Complaints, Follower, Reservation, RunFolder, RunId, RunRequest};
 use crate::session::slots::{self, Slot};
 
 /// What an admission needs to know.
 pub struct Admission<'a> {
-    /// All of it.
     pub config: &'a Config,
     /// For the run, which makes its own sense of them.
     pub settings: &'a Settings,
@@ -36,35 +35,29 @@ impl Admission<'_> {
     ///
     /// # Errors
     /// The first gate that is shut.
-    pub fn of(&self, request: &Request) -> Result<Admitted, Refusal> {
+    pub fn of(&self, request: &Request) -> Result<Admitted> {
         let fetch = || gate::fetch_keys(self.config);
-        let gates = Gates::of(self.config, &fetch);
+        let gates = Gates::of(self.config, &fetch, SystemTime::now());
         match (request.method.as_str(), log_path(&request.path)) {
             ("GET", Some(id)) => self.read(request, &gates, id),
             ("POST", _) => self.start(request, &gates),
-            _ => Err(Refusal::UnknownRun),
+            _ => Err(Refusal::UNKNOWN_RUN),
         }
     }
 
     /// `POST` to an endpoint: a new run.
-    fn start(&self, request: &Request, gates: &Gates<'_>) -> Result<Admitted, Refusal> {
+    fn start(&self, request: &Request, gates: &Gates) -> Result<Admitted> {
+        let (config, request_id, peer) = (self.config, self.request_id, self.peer);
         // Front knows the endpoints' names; one that relays another path has been taken over.
-        let endpoint = self
-            .config
-            .endpoint_at(&request.path)
-            .ok_or(Refusal::UnknownRun)?;
-        let now = SystemTime::now();
-        let permitted = gate::permit(self.peer, request, endpoint, gates, now)?;
+        let endpoint = config.endpoints().find(|one| one.path == request.path);
+        let endpoint = endpoint.ok_or(Refusal::UNKNOWN_RUN)?;
+        let permitted = gate::permit(peer, request, endpoint, gates)?;
         let slot = self.place_for_a_follower()?;
-        let reservation = self.reserve(&permitted, now)?;
+        let reservation = self.reserve(&permitted, gates.now)?;
         let id = reservation.id().clone();
-        let grant = gate::admit(permitted, id.as_str(), gates, now)?;
-        log::info!(
-            "request {} of {}: {} admitted as run {id}",
-            self.request_id,
-            self.peer,
-            grant.permitted().endpoint()
-        );
+        let grant = gate::admit(permitted, id.as_str(), gates)?;
+        let name = endpoint.name;
+        log::info!("request {request_id} of {peer}: {name} admitted as run {id}");
         // Opened first: a run that could not be started is a dead run, and its follower has it recorded.
         let follower = self.follow(grant.reader())?;
         if let Err(error) = reservation.start(grant.into(), self.settings, Complaints::ToOurLog) {
@@ -78,15 +71,15 @@ impl Admission<'_> {
     }
 
     /// `GET /runs/<id>/log`: a run that is there.
-    fn read(&self, request: &Request, gates: &Gates<'_>, id: &str) -> Result<Admitted, Refusal> {
+    fn read(&self, request: &Request, gates: &Gates, id: &str) -> Result<Admitted> {
         let run = RunId::parse(id).and_then(|id| RunFolder::of(&self.config.places, &id).order().ok()?);
         let started_by = run.and_then(|run| self.config.endpoint_named(&run.endpoint));
         // An unknown id is judged by the first endpoint's pins: only who may read logs learns that there is none.
-        let first = || self.config.endpoints().next();
-        let endpoint = started_by.or_else(first).ok_or(Refusal::UnknownRun)?;
-        let reader = gate::admit_reader(self.peer, request, endpoint, gates, SystemTime::now(), id)?;
+        let endpoint = started_by.or_else(|| self.config.endpoints().next());
+        let endpoint = endpoint.ok_or(Refusal::UNKNOWN_RUN)?;
+        let reader = gate::admit_reader(self.peer, request, endpoint, gates, id)?;
         if started_by.is_none() {
-            return Err(Refusal::UnknownRun);
+            return Err(Refusal::UNKNOWN_RUN);
         }
         let slot = self.place_for_a_follower()?;
         Ok(Admitted {
@@ -98,25 +91,22 @@ impl Admission<'_> {
     }
 
     /// Room in the queue, given back when the token turns out to be spent.
-    fn reserve(&self, permitted: &Permitted, now: SystemTime) -> Result<Reservation, Refusal> {
-        let failed = |detail| Refusal::Run { detail };
-        let id = RunId::new(now).map_err(|error| failed(format!("name the run: {error}")))?;
+    fn reserve(&self, permitted: &Permitted, now: SystemTime) -> Result<Reservation> {
+        let id =
+            RunId::new(now).map_err(|error| Refusal::RUN.because(format_args!("name the run: {error}")))?;
         let order = RunRequest::of_token(permitted, &id, self.request_id, now);
         queue::reserve(&self.config.places, self.config.runs.queue_max, order)
-            .map_err(failed)?
-            .ok_or(Refusal::QueueFull)
+            .map_err(|fault| Refusal::RUN.because(fault))?
+            .ok_or(Refusal::QUEUE_FULL)
     }
 
-    fn place_for_a_follower(&self) -> Result<Slot, Refusal> {
-        match slots::for_follower(&self.config.places.slots(), self.config.caps) {
-            Ok(slot) => slot.ok_or(Refusal::TooManyFollowers),
-            Err(error) => Err(Refusal::Run {
-                detail: format!("take a place among the followers: {error}"),
-            }),
-        }
+    fn place_for_a_follower(&self) -> Result<Slot> {
+        let fault = |error| Refusal::RUN.because(format_args!("take a place among the followers: {error}"));
+        let slot = slots::for_follower(&self.config.places.slots(), self.config.caps).map_err(fault)?;
+        slot.ok_or(Refusal::TOO_MANY_FOLLOWERS)
     }
 
-    fn follow(&self, reader: Reader) -> Result<Follower, Refusal> {
-        Follower::open(&self.config.places, reader, self.settings).ok_or(Refusal::UnknownRun)
+    fn follow(&self, reader: Reader) -> Result<Follower> {
+        Follower::open(&self.config.places, reader, self.settings).ok_or(Refusal::UNKNOWN_RUN)
     }
 }

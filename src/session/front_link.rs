@@ -3,19 +3,19 @@
 //! Front is the side that may have been taken over. From it come, in this order and no other: `Ready`, then log lines
 //! and at most one `Request`. Anything else, or too much of it, ends the session.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use crate::config::Config;
-use crate::limits::{LOG_BLOCK, MAX_FRONT_LOG_LINES, STALLED_CALLER};
-use crate::link::{self, BadFrame, Decoder, FromFront, Head, Request, Settings, ToFront};
+use crate::limits::{LOG_BLOCK, MAX_FRONT_LOG_LINES, STALLED_CALLER, WARM_DEADLINE};
+use crate::link::{Caller, Decoder, FromFront, Head, Request, Settings, ToFront, encode};
 use crate::os::child::{Child, Command};
 use crate::os::descriptor;
 use crate::os::poll::{self, For};
-use crate::os::privilege::{self, Identity};
+use crate::os::privilege::identity;
 use crate::os::signal::Signal;
 
 /// A front of our own, before and during its one connection. Dropping it ends the front.
@@ -29,68 +29,46 @@ pub struct FrontLink {
     unsent: Vec<u8>,
 }
 
-/// Why there is no request from front, when that is nobody's fault.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Silence {
-    /// Front answered by itself, refused, or its caller went away; it has ended.
-    Ended,
-    /// The time was up.
-    TimedOut,
-}
-
 impl FrontLink {
-    /// Starts a front and tells it what to load and whom to become.
-    pub fn start(config: &Config) -> io::Result<Self> {
+    /// Starts a front, tells it what to load and whom to become, and waits until it can take a connection.
+    ///
+    /// # Errors
+    /// What an operator has to correct: a certificate that does not parse, a user that does not exist.
+    pub fn ready(config: &Config) -> io::Result<Self> {
         let (link, theirs) = UnixStream::pair()?;
-        let child = Command::role("front")
-            .descriptor(descriptor::FIRST, theirs)
-            .spawn()?;
-        // A caller that reads nothing stalls front, and front would stall us; front gives up first.
-        let patience = STALLED_CALLER + Duration::from_secs(5);
-        link.set_write_timeout(Some(patience))?;
+        let settings = descriptor::memory_file(&serde_json::to_vec(&settings(config)?)?)?;
+        let command = Command::role("front").descriptor(0, settings);
         let mut front = Self {
-            child,
+            child: command.descriptor(descriptor::FIRST, theirs).spawn()?,
             link,
             frames: Decoder::default(),
             log_lines: 0,
             unsent: Vec::new(),
         };
-        front.say(&ToFront::Settings(settings(config)?))?;
-        Ok(front)
-    }
-
-    /// Waits until front can take a connection.
-    ///
-    /// # Errors
-    /// What an operator has to correct: a certificate that does not parse, a user that does not exist.
-    pub fn await_ready(&mut self, until: Instant) -> Result<(), String> {
-        match self.frame(until) {
-            Ok(Ok(FromFront::Ready { .. })) => Ok(()),
-            Ok(Ok(FromFront::Broken { message })) => Err(message),
-            Ok(Ok(_)) => Err("the front role said something else before it was ready".into()),
-            Ok(Err(Silence::Ended)) => Err("the front role ended before it was ready".into()),
-            Ok(Err(Silence::TimedOut)) => Err("the front role did not become ready in time".into()),
-            Err(error) => Err(format!("talk to the front role: {error}")),
+        // A caller that reads nothing stalls front, and front would stall us; front gives up first.
+        let patience = STALLED_CALLER + Duration::from_secs(5);
+        front.link.set_write_timeout(Some(patience))?;
+        match front.frame(Instant::now() + WARM_DEADLINE)? {
+            Some(FromFront::Ready) => Ok(front),
+            Some(FromFront::Broken(message)) => Err(io::Error::other(message)),
+            Some(_) => Err(out_of_turn()),
+            None => Err(io::Error::other("the front role ended before it was ready")),
         }
     }
 
     /// Hands the connection over. Our copy is closed: from here on only front can touch it.
-    pub fn hand_over(&mut self, stream: TcpStream, request_id: &str, open_paths: bool) -> io::Result<()> {
-        let frame = ToFront::Connection {
-            request_id: request_id.into(),
-            open_paths,
-        };
-        let bytes = link::encode(&frame).map_err(bad)?;
+    pub fn hand_over(&mut self, stream: TcpStream, caller: Caller) -> io::Result<()> {
+        let bytes = encode(&ToFront::Connection(caller))?;
         let sent = descriptor::send(&self.link, &bytes, stream.as_fd())?;
         self.link.write_all(&bytes[sent..])
     }
 
-    /// The one request, if front relays one.
-    pub fn request(&mut self, until: Instant) -> io::Result<Result<Request, Silence>> {
+    /// The one request. `None` when front has ended: it answered by itself, refused, or its caller went away.
+    pub fn request(&mut self, until: Instant) -> io::Result<Option<Request>> {
         match self.frame(until)? {
-            Ok(FromFront::Request(request)) => Ok(Ok(request)),
-            Ok(_) => Err(io::Error::other("the front role said something out of turn")),
-            Err(silence) => Ok(Err(silence)),
+            Some(FromFront::Request(request)) => Ok(Some(request)),
+            Some(_) => Err(out_of_turn()),
+            None => Ok(None),
         }
     }
 
@@ -111,11 +89,11 @@ impl FrontLink {
 
     /// One line of the stream. It may stay here until [`FrontLink::flush`], or any other frame.
     pub fn line(&mut self, line: String) -> io::Result<()> {
-        self.append(&ToFront::Line { line })?;
-        if self.unsent.len() >= LOG_BLOCK {
-            self.flush()?;
+        self.unsent.extend(encode(&ToFront::Line(line))?);
+        match self.unsent.len() >= LOG_BLOCK {
+            true => self.flush(),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// Sends what is still here.
@@ -139,47 +117,46 @@ impl FrontLink {
 
     /// After the link became readable in the middle of a stream: front is gone, or says something out of turn.
     pub fn check_quiet(&mut self) -> io::Result<()> {
-        match self.frame(Instant::now())? {
-            Err(Silence::TimedOut) => Ok(()),
-            Err(Silence::Ended) => Err(io::Error::from(io::ErrorKind::BrokenPipe)),
-            Ok(_) => Err(io::Error::other("the front role sent a second request")),
+        match self.frame(Instant::now()) {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(()),
+            Ok(None) => Err(io::ErrorKind::BrokenPipe.into()),
+            other => other.and(Err(out_of_turn())),
         }
     }
 
     /// Front has all it needs; it ends when its caller has taken it, or its own deadlines have passed.
     fn await_end(&mut self) -> io::Result<()> {
         match self.frame(Instant::now() + 2 * STALLED_CALLER)? {
-            Err(Silence::Ended) => Ok(()),
-            Err(Silence::TimedOut) => Err(io::Error::from(io::ErrorKind::TimedOut)),
-            Ok(_) => Err(io::Error::other("the front role sent a second request")),
+            None => Ok(()),
+            Some(_) => Err(out_of_turn()),
         }
     }
 
     fn say(&mut self, frame: &ToFront) -> io::Result<()> {
-        self.append(frame)?;
+        self.unsent.extend(encode(frame)?);
         self.flush()
     }
 
-    fn append(&mut self, frame: &ToFront) -> io::Result<()> {
-        self.unsent.extend(link::encode(frame).map_err(bad)?);
-        Ok(())
-    }
-
-    /// The next frame that is not a log line; those are logged, a few of them.
-    fn frame(&mut self, until: Instant) -> io::Result<Result<FromFront, Silence>> {
+    /// The next frame that is not a log line; those are logged, a few of them. `None` when front has ended.
+    fn frame(&mut self, until: Instant) -> io::Result<Option<FromFront>> {
         let mut buffer = [0u8; 16 * 1024];
         loop {
-            match self.frames.frame().map_err(bad)? {
-                Some(FromFront::Log { message }) => self.log(&message)?,
-                Some(frame) => return Ok(Ok(frame)),
+            match self.frames.frame()? {
+                Some(FromFront::Log(message)) => self.log(&message)?,
+                Some(frame) => return Ok(Some(frame)),
                 None => {
                     let [ready] = poll::wait([(self.link.as_fd(), For::Reading)], Some(until))?;
                     if !ready.any() {
-                        return Ok(Err(Silence::TimedOut));
+                        let what = "the front role said nothing in time";
+                        return Err(io::Error::new(io::ErrorKind::TimedOut, what));
                     }
-                    match receive(&self.link, &mut buffer)? {
-                        0 => return Ok(Err(Silence::Ended)),
-                        count => self.frames.push(&buffer[..count]),
+                    // A descriptor that front might send is not taken: a plain read never receives one.
+                    match self.link.read(&mut buffer) {
+                        Ok(count @ 1..) => self.frames.push(&buffer[..count]),
+                        Ok(0) => return Ok(None),
+                        // A front that was killed with bytes of ours unread.
+                        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+                        Err(error) => return Err(error),
                     }
                 }
             }
@@ -207,31 +184,19 @@ impl Drop for FrontLink {
     }
 }
 
+fn out_of_turn() -> io::Error {
+    io::Error::other("the front role said something out of turn")
+}
+
 fn settings(config: &Config) -> io::Result<Settings> {
-    let Identity { uid, gid } = privilege::identity(&config.front_user)?;
+    let user = identity(&config.front_user)?;
     Ok(Settings {
-        cert_file: config.cert_file.to_string_lossy().into_owned(),
-        key_file: config.key_file.to_string_lossy().into_owned(),
-        public_dir: config.places.public().to_string_lossy().into_owned(),
-        uid,
-        gid,
-        endpoints: config
-            .endpoints()
-            .map(|endpoint| endpoint.name.to_owned())
-            .collect(),
+        cert_file: config.cert_file.to_string_lossy().into(),
+        key_file: config.key_file.to_string_lossy().into(),
+        public_dir: config.places.public().to_string_lossy().into(),
+        uid: user.uid,
+        gid: user.gid,
+        endpoints: config.endpoints().map(|endpoint| endpoint.name.into()).collect(),
         modules: config.module_names(),
     })
-}
-
-/// A descriptor that front might send is not taken: a plain read never receives one.
-fn receive(mut link: &UnixStream, buffer: &mut [u8]) -> io::Result<usize> {
-    match io::Read::read(&mut link, buffer) {
-        // A front that was killed with bytes of ours unread.
-        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(0),
-        other => other,
-    }
-}
-
-fn bad(error: BadFrame) -> io::Error {
-    io::Error::other(error.to_string())
 }

@@ -14,12 +14,12 @@ pub use arrival::{Arrival, Waiting};
 use std::io;
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::config::{Config, Settings};
 use crate::gate::Refusal;
-use crate::limits::{REQUEST_DEADLINE, STALLED_CALLER, WARM_DEADLINE};
-use crate::link;
+use crate::limits::{REQUEST_DEADLINE, STALLED_CALLER};
+use crate::link::{self, Caller};
 use crate::os::{descriptor, places, random, settings};
 use crate::queue::{self, RunId, Urgency};
 use admission::{Admission, Admitted};
@@ -58,10 +58,14 @@ pub fn session(arrival: Arrival, settings: &Settings, config: &Config) -> io::Re
         return Ok(());
     };
     let request_id = random::hex::<8>()?;
-    front.hand_over(visitor.stream, &request_id, visitor.open_paths)?;
+    let caller = Caller {
+        request_id: request_id.clone(),
+        open_paths: visitor.open_paths,
+    };
+    front.hand_over(visitor.stream, caller)?;
     // Front has the deadlines, and answers what comes too late itself; this is for one that keeps none.
     let patience = REQUEST_DEADLINE + STALLED_CALLER;
-    let Ok(request) = front.request(Instant::now() + patience)? else {
+    let Some(request) = front.request(Instant::now() + patience)? else {
         return Ok(());
     };
     let admission = Admission {
@@ -104,23 +108,15 @@ pub fn session(arrival: Arrival, settings: &Settings, config: &Config) -> io::Re
 fn meet(arrival: Arrival, config: &Config) -> io::Result<Option<(FrontLink, Visitor)>> {
     match arrival {
         Arrival::Connected(stream) => match arrival::judge(config, stream)? {
-            Some(visitor) => Ok(Some((ready_front(config)?, visitor))),
+            Some(visitor) => Ok(Some((FrontLink::ready(config)?, visitor))),
             None => Ok(None),
         },
         Arrival::Shared(waiting) => {
-            let front = ready_front(config)?;
+            let front = FrontLink::ready(config)?;
             let visitor = waiting.visitor(config, front.descriptor())?;
             Ok(visitor.map(|visitor| (front, visitor)))
         }
     }
-}
-
-fn ready_front(config: &Config) -> io::Result<FrontLink> {
-    let mut front = FrontLink::start(config)?;
-    front
-        .await_ready(Instant::now() + WARM_DEADLINE)
-        .map_err(io::Error::other)?;
-    Ok(front)
 }
 
 fn is_gone(error: &io::Error) -> bool {
@@ -136,13 +132,11 @@ fn cancel(config: &Config, run: &RunId) {
 }
 
 fn head_of(refusal: &Refusal) -> link::Head {
-    let retry_after = refusal
-        .retry_after()
-        .map(|seconds| ("Retry-After".to_owned(), seconds.to_string()));
+    let retry_after = |after: Duration| ("Retry-After".to_owned(), after.as_secs().to_string());
     link::Head {
-        status: refusal.status(),
-        headers: retry_after.into_iter().collect(),
-        sentence: Some(refusal.sentence().into_owned()),
+        status: refusal.status,
+        headers: refusal.retry_after.map(retry_after).into_iter().collect(),
+        sentence: Some(refusal.sentence.clone().into_owned()),
     }
 }
 
@@ -154,8 +148,8 @@ fn log_refusal(admission: &Admission<'_>, request: &link::Request, refusal: &Ref
         admission.peer,
         request.method,
         request.path,
-        refusal.status(),
-        refusal.sentence(),
-        refusal.detail()
+        refusal.status,
+        refusal.sentence,
+        refusal.detail
     );
 }

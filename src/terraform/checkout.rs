@@ -10,19 +10,18 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::config::Module;
+use super::command::Commands;
+use super::git::{self, Git, PINNED};
+use super::github_app::{self, Installation};
+use super::module_folder;
+use super::work::CHECKOUT;
+use crate::config::{Job, Module};
 use crate::event::Phase;
 use crate::fetch;
 use crate::gate::Commit;
-use crate::os::child::Exit;
 use crate::os::files;
-use crate::run::{Ended, Failure, RunContext};
+use crate::run::{Ended, Result, RunContext};
 use crate::secret::Secret;
-use crate::terraform::command::Commands;
-use crate::terraform::git::{self, Git, PINNED};
-use crate::terraform::github_app::{self, Installation};
-use crate::terraform::module_folder;
-use crate::terraform::work::{CHECKOUT, Kind};
 
 /// What is on the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,17 +43,17 @@ pub fn checkout(
     commands: &Commands<'_>,
     commit: Option<&Commit>,
     module: &Module,
-) -> Result<CheckedOut, Failure> {
-    let (kind, url) = (commands.kind, &commands.terraform.repo_url);
+) -> Result<CheckedOut> {
+    let (job, url) = (commands.job, &commands.terraform.repo_url);
     let Some(app) = &commands.terraform.app else {
-        return checkout_with(ctx, commands, commit, kind, module, None);
+        return checkout_with(ctx, commands, commit, job, module, None);
     };
-    let installation = Installation::new(commands.config, app, url)?;
+    let installation = Installation::new(commands.config, app, url);
     let token = installation.token(SystemTime::now(), &mut fetch::send)?;
     for secret in github_app::spellings(&token) {
         ctx.hide(&secret);
     }
-    let done = checkout_with(ctx, commands, commit, kind, module, Some(&token));
+    let done = checkout_with(ctx, commands, commit, job, module, Some(&token));
     // Whatever came of it, and whether or not there is time left: it opens something.
     if let Err(why) = installation.revoke(&token, &mut fetch::send) {
         let said = format!("warning: the token could not be revoked, it ends within an hour: {why}");
@@ -68,19 +67,19 @@ pub(super) fn checkout_with(
     ctx: &mut RunContext,
     commands: &Commands<'_>,
     commit: Option<&Commit>,
-    kind: Kind,
+    job: Job,
     module: &Module,
     token: Option<&Secret>,
-) -> Result<CheckedOut, Failure> {
+) -> Result<CheckedOut> {
     let place = commands.work.real.join(CHECKOUT);
     if place.symlink_metadata().is_ok() {
-        return Err(Failure::Failed(format!("{} is there already", place.display())));
+        return Err(format!("{} is there already", place.display()).into());
     }
     let credential = token.map(github_app::credential);
     let git = Git { commands, credential };
     succeeded(&git.init(ctx)?, "make an empty repository")?;
     let commit = match commit {
-        Some(commit) => git.fetch_commit(ctx, commit, kind).map(|()| commit.clone())?,
+        Some(commit) => git.fetch_commit(ctx, commit, job).map(|()| commit.clone())?,
         None => git.fetch_reference(ctx)?,
     };
     git.check_out(ctx, &commit)?;
@@ -95,99 +94,78 @@ pub(super) fn checkout_with(
 
 impl Git<'_> {
     /// Fetches `commit`, and proves that it is good enough before a file of it is written.
-    fn fetch_commit(&self, ctx: &mut RunContext, commit: &Commit, kind: Kind) -> Result<(), Failure> {
-        let (url, reference) = (self.url(), self.reference());
+    fn fetch_commit(&self, ctx: &mut RunContext, commit: &Commit, job: Job) -> Result {
+        let (url, reference, id) = (self.url(), self.reference(), commit.to_string());
         ctx.say(Phase::GitFetch, &format!("fetching {} of {url}", short(commit)));
-        let ended = self.fetch(ctx, &["--depth=1"], &commit.to_string())?;
+        let ended = self.fetch(ctx, &["--depth=1"], &id)?;
         let needs_history = git::needs_a_reference(&ended);
         if needs_history {
-            self.fetch_whole_history(ctx, commit)?;
+            // Without a filter: the server could not be asked for what that leaves out.
+            let said =
+                format!("the server gives no commit by its id alone; fetching all of {reference} instead");
+            ctx.say(Phase::GitFetch, &said);
+            self.fetch_pinned(ctx, &[])?;
+            let found = self.commit_of(ctx, &id)?;
+            found.ok_or_else(|| format!("the history of {reference} of {url} does not have {id}"))?;
         } else {
-            succeeded(&ended, &format!("fetch {commit} of {url}"))?;
+            succeeded(&ended, &format!("fetch {id} of {url}"))?;
         }
-        if kind == Kind::Plan {
+        if job == Job::TfPlan {
             return Ok(());
         }
         if !needs_history {
             // The commit is there, so the server sends what came after it: nothing, when it is the reference's own. Only
             // commits are asked for; a server that cannot leave out the rest sends it all.
-            let ended = self.fetch(ctx, &["--filter=tree:0"], &self.pinned())?;
-            succeeded(&ended, &format!("fetch the history of {reference} of {url}"))?;
+            self.fetch_pinned(ctx, &["--filter=tree:0"])?;
         }
-        let ended = self.local(ctx, &["merge-base", "--is-ancestor", &commit.to_string(), PINNED])?;
-        match ended.exit {
-            Exit::Code(0) => Ok(()),
-            // That it is none. Anything else is no yes either.
-            Exit::Code(1) => Err(not_merged(commit, reference, "")),
-            _ => Err(not_merged(
-                commit,
-                reference,
-                &format!(" ({})", git::explain(&ended)),
-            )),
+        // 1 is a no, and anything else is no yes either.
+        let ended = self.local(ctx, &["merge-base", "--is-ancestor", &id, PINNED])?;
+        match ended.exit.is_success() {
+            true => Ok(()),
+            false => Err(format!(
+                "{id} is neither the commit of {reference} nor one of its ancestors: merge it first"
+            )
+            .into()),
         }
     }
 
     /// Fetches the commit of the pinned reference, whichever that is by now.
-    fn fetch_reference(&self, ctx: &mut RunContext) -> Result<Commit, Failure> {
+    fn fetch_reference(&self, ctx: &mut RunContext) -> Result<Commit> {
         let what = format!("{} of {}", self.reference(), self.url());
         ctx.say(Phase::GitFetch, &format!("fetching {what}"));
-        let ended = self.fetch(ctx, &["--depth=1"], &self.pinned())?;
-        succeeded(&ended, &format!("fetch {what}"))?;
+        self.fetch_pinned(ctx, &["--depth=1"])?;
         let tip = self.commit_of(ctx, PINNED)?;
-        tip.ok_or_else(|| Failure::Failed(format!("fetch {what}: it is no commit")))
+        Ok(tip.ok_or_else(|| format!("fetch {what}: it is no commit"))?)
     }
 
-    /// A server that gives only what a reference names gives all of it. Without a filter: it could not be asked for what
-    /// that leaves out.
-    fn fetch_whole_history(&self, ctx: &mut RunContext, commit: &Commit) -> Result<(), Failure> {
-        let (reference, url) = (self.reference(), self.url());
-        let said = format!("the server gives no commit by its id alone; fetching all of {reference} instead");
-        ctx.say(Phase::GitFetch, &said);
-        let ended = self.fetch(ctx, &[], &self.pinned())?;
-        succeeded(&ended, &format!("fetch {reference} of {url}"))?;
-        let found = self.commit_of(ctx, &commit.to_string())?;
-        let missing = || {
-            Failure::Failed(format!(
-                "the history of {reference} of {url} does not have {commit}"
-            ))
-        };
-        found.map(drop).ok_or_else(missing)
+    fn fetch_pinned(&self, ctx: &mut RunContext, how: &[&str]) -> Result {
+        let reference = self.reference();
+        let ended = self.fetch(ctx, how, &format!("+{reference}:{PINNED}"))?;
+        Ok(succeeded(
+            &ended,
+            &format!("fetch {reference} of {}", self.url()),
+        )?)
     }
 
-    fn check_out(&self, ctx: &mut RunContext, commit: &Commit) -> Result<(), Failure> {
+    fn check_out(&self, ctx: &mut RunContext, commit: &Commit) -> Result {
+        let doing = format!("check out {commit}");
         let ended = self.local(ctx, &["checkout", "--quiet", "--detach", &commit.to_string()])?;
-        succeeded(&ended, &format!("check out {commit}"))?;
-        match self.commit_of(ctx, "HEAD")? {
-            Some(there) if there == *commit => Ok(()),
-            _ => Err(Failure::Failed(format!(
-                "check out {commit}: the repository is at another commit"
-            ))),
+        succeeded(&ended, &doing)?;
+        match self.commit_of(ctx, "HEAD")?.as_ref() == Some(commit) {
+            true => Ok(()),
+            false => Err(format!("{doing}: the repository is at another commit").into()),
         }
     }
-
-    fn reference(&self) -> &str {
-        &self.commands.terraform.reference
-    }
-
-    fn pinned(&self) -> String {
-        format!("+{}:{PINNED}", self.reference())
-    }
-}
-
-fn not_merged(commit: &Commit, reference: &str, said: &str) -> Failure {
-    Failure::Failed(format!(
-        "{commit} is neither the commit of {reference} nor one of its ancestors, so it is not applied: merge it first{said}"
-    ))
 }
 
 fn short(commit: &Commit) -> String {
     commit.to_string().chars().take(7).collect()
 }
 
-fn succeeded(ended: &Ended, doing: &str) -> Result<(), Failure> {
+fn succeeded(ended: &Ended, doing: &str) -> Result<(), String> {
     match ended.exit.is_success() {
         true => Ok(()),
-        false => Err(Failure::Failed(format!("{doing}: {}", git::explain(ended)))),
+        false => Err(format!("{doing}: {}", git::explain(ended))),
     }
 }
 

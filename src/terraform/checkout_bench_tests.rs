@@ -75,7 +75,7 @@ impl Bench {
     }
 
     pub(super) fn work(&self) -> Work {
-        Work::of(self.config.terraform.as_ref().unwrap(), Kind::Apply)
+        Work::of(self.config.terraform.as_ref().unwrap(), Job::TfApply)
     }
 
     pub(super) fn checkout(&self) -> PathBuf {
@@ -86,19 +86,19 @@ impl Bench {
     pub(super) fn fetch(
         &self,
         commit: Option<&str>,
-        kind: Kind,
+        job: Job,
         token: Option<&str>,
     ) -> (Result<CheckedOut, String>, Vec<String>) {
         let work = self.work();
         let _ = fs::remove_dir_all(&work.real);
         fs::create_dir_all(work.real.join(HOME)).unwrap();
-        self.fetch_there(commit, kind, token)
+        self.fetch_there(commit, job, token)
     }
 
     pub(super) fn fetch_there(
         &self,
         commit: Option<&str>,
-        kind: Kind,
+        job: Job,
         token: Option<&str>,
     ) -> (Result<CheckedOut, String>, Vec<String>) {
         let (terraform, work) = (self.config.terraform.as_ref().unwrap(), self.work());
@@ -106,7 +106,7 @@ impl Bench {
             config: &self.config,
             terraform,
             side: &terraform.apply,
-            kind: Kind::Apply,
+            job: Job::TfApply,
             work: work.clone(),
         };
         let commit = commit.map(|id| Commit::try_from(id.to_owned()).unwrap());
@@ -117,7 +117,7 @@ impl Bench {
             &mut ctx,
             &commands,
             commit.as_ref(),
-            kind,
+            job,
             &self.module,
             token.as_ref(),
         );
@@ -134,8 +134,8 @@ impl Bench {
 
     /// The error of a checkout that must fail.
     #[track_caller]
-    pub(super) fn refusal(&self, commit: &str, kind: Kind, token: Option<&str>) -> String {
-        let (done, lines) = self.fetch(Some(commit), kind, token);
+    pub(super) fn refusal(&self, commit: &str, job: Job, token: Option<&str>) -> String {
+        let (done, lines) = self.fetch(Some(commit), job, token);
         let error = done.unwrap_err();
         assert!(!format!("{error}{lines:?}").contains(TOKEN), "{error}");
         error
@@ -182,8 +182,8 @@ fn terraform(repo_url: String, workdir: &Path) -> TerraformConfig {
             secret_access_key: none(),
             docker_host: None,
         },
-        plan: None,
-        no_plan: None,
+        plan: Err(String::new()),
+
         lockfile_readonly: true,
         lock_timeout: Duration::from_secs(1),
         run_max: Duration::from_secs(60),

@@ -15,7 +15,7 @@ fn a_redirect_is_not_followed_and_gets_no_token() {
         redirects_to: Some(other),
         ..Manners::default()
     });
-    let error = bench.refusal(&ids[2], Kind::Plan, Some(TOKEN));
+    let error = bench.refusal(&ids[2], Job::TfPlan, Some(TOKEN));
     assert!(error.contains("sends us elsewhere"), "{error}");
     assert_eq!(elsewhere.seen(), []);
 }
@@ -53,7 +53,7 @@ fn what_a_commit_brings_along_is_not_run() {
     let home = bench.work().real.join(HOME);
     fs::create_dir_all(&home).unwrap();
     fs::write(home.join(".gitconfig"), &settings).unwrap();
-    let (done, lines) = bench.fetch_there(Some(&id), Kind::Apply, None);
+    let (done, lines) = bench.fetch_there(Some(&id), Job::TfApply, None);
     done.unwrap();
     assert!(!mark.exists());
     assert!(
@@ -80,7 +80,7 @@ fn a_repository_within_the_commit_is_refused() {
         bench
             .repository
             .run(&["update-ref", "refs/heads/main", id.trim()]);
-        let error = bench.refusal(id.trim(), Kind::Apply, None);
+        let error = bench.refusal(id.trim(), Job::TfApply, None);
         assert!(error.contains("not well-formed"), "{name}: {error}");
     }
 }
@@ -130,7 +130,7 @@ fn the_modules_folder_lies_in_the_checkout_or_there_is_none() {
         ("/etc", Err("no path beneath")),
     ] {
         bench.module.path = path.into();
-        match (bench.fetch(Some(&id), Kind::Plan, None).0, found) {
+        match (bench.fetch(Some(&id), Job::TfPlan, None).0, found) {
             (Ok(done), Ok(folder)) => assert_eq!(done.folder, Path::new(folder), "{path}"),
             (Err(error), Err(words)) => assert!(error.contains(words), "{path}: {error}"),
             (done, _) => panic!("{path}: {done:?}"),
@@ -141,12 +141,12 @@ fn the_modules_folder_lies_in_the_checkout_or_there_is_none() {
 #[test]
 fn what_another_run_left_is_not_built_upon() {
     let (bench, ids) = Bench::with_history("left");
-    bench.fetch(Some(&ids[2]), Kind::Plan, None).0.unwrap();
-    let error = bench.fetch_there(Some(&ids[2]), Kind::Plan, None).0.unwrap_err();
+    bench.fetch(Some(&ids[2]), Job::TfPlan, None).0.unwrap();
+    let error = bench.fetch_there(Some(&ids[2]), Job::TfPlan, None).0.unwrap_err();
     assert!(error.contains("is there already"), "{error}");
     fs::remove_dir_all(bench.checkout()).unwrap();
     std::os::unix::fs::symlink("/nonexistent", bench.checkout()).unwrap();
-    let error = bench.fetch_there(Some(&ids[2]), Kind::Plan, None).0.unwrap_err();
+    let error = bench.fetch_there(Some(&ids[2]), Job::TfPlan, None).0.unwrap_err();
     assert!(error.contains("is there already"), "{error}");
 }
 
@@ -160,9 +160,9 @@ fn the_reference_may_move_while_a_commit_is_fetched() {
         ids[1]
     ));
     // Backwards: what was the reference's a moment ago is not any more.
-    let error = bench.refusal(&ids[2], Kind::Apply, None);
+    let error = bench.refusal(&ids[2], Job::TfApply, None);
     assert!(error.contains("ancestors"), "{error}");
-    bench.fetch(Some(&ids[0]), Kind::Apply, None).0.unwrap();
+    bench.fetch(Some(&ids[0]), Job::TfApply, None).0.unwrap();
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn a_repository_that_lies_around_the_checkout_is_not_touched() {
     let settings = fs::read(root.join(".git/config")).unwrap();
     // Even when there is no repository where there should be one.
     bench.before_git("[ \"$1\" != init ] || exit 0");
-    for trust in [Kind::Plan, Kind::Apply] {
+    for trust in [Job::TfPlan, Job::TfApply] {
         let error = bench.refusal(&ids[2], trust, None);
         assert!(error.contains("not a git repository"), "{error}");
     }
@@ -185,7 +185,7 @@ fn a_repository_that_lies_around_the_checkout_is_not_touched() {
 fn a_tree_or_a_tag_is_no_commit() {
     let (bench, _) = Bench::with_history("kinds");
     let tree = bench.repository.run(&["rev-parse", "main^{tree}"]);
-    for trust in [Kind::Plan, Kind::Apply] {
+    for trust in [Job::TfPlan, Job::TfApply] {
         bench.fetch(Some(tree.trim()), trust, None).0.unwrap_err();
     }
 }

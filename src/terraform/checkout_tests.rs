@@ -13,9 +13,9 @@ fn a_commit_by_its_id_is_files_and_no_repository() {
             bench.served(Manners::default());
         }
         for (id, trust, text) in [
-            (&ids[2], Kind::Apply, "# 3\n"),
-            (&ids[0], Kind::Apply, "# 1\n"),
-            (&ids[3], Kind::Plan, "# side\n"),
+            (&ids[2], Job::TfApply, "# 3\n"),
+            (&ids[0], Job::TfApply, "# 1\n"),
+            (&ids[3], Job::TfPlan, "# side\n"),
         ] {
             let (done, lines) = bench.fetch(Some(id), trust, None);
             let done = done.unwrap();
@@ -48,7 +48,7 @@ fn a_commit_by_its_id_is_files_and_no_repository() {
 #[test]
 fn without_an_id_it_is_the_pinned_references_commit() {
     let (bench, ids) = Bench::with_history("tip");
-    let (done, _) = bench.fetch(None, Kind::Apply, None);
+    let (done, _) = bench.fetch(None, Job::TfApply, None);
     assert_eq!(done.unwrap().commit.to_string(), ids[2]);
 }
 
@@ -59,7 +59,7 @@ fn what_was_not_merged_is_not_applied() {
         if http {
             bench.served(Manners::default());
         }
-        let error = bench.refusal(&ids[3], Kind::Apply, None);
+        let error = bench.refusal(&ids[3], Job::TfApply, None);
         assert!(
             error.contains("neither the commit of refs/heads/main nor one of its ancestors"),
             "{error}"
@@ -71,11 +71,11 @@ fn what_was_not_merged_is_not_applied() {
     }
     // Nor a commit that no reference has any more, as a fork's or after a force-push.
     bench.repository.run(&["update-ref", "-d", "refs/heads/side"]);
-    let error = bench.refusal(&ids[3], Kind::Apply, None);
+    let error = bench.refusal(&ids[3], Job::TfApply, None);
     assert!(error.contains("ancestors"), "{error}");
     // Nor a later one than the reference's.
     bench.repository.run(&["update-ref", "refs/heads/main", &ids[1]]);
-    let error = bench.refusal(&ids[2], Kind::Apply, None);
+    let error = bench.refusal(&ids[2], Job::TfApply, None);
     assert!(error.contains("ancestors"), "{error}");
 }
 
@@ -97,7 +97,7 @@ fn a_merged_side_branch_is_an_ancestor() {
         .repository
         .run(&["update-ref", "refs/heads/main", merge.trim()]);
     for id in [&ids[3], &ids[1], &merge.trim().to_owned()] {
-        bench.fetch(Some(id), Kind::Apply, None).0.unwrap();
+        bench.fetch(Some(id), Job::TfApply, None).0.unwrap();
     }
 }
 
@@ -109,14 +109,14 @@ fn an_unknown_commit_or_reference_is_told_as_such() {
         if http {
             bench.served(Manners::default());
         }
-        let error = bench.refusal(unknown, Kind::Plan, None);
+        let error = bench.refusal(unknown, Job::TfPlan, None);
         assert!(
             error.starts_with(&format!("fetch {unknown} of ")) && error.contains("no such commit"),
             "{error}"
         );
     }
     bench.settings().reference = "refs/heads/nope".into();
-    let error = bench.refusal(&ids[2], Kind::Apply, None);
+    let error = bench.refusal(&ids[2], Job::TfApply, None);
     assert!(error.contains("no such reference"), "{error}");
 }
 
@@ -126,7 +126,7 @@ fn a_token_opens_the_repository_and_is_seen_by_nobody() {
     let server = bench.served(wants_token());
     let notes = bench.note_calls();
     for id in [&ids[0], &ids[2]] {
-        let (done, lines) = bench.fetch(Some(id), Kind::Apply, Some(TOKEN));
+        let (done, lines) = bench.fetch(Some(id), Job::TfApply, Some(TOKEN));
         done.unwrap();
         assert!(!format!("{lines:?}").contains(TOKEN));
     }
@@ -164,21 +164,21 @@ fn a_token_that_is_refused_or_missing_is_told_as_such() {
     let (mut bench, ids) = Bench::with_history("refused");
     let server = bench.served(wants_token());
     for token in [None, Some("another")] {
-        let error = bench.refusal(&ids[2], Kind::Plan, token);
+        let error = bench.refusal(&ids[2], Job::TfPlan, token);
         assert!(error.contains("refuses the credentials"), "{error}");
     }
     server.behave(Manners {
         fails_with: Some(403),
         ..Manners::default()
     });
-    let error = bench.refusal(&ids[2], Kind::Plan, Some(TOKEN));
+    let error = bench.refusal(&ids[2], Job::TfPlan, Some(TOKEN));
     assert!(error.contains("refuses the credentials"), "{error}");
     for (status, words) in [(404, "no such repository"), (502, "in trouble")] {
         server.behave(Manners {
             fails_with: Some(status),
             ..Manners::default()
         });
-        let error = bench.refusal(&ids[2], Kind::Plan, Some(TOKEN));
+        let error = bench.refusal(&ids[2], Job::TfPlan, Some(TOKEN));
         assert!(error.contains(words), "{error}");
     }
 }
@@ -192,7 +192,7 @@ fn a_server_that_is_not_there_is_told_as_the_network() {
         .unwrap()
         .port();
     bench.settings().repo_url = format!("http://127.0.0.1:{port}/infra.git");
-    let error = bench.refusal(&ids[2], Kind::Plan, None);
+    let error = bench.refusal(&ids[2], Job::TfPlan, None);
     assert!(error.contains("could not be reached"), "{error}");
 }
 
@@ -200,7 +200,7 @@ fn a_server_that_is_not_there_is_told_as_the_network() {
 fn an_old_server_gives_what_the_reference_has_and_nothing_else() {
     let (mut bench, ids) = Bench::with_history("old");
     bench.served(is_old());
-    let (done, lines) = bench.fetch(Some(&ids[0]), Kind::Apply, None);
+    let (done, lines) = bench.fetch(Some(&ids[0]), Job::TfApply, None);
     done.unwrap();
     assert!(
         lines
@@ -213,7 +213,7 @@ fn an_old_server_gives_what_the_reference_has_and_nothing_else() {
         "# 1\n"
     );
     bench.repository.run(&["update-ref", "-d", "refs/heads/side"]);
-    for trust in [Kind::Plan, Kind::Apply] {
+    for trust in [Job::TfPlan, Job::TfApply] {
         let error = bench.refusal(&ids[3], trust, None);
         assert!(error.contains("the history of refs/heads/main of "), "{error}");
     }
@@ -226,13 +226,13 @@ fn a_server_without_filters_sends_more_and_it_is_said() {
     bench
         .repository
         .run(&["config", "uploadpack.allowFilter", "false"]);
-    let (done, lines) = bench.fetch(Some(&ids[0]), Kind::Apply, None);
+    let (done, lines) = bench.fetch(Some(&ids[0]), Job::TfApply, None);
     done.unwrap();
     assert!(
         lines.iter().any(|line| line.contains("filtering not recognized")),
         "{lines:?}"
     );
-    let error = bench.refusal(&ids[3], Kind::Apply, None);
+    let error = bench.refusal(&ids[3], Job::TfApply, None);
     assert!(error.contains("ancestors"), "{error}");
 }
 
@@ -245,7 +245,7 @@ fn a_repository_of_somebody_elses_can_be_planned_from_its_file_address() {
         let below = fs::read_dir(&folder).unwrap().flatten();
         folders.extend(below.map(|entry| entry.path()).filter(|path| path.is_dir()));
     }
-    bench.fetch(Some(&ids[0]), Kind::Apply, None).0.unwrap();
+    bench.fetch(Some(&ids[0]), Job::TfApply, None).0.unwrap();
 }
 
 #[test]
@@ -263,8 +263,8 @@ fn few_requests_are_made() {
         before = all.len();
         made
     };
-    let plan = made(&ids[3], Kind::Plan);
-    let apply = made(&ids[2], Kind::Apply);
+    let plan = made(&ids[3], Job::TfPlan);
+    let apply = made(&ids[2], Job::TfApply);
     println!("requests of a plan: {plan:?}; of an apply: {apply:?}");
     assert_eq!(
         plan.iter().filter(|method| *method == "POST").count(),
@@ -326,7 +326,7 @@ fn one_commit_of_a_grown_repository_costs_less_than_half_of_a_clone() {
         let by_hand = started.elapsed();
         fs::remove_dir_all(root.join("clone")).unwrap();
         let started = Instant::now();
-        bench.fetch(Some(&id), Kind::Apply, Some(TOKEN)).0.unwrap();
+        bench.fetch(Some(&id), Job::TfApply, Some(TOKEN)).0.unwrap();
         let ours = started.elapsed();
         println!("clone and checkout by hand {by_hand:.2?}, ours {ours:.2?}");
         ratios.push(ours.as_secs_f64() / by_hand.as_secs_f64());

@@ -7,13 +7,13 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, Side, TerraformConfig};
+use super::work::{CHECKOUT, DATA, HOME, SETTINGS, Work};
+use crate::config::{Config, Job, Side, TerraformConfig};
 use crate::jail::{MountSpec, Mounts, SandboxSpec};
 use crate::os::child::find_program;
 use crate::os::files;
 use crate::os::privilege;
-use crate::run::Tool;
-use crate::terraform::work::{CHECKOUT, DATA, HOME, Kind, SETTINGS, Work};
+use crate::run::{EndPolicy, Tool};
 
 /// Settings of ours and of the host that are in nobody's configuration: environment files, and units, whose
 /// `Environment=` often holds secrets that everybody can read.
@@ -40,8 +40,8 @@ pub struct Commands<'a> {
     pub terraform: &'a TerraformConfig,
     /// Who they run as, and with which credentials.
     pub side: &'a Side,
-    /// Whether they run in a sandbox.
-    pub kind: Kind,
+    /// A plan's run in a sandbox.
+    pub job: Job,
     /// Where.
     pub work: Work,
 }
@@ -56,7 +56,7 @@ impl Commands<'_> {
         environment: Vec<(String, String)>,
         directory: PathBuf,
     ) -> Tool {
-        let mounts = (self.kind == Kind::Plan).then(|| self.mounts(program, &environment));
+        let mounts = (self.job == Job::TfPlan).then(|| self.mounts(program, &environment));
         let sandbox = SandboxSpec {
             account: self.side.account.clone(),
             groups: self.groups(),
@@ -72,15 +72,17 @@ impl Commands<'_> {
     }
 
     /// A command of terraform in the folder of this module.
-    pub fn terraform(&self, arguments: &[&str], module: &Path) -> Tool {
+    pub fn terraform(&self, arguments: &[&str], module: &Path, end_policy: EndPolicy) -> Tool {
         let arguments = arguments.iter().map(ToString::to_string).collect();
         let directory = self.work.seen.join(CHECKOUT).join(module);
-        self.tool(
+        let mut tool = self.tool(
             &self.terraform.terraform,
             arguments,
             self.environment(),
             directory,
-        )
+        );
+        tool.end_policy = end_policy;
+        tool
     }
 
     /// Makes the folder of this run, empty and its user's own, in the place of whatever an earlier run has left.
@@ -88,9 +90,9 @@ impl Commands<'_> {
     /// # Errors
     /// When others could put something else in its place, and when it could not be made.
     pub fn prepare(&self) -> Result<(), String> {
-        let owner = self.side.account.as_ref().map(privilege::identity).transpose();
+        let owner = self.side.account.as_deref().map(privilege::identity).transpose();
         let owner = owner.map_err(|error| format!("look up terraform's user: {error}"))?;
-        self.work.make(owner, self.kind)
+        self.work.make(owner, self.job)
     }
 
     /// Writes terraform's settings, where the operator has none.

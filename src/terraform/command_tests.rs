@@ -1,7 +1,7 @@
 use super::*;
 use std::time::Duration;
 
-use crate::config::{Account, GithubApp, Settings};
+use crate::config::{GithubApp, Settings};
 use crate::secret::Secret;
 
 fn config() -> Config {
@@ -26,7 +26,7 @@ fn config() -> Config {
 
 fn side(account: Option<u32>, docker: &str) -> Side {
     Side {
-        account: account.map(Account::Id),
+        account: account.map(|id| id.to_string()),
         access_key_id: Secret::new("id".into()),
         secret_access_key: Secret::new("key".into()),
         docker_host: Some(docker.into()),
@@ -45,8 +45,8 @@ fn terraform() -> TerraformConfig {
         terraform: "/bin/sh".into(),
         region: "us-east-1".into(),
         apply: side(None, "unix:///dev/null"),
-        plan: None,
-        no_plan: None,
+        plan: Err(String::new()),
+
         lockfile_readonly: true,
         lock_timeout: Duration::from_secs(1),
         run_max: Duration::from_secs(1),
@@ -64,14 +64,14 @@ fn terraform() -> TerraformConfig {
     }
 }
 
-fn sandbox(kind: Kind, side: &Side) -> SandboxSpec {
+fn sandbox(job: Job, side: &Side) -> SandboxSpec {
     let (config, terraform) = (config(), terraform());
-    let work = Work::of(&terraform, kind);
+    let work = Work::of(&terraform, job);
     let commands = Commands {
         config: &config,
         terraform: &terraform,
         side,
-        kind,
+        job,
         work: work.clone(),
     };
     let environment = vec![("PATH".into(), "/nowhere:/usr/bin:/bin".into())];
@@ -87,19 +87,19 @@ fn sandbox(kind: Kind, side: &Side) -> SandboxSpec {
 
 #[test]
 fn an_apply_has_no_mounts_of_its_own_and_its_own_user() {
-    let own = sandbox(Kind::Apply, &side(Some(65530), "tcp://127.0.0.1:1"));
+    let own = sandbox(Job::TfApply, &side(Some(65530), "tcp://127.0.0.1:1"));
     assert_eq!((own.mounts, own.groups), (None, vec![]));
-    assert_eq!(own.account, Some(Account::Id(65530)));
+    assert_eq!(own.account, Some("65530".to_owned()));
     assert_eq!(own.directory, Path::new("/var/lib/d/tf/work/checkout"));
     assert_eq!(
-        sandbox(Kind::Apply, &side(None, "unix:///dev/null")).account,
+        sandbox(Job::TfApply, &side(None, "unix:///dev/null")).account,
         None
     );
 }
 
 #[test]
 fn a_plan_sees_its_work_where_an_apply_has_it_and_only_what_is_there_besides() {
-    let mounts = sandbox(Kind::Plan, &side(Some(65523), "tcp://127.0.0.1:1"))
+    let mounts = sandbox(Job::TfPlan, &side(Some(65523), "tcp://127.0.0.1:1"))
         .mounts
         .unwrap();
     let (work, read) = mounts.shown.split_last().unwrap();
@@ -122,7 +122,7 @@ fn a_plan_may_speak_to_the_docker_it_was_given_and_never_as_roots_group() {
     let host = format!("unix://{}", scratch.display());
     for (group, groups) in [(65540, vec![65540]), (0, vec![])] {
         std::os::unix::fs::chown(&scratch, None, Some(group)).unwrap();
-        let sandbox = sandbox(Kind::Plan, &side(Some(65523), &host));
+        let sandbox = sandbox(Job::TfPlan, &side(Some(65523), &host));
         assert_eq!(sandbox.groups, groups);
         assert!(
             sandbox
@@ -137,7 +137,7 @@ fn a_plan_may_speak_to_the_docker_it_was_given_and_never_as_roots_group() {
 
 #[test]
 fn what_is_ours_is_hidden_wherever_it_was_put() {
-    let hides = sandbox(Kind::Plan, &side(Some(65523), "x"))
+    let hides = sandbox(Job::TfPlan, &side(Some(65523), "x"))
         .mounts
         .unwrap()
         .hidden;

@@ -12,7 +12,7 @@ use crate::os::files;
 use crate::queue::{RunFolder, RunId, RunRequest};
 use crate::run::Mask;
 
-use super::work::{CHECKOUT, Kind, Work};
+use super::work::{CHECKOUT, Work};
 use super::{ADVICE, secrets};
 
 /// Where terraform leaves the state that it could not save, in the module's folder.
@@ -28,7 +28,7 @@ pub fn conclude_dead(
     say: &mut dyn FnMut(Phase, &str),
 ) -> Option<String> {
     let terraform = config.terraform.as_ref()?;
-    let work = Work::of(terraform, Kind::of(task.what));
+    let work = Work::of(terraform, task.what);
     let mut sentences = Vec::new();
     if task.what == Job::TfApply {
         sentences.extend(last_words(folder, terraform, say));
@@ -79,7 +79,7 @@ pub(super) fn keep_errored_state(work: &Work, terraform: &TerraformConfig, run: 
         .modules
         .iter()
         .map(|module| checkout.join(&module.path).join(ERRORED));
-    let found = paths.find(|path| path.is_file())?;
+    let found = paths.find(|path| path.symlink_metadata().is_ok_and(|facts| facts.is_file()))?;
     let kept = terraform.workdir.join("errored").join(format!("{run}.tfstate"));
     if let Err(error) = keep(&found, &kept) {
         log::error!("keep {}: {error}", found.display());

@@ -58,13 +58,6 @@ struct Change {
 }
 
 impl Entry {
-    /// Whether an apply does anything about it.
-    fn is_applied(&self) -> bool {
-        changes_value(&self.change.actions)
-            || self.change.importing.is_some()
-            || self.previous_address.is_some()
-    }
-
     /// The block of the configuration that it is of, in whichever module.
     fn block(&self) -> String {
         format!("{}.{}", self.r#type, self.name)
@@ -83,17 +76,13 @@ struct Configuration {
     root_module: Module,
 }
 
+/// A module, or a call of one.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Module {
     resources: Vec<Entry>,
-    module_calls: BTreeMap<String, ModuleCall>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct ModuleCall {
-    module: Module,
+    module_calls: BTreeMap<String, Module>,
+    module: Option<Box<Module>>,
 }
 
 impl Module {
@@ -102,8 +91,8 @@ impl Module {
         let hides = |entry: &Entry| {
             entry.mode == "ephemeral" || entry.provisioners.is_some() && applied.contains(&entry.block())
         };
-        let mut calls = self.module_calls.values();
-        self.resources.iter().any(hides) || calls.any(|call| call.module.hides(applied))
+        let mut others = self.module_calls.values().chain(self.module.as_deref());
+        self.resources.iter().any(hides) || others.any(|module| module.hides(applied))
     }
 }
 
@@ -143,32 +132,20 @@ impl<'a> Plan<'a> {
     pub(super) fn changes(&mut self, kind: &str) -> io::Result<Vec<Vec<String>>> {
         let mut all = Vec::new();
         for (name, value) in self.take(kind)? {
-            let (name, entry) = match kind {
-                "output_changes" => {
-                    let change = parse(value)?;
-                    (
-                        format!("output {name}"),
-                        Entry {
-                            change,
-                            ..Entry::default()
-                        },
-                    )
-                }
-                _ => {
-                    let entry: Entry = parse(value)?;
-                    (entry.address.clone(), entry)
-                }
-            };
-            if entry.is_applied() {
-                self.applied.insert(entry.block());
+            let mut entry: Entry = parse(value)?;
+            if kind == "output_changes" {
+                (entry.address, entry.change) = (format!("output {name}"), parse(value)?);
             }
-            let actions = entry.change.actions;
+            let Change { actions, importing } = &entry.change;
             if actions.is_empty() {
                 return Err(io::Error::other("a change in it has no actions"));
             }
+            if changes_value(actions) || importing.is_some() || entry.previous_address.is_some() {
+                self.applied.insert(entry.block());
+            }
             let shown = (kind != "resource_drift").then(|| actions.join(" and "));
-            self.add(kind, &name, &shown.unwrap_or_default(), value)?;
-            all.push(actions);
+            self.add(kind, &entry.address, &shown.unwrap_or_default(), value)?;
+            all.push(entry.change.actions);
         }
         Ok(all)
     }
@@ -347,11 +324,15 @@ fn has_provider(text: &str) -> bool {
     })
 }
 
-/// The digest of a plan of these parts, as a request names it.
+/// The digest of a plan of these parts, as a request names it. Whose a value is counts as well: two variables that have each
+/// other's values are another plan.
 pub(super) fn digest_of(parts: &[Part]) -> String {
     let mut lines: Vec<String> = parts
         .iter()
-        .map(|part| format!("{} {}\n", hex(&part.hash), part.kind))
+        .map(|part| {
+            let named = sha256(&[part.name.as_bytes(), b"\0", &part.hash].concat());
+            format!("{} {}\n", hex(&named), part.kind)
+        })
         .collect();
     lines.sort_unstable();
     format!("sha256:{}", hex(&sha256(lines.concat().as_bytes())))

@@ -6,13 +6,13 @@
 
 use std::path::Path;
 
+use super::command::Commands;
+use super::work::{CHECKOUT, HOME};
 use crate::gate::Commit;
 use crate::limits::{GIT_FETCH_DEADLINE, GIT_LOCAL_DEADLINE, GIT_SILENCE, MAX_GIT_OUTPUT};
 use crate::run::messages::{Row, classify};
-use crate::run::{Ended, Failure, RunContext, Tool};
+use crate::run::{Ended, Result, RunContext, Tool};
 use crate::secret::Secret;
-use crate::terraform::command::Commands;
-use crate::terraform::work::{CHECKOUT, HOME};
 
 /// Where the pinned reference is kept while there is a repository.
 pub(super) const PINNED: &str = "refs/pinned/reference";
@@ -67,10 +67,7 @@ const REFERENCES_ONLY: &str = "unadvertised object";
 /// What git means. It exits with 128 whatever happened; only its words, and those that the server sends through it, tell an
 /// unknown commit from a refused token. They are those of git 2.30 to 2.47 in the C locale, of GitHub and of GitLab.
 const MESSAGES: &[Row<()>] = &[
-    row(
-        &["not our ref"],
-        "the repository has no such commit: not pushed yet, or gone with a force-push",
-    ),
+    row(&["not our ref"], "the repository has no such commit"),
     row(&[REFERENCES_ONLY], "the server gives no commit by its id alone"),
     row(
         &["couldn't find remote ref"],
@@ -103,7 +100,7 @@ const MESSAGES: &[Row<()>] = &[
             "returned error: 404",
             "does not appear to be a git repository",
         ],
-        "there is no such repository, or these credentials may not see it: check DEPLOYER_TF_APPLY_REPO_URL",
+        "there is no such repository, or it may not be seen: check DEPLOYER_TF_APPLY_REPO_URL",
     ),
     row(
         &["certificate", "ssl ", "gnutls", "tls "],
@@ -128,7 +125,7 @@ const MESSAGES: &[Row<()>] = &[
     ),
     row(
         &["fsck", "bad object", "corrupt", "invalid index-pack"],
-        "what the server sent is not well-formed, and is not used",
+        "what the server sent is not well-formed",
     ),
 ];
 
@@ -144,8 +141,12 @@ impl Git<'_> {
         &self.commands.terraform.repo_url
     }
 
+    pub(super) fn reference(&self) -> &str {
+        &self.commands.terraform.reference
+    }
+
     /// Makes an empty repository.
-    pub(super) fn init(&self, ctx: &mut RunContext) -> Result<Ended, Failure> {
+    pub(super) fn init(&self, ctx: &mut RunContext) -> Result<Ended> {
         let seen = &self.commands.work.seen;
         let folder = seen.join(CHECKOUT).display().to_string();
         let arguments = ["init", "--quiet", "--template=", "--", &folder];
@@ -156,7 +157,7 @@ impl Git<'_> {
     }
 
     /// Fetches `what`.
-    pub(super) fn fetch(&self, ctx: &mut RunContext, how: &[&str], what: &str) -> Result<Ended, Failure> {
+    pub(super) fn fetch(&self, ctx: &mut RunContext, how: &[&str], what: &str) -> Result<Ended> {
         let url = self.url();
         let silence = format!("http.lowSpeedTime={GIT_SILENCE}");
         let mut settings = vec!["http.lowSpeedLimit=1024".to_owned(), silence];
@@ -182,12 +183,12 @@ impl Git<'_> {
     }
 
     /// Runs a command that needs no server.
-    pub(super) fn local(&self, ctx: &mut RunContext, arguments: &[&str]) -> Result<Ended, Failure> {
+    pub(super) fn local(&self, ctx: &mut RunContext, arguments: &[&str]) -> Result<Ended> {
         ctx.tool(&self.in_repository(&[], arguments), &mut warning)
     }
 
     /// The commit that `name` is.
-    pub(super) fn commit_of(&self, ctx: &mut RunContext, name: &str) -> Result<Option<Commit>, Failure> {
+    pub(super) fn commit_of(&self, ctx: &mut RunContext, name: &str) -> Result<Option<Commit>> {
         let name = format!("{name}^{{commit}}");
         let tool = self.in_repository(&[], &["rev-parse", "--verify", "--quiet", &name]);
         let captured = ctx.capture(&tool, MAX_GIT_OUTPUT)?;

@@ -4,18 +4,16 @@
 //! read where it is used, and only where nobody but root can read it; it goes nowhere. Every request is the fetch
 //! role's. What the token looks like is GitHub's affair: it is an opaque text of any length.
 
-use std::path::Path;
 use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
 use crate::config::{Config, GithubApp};
 use crate::event::harmless;
-use crate::fetch::{FetchRequest, FetchResponse, Method};
+use crate::fetch::{FetchRequest, FetchResponse};
 use crate::jwt::base64url::encode_standard;
 use crate::jwt::sign;
 use crate::limits::{FETCH_DEADLINE, MAX_FETCH, MAX_PEM, MAX_QUOTE};
-use crate::os::privilege::{self, Identity};
 use crate::os::{clock, secret};
 use crate::secret::Secret;
 
@@ -31,27 +29,21 @@ pub type Send<'a> = dyn FnMut(&FetchRequest) -> Result<FetchResponse, String> + 
 /// An app where it is installed, and the one repository that is read with it.
 #[derive(Clone, Copy, Debug)]
 pub struct Installation<'a> {
+    config: &'a Config,
     app: &'a GithubApp,
     repository: &'a str,
-    identity: Identity,
-    authorities: Option<&'a Path>,
 }
 
 impl<'a> Installation<'a> {
-    /// The app's installation that may read the repository at `url`.
-    ///
-    /// # Errors
-    /// When there is no user to ask GitHub as, or no repository in the URL.
-    pub fn new(config: &'a Config, app: &'a GithubApp, url: &'a str) -> Result<Self, String> {
-        let identity = privilege::identity(&config.fetch_user)
-            .map_err(|error| format!("become the user of DEPLOYER_FETCH_USER: {error}"))?;
-        let repository = repository(url).ok_or("DEPLOYER_TF_APPLY_REPO_URL names no repository")?;
-        Ok(Self {
+    /// The app's installation that may read the repository at `url`. The API names it without its owner.
+    pub fn new(config: &'a Config, app: &'a GithubApp, url: &'a str) -> Self {
+        let path = url.trim_end_matches('/').trim_end_matches(".git");
+        let repository = path.rsplit('/').next().unwrap_or_default();
+        Self {
+            config,
             app,
             repository,
-            identity,
-            authorities: config.issuer.ca_file.as_deref(),
-        })
+        }
     }
 
     /// A token that reads the repository, and nothing else, for an hour at most.
@@ -70,14 +62,14 @@ impl<'a> Installation<'a> {
             .map_err(|fault| format!("{} cannot be used: {fault}", app.pem.display()))?;
         let path = format!("app/installations/{}/access_tokens", app.installation);
         let body = json!({ "repositories": [self.repository], "permissions": { "contents": "read" } });
-        let order = self
-            .order(Method::Post, &path, &jwt)?
-            .header("content-type", Secret::new("application/json".into()))
-            .body(body.to_string());
+        let mut order = self.order("POST", &path, &jwt)?;
+        let kind = ("content-type".into(), "application/json".into());
+        order.headers.push(kind);
+        order.body = Some(body.to_string());
         let answer = send(&order).map_err(|why| format!("{why}; can this host reach {}?", app.api_url))?;
         match answer.status {
             201 => token_in(&answer.body).ok_or_else(|| "GitHub answers without a token".into()),
-            _ => Err(self.explain(&answer)),
+            _ => Err(explain(app, self.repository, &answer)),
         }
     }
 
@@ -86,73 +78,73 @@ impl<'a> Installation<'a> {
     /// # Errors
     /// One sentence.
     pub fn revoke(&self, token: &Secret, send: &mut Send<'_>) -> Result<(), String> {
-        let answer = send(&self.order(Method::Delete, "installation/token", token)?)?;
+        let answer = send(&self.order("DELETE", "installation/token", token)?)?;
         match answer.status {
             204 => Ok(()),
             other => Err(format!("GitHub answers with status {other}")),
         }
     }
 
-    fn order(&self, method: Method, path: &str, bearer: &Secret) -> Result<FetchRequest, String> {
+    fn order(&self, method: &str, path: &str, bearer: &Secret) -> Result<FetchRequest, String> {
         let url = format!("{}/{path}", self.app.api_url);
-        let plain = |text: &str| Secret::new(text.to_owned());
-        FetchRequest::new(&url, self.identity, FETCH_DEADLINE, MAX_FETCH)
-            .method(method)
-            .header("accept", plain("application/vnd.github+json"))
-            .header("x-github-api-version", plain(VERSION))
-            .header("authorization", plain(&format!("Bearer {}", bearer.expose())))
-            .trusting(self.authorities)
+        let headers = [
+            ("accept", "application/vnd.github+json"),
+            ("x-github-api-version", VERSION),
+            ("authorization", &format!("Bearer {}", bearer.expose())),
+        ];
+        let mut order = FetchRequest::new(self.config, &url, FETCH_DEADLINE, MAX_FETCH)?;
+        order.method = method.into();
+        order.headers = headers.map(|(name, value)| (name.into(), value.into())).into();
+        Ok(order)
     }
+}
 
-    /// What `answer`, which is no token, means: what came back and what to do.
-    ///
-    /// The status alone does not tell a wrong key from a wrong clock, nor a wrong app from a wrong installation; the words
-    /// and headers that do are those of GitHub's API as documented, and as its users report them.
-    fn explain(&self, answer: &FetchResponse) -> String {
-        let GithubApp {
-            pem,
-            installation,
-            api_url,
-            ..
-        } = self.app;
-        let said = message(answer);
-        // The primary limit says what remains, the secondary one how long to wait; older servers only write of it.
-        let wait = answer.header("retry-after");
-        let is_limited = answer.status == 429
-            || wait.is_some()
-            || answer.header("x-ratelimit-remaining") == Some("0")
-            || said.to_ascii_lowercase().contains("rate limit");
-        let means = match answer.status {
-            401 if said.contains("('iat')") || said.contains("('exp')") => {
-                "this host's clock is wrong, set it right (NTP)".into()
-            }
-            401 => format!(
-                "the key in {} is none of this app's, or DEPLOYER_TF_APPLY_GH_APP_ID is another app's",
-                pem.display()
-            ),
-            403 | 429 if is_limited => match wait.and_then(|wait| wait.parse::<u64>().ok()) {
-                Some(seconds) => format!("GitHub's rate limit is reached, try again in {seconds} s"),
-                None => "GitHub's rate limit is reached, try again later".into(),
-            },
-            404 if said == "Integration not found" => {
-                "there is no such app, check DEPLOYER_TF_APPLY_GH_APP_ID".into()
-            }
-            404 => {
-                format!(
-                    "the app has no installation {installation}, check DEPLOYER_TF_APPLY_GH_APP_INSTALLATION_ID"
-                )
-            }
-            403 | 422 => format!(
-                "the app may not read {}: its installation needs the permission Contents (read) and this repository, and \
-                 not to be suspended",
-                self.repository
-            ),
-            500.. => "GitHub is in trouble, try again later".into(),
-            _ => format!("this is no answer of GitHub's API, check DEPLOYER_GITHUB_API_URL ({api_url})"),
-        };
-        let colon = if said.is_empty() { "" } else { ": " };
-        format!("{means} (status {}{colon}{})", answer.status, harmless(&said))
-    }
+/// What `answer`, which is no token, means: what came back and what to do.
+///
+/// The status alone does not tell a wrong key from a wrong clock, nor a wrong app from a wrong installation; the words
+/// and headers that do are those of GitHub's API as documented, and as its users report them.
+pub fn explain(app: &GithubApp, repository: &str, answer: &FetchResponse) -> String {
+    let GithubApp {
+        pem,
+        installation,
+        api_url,
+        ..
+    } = app;
+    let said = message(answer);
+    // The primary limit says what remains, the secondary one how long to wait; older servers only write of it.
+    let wait = answer.header("retry-after");
+    let is_limited = answer.status == 429
+        || wait.is_some()
+        || answer.header("x-ratelimit-remaining") == Some("0")
+        || said.to_ascii_lowercase().contains("rate limit");
+    let means = match answer.status {
+        401 if said.contains("('iat')") || said.contains("('exp')") => {
+            "this host's clock is wrong, set it right (NTP)".into()
+        }
+        401 => format!(
+            "the key in {} is none of this app's, or DEPLOYER_TF_APPLY_GH_APP_ID is another app's",
+            pem.display()
+        ),
+        403 | 429 if is_limited => match wait.and_then(|wait| wait.parse::<u64>().ok()) {
+            Some(seconds) => format!("GitHub's rate limit is reached, try again in {seconds} s"),
+            None => "GitHub's rate limit is reached, try again later".into(),
+        },
+        404 if said == "Integration not found" => {
+            "there is no such app, check DEPLOYER_TF_APPLY_GH_APP_ID".into()
+        }
+        404 => {
+            format!(
+                "the app has no installation {installation}, check DEPLOYER_TF_APPLY_GH_APP_INSTALLATION_ID"
+            )
+        }
+        403 | 422 => format!(
+            "the app may not read {repository}: it needs the permission Contents (read), and not to be suspended"
+        ),
+        500.. => "GitHub is in trouble, try again later".into(),
+        _ => format!("this is no answer of GitHub's API, check DEPLOYER_GITHUB_API_URL ({api_url})"),
+    };
+    let colon = if said.is_empty() { "" } else { ": " };
+    format!("{means} (status {}{colon}{})", answer.status, harmless(&said))
 }
 
 /// GitHub's own words, as far as they are a sentence.
@@ -177,17 +169,8 @@ pub fn credential(token: &Secret) -> Secret {
     Secret::new(format!("username={USER}\npassword={}\n", token.expose()))
 }
 
-/// The name of the repository at `url`, without its owner, as the API wants it.
-fn repository(url: &str) -> Option<&str> {
-    let path = url.strip_suffix('/').unwrap_or(url);
-    let name = path.rsplit('/').next()?;
-    let name = name.strip_suffix(".git").unwrap_or(name);
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    (!name.is_empty() && name.bytes().all(plain)).then_some(name)
-}
-
 /// The token in a good answer. It goes to git as one line, so it must be one.
-fn token_in(body: &[u8]) -> Option<Secret> {
+pub fn token_in(body: &[u8]) -> Option<Secret> {
     let answer: Value = serde_json::from_slice(body).ok()?;
     let token = answer["token"].as_str()?;
     let one_word = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
@@ -197,21 +180,18 @@ fn token_in(body: &[u8]) -> Option<Secret> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Settings;
 
     #[test]
     fn the_repository_is_named_as_the_api_wants_it() {
+        let least = Settings::from_env_file(include_bytes!("../../tests/data/least.env")).unwrap();
+        let config = Config::from_settings(&least).unwrap();
         for (url, name) in [
-            (
-                "https://github.com/engram-app/engram-infra.git",
-                Some("engram-infra"),
-            ),
-            ("https://github.com/engram-app/a.b", Some("a.b")),
-            ("https://github.com/engram-app/x/", Some("x")),
-            ("https://github.com/a/.git", None),
-            ("https://github.com/a/b?c", None),
-            ("", None),
+            ("https://github.com/engram-app/engram-infra.git", "engram-infra"),
+            ("https://github.com/engram-app/a.b", "a.b"),
+            ("https://github.com/engram-app/x/", "x"),
         ] {
-            assert_eq!(repository(url), name, "{url}");
+            assert_eq!(Installation::new(&config, &app(), url).repository, name, "{url}");
         }
     }
 
@@ -257,20 +237,17 @@ mod tests {
         }
     }
 
-    fn explained(answer: &FetchResponse) -> String {
-        let app = GithubApp {
+    fn app() -> GithubApp {
+        GithubApp {
             id: "1".into(),
             installation: "77".into(),
             pem: "/etc/app.pem".into(),
             api_url: "https://api.example".into(),
-        };
-        let installation = Installation {
-            app: &app,
-            repository: "infra",
-            identity: Identity { uid: 1, gid: 1 },
-            authorities: None,
-        };
-        installation.explain(answer)
+        }
+    }
+
+    fn explained(answer: &FetchResponse) -> String {
+        explain(&app(), "infra", answer)
     }
 
     #[test]

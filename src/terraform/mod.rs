@@ -12,12 +12,11 @@ mod difference;
 mod digest;
 mod git;
 pub mod github_app;
-
 mod module_folder;
 mod plan_file;
 mod plan_json;
 mod report;
-mod summary;
+pub mod summary;
 mod terraform_error;
 mod work;
 
@@ -38,15 +37,14 @@ use crate::jail;
 use crate::limits::{CHECKOUT_DEADLINE, HEALTH_MARGIN, MAX_FETCH, PROBE_DEADLINE, TF_INIT_WAITS};
 use crate::os::child::Exit;
 use crate::os::files::optional;
-use crate::os::privilege;
 use crate::queue::RunRequest;
-use crate::run::{Effect, EndPolicy, Ended, Failure, HumanDuration, RunContext};
+use crate::run::{Effect, EndPolicy, Ended, HumanDuration, Result, RunContext};
 use crate::secret::Secret;
 use command::Commands;
 use report::Report;
 use summary::Summary;
 use terraform_error::TerraformError;
-use work::{CHECKOUT, Kind, PLAN_FILE, SHOWN, Work};
+use work::{CHECKOUT, PLAN_FILE, SHOWN, Work};
 
 /// What to do after an apply that did not come to its end.
 const ADVICE: &str = "what terraform has changed stays; plan again to see what is left to do";
@@ -59,12 +57,7 @@ const ADVICE_AFTER_FORCE: &str =
 ///
 /// # Errors
 /// What kept it from coming to its good end. What terraform has changed stays.
-pub fn run(
-    ctx: &mut RunContext,
-    request: &RunRequest,
-    task: &TerraformTask,
-    config: &Config,
-) -> Result<(), Failure> {
+pub fn run(ctx: &mut RunContext, request: &RunRequest, task: &TerraformTask, config: &Config) -> Result {
     let terraform = Terraform::new(task, config)?;
     let mut report = Report::new(request, task, terraform.module);
     let result = terraform.take_steps(ctx, &mut report);
@@ -94,17 +87,17 @@ impl<'a> Terraform<'a> {
         let module = terraform
             .module(task.module.as_deref())
             .ok_or("there is no such module any more")?;
-        let kind = Kind::of(task.what);
-        let side = match kind {
-            Kind::Plan => terraform.plan.as_ref(),
-            Kind::Apply => Some(&terraform.apply),
+        let job = task.what;
+        let side = match job {
+            Job::TfPlan => terraform.plan.as_ref()?,
+            _ => &terraform.apply,
         };
         let commands = Commands {
             config,
             terraform,
-            side: side.ok_or_else(|| terraform.no_plan.clone().unwrap_or_default())?,
-            kind,
-            work: Work::of(terraform, kind),
+            side,
+            job,
+            work: Work::of(terraform, job),
         };
         Ok(Self {
             task,
@@ -113,7 +106,7 @@ impl<'a> Terraform<'a> {
         })
     }
 
-    fn take_steps(&self, ctx: &mut RunContext, report: &mut Report) -> Result<(), Failure> {
+    fn take_steps(&self, ctx: &mut RunContext, report: &mut Report) -> Result {
         let terraform = self.commands.terraform;
         let longest = terraform.run_max;
         let folder = ctx.step(Phase::GitFetch, CHECKOUT_DEADLINE, Effect::Looks, |ctx| {
@@ -130,7 +123,7 @@ impl<'a> Terraform<'a> {
             }
             Ok(summary)
         })?;
-        let mut said = report::sentence(self.task.what, &summary);
+        let mut sentence = report::sentence(self.task.what, &summary);
         if self.task.what == Job::TfApply && !summary.has_changes {
             report.add("apply", Ok(()), |()| json!({"status": "noop", "exit_code": 0}))?;
         } else if self.task.what == Job::TfApply {
@@ -143,22 +136,22 @@ impl<'a> Terraform<'a> {
                 );
                 applied.inspect_err(|_| self.tell_failed_apply(ctx))
             })?;
-            said.insert_str(0, "applied: ");
+            sentence.insert_str(0, "applied: ");
             let mut urls = terraform.health_urls.iter();
             if let Some(health) = urls.find(|health| health.module == self.module.name) {
-                let deadline = self.commands.config.deploy().health.max_wait + HEALTH_MARGIN;
+                let deadline = self.commands.config.deploy().health_max_wait + HEALTH_MARGIN;
                 ctx.step(Phase::Health, deadline, Effect::Looks, |ctx| {
                     let healthy = self.wait_for_health(ctx, health);
                     report.add("health", healthy, |()| json!({"status": "healthy"}))
                 })?;
             }
         }
-        ctx.say(Phase::Done, &format!("{}: {said}", self.module.name));
+        ctx.say(Phase::Done, &format!("{}: {sentence}", self.module.name));
         Ok(())
     }
 
     /// Fetches the commit; the module's folder in it.
-    fn fetch(&self, ctx: &mut RunContext, report: &mut Report) -> Result<PathBuf, Failure> {
+    fn fetch(&self, ctx: &mut RunContext, report: &mut Report) -> Result<PathBuf> {
         secrets(self.commands.side).for_each(|secret| ctx.hide(secret));
         self.commands.prepare()?;
         let commit = self.task.sha.as_ref();
@@ -172,7 +165,7 @@ impl<'a> Terraform<'a> {
 
     /// `terraform init`: the one command that is tried again, and only where the network failed. A plan after an init that
     /// failed would run whatever a commit has brought along.
-    fn init(&self, ctx: &mut RunContext, folder: &Path) -> Result<(), Failure> {
+    fn init(&self, ctx: &mut RunContext, folder: &Path) -> Result {
         self.commands.write_cli_config()?;
         let mut arguments = vec!["init", "-input=false", "-no-color"];
         arguments.extend(
@@ -181,18 +174,19 @@ impl<'a> Terraform<'a> {
                 .lockfile_readonly
                 .then_some("-lockfile=readonly"),
         );
+        let tool = self.commands.terraform(&arguments, folder, EndPolicy::Terminate);
         let mut waits = TF_INIT_WAITS.into_iter();
         loop {
-            let ended = self.run(ctx, &arguments, folder, EndPolicy::Terminate)?;
+            let ended = ctx.tool(&tool, &mut said)?;
             if ended.exit.is_success() {
                 return Ok(());
             }
             let error = TerraformError::read(&ended.tail);
             let (true, Some(wait)) = (error.is_transient, waits.next()) else {
-                return Err(failure(ctx, "init", &ended));
+                return Err(failure(ctx, "init", &ended).into());
             };
             let message = format!(
-                "::warning::terraform init failed because of the network ({}); trying again in {}",
+                "::warning::terraform init failed: {}; trying again in {}",
                 error.sentence,
                 HumanDuration(wait)
             );
@@ -203,7 +197,7 @@ impl<'a> Terraform<'a> {
 
     /// `terraform plan`, and what it comes to. A plan has succeeded when terraform says so twice: by its exit status, and by
     /// the saved plan's own word that it is whole.
-    fn plan(&self, ctx: &mut RunContext, folder: &Path) -> Result<Summary, Failure> {
+    fn plan(&self, ctx: &mut RunContext, folder: &Path) -> Result<Summary> {
         let (lock_timeout, plan_file) = (self.lock_timeout(), self.plan_file());
         let out = format!("-out={plan_file}");
         let mut arguments = vec![
@@ -216,9 +210,12 @@ impl<'a> Terraform<'a> {
         ];
         let is_drift = self.task.what == Job::TfDrift;
         arguments.extend(is_drift.then_some("-refresh-only"));
-        let ended = self.run(ctx, &arguments, folder, EndPolicy::InterruptThenTerminate)?;
+        let tool = self
+            .commands
+            .terraform(&arguments, folder, EndPolicy::InterruptThenTerminate);
+        let ended = ctx.tool(&tool, &mut said)?;
         if !matches!(ended.exit, Exit::Code(0 | 2)) {
-            return Err(failure(ctx, "plan", &ended));
+            return Err(failure(ctx, "plan", &ended).into());
         }
         let mut summary = self.read_plan(ctx, folder, &plan_file)?;
         // The exit status is 2 as well where the state would only be written in another form.
@@ -228,16 +225,18 @@ impl<'a> Terraform<'a> {
     }
 
     /// Reads what the saved plan would do.
-    fn read_plan(&self, ctx: &mut RunContext, folder: &Path, plan_file: &str) -> Result<Summary, Failure> {
+    fn read_plan(&self, ctx: &mut RunContext, folder: &Path, plan_file: &str) -> Result<Summary> {
         let real = &self.commands.work.real;
         let shown = real.with_file_name(SHOWN);
         let unread = |error: io::Error| format!("read what terraform shows of the plan: {error}");
-        let tool = self
-            .commands
-            .terraform(&["show", "-json", "-no-color", plan_file], folder);
-        let ended = ctx.write_out(&tool, &shown, &mut |line| Some(line.to_owned()))?;
+        let tool = self.commands.terraform(
+            &["show", "-json", "-no-color", plan_file],
+            folder,
+            EndPolicy::Terminate,
+        );
+        let ended = ctx.write_out(&tool, &shown, &mut said)?;
         if !ended.exit.is_success() {
-            return Err(failure(ctx, "show", &ended));
+            return Err(failure(ctx, "show", &ended).into());
         }
         let summary = summary::read(&shown, &real.join(PLAN_FILE), &real.join(CHECKOUT).join(folder));
         optional(fs::remove_file(&shown)).map_err(unread)?;
@@ -265,25 +264,25 @@ impl<'a> Terraform<'a> {
     }
 
     /// Whether the plan that was just made is one that may be applied.
-    fn may_be_applied(&self, ctx: &mut RunContext, summary: &Summary) -> Result<(), Failure> {
+    fn may_be_applied(&self, ctx: &mut RunContext, summary: &Summary) -> Result<(), String> {
         let (terraform, destroyed) = (self.commands.terraform, summary.counts.destroy as u64);
-        let reviewed = self.task.plan_digest.as_ref().map(ToString::to_string);
-        if let Some(reviewed) = reviewed.as_ref().filter(|reviewed| **reviewed != summary.digest) {
-            self.tell_differences(ctx, reviewed, summary);
-            return Err(Failure::Failed(format!(
-                "the plan changed since it was reviewed: that was {reviewed}, this is {}; plan and review again",
-                summary.digest
-            )));
-        }
-        if reviewed.is_none() && terraform.require_digest {
-            return Err(Failure::failed(
-                "plan_digest is required (DEPLOYER_TF_APPLY_REQUIRE_DIGEST=on)",
-            ));
+        match self.task.plan_digest.as_ref().map(ToString::to_string) {
+            Some(reviewed) if reviewed != summary.digest => {
+                self.tell_differences(ctx, &reviewed, summary);
+                return Err(format!(
+                    "the plan changed since it was reviewed: that was {reviewed}, this is {}; plan and review again",
+                    summary.digest
+                ));
+            }
+            None if terraform.require_digest => {
+                return Err("plan_digest is required (DEPLOYER_TF_APPLY_REQUIRE_DIGEST=on)".into());
+            }
+            _ => {}
         }
         match terraform.destroy_limit {
-            Some(limit) if destroyed > limit && !self.task.allow_destroy => Err(Failure::Failed(format!(
+            Some(limit) if destroyed > limit && !self.task.allow_destroy => Err(format!(
                 "the plan destroys {destroyed}, and DEPLOYER_TF_DESTROY_LIMIT is {limit}; \"allow_destroy\":true applies it"
-            ))),
+            )),
             _ => Ok(()),
         }
     }
@@ -296,16 +295,14 @@ impl<'a> Terraform<'a> {
     }
 
     /// `terraform apply` of the plan that was just made: never cut in its middle, never tried again.
-    fn apply(&self, ctx: &mut RunContext, folder: &Path) -> Result<(), Failure> {
+    fn apply(&self, ctx: &mut RunContext, folder: &Path) -> Result {
         let (lock_timeout, plan_file) = (self.lock_timeout(), self.plan_file());
         let arguments = ["apply", "-input=false", "-no-color", &lock_timeout, &plan_file];
-        let ended = self.run(ctx, &arguments, folder, EndPolicy::Interrupt)?;
+        let tool = self.commands.terraform(&arguments, folder, EndPolicy::Interrupt);
+        let ended = ctx.tool(&tool, &mut said)?;
         match ended.exit.is_success() {
             true => Ok(()),
-            false => Err(Failure::Failed(format!(
-                "{}; {ADVICE}",
-                failure(ctx, "apply", &ended)
-            ))),
+            false => Err(format!("{}; {ADVICE}", failure(ctx, "apply", &ended)).into()),
         }
     }
 
@@ -324,12 +321,14 @@ impl<'a> Terraform<'a> {
     }
 
     /// After an apply the module's URL must answer 200.
-    fn wait_for_health(&self, ctx: &mut RunContext, health: &HealthUrl) -> Result<(), Failure> {
-        let (settings, url) = (&self.commands.config.deploy().health, &health.url);
+    fn wait_for_health(&self, ctx: &mut RunContext, health: &HealthUrl) -> Result {
+        let (config, url) = (self.commands.config, &health.url);
+        let settings = config.deploy();
         let mut last = String::new();
-        let until = Instant::now() + settings.max_wait;
+        let until = Instant::now() + settings.health_max_wait;
         let healthy = ctx.poll(settings.poll_interval, until, |ctx| {
-            let answer = self.probe(url)?;
+            let request = FetchRequest::new(config, url, PROBE_DEADLINE, MAX_FETCH)?;
+            let answer = fetch::send(&request).map_or_else(|why| why, |answer| answer.status.to_string());
             if answer == "200" {
                 ctx.say(Phase::Health, &format!("{url} answers 200"));
                 return Ok(Some(()));
@@ -343,34 +342,9 @@ impl<'a> Terraform<'a> {
             last = answer;
             Ok(None)
         })?;
-        let waited = HumanDuration(settings.max_wait);
+        let waited = HumanDuration(settings.health_max_wait);
         let sick = || format!("applied, but {url} is not healthy after {waited}: last answer: {last}");
         Ok(healthy.ok_or_else(sick)?)
-    }
-
-    /// The status, or why there is none.
-    fn probe(&self, url: &str) -> Result<String, String> {
-        let config = self.commands.config;
-        let identity = privilege::identity(&config.fetch_user).map_err(|error| error.to_string());
-        let request = identity.and_then(|identity| {
-            let request = FetchRequest::new(url, identity, PROBE_DEADLINE, MAX_FETCH);
-            request.trusting(config.issuer.ca_file.as_deref())
-        });
-        let request = request.map_err(|error| format!("prepare the probe of {url}: {error}"))?;
-        Ok(fetch::send(&request).map_or_else(|why| why, |answer| answer.status.to_string()))
-    }
-
-    /// Runs a command of terraform in the module's folder; its lines are said.
-    fn run(
-        &self,
-        ctx: &mut RunContext,
-        arguments: &[&str],
-        folder: &Path,
-        end_policy: EndPolicy,
-    ) -> Result<Ended, Failure> {
-        let mut tool = self.commands.terraform(arguments, folder);
-        tool.end_policy = end_policy;
-        ctx.tool(&tool, &mut |line| Some(line.to_owned()))
     }
 
     fn lock_timeout(&self) -> String {
@@ -386,6 +360,11 @@ impl<'a> Terraform<'a> {
     }
 }
 
+/// Terraform's lines, as they are.
+fn said(line: &str) -> Option<String> {
+    Some(line.to_owned())
+}
+
 /// What terraform is given and must not be shown to print. A mask of a short word would cover half of what it says.
 fn secrets(side: &Side) -> impl Iterator<Item = &Secret> {
     let both = [&side.access_key_id, &side.secret_access_key];
@@ -393,12 +372,12 @@ fn secrets(side: &Side) -> impl Iterator<Item = &Secret> {
 }
 
 /// Why a command of terraform failed; the outcome gets what a person needs to free the state.
-fn failure(ctx: &mut RunContext, command: &str, ended: &Ended) -> Failure {
+fn failure(ctx: &mut RunContext, command: &str, ended: &Ended) -> String {
     let TerraformError { sentence, lock, .. } = TerraformError::read(&ended.tail);
     if let Some(lock) = lock {
-        ctx.outcome_member("lock", lock);
+        ctx.outcome_member("lock", json!(lock));
     }
-    Failure::Failed(match ended.exit {
+    match ended.exit {
         Exit::Code(1) => format!("terraform {command} failed: {sentence}"),
         Exit::Code(code) if code == i32::from(jail::FAILED) => sentence,
         // In a sandbox a tool that a signal ended has a shell's status: 128 and the signal.
@@ -409,5 +388,5 @@ fn failure(ctx: &mut RunContext, command: &str, ended: &Ended) -> Failure {
             )
         }
         exit => format!("terraform {command} ended with {exit}: {sentence}"),
-    })
+    }
 }

@@ -1,9 +1,7 @@
 //! What went wrong, from terraform's last lines: its exit status is 1 for everything. Pure. What is not recognised is told
 //! in terraform's own words.
 
-use serde_json::{Value, json};
-
-use crate::run::messages::{Row, classify};
+use serde::Serialize;
 
 /// Why a command of terraform failed.
 #[derive(Clone, Debug)]
@@ -13,103 +11,98 @@ pub(super) struct TerraformError {
     /// Whether trying again may help.
     pub(super) is_transient: bool,
     /// Who holds the state's lock, as the outcome names it.
-    pub(super) lock: Option<Value>,
+    pub(super) lock: Option<Lock>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Class {
-    Locked,
-    /// The network failed; it may do so no longer in a while.
-    Network,
-    Fatal,
+/// What terraform says of a lock.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Lock {
+    id: String,
+    who: String,
+    created: String,
+    operation: String,
 }
 
-/// In order. Of the network: Go's own words, and those of terraform's registry client. Answers that say "later" are among
-/// them, answers that say "no" are not.
-const MESSAGES: &[Row<Class>] = &[
-    Row {
-        words: &["error acquiring the state lock"],
-        class: Class::Locked,
-        hint: "",
-    },
-    Row {
-        words: &["saved plan is stale"],
-        class: Class::Fatal,
-        hint: "the state has changed since it was planned; run it again",
-    },
-    Row {
-        words: &["provider dependency changes detected"],
-        class: Class::Fatal,
-        hint: "the repository has no .terraform.lock.hcl that names every provider, and so no checksums: run `terraform \
-               init` (for this host's platform, too) and commit the file, or set DEPLOYER_TF_LOCKFILE=update",
-    },
-    Row {
-        words: &[
-            "connection refused",
-            "connection reset by peer",
-            "connection timed out",
-            "i/o timeout",
-            "tls handshake timeout",
-            "client.timeout exceeded",
-            "context deadline exceeded",
-            "no such host",
-            "temporary failure in name resolution",
-            "server misbehaving",
-            "network is unreachable",
-            "no route to host",
-            "unexpected eof",
-            "502 bad gateway",
-            "503 service unavailable",
-            "504 gateway timeout",
-            "429 too many requests",
-        ],
-        class: Class::Network,
-        hint: "",
-    },
+const LOCKED: &str = "error acquiring the state lock";
+
+/// What needs more than terraform's own words, by these.
+const HINTS: [(&str, &str); 2] = [
+    (
+        "saved plan is stale",
+        "the state has changed since it was planned; run it again",
+    ),
+    (
+        "provider dependency changes detected",
+        "the repository has no .terraform.lock.hcl that names every provider for this host: commit one (`terraform \
+         providers lock`)",
+    ),
+];
+
+/// What a network that fails is told by: Go's own words, and those of terraform's registry client. Answers that say "later"
+/// are among them, answers that say "no" are not.
+const TRANSIENT: [&str; 17] = [
+    "connection refused",
+    "connection reset by peer",
+    "connection timed out",
+    "i/o timeout",
+    "tls handshake timeout",
+    "client.timeout exceeded",
+    "context deadline exceeded",
+    "no such host",
+    "temporary failure in name resolution",
+    "server misbehaving",
+    "network is unreachable",
+    "no route to host",
+    "unexpected eof",
+    "502 bad gateway",
+    "503 service unavailable",
+    "504 gateway timeout",
+    "429 too many requests",
 ];
 
 impl TerraformError {
     /// Reads terraform's last lines, oldest first.
     pub(super) fn read(tail: &[String]) -> Self {
-        let row = classify(MESSAGES, &tail.join("\n"));
-        let class = row.map_or(Class::Fatal, |row| row.class);
-        let lock = (class == Class::Locked).then(|| lock_in(tail));
-        let text = |name: &str| {
-            lock.as_ref()
-                .and_then(|lock| lock[name].as_str())
-                .unwrap_or_default()
-        };
-        let sentence = match row.map(|row| row.hint) {
-            _ if lock.is_some() => format!(
-                "the state is locked by {} since {} for {}; when that is certainly over: terraform force-unlock {}",
-                text("who"),
-                text("created"),
-                text("operation"),
-                text("id")
+        let said = tail.join("\n").to_ascii_lowercase();
+        let lock = said.contains(LOCKED).then(|| lock_in(tail));
+        let hint = HINTS.iter().find(|(words, _)| said.contains(words));
+        let sentence = match (&lock, hint) {
+            (
+                Some(Lock {
+                    id,
+                    who,
+                    created,
+                    operation,
+                }),
+                _,
+            ) => format!(
+                "the state is locked by {who} since {created} for {operation}; when that is certainly over: terraform \
+                 force-unlock {id}"
             ),
-            None | Some("") => error_in(tail),
-            Some(hint) => hint.to_owned(),
+            (None, Some((_, hint))) => (*hint).to_owned(),
+            (None, None) => error_in(tail),
         };
+        let is_known = lock.is_some() || hint.is_some();
         Self {
             sentence,
-            is_transient: class == Class::Network,
+            is_transient: !is_known && TRANSIENT.iter().any(|words| said.contains(words)),
             lock,
         }
     }
 }
 
-/// What terraform says of a lock.
-fn lock_in(tail: &[String]) -> Value {
+fn lock_in(tail: &[String]) -> Lock {
     let field = |name: &str| {
         let found = tail.iter().rev().find_map(|line| bare(line).strip_prefix(name));
-        found
-            .map(str::trim)
-            .filter(|value| !value.is_empty())
-            .unwrap_or("unknown")
+        let found = found.map(str::trim).filter(|value| !value.is_empty());
+        found.unwrap_or("unknown").to_owned()
     };
-    json!({
-        "id": field("ID:"), "who": field("Who:"), "created": field("Created:"), "operation": field("Operation:"),
-    })
+    Lock {
+        id: field("ID:"),
+        who: field("Who:"),
+        created: field("Created:"),
+        operation: field("Operation:"),
+    }
 }
 
 /// Terraform's first error among its last lines, with the line that explains it where there is one.
@@ -118,13 +111,14 @@ fn error_in(tail: &[String]) -> String {
     let Some(error) = lines.find_map(|line| line.strip_prefix("Error: ")) else {
         return tail
             .last()
-            .map_or("it said nothing".to_owned(), |last| bare(last).to_owned());
+            .map_or("it said nothing", |last| bare(last))
+            .to_owned();
     };
     // Behind the headline come the place, an excerpt, and then the sentence.
-    let excerpt = |line: &&str| {
+    let is_excerpt = |line: &&str| {
         line.starts_with("on ") || line.starts_with("with ") || line.starts_with(|c: char| c.is_ascii_digit())
     };
-    match lines.find(|line| !excerpt(line)) {
+    match lines.find(|line| !is_excerpt(line)) {
         Some(sentence) if !sentence.starts_with("Error: ") => format!("{error}: {sentence}"),
         _ => error.to_owned(),
     }

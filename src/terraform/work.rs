@@ -11,24 +11,6 @@ use crate::config::{Job, TerraformConfig};
 use crate::os::privilege::Identity;
 use crate::os::{files, tree, trusted};
 
-/// What a run works on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Any commit that the repository has: code that nobody has approved, of which no line is trusted.
-    Plan,
-    /// A commit that was merged: the pinned reference's, or one of its ancestors.
-    Apply,
-}
-
-impl Kind {
-    pub fn of(job: Job) -> Self {
-        match job {
-            Job::TfPlan => Kind::Plan,
-            _ => Kind::Apply,
-        }
-    }
-}
-
 /// In the folder: the checked-out commit.
 pub const CHECKOUT: &str = "checkout";
 /// `TF_DATA_DIR`.
@@ -54,11 +36,11 @@ pub struct Work {
 }
 
 impl Work {
-    /// The folder of a run of this kind; it need not exist.
-    pub fn of(config: &TerraformConfig, kind: Kind) -> Self {
-        let real = match kind {
-            Kind::Plan => &config.plan_workdir,
-            Kind::Apply => &config.workdir,
+    /// The folder of a run of `job`; it need not exist.
+    pub fn of(config: &TerraformConfig, job: Job) -> Self {
+        let real = match job {
+            Job::TfPlan => &config.plan_workdir,
+            _ => &config.workdir,
         };
         Self {
             seen: config.workdir.join("work"),
@@ -71,13 +53,13 @@ impl Work {
     /// # Errors
     /// When somebody other than root could put another folder in its place, when `owner` could not get to it, and when
     /// it could not be made; each names the folder.
-    pub fn make(&self, owner: Option<Identity>, kind: Kind) -> Result<(), String> {
+    pub fn make(&self, owner: Option<Identity>, job: Job) -> Result<(), String> {
         let described = |error, folder: &Path| files::describe(&error, "make the folder", folder);
         for folder in [parent(&self.real), parent(&self.seen)] {
             files::ensure_folder(folder, 0o711).map_err(|error| described(error, folder))?;
         }
         // In a sandbox nobody goes the real way.
-        check_way(parent(&self.real), owner.filter(|_| kind == Kind::Apply))?;
+        check_way(parent(&self.real), owner.filter(|_| job != Job::TfPlan))?;
         self.remove()?;
         let (uid, gid) = owner.map(|owner| (owner.uid, owner.gid)).unzip();
         // The outermost last: until then nobody but root is in it. The checkout is for git to make.
@@ -128,7 +110,7 @@ fn check_way(folder: &Path, walker: Option<Identity>) -> Result<(), String> {
 fn closed_to(walker: Identity, facts: &Metadata) -> Option<String> {
     let (uid, mode) = (walker.uid, facts.mode() & 0o7777);
     (mode & 0o001 == 0).then(|| {
-        format!("uid {uid} cannot enter it (mode {mode:04o}): chmod o+x, or set DEPLOYER_TF_APPLY_WORKDIR elsewhere")
+        format!("uid {uid} cannot enter it (mode {mode:04o}): set DEPLOYER_TF_APPLY_WORKDIR elsewhere")
     })
 }
 

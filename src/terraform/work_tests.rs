@@ -22,14 +22,14 @@ fn scene(name: &str) -> (PathBuf, Work) {
 #[test]
 fn a_work_folder_is_its_users_alone_and_new_each_time() {
     let (top, work) = scene("new");
-    work.make(Some(OWNER), Kind::Plan).unwrap();
+    work.make(Some(OWNER), Job::TfPlan).unwrap();
     let left = work.real.join(CHECKOUT).join("left");
     fs::create_dir(work.real.join(CHECKOUT)).unwrap();
     fs::write(&left, "").unwrap();
     symlink(&top, work.real.join("link")).unwrap();
     chown(&left, Some(OWNER.uid), None).unwrap();
     fs::set_permissions(work.real.join(HOME), Permissions::from_mode(0o000)).unwrap();
-    work.make(Some(OWNER), Kind::Plan).unwrap();
+    work.make(Some(OWNER), Job::TfPlan).unwrap();
     let folders = [DATA, HOME].map(|name| work.real.join(name));
     for folder in folders.iter().chain([&work.real]) {
         let facts = fs::metadata(folder).unwrap();
@@ -64,7 +64,7 @@ fn a_work_folder_that_others_could_replace_is_refused() {
     ] {
         fs::set_permissions(folder, Permissions::from_mode(mode)).unwrap();
         chown(folder, Some(owner), None).unwrap();
-        let refusal = work.make(Some(OWNER), Kind::Plan).unwrap_err();
+        let refusal = work.make(Some(OWNER), Job::TfPlan).unwrap_err();
         assert!(
             refusal.contains(word) && refusal.contains(folder.to_str().unwrap()),
             "{refusal}"
@@ -73,7 +73,7 @@ fn a_work_folder_that_others_could_replace_is_refused() {
         fs::set_permissions(folder, Permissions::from_mode(0o755)).unwrap();
         chown(folder, Some(0), None).unwrap();
     }
-    work.make(Some(OWNER), Kind::Plan).unwrap();
+    work.make(Some(OWNER), Job::TfPlan).unwrap();
     fs::remove_dir_all(top).unwrap();
 }
 
@@ -83,7 +83,7 @@ fn a_folder_that_a_link_leads_to_is_judged_as_well() {
     fs::create_dir_all(top.join("open/plans")).unwrap();
     fs::set_permissions(top.join("open"), Permissions::from_mode(0o777)).unwrap();
     symlink(top.join("open/plans"), top.join("plans")).unwrap();
-    let refusal = work.make(Some(OWNER), Kind::Plan).unwrap_err();
+    let refusal = work.make(Some(OWNER), Job::TfPlan).unwrap_err();
     assert!(refusal.contains("/open: others may write"), "{refusal}");
     fs::remove_dir_all(top).unwrap();
 }
@@ -93,9 +93,9 @@ fn a_user_who_could_not_get_there_is_refused_before_the_run() {
     let (top, work) = scene("walk");
     fs::set_permissions(&top, Permissions::from_mode(0o700)).unwrap();
     // Nobody goes this way in a sandbox.
-    work.make(Some(OWNER), Kind::Plan).unwrap();
-    work.make(None, Kind::Apply).unwrap();
-    let refusal = work.make(Some(OWNER), Kind::Apply).unwrap_err();
+    work.make(Some(OWNER), Job::TfPlan).unwrap();
+    work.make(None, Job::TfApply).unwrap();
+    let refusal = work.make(Some(OWNER), Job::TfApply).unwrap_err();
     assert!(
         refusal.contains("uid 65523 cannot enter it (mode 0700)"),
         "{refusal}"

@@ -28,7 +28,7 @@ fn a_template_that_is_not_clearly_this_containers_is_refused_before_anything_is_
     let changed = |to: &str| std::fs::write(&path, good.replace(&repository, to)).expect("a template");
 
     changed("");
-    refused("it has no <Repository>");
+    refused("it has 0 <Repository> elements");
     changed(&repository.repeat(2));
     refused("it has 2 <Repository> elements");
     changed("<Repository>redis:7</Repository>");

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::Duration;
 
-use engram_deployer::config::{Preset, variables};
+use engram_deployer::config::{Preset, is_secret, variables};
 use engram_deployer::limits::LEEWAY;
 use serde_json::Value;
 
@@ -49,26 +49,25 @@ fn fields() -> BTreeMap<String, Vec<String>> {
 #[test]
 fn the_page_of_the_package_has_every_setting_with_its_default_and_knows_the_secrets() {
     let fields = fields();
-    let known: BTreeSet<&str> = variables().map(|variable| variable.name).collect();
+    let known: BTreeSet<&str> = variables().map(|(name, _)| *name).collect();
     for name in fields.keys() {
         assert!(known.contains(name.as_str()), "{name} is no setting");
     }
-    for variable in variables().filter(|variable| !NOT_ON_THE_PAGE.contains(&variable.name)) {
+    for (name, preset) in variables().filter(|(name, _)| !NOT_ON_THE_PAGE.contains(name)) {
         let field = fields
-            .get(variable.name)
-            .unwrap_or_else(|| panic!("{} is not on the page", variable.name));
-        let expected = match variable.preset {
+            .get(*name)
+            .unwrap_or_else(|| panic!("{name} is not on the page"));
+        let expected: &str = match preset {
             Preset::Text(text) => text,
             Preset::Required => "required",
             Preset::Unset => &field[1],
         };
-        assert_eq!(field[1], expected, "{}", variable.name);
+        assert_eq!(field[1], expected, "{name}");
         let kind = field.get(3).map_or("", String::as_str);
-        assert_eq!(kind == "*", variable.is_secret, "{}", variable.name);
+        assert_eq!(kind == "*", is_secret(name), "{name}");
         assert!(
             kind.len() < 2 || kind.split(',').any(|choice| choice == field[1]),
-            "{}",
-            variable.name
+            "{name}"
         );
     }
 }

@@ -7,7 +7,6 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use engram_deployer::config::Account;
 use engram_deployer::jail::{JailRequest, MountSpec, Mounts, SandboxSpec};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
@@ -127,7 +126,7 @@ impl Drop for Scene {
 pub fn shell(script: &str) -> JailRequest {
     JailRequest {
         sandbox: SandboxSpec {
-            account: Some(Account::Id(USER)),
+            account: Some(USER.to_string()),
             groups: Vec::new(),
             mounts: None,
             directory: "/".into(),

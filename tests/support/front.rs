@@ -4,7 +4,7 @@ use super::certificate::Certificate;
 use super::curl::Client;
 use super::folder::Folder;
 use super::tls_client::TlsClient;
-use engram_deployer::link::{Decoder, FromFront, Head, Request, Settings, ToFront, encode};
+use engram_deployer::link::{Caller, Decoder, FromFront, Head, Request, Settings, ToFront, encode};
 use engram_deployer::os::child::{Child, Command, Exit};
 use engram_deployer::os::descriptor;
 use std::fs;
@@ -35,7 +35,7 @@ impl Front {
     pub fn ready() -> Front {
         let mut front = Front::started();
         let frame = front.hear();
-        assert!(matches!(frame, Some(FromFront::Ready { .. })), "{frame:?}");
+        assert_eq!(frame, Some(FromFront::Ready));
         front
     }
 
@@ -52,24 +52,25 @@ impl Front {
     /// One with these settings.
     pub fn with(folder: Folder, certificate: Certificate, settings: &Settings) -> Front {
         let (link, theirs) = UnixStream::pair().expect("a link");
+        let told = serde_json::to_vec(settings).expect("settings");
+        let told = descriptor::memory_file(&told).expect("a file in memory");
         let child = Command::tool(Path::new(env!("CARGO_BIN_EXE_engram-deployer")))
             .argument("front")
+            .descriptor(0, told)
             .descriptor(descriptor::FIRST, theirs)
             .spawn()
             .expect("starting a front");
         link.set_read_timeout(Some(Duration::from_secs(30)))
             .expect("a read timeout");
         let listener = TcpListener::bind("127.0.0.1:0").expect("binding a port of loopback");
-        let mut front = Front {
+        Front {
             folder,
             certificate,
             child,
             link: Some(link),
             decoder: Decoder::default(),
             listener,
-        };
-        front.say(&ToFront::Settings(settings.clone()));
-        front
+        }
     }
 
     /// Where clients connect.
@@ -95,10 +96,10 @@ impl Front {
     /// Accepts the next connection and hands it over.
     pub fn hand_over(&mut self, open_paths: bool) {
         let (connection, _) = self.listener.accept().expect("accepting");
-        let frame = ToFront::Connection {
+        let frame = ToFront::Connection(Caller {
             request_id: "0123abcd".into(),
             open_paths,
-        };
+        });
         let bytes = encode(&frame).expect("a frame");
         let link = self.link.as_mut().expect("a link");
         let sent = descriptor::send(&*link, &bytes, connection.as_fd()).expect("handing the connection over");
@@ -133,9 +134,7 @@ impl Front {
 
     /// Says a line.
     pub fn line(&mut self, line: &str) {
-        self.say(&ToFront::Line {
-            line: line.to_string(),
-        });
+        self.say(&ToFront::Line(line.to_string()));
     }
 
     /// The next frame; `None` when the front has closed the link.

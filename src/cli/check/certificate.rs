@@ -45,11 +45,9 @@ pub fn check(config: &Config, report: &mut Report) {
 /// A file that cannot be read was reported already.
 fn validity(path: &Path, report: &mut Report) {
     let pem = files::read_bounded(path, MAX_PEM).ok();
-    let Some(certificate) = pem.and_then(|pem| CertificateDer::from_pem_slice(&pem).ok()) else {
+    let der = pem.and_then(|pem| CertificateDer::from_pem_slice(&pem).ok());
+    let Some(Certificate { from, until, .. }) = der.as_deref().and_then(x509::read) else {
         return;
-    };
-    let Some(Certificate { from, until, .. }) = x509::read(&certificate) else {
-        return report.warning(WHAT, format!("{}: no validity was found", path.display()));
     };
     // `2026-01-02` of `20260102T030405Z`.
     let date = |time: &str| format!("{}-{}-{}", &time[..4], &time[4..6], &time[6..8]);

@@ -16,16 +16,18 @@ use crate::os::disk;
 pub fn check(config: &Config, report: &mut Report) {
     let deploy = config.deploy();
     let needs_docker = !matches!(deploy.backend, Backend::Command { pull: false, .. })
-        || deploy.health.expect == HealthExpect::Container;
+        || deploy.health_expect == HealthExpect::Container;
     match needs_docker {
         true => report.result("docker", docker(deploy)),
         false => report.ok("docker", "not needed: the command pulls and replaces by itself"),
     }
-    let complaints = deploy::complaints(config);
-    let is_well = complaints.is_empty();
-    report.errors("deploy", complaints);
-    login(config, report);
-    if let Some(cosign) = &deploy.checks.cosign {
+    report.errors("deploy", deploy::complaints(config));
+    let runtime = &config.places.runtime;
+    if deploy.login.is_some() && !disk::is_in_memory(runtime).unwrap_or(true) {
+        let advice = "is not in memory (tmpfs): a pull has the registry's password on a disk";
+        report.warning("registry login", format!("{} {advice}", runtime.display()));
+    }
+    if let Some(cosign) = &deploy.cosign {
         report.root_alone("cosign", &cosign.program);
     }
     match &deploy.backend {
@@ -39,13 +41,7 @@ pub fn check(config: &Config, report: &mut Report) {
                 template(&container.name, templates, &deploy.image, report);
             }
         }
-        Backend::Docker { declarations } => {
-            report.root_alone("declarations", declarations);
-            if is_well {
-                let (count, folder) = (deploy.containers.len(), declarations.display());
-                report.ok("declarations", format!("{count} in {folder}"));
-            }
-        }
+        Backend::Docker { declarations } => report.root_alone("declarations", declarations),
         Backend::Command { program, .. } => report.root_alone("command", program),
     }
     if let Some(command) = &config.notify {
@@ -62,52 +58,32 @@ fn docker(deploy: &DeployConfig) -> Result<String, String> {
     Ok(format!("{client} answers with version {}", last_line(&text)))
 }
 
-/// Where the program that `setting` names is found by the `PATH` in `environment`, and all that it prints of its version.
+/// Where the program that `setting` names is found by the `PATH` with which `environment` begins, and all that it prints
+/// of its version.
 pub fn version(
     program: &Path,
     setting: &str,
     arguments: &[&str],
     environment: &[(String, String)],
 ) -> Result<(String, String), String> {
-    let path = environment.iter().find(|(name, _)| name == "PATH");
-    let path = path.map_or("", |(_, path)| path);
-    let name = program.display();
+    let (path, name) = (&environment[0].1, program.display());
     let found = child::find_program(program, path)
         .ok_or_else(|| format!("there is no `{name}` on {path}: install it, or set {setting}"))?;
     let command = Command::tool(&found).arguments(arguments).variables(environment);
     let shown = format!("{} {}", found.display(), arguments[0]);
-    let output = child::output(command, MAX_VERSION, Instant::now() + VERSION_DEADLINE)
+    let (exit, bytes) = child::output(command, MAX_VERSION, Instant::now() + VERSION_DEADLINE)
         .map_err(|error| format!("run {shown}: {error}"))?;
     let seconds = VERSION_DEADLINE.as_secs();
-    let bytes = output
-        .bytes
-        .ok_or_else(|| format!("`{shown}` did not answer within {seconds} s"))?;
+    let bytes = bytes.ok_or_else(|| format!("`{shown}` did not answer within {seconds} s"))?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
-    match output.exit.is_success() {
+    match exit.is_success() {
         true => Ok((found.display().to_string(), text)),
-        false => Err(format!("`{shown}`: {}: {}", output.exit, last_line(&text))),
+        false => Err(format!("`{shown}`: {}: {}", exit, last_line(&text))),
     }
 }
 
 pub fn last_line(text: &str) -> &str {
     text.trim_end().lines().last().unwrap_or("no output")
-}
-
-fn login(config: &Config, report: &mut Report) {
-    const WHAT: &str = "registry login";
-    let (Some(login), None) = (&config.deploy().login, deploy::refusal(config)) else {
-        return;
-    };
-    let user = &login.username;
-    report.ok(
-        WHAT,
-        format!("as {user}, with a password that only root can read"),
-    );
-    let runtime = &config.places.runtime;
-    if !disk::is_in_memory(runtime).unwrap_or(true) {
-        let advice = "is not in memory (tmpfs): the password is on a disk while a pull is under way";
-        report.warning(WHAT, format!("{} {advice}", runtime.display()));
-    }
 }
 
 fn template(name: &str, folder: &Path, image: &str, report: &mut Report) {

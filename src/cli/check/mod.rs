@@ -12,9 +12,8 @@ mod terraform;
 
 use std::path::Path;
 
-use super::arguments::Arguments;
-use super::output::CommandResult;
 use super::settings_source::{self, FoundSettings};
+use super::{Arguments, CommandError, CommandResult};
 use crate::config::{Config, Settings, warnings};
 use crate::gate;
 use crate::jwt::KeySet;
@@ -26,11 +25,11 @@ use report::Report;
 ///
 /// # Errors
 /// When standard output cannot be written.
-pub fn check(arguments: &Arguments) -> CommandResult {
+pub fn check(args: &Arguments) -> CommandResult {
     let mut report = Report::default();
-    match settings_source::read(arguments) {
+    match settings_source::read(args) {
         Ok(found) => judge(&found, &mut report),
-        Err(error) => report.errors("settings", error.lines),
+        Err(CommandError(_, lines)) => report.errors("settings", lines),
     }
     report.end()
 }

@@ -6,10 +6,10 @@ use std::time::SystemTime;
 
 use super::report::Report;
 use crate::config::{Config, Places};
-use crate::gate::{Creation, Memory, Past};
+use crate::gate::Memory;
 use crate::os::files;
 use crate::os::privilege::{self, Identity};
-use crate::os::{disk, places, trusted};
+use crate::os::{disk, places};
 
 /// Looks at all of them; makes what `serve` would make.
 pub fn check(config: &Config, report: &mut Report) {
@@ -19,7 +19,8 @@ pub fn check(config: &Config, report: &mut Report) {
         return report.error("folders", error);
     }
     for folder in [&places.state, &places.runs, &places.runtime, &places.public()] {
-        report.result("folders", is_writable(folder));
+        report.root_alone("folders", folder);
+        report.errors("folders", write_to(folder).err());
     }
     if disk::is_in_memory(&places.state).unwrap_or(false) {
         let state = places.state.display();
@@ -46,31 +47,27 @@ fn users(config: &Config, report: &mut Report) {
     }
 }
 
-/// Whether the folder can be written to, and by nobody else.
-fn is_writable(path: &Path) -> Result<String, String> {
-    let shown = path.display();
-    if let Some(fault) = fs::metadata(path).ok().and_then(|facts| trusted::fault(&facts)) {
-        return Err(format!("{shown}: {fault}"));
-    }
-    let probe = path.join(".check");
+/// Writes a file to it, and removes that.
+fn write_to(folder: &Path) -> Result<(), String> {
+    let probe = folder.join(".check");
     let written = files::replace_volatile(&probe, b"", 0o600);
     // Another `check` may have taken it away.
-    match written.and_then(|()| files::optional(fs::remove_file(&probe))) {
-        Ok(_) => Ok(format!("{shown} can be written to")),
-        Err(error) => Err(files::describe(&error, "write to", path)),
-    }
+    let removed = written.and_then(|()| files::optional(fs::remove_file(&probe)));
+    removed
+        .map(drop)
+        .map_err(|error| files::describe(&error, "write to", folder))
 }
 
 /// As `serve` does, it makes one that refuses what may have been used before.
 fn memory(places: &Places, report: &mut Report) {
     const WHAT: &str = "replay memory";
     let memory = Memory::of(&places.state);
-    match memory.create(Past::Unknown, SystemTime::now()) {
-        Ok(Creation::New) => report.warning(WHAT, super::super::NEW_MEMORY),
-        Ok(Creation::Exists) => {
-            let known = memory.inspect();
-            report.result(WHAT, known.map(|known| format!("remembers {known} tokens")));
+    match memory.create(Some(SystemTime::now())) {
+        Ok(true) => report.warning(WHAT, crate::cli::NEW_MEMORY),
+        Ok(false) => {
+            let known = memory.inspect().map(|known| format!("remembers {known} tokens"));
+            report.result(WHAT, known.map_err(|refusal| refusal.detail));
         }
-        Err(error) => report.error(WHAT, error),
+        Err(refusal) => report.error(WHAT, refusal.detail),
     }
 }

@@ -66,13 +66,7 @@ impl Report {
         if let Some(error) = self.unprinted {
             return Err(error);
         }
-        let count = |number: usize, what: &str| match number {
-            0 => format!("no {what}s"),
-            1 => format!("1 {what}"),
-            many => format!("{many} {what}s"),
-        };
-        let (errors, warnings) = (count(self.errors, "error"), count(self.warnings, "warning"));
-        print(&format!("{errors}, {warnings}\n"))?;
+        print(&format!("errors: {}, warnings: {}\n", self.errors, self.warnings))?;
         match self.errors {
             0 => Ok(ExitStatus::Done),
             _ => Ok(ExitStatus::Failed),

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::deploy::{last_line, version};
 use super::report::Report;
-use crate::config::{Config, GithubApp, TerraformConfig};
+use crate::config::{Config, GithubApp};
 use crate::jwt::sign;
 use crate::limits::MAX_PEM;
 use crate::os::secret;
@@ -20,21 +20,21 @@ pub fn check(config: &Config, report: &mut Report) {
     let Some(terraform) = &config.terraform else {
         return;
     };
-    let path = config
-        .deploy()
-        .environment
-        .iter()
-        .find(|(name, _)| name == "PATH");
     let quiet = [("CHECKPOINT_DISABLE", "1"), ("HOME", "/nonexistent")];
     let quiet = quiet.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let environment: Vec<_> = quiet.into_iter().chain(path.cloned()).collect();
-    report.result("git", git(terraform, &environment));
-    report.result("terraform", terraform_version(terraform, &environment));
+    let environment = [&config.deploy().environment[..1], &quiet].concat();
+    let (git, setting) = (&terraform.git, "DEPLOYER_TF_GIT_BINARY_PATH");
+    let git = version(git, setting, &["version"], &environment);
+    report.result(
+        "git",
+        git.map(|(git, text)| format!("{git}: {}", last_line(&text))),
+    );
+    report.result("terraform", terraform_version(&terraform.terraform, &environment));
     if let Some(app) = &terraform.app {
         report.result("GitHub App", key(app));
     }
     folder("terraform's folder", &terraform.workdir, report);
-    if terraform.plan.is_some() {
+    if terraform.plan.is_ok() {
         folder("folder of plans", &terraform.plan_workdir, report);
     }
     for file in terraform.cli_config.iter().chain(&terraform.plugin_cache) {
@@ -45,18 +45,9 @@ pub fn check(config: &Config, report: &mut Report) {
     }
 }
 
-fn git(terraform: &TerraformConfig, environment: &[(String, String)]) -> Result<String, String> {
-    let setting = "DEPLOYER_TF_GIT_BINARY_PATH";
-    let (git, text) = version(&terraform.git, setting, &["version"], environment)?;
-    Ok(format!("{git}: {}", last_line(&text)))
-}
-
-fn terraform_version(
-    terraform: &TerraformConfig,
-    environment: &[(String, String)],
-) -> Result<String, String> {
-    let (program, setting) = (&terraform.terraform, "DEPLOYER_TF_BINARY_PATH");
-    let (program, text) = version(program, setting, &["version", "-json"], environment)?;
+fn terraform_version(program: &Path, environment: &[(String, String)]) -> Result<String, String> {
+    let arguments = ["version", "-json"];
+    let (program, text) = version(program, "DEPLOYER_TF_BINARY_PATH", &arguments, environment)?;
     let document: Value = serde_json::from_str(&text).unwrap_or_default();
     let [major, minor] = LEAST;
     match document["terraform_version"].as_str() {

@@ -8,7 +8,7 @@ mod value;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Account, Config, DEFAULT_MODULE, Endpoint, Job};
+use super::{Config, DEFAULT_MODULE, Endpoint, Job};
 use crate::secret::Secret;
 
 pub(super) use parse::{terraform, unread};
@@ -39,11 +39,8 @@ pub struct TerraformConfig {
     pub region: String,
     /// What an apply runs as and with.
     pub apply: Side,
-    /// What a plan runs as and with; `None` where plans are refused, and why is in [`TerraformConfig::no_plan`]. There is
-    /// no endpoint `tf-plan` then.
-    pub plan: Option<Side>,
-    /// Why there is no `/tf-plan`, for the operator.
-    pub no_plan: Option<String>,
+    /// What a plan runs as and with, or why plans are refused: there is no endpoint `tf-plan` then.
+    pub plan: Result<Side, String>,
     /// Whether `.terraform.lock.hcl` must be there and name every provider (`DEPLOYER_TF_LOCKFILE=readonly`): without it
     /// a provider has no checksum. Otherwise terraform may write it.
     pub lockfile_readonly: bool,
@@ -78,7 +75,7 @@ pub struct Module {
 #[derive(Clone, Debug)]
 pub struct Side {
     /// `None` is root.
-    pub account: Option<Account>,
+    pub account: Option<String>,
     /// Of the key to terraform's state.
     pub access_key_id: Secret,
     /// The key to terraform's state.
@@ -113,8 +110,7 @@ impl Config {
     /// The same without `/tf-plan`, for this reason: what the machine cannot do is not offered.
     pub fn without_plan(mut self, why: &str) -> Config {
         if let Some(terraform) = &mut self.terraform {
-            terraform.plan = None;
-            terraform.no_plan = Some(why.to_owned());
+            terraform.plan = Err(why.to_owned());
             terraform.endpoints.retain(|endpoint| endpoint.job != Job::TfPlan);
         }
         self
@@ -128,16 +124,16 @@ impl Config {
 
     /// Why `/tf-plan` answers 404 where terraform is configured, as a line for the operator.
     pub fn no_plan(&self) -> Option<String> {
-        let why = self.terraform.as_ref()?.no_plan.as_ref()?;
+        let why = self.terraform.as_ref()?.plan.as_ref().err()?;
         Some(format!("/tf-plan answers 404, because {why}"))
     }
 }
 
 impl TerraformConfig {
     /// Who its tools run as, with the variable of each; root is left out.
-    pub fn users(&self) -> impl Iterator<Item = (&'static str, &Account)> {
-        let plan = self.plan.as_ref().map(|plan| ("DEPLOYER_TF_PLAN_USER", plan));
-        let sides = plan.into_iter().chain([("DEPLOYER_TF_APPLY_USER", &self.apply)]);
+    pub fn users(&self) -> impl Iterator<Item = (&'static str, &String)> {
+        let plan = self.plan.iter().map(|plan| ("DEPLOYER_TF_PLAN_USER", plan));
+        let sides = plan.chain([("DEPLOYER_TF_APPLY_USER", &self.apply)]);
         sides.filter_map(|(name, side)| Some((name, side.account.as_ref()?)))
     }
 

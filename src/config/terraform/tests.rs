@@ -3,8 +3,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::*;
+use crate::config::Settings;
 use crate::config::parse::tests::drop_in;
-use crate::config::{Complaint, Settings};
 
 /// What a host of the Go daemon has set for terraform, and the credentials of a plan.
 fn settings(changes: &[(&str, &str)]) -> Settings {
@@ -35,13 +35,17 @@ fn good(changes: &[(&str, &str)]) -> Config {
     Config::from_settings(&settings(changes)).unwrap_or_else(|all| panic!("{changes:?}: {all:?}"))
 }
 
-fn named(changes: &[(&str, &str)]) -> Vec<&'static str> {
-    let complaints: Vec<Complaint> = Config::from_settings(&settings(changes))
+fn names(complaints: &[String]) -> Vec<&str> {
+    let first = |line: &'_ String| line.split(' ').next().map(str::len).unwrap_or_default();
+    complaints.iter().map(|line| &line[..first(line)]).collect()
+}
+
+fn named(changes: &[(&str, &str)]) -> Vec<String> {
+    let complaints = Config::from_settings(&settings(changes))
         .err()
         .unwrap_or_default();
-    let text = format!("{complaints:?}");
-    assert!(!text.contains("hunter"), "{text}");
-    complaints.iter().map(|one| one.variable).collect()
+    assert!(!complaints.concat().contains("hunter"), "{complaints:?}");
+    names(&complaints).into_iter().map(str::to_owned).collect()
 }
 
 fn pinned(config: &Config, endpoint: &str) -> Vec<(String, Expected)> {
@@ -85,7 +89,7 @@ fn the_defaults_are_those_of_the_daemon_we_replace() {
     let socket = Some("unix:///var/run/docker.sock");
     assert_eq!(terraform.apply.docker_host.as_deref(), socket);
     let plan = terraform.plan.as_ref().expect("a plan has credentials");
-    assert_eq!(plan.account, Some(Account::Id(65523)));
+    assert_eq!(plan.account, Some("65523".to_owned()));
     assert_eq!(
         (plan.access_key_id.expose(), &plan.docker_host),
         ("AKIAPLAN", &None)
@@ -98,8 +102,8 @@ fn the_defaults_are_those_of_the_daemon_we_replace() {
 #[test]
 fn the_two_endpoints_differ_in_audience_branch_and_workflow() {
     let config = good(&[]);
-    let apply = config.endpoint_at("/tf-apply").expect("an endpoint");
-    let plan = config.endpoint_at("/tf-plan").expect("an endpoint");
+    let apply = config.endpoint_named("tf-apply").expect("an endpoint");
+    let plan = config.endpoint_named("tf-plan").expect("an endpoint");
     assert_eq!(
         (apply.name, apply.audience.as_str(), apply.job),
         ("tf-apply", "engram-tf-apply", Job::TfApply)
@@ -176,7 +180,7 @@ fn one_switch_asks_for_all_and_all_that_is_missing_is_named_at_once() {
     for switch in SWITCHES {
         let one = drop_in().with(switch, &value(switch));
         let found = Config::from_settings(&one).expect_err("configured in part");
-        let names: Vec<&str> = found.iter().map(|one| one.variable).collect();
+        let names = names(&found);
         for other in SWITCHES {
             assert_eq!(names.contains(&other), other != switch, "{switch}: {names:?}");
         }
@@ -227,7 +231,7 @@ fn without_credentials_there_is_no_plan_and_everything_else_is_there() {
         ("DEPLOYER_TF_PLAN_AWS_SECRET_ACCESS_KEY", ""),
     ];
     let config = good(&none);
-    assert!(config.endpoint_at("/tf-plan").is_none() && config.endpoint_at("/tf-apply").is_some());
+    assert!(config.endpoint_named("tf-plan").is_none() && config.endpoint_named("tf-apply").is_some());
     let said = config.no_plan().expect("the reason");
     assert!(said.contains("DEPLOYER_TF_PLAN_SHARE_CREDENTIALS=yes"), "{said}");
     let share = ("DEPLOYER_TF_PLAN_SHARE_CREDENTIALS", "yes");
@@ -241,7 +245,7 @@ fn without_credentials_there_is_no_plan_and_everything_else_is_there() {
 #[test]
 fn what_the_machine_cannot_do_is_not_offered() {
     let config = good(&[]).without_plan("we are not root");
-    assert!(config.endpoint_at("/tf-plan").is_none() && config.endpoint_at("/tf-apply").is_some());
+    assert!(config.endpoint_named("tf-plan").is_none() && config.endpoint_named("tf-apply").is_some());
     assert_eq!(
         config.no_plan().as_deref(),
         Some("/tf-plan answers 404, because we are not root")

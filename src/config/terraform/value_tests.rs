@@ -10,7 +10,7 @@ fn a_repository_is_fetched_by_https_or_from_this_machine_and_never_with_a_passwo
         "http://localhost/x",
         "file:///srv/git/infra.git",
     ] {
-        assert_eq!(repo_url(good).as_deref(), Ok(good));
+        assert_eq!(repo_url(good).as_deref(), Some(good));
     }
     for bad in [
         "",
@@ -36,7 +36,7 @@ fn a_repository_is_fetched_by_https_or_from_this_machine_and_never_with_a_passwo
         "/srv/git",
         "-upload-pack=x",
     ] {
-        assert!(repo_url(bad).is_err(), "{bad}");
+        assert!(repo_url(bad).is_none(), "{bad}");
     }
     assert!(is_on_github("https://GitHub.com/acme/infra.git"));
     assert!(!is_on_github("https://github.com.example/acme/infra.git"));
@@ -46,7 +46,7 @@ fn a_repository_is_fetched_by_https_or_from_this_machine_and_never_with_a_passwo
 fn the_api_has_no_slash_at_its_end() {
     assert_eq!(
         api_url("https://ghe.example/api/v3/").as_deref(),
-        Ok("https://ghe.example/api/v3")
+        Some("https://ghe.example/api/v3")
     );
     for bad in [
         "http://192.0.2.1",
@@ -54,7 +54,7 @@ fn the_api_has_no_slash_at_its_end() {
         "https://h/?x",
         "api.github.com",
     ] {
-        assert!(api_url(bad).is_err(), "{bad}");
+        assert!(api_url(bad).is_none(), "{bad}");
     }
 }
 
@@ -68,11 +68,11 @@ fn a_module_lies_in_the_checkout() {
         ("./", "."),
         ("..a", "..a"),
     ] {
-        assert_eq!(module_path(text).as_deref(), Ok(path), "{text}");
+        assert_eq!(module_path(text).as_deref(), Some(path), "{text}");
     }
     let long = "x".repeat(MAX_MODULE_PATH + 1);
     for bad in ["", "/", "/etc", "..", "a/../b", "a/..", "../a", &long] {
-        assert!(module_path(bad).is_err(), "{bad}");
+        assert!(module_path(bad).is_none(), "{bad}");
     }
 }
 
@@ -102,7 +102,7 @@ fn modules_have_names_that_are_theirs_alone() {
         "a b=x",
         &long,
     ] {
-        assert!(modules(bad).is_err(), "{bad}");
+        assert!(modules(bad).is_none(), "{bad}");
     }
 }
 
@@ -116,24 +116,23 @@ fn health_is_asked_for_where_keys_may_be_fetched() {
         "default=ftp://h/",
         "=https://h/",
     ] {
-        assert!(health_urls(bad).is_err(), "{bad}");
+        assert!(health_urls(bad).is_none(), "{bad}");
     }
 }
 
 #[test]
-fn a_credential_that_cannot_be_one_is_not_quoted() {
-    assert_eq!(secret("AKIA/x+y=").as_deref(), Ok("AKIA/x+y="));
-    let refusal = secret("hunter 2").expect_err("a blank");
-    assert!(!refusal.contains("hunter"));
+fn a_credential_has_no_blanks() {
+    assert_eq!(plain("AKIA/x+y=").as_deref(), Some("AKIA/x+y="));
+    assert!(plain("hunter 2").is_none());
 }
 
 #[test]
 fn a_number_in_a_path_is_a_number() {
-    assert!(installation("12345").is_ok());
+    assert!(installation("12345").is_some());
     for bad in ["", "1/../2", "1a", "-1"] {
-        assert!(installation(bad).is_err(), "{bad}");
+        assert!(installation(bad).is_none(), "{bad}");
     }
     for bad in ["", "a/b", "a b", "a?b"] {
-        assert!(word(bad).is_err(), "{bad}");
+        assert!(word(bad).is_none(), "{bad}");
     }
 }

@@ -5,42 +5,27 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 
-/// An image's id: `sha256:` and 64 hex digits.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct ImageId(String);
+use crate::checked_text::{CheckedText, TextRule, is_sha256};
+use crate::deploy::reference::short_id;
 
-impl ImageId {
-    pub fn as_str(&self) -> &str {
-        &self.0
+/// An image's id. For a person it is short: `sha256:` and 12 digits.
+pub type ImageId = CheckedText<ImageIdRule>;
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ImageIdRule {}
+
+impl TextRule for ImageIdRule {
+    const SENTENCE: &'static str = "an image id is sha256: and 64 hex digits";
+
+    fn admits(text: &str) -> bool {
+        is_sha256(text)
     }
-}
 
-impl TryFrom<String> for ImageId {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let digits = text.strip_prefix("sha256:").unwrap_or_default();
-        match digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit()) {
-            true => Ok(Self(text)),
-            false => Err(format!("\"{text}\" is no image id")),
-        }
-    }
-}
-
-impl From<ImageId> for String {
-    fn from(id: ImageId) -> Self {
-        id.0
-    }
-}
-
-impl std::fmt::Display for ImageId {
-    /// Short: `sha256:` and 12 digits.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(crate::deploy::reference::short_id(&self.0))
+    fn shown(text: &str) -> &str {
+        short_id(text)
     }
 }
 
@@ -56,10 +41,11 @@ pub struct Image {
 impl Image {
     /// Whether it came from a registry under this digest (`sha256:...`).
     pub fn has_digest(&self, digest: &str) -> bool {
-        let known = self.rest["RepoDigests"].as_array().into_iter().flatten();
-        known
-            .filter_map(|name| name.as_str()?.split_once('@'))
-            .any(|(_, has)| has == digest)
+        let mut known = self.rest["RepoDigests"].as_array().into_iter().flatten();
+        known.any(|name| {
+            name.as_str()
+                .is_some_and(|name| name.ends_with(&format!("@{digest}")))
+        })
     }
 
     /// The commit it says it was built from (`org.opencontainers.image.revision`), if it says one.
@@ -82,50 +68,36 @@ pub struct Container {
     /// How often Docker has started it again.
     #[serde(default)]
     pub restart_count: u64,
-    state: State,
     #[serde(flatten)]
     rest: Value,
 }
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct State {
-    status: String,
-    /// Of its last end.
-    #[serde(default)]
-    exit_code: i64,
-    /// Why Docker could not start it; empty when it could.
-    #[serde(default)]
-    error: String,
-    /// Absent without a HEALTHCHECK.
-    #[serde(default)]
-    health: Value,
-}
-
 impl Container {
+    fn at(&self, pointer: &str) -> &Value {
+        self.rest.pointer(pointer).unwrap_or(&Value::Null)
+    }
+
+    fn text(&self, pointer: &str) -> &str {
+        self.at(pointer).as_str().unwrap_or("")
+    }
+
     /// Docker's word: `created`, `running`, `paused`, `restarting`, `removing`, `exited`, `dead`.
     pub fn status(&self) -> &str {
-        &self.state.status
+        self.text("/State/Status")
     }
 
     /// What Docker's own health check found: its word (`starting`, `healthy`, `unhealthy`), and what the last probe
     /// printed, in one line. `None` without a HEALTHCHECK, and for one that was taken back.
     pub fn health(&self) -> Option<(&str, String)> {
-        let health = &self.state.health;
-        let word = health["Status"].as_str().filter(|word| *word != "none")?;
-        let last = health["Log"].as_array().and_then(|log| log.last());
+        let word = self.text("/State/Health/Status");
+        let last = self.at("/State/Health/Log").as_array().and_then(|log| log.last());
         let output = last.and_then(|probe| probe["Output"].as_str()).unwrap_or("");
-        Some((word, output.split_whitespace().collect::<Vec<_>>().join(" ")))
+        let output = output.split_whitespace().collect::<Vec<_>>().join(" ");
+        (!matches!(word, "" | "none")).then_some((word, output))
     }
 
-    /// Whether it has this name. Docker also finds a container by the first digits of its id.
-    pub fn is_named(&self, name: &str) -> bool {
-        self.name() == name
-    }
-
-    /// Its name, without the `/` that Docker puts before it.
     pub fn name(&self) -> &str {
-        self.name.strip_prefix('/').unwrap_or(&self.name)
+        self.name.trim_start_matches('/')
     }
 
     /// Its process lives and serves: not frozen, not between two starts.
@@ -145,52 +117,50 @@ impl Container {
 
     /// The image as it was named when the container was made, without a digest that fixed it.
     pub fn reference(&self) -> &str {
-        let named = self.rest["Config"]["Image"].as_str().unwrap_or("");
-        named.split_once('@').map_or(named, |(name, _)| name)
+        self.text("/Config/Image").split('@').next().unwrap_or("")
     }
 
     /// The value of a label; `None` when it has none of that name.
     pub fn label(&self, name: &str) -> Option<&str> {
-        self.rest["Config"]["Labels"][name].as_str()
+        self.at("/Config/Labels").get(name)?.as_str()
     }
 
     /// What it is on each network that it is in.
-    fn endpoints(&self) -> impl Iterator<Item = (&str, &Value)> {
-        let networks = self.rest["NetworkSettings"]["Networks"].as_object();
-        networks
-            .into_iter()
-            .flatten()
-            .map(|(network, one)| (network.as_str(), one))
+    fn endpoints(&self) -> impl Iterator<Item = (&String, &Value)> {
+        let networks = self.at("/NetworkSettings/Networks").as_object();
+        networks.into_iter().flatten()
     }
 
     /// The names of the networks it is in.
-    pub fn networks(&self) -> BTreeSet<&str> {
-        self.endpoints().map(|(network, _)| network).collect()
+    pub fn networks(&self) -> BTreeSet<String> {
+        self.endpoints().map(|(network, _)| network.clone()).collect()
     }
 
     /// The networks on which other containers do not find it by `name` any more when it is renamed. On Docker's own
     /// networks nothing is found by a name.
     pub fn networks_without_alias(&self, name: &str) -> Vec<&str> {
-        let without = |(network, one): &(&str, &Value)| {
-            let aliases = one["Aliases"].as_array().into_iter().flatten();
-            !matches!(*network, "bridge" | "host" | "none") && !aliases.into_iter().any(|alias| alias == name)
+        let is_without = |network: &str, one: &Value| {
+            let has = one["Aliases"]
+                .as_array()
+                .is_some_and(|all| all.contains(&name.into()));
+            !has && !matches!(network, "bridge" | "host" | "none")
         };
-        let without = self.endpoints().filter(without);
-        without.map(|(network, _)| network).collect()
+        let without = self.endpoints().filter(|(network, one)| is_without(network, one));
+        without.map(|(network, _)| network.as_str()).collect()
     }
 
     /// Whether it has an address of its own on a network, which it would lose when it is connected anew.
     pub fn has_own_address(&self, network: &str) -> bool {
-        let one = &self.rest["NetworkSettings"]["Networks"][network];
+        let one = &self.at("/NetworkSettings/Networks")[network];
         let asked = one["IPAMConfig"].as_object();
-        asked.is_some_and(|asked| !asked.is_empty())
-            || one["MacAddress"].as_str().is_some_and(|mac| !mac.is_empty())
+        let mac = one["MacAddress"].as_str();
+        asked.is_some_and(|asked| !asked.is_empty()) || mac.is_some_and(|mac| !mac.is_empty())
     }
 
     /// What it was given as its network. The default has two names, and another container's network is named by an id
     /// that is a new one whenever that container is replaced.
     pub fn network_mode(&self) -> &str {
-        match self.rest["HostConfig"]["NetworkMode"].as_str().unwrap_or("") {
+        match self.text("/HostConfig/NetworkMode") {
             "default" => "bridge",
             other if other.starts_with("container:") => "container",
             other => other,
@@ -199,24 +169,25 @@ impl Container {
 
     /// Whether Docker removes it when it ends (`--rm`), so that stopping it loses it.
     pub fn removes_itself(&self) -> bool {
-        self.rest["HostConfig"]["AutoRemove"] == true
+        *self.at("/HostConfig/AutoRemove") == true
     }
 
     /// Its restart policy, as `docker update --restart` takes it.
     pub fn restart_policy(&self) -> String {
-        let policy = &self.rest["HostConfig"]["RestartPolicy"];
-        match (policy["Name"].as_str(), policy["MaximumRetryCount"].as_u64()) {
-            (None | Some(""), _) => "no".into(),
-            (Some("on-failure"), Some(most)) if most > 0 => format!("on-failure:{most}"),
-            (Some(name), _) => name.into(),
+        let most = self.at("/HostConfig/RestartPolicy/MaximumRetryCount").as_u64();
+        match (self.text("/HostConfig/RestartPolicy/Name"), most) {
+            ("", _) => "no".into(),
+            ("on-failure", Some(most)) if most > 0 => format!("on-failure:{most}"),
+            (name, _) => name.into(),
         }
     }
 
     /// How it is, for a person: `exited with status 3, restarted 2 times`.
     pub fn describe(&self) -> String {
+        let code = self.at("/State/ExitCode");
         let mut said = match self.status() {
-            "exited" | "dead" => format!("exited with status {}", self.state.exit_code),
-            "restarting" => format!("restarting after exit status {}", self.state.exit_code),
+            "exited" | "dead" => format!("exited with status {code}"),
+            "restarting" => format!("restarting after exit status {code}"),
             other => other.to_owned(),
         };
         match self.restart_count {
@@ -224,10 +195,10 @@ impl Container {
             1 => said.push_str(", restarted once"),
             count => said.push_str(&format!(", restarted {count} times")),
         }
-        if !self.state.error.is_empty() {
-            said.push_str(&format!(", {}", self.state.error));
+        match self.text("/State/Error") {
+            "" => said,
+            error => format!("{said}, {error}"),
         }
-        said
     }
 }
 

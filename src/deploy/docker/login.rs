@@ -13,19 +13,17 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::config::Login;
+use crate::deploy::reference::registry;
 use crate::jwt::base64url::encode_standard;
 use crate::limits::MAX_TEMPLATE;
 use crate::os::files::{self, ensure_folder, optional};
 use crate::os::secret::{self, Secret};
 use crate::os::trusted;
 
-use crate::deploy::reference::registry;
-
 /// What is wrong with the login, in a sentence: the daemon does not start with it.
 pub fn complaint(login: Option<&Login>) -> Option<String> {
-    let read = secret::read(&login?.password_file);
-    read.err()
-        .map(|why| format!("DEPLOYER_REGISTRY_PASSWORD_FILE: {why}"))
+    let why = secret::read(&login?.password_file).err()?;
+    Some(format!("DEPLOYER_REGISTRY_PASSWORD_FILE: {why}"))
 }
 
 /// A login that is in use. Dropped, it is gone.
@@ -39,44 +37,40 @@ pub struct LoggedIn {
 }
 
 impl LoggedIn {
-    /// Writes what a pull of `image` logs in with into a new folder `name` of `logins`. `environment` is what the client
-    /// gets otherwise.
+    /// Writes what a pull of `image` logs in with into the new `folder`. `environment` is what the client gets otherwise.
     ///
     /// # Errors
     /// When the password cannot be read, or anybody else could look into the folder.
     pub fn new(
         login: &Login,
         image: &str,
-        (logins, name): (&Path, &str),
+        folder: PathBuf,
         environment: &[(String, String)],
     ) -> Result<Self, String> {
         let password = secret::read(&login.password_file)?;
         let pair = format!("{}:{}", login.username, password.expose());
         let pair = Secret::new(encode_standard(pair.as_bytes()));
-        let folder = logins.join(name);
-        let described = |error: io::Error| files::describe(&error, "write the registry login below", logins);
-        make_private(logins, &folder).map_err(described)?;
+        let described = |at: &Path, error| files::describe(&error, "write the registry login", at);
+        make_private(&folder).map_err(|error| described(&folder, error))?;
         let made = Self {
             folder,
             usual: usual(environment),
             secrets: [password, pair],
         };
-        made.write(image).map_err(described)?;
+        made.write(image)
+            .map_err(|error| described(&made.folder, error))?;
         Ok(made)
     }
 
     fn write(&self, image: &str) -> io::Result<()> {
-        let [_, pair] = &self.secrets;
-        let mut config = json!({"auths": {registry(image): {"auth": pair.expose()}}});
+        let mut config = json!({"auths": {registry(image): {"auth": self.secrets[1].expose()}}});
         // Which dockerd is talked to must not depend on who logs in.
         if let Some(usual) = &self.usual {
             let contexts = usual.join("contexts");
             if contexts.is_dir() {
                 symlink(contexts, self.folder.join("contexts"))?;
             }
-            if let Some(context) = context(usual) {
-                config["currentContext"] = context;
-            }
+            config["currentContext"] = context(usual).into();
         }
         let file = self.folder.join("config.json");
         files::replace_volatile(&file, config.to_string().as_bytes(), 0o600)
@@ -95,49 +89,41 @@ impl LoggedIn {
         }
         own
     }
-
-    /// Takes it away.
-    ///
-    /// # Errors
-    /// When it could not be: it is tried again before the next run.
-    pub fn end(&self) -> io::Result<()> {
-        optional(fs::remove_dir_all(&self.folder)).map(drop)
-    }
 }
 
 impl Drop for LoggedIn {
     fn drop(&mut self) {
-        if let Err(error) = self.end() {
+        if let Err(error) = optional(fs::remove_dir_all(&self.folder)) {
             let what = files::describe(&error, "remove the registry login", &self.folder);
             log::error!("{what}; the next run tries again");
         }
     }
 }
 
-/// Both folders are ours alone; the inner one is new.
-fn make_private(outer: &Path, inner: &Path) -> io::Result<()> {
+/// The folder is new; it and the one that it is in are ours alone.
+fn make_private(folder: &Path) -> io::Result<()> {
+    let outer = folder.parent().unwrap_or(folder);
     ensure_folder(outer, 0o700)?;
     let facts = fs::symlink_metadata(outer)?;
     if !facts.is_dir() || trusted::fault(&facts).is_some() || facts.mode() & 0o077 != 0 {
-        return Err(io::Error::other("it is not a folder of root's alone (mode 0700)"));
+        return Err(io::Error::other("its folder is not root's alone (mode 0700)"));
     }
-    optional(fs::remove_dir_all(inner))?;
-    DirBuilder::new().mode(0o700).create(inner)
+    optional(fs::remove_dir_all(folder))?;
+    DirBuilder::new().mode(0o700).create(folder)
 }
 
 fn usual(environment: &[(String, String)]) -> Option<PathBuf> {
-    let value = |wanted: &str| environment.iter().find(|(name, _)| name == wanted);
-    let configured = value("DOCKER_CONFIG").map(|(_, folder)| PathBuf::from(folder));
-    configured.or_else(|| value("HOME").map(|(_, home)| Path::new(home).join(".docker")))
+    let value = |wanted: &str| {
+        let found = environment.iter().find(|(name, _)| name == wanted)?;
+        Some(PathBuf::from(&found.1))
+    };
+    value("DOCKER_CONFIG").or_else(|| Some(value("HOME")?.join(".docker")))
 }
 
-fn context(usual: &Path) -> Option<Value> {
+fn context(usual: &Path) -> Option<String> {
     let bytes = files::read_bounded(&usual.join("config.json"), MAX_TEMPLATE).ok()?;
     let config: Value = serde_json::from_slice(&bytes).ok()?;
-    config
-        .get("currentContext")
-        .filter(|name| name.is_string())
-        .cloned()
+    config["currentContext"].as_str().map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -162,7 +148,7 @@ mod tests {
                 password_file: self.0.join("password"),
             };
             let home = ("HOME".to_owned(), self.0.join("home").display().to_string());
-            LoggedIn::new(&login, "host:5000/a/b", (&self.0.join("login"), "run"), &[home])
+            LoggedIn::new(&login, "host:5000/a/b", self.0.join("login/run"), &[home])
         }
     }
 

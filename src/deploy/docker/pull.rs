@@ -5,10 +5,8 @@
 
 use std::path::Path;
 
-use super::images::image_folder;
 use super::login::LoggedIn;
-use super::{Docker, last_words};
-use crate::event::Phase;
+use super::{image_folder, last_words, tool};
 use crate::limits::{LONGEST_SETTING, PULL_AGAIN, PULL_STALL};
 use crate::os::disk;
 use crate::run::messages::{Row, classify};
@@ -35,11 +33,7 @@ const FAULTS: &[Row<PullFault>] = &[
         "the registry's rate limit is reached, try again later",
     ),
     fault(
-        &[
-            "cannot connect to the docker daemon",
-            "docker daemon socket",
-            "error during connect",
-        ],
+        &["docker daemon", "error during connect"],
         Final,
         "docker does not answer (is it running?)",
     ),
@@ -49,16 +43,12 @@ const FAULTS: &[Row<PullFault>] = &[
         "the disk is full, make room and try again",
     ),
     fault(
-        &[
-            "permission denied",
-            "no matching manifest for",
-            "error getting credentials",
-        ],
+        &["permission denied", "matching manifest", "getting credentials"],
         Final,
         "docker said",
     ),
     fault(
-        &["manifest unknown", "name unknown", "manifest for "],
+        &["manifest unknown", "name unknown", "manifest for ", "not found"],
         Final,
         "the registry has no such image or tag (was it pushed?)",
     ),
@@ -73,13 +63,7 @@ const FAULTS: &[Row<PullFault>] = &[
         "the registry refused the credentials",
     ),
     fault(
-        &[
-            "unexpected http status: 5",
-            "500 internal",
-            "502 bad",
-            "503 service",
-            "504 gateway",
-        ],
+        &["http status: 5", ": 500 ", ": 502 ", ": 503 ", ": 504 "],
         Unreachable,
         "the registry is in trouble",
     ),
@@ -104,11 +88,6 @@ const FAULTS: &[Row<PullFault>] = &[
         &["unexpected eof", "made no progress"],
         Unreachable,
         "the pull was cut off",
-    ),
-    fault(
-        &["not found"],
-        Final,
-        "the registry has no such image or tag (was it pushed?)",
     ),
 ];
 
@@ -136,16 +115,16 @@ impl From<Failure> for PullFailure {
 /// # Errors
 /// With a hint first, then the client's last words. What may pass by itself was tried again.
 pub fn pull(
-    docker: Docker<'_>,
     ctx: &mut RunContext,
     reference: &str,
     login: Option<&LoggedIn>,
 ) -> Result<Option<String>, PullFailure> {
-    let mut tool = docker.tool(&["pull", reference], LONGEST_SETTING);
+    let mut tool = tool(ctx, &["pull", reference]);
+    tool.deadline = LONGEST_SETTING;
     if let Some(login) = login {
         tool.environment = login.environment(&tool.environment);
     }
-    let images = image_folder(docker, ctx)?;
+    let images = image_folder(ctx)?;
     let mut waits = PULL_AGAIN.iter();
     loop {
         let said = match pull_once(ctx, &tool, reference, images.as_deref())? {
@@ -154,17 +133,12 @@ pub fn pull(
         };
         let (fault, hint) = meaning(&said);
         let failure = format!("pull failed: {hint}: {said}");
-        match (fault, waits.next()) {
-            (Unreachable, Some(wait)) => {
-                let again = format!("{failure}; trying again in {} s", wait.as_secs());
-                ctx.say(Phase::Pull, &again);
-                ctx.pause(*wait)?;
-            }
-            _ => {
-                let failure = Failure::Failed(failure);
-                return Err(PullFailure { fault, failure });
-            }
-        }
+        let Some(wait) = waits.next().filter(|_| fault == Unreachable) else {
+            let failure = failure.into();
+            return Err(PullFailure { fault, failure });
+        };
+        ctx.tell(&format!("{failure}; trying again in {} s", wait.as_secs()));
+        ctx.pause(*wait)?;
     }
 }
 
@@ -176,26 +150,21 @@ fn pull_once(
     reference: &str,
     images: Option<&Path>,
 ) -> Result<Result<Option<String>, String>> {
-    let (mut digest, mut hangs) = (None, false);
-    let mut free = None;
-    let ended = ctx.tool_while(
-        tool,
-        &mut |line| {
-            digest = line.strip_prefix("Digest: ").map(str::to_owned).or(digest.take());
-            // Its last line only repeats the reference.
-            (line != reference).then(|| line.to_owned())
-        },
-        PULL_STALL,
-        &mut |_| {
-            let now = images.and_then(|images| disk::free(images).ok());
-            hangs = images.is_some() && free == now;
-            free = now;
-            !hangs
-        },
-    );
-    match ended {
+    let (mut digest, mut hangs, mut free) = (None, false, None);
+    let mut hear = |line: &str| {
+        digest = line.strip_prefix("Digest: ").map(str::to_owned).or(digest.take());
+        // Its last line only repeats the reference.
+        (line != reference).then(|| line.to_owned())
+    };
+    let mut gets_on = |_: &mut _| {
+        let now = images.and_then(|images| disk::free(images).ok());
+        hangs = images.is_some() && free == now;
+        free = now;
+        !hangs
+    };
+    match ctx.tool_while(tool, &mut hear, PULL_STALL, &mut gets_on) {
         Ok(ended) if ended.exit.is_success() => Ok(Ok(digest)),
-        Ok(ended) => Ok(Err(last_words(&ended.tail, &ended.exit.to_string()))),
+        Ok(ended) => Ok(Err(last_words(&ended.tail, ended.exit))),
         Err(Failure::Failed(_)) if hangs => Ok(Err(HUNG.into())),
         Err(failure) => Err(failure),
     }

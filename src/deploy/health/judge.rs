@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::config::HealthExpect;
-use crate::deploy::docker::inspect::Container;
+use crate::deploy::docker::Container;
 use crate::limits::{MAX_QUOTE, RESTARTS_TOLERATED, STEADY};
 
 /// What one look says.
@@ -18,60 +17,51 @@ pub enum Verdict {
     /// It will not become so; what was seen.
     Hopeless(String),
 }
+use Verdict::{Healthy, Hopeless, NotYet};
 
 /// What one HTTP probe brought: status and body, or why there was none.
 pub type Answer = Result<(u16, Vec<u8>), String>;
 
-/// Judges an answer of the health URL.
-pub fn answer(answer: &Answer, expect: HealthExpect, version: &str) -> Verdict {
-    let (status, body) = match answer {
-        Ok((status, body)) => (*status, body),
-        Err(why) => return Verdict::NotYet(format!("no answer: {}", quote(why))),
+/// Judges an answer of the health URL; with a `version`, it must say that one.
+pub fn answer(answer: &Answer, version: Option<&str>) -> Verdict {
+    let (body, version) = match (answer, version) {
+        (Err(why), _) => return NotYet(format!("no answer: {}", quote(why))),
+        (Ok((200, _)), None) => return Healthy("healthy".into()),
+        (Ok((200, body)), Some(version)) => (body, version),
+        (Ok((status, _)), _) => return NotYet(format!("last answer: {status}")),
     };
-    if status != 200 {
-        return Verdict::NotYet(format!("last answer: {status}"));
-    }
-    if expect != HealthExpect::Version {
-        return Verdict::Healthy("healthy".into());
-    }
     let document: Result<Value, _> = serde_json::from_slice(body);
     match document.as_ref().map(|document| &document["version"]) {
-        Ok(Value::String(said)) if said == version => Verdict::Healthy(format!("healthy at {version}")),
-        Ok(Value::String(said)) => Verdict::NotYet(format!("last version: {}", quote(said))),
-        Ok(_) => Verdict::NotYet("last answer: 200 with JSON that has no version".into()),
-        Err(_) => Verdict::NotYet("last answer: 200 without JSON".into()),
+        Ok(Value::String(said)) if said == version => Healthy(format!("healthy at {version}")),
+        Ok(Value::String(said)) => NotYet(format!("last version: {}", quote(said))),
+        Ok(_) => NotYet("last answer: 200 with JSON that has no version".into()),
+        Err(_) => NotYet("last answer: 200 without JSON".into()),
     }
 }
 
 /// Judges a container by itself: Docker's own health state; without one, that it has run for a while without a
 /// restart. `steady` is how long that has been seen so far.
 pub fn container(seen: &Container, steady: Duration) -> Verdict {
-    if let Verdict::Hopeless(why) = alive(seen) {
-        return Verdict::Hopeless(why);
-    }
-    if !seen.is_running() {
-        return Verdict::NotYet(seen.describe());
+    let alive = alive(seen);
+    if alive == Hopeless(seen.describe()) || !seen.is_running() {
+        return alive;
     }
     match seen.health() {
-        Some(("healthy", _)) => Verdict::Healthy("healthy, says Docker".into()),
-        Some(("unhealthy", output)) => Verdict::Hopeless(with_output("unhealthy, says Docker", &output)),
-        Some((_, output)) => Verdict::NotYet(with_output("starting, says Docker", &output)),
-        None if steady >= STEADY => {
-            Verdict::Healthy(format!("running for {} s without a restart", STEADY.as_secs()))
-        }
-        None => Verdict::NotYet("running, for too short a time".into()),
+        Some(("healthy", _)) => Healthy("healthy, says Docker".into()),
+        Some(("unhealthy", output)) => Hopeless(with_output("unhealthy, says Docker", &output)),
+        Some((_, output)) => NotYet(with_output("starting, says Docker", &output)),
+        None if steady >= STEADY => Healthy(format!("running for {} s without a restart", STEADY.as_secs())),
+        None => NotYet("running, for too short a time".into()),
     }
 }
 
 /// Whether a container may still answer one day: [`Verdict::Hopeless`] when it has ended or ends again and again.
 pub fn alive(seen: &Container) -> Verdict {
-    match seen.status() {
-        "exited" | "dead" | "removing" | "created" => Verdict::Hopeless(seen.describe()),
-        // One that runs at this moment may end once more: then it says with which status, which is what helps.
-        _ if seen.restart_count > RESTARTS_TOLERATED + u64::from(seen.is_running()) => {
-            Verdict::Hopeless(seen.describe())
-        }
-        _ => Verdict::NotYet(seen.describe()),
+    let ended = matches!(seen.status(), "exited" | "dead" | "removing" | "created");
+    // One that runs at this moment may end once more: then it says with which status, which is what helps.
+    match ended || seen.restart_count > RESTARTS_TOLERATED + u64::from(seen.is_running()) {
+        true => Hopeless(seen.describe()),
+        false => NotYet(seen.describe()),
     }
 }
 
@@ -92,7 +82,6 @@ fn quote(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::Verdict::{Healthy, Hopeless, NotYet};
     use super::*;
     use serde_json::json;
 
@@ -120,22 +109,18 @@ mod tests {
             ("0.5.61", NotYet("last answer: 200 without JSON".into())),
             ("", NotYet("last answer: 200 without JSON".into())),
         ] {
-            assert_eq!(
-                answer(&ok(body), HealthExpect::Version, "0.5.61"),
-                verdict,
-                "{body}"
-            );
+            assert_eq!(answer(&ok(body), Some("0.5.61")), verdict, "{body}");
         }
         let right = br#"{"version":"0.5.61"}"#.to_vec();
         for status in [201, 204, 302, 404, 502] {
-            let judged = answer(&Ok((status, right.clone())), HealthExpect::Version, "0.5.61");
+            let judged = answer(&Ok((status, right.clone())), Some("0.5.61"));
             assert_eq!(judged, NotYet(format!("last answer: {status}")));
         }
     }
 
     #[test]
     fn with_status_any_200_is_healthy_and_nothing_else() {
-        let judge = |given: Answer| answer(&given, HealthExpect::Status, "0.5.61");
+        let judge = |given: Answer| answer(&given, None);
         assert_eq!(judge(ok("anything")), Healthy("healthy".into()));
         assert_eq!(judge(Ok((503, Vec::new()))), NotYet("last answer: 503".into()));
         assert_eq!(
@@ -147,7 +132,7 @@ mod tests {
     #[test]
     fn a_long_version_is_cut() {
         let body = json!({"version": "\u{e9}".repeat(5000)}).to_string();
-        let NotYet(said) = answer(&ok(&body), HealthExpect::Version, "1.0.0") else {
+        let NotYet(said) = answer(&ok(&body), Some("1.0.0")) else {
             panic!()
         };
         assert_eq!(said.chars().count(), "last version: ".len() + MAX_QUOTE + 3);

@@ -6,9 +6,9 @@
 use super::declaration::Declaration;
 use super::values::fits_env_file;
 use super::{NewContainer, next};
-use crate::deploy::docker::Creation;
 use crate::hash::sha256;
 use crate::jwt::base64url::hex;
+use crate::run::Tool;
 
 /// The version that a container was made for.
 pub const VERSION_LABEL: &str = "engram.version";
@@ -16,14 +16,11 @@ pub const VERSION_LABEL: &str = "engram.version";
 /// The declaration that it was made from: changes when anything in it changes.
 pub const SPEC_LABEL: &str = "engram.spec-sha256";
 
-/// The words for `docker create` of `NAME-next`. The networks beyond the first are not in it: older clients take only one.
-pub fn creation(new: &NewContainer<'_>, declared: &Declaration) -> Creation {
-    let (one_line, several_lines): (Vec<_>, Vec<_>) = declared
-        .env
-        .iter()
-        .cloned()
-        .partition(|(_, value)| fits_env_file(value));
-    let mut arguments: Vec<String> = ["create", "--pull=never"].map(Into::into).into();
+/// Makes `docker`, the client, one that creates `NAME-next`. The networks beyond the first are not in it: older clients take only one.
+pub fn creation(docker: Tool, new: &NewContainer, declared: &Declaration) -> Tool {
+    let env = declared.env.iter().cloned();
+    let (one_line, several_lines): (Vec<_>, Vec<_>) = env.partition(|(_, value)| fits_env_file(value));
+    let mut arguments = vec!["create".to_owned(), "--pull=never".to_owned()];
     let mut add = |flag: &str, value: &str| arguments.push(format!("--{flag}={value}"));
     add("name", &next(new.name));
     add("label", &format!("{VERSION_LABEL}={}", new.version));
@@ -42,23 +39,22 @@ pub fn creation(new: &NewContainer<'_>, declared: &Declaration) -> Creation {
         add("label", &format!("{name}={value}"));
     }
     declared.user.iter().for_each(|user| add("user", user));
-    declared
-        .hostname
-        .iter()
-        .for_each(|hostname| add("hostname", hostname));
+    declared.hostname.iter().for_each(|host| add("hostname", host));
     declared.env_file.iter().for_each(|path| add("env-file", path));
     add("env-file", "/dev/stdin");
     several_lines.iter().for_each(|(name, _)| add("env", name));
     arguments.extend(declared.arguments.iter().cloned());
     arguments.push(new.reference.into());
     arguments.extend(declared.command.iter().cloned());
-    Creation {
-        arguments,
-        environment: several_lines,
-        env_file: one_line
-            .iter()
-            .map(|(name, value)| format!("{name}={value}\n"))
-            .collect(),
+    let env_file: String = one_line
+        .iter()
+        .map(|(name, value)| format!("{name}={value}\n"))
+        .collect();
+    Tool {
+        arguments: arguments.into_iter().map(Into::into).collect(),
+        environment: [docker.environment, several_lines].concat(),
+        stdin: Some(env_file.into_bytes()),
+        ..docker
     }
 }
 
@@ -71,8 +67,9 @@ pub fn fingerprint(declared: &Declaration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
-    fn creation(text: &str) -> Creation {
+    fn creation(text: &str) -> Tool {
         let declared = Declaration::read(text.as_bytes()).unwrap();
         let image = format!("sha256:{}", "ab".repeat(32)).try_into().unwrap();
         let new = NewContainer {
@@ -81,7 +78,7 @@ mod tests {
             image: &image,
             version: "1.2.3",
         };
-        super::creation(&new, &declared)
+        super::creation(Tool::new("docker", Duration::ZERO), &new, &declared)
     }
 
     #[test]
@@ -90,7 +87,11 @@ mod tests {
             r#"{"ports":["80:80"],"volumes":["a:/b"],"networks":["n","m"],"labels":{"k":"v"},"user":"1","hostname":"h",
                 "env_file":"/e","arguments":["--init"],"command":["-c","x"]}"#,
         );
-        let arguments: Vec<&str> = creation.arguments.iter().map(String::as_str).collect();
+        let arguments: Vec<&str> = creation
+            .arguments
+            .iter()
+            .map(|word| word.to_str().unwrap())
+            .collect();
         assert_eq!(
             arguments[..4],
             [
@@ -125,8 +126,8 @@ mod tests {
     #[test]
     fn no_value_of_a_variable_is_in_argv() {
         let creation = creation(r#"{"env":{"A":"hunter2 #x","KEY":"BEGIN hunter2\nEND","EMPTY":""}}"#);
-        assert!(!creation.arguments.concat().contains("hunter2"));
-        assert_eq!(creation.env_file, "A=hunter2 #x\nEMPTY=\n");
+        assert!(!format!("{:?}", creation.arguments).contains("hunter2"));
+        assert_eq!(creation.stdin.unwrap(), b"A=hunter2 #x\nEMPTY=\n");
         assert_eq!(
             creation.environment,
             [("KEY".into(), "BEGIN hunter2\nEND".into())]
@@ -154,7 +155,10 @@ mod tests {
             r#"["container:a"]"#,
         ] {
             let creation = creation(&format!(r#"{{"networks":{networks}}}"#));
-            assert!(!creation.arguments.concat().contains("alias"), "{networks}");
+            assert!(
+                !format!("{:?}", creation.arguments).contains("alias"),
+                "{networks}"
+            );
         }
     }
 }

@@ -7,7 +7,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::values;
+use super::values::{self, Checked};
 use crate::jwt::json;
 
 /// How a container is to be made; every text in it is checked.
@@ -37,9 +37,6 @@ pub struct Declaration {
     pub command: Vec<String>,
 }
 
-/// What a checker of one text says: what it should be.
-pub type Rule = fn(&str) -> Result<(), String>;
-
 /// Docker's default would leave a container down after the host starts again, which no deploy means.
 const RESTART: &str = "unless-stopped";
 
@@ -58,12 +55,12 @@ impl Declaration {
         for (name, value) in &members {
             match name.as_str() {
                 "ports" => declared.ports = reader.list(name, value, values::port),
-                "env" => declared.env = reader.map(name, value, values::variable, values::text),
+                "env" => declared.env = reader.map(name, value, values::variable),
                 "env_file" => declared.env_file = reader.one(name, value, values::absolute_path),
                 "volumes" => declared.volumes = reader.list(name, value, values::volume),
                 "networks" => declared.networks = reader.list(name, value, values::network),
                 "restart" => declared.restart = reader.one(name, value, values::restart).unwrap_or_default(),
-                "labels" => declared.labels = reader.map(name, value, values::label, values::text),
+                "labels" => declared.labels = reader.map(name, value, values::label),
                 "user" => declared.user = reader.one(name, value, values::word),
                 "hostname" => declared.hostname = reader.one(name, value, values::word),
                 "arguments" => declared.arguments = reader.list(name, value, values::argument),
@@ -72,8 +69,16 @@ impl Declaration {
                 _ => reader.mistake(name, UNKNOWN),
             }
         }
-        reader.alone(&declared.networks);
-        reader.deliverable(&declared.env);
+        let networks = &declared.networks;
+        if networks.len() > 1 && networks.iter().any(|name| is_special(name)) {
+            reader.mistake("networks", "host, none and container:NAME must stand alone");
+        }
+        for (name, value) in &declared.env {
+            if !values::fits_env_file(value) && values::acts_on_the_client(name) {
+                let why = "a value of several lines would change docker itself";
+                reader.mistake(&format!("env.{name}"), why);
+            }
+        }
         match reader.mistakes.is_empty() {
             true => Ok(declared),
             false => Err(reader.mistakes),
@@ -94,7 +99,7 @@ fn is_special(network: &str) -> bool {
     matches!(network, "host" | "none") || network.starts_with("container:")
 }
 
-/// Reads values and gathers mistakes.
+/// Reads values and gathers mistakes. None quotes a value that no rule has seen: it may be a secret in the wrong place.
 #[derive(Default)]
 struct Reading {
     /// Each with its field: `ports[1]`, `env.TOKEN`.
@@ -102,27 +107,23 @@ struct Reading {
 }
 
 impl Reading {
-    fn mistake(&mut self, field: &str, what: impl std::fmt::Display) {
+    fn mistake(&mut self, field: &str, what: &str) {
         self.mistakes.push(format!("{field}: {what}"));
     }
 
-    fn one(&mut self, field: &str, value: &Value, rule: Rule) -> Option<String> {
-        let Value::String(text) = value else {
-            self.mistake(field, format!("{} must be a text in quotes", kind(value)));
+    fn one(&mut self, field: &str, value: &Value, rule: fn(&str) -> Checked) -> Option<String> {
+        let Some(text) = value.as_str() else {
+            self.mistake(field, "must be a text in quotes");
             return None;
         };
-        match values::text(text).and_then(|()| rule(text)) {
-            Ok(()) => Some(text.clone()),
-            Err(should) => {
-                self.mistake(field, should);
-                None
-            }
-        }
+        let checked = values::text(text).and_then(|()| rule(text));
+        checked.map_err(|should| self.mistake(field, &should)).ok()?;
+        Some(text.to_owned())
     }
 
-    fn list(&mut self, field: &str, value: &Value, rule: Rule) -> Vec<String> {
-        let Value::Array(values) = value else {
-            self.mistake(field, format!("{} must be a list: [\"...\"]", kind(value)));
+    fn list(&mut self, field: &str, value: &Value, rule: fn(&str) -> Checked) -> Vec<String> {
+        let Some(values) = value.as_array() else {
+            self.mistake(field, "must be a list: [\"...\"]");
             return Vec::new();
         };
         let each = values.iter().enumerate();
@@ -130,54 +131,19 @@ impl Reading {
             .collect()
     }
 
-    fn map(&mut self, field: &str, value: &Value, name_rule: Rule, rule: Rule) -> Vec<(String, String)> {
-        let Value::Object(members) = value else {
-            self.mistake(
-                field,
-                format!("{} must be an object: {{\"NAME\": \"value\"}}", kind(value)),
-            );
+    /// The rule is for the names; the values may be any texts.
+    fn map(&mut self, field: &str, value: &Value, rule: fn(&str) -> Checked) -> Vec<(String, String)> {
+        let Some(members) = value.as_object() else {
+            self.mistake(field, "must be an object: {\"NAME\": \"value\"}");
             return Vec::new();
         };
-        let mut found = Vec::new();
-        for (name, value) in members {
+        let each = members.iter().filter_map(|(name, value)| {
             let field = format!("{field}.{name}");
-            if let Err(should) = values::text(name).and_then(|()| name_rule(name)) {
-                self.mistake(&field, should);
-            }
-            if let Some(value) = self.one(&field, value, rule) {
-                found.push((name.clone(), value));
-            }
-        }
-        found
-    }
-
-    fn deliverable(&mut self, env: &[(String, String)]) {
-        for (name, value) in env {
-            if !values::fits_env_file(value) && values::acts_on_the_client(name) {
-                self.mistake(
-                    &format!("env.{name}"),
-                    "a value of several lines would change docker itself",
-                );
-            }
-        }
-    }
-
-    fn alone(&mut self, networks: &[String]) {
-        if networks.len() > 1 && networks.iter().any(|name| is_special(name)) {
-            self.mistake("networks", "host, none and container:NAME must stand alone");
-        }
-    }
-}
-
-/// What a value is. Not the value: it may be a secret in the wrong place.
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "true or false",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a text",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
+            let name = self.one(&field, &name.as_str().into(), rule);
+            let value = self.one(&field, value, values::text);
+            Some((name?, value?))
+        });
+        each.collect()
     }
 }
 

@@ -11,27 +11,17 @@ mod values;
 
 use std::path::{Path, PathBuf};
 
-use crate::config::Container;
-use crate::deploy::docker::Docker;
-use crate::deploy::docker::inspect::{Container as Seen, ImageId};
+use crate::config;
+use crate::deploy::docker::{self, Container, ImageId};
 use crate::deploy::keep_previous;
 use crate::deploy::reference::short_id;
 use crate::deploy::undo_record::OldContainer;
-use crate::event::Phase;
 use crate::failpoint;
 use crate::limits::{MAX_TEMPLATE, UNHURRIED};
 use crate::os::{files, trusted};
-use crate::run::{Failure, Result, RunContext};
+use crate::run::{Result, RunContext, fail};
 use creation::{SPEC_LABEL, VERSION_LABEL, creation, fingerprint};
 use declaration::Declaration;
-
-/// What the steps of this backend work with.
-#[derive(Clone, Copy, Debug)]
-pub struct Swap<'a> {
-    pub docker: Docker<'a>,
-    /// `DEPLOYER_CONTAINER_DIR`.
-    pub declarations: &'a Path,
-}
 
 /// What is to be started.
 #[derive(Clone, Copy, Debug)]
@@ -48,40 +38,39 @@ pub struct NewContainer<'a> {
 
 /// Every mistake in the declarations of `containers`, and in what they name of this host, a sentence each with its file;
 /// empty when all are good.
-pub fn mistakes(declarations: &Path, containers: &[Container]) -> Vec<String> {
-    let mut found = Vec::new();
-    for Container { name, .. } in containers {
-        match declared(declarations, name) {
-            Ok(declared) => found.extend(env_file_fault(declarations, name, &declared)),
-            Err(mut more) => found.append(&mut more),
-        }
-    }
-    found
+pub fn mistakes(declarations: &Path, containers: &[config::Container]) -> Vec<String> {
+    let one = |container: &config::Container| mistakes_of(declarations, &container.name);
+    containers.iter().flat_map(one).collect()
 }
 
-/// Why docker could not read the variables of a container, or should not, because somebody else sets them.
-fn env_file_fault(declarations: &Path, name: &str, declared: &Declaration) -> Option<String> {
-    let fault = trusted::opened(Path::new(declared.env_file.as_ref()?), trusted::fault).err()?;
-    Some(format!(
-        "{}: env_file: {fault}",
-        path(declarations, name).display()
-    ))
+fn mistakes_of(declarations: &Path, name: &str) -> Vec<String> {
+    let (path, declared) = match read(declarations, name) {
+        (path, Ok(declared)) => (path, declared),
+        (_, Err(mistakes)) => return mistakes,
+    };
+    // Docker could not read the variables of a container, or should not, because somebody else sets them.
+    let env_file = declared
+        .env_file
+        .map(|file| trusted::opened(Path::new(&file), trusted::fault));
+    let fault = env_file.and_then(Result::err);
+    Vec::from_iter(fault.map(|fault| format!("{}: env_file: {fault}", path.display())))
 }
 
-fn path(declarations: &Path, name: &str) -> PathBuf {
-    declarations.join(format!("{name}.json"))
+fn read(declarations: &Path, name: &str) -> (PathBuf, Result<Declaration, Vec<String>>) {
+    let path = declarations.join(format!("{name}.json"));
+    let bytes = files::read_bounded(&path, MAX_TEMPLATE);
+    let bytes = bytes.map_err(|error| vec![files::describe(&error, "read the declaration", &path)]);
+    let in_file = |mistake| format!("{}: {mistake}", path.display());
+    let declared = bytes.and_then(|bytes| {
+        Declaration::read(&bytes).map_err(|mistakes| mistakes.into_iter().map(in_file).collect())
+    });
+    (path, declared)
 }
 
-fn declared(declarations: &Path, name: &str) -> Result<Declaration, Vec<String>> {
-    let path = path(declarations, name);
-    let bytes = files::read_bounded(&path, MAX_TEMPLATE)
-        .map_err(|error| vec![files::describe(&error, "read the declaration", &path)])?;
-    Declaration::read(&bytes).map_err(|mistakes| {
-        mistakes
-            .iter()
-            .map(|mistake| format!("{}: {mistake}", path.display()))
-            .collect()
-    })
+/// The declaration of `name`.
+pub fn declared(declarations: &Path, name: &str) -> Result<Declaration> {
+    let (_, declared) = read(declarations, name);
+    Ok(declared.map_err(|mistakes| mistakes.join("; "))?)
 }
 
 /// What a container is called until it takes the place of the one before.
@@ -90,112 +79,96 @@ pub fn next(name: &str) -> String {
 }
 
 /// Removes `NAME-next`, if a deploy of ours made it: nothing ever serves from it.
-pub fn remove_next(docker: Docker<'_>, ctx: &mut RunContext, name: &str) -> Result {
-    let left = docker.container(ctx, &next(name))?;
+pub fn remove_next(ctx: &mut RunContext, name: &str) -> Result {
+    let left = docker::container(ctx, &next(name))?;
     match left.filter(|left| left.label(SPEC_LABEL).is_some()) {
-        Some(left) => docker.remove(ctx, &left),
+        Some(left) => docker::remove(ctx, &left),
         None => Ok(()),
     }
 }
 
-impl Swap<'_> {
-    /// Looks at the declaration of `name` and at what runs now; changes nothing.
-    pub fn check(&self, ctx: &mut RunContext, name: &str, now: Option<&Seen>) -> Result {
-        self.declared(name)?;
-        can_be_kept(name, now)?;
-        let left = self.docker.container(ctx, &next(name))?;
-        match left.is_some_and(|left| left.label(SPEC_LABEL).is_none()) {
-            true => Err(Failure::Failed(format!(
-                "a container {} stands in the way that no deploy made: rename or remove it",
-                next(name)
-            ))),
-            false => Ok(()),
-        }
-    }
-
-    /// Why a container is not what its declaration would make of `version` now, if it is not.
-    pub fn made_otherwise(&self, name: &str, now: &Seen, version: &str) -> Result<Option<String>> {
-        let declared = self.declared(name)?;
-        let differs = match (now.label(VERSION_LABEL), now.label(SPEC_LABEL)) {
-            (Some(made), _) if made != version => Some(format!("was made for version {made}")),
-            (Some(_), Some(spec)) if spec == fingerprint(&declared) => None,
-            (_, Some(_)) => Some("its declaration has changed".into()),
-            (_, None) => Some("was made by somebody else".into()),
-        };
-        Ok(differs)
-    }
-
-    /// The restart policy that is declared for `name`.
-    pub fn restart(&self, name: &str) -> Result<String> {
-        self.declared(name).map(|declared| declared.restart)
-    }
-
-    fn declared(&self, name: &str) -> Result<Declaration> {
-        declared(self.declarations, name).map_err(|mistakes| Failure::Failed(mistakes.join("; ")))
-    }
-
-    /// Replaces a container. What it leaves when it fails half way is put back by whoever has the journal.
-    pub fn update(&self, ctx: &mut RunContext, new: &NewContainer<'_>) -> Result {
-        let declared = self.declared(new.name)?;
-        let old = self.docker.container(ctx, new.name)?;
-        can_be_kept(new.name, old.as_ref())?;
-        remove_next(self.docker, ctx, new.name)?;
-        let id = self.create(ctx, new, &declared)?;
-        failpoint!("created");
-        ctx.in_any_case(UNHURRIED, |ctx| {
-            if let Some(old) = &old {
-                if old.is_active() && !old.networks_without_alias(new.name).is_empty() {
-                    self.docker.stop(ctx, &old.id)?;
-                }
-                keep_previous::rename_old(self.docker, ctx, new.name, old)?;
-            }
-            self.docker.rename(ctx, &id, new.name)?;
-            failpoint!("next-renamed");
-            keep_previous::stop_old_start_new(self.docker, ctx, new.name, old.as_ref())
-        })?;
-        let message = format!("{}: started {}, image {}", new.name, short_id(&id), new.image);
-        ctx.say(Phase::Update, &message);
-        Ok(())
-    }
-
-    /// Makes `NAME-next` and makes sure that it is what was pulled; its id.
-    fn create(&self, ctx: &mut RunContext, new: &NewContainer<'_>, declared: &Declaration) -> Result<String> {
-        let name = next(new.name);
-        self.docker.create(ctx, &name, &creation(new, declared))?;
-        for network in declared.networks.iter().skip(1) {
-            self.docker.connect(ctx, network, &name, new.name)?;
-        }
-        let Some(made) = self.docker.container(ctx, &name)? else {
-            return Err(format!("created {name}, but it is not there: does its declaration name it?").into());
-        };
-        match made.image == *new.image {
-            true => Ok(made.id),
-            false => Err(Failure::Failed(format!(
-                "created {name} from {}, and it is {} instead of {}: was the tag moved?",
-                new.reference, made.image, new.image
-            ))),
-        }
-    }
-
-    /// Makes the container `name` as it was, from its declaration, and does not start it. Nothing has the name.
-    pub fn make_again(&self, ctx: &mut RunContext, name: &str, old: &OldContainer) -> Result {
-        let new = NewContainer {
-            name,
-            // The tag may have moved since, the image has not.
-            reference: old.image.as_str(),
-            image: &old.image,
-            version: old.version(),
-        };
-        let id = self.create(ctx, &new, &self.declared(name)?)?;
-        self.docker.rename(ctx, &id, name)
+/// Looks at what runs now, and what is in the way; changes nothing.
+pub fn check(ctx: &mut RunContext, name: &str, now: Option<&Container>) -> Result {
+    can_be_kept(name, now)?;
+    let next = next(name);
+    match docker::container(ctx, &next)?.is_some_and(|left| left.label(SPEC_LABEL).is_none()) {
+        true => Err(
+            format!("a container {next} stands in the way that no deploy made: rename or remove it").into(),
+        ),
+        false => Ok(()),
     }
 }
 
-fn can_be_kept(name: &str, now: Option<&Seen>) -> Result {
-    match now.is_some_and(Seen::removes_itself) {
-        true => Err(Failure::Failed(format!(
+/// Why a container is not what its declaration would make of `version` now, if it is not.
+pub fn made_otherwise(declared: &Declaration, now: &Container, version: &str) -> Option<String> {
+    match (now.label(VERSION_LABEL), now.label(SPEC_LABEL)) {
+        (Some(made), _) if made != version => Some(format!("was made for version {made}")),
+        (Some(_), Some(spec)) if spec == fingerprint(declared) => None,
+        (_, Some(_)) => Some("its declaration has changed".into()),
+        (_, None) => Some("was made by somebody else".into()),
+    }
+}
+
+/// Replaces a container. What it leaves when it fails half way is put back by whoever has the journal.
+pub fn update(ctx: &mut RunContext, declared: &Declaration, new: &NewContainer) -> Result {
+    let name = new.name;
+    let old = docker::container(ctx, name)?;
+    can_be_kept(name, old.as_ref())?;
+    remove_next(ctx, name)?;
+    let id = create(ctx, new, declared)?;
+    failpoint!("created");
+    ctx.in_any_case(UNHURRIED, |ctx| {
+        if let Some(old) = &old {
+            if old.is_active() && !old.networks_without_alias(name).is_empty() {
+                docker::stop(ctx, &old.id)?;
+            }
+            keep_previous::rename_old(ctx, name, old)?;
+        }
+        docker::rename(ctx, &id, name)?;
+        failpoint!("next-renamed");
+        keep_previous::stop_old_start_new(ctx, name, old.as_ref())
+    })?;
+    ctx.tell(&format!("{name}: started {}, image {}", short_id(&id), new.image));
+    Ok(())
+}
+
+/// Makes `NAME-next` and makes sure that it is what was pulled; its id.
+fn create(ctx: &mut RunContext, new: &NewContainer, declared: &Declaration) -> Result<String> {
+    let name = next(new.name);
+    let tool = creation(docker::tool(ctx, &[]), new, declared);
+    docker::change_by(ctx, &format!("docker create {name}"), tool)?;
+    for network in declared.networks.iter().skip(1) {
+        docker::connect(ctx, network, &name, new.name)?;
+    }
+    let gone = || format!("created {name}, but it is not there: does its declaration name it?");
+    let made = docker::container(ctx, &name)?.ok_or_else(gone)?;
+    match made.image == *new.image {
+        true => Ok(made.id),
+        false => fail(format!(
+            "created {name} from {}, and it is {} instead of {}: was the tag moved?",
+            new.reference, made.image, new.image
+        )),
+    }
+}
+
+/// Makes the container `name` as it was, from its declaration, and does not start it. Nothing has the name.
+pub fn make_again(ctx: &mut RunContext, declarations: &Path, name: &str, old: &OldContainer) -> Result {
+    let new = NewContainer {
+        name,
+        // The tag may have moved since, the image has not.
+        reference: old.image.as_str(),
+        image: &old.image,
+        version: old.version(),
+    };
+    let id = create(ctx, &new, &declared(declarations, name)?)?;
+    docker::rename(ctx, &id, name)
+}
+
+fn can_be_kept(name: &str, now: Option<&Container>) -> Result {
+    match now.is_some_and(Container::removes_itself) {
+        true => fail(format!(
             "{name} was started with --rm: stopping it would remove it, with no way back; start it without --rm first"
-        ))),
+        )),
         false => Ok(()),
     }
 }
@@ -213,7 +186,7 @@ mod tests {
         let file = folder.join("app.env");
         let declared = serde_json::json!({ "env_file": file }).to_string();
         fs::write(folder.join("app.json"), declared).unwrap();
-        let container = Container {
+        let container = config::Container {
             name: "app".into(),
             health_url: None,
         };

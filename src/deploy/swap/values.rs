@@ -18,18 +18,12 @@ const ALONE: &[&str] = &[
 /// Flags that are refused, and why.
 const REFUSED: &[(&str, &str)] = &[
     ("--name", "the name is the declaration's own"),
-    (
-        "--rm",
-        "a container that removes itself cannot be kept for the way back",
-    ),
+    ("--rm", "a container that removes itself is no way back"),
     ("--detach", "a flag of docker run, not of docker create"),
     ("--cidfile", "the second deploy would find the file and stop"),
     ("--pull", "the image is on the host already"),
     ("--help", "it would make no container"),
-    (
-        "--env",
-        "use the member env: argv can be read by everyone on the host",
-    ),
+    ("--env", "use the member env"),
     ("--env-file", "use the member env_file"),
     ("--publish", "use the member ports"),
     ("--volume", "use the member volumes"),
@@ -41,40 +35,46 @@ const REFUSED: &[(&str, &str)] = &[
     ("--hostname", "use the member hostname"),
 ];
 
-/// What a rule says of a text: nothing where it `holds`.
-fn rule(holds: bool, should: impl FnOnce() -> String) -> Result<(), String> {
-    holds.then_some(()).ok_or_else(should)
+/// What a rule says of a text: an error is what it should be.
+pub type Checked = Result<(), String>;
+
+fn must(holds: bool, text: &str, be: &str) -> Checked {
+    match holds {
+        true => Ok(()),
+        false => Err(format!("\"{text}\" must be {be}")),
+    }
 }
 
 /// Any text that a program can be given.
-pub fn text(text: &str) -> Result<(), String> {
-    rule(!text.contains('\0'), || {
-        "a NUL cannot be handed to a program".into()
-    })
+pub fn text(text: &str) -> Checked {
+    match text.contains('\0') {
+        true => Err("a NUL cannot be handed to a program".into()),
+        false => Ok(()),
+    }
 }
 
 /// Not empty, without blanks.
-pub fn word(text: &str) -> Result<(), String> {
+pub fn word(text: &str) -> Checked {
     let holds = !text.is_empty() && !text.contains(char::is_whitespace);
-    rule(holds, || format!("\"{text}\" must be one word"))
+    must(holds, text, "one word")
 }
 
 /// `[ADDRESS:][PORT:]PORT[/tcp|udp|sctp]`, ranges too: `8000:8000`, `127.0.0.1:8000:8000/tcp`, `[::1]:80-81:80-81`.
-pub fn port(text: &str) -> Result<(), String> {
-    let wrong = || format!("\"{text}\" must be [ADDRESS:][HOST PORT:]CONTAINER PORT[/tcp]");
+pub fn port(text: &str) -> Checked {
     let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-    if !matches!(protocol, "tcp" | "udp" | "sctp") {
-        return Err(wrong());
-    }
-    let (outer, inner) = match ports.rsplit_once(':') {
-        Some((outer, inner)) => (Some(outer), inner),
-        None => (None, ports),
+    let fits = match ports.rsplit_once(':') {
+        Some((outer, inner)) => is_outer(outer) && is_ports(inner),
+        None => is_ports(ports),
     };
-    let outer_fits = outer.is_none_or(|outer| match outer.rsplit_once(':') {
+    let holds = fits && matches!(protocol, "tcp" | "udp" | "sctp");
+    must(holds, text, "[ADDRESS:][HOST PORT:]CONTAINER PORT[/tcp]")
+}
+
+fn is_outer(text: &str) -> bool {
+    match text.rsplit_once(':') {
         Some((address, port)) => is_address(address) && (port.is_empty() || is_ports(port)),
-        None => is_ports(outer),
-    });
-    (outer_fits && is_ports(inner)).then_some(()).ok_or_else(wrong)
+        None => is_ports(text),
+    }
 }
 
 fn is_address(text: &str) -> bool {
@@ -85,22 +85,19 @@ fn is_address(text: &str) -> bool {
 
 fn is_ports(text: &str) -> bool {
     let number = |text: &str| {
-        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        text.parse::<u16>().ok().filter(|port| digits && *port > 0)
+        text.parse()
+            .ok()
+            .filter(|port: &u16| *port > 0 && !text.starts_with('+'))
     };
-    match text.split_once('-') {
-        Some((first, last)) => matches!((number(first), number(last)), (Some(a), Some(b)) if a <= b),
-        None => number(text).is_some(),
-    }
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    matches!((number(first), number(last)), (Some(first), Some(last)) if first <= last)
 }
 
 /// A variable's name.
-pub fn variable(name: &str) -> Result<(), String> {
+pub fn variable(name: &str) -> Checked {
     let is_odd = |c: char| matches!(c, '=' | '#') || c.is_whitespace() || c.is_control();
     let holds = !name.is_empty() && !name.contains(is_odd);
-    rule(holds, || {
-        "a variable's name has no blank, no `=` and no `#`".into()
-    })
+    must(holds, name, "a name without blanks, `=` and `#`")
 }
 
 /// Whether docker reads the value back from an env-file as it was written: it reads lines, of 64 KiB at most.
@@ -115,28 +112,20 @@ pub fn acts_on_the_client(name: &str) -> bool {
 }
 
 /// A file of the host.
-pub fn absolute_path(text: &str) -> Result<(), String> {
-    rule(text.starts_with('/'), || {
-        format!("\"{text}\" must be a path that begins with /")
-    })
+pub fn absolute_path(text: &str) -> Checked {
+    must(text.starts_with('/'), text, "a path that begins with /")
 }
 
-/// `SOURCE:TARGET[:OPTIONS]`; a source is a path or the name of a volume.
-pub fn volume(text: &str) -> Result<(), String> {
+/// A source is a path or the name of a volume: without one it would be a new, empty volume at each deploy.
+pub fn volume(text: &str) -> Checked {
     let parts: Vec<&str> = text.split(':').collect();
-    match parts.as_slice() {
-        [source, target] | [source, target, _]
-            if (source.starts_with('/') || is_name(source)) && target.starts_with('/') =>
-        {
-            Ok(())
+    let holds = match parts[..] {
+        [source, target] | [source, target, _] => {
+            (source.starts_with('/') || is_name(source)) && target.starts_with('/')
         }
-        [target] if target.starts_with('/') => Err(format!(
-            "\"{text}\" has no source: it would be a new, empty volume at each deploy; write NAME:{target}"
-        )),
-        _ => Err(format!(
-            "\"{text}\" must be /PATH:/TARGET[:OPTIONS] or NAME:/TARGET[:OPTIONS]"
-        )),
-    }
+        _ => false,
+    };
+    must(holds, text, "/PATH:/TARGET[:OPTIONS] or NAME:/TARGET[:OPTIONS]")
 }
 
 fn is_name(text: &str) -> bool {
@@ -145,44 +134,36 @@ fn is_name(text: &str) -> bool {
 }
 
 /// A network's name, or `container:NAME`.
-pub fn network(text: &str) -> Result<(), String> {
+pub fn network(text: &str) -> Checked {
     let holds = is_name(text.strip_prefix("container:").unwrap_or(text));
-    rule(holds, || {
-        format!("\"{text}\" must be a network's name, host, none or container:NAME")
-    })
+    must(holds, text, "a network's name, host, none or container:NAME")
 }
 
 /// A restart policy.
-pub fn restart(text: &str) -> Result<(), String> {
+pub fn restart(text: &str) -> Checked {
     let most = text.strip_prefix("on-failure:");
     let holds = matches!(text, "no" | "always" | "unless-stopped" | "on-failure")
         || most.is_some_and(|most| most.parse::<u32>().is_ok());
-    rule(holds, || {
-        format!("\"{text}\" must be no, always, unless-stopped or on-failure[:N]")
-    })
+    must(holds, text, "no, always, unless-stopped or on-failure[:N]")
 }
 
 /// A label's name. Ours say what was deployed, and must not lie.
-pub fn label(name: &str) -> Result<(), String> {
+pub fn label(name: &str) -> Checked {
     let holds = !name.is_empty() && !name.contains('=') && !name.starts_with("engram.");
-    rule(holds, || {
-        "a label's name is not empty, has no `=` and does not begin with engram.".into()
-    })
+    must(holds, name, "a name without `=` that does not begin with engram.")
 }
 
 /// A flag of `docker create` in one word.
-pub fn argument(text: &str) -> Result<(), String> {
+pub fn argument(text: &str) -> Checked {
     let flag = text.split('=').next().unwrap_or(text);
-    if !flag.starts_with("--") || flag.len() == 2 {
-        return Err(format!(
-            "\"{text}\" must be one long flag, with its value after a =: --memory=1g"
-        ));
-    }
     if let Some((_, why)) = REFUSED.iter().find(|(refused, _)| *refused == flag) {
         return Err(format!("{flag} is refused: {why}"));
     }
-    let holds = flag != text || ALONE.contains(&flag);
-    rule(holds, || {
-        format!("{flag} must bring its value along: {flag}=VALUE")
-    })
+    let is_whole = flag != text || ALONE.contains(&flag);
+    let holds = flag.starts_with("--") && flag.len() > 2 && is_whole;
+    must(
+        holds,
+        text,
+        "one long flag, with its value after a =: --memory=1g",
+    )
 }

@@ -8,8 +8,6 @@ use std::io::ErrorKind;
 use super::folder;
 use super::template::Template;
 use crate::deploy::undo_record::TemplateBackup;
-use crate::event::Phase;
-use crate::failpoint;
 use crate::os::files;
 use crate::run::{Failure, Result, RunContext};
 
@@ -23,59 +21,48 @@ pub fn restore(ctx: &mut RunContext, name: &str, backup: &TemplateBackup) -> Res
         Err(error) => return Err(files::describe(&error, "read the template", &backup.path).into()),
     };
     let ours = written(backup)?;
-    let (text, said) = match &there {
-        None => (
-            backup.text.clone(),
-            "was gone, or no text any more: it is as it was",
-        ),
-        Some(there) if *there == ours => (backup.text.clone(), "is as it was"),
-        Some(there) => match Template::read(there) {
-            Err(_) => (backup.text.clone(), "could not be read any more: it is as it was"),
-            Ok(now) => {
-                let back = Template::read(&backup.text)
-                    .and_then(|before| now.with_repository(&backup.image, before.reference(&backup.image)?));
-                let back = back.map_err(|why| {
-                    Failure::Failed(format!(
-                        "{name}: {path} was edited by somebody else since, and is left alone: {why}"
-                    ))
-                })?;
-                (
-                    back,
-                    "was edited by somebody else since: only its image is as it was",
-                )
-            }
-        },
+    let edited = there.as_deref().filter(|there| *there != ours);
+    let (text, said) = match edited.and_then(|there| Template::read(there).ok()) {
+        None => (backup.text.clone(), "is as it was"),
+        Some(now) => {
+            let image = &backup.new_reference;
+            let back = Template::read(&backup.text)
+                .and_then(|before| now.with_repository(image, before.reference(image)?));
+            let left_alone =
+                |why| format!("{name}: {path} was edited by somebody else since, and is left alone: {why}");
+            let said = "was edited by somebody else since: only its image is as it was";
+            (back.map_err(left_alone)?, said)
+        }
     };
     match there {
         Some(there) if there == text || there == backup.text => return Ok(()),
         Some(there) => folder::write(&backup.path, &there, &text)?,
         None => files::replace(&backup.path, text.as_bytes(), 0o600)
-            .map_err(|error| Failure::Failed(files::describe(&error, "write the template", &backup.path)))?,
+            .map_err(|error| files::describe(&error, "write the template", &backup.path))?,
     }
-    failpoint!("template-restored");
-    ctx.say(Phase::Rollback, &format!("{name}: {path} {said}"));
+    ctx.tell(&format!("{name}: {path} {said}"));
     Ok(())
 }
 
 /// What we write into a template.
 pub(super) fn written(backup: &TemplateBackup) -> Result<String, String> {
-    Template::read(&backup.text)?.with_repository(&backup.image, &backup.new_reference())
+    let reference = &backup.new_reference;
+    Template::read(&backup.text)?.with_repository(reference, reference)
 }
 
 /// The script reads the template by itself: what it reads must name what was pulled.
 pub(super) fn still_ours(backup: &TemplateBackup) -> Result {
-    let described = |why: String| {
-        let path = backup.path.display();
+    let (path, expected) = (backup.path.display(), &backup.new_reference);
+    let changed = |why: String| {
         Failure::Failed(format!(
             "the template {path} was changed by somebody else just now: {why}; try again"
         ))
     };
-    let now = folder::read(&backup.path).map_err(|error| described(error.to_string()))?;
-    let template = Template::read(&now).map_err(described)?;
-    let expected = backup.new_reference();
-    match template.reference(&backup.image).map_err(described)? {
+    let now = folder::read(&backup.path).map_err(|error| changed(error.to_string()))?;
+    let template = Template::read(&now).map_err(changed)?;
+    match template.reference(expected).map_err(changed)? {
         now if now == expected => Ok(()),
-        other => Err(described(format!("it names {other}"))),
+        other => Err(changed(format!("it names {other}"))),
     }
 }
 
@@ -97,8 +84,7 @@ mod tests {
         let backup = TemplateBackup {
             path: path.clone(),
             text: OLD.into(),
-            image: "x/y".into(),
-            version: "2".into(),
+            new_reference: "x/y:2".into(),
         };
         let mut ctx = RunContext::scratch(&scratch.0);
         for _ in 0..2 {
@@ -112,8 +98,7 @@ mod tests {
         let backup = TemplateBackup {
             path: "/".into(),
             text: OLD.into(),
-            image: "x/y".into(),
-            version: "2".into(),
+            new_reference: "x/y:2".into(),
         };
         let ours = written(&backup).unwrap();
         assert_ne!(ours, OLD);

@@ -30,8 +30,7 @@ pub struct Found {
 /// # Errors
 /// When there is none or more than one, or the folder cannot be read.
 pub fn find(folder: &Path, container: &str) -> Result<Found, String> {
-    let mut warnings = Vec::new();
-    let mut matching = Vec::new();
+    let (mut warnings, mut matching) = (Vec::new(), Vec::new());
     for path in templates(folder)? {
         match read_named(&path) {
             Ok((text, Some(name))) if name == container => matching.push((path, text)),
@@ -39,30 +38,25 @@ pub fn find(folder: &Path, container: &str) -> Result<Found, String> {
             Err(why) => warnings.push(format!("ignored the template {}: {why}", path.display())),
         }
     }
-    match matching.len() {
-        0 => {
-            let none = format!(
-                "no template below {} has <Name>{container}</Name>",
-                folder.display()
-            );
-            warnings.insert(0, none);
-            Err(warnings.join("; "))
-        }
-        1 => {
-            let (path, text) = matching.remove(0);
-            Ok(Found { path, text, warnings })
-        }
-        _ => {
-            let paths: Vec<_> = matching
-                .iter()
-                .map(|(path, _)| path.display().to_string())
-                .collect();
-            Err(format!(
-                "several templates are named {container}: {}; update_container would take the first of them, so remove or rename all but one",
-                paths.join(", ")
-            ))
-        }
+    let all: Vec<_> = matching
+        .iter()
+        .map(|(path, _)| path.display().to_string())
+        .collect();
+    if all.len() > 1 {
+        return Err(format!(
+            "several templates are named {container}: {}; update_container would take the first of them, so remove or rename all but one",
+            all.join(", ")
+        ));
     }
+    let Some((path, text)) = matching.pop() else {
+        let folder = folder.display();
+        warnings.insert(
+            0,
+            format!("no template below {folder} has <Name>{container}</Name>"),
+        );
+        return Err(warnings.join("; "));
+    };
+    Ok(Found { path, text, warnings })
 }
 
 /// Puts `text` in the place of a template, on disk when this returns. Its mode stays.
@@ -116,19 +110,18 @@ fn templates(folder: &Path) -> Result<Vec<PathBuf>, String> {
             }
             match entry.file_type().map_err(described)?.is_dir() {
                 true => folders.push(entry.path()),
-                false if is_template(&entry.path()) => found.push(entry.path()),
-                false => {}
+                false => found.push(entry.path()),
             }
         }
     }
+    found.retain(|path| is_template(path));
     found.sort();
     Ok(found)
 }
 
 fn is_template(path: &Path) -> bool {
-    let hidden = path
-        .file_name()
-        .is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+    let name = path.file_name().unwrap_or_default();
+    let hidden = name.as_encoded_bytes().starts_with(b".");
     !hidden && path.extension().is_some_and(|extension| extension == "xml") && path.is_file()
 }
 

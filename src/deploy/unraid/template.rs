@@ -32,39 +32,36 @@ impl<'a> Template<'a> {
     /// # Errors
     /// With the line, where tags do not pair up or something stands there that no template has.
     pub fn read(text: &'a str) -> Result<Self, String> {
-        let mut elements: Vec<Element<'a>> = Vec::new();
-        let mut open: Vec<usize> = Vec::new();
+        let mut elements: Vec<Element> = Vec::new();
+        let mut open = Vec::new();
         let mut at = 0;
         while let Some(found) = text[at..].find('<') {
             at += found;
             let broken = |what: &str| format!("line {}: {what}", 1 + text[..at].matches('\n').count());
-            let tag = &text[at..];
-            let end = end_of(tag).ok_or_else(|| broken("something begins here that does not end"))?;
-            let after = at + end;
-            if tag.starts_with("<!--") || tag.starts_with("<![CDATA[") || tag.starts_with("<?") {
-                at = after;
-                continue;
-            }
-            let inside = &tag[1..end - 1];
-            if inside.starts_with('!') || inside.contains('<') {
-                return Err(broken("a document type, or a `<` within a tag"));
-            }
-            match inside.strip_prefix('/') {
-                Some(name) => {
-                    let last = open.pop().map(|index| &mut elements[index]);
-                    let last = last.filter(|last| last.name == name.trim_end());
-                    last.ok_or_else(|| broken("an end tag that does not fit"))?
-                        .inside
-                        .end = at;
+            let markup = Markup::at(&text[at..]);
+            let markup = markup.ok_or_else(|| broken("something begins here that does not end"))?;
+            let after = at + markup.length;
+            match markup.tag {
+                None => {}
+                Some(tag) if tag.starts_with('!') || tag.contains('<') => {
+                    return Err(broken("a document type, or a `<` within a tag"));
                 }
-                None => {
-                    let name = inside.split([' ', '\t', '\r', '\n', '/']).next().unwrap_or("");
+                Some(tag) if tag.starts_with('/') => {
+                    let last = open.pop().map(|index: usize| &mut elements[index]);
+                    let last = last.filter(|last| last.name == tag[1..].trim_end());
+                    let last = last.ok_or_else(|| broken("an end tag that does not fit"))?;
+                    last.inside.end = at;
+                }
+                Some(tag) => {
                     let depth = open.len();
-                    if !inside.ends_with('/') {
+                    if !tag.ends_with('/') {
                         open.push(elements.len());
                     }
-                    let inside = after..after;
-                    elements.push(Element { name, inside, depth });
+                    elements.push(Element {
+                        name: tag.split([' ', '\t', '\r', '\n', '/']).next().unwrap_or(""),
+                        inside: after..after,
+                        depth,
+                    });
                 }
             }
             at = after;
@@ -77,8 +74,8 @@ impl<'a> Template<'a> {
 
     /// What the first element of this name holds, as it is written: `update_container` takes the first at any depth.
     pub fn first_text(&self, name: &str) -> Option<&'a str> {
-        let mut named = self.elements.iter().filter(|element| element.name == name);
-        named.next().map(|element| &self.text[element.inside.clone()])
+        let first = self.elements.iter().find(|element| element.name == name)?;
+        Some(&self.text[first.inside.clone()])
     }
 
     /// The image it names, tag and all.
@@ -99,50 +96,57 @@ impl<'a> Template<'a> {
     }
 
     fn repository(&self, image: &str) -> Result<Range<usize>, String> {
-        let mut named = self
-            .elements
-            .iter()
-            .filter(|element| element.name == "Repository");
-        let (Some(one), more) = (named.next(), named.count()) else {
-            return Err("it has no <Repository>: there is nothing to write the version to".into());
-        };
-        if more > 0 {
+        let named = self.elements.iter().filter(|one| one.name == "Repository");
+        let all: Vec<&Element> = named.collect();
+        let [one] = all[..] else {
             return Err(format!(
                 "it has {} <Repository> elements, and needs exactly one",
-                more + 1
+                all.len()
             ));
-        }
-        let text = &self.text[one.inside.clone()];
+        };
+        let text = self.text[one.inside.clone()].trim();
         if text.contains(['<', '&']) || one.depth != 1 {
             return Err("its <Repository> holds more than plain text, or is within another element".into());
         }
-        match same_image(text.trim(), image) {
+        match same_image(text, image) {
             true => Ok(one.inside.clone()),
             false => Err(format!(
-                "its image is \"{}\" and not {image}: it is another container's template, or DEPLOYER_IMAGE is wrong",
-                text.trim()
+                "its image is \"{text}\" and not {image}: it is another container's template, or DEPLOYER_IMAGE is wrong"
             )),
         }
     }
 }
 
-/// Where the tag, comment, CDATA section or instruction ends that `text` begins with.
-fn end_of(text: &str) -> Option<usize> {
-    for (begin, end) in [("<!--", "-->"), ("<![CDATA[", "]]>"), ("<?", "?>")] {
-        if let Some(rest) = text.strip_prefix(begin) {
-            return Some(begin.len() + rest.find(end)? + end.len());
+/// A tag, comment, CDATA section or instruction.
+struct Markup<'a> {
+    length: usize,
+    /// What stands between `<` and `>`, if it is a tag.
+    tag: Option<&'a str>,
+}
+
+impl<'a> Markup<'a> {
+    /// What `text` begins with; `None` where that does not end.
+    fn at(text: &'a str) -> Option<Self> {
+        for (begin, end) in [("<!--", "-->"), ("<![CDATA[", "]]>"), ("<?", "?>")] {
+            if let Some(rest) = text.strip_prefix(begin) {
+                let length = begin.len() + rest.find(end)? + end.len();
+                return Some(Self { length, tag: None });
+            }
         }
-    }
-    let mut quote = None;
-    text.char_indices().find_map(|(place, c)| {
-        match (quote, c) {
-            (None, '>') => return Some(place + 1),
-            (None, '"' | '\'') => quote = Some(c),
-            (Some(open), _) if open == c => quote = None,
-            _ => {}
+        let mut quote = None;
+        for (place, c) in text.char_indices() {
+            match quote {
+                None if c == '>' => {
+                    let (length, tag) = (place + 1, Some(&text[1..place]));
+                    return Some(Self { length, tag });
+                }
+                None if matches!(c, '"' | '\'') => quote = Some(c),
+                Some(open) if open == c => quote = None,
+                _ => {}
+            }
         }
         None
-    })
+    }
 }
 
 #[cfg(test)]
@@ -207,10 +211,10 @@ mod tests {
     fn none_two_another_image_and_nested_things_are_refused() {
         let one = "<Repository>ghcr.io/x/y:1</Repository>";
         for (inside, why) in [
-            ("", "no <Repository>"),
+            ("", "0 <Repository> elements"),
             (&format!("<Config>{one}</Config>"), "within another element"),
-            (&format!("<!-- {one} -->"), "no <Repository>"),
-            (&format!("<![CDATA[{one}]]>"), "no <Repository>"),
+            (&format!("<!-- {one} -->"), "0 <Repository> elements"),
+            (&format!("<![CDATA[{one}]]>"), "0 <Repository> elements"),
             (&format!("{one}{one}"), "2 <Repository> elements"),
             (&format!("{one}<Data>{one}</Data>"), "2 <Repository> elements"),
             ("<Repository/>", "its image is \"\""),

@@ -27,7 +27,7 @@ const RUN_ID: usize = LATEST + 8;
 /// `YYYYMMDDThhmmssZ-xxxxxxxx`.
 const ENDPOINT: usize = RUN_ID + 25;
 
-const TITLE: &[u8; EXPIRES] = b"engram-deployer used tokens 2    ";
+const TITLE: &[u8] = b"engram-deployer used tokens 2    ";
 
 /// Times before which absence means nothing, in seconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +61,13 @@ pub struct Book<'t> {
     /// Whether the file ends in a part of a record or in a bad one: a power cut leaves that of a record whose token was
     /// never let through, as its sync had not returned. What it is of cannot be told any more.
     pub end_is_bad: bool,
-    records: &'t [u8],
+    /// How many uses there are, without a bad one at the end.
+    pub count: usize,
+    file: &'t [u8],
 }
+
+/// All of a record but its check.
+type Fields = [u8; FIELDS];
 
 impl Use {
     /// As record `number`.
@@ -77,26 +82,28 @@ impl Use {
         let (expires, latest) = (self.expires.to_be_bytes(), self.latest.to_be_bytes());
         Ok(sealed(
             number,
-            &[&self.token.bytes(), &expires, &latest, run_id, endpoint],
+            &[self.token.bytes(), &expires, &latest, run_id, endpoint],
         ))
     }
 
-    fn of(fields: &[u8]) -> Option<Self> {
-        let text = |from, to| String::from_utf8(fields.get(from..to)?.to_vec()).ok();
+    fn of(fields: &Fields) -> Option<Self> {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
         Some(Self {
-            token: TokenId::from_bytes(fields.get(..EXPIRES)?)?,
-            expires: time_at(fields, EXPIRES)?,
-            latest: time_at(fields, LATEST)?,
-            run_id: text(RUN_ID, ENDPOINT)?,
-            endpoint: text(ENDPOINT, FIELDS)?.trim_end_matches('\0').to_owned(),
+            token: TokenId::from_bytes(&fields[..EXPIRES])?,
+            expires: time_at(fields, EXPIRES),
+            latest: time_at(fields, LATEST),
+            run_id: text(&fields[RUN_ID..ENDPOINT])?,
+            endpoint: text(&fields[ENDPOINT..])?.trim_end_matches('\0').to_owned(),
         })
     }
 }
 
 /// A memory without any use.
 pub fn empty(floors: Floors) -> Vec<u8> {
-    let (created, pruned) = (floors.created.to_be_bytes(), floors.pruned.to_be_bytes());
-    sealed(0, &[TITLE, &created, &pruned])
+    sealed(
+        0,
+        &[TITLE, &floors.created.to_be_bytes(), &floors.pruned.to_be_bytes()],
+    )
 }
 
 fn sealed(number: usize, parts: &[&[u8]]) -> Vec<u8> {
@@ -110,15 +117,16 @@ fn check(number: usize, fields: &[u8]) -> [u8; hash::LENGTH] {
     sha256(&[&(number as u64).to_be_bytes(), fields].concat())
 }
 
-/// The fields of record `number`, if its check holds.
-fn fields_of(number: usize, record: &[u8]) -> Option<&[u8]> {
-    let (fields, found) = record.split_at_checked(FIELDS)?;
-    (found == check(number, fields)).then_some(fields)
+/// The fields of record `number` of `file`, if it is there and its check holds.
+fn fields_of(file: &[u8], number: usize) -> Option<&Fields> {
+    let (fields, rest) = file.get(number * SIZE..)?.split_first_chunk()?;
+    rest.starts_with(&check(number, fields)).then_some(fields)
 }
 
-fn time_at(fields: &[u8], offset: usize) -> Option<u64> {
-    let bytes = fields.get(offset..)?.first_chunk()?;
-    Some(u64::from_be_bytes(*bytes))
+fn time_at(fields: &Fields, offset: usize) -> u64 {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&fields[offset..offset + 8]);
+    u64::from_be_bytes(bytes)
 }
 
 impl<'t> Book<'t> {
@@ -127,36 +135,20 @@ impl<'t> Book<'t> {
     /// # Errors
     /// Its first record is none of ours.
     pub fn open(file: &'t [u8]) -> Result<Self, String> {
-        let first = file.get(..SIZE).and_then(|first| fields_of(0, first));
-        let floors = first
-            .filter(|fields| fields.starts_with(TITLE))
-            .and_then(|fields| {
-                Some(Floors {
-                    created: time_at(fields, EXPIRES)?,
-                    pruned: time_at(fields, LATEST)?,
-                })
-            })
-            .ok_or("its first record is not ours")?;
-        let rest = &file[SIZE..];
-        let (mut records, part) = rest.split_at(rest.len() - rest.len() % SIZE);
-        let mut end_is_bad = !part.is_empty();
+        let first = fields_of(file, 0).filter(|first| first.starts_with(TITLE));
+        let first = first.ok_or("its first record is not ours")?;
+        let whole = file.len() / SIZE;
         // The file's new length may have reached the disk without the bytes.
-        if let Some(last) = records.len().checked_sub(SIZE)
-            && !end_is_bad
-            && fields_of(records.len() / SIZE, &records[last..]).is_none()
-        {
-            (records, end_is_bad) = (&records[..last], true);
-        }
+        let last_is_bad = file.len() == whole * SIZE && fields_of(file, whole - 1).is_none();
         Ok(Self {
-            floors,
-            end_is_bad,
-            records,
+            floors: Floors {
+                created: time_at(first, EXPIRES),
+                pruned: time_at(first, LATEST),
+            },
+            end_is_bad: last_is_bad || file.len() > whole * SIZE,
+            count: whole - 1 - usize::from(last_is_bad),
+            file,
         })
-    }
-
-    /// How many uses there are.
-    pub fn count(&self) -> usize {
-        self.records.len() / SIZE
     }
 
     /// Use `number`, from 1 on.
@@ -167,14 +159,8 @@ impl<'t> Book<'t> {
         Use::of(self.fields(number)?).ok_or_else(|| format!("record {number} is not one of ours"))
     }
 
-    fn fields(&self, number: usize) -> Result<&'t [u8], String> {
-        let end = number * SIZE;
-        let record = end
-            .checked_sub(SIZE)
-            .and_then(|start| self.records.get(start..end));
-        record
-            .and_then(|record| fields_of(number, record))
-            .ok_or_else(|| format!("record {number} is bad"))
+    fn fields(&self, number: usize) -> Result<&'t Fields, String> {
+        fields_of(self.file, number).ok_or_else(|| format!("record {number} is bad"))
     }
 
     /// The use of `token`, which cannot have been used before `since`: the search ends at a record before which no use is
@@ -183,13 +169,12 @@ impl<'t> Book<'t> {
     /// # Errors
     /// A record that was read is bad: it may be the one.
     pub fn find(&self, token: &TokenId, since: u64) -> Result<Option<Use>, String> {
-        let wanted = token.bytes();
-        for number in (1..=self.count()).rev() {
+        for number in (1..=self.count).rev() {
             let fields = self.fields(number)?;
-            if fields.starts_with(&wanted) {
+            if fields.starts_with(token.bytes()) {
                 return self.use_at(number).map(Some);
             }
-            if time_at(fields, LATEST).is_some_and(|latest| latest < since) {
+            if time_at(fields, LATEST) < since {
                 break;
             }
         }
@@ -198,9 +183,9 @@ impl<'t> Book<'t> {
 
     /// The latest time at which a token was used.
     pub fn latest(&self) -> Result<u64, String> {
-        match self.count() {
+        match self.count {
             0 => Ok(0),
-            last => Ok(self.use_at(last)?.latest),
+            last => Ok(time_at(self.fields(last)?, LATEST)),
         }
     }
 
@@ -210,7 +195,7 @@ impl<'t> Book<'t> {
     /// A record is bad: whether it is to be kept cannot be told.
     pub fn rewritten(&self, floors: Floors, keep: impl Fn(&Use) -> bool) -> Result<Vec<u8>, String> {
         let (mut file, mut kept) = (empty(floors), 0);
-        for number in 1..=self.count() {
+        for number in 1..=self.count {
             let used = self.use_at(number)?;
             if keep(&used) {
                 kept += 1;
@@ -223,9 +208,9 @@ impl<'t> Book<'t> {
     /// True when about half of the uses are of tokens that are dead. Tokens live about equally long, so they die about in
     /// the order of the records, and the one in the middle speaks for the first half.
     pub fn is_half_dead(&self, now: u64) -> Result<bool, String> {
-        match self.count() {
+        match self.count {
             0 => Ok(false),
-            count => Ok(dead_from(self.use_at(count / 2 + 1)?.expires) <= now),
+            count => Ok(dead_from(time_at(self.fields(count / 2 + 1)?, EXPIRES)) <= now),
         }
     }
 }

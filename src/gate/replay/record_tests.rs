@@ -58,7 +58,7 @@ fn is_seen_or_refused(file: &[u8], token: &TokenId) -> bool {
 fn a_use_is_found_by_its_token_and_says_all_of_it() {
     let (file, tokens) = of_every_kind();
     let book = Book::open(&file).unwrap();
-    assert_eq!((book.floors, book.end_is_bad, book.count()), (FLOORS, false, 4));
+    assert_eq!((book.floors, book.end_is_bad, book.count), (FLOORS, false, 4));
     for (at, token) in (100..).zip(&tokens) {
         assert_eq!(book.find(token, 0), Ok(Some(used(token.clone(), at))));
     }
@@ -189,7 +189,7 @@ fn a_bad_end_is_known_and_not_read() {
     zeros[4 * SIZE..].fill(0);
     for file in [&zeros, &good[..good.len() - 1], &good[..4 * SIZE + 1]] {
         let book = Book::open(file).unwrap();
-        assert_eq!((book.end_is_bad, book.count()), (true, 3));
+        assert_eq!((book.end_is_bad, book.count), (true, 3));
         assert!(book.find(&tokens[2], 0).unwrap().is_some());
     }
     // Of one record alone: a power cut does not change what was on disk before.
@@ -247,7 +247,7 @@ fn what_is_dropped_is_dropped_and_the_rest_moves_up() {
         .rewritten(floors, |used| dead_from(used.expires) > now)
         .unwrap();
     let after = Book::open(&rewritten).unwrap();
-    assert_eq!((after.floors, after.count()), (floors, 3));
+    assert_eq!((after.floors, after.count), (floors, 3));
     assert_eq!(after.find(&token(1), 0), Ok(None));
     for used in &uses[1..] {
         assert_eq!(after.find(&used.token, 0), Ok(Some(used.clone())));
