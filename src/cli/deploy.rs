@@ -11,7 +11,7 @@ use super::{Arguments, CommandResult, ExitStatus, Loaded, Show, load, print, rep
 use crate::event::harmless;
 use crate::gate::{Authority, DeployTask, Task};
 use crate::os::process;
-use crate::queue::{Complaints, RunId, RunRequest, reserve};
+use crate::queue::{RunId, RunRequest, reserve};
 
 pub fn deploy(args: &Arguments) -> CommandResult {
     // The same rules as for a request's body.
@@ -54,7 +54,7 @@ fn start(loaded: &Loaded, task: Task) -> CommandResult<RunId> {
     let full = || format!("{most} runs wait already; `engram-deployer runs` lists them");
     let reservation = reserve(&loaded.config.places, most, order)?.ok_or_else(full)?;
     let authority = Authority::of_operator(id.as_str());
-    let started = reservation.start(authority, &loaded.settings, Complaints::ToNobody);
+    let started = reservation.start(authority, &loaded.settings);
     started.map_err(|error| format!("start the run: {error}").into())
 }
 

@@ -36,7 +36,7 @@ use crate::limits::{
     TEMPLATE_DEADLINE, UPDATE_MARGIN, VERIFY_DEADLINE,
 };
 use crate::queue::{Origin, RunRequest};
-use crate::run::{Effect, Result, RunContext};
+use crate::run::{Result, RunContext};
 use docker::{Container as Seen, ImageId};
 use health::Health;
 use healthy::{HealthyVersions, Release};
@@ -70,7 +70,7 @@ pub fn deploy(ctx: &mut RunContext, request: &RunRequest, task: &DeployTask) -> 
         },
         reference: format!("{}:{}", settings.image, task.version),
     };
-    ctx.begin(Phase::Preflight, PREFLIGHT_DEADLINE, Effect::Looks)?;
+    ctx.begin(Phase::Preflight, PREFLIGHT_DEADLINE)?;
     let ran = preflight::preflight(deploy, ctx)?;
     if task.dry_run {
         return Ok(());
@@ -80,7 +80,7 @@ pub fn deploy(ctx: &mut RunContext, request: &RunRequest, task: &DeployTask) -> 
     }
     let image = deploy.bring_image(ctx)?;
     if !task.force {
-        ctx.begin(Phase::Verify, ALREADY_DEADLINE, Effect::Looks)?;
+        ctx.begin(Phase::Verify, ALREADY_DEADLINE)?;
         if live::is_live_already(deploy, ctx, &image.id)? {
             record_healthy(ctx, image.release);
             return Ok(());
@@ -111,16 +111,16 @@ impl Deploy<'_> {
     fn bring_image(&self, ctx: &mut RunContext) -> Result<VerifiedImage> {
         let config = ctx.config;
         // A pull takes as long as it goes on.
-        ctx.begin(Phase::Pull, config.runs.run_max, Effect::Looks)?;
+        ctx.begin(Phase::Pull, config.runs.run_max)?;
         let pulled = image::pull(self, ctx)?;
-        ctx.begin(Phase::Verify, VERIFY_DEADLINE, Effect::Looks)?;
+        ctx.begin(Phase::Verify, VERIFY_DEADLINE)?;
         let mut image = image::verify(self, ctx, pulled)?;
         if let Some(cosign) = &config.deploy().cosign {
-            ctx.begin(Phase::Verify, COSIGN_DEADLINE, Effect::Looks)?;
+            ctx.begin(Phase::Verify, COSIGN_DEADLINE)?;
             let signer = provenance::check_signature(self, ctx, &image, cosign)?;
             image.release.signed_by = Some(signer);
         }
-        ctx.begin(Phase::Tag, TAG_DEADLINE, Effect::Changes)?;
+        ctx.begin_change(Phase::Tag, TAG_DEADLINE)?;
         image::tag(self, ctx, &image.id)?;
         Ok(image)
     }
@@ -232,7 +232,7 @@ impl Deploy<'_> {
 
 /// Begins a step that changes what serves; the outcome says so.
 fn begin_change(ctx: &mut RunContext, phase: Phase, deadline: Duration) -> Result {
-    ctx.begin(phase, deadline, Effect::Changes)?;
+    ctx.begin_change(phase, deadline)?;
     ctx.outcome_member("changed", true.into());
     Ok(())
 }

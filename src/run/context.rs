@@ -21,7 +21,7 @@ use crate::queue::notes::HeldTicket;
 use crate::queue::{RunFolder, RunId};
 use crate::run::interrupts::Interrupts;
 use crate::run::log::Log;
-use crate::run::step::{Effect, Failure, HumanDuration, Result};
+use crate::run::step::{Failure, HumanDuration, Result};
 
 /// The run as a step sees it.
 pub struct RunContext<'a> {
@@ -124,36 +124,28 @@ impl<'a> RunContext<'a> {
     /// the run has left.
     ///
     /// # Errors
-    /// Where the run was cancelled, its time is up, or the journal cannot be written for the first step that changes
-    /// something.
-    pub fn begin(&mut self, phase: Phase, given: Duration, effect: Effect) -> Result {
+    /// Where the run was cancelled, or its time is up.
+    pub fn begin(&mut self, phase: Phase, given: Duration) -> Result {
         if self.interrupts.asked() {
             return Err(Failure::Cancelled);
         }
         self.run.check()?;
-        if effect == Effect::Changes {
-            self.journal.begin().map_err(no_journal)?;
-            self.cancel = CancelEnds::Waits;
-            failpoint!("journal-begun");
-        }
         self.phase = phase;
         self.deadline = self.run.or(&format!("the step `{phase}`"), given);
         Ok(())
     }
 
-    /// Takes one step.
+    /// Begins a step that changes something that serves people. The journal is on disk before; a cancellation waits for its
+    /// end, and then everything goes back, unless it was the last of these.
     ///
     /// # Errors
-    /// What `act` fails with, and those of [`RunContext::begin`].
-    pub fn step<T>(
-        &mut self,
-        phase: Phase,
-        given: Duration,
-        effect: Effect,
-        act: impl FnOnce(&mut Self) -> Result<T>,
-    ) -> Result<T> {
-        self.begin(phase, given, effect)?;
-        act(self)
+    /// Those of [`RunContext::begin`], and when the journal cannot be written.
+    pub fn begin_change(&mut self, phase: Phase, given: Duration) -> Result {
+        self.begin(phase, given)?;
+        self.journal.begin().map_err(no_journal)?;
+        self.cancel = CancelEnds::Waits;
+        failpoint!("journal-begun");
+        Ok(())
     }
 
     /// The commit point: everything that was asked for is done and seen to be good, so nothing goes back any more, not

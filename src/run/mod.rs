@@ -17,6 +17,6 @@ mod tool;
 pub use crate::queue::EndPolicy;
 pub use context::RunContext;
 pub use mask::Mask;
-pub use step::{Effect, Failure, HumanDuration, Result, fail};
+pub use step::{Failure, HumanDuration, Result, fail};
 pub use supervise::OnLine;
 pub use tool::{Ended, Tool};

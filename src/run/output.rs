@@ -29,7 +29,10 @@ impl Lines {
     pub fn push(&mut self, bytes: &[u8], each: &mut dyn FnMut(&str)) {
         for part in bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
             let ends = matches!(part.last(), Some(b'\n' | b'\r'));
-            self.add(&part[..part.len() - usize::from(ends)]);
+            let text = &part[..part.len() - usize::from(ends)];
+            let room = MAX_LINE - self.pending.len();
+            self.cut |= text.len() > room;
+            self.pending.extend(text.iter().take(room));
             if ends {
                 self.finish(each);
             }
@@ -58,12 +61,6 @@ impl Lines {
         self.finish(each);
         each(&format!("... ({bytes} bytes left out)"));
         self.torn = true;
-    }
-
-    fn add(&mut self, bytes: &[u8]) {
-        let room = MAX_LINE - self.pending.len();
-        self.cut |= bytes.len() > room;
-        self.pending.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 }
 

@@ -1,18 +1,8 @@
-//! What a step does to the world, and why it may fail.
+//! Why a step may fail.
 
 use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
-
-/// What a step does to the world; it decides what a cancellation may do to the step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// Nothing outside changes. While no other step has changed anything, a cancellation ends it in its middle.
-    Looks,
-    /// Something that serves people changes. The journal is on disk before it begins; a cancellation waits for its
-    /// end, and then everything goes back, unless it was the last of these.
-    Changes,
-}
 
 /// Why a step did not do what it was for. Its `Display` is the outcome's `error`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -92,9 +92,7 @@ impl Tool {
         let path = path.map_or(DEFAULT_PATH, |(_, value)| value.as_str());
         let program = child::find_program(&self.program, path)
             .ok_or_else(|| format!("{} is on none of {path}", self.program.display()))?;
-        let started = self
-            .command(&program)
-            .and_then(|command| self.connect(command, output, on_line));
+        let started = self.start_as(&program, output, on_line);
         started.map_err(|error| format!("start {}: {error}", program.display()).into())
     }
 
@@ -110,12 +108,13 @@ impl Tool {
         Ok(command.variables(&self.environment))
     }
 
-    fn connect<'a>(
+    fn start_as<'a>(
         &'a self,
-        mut command: Command,
+        program: &Path,
         output: Output,
         on_line: &'a mut OnLine<'_>,
     ) -> io::Result<Running<'a>> {
+        let mut command = self.command(program)?;
         if let Some(input) = &self.stdin {
             command = command.descriptor(0, descriptor::memory_file(input)?);
         }
