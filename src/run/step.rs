@@ -30,6 +30,12 @@ impl From<io::Error> for Failure {
     }
 }
 
+impl From<Vec<String>> for Failure {
+    fn from(sentences: Vec<String>) -> Self {
+        Failure::Failed(sentences.join("; "))
+    }
+}
+
 impl From<Failure> for io::Error {
     fn from(failure: Failure) -> Self {
         io::Error::other(failure.to_string())
