@@ -13,7 +13,7 @@ use std::time::Instant;
 use super::connection::Connection;
 use super::error::{FrontError, Result};
 use super::link::Link;
-use super::{Prepared, relay, tls};
+use super::{Prepared, tls};
 use crate::http::{BodyReader, CONTINUE, Framing, Head, HeadReader, HttpError, Response, Route, Routes};
 use crate::limits::{MAX_PUBLIC_FILE, REQUEST_DEADLINE};
 use crate::link::{Caller, FromFront, Settings};
@@ -37,7 +37,13 @@ pub fn serve(link: UnixStream, settings: Settings, prepared: Prepared) -> ExitCo
             return ExitCode::FAILURE;
         }
     };
-    match live(&mut link, settings, prepared.public, tls) {
+    let (endpoints, modules) = (settings.endpoints, settings.modules);
+    let front = Front {
+        tls,
+        routes: Routes { endpoints, modules },
+        public: prepared.public,
+    };
+    match front.live(&mut link) {
         Ok(()) => ExitCode::SUCCESS,
         // No connection came.
         Err(FrontError::Link(error)) if error.kind() == io::ErrorKind::UnexpectedEof => ExitCode::SUCCESS,
@@ -45,123 +51,133 @@ pub fn serve(link: UnixStream, settings: Settings, prepared: Prepared) -> ExitCo
     }
 }
 
-fn live(link: &mut Link, settings: Settings, public: PathBuf, tls: Arc<rustls::ServerConfig>) -> Result {
-    let Settings {
-        endpoints, modules, ..
-    } = settings;
-    let routes = Routes { endpoints, modules };
-    let front = Front { tls, routes, public };
-    link.say(&FromFront::Ready)?;
-    let (connection, caller) = link.connection()?;
-    match front.serve(link, connection, &caller) {
-        // A probe of the port, as load balancers make them all day.
-        Ok(()) | Err(FrontError::Silent) => {}
-        // Nobody is left to tell but the log; when the session went first, not even that.
-        Err(error) => drop(link.log(error.to_string())),
-    }
-    Ok(())
-}
-
 impl Front {
+    fn live(&self, link: &mut Link) -> Result {
+        link.say(&FromFront::Ready)?;
+        let (connection, caller) = link.connection()?;
+        match self.serve(link, connection, caller) {
+            // A probe of the port, as load balancers make them all day.
+            Ok(()) | Err(FrontError::Silent) => {}
+            // Nobody is left to tell but the log; when the session went first, not even that.
+            Err(error) => drop(link.log(error.to_string())),
+        }
+        Ok(())
+    }
+
     /// One connection, from its first byte to its last.
-    fn serve(&self, link: &mut Link, connection: OwnedFd, caller: &Caller) -> Result {
+    fn serve(&self, link: &mut Link, connection: OwnedFd, caller: Caller) -> Result {
         let deadline = Instant::now() + REQUEST_DEADLINE;
-        let mut connection = Connection::adopt(connection, self.tls.clone(), deadline)?;
-        if !connection.begins_with_tls(link)? {
-            let answer = identified(HttpError::NOT_TLS.into(), caller);
-            connection.write_unencrypted(&answer.bytes(""));
-            connection.linger();
+        let mut visit = Visit {
+            link,
+            connection: Connection::adopt(connection, self.tls.clone(), deadline)?,
+            caller,
+            method: String::new(),
+        };
+        if !visit.connection.begins_with_tls(visit.link)? {
+            let answer = visit.bytes(HttpError::NOT_TLS.into());
+            visit.connection.write_unencrypted(&answer);
+            visit.connection.linger();
             return Ok(());
         }
-        // A fault before the method is known is answered in full, as to a GET.
-        let mut method = String::new();
-        match self.answer(link, &mut connection, caller, &mut method) {
+        match visit.answer(self) {
             Ok(()) => {}
             Err(FrontError::Refused(refusal)) => {
                 // That the session has gone too does not matter to the caller.
-                let _ = link.log(FrontError::Refused(refusal).to_string());
-                connection.write(&identified(refusal.into(), caller).bytes(&method))?;
+                let _ = visit.link.log(FrontError::Refused(refusal).to_string());
+                visit.say(refusal.into())?;
             }
             Err(error) => {
                 // An alert, or the last lines of a stream that was cut, may still be under way.
                 if matches!(error, FrontError::Tls(_) | FrontError::Link(_)) {
-                    connection.give_up();
+                    visit.connection.give_up();
                 }
                 return Err(error);
             }
         }
-        connection.close();
+        visit.connection.close();
         Ok(())
+    }
+}
+
+/// A connection that is being served.
+pub struct Visit<'a> {
+    pub link: &'a mut Link,
+    pub connection: Connection,
+    caller: Caller,
+    /// Empty until it is known: a fault before that is answered in full, as to a GET.
+    method: String,
+}
+
+impl Visit<'_> {
+    /// Sends an answer, or the head of one whose lines are still to come.
+    pub fn say(&mut self, answer: Response) -> Result {
+        let bytes = self.bytes(answer);
+        self.connection.write(&bytes)
+    }
+
+    fn bytes(&self, answer: Response) -> Vec<u8> {
+        answer
+            .with("Request-Id", &self.caller.request_id)
+            .bytes(&self.method)
     }
 
     /// Reads the request and sees to its answer.
-    fn answer(
-        &self,
-        link: &mut Link,
-        connection: &mut Connection,
-        caller: &Caller,
-        method: &mut String,
-    ) -> Result {
-        let (head, rest) = read_head(connection, link)?;
-        method.clone_from(&head.method);
-        let route = self.routes.find(&head.method, &head.path, &head.query)?;
-        let body = read_body(connection, link, &head, rest)?;
-        let answer = match route {
-            Route::Relayed => return relay::relay(link, connection, caller, head, body),
-            _ if !caller.open_paths => return Err(HttpError::SOURCE.into()),
-            Route::Health => Response::sentence(200, "ok").not_stored(),
-            Route::Document(name) => document(&self.public.join(name))?,
-        };
-        connection.write(&identified(answer, caller).bytes(&head.method))
+    fn answer(&mut self, front: &Front) -> Result {
+        let (head, rest) = self.read_head()?;
+        self.method.clone_from(&head.method);
+        let route = front.routes.find(&head.method, &head.path, &head.query)?;
+        let body = self.read_body(&head, rest)?;
+        match route {
+            Route::Relayed => self.relay(head, body),
+            _ if !self.caller.open_paths => Err(HttpError::SOURCE.into()),
+            Route::Health => self.say(Response::sentence(200, "ok").not_stored()),
+            Route::Document(name) => self.say(document(&front.public.join(name))?),
+        }
     }
-}
 
-pub fn identified(answer: Response, caller: &Caller) -> Response {
-    answer.with("Request-Id", &caller.request_id)
-}
-
-/// Reads the head; and returns the bytes that came behind it.
-fn read_head(connection: &mut Connection, link: &Link) -> Result<(Head, Vec<u8>)> {
-    let mut reader = HeadReader::default();
-    loop {
-        let input = match read_some(connection, link) {
-            Err(FrontError::Refused(HttpError::ENDS_EARLY)) if reader.is_untouched() => {
-                return Err(FrontError::Silent);
+    /// Reads the head; and returns the bytes that came behind it.
+    fn read_head(&mut self) -> Result<(Head, Vec<u8>)> {
+        let mut reader = HeadReader::default();
+        loop {
+            let input = match self.read() {
+                Err(FrontError::Refused(HttpError::ENDS_EARLY)) if reader.is_untouched() => {
+                    return Err(FrontError::Silent);
+                }
+                input => input?,
+            };
+            if let (used, Some(head)) = reader.feed(&input)? {
+                return Ok((head, input[used..].to_vec()));
             }
-            input => input?,
+        }
+    }
+
+    /// Reads the body, of which `input` came with the head. Nothing may follow it.
+    fn read_body(&mut self, head: &Head, mut input: Vec<u8>) -> Result<String> {
+        if head.expects_continue && head.framing != Framing::Length(0) && input.is_empty() {
+            self.connection.write(CONTINUE)?;
+        }
+        let mut reader = BodyReader::new(head.framing);
+        let (used, body) = loop {
+            match reader.feed(&input)? {
+                (used, Some(body)) => break (used, body),
+                _ => input = self.read()?,
+            }
         };
-        if let (used, Some(head)) = reader.feed(&input)? {
-            return Ok((head, input[used..].to_vec()));
+        if used < input.len() || self.connection.has_more() {
+            return Err(HttpError::BYTES_BEYOND.into());
         }
+        String::from_utf8(body).map_err(|_| HttpError::BODY_NOT_TEXT.into())
     }
-}
 
-/// Reads the body, of which `input` came with the head. Nothing may follow it.
-fn read_body(connection: &mut Connection, link: &Link, head: &Head, mut input: Vec<u8>) -> Result<String> {
-    if head.expects_continue && head.framing != Framing::Length(0) && input.is_empty() {
-        connection.write(CONTINUE)?;
-    }
-    let mut reader = BodyReader::new(head.framing);
-    let (used, body) = loop {
-        match reader.feed(&input)? {
-            (used, Some(body)) => break (used, body),
-            _ => input = read_some(connection, link)?,
+    /// Some bytes of the request. A deadline that passes after the handshake can be said.
+    fn read(&mut self) -> Result<Vec<u8>> {
+        let mut buffer = [0; 4096];
+        match self.connection.read(self.link, &mut buffer) {
+            Ok(0) => Err(HttpError::ENDS_EARLY.into()),
+            Ok(length) => Ok(buffer[..length].to_vec()),
+            Err(FrontError::TooSlow) if self.connection.is_secure() => Err(HttpError::TOO_SLOW.into()),
+            Err(error) => Err(error),
         }
-    };
-    if used < input.len() || connection.has_more() {
-        return Err(HttpError::BYTES_BEYOND.into());
-    }
-    String::from_utf8(body).map_err(|_| HttpError::BODY_NOT_TEXT.into())
-}
-
-/// Some bytes of the request. A deadline that passes after the handshake can be said.
-fn read_some(connection: &mut Connection, link: &Link) -> Result<Vec<u8>> {
-    let mut buffer = [0; 4096];
-    match connection.read(link, &mut buffer) {
-        Ok(0) => Err(HttpError::ENDS_EARLY.into()),
-        Ok(length) => Ok(buffer[..length].to_vec()),
-        Err(FrontError::TooSlow) if connection.is_secure() => Err(HttpError::TOO_SLOW.into()),
-        Err(error) => Err(error),
     }
 }
 
