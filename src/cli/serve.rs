@@ -12,7 +12,7 @@ use crate::listen::serve::{self as role, Listeners};
 use crate::os::settings::Source;
 use crate::os::supervisor::Inherited;
 use crate::os::{logging, net, places, process};
-use crate::session::{self, Arrival};
+use crate::session;
 use crate::{deploy, queue};
 
 /// Answers requests until it is told to stop, or has answered the one that it was started for.
@@ -27,7 +27,7 @@ pub fn serve(file: Option<&Path>, inherited: Inherited) -> CommandResult {
         Inherited::Connected(stream) => {
             logging::start("session", &config.log);
             prepare_state(&config, &found.settings)?;
-            session::session(Arrival::Connected(stream), &found.settings, &config)?;
+            session::connected(stream, &found.settings, &config)?;
             return Ok(ExitStatus::Done);
         }
         Inherited::Listening(sockets) => Some(sockets),
