@@ -7,7 +7,6 @@
 mod body;
 #[cfg(feature = "terraform")]
 mod body_terraform;
-mod caller;
 mod claims;
 mod explain;
 mod keys;
@@ -222,11 +221,35 @@ pub fn admit_reader(
 
 /// Who asks, and whether this endpoint is for them.
 fn check_token(peer: IpAddr, request: &Request, endpoint: &Endpoint, gates: &Gates) -> Result<Claimed> {
-    caller::check_source(peer, gates.allowed)?;
-    let token = caller::token(&request.authorization)?;
+    check_source(peer, gates.allowed)?;
+    let token = bearer_token(&request.authorization)?;
     let unverified = Unverified::parse(token.as_bytes())?;
     let signed = keys::check_signature(unverified, &gates.keys, gates.now)?;
     claims::check(signed, gates.issuer, endpoint, gates.now)
+}
+
+/// Lets listed addresses through. A v4 peer of a dual-stack socket counts as the v4 address it is.
+fn check_source(peer: IpAddr, allowed: &Sources) -> Result {
+    match allowed.contains(peer) {
+        true => Ok(()),
+        false => Err(Refusal::SOURCE.because(format_args!("{peer} is on no list"))),
+    }
+}
+
+/// Case-sensitive, as the daemon before us had it.
+const SCHEME: &str = "Bearer ";
+
+/// The token in exactly one `Authorization: Bearer <token>`: with two headers, two readers could pick two tokens.
+fn bearer_token(authorization: &[String]) -> Result<&str> {
+    let detail = match authorization {
+        [value] => match value.strip_prefix(SCHEME) {
+            Some(token) if !token.is_empty() && !token.contains(char::is_whitespace) => return Ok(token),
+            Some(_) => "no token, or blanks in it",
+            None => "another scheme than Bearer",
+        },
+        _ => "none, or more than one",
+    };
+    Err(Refusal::AUTHORIZATION.because(detail))
 }
 
 impl Permitted {
