@@ -19,7 +19,7 @@ use crate::os::signal::{Signal, Signals};
 use crate::os::{descriptor, privilege, process};
 
 /// The exit status of the tool.
-pub(super) fn run() -> io::Result<u8> {
+pub fn run() -> io::Result<u8> {
     // The role is started in a shell by nobody; if it is, it must not take the host's root folder for its own.
     if process::own_pid() != 1 {
         return Err(io::Error::other("this is not the first process of a namespace"));

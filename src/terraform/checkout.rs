@@ -63,7 +63,7 @@ pub fn checkout(
 }
 
 /// The same with a token that somebody else has got and takes back.
-pub(super) fn checkout_with(
+pub fn checkout_with(
     ctx: &mut RunContext,
     commands: &Commands<'_>,
     commit: Option<&Commit>,

@@ -20,7 +20,7 @@ use super::digest::Part;
 use super::summary::Summary;
 
 /// Leaves what [`named`] needs to know of a plan.
-pub(super) fn leave(places: &Places, run: &RunId, summary: &Summary) -> io::Result<()> {
+pub fn leave(places: &Places, run: &RunId, summary: &Summary) -> io::Result<()> {
     let path = RunFolder::of(places, run).path().join(file_name(&summary.digest));
     let lines = lines(&key(places)?, &summary.parts);
     files::replace_volatile(&path, lines.as_bytes(), 0o600)
@@ -28,14 +28,12 @@ pub(super) fn leave(places: &Places, run: &RunId, summary: &Summary) -> io::Resu
 
 /// A line for each difference between this plan and the one of the digest `reviewed`, at most [`MAX_DIFFERENCES`] and one
 /// more.
-pub(super) fn named(places: &Places, reviewed: &str, summary: &Summary) -> io::Result<Vec<String>> {
+pub fn named(places: &Places, reviewed: &str, summary: &Summary) -> io::Result<Vec<String>> {
     let folders = fs::read_dir(&places.runs)?.flatten();
     let name = file_name(reviewed);
     let mut paths = folders.map(|folder| folder.path().join(&name));
-    let Some(path) = paths.find(|path| path.is_file()) else {
-        let unknown = "what differs is not known: the reviewed plan is none of this host's last runs";
-        return Ok(vec![unknown.to_owned()]);
-    };
+    let unknown = || io::Error::other("the reviewed plan is none of this host's last runs");
+    let path = paths.find(|path| path.is_file()).ok_or_else(unknown)?;
     let before = files::read_bounded(&path, MAX_PLAN_JSON)?;
     let now = lines(&key(places)?, &summary.parts);
     Ok(differences(&String::from_utf8_lossy(&before), &now))

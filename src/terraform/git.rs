@@ -15,7 +15,7 @@ use crate::run::{Ended, Result, RunContext, Tool};
 use crate::secret::Secret;
 
 /// Where the pinned reference is kept while there is a repository.
-pub(super) const PINNED: &str = "refs/pinned/reference";
+pub const PINNED: &str = "refs/pinned/reference";
 
 /// The helper reads the pipe once, and only when it is asked for a credential.
 const HELPER: &str = r#"!f() { test "$1" = get && cat <&3; }; f"#;
@@ -130,23 +130,23 @@ const MESSAGES: &[Row<()>] = &[
 ];
 
 /// git in the checkout of one run.
-pub(super) struct Git<'a> {
-    pub(super) commands: &'a Commands<'a>,
+pub struct Git<'a> {
+    pub commands: &'a Commands<'a>,
     /// What a credential helper is to answer.
-    pub(super) credential: Option<Secret>,
+    pub credential: Option<Secret>,
 }
 
 impl Git<'_> {
-    pub(super) fn url(&self) -> &str {
+    pub fn url(&self) -> &str {
         &self.commands.terraform.repo_url
     }
 
-    pub(super) fn reference(&self) -> &str {
+    pub fn reference(&self) -> &str {
         &self.commands.terraform.reference
     }
 
     /// Makes an empty repository.
-    pub(super) fn init(&self, ctx: &mut RunContext) -> Result<Ended> {
+    pub fn init(&self, ctx: &mut RunContext) -> Result<Ended> {
         let seen = &self.commands.work.seen;
         let folder = seen.join(CHECKOUT).display().to_string();
         let arguments = ["init", "--quiet", "--template=", "--", &folder];
@@ -157,7 +157,7 @@ impl Git<'_> {
     }
 
     /// Fetches `what`.
-    pub(super) fn fetch(&self, ctx: &mut RunContext, how: &[&str], what: &str) -> Result<Ended> {
+    pub fn fetch(&self, ctx: &mut RunContext, how: &[&str], what: &str) -> Result<Ended> {
         let url = self.url();
         let silence = format!("http.lowSpeedTime={GIT_SILENCE}");
         let mut settings = vec!["http.lowSpeedLimit=1024".to_owned(), silence];
@@ -183,12 +183,12 @@ impl Git<'_> {
     }
 
     /// Runs a command that needs no server.
-    pub(super) fn local(&self, ctx: &mut RunContext, arguments: &[&str]) -> Result<Ended> {
+    pub fn local(&self, ctx: &mut RunContext, arguments: &[&str]) -> Result<Ended> {
         ctx.tool(&self.in_repository(&[], arguments), &mut warning)
     }
 
     /// The commit that `name` is.
-    pub(super) fn commit_of(&self, ctx: &mut RunContext, name: &str) -> Result<Option<Commit>> {
+    pub fn commit_of(&self, ctx: &mut RunContext, name: &str) -> Result<Option<Commit>> {
         let name = format!("{name}^{{commit}}");
         let tool = self.in_repository(&[], &["rev-parse", "--verify", "--quiet", &name]);
         let captured = ctx.capture(&tool, MAX_GIT_OUTPUT)?;
@@ -237,12 +237,12 @@ fn warning(line: &str) -> Option<String> {
 }
 
 /// Whether it failed because the server gives what a reference names and nothing else.
-pub(super) fn needs_a_reference(ended: &Ended) -> bool {
+pub fn needs_a_reference(ended: &Ended) -> bool {
     !ended.exit.is_success() && ended.tail.iter().any(|line| line.contains(REFERENCES_ONLY))
 }
 
 /// What git's last lines mean, with the one that says it: the server's own before git's.
-pub(super) fn explain(ended: &Ended) -> String {
+pub fn explain(ended: &Ended) -> String {
     let lines: Vec<&str> = ended
         .tail
         .iter()

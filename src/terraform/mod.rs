@@ -268,7 +268,10 @@ impl<'a> Terraform<'a> {
         let (terraform, destroyed) = (self.commands.terraform, summary.counts.destroy as u64);
         match self.task.plan_digest.as_ref().map(ToString::to_string) {
             Some(reviewed) if reviewed != summary.digest => {
-                self.tell_differences(ctx, &reviewed, summary);
+                difference::named(&self.commands.config.places, &reviewed, summary)
+                    .unwrap_or_else(|error| vec![format!("what differs is not known: {error}")])
+                    .iter()
+                    .for_each(|line| ctx.say(Phase::TfPlan, line));
                 return Err(format!(
                     "the plan changed since it was reviewed: that was {reviewed}, this is {}; plan and review again",
                     summary.digest
@@ -284,13 +287,6 @@ impl<'a> Terraform<'a> {
                 "the plan destroys {destroyed}, and DEPLOYER_TF_DESTROY_LIMIT is {limit}; \"allow_destroy\":true applies it"
             )),
             _ => Ok(()),
-        }
-    }
-
-    fn tell_differences(&self, ctx: &mut RunContext, reviewed: &str, summary: &Summary) {
-        match difference::named(&self.commands.config.places, reviewed, summary) {
-            Ok(lines) => lines.iter().for_each(|line| ctx.say(Phase::TfPlan, line)),
-            Err(error) => log::warn!("run {}: compare with the reviewed plan: {error}", ctx.run_id()),
         }
     }
 
