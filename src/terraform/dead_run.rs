@@ -64,7 +64,7 @@ fn last_words(
     if !last.is_empty() {
         say(
             Phase::TfApply,
-            "terraform was let finish after this run had died; its last lines:",
+            "terraform finished after this run had died; its last lines:",
         );
     }
     last.iter().for_each(|line| say(Phase::TfApply, line));

@@ -15,8 +15,7 @@ use crate::os::files;
 /// # Errors
 /// A sentence: there is none, with what there is instead; or it lies elsewhere.
 pub fn find(checkout: &Path, path: &str) -> Result<PathBuf, String> {
-    let root = fs::canonicalize(checkout);
-    let root = root.map_err(|error| files::describe(&error, "look for the module in", checkout))?;
+    let root = fs::canonicalize(checkout).map_err(|error| files::describe(&error, "find", checkout))?;
     let Ok(found) = fs::canonicalize(root.join(path)) else {
         return Err(format!("the commit has no folder {path}{}", listed(&root)));
     };

@@ -16,7 +16,6 @@ use crate::run::{Failure, RunContext};
 use super::summary::Summary;
 
 /// What a run has come to so far.
-#[derive(Debug)]
 pub struct Report {
     common: Value,
     module: String,
@@ -81,7 +80,7 @@ impl Report {
         for (name, part) in &self.documents {
             document[*name] = part.clone();
         }
-        let folder = places.state.join("last").join("modules");
+        let folder = places.state.join("last/modules");
         files::ensure_folder(&folder, 0o700)?;
         let path = folder.join(format!("{}.status.json", self.module));
         let text = format!("{document}\n");

@@ -4,7 +4,6 @@
 use serde::Serialize;
 
 /// Why a command of terraform failed.
-#[derive(Clone, Debug)]
 pub struct TerraformError {
     /// The rest of a sentence that says what failed, and what to do.
     pub sentence: String,
@@ -15,7 +14,7 @@ pub struct TerraformError {
 }
 
 /// What terraform says of a lock.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Serialize)]
 pub struct Lock {
     id: String,
     who: String,
