@@ -110,28 +110,15 @@ pub struct Outcome {
     pub more: Map<String, Value>,
 }
 
-impl Event {
-    /// The event as a line, without its newline.
-    pub fn line(&self) -> String {
-        to_line(self)
-    }
-}
-
-impl Outcome {
-    /// The outcome as a line, without its newline.
-    pub fn line(&self) -> String {
-        to_line(self)
-    }
+/// An event or an outcome as a line, without its newline.
+pub fn to_line(value: &impl Serialize) -> String {
+    // Strings, numbers and maps with string keys: serialising them cannot fail.
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 /// The outcome in `line`, when it is the last line of a run; `None` for an event.
 pub fn outcome_of(line: &str) -> Option<Outcome> {
     serde_json::from_str(line).ok()
-}
-
-fn to_line(value: &impl Serialize) -> String {
-    // Strings, numbers and maps with string keys: serialising them cannot fail.
-    serde_json::to_string(value).unwrap_or_default()
 }
 
 /// Behind what was cut.
@@ -142,10 +129,8 @@ pub fn bounded(text: &str) -> String {
     if text.len() <= MAX_LINE {
         return text.to_owned();
     }
-    let end = (0..=MAX_LINE)
-        .rev()
-        .find(|at| text.is_char_boundary(*at))
-        .unwrap_or(0);
+    let end = (0..=MAX_LINE).rfind(|at| text.is_char_boundary(*at));
+    let end = end.unwrap_or(0);
     format!("{}{CUT}", &text[..end])
 }
 
@@ -157,15 +142,7 @@ pub fn harmless(text: &str) -> String {
     if text.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~')) {
         return text.to_owned();
     }
-    text.chars()
-        .map(|c| {
-            if is_harmful(c) {
-                char::REPLACEMENT_CHARACTER
-            } else {
-                c
-            }
-        })
-        .collect()
+    text.replace(is_harmful, "\u{fffd}")
 }
 
 fn is_harmful(c: char) -> bool {

@@ -17,9 +17,7 @@ impl Config {
     /// Advice on a configuration that is right but could be tighter, a line each.
     pub fn advice(&self) -> Vec<String> {
         let by_github = pins::is_github(&self.issuer.name);
-        let of_endpoints = self
-            .endpoints()
-            .flat_map(|endpoint| of_endpoint(endpoint, by_github));
+        let of_endpoints = self.endpoints().flat_map(|one| of_endpoint(one, by_github));
         let mut lines: Vec<String> = of_endpoints.collect();
         if self.allowed.is_open() {
             lines.push("DEPLOYER_ALLOWED_IPS lets every address in".into());
@@ -34,6 +32,9 @@ impl Config {
 
 fn of_endpoint(endpoint: &Endpoint, by_github: bool) -> Vec<String> {
     const TAKEN: &str = "a deleted name can be taken by another";
+    const PUSH: &str = "it asks for more than the right to push";
+    const TAG: &str = "a tag of that name passes too";
+    const EVENT: &str = "every event passes";
     let values = |claim| {
         endpoint.pins_of(claim).flat_map(|pin| match &pin.expected {
             Expected::AnyOf(values) => &values[..],
@@ -47,24 +48,15 @@ fn of_endpoint(endpoint: &Endpoint, by_github: bool) -> Vec<String> {
         (by_github, &["repository_id"][..], TAKEN),
         (by_github, &["repository_owner_id"], TAKEN),
         // A plan is for whoever may open a pull request; an environment would only ask somebody to wait.
-        (
-            by_github && !is_plan,
-            &["environment"],
-            "it asks for more than the right to push",
-        ),
+        (by_github && !is_plan, &["environment"], PUSH),
         (!by_github, &["project_id", "repository_id"], TAKEN),
-        (
-            !by_github && is_short,
-            &["ref_type", "ref_path"],
-            "a tag of that name passes too",
-        ),
+        (!by_github && is_short, &["ref_type", "ref_path"], TAG),
         // A plan's workflow must have run on `refs/pull/<number>/merge`, which one event alone does.
-        (!is_plan, &["event_name", "pipeline_source"], "every event passes"),
+        (!is_plan, &["event_name", "pipeline_source"], EVENT),
     ];
     let is_pinned = |claim: &&str| endpoint.pins_of(claim).next().is_some();
-    let missing = rules
-        .into_iter()
-        .filter(|(asked, any, _)| *asked && !any.iter().any(is_pinned));
+    let is_missing = |(asked, any, _): &(bool, &[&str], _)| *asked && !any.iter().any(is_pinned);
+    let missing = rules.into_iter().filter(is_missing);
     let (path, list) = (endpoint.path, claims_of(endpoint));
     let pin = missing.map(|(_, any, why)| format!("{path}: pin {} in {list}: {why}", any.join(" or ")));
     let risky = values("event_name").filter(|event| !is_plan && RISKY.contains(&event.as_str()));

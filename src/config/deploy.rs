@@ -9,7 +9,7 @@ use super::{Settings, image, pins, settings, value};
 use crate::limits::MOST_KEPT_IMAGES;
 
 /// Where programs are looked up when nobody says (inetd starts us with an empty environment).
-pub(super) const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What `/deploy` does.
 #[derive(Clone, Debug)]
@@ -24,14 +24,27 @@ pub struct DeployConfig {
     pub docker: PathBuf,
     /// What docker and the operator's command find in their environment; nothing else reaches them.
     pub environment: Vec<(String, String)>,
-    pub health: HealthConfig,
+    /// The longest wait between two health probes.
+    pub poll_interval: Duration,
+    /// How long a container may take to become healthy.
+    pub health_max_wait: Duration,
+    /// How long a container must have run without a restart before the deploy counts (`DEPLOYER_HEALTH_STEADY`).
+    pub steady: Duration,
+    pub health_expect: HealthExpect,
     /// How long `update_container`, or the operator's executable, may take for one container
     /// (`DEPLOYER_UPDATE_MAX_WAIT`).
     pub update_max_wait: Duration,
     /// Whether a deploy that fails, or was interrupted, after it has changed something is put back
     /// (`DEPLOYER_ROLLBACK`); else everything stays as it is, for somebody to look at.
     pub rollback: bool,
-    pub checks: Checks,
+    /// Bytes that must be free where docker keeps images (`DEPLOYER_MIN_FREE`); 0 asks for none.
+    pub min_free: u64,
+    /// Whether the image must be of the commit that was asked for.
+    pub revision: Revision,
+    /// Whether a lower version than the live one may be deployed (`DEPLOYER_ALLOW_DOWNGRADE`).
+    pub allow_downgrade: bool,
+    /// Who must have signed the image, if anybody.
+    pub cosign: Option<Cosign>,
     /// How docker logs in for the pull, if it does.
     pub login: Option<Login>,
     /// Versions of the image that stay on the host (`DEPLOYER_KEEP_IMAGES`).
@@ -55,7 +68,7 @@ pub enum Backend {
         /// `DEPLOYER_TEMPLATE_DIR`.
         templates: PathBuf,
         /// `DEPLOYER_UPDATE_CONTAINER_PATH`.
-        update_container: PathBuf,
+        script: PathBuf,
     },
     /// Create from a declaration, swap by names.
     Docker {
@@ -71,18 +84,6 @@ pub enum Backend {
     },
 }
 
-/// How a container's health is judged.
-#[derive(Clone, Copy, Debug)]
-pub struct HealthConfig {
-    /// The longest wait between two probes.
-    pub poll_interval: Duration,
-    /// How long a container may take to become healthy.
-    pub max_wait: Duration,
-    /// How long a container must have run without a restart before the deploy counts (`DEPLOYER_HEALTH_STEADY`).
-    pub steady: Duration,
-    pub expect: HealthExpect,
-}
-
 /// `DEPLOYER_HEALTH_EXPECT`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HealthExpect {
@@ -93,19 +94,6 @@ pub enum HealthExpect {
     Status,
     /// Docker's own health state; without a HEALTHCHECK: running, not restarting, for a while.
     Container,
-}
-
-/// What must hold before anything is touched.
-#[derive(Clone, Debug)]
-pub struct Checks {
-    /// Bytes that must be free where docker keeps images (`DEPLOYER_MIN_FREE`); 0 asks for none.
-    pub min_free: u64,
-    /// Whether the image must be of the commit that was asked for.
-    pub revision: Revision,
-    /// Whether a lower version than the live one may be deployed (`DEPLOYER_ALLOW_DOWNGRADE`).
-    pub allow_downgrade: bool,
-    /// Who must have signed the image, if anybody.
-    pub cosign: Option<Cosign>,
 }
 
 /// `DEPLOYER_REQUIRE_REVISION`: what the image's label `org.opencontainers.image.revision` is compared with.
@@ -141,33 +129,47 @@ pub struct Login {
 }
 
 /// Reads all of it.
-pub(super) fn deploy(r: &mut Reader) -> DeployConfig {
-    let backend = backend(r);
-    DeployConfig {
+pub fn deploy(r: &mut Reader) -> DeployConfig {
+    const EXPECTED: [(&str, HealthExpect); 3] = [
+        ("version", HealthExpect::Version),
+        ("status", HealthExpect::Status),
+        ("container", HealthExpect::Container),
+    ];
+    const REVISIONS: [(&str, Revision); 3] = [
+        ("off", Revision::Off),
+        ("warn", Revision::Warn),
+        ("on", Revision::On),
+    ];
+    let config = DeployConfig {
         image: r.read("DEPLOYER_IMAGE", image::image),
         containers: r.read("DEPLOYER_CONTAINERS", image::containers),
+        backend: backend(r),
         docker: r.read("DEPLOYER_DOCKER_PATH", value::program),
         environment: environment(r.settings),
-        health: HealthConfig {
-            poll_interval: r.read("DEPLOYER_HEALTH_POLL_INTERVAL", duration),
-            max_wait: r.read("DEPLOYER_HEALTH_MAX_WAIT", duration),
-            steady: r.read("DEPLOYER_HEALTH_STEADY", duration),
-            expect: r.choice(
-                "DEPLOYER_HEALTH_EXPECT",
-                &[
-                    ("version", HealthExpect::Version),
-                    ("status", HealthExpect::Status),
-                    ("container", HealthExpect::Container),
-                ],
-            ),
-        },
+        poll_interval: r.read("DEPLOYER_HEALTH_POLL_INTERVAL", duration),
+        health_max_wait: r.read("DEPLOYER_HEALTH_MAX_WAIT", duration),
+        steady: r.read("DEPLOYER_HEALTH_STEADY", duration),
+        health_expect: r.choice("DEPLOYER_HEALTH_EXPECT", &EXPECTED),
         update_max_wait: r.read("DEPLOYER_UPDATE_MAX_WAIT", duration),
         rollback: r.on_or_off("DEPLOYER_ROLLBACK"),
-        checks: checks(r, &backend),
+        min_free: r.read("DEPLOYER_MIN_FREE", value::bytes),
+        revision: r.choice("DEPLOYER_REQUIRE_REVISION", &REVISIONS),
+        allow_downgrade: r.yes_or_no("DEPLOYER_ALLOW_DOWNGRADE"),
+        cosign: cosign(r),
         login: login(r),
         keep_images: r.read("DEPLOYER_KEEP_IMAGES", value::count(1..=MOST_KEPT_IMAGES)),
-        backend,
+    };
+    // A check of an image that we never see would be a check that nobody makes.
+    if matches!(config.backend, Backend::Command { pull: false, .. }) {
+        let should = "unset unless DEPLOYER_PULL=on: we see no image that your command pulls";
+        r.must_fit(
+            "DEPLOYER_REQUIRE_REVISION",
+            config.revision != Revision::On,
+            should,
+        );
+        r.must_fit("DEPLOYER_COSIGN_PATH", config.cosign.is_none(), should);
     }
+    config
 }
 
 /// Reads the settings of every backend, so that a mistake in one that is not chosen yet is known today.
@@ -178,7 +180,7 @@ fn backend(r: &mut Reader) -> Backend {
         r.require(&["DEPLOYER_COMMAND_PATH"]);
     }
     let templates = r.read("DEPLOYER_TEMPLATE_DIR", value::path);
-    let update_container = r.read("DEPLOYER_UPDATE_CONTAINER_PATH", value::path);
+    let script = r.read("DEPLOYER_UPDATE_CONTAINER_PATH", value::path);
     let declarations = r.read("DEPLOYER_CONTAINER_DIR", value::path);
     let program = r.optional("DEPLOYER_COMMAND_PATH", value::path);
     let pull = r.on_or_off("DEPLOYER_PULL");
@@ -188,36 +190,8 @@ fn backend(r: &mut Reader) -> Backend {
             program: program.unwrap_or_default(),
             pull,
         },
-        _ => Backend::Unraid {
-            templates,
-            update_container,
-        },
+        _ => Backend::Unraid { templates, script },
     }
-}
-
-/// What must hold; the backend decides what can be asked at all.
-fn checks(r: &mut Reader, backend: &Backend) -> Checks {
-    const UNSEEN: &str = "unset unless DEPLOYER_PULL=on: we see no image that your command pulls";
-    let revisions = [
-        ("off", Revision::Off),
-        ("warn", Revision::Warn),
-        ("on", Revision::On),
-    ];
-    let checks = Checks {
-        min_free: r.read("DEPLOYER_MIN_FREE", value::bytes),
-        revision: r.choice("DEPLOYER_REQUIRE_REVISION", &revisions),
-        allow_downgrade: r.yes_or_no("DEPLOYER_ALLOW_DOWNGRADE"),
-        cosign: cosign(r),
-    };
-    // A check of an image that we never see would be a check that nobody makes.
-    let seen = !matches!(backend, Backend::Command { pull: false, .. });
-    r.must_fit(
-        "DEPLOYER_REQUIRE_REVISION",
-        seen || checks.revision != Revision::On,
-        UNSEEN,
-    );
-    r.must_fit("DEPLOYER_COSIGN_PATH", seen || checks.cosign.is_none(), UNSEEN);
-    checks
 }
 
 /// All three or none: a signature by anybody is worth nothing, and a forgotten path must not switch the check off.
@@ -254,10 +228,9 @@ fn login(r: &mut Reader) -> Option<Login> {
 fn environment(settings: &Settings) -> Vec<(String, String)> {
     let folders = settings.get("PATH").unwrap_or_default().split(':');
     let absolute: Vec<&str> = folders.filter(|one| one.starts_with('/')).collect();
-    let path = if absolute.is_empty() {
-        USUAL_PATH.to_owned()
-    } else {
-        absolute.join(":")
+    let path = match absolute.is_empty() {
+        true => USUAL_PATH.to_owned(),
+        false => absolute.join(":"),
     };
     let others = settings::FOR_CHILDREN.iter().filter(|name| **name != "PATH");
     let others = others.filter_map(|name| Some((name.to_string(), settings.get(name)?.to_owned())));

@@ -6,7 +6,7 @@ use crate::limits::{LONGEST_SETTING, SHORTEST_SETTING};
 
 /// A sum of numbers with units, between [`SHORTEST_SETTING`] and [`LONGEST_SETTING`]. Go's sign is left out: no setting of
 /// ours is negative.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub fn duration(text: &str) -> Option<Duration> {
     let is_of_number = |c: char| c.is_ascii_digit() || c == '.';
     let (mut sum, mut rest) = (Duration::ZERO, text);
     while !rest.is_empty() {
@@ -20,7 +20,7 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
 }
 
 /// The same, or `None` for `0` and `off`.
-pub(super) fn duration_or_never(text: &str) -> Option<Option<Duration>> {
+pub fn duration_or_never(text: &str) -> Option<Option<Duration>> {
     match text {
         "0" | "off" => Some(None),
         _ => duration(text).map(Some),

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::pins::is_word;
 
 /// All assignments of `text`, or all that is wrong with it, with line numbers.
-pub(super) fn values(text: &[u8]) -> Result<BTreeMap<String, String>, Vec<String>> {
+pub fn values(text: &[u8]) -> Result<BTreeMap<String, String>, Vec<String>> {
     let (mut values, mut errors) = (BTreeMap::new(), Vec::new());
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     for (number, raw) in (1..).zip(text.split(|byte| *byte == b'\n')) {

@@ -14,7 +14,7 @@ const LONGEST_NAME: usize = 128;
 
 /// `[HOST[:PORT]/]NAME[/NAME...]`, lower case, no tag, no digest: the version of each deploy becomes the tag. Nothing in it
 /// is taken for an option; what else is no name to docker fails in the pull.
-pub(super) fn image(text: &str) -> Option<String> {
+pub fn image(text: &str) -> Option<String> {
     let (registry, path) = match text.split_once('/') {
         Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => (first, rest),
         _ => ("localhost", text),
@@ -33,7 +33,7 @@ fn is_component(text: &str) -> bool {
 }
 
 /// `NAME=PORT`, `NAME=URL` or `NAME`, separated by commas; each name once, the order kept.
-pub(super) fn containers(text: &str) -> Option<Vec<Container>> {
+pub fn containers(text: &str) -> Option<Vec<Container>> {
     let found = list(text, MAX_CONTAINERS, container)?;
     let names: BTreeSet<&str> = found.iter().map(|one| one.name.as_str()).collect();
     (names.len() == found.len()).then_some(found)

@@ -22,9 +22,7 @@ mod url;
 mod value;
 mod warnings;
 
-pub use deploy::{
-    Backend, Checks, Container, Cosign, DeployConfig, HealthConfig, HealthExpect, Login, Revision,
-};
+pub use deploy::{Backend, Container, Cosign, DeployConfig, HealthExpect, Login, Revision};
 pub use endpoint::{BodyRule, DEFAULT_MODULE, Endpoint, Expected, Job, Pin, TerraformBody};
 pub use settings::{FOR_CHILDREN, Settings};
 pub use source::{Sources, slot_key};
@@ -32,7 +30,7 @@ pub use table::{Preset, SECTIONS, Scope, Variable, is_secret, preset, variables}
 #[cfg(feature = "terraform")]
 pub use terraform::{GithubApp, HealthUrl, Module, Side, TerraformConfig};
 pub use url::may_be_fetched;
-pub use warnings::{nearest, unknown, warnings};
+pub use warnings::{nearest, warnings};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -98,15 +98,11 @@ fn endpoint(r: &mut Reader, by_github: bool) -> Endpoint {
     if by_github && let (Some(repository), Some(workflows)) = (&repository, &workflows) {
         must_be_of(r, (REPOSITORY, repository), (WORKFLOW_REF, workflows));
     }
-    let own = [
-        ("repository", repository.map(|one| vec![one])),
-        ("workflow_ref", workflows),
-        ("ref", reference.map(|one| vec![one])),
-    ];
-    let own = own
-        .into_iter()
-        .filter_map(|(claim, values)| Some(pins::pin(claim, values?)));
-    let pins = with_listed(r, own.collect(), CLAIMS);
+    let mut own = Vec::new();
+    own.extend(repository.map(|one| pins::pin("repository", vec![one])));
+    own.extend(workflows.map(|all| pins::pin("workflow_ref", all)));
+    own.extend(reference.map(|one| pins::pin("ref", vec![one])));
+    let pins = with_listed(r, own, CLAIMS);
     let should = "pins of the project and of the branch, such as project_id=7,ref=main";
     r.must_fit(CLAIMS, by_github || pins::are_enough(&pins), should);
     Endpoint {

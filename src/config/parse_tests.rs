@@ -91,7 +91,7 @@ fn the_defaults_are_those_of_the_daemon_we_replace() {
     );
     let Backend::Unraid {
         templates,
-        update_container,
+        script: update_container,
     } = &config.deploy().backend
     else {
         panic!("not unraid")
@@ -103,10 +103,10 @@ fn the_defaults_are_those_of_the_daemon_we_replace() {
     let script = "/usr/local/emhttp/plugins/dynamix.docker.manager/scripts/update_container";
     assert_eq!(update_container, &PathBuf::from(script));
     assert_eq!(config.deploy().docker, PathBuf::from("docker"));
-    assert_eq!(config.deploy().health.poll_interval, Duration::from_secs(2));
-    assert_eq!(config.deploy().health.max_wait, Duration::from_secs(60));
-    assert_eq!(config.deploy().health.steady, Duration::from_secs(10));
-    assert_eq!(config.deploy().health.expect, HealthExpect::Version);
+    assert_eq!(config.deploy().poll_interval, Duration::from_secs(2));
+    assert_eq!(config.deploy().health_max_wait, Duration::from_secs(60));
+    assert_eq!(config.deploy().steady, Duration::from_secs(10));
+    assert_eq!(config.deploy().health_expect, HealthExpect::Version);
     assert_eq!(config.deploy().update_max_wait, Duration::from_secs(300));
     assert!(config.deploy().rollback);
     assert_eq!(warnings(&drop_in()), [""; 0]);
@@ -319,10 +319,10 @@ fn the_sample_file_is_a_good_configuration_once_the_required_lines_are_uncomment
 #[test]
 fn what_is_checked_before_anything_is_touched_has_careful_defaults() {
     let deploy = good(&[]).deploy().clone();
-    assert_eq!(deploy.checks.min_free, 1 << 30);
-    assert_eq!(deploy.checks.revision, Revision::Warn);
-    assert!(deploy.checks.allow_downgrade);
-    assert_eq!((deploy.checks.cosign, deploy.login), (None, None));
+    assert_eq!(deploy.min_free, 1 << 30);
+    assert_eq!(deploy.revision, Revision::Warn);
+    assert!(deploy.allow_downgrade);
+    assert_eq!((deploy.cosign, deploy.login), (None, None));
     assert_eq!(deploy.keep_images, 3);
 }
 

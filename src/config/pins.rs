@@ -54,27 +54,26 @@ pub fn is_word(text: &str, more: &[u8]) -> bool {
 
 /// The entries of a comma-separated list, 1 to `most` of them.
 pub fn list<T>(text: &str, most: usize, entry: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
-    let entries = text.split(',').map(str::trim);
-    let found: Vec<T> = entries
-        .filter(|one| !one.is_empty())
-        .map(entry)
-        .collect::<Option<_>>()?;
-    (1..=most).contains(&found.len()).then_some(found)
+    let entries = text.split(',').map(str::trim).filter(|one| !one.is_empty());
+    let found: Option<Vec<T>> = entries.map(entry).collect();
+    found.filter(|found| (1..=most).contains(&found.len()))
 }
 
 /// `name=value,name=value`; a repeated name adds to what it may be.
 pub fn claims(text: &str) -> Option<Vec<Pin>> {
-    let mut pins: Vec<Pin> = Vec::new();
+    let mut claims: Vec<(String, Vec<String>)> = Vec::new();
     for (name, value) in list(text, MAX_LIST, claim)? {
-        match pins.iter_mut().find(|pin| pin.claim == name) {
-            Some(Pin {
-                expected: Expected::AnyOf(values),
-                ..
-            }) => values.push(value),
-            _ => pins.push(pin(&name, vec![value])),
+        match claims.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, values)) => values.push(value),
+            None => claims.push((name, vec![value])),
         }
     }
-    Some(pins)
+    Some(
+        claims
+            .into_iter()
+            .map(|(name, values)| pin(&name, values))
+            .collect(),
+    )
 }
 
 fn claim(entry: &str) -> Option<(String, String)> {

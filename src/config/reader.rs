@@ -12,7 +12,7 @@ pub type Name = &'static str;
 
 const TEXTS: &str = include_str!("../../contrib/settings.txt");
 
-pub(super) struct Reader<'a> {
+pub struct Reader<'a> {
     pub settings: &'a Settings,
     complaints: Vec<String>,
 }
@@ -42,20 +42,14 @@ impl<'a> Reader<'a> {
     /// The same where nothing is an answer too.
     pub fn optional<T>(&mut self, name: Name, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
         let text = self.settings.get(name)?;
-        let parse = |text: &str| {
-            if text.contains(char::is_control) {
-                None
-            } else {
-                parse(text)
-            }
-        };
+        let is_plain = |text: &&str| !text.contains(char::is_control);
+        let parse = |text: &str| Some(text).filter(is_plain).and_then(&parse);
         let value = parse(text);
         if value.is_none() {
             let mut should = explained(name);
             let entries = self.settings.shown(name)?.split(',').map(str::trim);
-            let wrong: Vec<&str> = entries
-                .filter(|one| !one.is_empty() && parse(one).is_none())
-                .collect();
+            let is_wrong = |one: &&str| !one.is_empty() && parse(one).is_none();
+            let wrong: Vec<&str> = entries.filter(is_wrong).collect();
             if text.contains(',') && !wrong.is_empty() {
                 should += &format!(" (wrong: {:.200})", wrong.join(", "));
             }
@@ -67,10 +61,8 @@ impl<'a> Reader<'a> {
     /// One of a few words.
     pub fn choice<T: Copy + Default>(&mut self, name: Name, choices: &[(&str, T)]) -> T {
         self.read(name, |text| {
-            choices
-                .iter()
-                .find(|(word, _)| *word == text)
-                .map(|(_, value)| *value)
+            let chosen = choices.iter().find(|(word, _)| *word == text);
+            chosen.map(|(_, value)| *value)
         })
     }
 
@@ -118,10 +110,10 @@ impl<'a> Reader<'a> {
     }
 
     fn complain(&mut self, name: Name, should: &str) {
-        let holds = self.settings.shown(name);
-        let holds = holds.map_or("not set".into(), |value| format!("`{value:.200}`"));
-        self.complaints
-            .push(harmless(&format!("{name} is {holds}; it should be {should}")));
+        let shown = self.settings.shown(name);
+        let holds = shown.map_or("not set".into(), |value| format!("`{value:.200}`"));
+        let line = format!("{name} is {holds}; it should be {should}");
+        self.complaints.push(harmless(&line));
     }
 
     /// `config` when there was nothing to complain about.

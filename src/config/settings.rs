@@ -29,11 +29,7 @@ pub const FOR_CHILDREN: [&str; 10] = [
 
 /// Names and values. An empty value is the same as none: forms and templates write `KEY=""` for "not set".
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Settings {
-    values: BTreeMap<String, String>,
-    /// Names that an environment file sets and nobody reads.
-    ignored: Vec<String>,
-}
+pub struct Settings(BTreeMap<String, String>);
 
 impl Settings {
     /// Takes ours out of an environment (`std::env::vars_os()`). Refuses a value of ours that is not UTF-8.
@@ -59,75 +55,57 @@ impl Settings {
 
     /// Reads the text of an environment file: `KEY=value` or `KEY="value"` lines, never expanded, never sourced.
     pub fn from_env_file(text: &[u8]) -> Result<Settings, Vec<String>> {
-        let (values, others) = envfile::values(text)?
-            .into_iter()
-            .partition(|(name, _)| is_ours(name));
-        let others: BTreeMap<String, String> = others;
-        let ignored = others.into_keys().collect();
-        Ok(Settings { values, ignored })
+        envfile::values(text).map(Settings)
     }
 
     /// These settings, and `beneath` for what they do not mention: a file goes over the environment.
     ///
     /// A name that the file sets to nothing is mentioned: it means the default, not the environment's.
     pub fn over(mut self, beneath: Settings) -> Settings {
-        for (name, value) in beneath.values {
-            self.values.entry(name).or_insert(value);
+        for (name, value) in beneath.0 {
+            self.0.entry(name).or_insert(value);
         }
-        self.ignored.extend(beneath.ignored);
         self
     }
 
     /// These settings with one more, replacing what it was.
     pub fn with(mut self, name: &str, value: &str) -> Settings {
-        self.values.insert(name.to_owned(), value.to_owned());
+        self.0.insert(name.to_owned(), value.to_owned());
         self
     }
 
     /// These settings with the path of each file of systemd's in the place of its `cred:NAME` (`LoadCredential=`,
     /// systemd.exec(5)). Only for what is read when the daemon starts: a run outlives it, and systemd takes the folder away.
-    pub fn with_credentials(self, folder: Option<&Path>) -> Settings {
+    pub fn with_credentials(mut self, folder: Option<&Path>) -> Settings {
         let Some(folder) = folder.and_then(Path::to_str) else {
             return self;
         };
-        let may_be = ["DEPLOYER_CERT_FILE", "DEPLOYER_KEY_FILE"];
-        may_be.iter().fold(self, |settings, variable| {
-            let name = settings.get(variable).and_then(|text| text.strip_prefix("cred:"));
-            match name.filter(|name| !name.is_empty() && !name.contains('/')) {
-                Some(name) => {
-                    let path = format!("{folder}/{name}");
-                    settings.with(variable, &path)
-                }
-                None => settings,
+        for variable in ["DEPLOYER_CERT_FILE", "DEPLOYER_KEY_FILE"] {
+            let name = self.get(variable).and_then(|text| text.strip_prefix("cred:"));
+            if let Some(name) = name.filter(|name| !name.is_empty() && !name.contains('/')) {
+                let path = format!("{folder}/{name}");
+                self = self.with(variable, &path);
             }
-        })
+        }
+        self
     }
 
     /// The value of `name`; `None` when it is not set or empty.
     pub fn get(&self, name: &str) -> Option<&str> {
-        let value = self.values.get(name).map(String::as_str);
+        let value = self.0.get(name).map(String::as_str);
         value.filter(|value| !value.is_empty())
     }
 
     /// Names that are set to something, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        let names = self.values.keys().map(String::as_str);
+        let names = self.0.keys().map(String::as_str);
         names.filter(|name| self.get(name).is_some())
-    }
-
-    /// Names in an environment file that are neither ours nor for our children.
-    pub fn ignored(&self) -> &[String] {
-        &self.ignored
     }
 
     /// The value of `name` as it may be shown to the operator: a secret's is not.
     pub fn shown(&self, name: &str) -> Option<&str> {
-        let value = self.get(name)?;
-        Some(if table::is_secret(name) {
-            "(a secret)"
-        } else {
-            value
-        })
+        let hidden = table::is_secret(name).then_some("(a secret)");
+        self.get(name).map(|value| hidden.unwrap_or(value))
     }
 
     /// Whether a value that may not be shown is among them.
@@ -135,10 +113,11 @@ impl Settings {
         self.names().any(table::is_secret)
     }
 
-    /// As one JSON object of at most [`MAX_SETTINGS`] bytes, for a role's pipe. Secrets are in it: never log it.
+    /// As one JSON object, of ours alone, of at most [`MAX_SETTINGS`] bytes, for a role's pipe. Secrets are in it: never log it.
     pub fn to_json(&self) -> Result<Vec<u8>, String> {
+        let ours: BTreeMap<_, _> = self.0.iter().filter(|(name, _)| is_ours(name)).collect();
         // A map of strings: serialising it cannot fail.
-        let json = serde_json::to_vec(&self.values).unwrap_or_default();
+        let json = serde_json::to_vec(&ours).unwrap_or_default();
         match json.len() <= MAX_SETTINGS {
             true => Ok(json),
             false => Err(format!("the settings are longer than {MAX_SETTINGS} bytes")),
@@ -147,14 +126,14 @@ impl Settings {
 
     /// Reads back what [`Settings::to_json`] wrote. An error never quotes it.
     pub fn from_json(json: &[u8]) -> Result<Settings, &'static str> {
-        let values = serde_json::from_slice(json).map_err(|_| "the settings handed over cannot be read")?;
-        Ok(Settings {
-            values,
-            ..Settings::default()
-        })
+        let values = serde_json::from_slice(json);
+        values
+            .map(Settings)
+            .map_err(|_| "the settings handed over cannot be read")
     }
 }
 
+/// What roles are handed; an environment file may name more, and is warned of.
 fn is_ours(name: &str) -> bool {
     name.starts_with("DEPLOYER_") || FOR_CHILDREN.contains(&name)
 }
@@ -219,7 +198,7 @@ mod tests {
         assert_eq!(settings.get("DEPLOYER_ADDR"), Some(":2"));
         assert_eq!(settings.get("PATH"), Some("/bin"));
         assert_eq!(settings.get("DEPLOYER_LOG"), Some("debug"));
-        assert_eq!(settings.ignored(), ["FOO"]);
+        assert!(settings.names().any(|name| name == "FOO"));
     }
 
     #[test]
@@ -250,7 +229,11 @@ mod tests {
     #[test]
     fn settings_survive_the_pipe_and_only_within_their_bound() {
         let settings = environment(&[("DEPLOYER_IMAGE", "a\"b\\c\u{fc}\n"), ("PATH", "/bin")]);
-        let json = settings.to_json().expect("short enough");
+        let json = settings
+            .clone()
+            .with("LD_PRELOAD", "x")
+            .to_json()
+            .expect("short enough");
         assert_eq!(Settings::from_json(&json).expect("our own"), settings);
         assert!(Settings::from_json(&vec![b' '; MAX_SETTINGS + 1]).is_err());
         for bad in [&b"[]"[..], b"{\"DEPLOYER_ADDR\":1}", b"{}x", b"", b"\xff"] {

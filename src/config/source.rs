@@ -4,55 +4,38 @@
 //! that arrives as `::ffff:a.b.c.d` (a dual-stack socket does that) is that IPv4 address, in the lists and in the peer.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use super::pins;
 use crate::limits::MAX_LIST;
 
-/// A range of addresses of one family: IPv4 is `::ffff:0:0/96`, and a wider range holds IPv6 alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Range {
-    first: u128,
-    prefix: u32,
-}
+/// Of one family: a range that is not within [`ALL_V4`] holds IPv6 alone.
+type Range = RangeInclusive<u128>;
 
-const ALL_V4: Range = Range {
-    first: 0xffff << 32,
-    prefix: 96,
-};
-const ALL_V6: Range = Range { first: 0, prefix: 0 };
+/// `::ffff:0:0/96`.
+const ALL_V4: Range = 0xffff_0000_0000..=0xffff_ffff_ffff;
+const ALL_V6: Range = 0..=u128::MAX;
 
 /// A list of ranges; the empty one lets nobody in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sources(Vec<Range>);
 
-impl Range {
-    /// Reads `ADDRESS` or `ADDRESS/PREFIX`.
-    ///
-    /// Bits beyond the prefix are refused: in `10.0.0.5/8` either the address or the prefix is not what was meant.
-    fn parse(text: &str) -> Option<Range> {
-        let (address, digits) = text.split_once('/').unwrap_or((text, ""));
-        let address: IpAddr = address.parse().ok()?;
-        let width = if address.is_ipv4() { 32 } else { 128 };
-        // As it is usually written: `parse` alone would take `+8` and `08`.
-        let usual = |prefix: &u32| *prefix <= width && prefix.to_string() == digits;
-        let prefix = match text.contains('/') {
-            true => digits.parse().ok().filter(usual)?,
-            false => width,
-        };
-        let range = Range {
-            first: bits(address),
-            prefix: prefix + 128 - width,
-        };
-        range.holds(range.first).then_some(range)
-    }
-
-    fn holds(self, address: u128) -> bool {
-        address & u128::MAX.checked_shl(128 - self.prefix).unwrap_or(0) == self.first
-    }
-
-    fn contains(self, peer: u128) -> bool {
-        self.holds(peer) && (self.prefix >= ALL_V4.prefix || !ALL_V4.holds(peer))
-    }
+/// Reads `ADDRESS` or `ADDRESS/PREFIX`.
+///
+/// Bits beyond the prefix are refused: in `10.0.0.5/8` either the address or the prefix is not what was meant.
+fn range(text: &str) -> Option<Range> {
+    let (address, digits) = text.split_once('/').unwrap_or((text, ""));
+    let address: IpAddr = address.parse().ok()?;
+    let width = if address.is_ipv4() { 32 } else { 128 };
+    // As it is usually written: `parse` alone would take `+8` and `08`.
+    let usual = |prefix: &u32| *prefix <= width && prefix.to_string() == digits;
+    let prefix = match text.contains('/') {
+        true => digits.parse().ok().filter(usual)?,
+        false => width,
+    };
+    let beyond = u128::MAX.checked_shr(128 - width + prefix).unwrap_or(0);
+    let first = bits(address);
+    (first & beyond == 0).then_some(first..=first | beyond)
 }
 
 fn bits(address: IpAddr) -> u128 {
@@ -70,17 +53,22 @@ impl Sources {
 
     /// Reads a comma-separated list of 1 to [`MAX_LIST`] entries.
     pub fn parse(text: &str) -> Option<Sources> {
-        pins::list(text, MAX_LIST, Range::parse).map(Sources)
+        pins::list(text, MAX_LIST, range).map(Sources)
     }
 
     /// Whether `peer` may come.
     pub fn contains(&self, peer: IpAddr) -> bool {
-        self.0.iter().any(|range| range.contains(bits(peer)))
+        let peer = bits(peer);
+        let of_its_family = |range: &&Range| ALL_V4.contains(range.start()) == ALL_V4.contains(&peer);
+        self.0
+            .iter()
+            .filter(of_its_family)
+            .any(|range| range.contains(&peer))
     }
 
     /// Whether the list lets in all of a family, so that it is no gate.
     pub fn is_open(&self) -> bool {
-        [ALL_V4, ALL_V6].iter().any(|all| self.0.contains(all))
+        self.0.contains(&ALL_V4) || self.0.contains(&ALL_V6)
     }
 }
 
@@ -167,7 +155,7 @@ mod tests {
             "10.0.0.0/8/8",
             "*",
         ] {
-            assert!(Range::parse(bad).is_none(), "{bad}");
+            assert!(range(bad).is_none(), "{bad}");
             assert!(Sources::parse(&format!("192.0.2.1,{bad}")).is_none(), "{bad}");
         }
     }

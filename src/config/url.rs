@@ -10,14 +10,14 @@ use super::pins::is_word;
 const LONGEST_URL: usize = 1024;
 
 /// A port, in plain digits.
-pub(super) fn port(digits: &str) -> Option<u16> {
+pub fn port(digits: &str) -> Option<u16> {
     let port = digits.parse().ok().filter(|port| *port != 0);
     port.filter(|_| !digits.starts_with('+'))
 }
 
 /// `https://HOST[:PORT][/PATH][?QUERY]`, or `http://` where `HOST` is this machine: keys or health documents that
 /// travelled in the clear could be anybody's.
-pub(super) fn fetchable(text: &str) -> Option<String> {
+pub fn fetchable(text: &str) -> Option<String> {
     may_be_fetched(text).then(|| text.to_owned())
 }
 
@@ -28,14 +28,14 @@ pub fn may_be_fetched(text: &str) -> bool {
 }
 
 /// The name of an issuer: a URL without query. It is only compared, so plain http to anywhere is a name too.
-pub(super) fn issuer(text: &str) -> Option<String> {
+pub fn issuer(text: &str) -> Option<String> {
     url(text)
         .filter(|uri| uri.query().is_none())
         .map(|_| text.to_owned())
 }
 
 /// The parts of `text`, when it is a URL of http or https, without user and fragment, in plain ASCII.
-pub(super) fn url(text: &str) -> Option<Uri> {
+pub fn url(text: &str) -> Option<Uri> {
     let uri: Uri = text.parse().ok()?;
     let host = uri.host()?;
     let authority = match uri.port_u16() {

@@ -18,7 +18,7 @@ const LONGEST_USER: usize = 32;
 
 /// `:PORT` or `ADDRESS:PORT`. `localhost` is 127.0.0.1, as Go's listener has it first; other names are not looked up.
 /// Port 0 lets the kernel choose.
-pub(super) fn listen(text: &str) -> Option<Listen> {
+pub fn listen(text: &str) -> Option<Listen> {
     let (host, digits) = text.rsplit_once(':')?;
     let port = if digits == "0" { 0 } else { port(digits)? };
     match host {
@@ -29,7 +29,7 @@ pub(super) fn listen(text: &str) -> Option<Listen> {
 }
 
 /// An absolute path without `.` and `..`: whoever reads the setting sees where it leads.
-pub(super) fn path(text: &str) -> Option<PathBuf> {
+pub fn path(text: &str) -> Option<PathBuf> {
     let path = Path::new(text);
     let is_straight = |part| matches!(part, Component::RootDir | Component::Normal(_));
     let straight = path.is_absolute() && path.components().all(is_straight);
@@ -38,13 +38,13 @@ pub(super) fn path(text: &str) -> Option<PathBuf> {
 }
 
 /// A program: an absolute path, or a bare name that is looked up in PATH when it is needed.
-pub(super) fn program(text: &str) -> Option<PathBuf> {
+pub fn program(text: &str) -> Option<PathBuf> {
     let bare = (1..=255).contains(&text.len()) && !text.starts_with(['-', '.']) && !text.contains(['/', ' ']);
     if bare { Some(text.into()) } else { path(text) }
 }
 
 /// A whole number within `bounds`.
-pub(super) fn count(bounds: RangeInclusive<u32>) -> impl Fn(&str) -> Option<u32> {
+pub fn count(bounds: RangeInclusive<u32>) -> impl Fn(&str) -> Option<u32> {
     move |text| {
         let number = text.parse().ok().filter(|_| !text.starts_with('+'));
         number.filter(|number| bounds.contains(number))
@@ -52,7 +52,7 @@ pub(super) fn count(bounds: RangeInclusive<u32>) -> impl Fn(&str) -> Option<u32>
 }
 
 /// A number of bytes: `0`, `1048576`, `500MiB`, `2GiB`. Powers of two alone, so that nobody has to ask.
-pub(super) fn bytes(text: &str) -> Option<u64> {
+pub fn bytes(text: &str) -> Option<u64> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(end);
     let power = ["", "KiB", "MiB", "GiB", "TiB"]
@@ -62,7 +62,7 @@ pub(super) fn bytes(text: &str) -> Option<u64> {
 }
 
 /// A user that is not root. 4294967295 is no uid: setresuid(2) takes it for "leave it".
-pub(super) fn user(text: &str) -> Option<String> {
+pub fn user(text: &str) -> Option<String> {
     if let Some(id) = count(1..=u32::MAX - 1)(text) {
         return Some(id.to_string());
     }
@@ -74,7 +74,7 @@ pub(super) fn user(text: &str) -> Option<String> {
 
 /// What env_logger takes: LEVEL, TARGET=LEVEL or TARGET, separated by commas, and `/TEXT` for the lines that have it. But no
 /// lone word that is neither a level nor a target of ours: all logging would be off after `warning`, and nobody told.
-pub(super) fn log_filter(text: &str) -> Option<String> {
+pub fn log_filter(text: &str) -> Option<String> {
     const OURS: &str = env!("CARGO_CRATE_NAME");
     let is_level = |word: &str| word.trim().parse::<LevelFilter>().is_ok();
     // Targets are matched by how they begin.

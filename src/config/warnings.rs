@@ -1,31 +1,26 @@
 //! What the operator should know though nothing refuses to start: names that nobody reads.
 
-use super::Settings;
+use std::mem::replace;
+
 use super::table::{self, variables};
+use super::{FOR_CHILDREN, Settings};
 use crate::event::harmless;
 
 /// Names further apart are no slip of each other.
 const SLIP: usize = 4;
 
-/// Settings that nobody reads: unknown names with the nearest known one, and terraform's where it is not configured.
+/// A line for each name that nobody reads, with the known name it may be a slip of, and one for terraform's where it is not
+/// configured.
 pub fn warnings(settings: &Settings) -> Vec<String> {
-    let found = unknown(settings).into_iter();
-    #[cfg(feature = "terraform")]
-    let found = found.chain(super::terraform::unread(settings));
-    found.collect()
-}
-
-/// A line for each name that nobody reads, with the known name it may be a slip of.
-pub fn unknown(settings: &Settings) -> Vec<String> {
-    let ours = settings.names().filter(|name| name.starts_with("DEPLOYER_"));
-    let others = settings.ignored().iter().map(String::as_str);
-    let unknown = ours.filter(|name| table::preset(name).is_none()).chain(others);
-    let line = |name| {
+    let is_unknown = |name: &&str| table::preset(name).is_none() && !FOR_CHILDREN.contains(name);
+    let found = settings.names().filter(is_unknown).map(|name| {
         let slip = nearest(name, variables().map(|(known, _)| *known), SLIP);
         let meant = slip.map_or_else(String::new, |known| format!("; did you mean {known}?"));
         format!("{} is not known and not read{meant}", harmless(name))
-    };
-    unknown.map(line).collect()
+    });
+    #[cfg(feature = "terraform")]
+    let found = found.chain(super::terraform::unread(settings));
+    found.collect()
 }
 
 /// The one of `known` that `name` is most likely a slip of: at most `slip` letters away.
@@ -36,22 +31,17 @@ pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>, slip: usize
 
 /// How many letters to add, drop or change on the way from one name to the other (Levenshtein).
 fn distance(one: &str, other: &str) -> usize {
-    // A name that long is nobody's slip, and the table below would grow with it.
-    let (one, other) = (one.get(..one.len().min(128)).unwrap_or(""), other.as_bytes());
     let mut row: Vec<usize> = (0..=other.len()).collect();
     for (i, a) in one.bytes().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (cell, b) in row.iter_mut().skip(1).zip(other) {
-            let best = (diagonal + usize::from(a != *b)).min(*cell + 1).min(left + 1);
-            diagonal = std::mem::replace(cell, best);
-            left = best;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
+        let mut diagonal = replace(&mut row[0], i + 1);
+        for (j, b) in other.bytes().enumerate() {
+            let best = (diagonal + usize::from(a != b))
+                .min(row[j] + 1)
+                .min(row[j + 1] + 1);
+            diagonal = replace(&mut row[j + 1], best);
         }
     }
-    row.last().copied().unwrap_or(usize::MAX)
+    row[other.len()]
 }
 
 #[cfg(test)]
@@ -75,7 +65,7 @@ mod tests {
         ]);
         assert!(Config::from_settings(&settings).is_ok());
         assert_eq!(
-            unknown(&settings),
+            warnings(&settings),
             [
                 "DEPLOYER_ALOWED_IPS is not known and not read; did you mean DEPLOYER_ALLOWED_IPS?",
                 "DEPLOYER_COMPLETELY_ELSE_WHERE is not known and not read",
@@ -83,11 +73,11 @@ mod tests {
         );
         let file = Settings::from_env_file(b"DEPLOY_IMAGE=x\n").expect("a good file");
         assert_eq!(
-            unknown(&file),
+            warnings(&file),
             ["DEPLOY_IMAGE is not known and not read; did you mean DEPLOYER_IMAGE?"]
         );
         let long = with(&[(&format!("DEPLOYER_{}", "\u{e9}".repeat(5000)), "x")]);
-        assert_eq!(unknown(&long).len(), 1);
+        assert_eq!(warnings(&long).len(), 1);
     }
 
     #[cfg(feature = "terraform")]

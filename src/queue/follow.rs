@@ -11,7 +11,7 @@ use std::os::unix::fs::FileExt;
 use std::time::Instant;
 
 use crate::config::{Places, Settings};
-use crate::event::outcome_of;
+use crate::event::{outcome_of, to_line};
 use crate::gate::Reader;
 use crate::limits::{LOG_BLOCK as BLOCK, RECOVER_AGAIN, RETRY};
 use crate::os::child::Child;
@@ -156,7 +156,7 @@ impl Follower {
             // It did not come to saying so itself, perhaps not even to waiting for the disk.
             self.folder.keep_record()?;
             self.ended = true;
-            return Ok(Followed::Line(record.outcome.line()));
+            return Ok(Followed::Line(to_line(&record.outcome)));
         }
         if !self.folder.exists() {
             self.ended = true;

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::config::Places;
-use crate::event::Outcome;
+use crate::event::{Outcome, to_line};
 use crate::limits::{KEEP_RUNS, MAX_RUN_FILE};
 use crate::os::clock;
 use crate::os::files::{self, optional};
@@ -187,5 +187,5 @@ fn replace_older(
     if outcome_in(path)?.is_some_and(is_newer) {
         return Ok(());
     }
-    replace(path, format!("{}\n", outcome.line()).as_bytes(), mode)
+    replace(path, format!("{}\n", to_line(outcome)).as_bytes(), mode)
 }

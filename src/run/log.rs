@@ -9,7 +9,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::SystemTime;
 
-use crate::event::{Event, Outcome, Phase, bounded, harmless, outcome_of};
+use crate::event::{Event, Outcome, Phase, bounded, harmless, outcome_of, to_line};
 use crate::limits::{LOG_BLOCK, MAX_LINE, MAX_LOG};
 use crate::os::{clock, files};
 use crate::queue::RunId;
@@ -93,7 +93,7 @@ impl Log {
                 time: clock::rfc3339(now),
                 run_id: (self.length == 0).then(|| self.run_id.to_string()),
             };
-            self.append(event.line());
+            self.append(to_line(&event));
         }
     }
 
@@ -105,7 +105,7 @@ impl Log {
 
     /// Adds the last line, whatever the length, unless it is there.
     pub fn end_once(&mut self, outcome: &Outcome) {
-        let line = outcome.line();
+        let line = to_line(outcome);
         if self.last_line().as_ref() != Some(&line) {
             self.append(line);
             self.flush();

@@ -9,7 +9,7 @@ use crate::queue::journal::Journal;
 use std::fs;
 use std::path::Path;
 
-use crate::event::{Phase, Status};
+use crate::event::{Phase, Status, to_line};
 use crate::gate::TokenId;
 use crate::queue::folder::testing::{Scratch, good_record, order};
 use crate::queue::folder::{journal_path, turn_path};
@@ -164,7 +164,7 @@ fn what_a_dead_run_had_changed_goes_back_in_reverse_and_the_record_says_so() {
     let error = outcome.error.as_ref().unwrap();
     assert!(error.starts_with("interrupted while it was changing something; what was changed is back"));
     let log = fs::read_to_string(RunFolder::of(&scratch.0, &id).log()).unwrap();
-    assert_eq!(log.lines().last(), Some(outcome.line().as_str()));
+    assert_eq!(log.lines().last(), Some(to_line(&outcome).as_str()));
     assert!(ticket::list(&scratch.0).unwrap().is_empty());
     assert_eq!(journal::read(&scratch.0).unwrap(), None);
     complete(&scratch.0).unwrap();
@@ -326,9 +326,9 @@ fn a_run_that_died_after_its_result_keeps_it() {
     let record = RunFolder::of(&scratch.0, &id).record().unwrap().unwrap();
     assert_eq!(record.outcome.status, Status::Ok);
     let status = fs::read_to_string(scratch.0.public().join("deploy.json")).unwrap();
-    assert_eq!(status.trim_end(), record.outcome.line());
+    assert_eq!(status.trim_end(), to_line(&record.outcome));
     let log = fs::read_to_string(RunFolder::of(&scratch.0, &id).log()).unwrap();
-    assert_eq!(log.lines().last(), Some(record.outcome.line().as_str()));
+    assert_eq!(log.lines().last(), Some(to_line(&record.outcome).as_str()));
 }
 
 #[test]
@@ -382,7 +382,7 @@ fn a_result_that_a_caller_was_told_is_the_status_after_a_power_cut() {
     assert!(dead::find(&scratch.0).unwrap().is_empty());
     crate::queue::ensure_published(&scratch.0, 50).unwrap();
     let status = fs::read_to_string(scratch.0.public().join("deploy.json")).unwrap();
-    assert_eq!(status.trim_end(), record(&scratch, &id).outcome.line());
+    assert_eq!(status.trim_end(), to_line(&record(&scratch, &id).outcome));
 }
 
 #[test]
@@ -504,9 +504,7 @@ fn leave_at_work(
 }
 
 fn lives(pid: i32) -> bool {
-    process::living(process::ProcessSet::Group(pid))
-        .unwrap()
-        .contains(&pid)
+    process::living(None, Some(pid)).unwrap().contains(&pid)
 }
 
 #[test]
@@ -559,7 +557,8 @@ fn an_apply_of_a_dead_run_is_let_finish_and_what_it_said_last_is_told() {
     let script = r#"trap "touch interrupted" INT; sleep 0.4; touch done"#;
     let script = format!("cd {}; {script}", scratch.0.state.display());
     let apply = |id: &RunId| {
-        let task = json!({"task": "terraform", "what": "tf-apply", "sha": "a".repeat(40)});
+        let task =
+            json!({"task": "terraform", "what": "tf-apply", "sha": "a".repeat(40), "allow_destroy": false});
         let task = serde_json::from_value(task).unwrap();
         RunRequest::local(task, id, 0, "root", SystemTime::now())
     };

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Instant, SystemTime};
 
-use crate::event::{Event, Phase};
+use crate::event::{Event, Phase, to_line};
 use crate::limits::{HEARTBEAT, RETRY};
 use crate::os::clock;
 use crate::os::poll::{self, For};
@@ -57,5 +57,5 @@ fn heartbeat() -> String {
         time: clock::rfc3339(SystemTime::now()),
         run_id: None,
     };
-    event.line()
+    to_line(&event)
 }

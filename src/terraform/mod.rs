@@ -16,7 +16,7 @@ mod module_folder;
 mod plan_file;
 mod plan_json;
 mod report;
-mod summary;
+pub mod summary;
 mod terraform_error;
 mod work;
 
@@ -139,7 +139,7 @@ impl<'a> Terraform<'a> {
             sentence.insert_str(0, "applied: ");
             let mut urls = terraform.health_urls.iter();
             if let Some(health) = urls.find(|health| health.module == self.module.name) {
-                let deadline = self.commands.config.deploy().health.max_wait + HEALTH_MARGIN;
+                let deadline = self.commands.config.deploy().health_max_wait + HEALTH_MARGIN;
                 ctx.step(Phase::Health, deadline, Effect::Looks, |ctx| {
                     let healthy = self.wait_for_health(ctx, health);
                     report.add("health", healthy, |()| json!({"status": "healthy"}))
@@ -315,9 +315,9 @@ impl<'a> Terraform<'a> {
     /// After an apply the module's URL must answer 200.
     fn wait_for_health(&self, ctx: &mut RunContext, health: &HealthUrl) -> Result {
         let (config, url) = (self.commands.config, &health.url);
-        let settings = &config.deploy().health;
+        let settings = config.deploy();
         let mut last = String::new();
-        let until = Instant::now() + settings.max_wait;
+        let until = Instant::now() + settings.health_max_wait;
         let healthy = ctx.poll(settings.poll_interval, until, |ctx| {
             let request = FetchRequest::new(config, url, PROBE_DEADLINE, MAX_FETCH)?;
             let answer = fetch::send(&request).map_or_else(|why| why, |answer| answer.status.to_string());
@@ -334,7 +334,7 @@ impl<'a> Terraform<'a> {
             last = answer;
             Ok(None)
         })?;
-        let waited = HumanDuration(settings.max_wait);
+        let waited = HumanDuration(settings.health_max_wait);
         let sick = || format!("applied, but {url} is not healthy after {waited}: last answer: {last}");
         Ok(healthy.ok_or_else(sick)?)
     }

@@ -12,7 +12,7 @@ use crate::os::{files, trusted};
 use super::digest::{Part, Plan, changes_value, digest_of};
 
 /// How much a plan would do.
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Counts {
     /// New ones.
     pub add: usize,
@@ -36,7 +36,7 @@ pub struct Summary {
     /// `sha256:` and 64 hex digits.
     pub digest: String,
     /// What the digest is made of.
-    pub parts: Vec<Part>,
+    pub(super) parts: Vec<Part>,
 }
 
 /// As a person reads it.

@@ -26,7 +26,7 @@ const WORKFLOW_REF: &str = "DEPLOYER_TF_APPLY_WORKFLOW_REF";
 const ROOT_DIR: &str = "DEPLOYER_TF_APPLY_ROOT_DIR";
 
 const NO_CREDENTIALS: &str = "a plan has no credentials: set DEPLOYER_TF_PLAN_AWS_ACCESS_KEY_ID and \
-                              DEPLOYER_TF_PLAN_AWS_SECRET_ACCESS_KEY, or DEPLOYER_TF_PLAN_SHARE_CREDENTIALS=yes";
+                              _SECRET_ACCESS_KEY, or DEPLOYER_TF_PLAN_SHARE_CREDENTIALS=yes";
 
 /// Reads all of it, beside the `rest` of the settings: what a run needs, and the endpoints that start one.
 pub fn terraform(r: &mut Reader, rest: &Config) -> Option<TerraformConfig> {
@@ -164,10 +164,9 @@ fn modules(r: &mut Reader) -> Vec<Module> {
     let name = DEFAULT_MODULE.into();
     let path = r.read(ROOT_DIR, tf::module_path);
     let further = r.optional("DEPLOYER_TF_MODULES", tf::modules);
-    [Module { name, path }]
-        .into_iter()
-        .chain(further.unwrap_or_default())
-        .collect()
+    let mut modules = vec![Module { name, path }];
+    modules.extend(further.unwrap_or_default());
+    modules
 }
 
 fn health_urls(r: &mut Reader, modules: &[Module]) -> Vec<HealthUrl> {
@@ -175,11 +174,8 @@ fn health_urls(r: &mut Reader, modules: &[Module]) -> Vec<HealthUrl> {
     let urls = r.optional(NAME, tf::health_urls).unwrap_or_default();
     let names: Vec<&str> = modules.iter().map(|module| module.name.as_str()).collect();
     let known = urls.iter().all(|url| names.contains(&url.module.as_str()));
-    r.must_fit(
-        NAME,
-        known,
-        &format!("of modules that there are: {}", names.join(", ")),
-    );
+    let should = format!("of modules that there are: {}", names.join(", "));
+    r.must_fit(NAME, known, &should);
     urls
 }
 
@@ -208,24 +204,18 @@ fn app(r: &mut Reader, repo_url: &str) -> Option<GithubApp> {
 
 /// A plan runs what a pull request brings, so its folder has nothing of ours above, beneath or in it.
 fn folders(r: &mut Reader, places: &Places) -> (PathBuf, PathBuf) {
-    const APART: &str = "apart from DEPLOYER_STATE_DIR, DEPLOYER_RUNS_DIR and DEPLOYER_RUNTIME_DIR";
+    const APART: &str = "apart from all other folders of ours";
     let workdir = r.read("DEPLOYER_TF_APPLY_WORKDIR", value::path);
     let plan_workdir = r.read("DEPLOYER_TF_PLAN_WORKDIR", value::path);
     let Places { state, runs, runtime } = places;
-    let overlap = |one: &Path, other: &Path| {
-        // One that is wrong is empty, and every path starts with that.
-        other.is_absolute() && (one.starts_with(other) || other.starts_with(one))
-    };
+    // One that is wrong is empty, and every path starts with that.
+    let overlap =
+        |one: &Path, other: &Path| other.is_absolute() && (one.starts_with(other) || other.starts_with(one));
     let overlaps = overlap(&workdir, runs) || overlap(&workdir, runtime) || state.starts_with(&workdir);
     r.must_fit("DEPLOYER_TF_APPLY_WORKDIR", !overlaps, APART);
-    let overlaps = [state, runs, runtime, &workdir]
-        .iter()
-        .any(|one| overlap(&plan_workdir, one));
-    r.must_fit(
-        "DEPLOYER_TF_PLAN_WORKDIR",
-        !overlaps,
-        "apart from all other folders of ours",
-    );
+    let all = [state, runs, runtime, &workdir];
+    let overlaps = all.iter().any(|one| overlap(&plan_workdir, one));
+    r.must_fit("DEPLOYER_TF_PLAN_WORKDIR", !overlaps, APART);
     (workdir, plan_workdir)
 }
 
@@ -239,11 +229,8 @@ fn plan_side(r: &mut Reader, apply: &Side) -> Option<Side> {
     r.all_or_none(&KEY);
     let [id, key] = KEY.map(|name| r.optional(name, tf::secret));
     let share = r.yes_or_no(SHARE);
-    r.must_fit(
-        SHARE,
-        !share || id.is_none(),
-        "`no` where a plan has a key of its own",
-    );
+    let fits = !share || id.is_none();
+    r.must_fit(SHARE, fits, "`no` where a plan has a key of its own");
     let account = Some(r.read("DEPLOYER_TF_PLAN_USER", value::user));
     let docker_host = r.optional("DEPLOYER_TF_PLAN_DOCKER_HOST", tf::docker_host);
     let shared = || share.then(|| (apply.access_key_id.clone(), apply.secret_access_key.clone()));

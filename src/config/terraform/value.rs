@@ -115,8 +115,7 @@ pub fn word(text: &str) -> Option<String> {
 
 /// The id of an installation, which becomes a part of a path.
 pub fn installation(text: &str) -> Option<String> {
-    let good = (1..=20).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
-    good.then(|| text.to_owned())
+    text.parse::<u64>().ok().map(|number| number.to_string())
 }
 
 #[cfg(test)]
