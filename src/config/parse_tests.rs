@@ -322,7 +322,7 @@ fn what_is_checked_before_anything_is_touched_has_careful_defaults() {
     assert_eq!(deploy.min_free, 1 << 30);
     assert_eq!(deploy.revision, Revision::Warn);
     assert!(deploy.allow_downgrade);
-    assert_eq!((deploy.cosign, deploy.login), (None, None));
+    assert!(deploy.cosign.is_none() && deploy.login.is_none());
     assert_eq!(deploy.keep_images, 3);
 }
 
