@@ -17,7 +17,8 @@ listed = []
 
 
 def count(kind, value, whose=""):
-    listed.append((hashlib.sha256(value if isinstance(value, bytes) else value.encode()).hexdigest(), kind, whose))
+    seen = hashlib.sha256(value if isinstance(value, bytes) else value.encode()).digest()
+    listed.append((hashlib.sha256(whose.encode() + b"\0" + seen).hexdigest(), kind, whose))
 
 
 def children(value):
@@ -76,7 +77,7 @@ for kind in ("resource_changes", "resource_drift", "output_changes"):
         change = entry.get("change", entry)
         if change["actions"] != ["no-op"] or change.get("importing") or entry.get("previous_address"):
             applied.add(block(entry))
-        count(kind, value, name or entry["address"])
+        count(kind, value, "output " + name if name else entry["address"])
 
 configuration = document.get("configuration") or {}
 providers = (configuration.get("provider_config") or {}).values()
@@ -98,7 +99,7 @@ for entry in document.get("relevant_attributes") or []:
 
 for kind in ("relevant_attributes", "variables"):
     for name, value in children(members.pop(kind, "null")):
-        count(kind, value, name or "")
+        count(kind, value, "variable " + name if name else "")
 
 
 def state(name, value):
@@ -134,7 +135,8 @@ for file in archive.infolist():
         archive.fp.seek(file.header_offset + 26)
         archive.fp.seek(sum(struct.unpack("<HH", archive.fp.read(4))), 1)
         packed = archive.fp.read(file.compress_size)
-        count("file " + file.filename, bytes([file.compress_type]) + packed, file.filename)
+        whose = re.sub("^(tfconfig/m-)*/*", "", file.filename)
+        count("file " + file.filename, bytes([file.compress_type]) + packed, whose)
 
 if sys.argv[2:] == ["-v"]:
     print(*sorted(" ".join(line).strip() for line in listed), sep="\n", file=sys.stderr)

@@ -12,7 +12,7 @@ mod claims;
 mod explain;
 mod keys;
 mod refusal;
-mod replay;
+pub mod replay;
 
 pub use body::{Commit, DeployTask, PlanDigest, Sha, Task, TerraformTask, Version};
 pub use explain::{Finding, explain};

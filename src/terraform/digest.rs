@@ -324,11 +324,15 @@ fn has_provider(text: &str) -> bool {
     })
 }
 
-/// The digest of a plan of these parts, as a request names it.
+/// The digest of a plan of these parts, as a request names it. Whose a value is counts as well: two variables that have each
+/// other's values are another plan.
 pub(super) fn digest_of(parts: &[Part]) -> String {
     let mut lines: Vec<String> = parts
         .iter()
-        .map(|part| format!("{} {}\n", hex(&part.hash), part.kind))
+        .map(|part| {
+            let named = sha256(&[part.name.as_bytes(), b"\0", &part.hash].concat());
+            format!("{} {}\n", hex(&named), part.kind)
+        })
         .collect();
     lines.sort_unstable();
     format!("sha256:{}", hex(&sha256(lines.concat().as_bytes())))

@@ -103,7 +103,7 @@ impl<'a> Installation<'a> {
 ///
 /// The status alone does not tell a wrong key from a wrong clock, nor a wrong app from a wrong installation; the words
 /// and headers that do are those of GitHub's API as documented, and as its users report them.
-fn explain(app: &GithubApp, repository: &str, answer: &FetchResponse) -> String {
+pub fn explain(app: &GithubApp, repository: &str, answer: &FetchResponse) -> String {
     let GithubApp {
         pem,
         installation,
@@ -170,7 +170,7 @@ pub fn credential(token: &Secret) -> Secret {
 }
 
 /// The token in a good answer. It goes to git as one line, so it must be one.
-fn token_in(body: &[u8]) -> Option<Secret> {
+pub fn token_in(body: &[u8]) -> Option<Secret> {
     let answer: Value = serde_json::from_slice(body).ok()?;
     let token = answer["token"].as_str()?;
     let one_word = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());

@@ -16,7 +16,7 @@ mod module_folder;
 mod plan_file;
 mod plan_json;
 mod report;
-mod summary;
+pub mod summary;
 mod terraform_error;
 mod work;
 

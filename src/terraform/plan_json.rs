@@ -42,8 +42,7 @@ pub(super) fn children(text: &str) -> io::Result<Vec<(String, &str)>> {
 fn first(text: &str) -> io::Result<(&str, &str)> {
     let mut values = Deserializer::from_str(text).into_iter::<IgnoredAny>();
     values.next().ok_or(io::ErrorKind::UnexpectedEof)??;
-    let (value, rest) = text.split_at(values.byte_offset());
-    Ok((value.trim(), rest.trim_start()))
+    Ok(text.split_at(values.byte_offset()))
 }
 
 pub(super) fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> io::Result<T> {

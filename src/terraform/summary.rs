@@ -36,7 +36,7 @@ pub struct Summary {
     /// `sha256:` and 64 hex digits.
     pub digest: String,
     /// What the digest is made of.
-    pub parts: Vec<Part>,
+    pub(super) parts: Vec<Part>,
 }
 
 /// As a person reads it.

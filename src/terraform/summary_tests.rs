@@ -166,6 +166,11 @@ fn whatever_may_change_what_is_done_changes_the_digest() {
     for (pointer, value) in [
         ("/terraform_version", json!("1.11.5")),
         ("/variables/region/value", json!("us")),
+        ("/variables", json!({"zone": {"value": "eu"}})),
+        (
+            "/output_changes",
+            json!({"p": {"actions": ["no-op"], "before": 1}}),
+        ),
         ("/resource_changes/0/change/after/x", json!([2])),
         ("/resource_changes/1/change/importing", json!({"id": "i-1"})),
         ("/resource_changes/1/previous_address", json!("thing.c")),
@@ -350,6 +355,7 @@ fn what_is_no_plan_is_an_error_and_no_panic() {
         "{}{}",
         "{}x",
         "{\"a\":\"",
+        "{\"errored\":false,\"a\":\"b\"\u{a0}}",
         "{\"a\":1,\"a\":2}",
         "{\"a\":1}}",
         "{\"resource_changes\":7}",

@@ -5,7 +5,7 @@
 //! refuses: no run without a record. A token is written only here, after every other gate has let it through, so no
 //! refusal spends one, and nobody can fill the disk with tokens that our policy does not want.
 
-mod record;
+pub mod record;
 mod token_id;
 
 pub use token_id::TokenId;
