@@ -170,13 +170,7 @@ fn tls_http_and_cryptography_stand_where_they_belong() {
     assert_only("ClientConnection", |_| false);
     assert_only("rustls", |source| {
         in_front(source)
-            || [
-                "jwt/pem.rs",
-                "jwt/sign.rs",
-                "cli/pin.rs",
-                "cli/check/certificate.rs",
-            ]
-            .contains(&name(source).as_str())
+            || ["jwt/sign.rs", "cli/pin.rs", "cli/check/certificate.rs"].contains(&name(source).as_str())
     });
     // Requests in the role that has none either; everybody may split a URL.
     let wrong = offenders(|source, line| {
@@ -217,7 +211,6 @@ fn unsafe_code_stands_in_one_file_once() {
 #[test]
 fn undeveloped_dependencies_are_used_in_one_file_each() {
     assert_only_in("fs2::", &["os/lock.rs"]);
-    assert_only_in("rustls_pemfile", &["jwt/pem.rs"]);
 }
 
 #[test]
@@ -292,7 +285,7 @@ fn words_and_parsers_do_no_io() {
 }
 
 #[test]
-fn the_daemon_has_its_ten_dependencies_and_no_more() {
+fn the_daemon_has_its_nine_dependencies_and_no_more() {
     let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).unwrap();
     let section = manifest
         .split("[dependencies]")
@@ -308,7 +301,6 @@ fn the_daemon_has_its_ten_dependencies_and_no_more() {
         .collect();
     let agreed = [
         "rustls",
-        "rustls-pemfile",
         "ring",
         "ureq",
         "serde",

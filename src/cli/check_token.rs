@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use super::commands::ENDPOINT;
 use super::settings_source::read;
-use super::{Arguments, CommandResult, ExitStatus, complain, print};
+use super::{Args, ExitStatus, Result, complain, print};
 use crate::gate::{Finding, Gates, explain, fetch_keys};
 use crate::limits::MAX_TOKEN;
 use crate::os::logging;
@@ -17,7 +17,7 @@ use crate::os::logging;
 ///
 /// # Errors
 /// When there is no such endpoint or no token.
-pub fn check_token(args: &Arguments) -> CommandResult {
+pub fn check_token(args: &Args) -> Result {
     let config = read(args)?.config()?;
     logging::start("cli", "warn");
     let name = args.value(&ENDPOINT).unwrap_or("deploy");
@@ -43,7 +43,7 @@ pub fn check_token(args: &Arguments) -> CommandResult {
 
 /// The token without the blanks and the line end that come with pasting. A longer one than is ever read is cut, and so
 /// fails its own rule.
-fn read_token() -> CommandResult<Vec<u8>> {
+fn read_token() -> Result<Vec<u8>> {
     let stdin = io::stdin();
     if stdin.is_terminal() {
         complain("paste the token, then press Enter and Ctrl-D");

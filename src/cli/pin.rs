@@ -8,7 +8,7 @@ use std::path::Path;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use super::{Arguments, CommandResult, print, settings_source, x509};
+use super::{Args, Result, print, settings_source, x509};
 use crate::hash::sha256;
 use crate::jwt::base64url::{encode_standard, hex};
 use crate::limits::MAX_PEM;
@@ -16,7 +16,7 @@ use crate::os::files::{describe, read_bounded};
 
 /// Prints the pins of the certificate that is served. Needs that one setting, so that a CI job can be prepared before
 /// the rest is known.
-pub(super) fn pin(args: &Arguments) -> CommandResult {
+pub(super) fn pin(args: &Args) -> Result {
     let found = settings_source::read(args)?;
     let path = found.settings.get("DEPLOYER_CERT_FILE").ok_or_else(|| {
         let sources = found.sources();

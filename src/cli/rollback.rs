@@ -5,17 +5,17 @@
 use super::commands::{DRY_RUN, TAG_OF_NOW};
 use super::deploy;
 use super::show::date_and_clock_of;
-use super::{Arguments, CommandResult, Loaded, Show, complain, load, print};
+use super::{Args, Loaded, Result, Show, complain, load, print, runs};
 use crate::config::Places;
 use crate::deploy::healthy::{HealthyVersion, HealthyVersions, Release};
 use crate::gate::{DeployTask, Task};
-use crate::queue::list::{self, State};
+use crate::queue::list::State;
 
 /// Says what it deploys and why, deploys it, and follows that to its end.
 ///
 /// # Errors
 /// When there is no such version, or a run is at work: then it is not known what will be live.
-pub fn rollback(args: &Arguments) -> CommandResult {
+pub fn rollback(args: &Args) -> Result {
     let loaded = load(args)?;
     let places = &loaded.config.places;
     nothing_is_under_way(places)?;
@@ -24,7 +24,7 @@ pub fn rollback(args: &Arguments) -> CommandResult {
     match show {
         // What is for a program is lines of a run and nothing else.
         Show::Json => complain(&why),
-        Show::Plain | Show::Coloured => drop(print(&format!("{why}\n"))?),
+        _ => drop(print(&format!("{why}\n"))?),
     }
     let task = Task::Deploy(DeployTask {
         version: release.version,
@@ -40,17 +40,13 @@ pub fn rollback(args: &Arguments) -> CommandResult {
 
 /// While a run is at work, or is not completed, nobody knows what will be live.
 fn nothing_is_under_way(places: &Places) -> Result<(), String> {
-    let runs = list::list(places).map_err(|error| format!("read the runs: {error}"))?;
     // Those that have ended come last.
-    let Some(run) = runs.first() else { return Ok(()) };
-    let id = &run.order.run_id;
-    match run.state {
-        State::Ended(_) => Ok(()),
-        State::Dead => Err(format!(
-            "run {id} was interrupted; have it completed first (`engram-deployer recover`)"
-        )),
-        State::Running(_) | State::Queued => Err(format!(
-            "run {id} has not ended; wait for it (`log -f`), end it (`cancel`), or name a version to `deploy`"
+    let runs = runs::kept(places)?;
+    match runs.first().map(|run| (&run.order.run_id, &run.state)) {
+        None | Some((_, State::Ended(_))) => Ok(()),
+        Some((id, state)) => Err(format!(
+            "run {id} is {}: `log -f` waits for it, `cancel` ends it, `recover` completes a dead one",
+            runs::word_of(state)
         )),
     }
 }
@@ -68,8 +64,7 @@ fn target(list: &HealthyVersions) -> Result<(Release, String), String> {
             format!("{because}; going back to {}, which was healthy", describe(target)),
         )),
         None => Err(format!(
-            "{because}, and nothing tells of a version that was healthy before; `engram-deployer deploy VERSION` \
-             deploys one"
+            "{because}, and nothing tells of a version that was healthy before; `deploy VERSION` deploys one"
         )),
     }
 }

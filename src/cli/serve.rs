@@ -5,21 +5,21 @@ use std::net::TcpListener;
 use std::path::{self, Path};
 use std::time::SystemTime;
 
-use super::{CommandResult, ExitStatus, NEW_MEMORY, NOT_ROOT, settings_source};
+use super::{ExitStatus, NEW_MEMORY, NOT_ROOT, Result, settings_source};
 use crate::config::{Config, Listen, Settings};
 use crate::gate::Memory;
 use crate::listen::serve::{self as role, Listeners};
 use crate::os::settings::Source;
 use crate::os::supervisor::Inherited;
 use crate::os::{logging, net, places, process};
-use crate::session::{self, Arrival};
+use crate::session;
 use crate::{deploy, queue};
 
 /// Answers requests until it is told to stop, or has answered the one that it was started for.
 ///
 /// # Errors
 /// Everything that is wrong with the settings at once; else the first thing that the host refuses.
-pub fn serve(file: Option<&Path>, inherited: Inherited) -> CommandResult {
+pub fn serve(file: Option<&Path>, inherited: Inherited) -> Result {
     let found = settings_source::from(source(file, &inherited)?)?;
     let config = found.config()?;
     let inherited = match inherited {
@@ -27,7 +27,7 @@ pub fn serve(file: Option<&Path>, inherited: Inherited) -> CommandResult {
         Inherited::Connected(stream) => {
             logging::start("session", &config.log);
             prepare_state(&config, &found.settings)?;
-            session::session(Arrival::Connected(stream), &found.settings, &config)?;
+            session::connected(stream, &found.settings, &config)?;
             return Ok(ExitStatus::Done);
         }
         Inherited::Listening(sockets) => Some(sockets),
@@ -57,7 +57,7 @@ pub fn serve(file: Option<&Path>, inherited: Inherited) -> CommandResult {
 
 /// Whoever starts a daemon says what it reads, and no usual file is looked for. A supervisor that passes a socket may
 /// have nowhere to say it: inetd gives an empty environment.
-fn source(file: Option<&Path>, inherited: &Inherited) -> CommandResult<Source> {
+fn source(file: Option<&Path>, inherited: &Inherited) -> Result<Source> {
     Ok(match (file, inherited) {
         // Absolute, because its folder is watched.
         (Some(file), _) => Source::Named(path::absolute(file)?),

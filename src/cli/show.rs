@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal};
 
 use serde_json::Value;
 
-use super::Arguments;
+use super::Args;
 use super::commands::JSON;
 use crate::event::{Outcome, Status, harmless, outcome_of};
 
@@ -27,7 +27,7 @@ const PHASE: usize = 10;
 impl Show {
     /// How to print to standard output: JSON where it was asked for or is no terminal; no colour where `NO_COLOR` is set
     /// (no-color.org).
-    pub fn on_stdout(args: &Arguments) -> Self {
+    pub fn on_stdout(args: &Args) -> Self {
         let variable = |name| std::env::var(name).unwrap_or_default();
         if args.has(&JSON) || !io::stdout().is_terminal() {
             Show::Json

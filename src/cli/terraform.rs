@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use super::commands::{JSON, Opt, Spec, command, option};
-use super::{Arguments, CommandResult, Show, deploy, load, runs};
+use super::{Args, Result, Show, deploy, load, runs};
 use crate::config::{Config, Job};
 use crate::event::{Outcome, harmless};
 use crate::gate::{Task, TerraformTask};
@@ -34,7 +34,7 @@ pub const DRIFT: Spec = command(
 );
 
 /// Starts the run and follows it to its end.
-fn start(args: &Arguments, what: Job) -> CommandResult {
+fn start(args: &Args, what: Job) -> Result {
     let task = TerraformTask {
         what,
         sha: args.checked(&COMMIT)?,
@@ -70,14 +70,10 @@ fn may_be_ordered(task: &TerraformTask, config: &Config) -> Result<(), String> {
 /// What terraform did last, of each kind that was ever done.
 pub fn last_results(config: &Config, show: Show) -> Result<String, String> {
     let mut text = String::new();
-    if config.terraform.is_none() {
-        return Ok(text);
-    }
     for job in [Job::TfApply, Job::TfPlan, Job::TfDrift] {
         if let Some(outcome) = runs::document::<Outcome>(config, job.name())? {
             let module = outcome.more.get("module").and_then(Value::as_str);
-            let module = module.map(|module| format!(" {module}")).unwrap_or_default();
-            let name = harmless(&format!("{}{module}", job.name()));
+            let name = harmless(&format!("{} {}", job.name(), module.unwrap_or_default()));
             text += &format!("{name}: {}", runs::readable(&outcome, show));
         }
     }

@@ -68,7 +68,7 @@ pub enum Backend {
         /// `DEPLOYER_TEMPLATE_DIR`.
         templates: PathBuf,
         /// `DEPLOYER_UPDATE_CONTAINER_PATH`.
-        update_container: PathBuf,
+        script: PathBuf,
     },
     /// Create from a declaration, swap by names.
     Docker {
@@ -180,7 +180,7 @@ fn backend(r: &mut Reader) -> Backend {
         r.require(&["DEPLOYER_COMMAND_PATH"]);
     }
     let templates = r.read("DEPLOYER_TEMPLATE_DIR", value::path);
-    let update_container = r.read("DEPLOYER_UPDATE_CONTAINER_PATH", value::path);
+    let script = r.read("DEPLOYER_UPDATE_CONTAINER_PATH", value::path);
     let declarations = r.read("DEPLOYER_CONTAINER_DIR", value::path);
     let program = r.optional("DEPLOYER_COMMAND_PATH", value::path);
     let pull = r.on_or_off("DEPLOYER_PULL");
@@ -190,10 +190,7 @@ fn backend(r: &mut Reader) -> Backend {
             program: program.unwrap_or_default(),
             pull,
         },
-        _ => Backend::Unraid {
-            templates,
-            update_container,
-        },
+        _ => Backend::Unraid { templates, script },
     }
 }
 

@@ -91,7 +91,7 @@ fn the_defaults_are_those_of_the_daemon_we_replace() {
     );
     let Backend::Unraid {
         templates,
-        update_container,
+        script: update_container,
     } = &config.deploy().backend
     else {
         panic!("not unraid")

@@ -55,7 +55,12 @@ mod tests {
             "app: /opt/deploy: exit status 3: b"
         );
         assert_eq!(
-            sentence("app", program, Exit::Signal(9), &[]),
+            sentence(
+                "app",
+                program,
+                Exit::Signal(crate::os::signal::Signal::SIGKILL),
+                &[]
+            ),
             "app: /opt/deploy: killed by SIGKILL"
         );
     }

@@ -2,19 +2,23 @@
 //!
 //! It comes from the registry. Where that does not answer, an image that was healthy here before and is still here will
 //! do; where a deploy goes back, it is the recorded one or none.
+//!
+//! Its label is the builder's word and proves nothing against a builder; it finds a tag that was built from something else
+//! than the caller thinks. The signature proves who built it; whatever keeps it from being checked refuses.
 
-use super::docker::ImageId;
+use super::Deploy;
 use super::docker::login::LoggedIn;
-use super::docker::pull::{PullFailure, PullFault, pull as pull_image};
+use super::docker::pull::{PullFault, pull as pull_image};
+use super::docker::{self, ImageId, last_words};
 use super::healthy::{HealthyVersions, Release};
 use super::undo_record::UndoRecord;
-use super::{Deploy, docker, provenance};
+use crate::config::{Cosign, Revision};
 use crate::failpoint;
+use crate::limits::COSIGN_DEADLINE;
 use crate::os::disk;
-use crate::run::{Result, RunContext, fail};
+use crate::run::{Failure, Result, RunContext, Tool, fail};
 
 /// The image that was verified: only its id counts.
-#[derive(Clone, Debug)]
 pub(super) struct VerifiedImage {
     pub id: ImageId,
     /// A name of it that nobody can move; with the version, where there is a digest to fix it: Docker looks at the digest
@@ -32,9 +36,7 @@ pub(super) fn pull(deploy: &Deploy, ctx: &mut RunContext) -> Result<Release> {
         None => false,
     };
     if let Some(release) = recorded.as_ref().filter(|_| here && rollback) {
-        ctx.tell(&format!(
-            "{reference} is here as it was healthy; nothing is pulled"
-        ));
+        ctx.tell(&format!("{reference} is here as it was healthy: no pull"));
         return Ok(release.clone());
     }
     let login = log_in(deploy, ctx)?;
@@ -42,15 +44,15 @@ pub(super) fn pull(deploy: &Deploy, ctx: &mut RunContext) -> Result<Release> {
     if let Some(digest) = digest.filter(|_| rollback) {
         return pull_recorded(deploy, ctx, digest, login.as_ref());
     }
-    match pull_image(ctx, reference, login.as_ref()) {
+    match pull_image(ctx, reference, login.as_ref())? {
         Ok(digest) => Ok(deploy.release(digest)),
-        Err(PullFailure { fault, failure }) => {
+        Err((fault, why)) => {
             let will_do = here && fault == PullFault::Unreachable;
             let Some(release) = recorded.filter(|one| will_do && one.digest.is_some()) else {
-                return Err(failure);
+                return fail(why);
             };
-            let why = "it was healthy and is still here, so it is deployed without its registry";
-            ctx.tell(&format!("warning: {failure}; {why}"));
+            let so = "it was healthy and is still here, so it is deployed without its registry";
+            ctx.tell(&format!("warning: {why}; {so}"));
             Ok(release)
         }
     }
@@ -76,19 +78,19 @@ fn pull_recorded(
     login: Option<&LoggedIn>,
 ) -> Result<Release> {
     let (reference, image) = (&deploy.reference, &ctx.config.deploy().image);
-    let failed = match pull_image(ctx, &format!("{image}@{digest}"), login) {
+    let failed = match pull_image(ctx, &format!("{image}@{digest}"), login)? {
         Ok(_) => return Ok(deploy.release(Some(digest.to_owned()))),
-        Err(failed) if failed.fault == PullFault::Unreachable => return Err(failed.failure),
-        Err(failed) => failed.failure,
+        Err((PullFault::Unreachable, why)) => return fail(why),
+        Err((_, why)) => why,
     };
-    let Ok(Some(now)) = pull_image(ctx, reference, login) else {
-        return Err(failed);
+    let Ok(Some(now)) = pull_image(ctx, reference, login)? else {
+        return fail(failed);
     };
     match deploy.task.force {
         true => Ok(deploy.release(Some(now))),
         false => fail(format!(
-            "{reference} was healthy as {digest}, which is neither here nor in the registry ({failed}); it is {now} there \
-             now, and --force deploys that one"
+            "{reference} was healthy as {digest}, which is neither here nor in the registry ({failed}); --force deploys \
+             what it is there now, {now}"
         )),
     }
 }
@@ -118,7 +120,7 @@ pub(super) fn verify(deploy: &Deploy, ctx: &mut RunContext, release: Release) ->
         (Some(id), _) => id.as_str(),
         (None, by_digest) => by_digest.as_ref().unwrap_or(reference),
     };
-    let gone = || format!("{name} was pulled and is not on this host: was it removed just now?");
+    let gone = || format!("{name} was pulled and is not here: was it removed just now?");
     let image = docker::image(ctx, name)?.ok_or_else(gone)?;
     let has_digest = release
         .digest
@@ -128,7 +130,7 @@ pub(super) fn verify(deploy: &Deploy, ctx: &mut RunContext, release: Release) ->
         return fail(format!("{reference} is another image than the pulled {name}"));
     }
     ctx.tell(&format!("{reference} is image {}", image.id));
-    provenance::check_revision(deploy, ctx, image.revision())?;
+    check_revision(deploy, ctx, image.revision())?;
     ctx.outcome_member("image", image.id.as_str().into());
     if let Some(digest) = &release.digest {
         ctx.outcome_member("digest", digest.as_str().into());
@@ -147,14 +149,10 @@ pub(super) fn verify(deploy: &Deploy, ctx: &mut RunContext, release: Release) ->
 /// Moves `IMAGE:latest` to it.
 pub(super) fn tag(deploy: &Deploy, ctx: &mut RunContext, image: &ImageId) -> Result {
     let latest = format!("{}:latest", ctx.config.deploy().image);
-    let old_image = docker::image(ctx, &latest)?.map(|image| image.id);
-    if old_image.as_ref() != Some(image) {
-        let record = UndoRecord::Tag {
-            reference: latest.clone(),
-            old_image,
-            new_image: image.clone(),
-        };
-        record.write(ctx)?;
+    let old = docker::image(ctx, &latest)?.map(|image| image.id);
+    if old.as_ref() != Some(image) {
+        let (reference, new) = (latest.clone(), image.clone());
+        UndoRecord::Tag { reference, old, new }.write(ctx)?;
         failpoint!("tag-noted");
         docker::tag(ctx, image, &latest)?;
         failpoint!("tagged");
@@ -174,7 +172,7 @@ pub(super) fn keep_tag(deploy: &Deploy, ctx: &mut RunContext, image: &ImageId) -
             return Ok(());
         }
         ctx.tell(&format!(
-            "{reference} was moved by somebody else; it is image {image} again"
+            "{reference} was moved by somebody else; it is {image} again"
         ));
     }
     docker::tag(ctx, image, reference)
@@ -193,23 +191,106 @@ pub(super) fn check_free_space(deploy: &Deploy, ctx: &mut RunContext) -> Result 
     let path = folder.display();
     match disk::free(&folder) {
         Ok(free) if free < floor => fail(format!(
-            "{} are free in {path}, and DEPLOYER_MIN_FREE asks for {}: make room, then try again",
-            size(free),
-            size(floor)
+            "{} MiB are free in {path}, and DEPLOYER_MIN_FREE asks for {}: make room, then try again",
+            free >> 20,
+            floor >> 20
         )),
         Ok(_) => Ok(()),
         Err(error) => {
-            ctx.tell(&format!("how much is free in {path} cannot be told: {error}"));
+            ctx.tell(&format!("what is free in {path} cannot be told: {error}"));
             Ok(())
         }
     }
 }
 
-/// Bytes for a person: `1.5 GiB`.
-fn size(bytes: u64) -> String {
-    match bytes >> 20 {
-        mebibytes if mebibytes < 1024 => format!("{mebibytes} MiB"),
-        mebibytes => format!("{:.1} GiB", mebibytes as f64 / 1024.0),
+const LABEL: &str = "org.opencontainers.image.revision";
+
+/// Compares the commit that the image itself names with what was asked for.
+fn check_revision(deploy: &Deploy, ctx: &mut RunContext, label: Option<&str>) -> Result {
+    let rule = ctx.config.deploy().revision;
+    let asked = deploy.task.sha.as_ref().map(|sha| sha.as_str());
+    let judged = judge(rule, label, asked, deploy.token_sha);
+    if let Some(warning) = judged.map_err(|why| format!("{}: {why}", deploy.reference))? {
+        ctx.tell(&format!("warning: {warning}"));
+    }
+    Ok(())
+}
+
+/// Has cosign check the signature of the digest; who signed it. Where the image comes from the record and not from its
+/// registry, an earlier yes for this very image counts.
+pub(super) fn check_signature(
+    deploy: &Deploy,
+    ctx: &mut RunContext,
+    image: &VerifiedImage,
+    cosign: &Cosign,
+) -> Result<String> {
+    let config = ctx.config.deploy();
+    let signer = format!("{}, says {}", cosign.identity, cosign.issuer);
+    if image.release.signed_by.as_ref() == Some(&signer) {
+        ctx.tell(&format!(
+            "{} was signed by {signer}: it was found so before",
+            image.id
+        ));
+        return Ok(signer);
+    }
+    let reference = &deploy.reference;
+    let unsigned =
+        |why: &str| Failure::failed(format!("the signature of {reference} was not verified: {why}"));
+    let digest = image.release.digest.as_ref();
+    let digest = digest.ok_or_else(|| unsigned("the registry named no digest"))?;
+    let image = format!("{}@{digest}", config.image);
+    let arguments = [
+        "verify",
+        "--certificate-identity",
+        &cosign.identity,
+        "--certificate-oidc-issuer",
+        &cosign.issuer,
+        &image,
+    ];
+    let tool = Tool {
+        arguments: arguments.map(Into::into).into(),
+        environment: config.environment.clone(),
+        ..Tool::new(&cosign.program, COSIGN_DEADLINE)
+    };
+    // What it prints on success is the signatures themselves.
+    let ended = ctx.tool(&tool, &mut |_| None)?;
+    if !ended.exit.is_success() {
+        return Err(unsigned(&last_words(&ended.tail, ended.exit)));
+    }
+    ctx.tell(&format!("{image} was signed by {signer}"));
+    Ok(signer)
+}
+
+/// A warning, if one is due; an error refuses. `asked` is the request's commit, 7 to 40 digits; `token` is what the CI job
+/// that asks runs on.
+fn judge(
+    rule: Revision,
+    label: Option<&str>,
+    asked: Option<&str>,
+    token: Option<&str>,
+) -> Result<Option<String>, String> {
+    let wrong =
+        |label: &str, who, sha| format!("the image's label {LABEL} says {label}, the {who} says {sha}");
+    match (rule, label) {
+        (Revision::Off, _) | (Revision::Warn, None) => Ok(None),
+        (Revision::Warn, Some(label)) => {
+            let other = asked.filter(|sha| !label.starts_with(sha) && !sha.starts_with(label));
+            Ok(other.map(|sha| wrong(label, "request", sha)))
+        }
+        (Revision::On, _) if asked.or(token).is_none() => Ok(Some(
+            "no commit was named to compare the image's label with".into(),
+        )),
+        (Revision::On, None) => Err(format!(
+            "the image has no label {LABEL}, and DEPLOYER_REQUIRE_REVISION=on wants one"
+        )),
+        (Revision::On, Some(label)) => {
+            for (who, sha) in [("request", asked), ("token", token)] {
+                if let Some(sha) = sha.filter(|sha| !label.starts_with(sha)) {
+                    return Err(wrong(label, who, sha));
+                }
+            }
+            Ok(None)
+        }
     }
 }
 
@@ -217,15 +298,44 @@ fn size(bytes: u64) -> String {
 mod tests {
     use super::*;
 
+    const WHOLE: &str = "abc1234def";
+
     #[test]
-    fn sizes_can_be_read() {
-        for (bytes, text) in [
-            (0, "0 MiB"),
-            (500 << 20, "500 MiB"),
-            (1 << 30, "1.0 GiB"),
-            (3 << 29, "1.5 GiB"),
+    fn by_default_another_commit_is_worth_a_warning_and_no_more() {
+        let judge = |label, asked| judge(Revision::Warn, label, asked, Some("fff"));
+        for (label, asked) in [
+            (Some(WHOLE), Some("abc1234")),
+            (Some("abc1234"), Some(WHOLE)),
+            (None, Some(WHOLE)),
+            (Some(WHOLE), None),
         ] {
-            assert_eq!(size(bytes), text);
+            assert_eq!(judge(label, asked), Ok(None), "{label:?} {asked:?}");
         }
+        let warning = judge(Some("fff"), Some("abc1234")).unwrap().unwrap();
+        assert!(warning.contains("says fff, the request says abc1234"));
+    }
+
+    #[test]
+    fn where_it_is_required_another_commit_refuses() {
+        let judge = |label, asked, token| judge(Revision::On, label, asked, token);
+        assert_eq!(judge(Some(WHOLE), Some("abc1234"), Some(WHOLE)), Ok(None));
+        assert_eq!(judge(Some(WHOLE), Some("abc1234"), None), Ok(None));
+        assert_eq!(judge(Some(WHOLE), None, Some(WHOLE)), Ok(None));
+        assert!(judge(Some(WHOLE), None, None).unwrap().is_some());
+        for (label, asked, token, why) in [
+            (Some("fff"), Some("abc1234"), None, "the request says abc1234"),
+            (Some(WHOLE), Some("abc1234"), Some("fff"), "the token says fff"),
+            (Some("abc1234"), Some(WHOLE), None, "the request says"),
+            (None, Some("abc1234"), None, "no label"),
+            (None, None, Some(WHOLE), "no label"),
+        ] {
+            let said = judge(label, asked, token).unwrap_err();
+            assert!(said.contains(why), "{said}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_held_against_anything_when_switched_off() {
+        assert_eq!(judge(Revision::Off, Some("fff"), Some("abc1234"), None), Ok(None));
     }
 }

@@ -87,7 +87,12 @@ pub fn rename_old(ctx: &mut RunContext, name: &str, old: &Container) -> Result {
 
 /// Stops the old one and starts the one that has the name now. Between the two nothing serves: to be called whatever the
 /// run's time.
-pub fn stop_old_start_new(ctx: &mut RunContext, name: &str, old: Option<&Container>) -> Result<Container> {
+pub fn stop_old_start_new(
+    ctx: &mut RunContext,
+    name: &str,
+    old: Option<&Container>,
+    new: &Container,
+) -> Result {
     if let Some(old) = old.filter(|old| !old.is_lost()) {
         if old.restart_policy() != "no" {
             // Else it would come back beside the new one when the host starts again. While it serves: this takes time.
@@ -100,8 +105,12 @@ pub fn stop_old_start_new(ctx: &mut RunContext, name: &str, old: Option<&Contain
     }
     docker::start(ctx, name)?;
     failpoint!("new-started");
-    let new = docker::container(ctx, name)?;
-    new.ok_or_else(|| format!("started {name}, and it is gone").into())
+    ctx.tell(&format!(
+        "{name}: started {}, image {}",
+        short_id(&new.id),
+        new.image
+    ));
+    Ok(())
 }
 
 /// Removes the one that was kept: everything is healthy without it.

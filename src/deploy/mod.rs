@@ -11,12 +11,9 @@ pub mod health;
 pub mod healthy;
 mod image;
 mod keep_previous;
-mod live;
 mod preflight;
-mod provenance;
 mod prune;
 pub mod reference;
-mod stability;
 pub mod swap;
 mod undo;
 mod undo_record;
@@ -36,7 +33,7 @@ use crate::limits::{
     TEMPLATE_DEADLINE, UPDATE_MARGIN,
 };
 use crate::queue::{Origin, RunRequest};
-use crate::run::{Effect, Result, RunContext};
+use crate::run::{Result, RunContext};
 use docker::{Container as Seen, ImageId};
 use health::Health;
 use healthy::{HealthyVersions, Release};
@@ -70,7 +67,7 @@ pub fn deploy(ctx: &mut RunContext, request: &RunRequest, task: &DeployTask) -> 
         },
         reference: format!("{}:{}", settings.image, task.version),
     };
-    ctx.begin(Phase::Preflight, PREFLIGHT_DEADLINE, Effect::Looks)?;
+    ctx.begin(Phase::Preflight, PREFLIGHT_DEADLINE)?;
     let ran = preflight::preflight(deploy, ctx)?;
     if task.dry_run {
         return Ok(());
@@ -80,8 +77,8 @@ pub fn deploy(ctx: &mut RunContext, request: &RunRequest, task: &DeployTask) -> 
     }
     let image = deploy.bring_image(ctx)?;
     if !task.force {
-        ctx.begin(Phase::Verify, ALREADY_DEADLINE, Effect::Looks)?;
-        if live::is_live_already(deploy, ctx, &image.id)? {
+        ctx.begin(Phase::Verify, ALREADY_DEADLINE)?;
+        if preflight::is_live_already(deploy, ctx, &image.id)? {
             record_healthy(ctx, image.release);
             return Ok(());
         }
@@ -93,8 +90,8 @@ pub fn deploy(ctx: &mut RunContext, request: &RunRequest, task: &DeployTask) -> 
     for container in &settings.containers {
         healthy.push(deploy.replace(ctx, &image, container)?);
     }
-    begin_change(ctx, Phase::Health, settings.steady + HEALTH_MARGIN)?;
-    stability::wait_until_stable(ctx, &healthy)?;
+    begin_replacing(ctx, Phase::Health, settings.steady + HEALTH_MARGIN)?;
+    health::wait_until_stable(ctx, &healthy)?;
     ctx.commit();
     record_healthy(ctx, image.release);
     ctx.tidy(Phase::Cleanup, CLEANUP_DEADLINE, |ctx| {
@@ -111,16 +108,16 @@ impl Deploy<'_> {
     fn bring_image(&self, ctx: &mut RunContext) -> Result<VerifiedImage> {
         let config = ctx.config;
         // A pull takes as long as it goes on.
-        ctx.begin(Phase::Pull, config.runs.run_max, Effect::Looks)?;
+        ctx.begin(Phase::Pull, config.runs.run_max)?;
         let pulled = image::pull(self, ctx)?;
-        ctx.begin(Phase::Verify, DOCKER_QUICK, Effect::Looks)?;
+        ctx.begin(Phase::Verify, DOCKER_QUICK)?;
         let mut image = image::verify(self, ctx, pulled)?;
         if let Some(cosign) = &config.deploy().cosign {
-            ctx.begin(Phase::Verify, COSIGN_DEADLINE, Effect::Looks)?;
-            let signer = provenance::check_signature(self, ctx, &image, cosign)?;
+            ctx.begin(Phase::Verify, COSIGN_DEADLINE)?;
+            let signer = image::check_signature(self, ctx, &image, cosign)?;
             image.release.signed_by = Some(signer);
         }
-        ctx.begin(Phase::Tag, DOCKER_QUICK, Effect::Changes)?;
+        ctx.begin_change(Phase::Tag, DOCKER_QUICK)?;
         image::tag(self, ctx, &image.id)?;
         Ok(image)
     }
@@ -135,21 +132,23 @@ impl Deploy<'_> {
         let (settings, name) = (ctx.config.deploy(), &container.name);
         let update = settings.update_max_wait + UPDATE_MARGIN;
         match &settings.backend {
-            Backend::Unraid {
-                templates,
-                update_container,
-            } => {
-                begin_change(ctx, Phase::Template, TEMPLATE_DEADLINE)?;
+            Backend::Unraid { templates, script } => {
+                begin_replacing(ctx, Phase::Template, TEMPLATE_DEADLINE)?;
                 keep_previous::settle(ctx, container, None)?;
-                let template = unraid::back_up(ctx, templates, name, &self.reference)?;
+                let (found, _) = unraid::find(ctx, templates, name)?;
+                let template = TemplateBackup {
+                    path: found.path,
+                    text: found.text,
+                    new_reference: self.reference.clone(),
+                };
                 let record = note_container(ctx, container, image, Some(template.clone()))?;
                 unraid::write_template(ctx, name, &template)?;
-                begin_change(ctx, Phase::Update, update)?;
+                begin_replacing(ctx, Phase::Update, update)?;
                 image::keep_tag(self, ctx, &image.id)?;
-                unraid::update(ctx, update_container, &record, &template)?;
+                unraid::update(ctx, script, &record, &template)?;
             }
             Backend::Docker { declarations } => {
-                begin_change(ctx, Phase::Update, update)?;
+                begin_replacing(ctx, Phase::Update, update)?;
                 let declared = swap::declared(declarations, name)?;
                 keep_previous::settle(ctx, container, Some(&declared.restart))?;
                 note_container(ctx, container, image, None)?;
@@ -171,15 +170,16 @@ impl Deploy<'_> {
     }
 
     fn wait_until_healthy(&self, ctx: &mut RunContext, container: &Container) -> Result {
-        let Some(health) = self.health(ctx.config, container) else {
-            return Ok(());
-        };
-        begin_change(
-            ctx,
-            Phase::Health,
-            ctx.config.deploy().health_max_wait + HEALTH_MARGIN,
-        )?;
-        health.wait(ctx)
+        let config = ctx.config;
+        if let Some(health) = Health::of(config, container, Some(&self.task.version)) {
+            begin_replacing(
+                ctx,
+                Phase::Health,
+                config.deploy().health_max_wait + HEALTH_MARGIN,
+            )?;
+            health.wait(ctx)?;
+        }
+        Ok(())
     }
 
     /// The operator's command does it all, but for the image where it is to be pulled.
@@ -193,14 +193,17 @@ impl Deploy<'_> {
         let release = release.unwrap_or_else(|| self.release(None));
         // Nobody can put back what it does.
         HealthyVersions::record_half_deployed(&ctx.config.places, &release)?;
-        let mut variables = vec![
-            ("DEPLOYER_IMAGE_REF".to_owned(), self.reference.clone()),
-            ("DEPLOYER_VERSION".to_owned(), self.task.version.to_string()),
+        let variables = [
+            ("DEPLOYER_IMAGE_REF", Some(self.reference.clone())),
+            ("DEPLOYER_VERSION", Some(self.task.version.to_string())),
+            ("DEPLOYER_SHA", self.task.sha.as_ref().map(ToString::to_string)),
         ];
-        let sha = self.task.sha.as_ref().map(ToString::to_string);
-        variables.extend(sha.map(|sha| ("DEPLOYER_SHA".to_owned(), sha)));
+        let set = variables
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        let variables: Vec<_> = set.collect();
         for container in &settings.containers {
-            begin_change(ctx, Phase::Update, settings.update_max_wait + UPDATE_MARGIN)?;
+            begin_replacing(ctx, Phase::Update, settings.update_max_wait + UPDATE_MARGIN)?;
             command::update(ctx, program, &container.name, &variables)?;
             self.wait_until_healthy(ctx, container)?;
         }
@@ -212,10 +215,6 @@ impl Deploy<'_> {
             });
         }
         Ok(())
-    }
-
-    fn health<'b>(&'b self, config: &'b Config, container: &'b Container) -> Option<Health<'b>> {
-        Health::of(config, container, Some(self.task.version.as_str()))
     }
 
     /// What it brings, as far as that is known before it is here.
@@ -231,8 +230,8 @@ impl Deploy<'_> {
 }
 
 /// Begins a step that changes what serves; the outcome says so.
-fn begin_change(ctx: &mut RunContext, phase: Phase, deadline: Duration) -> Result {
-    ctx.begin(phase, deadline, Effect::Changes)?;
+fn begin_replacing(ctx: &mut RunContext, phase: Phase, deadline: Duration) -> Result {
+    ctx.begin_change(phase, deadline)?;
     ctx.outcome_member("changed", true.into());
     Ok(())
 }

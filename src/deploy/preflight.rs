@@ -1,15 +1,20 @@
-//! What can be checked without changing anything: the first step of each deploy, all of a dry run, and part of `check`.
+//! What can be checked without changing anything: the first step of each deploy, all of a dry run, and part of `check`; and
+//! whether what was asked for is live already.
 //!
 //! A fault that is found here costs nothing; the same one found after the old container was stopped costs an outage.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::docker::{self, ImageId, login};
+use super::docker::{self, Container as Seen, ImageId, login};
+use super::health::Health;
 use super::keep_previous::{kept, previous};
-use super::{Deploy, image, live, swap, unraid};
+use super::reference::{same_image, tag};
+use super::swap::creation::VERSION_LABEL;
+use super::{Deploy, image, swap, unraid};
 use crate::config::{Backend, Config, Container};
-use crate::run::{Failure, Result, RunContext};
+use crate::gate::Version;
+use crate::run::{Failure, Result, RunContext, fail};
 
 /// What is wrong with the files that deploys need, without asking docker: a sentence each. For the start of the daemon
 /// and for `check`.
@@ -18,11 +23,9 @@ pub fn complaints(config: &Config) -> Vec<String> {
     let containers = &deploy.containers;
     let mut found = match &deploy.backend {
         Backend::Docker { declarations } => swap::mistakes(declarations, containers),
-        Backend::Unraid {
-            update_container: program,
-            ..
+        Backend::Unraid { script: program, .. } | Backend::Command { program, .. } => {
+            Vec::from_iter(executable(program).err())
         }
-        | Backend::Command { program, .. } => Vec::from_iter(executable(program).err()),
     };
     found.extend(match &deploy.backend {
         Backend::Unraid { .. } => names_of_ours(containers, &[previous]),
@@ -47,7 +50,7 @@ fn names_of_ours(containers: &[Container], ours: &[fn(&str) -> String]) -> Vec<S
         for taken in ours.iter().map(|ours| ours(name)) {
             if containers.iter().any(|other| other.name == taken) {
                 found.push(format!(
-                    "DEPLOYER_CONTAINERS: {taken} is the name that a deploy of {name} gives to a container of its own"
+                    "DEPLOYER_CONTAINERS: {taken} is what a deploy of {name} calls a container of its own"
                 ));
             }
         }
@@ -60,7 +63,7 @@ fn names_of_ours(containers: &[Container], ours: &[fn(&str) -> String]) -> Vec<S
 pub(super) fn preflight(deploy: &Deploy, ctx: &mut RunContext) -> Result<Vec<ImageId>> {
     let complaints = complaints(ctx.config);
     if !complaints.is_empty() {
-        return Err(complaints.join("; ").into());
+        return fail(complaints.join("; "));
     }
     let settings = ctx.config.deploy();
     if !matches!(settings.backend, Backend::Command { pull: false, .. }) {
@@ -68,18 +71,18 @@ pub(super) fn preflight(deploy: &Deploy, ctx: &mut RunContext) -> Result<Vec<Ima
         ctx.tell(&format!("docker {version} answers"));
         image::check_free_space(deploy, ctx)?;
     }
-    let (mut first, mut ran) = (None, Vec::new());
+    let (mut wrong, mut ran) = (Vec::new(), Vec::new());
     for container in &settings.containers {
         match look_at(deploy, ctx, &container.name) {
             Ok(image) => ran.extend(image),
             Err(Failure::Failed(sentence)) => {
                 ctx.tell(&sentence);
-                first.get_or_insert(sentence);
+                wrong.push(sentence);
             }
             Err(ended) => return Err(ended),
         }
     }
-    first.map_or(Ok(ran), |first| Err(first.into()))
+    wrong.into_iter().next().map_or(Ok(ran), fail)
 }
 
 /// Everything about one container, without changing it; the image that it runs.
@@ -95,7 +98,7 @@ fn look_at(deploy: &Deploy, ctx: &mut RunContext, name: &str) -> Result<Option<I
     });
     ctx.tell(&format!("{name}: {runs}"));
     kept(ctx, name)?;
-    live::check_order(deploy, ctx, name, now.as_ref())?;
+    check_order(deploy, ctx, name, now.as_ref())?;
     match backend {
         Backend::Unraid { templates, .. } => {
             let (found, named) = unraid::find(ctx, templates, name)?;
@@ -107,6 +110,88 @@ fn look_at(deploy: &Deploy, ctx: &mut RunContext, name: &str) -> Result<Option<I
     Ok(now.map(|now| now.image))
 }
 
+/// Says, or refuses, that a container goes back to a lower version. One whose version cannot be told is no obstacle.
+fn check_order(deploy: &Deploy, ctx: &mut RunContext, name: &str, now: Option<&Seen>) -> Result {
+    let version = &deploy.task.version;
+    let live = live_version(ctx, name, now).filter(|live| version.numbers() < live.numbers());
+    let Some(live) = live else { return Ok(()) };
+    let sentence = format!("{name}: {live} is live, so {version} is a downgrade");
+    if !ctx.config.deploy().allow_downgrade {
+        return fail(format!("{sentence}, and DEPLOYER_ALLOW_DOWNGRADE=no refuses it"));
+    }
+    ctx.tell(&sentence);
+    Ok(())
+}
+
+/// By the container itself, and where there is none by the template that the next start would take.
+fn live_version(ctx: &mut RunContext, name: &str, now: Option<&Seen>) -> Option<Version> {
+    let version = |text: &str| Version::try_from(text.to_owned()).ok();
+    let settings = ctx.config.deploy();
+    match (now, &settings.backend) {
+        (Some(now), _) => now.label(VERSION_LABEL).and_then(version).or_else(|| {
+            let named = Some(now.reference()).filter(|named| same_image(named, &settings.image));
+            named.and_then(tag).and_then(version)
+        }),
+        (None, Backend::Unraid { templates, .. }) => {
+            let (_, named) = unraid::find(ctx, templates, name).ok()?;
+            tag(&named).and_then(version)
+        }
+        (None, _) => None,
+    }
+}
+
+/// Whether every container runs the image already, as it would be made now, and is healthy.
+pub(super) fn is_live_already(deploy: &Deploy, ctx: &mut RunContext, image: &ImageId) -> Result<bool> {
+    for container in &ctx.config.deploy().containers {
+        let name = &container.name;
+        let now = docker::container(ctx, name)?;
+        let Some(now) = now.filter(|now| now.image == *image) else {
+            return Ok(false);
+        };
+        if let Some(why) = why_replace(deploy, ctx, container, &now)? {
+            ctx.tell(&format!("{name}: has this image already, but {why}"));
+            return Ok(false);
+        }
+    }
+    let reference = &deploy.reference;
+    ctx.tell(&format!(
+        "every container runs {reference} already and is healthy"
+    ));
+    ctx.outcome_member("changed", false.into());
+    Ok(true)
+}
+
+/// Why a container that has the image needs to be replaced all the same, if it needs to.
+fn why_replace(
+    deploy: &Deploy,
+    ctx: &mut RunContext,
+    container: &Container,
+    now: &Seen,
+) -> Result<Option<String>> {
+    if !now.is_running() {
+        return Ok(Some(format!("is {}", now.describe())));
+    }
+    let (config, name) = (ctx.config, &container.name);
+    let otherwise = match &config.deploy().backend {
+        Backend::Unraid { templates, .. } => {
+            let (_, named) = unraid::find(ctx, templates, name)?;
+            (named != deploy.reference).then(|| format!("its template names {named}"))
+        }
+        Backend::Docker { declarations } => {
+            let declared = swap::declared(declarations, name)?;
+            swap::made_otherwise(&declared, now, deploy.task.version.as_str())
+        }
+        Backend::Command { .. } => Some("only its command knows".into()),
+    };
+    match (
+        otherwise,
+        Health::of(config, container, Some(&deploy.task.version)),
+    ) {
+        (None, Some(health)) => health.now(ctx),
+        (otherwise, _) => Ok(otherwise),
+    }
+}
+
 /// Whether `path` can be executed by root.
 ///
 /// # Errors
@@ -116,6 +201,6 @@ pub fn executable(path: &Path) -> Result<(), String> {
     let file = path.metadata().map_err(|error| described(&error.to_string()))?;
     match file.is_file() && file.permissions().mode() & 0o111 != 0 {
         true => Ok(()),
-        false => Err(described("it is no file with the right to execute; chmod +x it")),
+        false => Err(described("it is no executable file; chmod +x it")),
     }
 }

@@ -15,10 +15,10 @@ use super::{keep_previous, record_healthy, swap, unraid};
 use crate::config::{Backend, Config};
 use crate::failpoint;
 use crate::limits::{DOCKER_QUICK, UNHURRIED};
-use crate::run::{Failure, Result, RunContext, fail};
+use crate::run::{Result, RunContext, fail};
 
 /// After what something is put back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq)]
 pub enum UndoReason {
     /// A step failed, and what it had started has ended.
     Failed,
@@ -27,7 +27,7 @@ pub enum UndoReason {
 }
 
 /// What came of putting back.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Undone {
     /// What is as it was, for the outcome's member `rolled_back`.
     pub rolled_back: Vec<Value>,
@@ -43,17 +43,13 @@ pub fn undo(ctx: &mut RunContext, entries: &[Value], reason: UndoReason) -> Resu
     let mut undone = Undone::default();
     docker_answers(ctx)?;
     for entry in entries.iter().rev() {
-        let done = match from_value(entry.clone()) {
-            Ok(UndoRecord::Tag {
-                reference,
-                old_image,
-                new_image,
-            }) => ctx.in_any_case(UNHURRIED, |ctx| {
-                restore_tag(ctx, &reference, old_image.as_ref(), &new_image).map(|()| None)
-            }),
+        let done = ctx.in_any_case(UNHURRIED, |ctx| match from_value(entry.clone()) {
+            Ok(UndoRecord::Tag { reference, old, new }) => {
+                restore_tag(ctx, &reference, old.as_ref(), &new).map(|()| None)
+            }
             Ok(UndoRecord::Container(record)) => restore(ctx, &record, reason),
             Err(error) => fail(format!("an entry of the journal cannot be read: {error}")),
-        };
+        });
         match done {
             Ok(rolled_back) => undone.rolled_back.extend(rolled_back),
             Err(failure) => {
@@ -63,10 +59,9 @@ pub fn undo(ctx: &mut RunContext, entries: &[Value], reason: UndoReason) -> Resu
             }
         }
     }
-    if !undone.faults.is_empty() {
-        undone
-            .faults
-            .extend(mark_half_deployed(ctx.config, entries).err());
+    let faults = &mut undone.faults;
+    if !faults.is_empty() {
+        faults.extend(mark_half_deployed(ctx.config, entries).err());
     }
     Ok(undone)
 }
@@ -111,9 +106,7 @@ fn restore_tag(ctx: &mut RunContext, reference: &str, old: Option<&ImageId>, new
         return Ok(());
     }
     if now.is_some_and(|now| now != *new) {
-        ctx.tell(&format!(
-            "{reference} was moved by somebody else since, and stays"
-        ));
+        ctx.tell(&format!("{reference} was moved by somebody else, and stays"));
         return Ok(());
     }
     match old {
@@ -133,13 +126,12 @@ fn restore(ctx: &mut RunContext, record: &ContainerRecord, reason: UndoReason) -
         None => Ok(()),
     };
     failpoint!("template-restored");
-    let back = ctx.in_any_case(UNHURRIED, |ctx| restore_container(ctx, record, reason));
+    let back = restore_container(ctx, record, reason);
     failpoint!("container-back");
     // The container counts for more; both are told.
     match (back, template) {
         (Err(back), Err(template)) => fail(format!("{back}; {template}")),
-        (back, Ok(())) => back,
-        (Ok(_), Err(template)) => Err(template),
+        (back, template) => template.and(back),
     }
 }
 
@@ -152,9 +144,7 @@ fn restore_container(
     let name = &record.name;
     swap::remove_next(ctx, name)?;
     let Some(old) = &record.old else {
-        ctx.tell(&format!(
-            "{name}: there was none before; what was made, if anything, stays"
-        ));
+        ctx.tell(&format!("{name}: there was none before; what was made stays"));
         return Ok(None);
     };
     match docker::container(ctx, &old.id)?.filter(|kept| !kept.is_lost()) {
@@ -206,7 +196,7 @@ fn remove_new(ctx: &mut RunContext, record: &ContainerRecord) -> Result {
     };
     if new.image != record.new_image && !is_of_an_edited_template(ctx.config, &new) {
         return fail(format!(
-            "{name} is {} of {} now, which the deploy has not made: it was left alone, and {} is the one before",
+            "{name} is {} of {} now, which the deploy has not made: it stays, and {} is the one before",
             short_id(&new.id),
             new.reference(),
             keep_previous::previous(name)
@@ -232,15 +222,13 @@ fn make_again(ctx: &mut RunContext, record: &ContainerRecord, old: &OldContainer
     if now.is_none_or(|now| now.image != old.image) {
         ctx.tell(&format!("{name}: the one before was removed; making it again"));
         match &ctx.config.deploy().backend {
-            Backend::Unraid { update_container, .. } => unraid::make_again(ctx, update_container, name, old)?,
+            Backend::Unraid { script, .. } => unraid::make_again(ctx, script, name, old)?,
             Backend::Docker { declarations } => {
                 remove_new(ctx, record)?;
                 swap::make_again(ctx, declarations, name, old)?;
             }
             Backend::Command { .. } => {
-                return fail(format!(
-                    "{name} was removed, and backend command cannot make it again"
-                ));
+                return fail(format!("{name} was removed, and a command cannot make it again"));
             }
         }
     }
@@ -271,7 +259,7 @@ fn restore_state(ctx: &mut RunContext, name: &str, state: OldState) -> Result {
 
 /// It is what it was, as far as anybody can tell.
 fn prove(ctx: &mut RunContext, name: &str, old: &OldContainer) -> Result {
-    let wrong = |what: String| Err(Failure::Failed(format!("{name} {what}")));
+    let wrong = |what| fail(format!("{name} {what}"));
     let Some(now) = docker::container(ctx, name)? else {
         return wrong("is gone".into());
     };

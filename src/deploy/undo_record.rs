@@ -23,9 +23,9 @@ pub enum UndoRecord {
         /// `image:latest`.
         reference: String,
         /// What it named; `None` when there was no such tag.
-        old_image: Option<ImageId>,
+        old: Option<ImageId>,
         /// What it is to name.
-        new_image: ImageId,
+        new: ImageId,
     },
     /// On Unraid with its template.
     Container(ContainerRecord),
@@ -60,7 +60,7 @@ pub struct OldContainer {
 }
 
 /// Whether a container ran, and how well: whoever goes back to it must not expect more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OldState {
     /// It ran and answered as a healthy one does.
@@ -86,7 +86,7 @@ impl UndoRecord {
     /// Writes it into the journal; on disk when this returns.
     pub fn write(&self, ctx: &mut RunContext) -> Result {
         let entry = serde_json::to_value(self);
-        ctx.write_undo_record(entry.map_err(|error| format!("write down what is there now: {error}"))?)
+        ctx.write_undo_record(entry.map_err(|error| format!("write down what is there: {error}"))?)
     }
 }
 
@@ -137,8 +137,8 @@ mod tests {
         };
         let tag = UndoRecord::Tag {
             reference: "x/y:latest".into(),
-            old_image: None,
-            new_image: id("cd"),
+            old: None,
+            new: id("cd"),
         };
         for record in [UndoRecord::Container(container), tag] {
             let line = serde_json::to_string(&record).unwrap();

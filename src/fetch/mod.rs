@@ -95,7 +95,7 @@ impl FetchResponse {
 pub fn send(request: &FetchRequest) -> Result<FetchResponse, String> {
     for _ in 0..2 {
         match start(request).map_err(|error| format!("start the fetch role: {error}"))? {
-            (Exit::Signal(number), _) if number == Signal::SIGALRM as i32 => {
+            (Exit::Signal(Signal::SIGALRM), _) => {
                 return Err(format!("no complete answer within {} s", request.seconds));
             }
             (exit @ Exit::Signal(_), _) => {

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use rustls::{ServerConfig, ServerConnection};
 
-use crate::front::error::FrontError;
+use crate::front::error::{FrontError, Result};
 use crate::limits::{LINGER, LINGER_BYTES, MAX_LATE_INPUT, STALLED_CALLER};
 use crate::os::poll::{self, For};
 
@@ -27,11 +27,7 @@ pub struct Connection {
 
 impl Connection {
     /// Takes the socket over; the request must be complete at `deadline`.
-    pub fn adopt(
-        socket: OwnedFd,
-        config: Arc<ServerConfig>,
-        deadline: Instant,
-    ) -> Result<Connection, FrontError> {
+    pub fn adopt(socket: OwnedFd, config: Arc<ServerConfig>, deadline: Instant) -> Result<Connection> {
         let socket = TcpStream::from(socket);
         socket.set_nonblocking(true)?;
         // A line of the stream is a small segment; it must not wait for the acknowledgement of the one before.
@@ -45,7 +41,7 @@ impl Connection {
     }
 
     /// Whether the first byte is that of a TLS handshake (RFC 8446, 5.1). A person who typed `http://` gets a sentence.
-    pub fn begins_with_tls(&mut self, link: &impl AsFd) -> Result<bool, FrontError> {
+    pub fn begins_with_tls(&mut self, link: &impl AsFd) -> Result<bool> {
         let mut first = [0];
         loop {
             match self.socket.peek(&mut first) {
@@ -59,7 +55,7 @@ impl Connection {
 
     /// Reads what the caller says into `buffer`; does the handshake first when it has not been done. No bytes mean that the
     /// caller has said its last one.
-    pub fn read(&mut self, link: &impl AsFd, buffer: &mut [u8]) -> Result<usize, FrontError> {
+    pub fn read(&mut self, link: &impl AsFd, buffer: &mut [u8]) -> Result<usize> {
         loop {
             match self.tls.reader().read(buffer) {
                 Ok(length) => return Ok(length),
@@ -85,7 +81,7 @@ impl Connection {
     }
 
     /// Writes `bytes` and sees them off to the kernel.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), FrontError> {
+    pub fn write(&mut self, bytes: &[u8]) -> Result {
         let mut rest = bytes;
         while !rest.is_empty() {
             // rustls takes a bounded amount before it must be sent.
@@ -113,7 +109,7 @@ impl Connection {
     ///
     /// # Errors
     /// [`FrontError::Gone`] and [`FrontError::Tls`].
-    pub fn still_there(&mut self) -> Result<(), FrontError> {
+    pub fn still_there(&mut self) -> Result {
         let Some(mut late) = self.late.take() else {
             return Err(gone());
         };
@@ -165,7 +161,7 @@ impl Connection {
     }
 
     /// Waits until the socket is ready for `what`; at most to the deadline, and only as long as there is a session.
-    fn wait_for_input(&self, link: &impl AsFd, what: For) -> Result<(), FrontError> {
+    fn wait_for_input(&self, link: &impl AsFd, what: For) -> Result {
         let sources = [(self.socket.as_fd(), what), (link.as_fd(), For::HangUp)];
         // Asked before the wait too: a peer that always has a byte ready must not outlive it.
         if Instant::now() >= self.deadline {
@@ -179,7 +175,7 @@ impl Connection {
         }
     }
 
-    fn flush(&mut self) -> Result<(), FrontError> {
+    fn flush(&mut self) -> Result {
         while self.tls.wants_write() {
             if self.send_some()? > 0 {
                 continue;
@@ -196,7 +192,7 @@ impl Connection {
     }
 
     /// Sends records as far as the kernel takes them now; how many bytes went.
-    fn send_some(&mut self) -> Result<usize, FrontError> {
+    fn send_some(&mut self) -> Result<usize> {
         let mut sent = 0;
         while self.tls.wants_write() {
             match self.tls.write_tls(&mut self.socket) {
@@ -209,7 +205,7 @@ impl Connection {
     }
 
     /// Takes records as far as they are here.
-    fn receive_some(&mut self) -> Result<(), FrontError> {
+    fn receive_some(&mut self) -> Result {
         match self.tls.read_tls(&mut self.socket) {
             Ok(_) => self.tls.process_new_packets()?,
             Err(error) if is_passing(&error) => return Ok(()),

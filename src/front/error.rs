@@ -5,6 +5,8 @@ use std::io;
 
 use crate::http::HttpError;
 
+pub type Result<T = (), E = FrontError> = std::result::Result<T, E>;
+
 #[derive(Debug)]
 pub enum FrontError {
     /// The caller is told.

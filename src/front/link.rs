@@ -4,7 +4,8 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use crate::front::error::FrontError::{self, Link as Broken};
+use crate::front::error::FrontError::Link as Broken;
+use crate::front::error::Result;
 use crate::limits::MAX_FRONT_LOG_LINES;
 use crate::link::{Caller, Decoder, FromFront, ToFront, encode};
 use crate::os::descriptor;
@@ -29,7 +30,7 @@ impl Link {
     }
 
     /// Waits for the connection, however long that takes.
-    pub fn connection(&mut self) -> Result<(OwnedFd, Caller), FrontError> {
+    pub fn connection(&mut self) -> Result<(OwnedFd, Caller)> {
         let frame = loop {
             match self.decoded()? {
                 Some(frame) => break frame,
@@ -43,12 +44,12 @@ impl Link {
     }
 
     /// A frame that is here already.
-    pub fn decoded(&mut self) -> Result<Option<ToFront>, FrontError> {
+    pub fn decoded(&mut self) -> Result<Option<ToFront>> {
         self.decoder.frame().map_err(Broken)
     }
 
     /// Takes what has come, waiting when nothing has.
-    pub fn receive(&mut self) -> Result<(), FrontError> {
+    pub fn receive(&mut self) -> Result {
         let mut buffer = [0; 16 * 1024];
         let (length, passed) = loop {
             match descriptor::receive(&self.socket, &mut buffer) {
@@ -69,13 +70,13 @@ impl Link {
     }
 
     /// Sends a frame.
-    pub fn say(&mut self, frame: &FromFront) -> Result<(), FrontError> {
+    pub fn say(&mut self, frame: &FromFront) -> Result {
         let sent = encode(frame).and_then(|bytes| self.socket.write_all(&bytes));
         sent.map_err(Broken)
     }
 
     /// Sends a line for the log; past the bound the session would take it for an attack, so it is dropped here.
-    pub fn log(&mut self, message: String) -> Result<(), FrontError> {
+    pub fn log(&mut self, message: String) -> Result {
         if self.logged == MAX_FRONT_LOG_LINES {
             return Ok(());
         }

@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 use crate::front::connection::Connection;
-use crate::front::error::FrontError;
+use crate::front::error::{FrontError, Result};
 use crate::front::link::Link;
 use crate::front::serve::identified;
 use crate::http::{Head, HttpError, Response, Version};
@@ -25,7 +25,7 @@ pub fn relay(
     caller: &Caller,
     head: Head,
     body: String,
-) -> Result<(), FrontError> {
+) -> Result {
     let request = Request {
         method: head.method.clone(),
         path: head.path,
@@ -57,7 +57,7 @@ pub fn relay(
 
 /// Lines until the end. Each is a chunk; those that are here at one time are sent at one time. They are what one read of the
 /// link brought, so they are few.
-fn stream(link: &mut Link, connection: &mut Connection, version: Version) -> Result<(), FrontError> {
+fn stream(link: &mut Link, connection: &mut Connection, version: Version) -> Result {
     let mut chunks = Vec::new();
     loop {
         let frame = match link.decoded()? {
@@ -83,7 +83,7 @@ fn stream(link: &mut Link, connection: &mut Connection, version: Version) -> Res
 }
 
 /// The next frame, as long as the caller is there.
-fn next_frame(link: &mut Link, connection: &mut Connection) -> Result<ToFront, FrontError> {
+fn next_frame(link: &mut Link, connection: &mut Connection) -> Result<ToFront> {
     loop {
         if let Some(frame) = link.decoded()? {
             return Ok(frame);

@@ -1,12 +1,12 @@
 //! Reading the request from the connection, with what stands in its way.
 
 use crate::front::connection::Connection;
-use crate::front::error::FrontError;
+use crate::front::error::{FrontError, Result};
 use crate::front::link::Link;
 use crate::http::{BodyReader, CONTINUE, Framing, Head, HeadReader, HttpError};
 
 /// Reads the head; and returns the bytes that came behind it.
-pub fn head(connection: &mut Connection, link: &Link) -> Result<(Head, Vec<u8>), FrontError> {
+pub fn head(connection: &mut Connection, link: &Link) -> Result<(Head, Vec<u8>)> {
     let mut reader = HeadReader::default();
     loop {
         let input = match read(connection, link) {
@@ -22,12 +22,7 @@ pub fn head(connection: &mut Connection, link: &Link) -> Result<(Head, Vec<u8>),
 }
 
 /// Reads the body, of which `input` came with the head. Nothing may follow it.
-pub fn body(
-    connection: &mut Connection,
-    link: &Link,
-    head: &Head,
-    mut input: Vec<u8>,
-) -> Result<String, FrontError> {
+pub fn body(connection: &mut Connection, link: &Link, head: &Head, mut input: Vec<u8>) -> Result<String> {
     if head.expects_continue && head.framing != Framing::Length(0) && input.is_empty() {
         connection.write(CONTINUE)?;
     }
@@ -45,7 +40,7 @@ pub fn body(
 }
 
 /// Some bytes of the request. A deadline that passes after the handshake can be said.
-fn read(connection: &mut Connection, link: &Link) -> Result<Vec<u8>, FrontError> {
+fn read(connection: &mut Connection, link: &Link) -> Result<Vec<u8>> {
     let mut buffer = [0; 4096];
     match connection.read(link, &mut buffer) {
         Ok(0) => Err(HttpError::ENDS_EARLY.into()),

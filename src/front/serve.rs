@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::connection::Connection;
-use super::error::FrontError;
+use super::error::{FrontError, Result};
 use super::link::Link;
 use super::{Prepared, relay, request, serve_open, tls};
 use crate::http::{HttpError, Response, Route, Routes};
@@ -44,12 +44,7 @@ pub fn serve(link: UnixStream, settings: Settings, prepared: Prepared) -> ExitCo
     }
 }
 
-fn live(
-    link: &mut Link,
-    settings: Settings,
-    public: PathBuf,
-    tls: Arc<rustls::ServerConfig>,
-) -> Result<(), FrontError> {
+fn live(link: &mut Link, settings: Settings, public: PathBuf, tls: Arc<rustls::ServerConfig>) -> Result {
     let Settings {
         endpoints, modules, ..
     } = settings;
@@ -68,7 +63,7 @@ fn live(
 
 impl Front {
     /// One connection, from its first byte to its last.
-    fn serve(&self, link: &mut Link, connection: OwnedFd, caller: &Caller) -> Result<(), FrontError> {
+    fn serve(&self, link: &mut Link, connection: OwnedFd, caller: &Caller) -> Result {
         let deadline = Instant::now() + REQUEST_DEADLINE;
         let mut connection = Connection::adopt(connection, self.tls.clone(), deadline)?;
         if !connection.begins_with_tls(link)? {
@@ -105,7 +100,7 @@ impl Front {
         connection: &mut Connection,
         caller: &Caller,
         method: &mut String,
-    ) -> Result<(), FrontError> {
+    ) -> Result {
         let (head, rest) = request::head(connection, link)?;
         method.clone_from(&head.method);
         let route = self.routes.find(&head.method, &head.path, &head.query)?;

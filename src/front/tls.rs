@@ -4,12 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
+use rustls::pki_types::pem::{Error, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::NoServerSessionStorage;
 
 use crate::front::Pem;
-use crate::jwt::pem;
-use crate::os::files::describe;
 
 /// TLS 1.2 and 1.3 with this certificate chain and key; PEM, the key as PKCS#8, PKCS#1 or SEC1.
 ///
@@ -47,25 +46,22 @@ pub fn faults(cert_file: &Path, key_file: &Path) -> Vec<String> {
 }
 
 fn chain(file: &Pem) -> Result<Vec<CertificateDer<'static>>, String> {
-    match pem::certificates(&file.bytes) {
+    let path = file.path.display();
+    match CertificateDer::pem_slice_iter(&file.bytes).collect::<Result<Vec<_>, _>>() {
         Ok(chain) if !chain.is_empty() => Ok(chain),
         Ok(_) => Err(format!(
-            "no certificate in {}: it must hold the chain in PEM, the host's own first",
-            file.path.display()
+            "no certificate in {path}: it must hold the chain in PEM, the host's own first"
         )),
-        Err(error) => Err(describe(&error, "reading the certificate as PEM", &file.path)),
+        Err(error) => Err(format!("reading the certificate as PEM {path}: {error}")),
     }
 }
 
 fn key(file: &Pem) -> Result<PrivateKeyDer<'static>, String> {
-    match pem::private_key(&file.bytes) {
-        Ok(Some(key)) => Ok(key),
-        Ok(None) => Err(format!(
-            "no private key in {}: it must hold one in PEM, not encrypted",
-            file.path.display()
-        )),
-        Err(error) => Err(describe(&error, "reading the private key as PEM", &file.path)),
-    }
+    let path = file.path.display();
+    PrivateKeyDer::from_pem_slice(&file.bytes).map_err(|error| match error {
+        Error::NoItemsFound => format!("no private key in {path}: it must hold one in PEM, not encrypted"),
+        error => format!("reading the private key as PEM {path}: {error}"),
+    })
 }
 
 #[cfg(test)]

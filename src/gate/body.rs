@@ -30,16 +30,12 @@ pub struct DeployTask {
     /// Of the image.
     pub version: Version,
     /// The commit it was built from, for the record.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha: Option<Sha>,
     /// Check everything, change nothing.
-    #[serde(default)]
     pub dry_run: bool,
     /// Replace the containers even where that version runs already.
-    #[serde(default)]
     pub force: bool,
     /// Take the image that was healthy as this version, whatever its tag names now. Only somebody on the host can ask so.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rollback: bool,
 }
 
@@ -49,19 +45,14 @@ pub struct TerraformTask {
     /// Plan, apply, or look for drift.
     pub what: Job,
     /// The commit; only a look for drift may leave it out, and then it is that of the pinned reference.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha: Option<Commit>,
     /// The module's name; the first one when there is none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub module: Option<String>,
     /// Of the plan that was reviewed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan_digest: Option<PlanDigest>,
     /// Whether a plan that destroys more than the operator's limit is applied all the same.
-    #[serde(default)]
     pub allow_destroy: bool,
     /// The pull request that was approved, for the record.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approved_pr: Option<u64>,
 }
 

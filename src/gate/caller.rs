@@ -8,7 +8,7 @@ use crate::config::Sources;
 use crate::gate::{Refusal, Result};
 
 /// Lets listed addresses through. A v4 peer of a dual-stack socket counts as the v4 address it is.
-pub fn check_source(peer: IpAddr, allowed: &Sources) -> Result<()> {
+pub fn check_source(peer: IpAddr, allowed: &Sources) -> Result {
     match allowed.contains(peer) {
         true => Ok(()),
         false => Err(Refusal::SOURCE.because(format_args!("{peer} is on no list"))),

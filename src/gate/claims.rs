@@ -50,7 +50,7 @@ pub fn compare(pin: &Pin, claims: &Claims) -> Result<(), String> {
 /// it. A job may ask for any commit in its body, but its token says which one it runs on; with the two equal, whoever may
 /// start the workflow cannot have it apply what the workflow did not see. A token without the claim is refused.
 #[cfg(feature = "terraform")]
-pub fn check_commit(task: &Task, claimed: &Claimed, endpoint: &Endpoint) -> Result<()> {
+pub fn check_commit(task: &Task, claimed: &Claimed, endpoint: &Endpoint) -> Result {
     let BodyRule::Terraform(TerraformBody {
         require_sha: true, ..
     }) = &endpoint.body

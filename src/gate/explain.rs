@@ -30,7 +30,7 @@ pub fn explain(token: &[u8], endpoint: &Endpoint, gates: &Gates) -> Vec<Finding>
     findings
 }
 
-fn walk(token: &[u8], endpoint: &Endpoint, gates: &Gates, findings: &mut Vec<Finding>) -> Result<()> {
+fn walk(token: &[u8], endpoint: &Endpoint, gates: &Gates, findings: &mut Vec<Finding>) -> Result {
     let mut found = |rule: &str, fault: Option<String>| {
         findings.push(Finding {
             rule: rule.into(),

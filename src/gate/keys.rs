@@ -29,6 +29,7 @@ pub struct Keys<'a> {
     url: &'a str,
     fetch: Fetch<'a>,
     kept: PathBuf,
+    /// Lost with the power, so that a flash drive is spared.
     attempt: PathBuf,
     lock: PathBuf,
 }
@@ -39,13 +40,6 @@ struct Kept {
     url: String,
     fetched_at: u64,
     keys: String,
-}
-
-/// `<runtime>/jwks.attempt`: lost with the power, so that a flash drive is spared.
-#[derive(Serialize, Deserialize)]
-struct Attempt {
-    url: String,
-    at: u64,
 }
 
 impl<'a> Keys<'a> {
@@ -161,13 +155,12 @@ impl<'a> Keys<'a> {
 
     fn last_attempt(&self) -> Option<u64> {
         let text = files::read_bounded(&self.attempt, MAX_JWKS as u64).ok()?;
-        let attempt: Attempt = serde_json::from_slice(&text).ok()?;
-        (attempt.url == self.url).then_some(attempt.at)
+        let (at, url): (u64, String) = serde_json::from_slice(&text).ok()?;
+        (url == self.url).then_some(at)
     }
 
     fn mark_attempt(&self, now: u64) -> Result<(), String> {
-        let url = self.url.into();
-        let text = serde_json::to_vec(&Attempt { url, at: now }).unwrap_or_default();
+        let text = serde_json::to_vec(&(now, self.url)).unwrap_or_default();
         files::replace_volatile(&self.attempt, &text, 0o600)
             .map_err(|error| files::describe(&error, "write", &self.attempt))
     }

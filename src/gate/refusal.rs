@@ -12,7 +12,7 @@ use crate::jwt::Rejected;
 use crate::limits::{JWKS_COOLDOWN, QUEUE_RETRY_AFTER};
 
 /// What a gate comes to.
-pub type Result<T, E = Refusal> = std::result::Result<T, E>;
+pub type Result<T = (), E = Refusal> = std::result::Result<T, E>;
 
 /// Why a request goes no further.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 use std::mem::take;
 
 use super::head::push_line;
-use super::{Framing, HttpError};
+use super::{Framing, HttpError, Result};
 use crate::limits::{MAX_BODY, MAX_BODY_WIRE, MAX_CHUNK_LINE};
 
 /// Digits of a chunk size: enough for any size we take, and for none that overflows.
@@ -54,7 +54,7 @@ impl BodyReader {
     ///
     /// # Errors
     /// The first fault seen; after it, and after the body, the reader is of no more use.
-    pub fn feed(&mut self, input: &[u8]) -> Result<(usize, Option<Vec<u8>>), HttpError> {
+    pub fn feed(&mut self, input: &[u8]) -> Result<(usize, Option<Vec<u8>>)> {
         let mut used = 0;
         while self.state != State::Counted(0) {
             let rest = &input[used..];
@@ -72,7 +72,7 @@ impl BodyReader {
     }
 
     /// One step: takes at least one byte of `input`, which is not empty.
-    fn step(&mut self, input: &[u8]) -> Result<usize, HttpError> {
+    fn step(&mut self, input: &[u8]) -> Result<usize> {
         if let State::Counted(missing) | State::Data(missing) = &mut self.state {
             let taken = input.len().min(*missing);
             self.body.extend_from_slice(&input[..taken]);
@@ -87,7 +87,7 @@ impl BodyReader {
     }
 
     /// One byte of the framing around the chunks.
-    fn frame(&mut self, byte: u8) -> Result<(), HttpError> {
+    fn frame(&mut self, byte: u8) -> Result {
         if push_line(&mut self.line, byte)? {
             return self.end_line();
         }
@@ -99,7 +99,7 @@ impl BodyReader {
         }
     }
 
-    fn end_line(&mut self) -> Result<(), HttpError> {
+    fn end_line(&mut self) -> Result {
         let line = take(&mut self.line);
         self.state = match self.state {
             State::SizeLine => match parse_size_line(&line)? {
@@ -115,7 +115,7 @@ impl BodyReader {
 }
 
 /// The size of a chunk (RFC 9112, 7.1): hexadecimal digits, then an end or an extension. No white space between.
-fn parse_size_line(line: &[u8]) -> Result<usize, HttpError> {
+fn parse_size_line(line: &[u8]) -> Result<usize> {
     let end = line.iter().position(|b| *b == b';').unwrap_or(line.len());
     let (digits, extension) = line.split_at(end);
     let is_text = |b: &u8| b.is_ascii_graphic() || matches!(b, b' ' | b'\t');

@@ -2,6 +2,8 @@
 //!
 //! Sentences are fixed: nothing that the peer sent is ever in them.
 
+pub type Result<T = (), E = HttpError> = std::result::Result<T, E>;
+
 /// Why a request is refused by the front.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HttpError {

@@ -1,6 +1,6 @@
 //! The headers: lines -> the few facts that matter. The others are checked and forgotten.
 
-use super::{Framing, Head, HttpError, Version};
+use super::{Framing, Head, HttpError, Result, Version};
 use crate::limits::{MAX_BODY, MAX_HEADERS};
 
 /// The facts of the headers seen so far.
@@ -17,7 +17,7 @@ pub(super) struct Fields {
 
 impl Fields {
     /// Takes a line without its CR and LF.
-    pub(super) fn add(&mut self, line: &[u8]) -> Result<(), HttpError> {
+    pub(super) fn add(&mut self, line: &[u8]) -> Result {
         self.count += 1;
         if self.count > MAX_HEADERS {
             return Err(HttpError::HEAD_TOO_LARGE);
@@ -42,7 +42,7 @@ impl Fields {
     }
 
     /// The head, with what all of them mean together.
-    pub(super) fn finish(self, head: Head) -> Result<Head, HttpError> {
+    pub(super) fn finish(self, head: Head) -> Result<Head> {
         let is_1_1 = head.version == Version::Http11;
         if is_1_1 && !self.host {
             return Err(HttpError::HOST);
@@ -60,7 +60,7 @@ impl Fields {
         })
     }
 
-    fn framing(&self, head: &Head) -> Result<Framing, HttpError> {
+    fn framing(&self, head: &Head) -> Result<Framing> {
         let framing = match (self.length, self.chunked) {
             (Some(_), true) => return Err(HttpError::LENGTH),
             (None, true) if head.version == Version::Http10 => return Err(HttpError::CODING),
@@ -81,7 +81,7 @@ fn is_host_byte(byte: &u8) -> bool {
 }
 
 /// Digits alone; a number that is too large for us stays too large.
-fn length_of(value: &[u8]) -> Result<usize, HttpError> {
+fn length_of(value: &[u8]) -> Result<usize> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(HttpError::LENGTH);
     }
@@ -90,7 +90,7 @@ fn length_of(value: &[u8]) -> Result<usize, HttpError> {
 }
 
 /// A header line's name, in lower case, and its value, without the white space around it.
-fn split_field(line: &[u8]) -> Result<(String, &[u8]), HttpError> {
+fn split_field(line: &[u8]) -> Result<(String, &[u8])> {
     let colon = line.iter().position(|b| *b == b':').ok_or(HttpError::HEADER)?;
     let (name, value) = (&line[..colon], &line[colon + 1..]);
     // A blank in front of the name would be a folded line, one behind it a header that another reader does not see.

@@ -5,9 +5,9 @@
 
 use std::mem::take;
 
-use super::HttpError;
 use super::fields::Fields;
 use super::request_line::parse_request_line;
+use super::{HttpError, Result};
 use crate::limits::{MAX_HEAD, MAX_TARGET};
 
 /// Bytes of a request line besides its target: the longest registered method, two spaces, the version, CR.
@@ -62,7 +62,7 @@ impl HeadReader {
     ///
     /// # Errors
     /// The first fault seen; after it, and after the head, the reader is of no more use.
-    pub fn feed(&mut self, input: &[u8]) -> Result<(usize, Option<Head>), HttpError> {
+    pub fn feed(&mut self, input: &[u8]) -> Result<(usize, Option<Head>)> {
         for (at, &byte) in input.iter().enumerate() {
             if let Some(head) = self.take(byte)? {
                 return Ok((at + 1, Some(head)));
@@ -76,7 +76,7 @@ impl HeadReader {
         self.used == 0
     }
 
-    fn take(&mut self, byte: u8) -> Result<Option<Head>, HttpError> {
+    fn take(&mut self, byte: u8) -> Result<Option<Head>> {
         self.used += 1;
         if self.used > MAX_HEAD {
             return Err(HttpError::HEAD_TOO_LARGE);
@@ -102,7 +102,7 @@ impl HeadReader {
 }
 
 /// Appends `byte` to `line`; `true` when that completed it, CR and LF removed.
-pub(super) fn push_line(line: &mut Vec<u8>, byte: u8) -> Result<bool, HttpError> {
+pub(super) fn push_line(line: &mut Vec<u8>, byte: u8) -> Result<bool> {
     match (line.last() == Some(&b'\r'), byte) {
         (true, b'\n') => {
             line.pop();

@@ -19,7 +19,7 @@ mod response;
 mod route;
 
 pub use body::BodyReader;
-pub use error::HttpError;
+pub use error::{HttpError, Result};
 pub use head::{Framing, Head, HeadReader, Version};
 pub use response::{CONTINUE, Response};
 pub use route::{Route, Routes};

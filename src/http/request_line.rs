@@ -1,11 +1,11 @@
 //! The request line: a line -> method, path, version.
 
 use super::fields::is_token;
-use super::{Framing, Head, HttpError, Version};
+use super::{Framing, Head, HttpError, Result, Version};
 use crate::limits::MAX_TARGET;
 
 /// The head that the line, without its CR and LF, begins.
-pub(super) fn parse_request_line(line: &[u8]) -> Result<Head, HttpError> {
+pub(super) fn parse_request_line(line: &[u8]) -> Result<Head> {
     let parts: Vec<&[u8]> = line.split(|b| *b == b' ').collect();
     let [method, target, version] = parts[..] else {
         return Err(HttpError::REQUEST_LINE);
@@ -27,7 +27,7 @@ pub(super) fn parse_request_line(line: &[u8]) -> Result<Head, HttpError> {
     })
 }
 
-fn parse_version(version: &[u8]) -> Result<Version, HttpError> {
+fn parse_version(version: &[u8]) -> Result<Version> {
     match version {
         b"HTTP/1.1" => Ok(Version::Http11),
         b"HTTP/1.0" => Ok(Version::Http10),
@@ -38,7 +38,7 @@ fn parse_version(version: &[u8]) -> Result<Version, HttpError> {
 
 /// The path of an origin-form target (RFC 9112, 3.2.1) and its query, without the `?`. No path of ours needs an escape,
 /// so none is decoded; nor is one in the query, whose only readers compare it with names that have none.
-fn parse_target(target: &[u8]) -> Result<(&[u8], &[u8]), HttpError> {
+fn parse_target(target: &[u8]) -> Result<(&[u8], &[u8])> {
     if target.len() > MAX_TARGET {
         return Err(HttpError::TARGET_TOO_LONG);
     }

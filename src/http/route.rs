@@ -2,7 +2,7 @@
 //!
 //! Open paths it answers itself from the public folder; the rest it relays, knowing nothing of tokens or pins.
 
-use super::HttpError;
+use super::{HttpError, Result};
 
 /// What a request is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl Routes {
     ///
     /// # Errors
     /// That there is no such path, or which methods it has.
-    pub fn find(&self, method: &str, path: &str, query: &str) -> Result<Route, HttpError> {
+    pub fn find(&self, method: &str, path: &str, query: &str) -> Result<Route> {
         let (route, allowed) = match path {
             "/healthz" => (Route::Health, "GET, HEAD"),
             "/runs" => (Route::Document("runs.json".into()), "GET, HEAD"),

@@ -106,7 +106,7 @@ pub struct JailRequest {
 /// that the tool is to have.
 ///
 /// # Errors
-/// When the request is too long, or an argument is not UTF-8.
+/// When an argument is not UTF-8, and those of the machine.
 pub fn command(
     sandbox: &SandboxSpec,
     program: &Path,
@@ -208,7 +208,7 @@ fn change_directory(directory: &Path) -> io::Result<()> {
 fn status(exit: Exit) -> u8 {
     match exit {
         Exit::Code(code) => u8::try_from(code).unwrap_or(u8::MAX),
-        Exit::Signal(number) => u8::try_from(128 + number).unwrap_or(u8::MAX),
+        Exit::Signal(signal) => u8::try_from(128 + signal as i32).unwrap_or(u8::MAX),
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt::Display;
 
+pub type Result<T = (), E = Rejected> = std::result::Result<T, E>;
+
 /// One rule, by its name, which is all that a caller learns (`token rejected: signature`); what was expected stays in the
 /// log, so that nobody can read the policy out by trying.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,12 +59,12 @@ impl Check {
     }
 
     /// What this rule was asked, or the rule as broken.
-    pub(super) fn needs<T>(self, result: Result<T, impl Display>) -> Result<T, Rejected> {
+    pub(super) fn needs<T>(self, result: Result<T, impl Display>) -> Result<T> {
         result.map_err(|detail| self.rejects(detail))
     }
 
     /// Whether this rule holds; if not, the rule as broken.
-    pub(super) fn holds(self, holds: bool, detail: impl Display) -> Result<(), Rejected> {
+    pub(super) fn holds(self, holds: bool, detail: impl Display) -> Result {
         holds.then_some(()).ok_or_else(|| self.rejects(detail))
     }
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::hash;
 use crate::jwt::Signed;
-use crate::jwt::check::{Check, Rejected};
+use crate::jwt::check::{Check, Result};
 use crate::jwt::json::{self, Members};
 use crate::limits::{LEEWAY, MAX_JTI, MAX_TIME_CLAIM, MAX_TOKEN_AGE, MAX_TOKEN_LIFETIME};
 
@@ -48,7 +48,7 @@ impl Claims {
     ///
     /// # Errors
     /// [`Check::PAYLOAD`]: it is not one JSON object in which every name is unique.
-    pub fn read(signed: Signed) -> Result<Self, Rejected> {
+    pub fn read(signed: Signed) -> Result<Self> {
         Ok(Self {
             members: Check::PAYLOAD.needs(json::object(&signed.payload))?,
             signed_hash: signed.hash,
@@ -59,7 +59,7 @@ impl Claims {
     ///
     /// # Errors
     /// The first rule that does not.
-    pub fn check(self, issuer: &str, audience: &str, now: u64) -> Result<Claimed, Rejected> {
+    pub fn check(self, issuer: &str, audience: &str, now: u64) -> Result<Claimed> {
         Check::ISSUER.needs(self.is_exactly("iss", issuer))?;
         Check::AUDIENCE.needs(self.is_exactly("aud", audience))?;
         Check::SUBJECT.needs(self.text("sub"))?;

@@ -19,7 +19,7 @@ fn good() -> Map<String, Value> {
 const ISSUER: &str = "https://issuer.example";
 const AUDIENCE: &str = "engram-deploy";
 
-fn check_at(payload: &[u8], now: u64) -> Result<Claimed, Rejected> {
+fn check_at(payload: &[u8], now: u64) -> Result<Claimed> {
     Claims::read(Signed {
         payload: payload.to_vec(),
         hash: [7; hash::LENGTH],

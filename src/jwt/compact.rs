@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use crate::jwt::check::{Check, Rejected};
+use crate::jwt::check::{Check, Result};
 use crate::jwt::{base64url, json};
 use crate::limits::{MAX_KID, MAX_TOKEN};
 
@@ -28,7 +28,7 @@ impl<'t> Unverified<'t> {
     ///
     /// # Errors
     /// The first rule that does not hold, from [`Check::LENGTH`] to [`Check::KEY_ID`].
-    pub fn parse(token: &'t [u8]) -> Result<Self, Rejected> {
+    pub fn parse(token: &'t [u8]) -> Result<Self> {
         let size = token.len();
         Check::LENGTH.holds(
             size <= MAX_TOKEN,
@@ -58,7 +58,7 @@ impl<'t> Unverified<'t> {
 }
 
 /// The `kid` of a header that says what it must and nothing else.
-fn key_id(header: &[u8]) -> Result<String, Rejected> {
+fn key_id(header: &[u8]) -> Result<String> {
     let header = Check::HEADER.needs(json::object(header))?;
     for (name, value) in &header {
         let is_known = MEMBERS.contains(&name.as_str()) && value.is_string();

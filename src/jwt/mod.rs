@@ -3,7 +3,7 @@
 //! The names carry the trust: a token is [`Unverified`] until its signature holds, [`Signed`] until its claims have
 //! been read and compared, and [`Claimed`] after that; each can be made from the one before it alone. One algorithm,
 //! one form, one spelling: what a token could choose for itself, it may not (RFC 8725). No verdict is kept:
-//! every token is checked from its first byte. [`sign`] makes the one token that we send, from a key in [`pem`].
+//! every token is checked from its first byte. [`sign`] makes the one token that we send.
 
 pub mod base64url;
 mod check;
@@ -11,7 +11,6 @@ mod claims;
 mod compact;
 pub mod json;
 mod jwks;
-pub mod pem;
 mod rs256;
 #[cfg(feature = "terraform")]
 pub mod sign;

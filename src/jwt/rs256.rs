@@ -7,7 +7,7 @@ use ring::rsa::PublicKeyComponents;
 use ring::signature::RSA_PKCS1_2048_8192_SHA256;
 
 use crate::hash::{self, sha256};
-use crate::jwt::check::{Check, Rejected};
+use crate::jwt::check::{Check, Result};
 use crate::jwt::{PublicKey, Unverified};
 
 /// The payload of a token that the issuer signed. What it says may still be anything. Made by [`verify`] alone.
@@ -22,7 +22,7 @@ pub struct Signed {
 ///
 /// # Errors
 /// [`Check::SIGNATURE`]; ring does not say why, and nobody should be told.
-pub fn verify(token: Unverified<'_>, key: &PublicKey) -> Result<Signed, Rejected> {
+pub fn verify(token: Unverified<'_>, key: &PublicKey) -> Result<Signed> {
     let public = PublicKeyComponents {
         n: &key.modulus,
         e: &key.exponent,

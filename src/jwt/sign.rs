@@ -8,9 +8,10 @@ use ring::rand::SystemRandom;
 use ring::rsa::KeyPair;
 use ring::signature::RSA_PKCS1_SHA256;
 use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::{Error, PemObject};
 use serde_json::json;
 
-use crate::jwt::{base64url, pem};
+use crate::jwt::base64url;
 use crate::secret::Secret;
 
 /// Seconds by which `iat` lies in the past: a clock that is a little fast must not make a token of the future.
@@ -28,6 +29,12 @@ const ENCRYPTED: KeyFault = "the key in it is encrypted, and nobody here can typ
 const NOT_RSA: KeyFault = "the key in it is no RSA key; apps of GitHub have RSA keys";
 const TOO_SHORT: KeyFault = "the key in it is too short; apps of GitHub have RSA keys of 2048 bits";
 const BROKEN: KeyFault = "the key in it is broken; make a new one in the app's settings";
+
+/// What stands in a key that opens with a password alone: RFC 5958's own section, or the header of RFC 1421.
+const ENCRYPTED_MARKS: [&[u8]; 2] = [
+    b"-----BEGIN ENCRYPTED PRIVATE KEY-----",
+    b"Proc-Type: 4,ENCRYPTED",
+];
 
 /// The token of the app `id` at `now`, seconds since 1970: RS256 over `iat`, `exp` and `iss`.
 ///
@@ -60,11 +67,15 @@ pub fn check(pem: &[u8]) -> Result<(), KeyFault> {
 
 fn key(pem: &[u8]) -> Result<KeyPair, KeyFault> {
     // Before it is taken apart: the header of an encrypted PKCS#1 key is no base64.
-    if pem::is_encrypted(pem) {
+    let is_there = |mark: &[u8]| pem.windows(mark.len()).any(|part| part == mark);
+    if ENCRYPTED_MARKS.into_iter().any(is_there) {
         return Err(ENCRYPTED);
     }
-    let found = pem::private_key(pem).map_err(|_| BROKEN)?;
-    let made = match found.ok_or(MISSING)? {
+    let found = PrivateKeyDer::from_pem_slice(pem).map_err(|error| match error {
+        Error::NoItemsFound => MISSING,
+        _ => BROKEN,
+    });
+    let made = match found? {
         PrivateKeyDer::Pkcs1(der) => KeyPair::from_der(der.secret_pkcs1_der()),
         PrivateKeyDer::Pkcs8(der) => KeyPair::from_pkcs8(der.secret_pkcs8_der()),
         _ => return Err(NOT_RSA),

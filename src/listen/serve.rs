@@ -14,7 +14,7 @@ use crate::deploy;
 use crate::limits::{RETRY, WARM_BACKOFF, WARM_CALM};
 use crate::listen::notify_status::NotifyStatus;
 use crate::listen::reload::WatchedFiles;
-use crate::listen::warm_session::{SessionState, WarmSession};
+use crate::listen::warm_session::WarmSession;
 use crate::os::child;
 use crate::os::notify::Notifier;
 use crate::os::poll::{self, For};
@@ -208,25 +208,22 @@ impl Serve {
     }
 
     fn read_warm_session(&mut self) {
-        while let Some(state) = self.warm.as_mut().and_then(WarmSession::next_state) {
-            match state {
-                SessionState::Ready => {
-                    if self.pause > WARM_BACKOFF.0 {
-                        log::info!("a session is ready again");
-                    }
-                    self.status.ready(Instant::now());
+        while let Some(line) = self.warm.as_mut().and_then(WarmSession::next_line) {
+            if line == "ready" {
+                if self.pause > WARM_BACKOFF.0 {
+                    log::info!("a session is ready again");
                 }
-                SessionState::Accepted(address) => {
-                    log::debug!("{address}: accepted");
+                self.status.ready(Instant::now());
+                continue;
+            }
+            match self.warm.take() {
+                Some(warm) if line.starts_with("accepted ") => {
+                    log::debug!("{line}");
                     self.pause = WARM_BACKOFF.0;
-                    if let Some(session) = self.warm.take() {
-                        self.status.accepted(session.child, Instant::now());
-                    }
+                    self.status.accepted(warm.child, Instant::now());
                 }
-                SessionState::Ended => match self.warm.take() {
-                    Some(warm) if warm.is_dismissed => self.stop = IDLE,
-                    _ => self.warm_session_failed(),
-                },
+                Some(warm) if warm.is_dismissed => self.stop = IDLE,
+                _ => self.warm_session_failed(),
             }
         }
     }
@@ -281,8 +278,12 @@ impl Serve {
         let Some((mut session, settings, idle_exit)) = self.replacement.take() else {
             return;
         };
-        match session.next_state() {
-            Some(SessionState::Ready) => {
+        match session.next_line().as_deref() {
+            None => {
+                self.replacement = Some((session, settings, idle_exit));
+                return;
+            }
+            Some("ready") => {
                 // Dropping the old one closes its lifeline; if it is just accepting, it goes on with its connection.
                 self.warm = Some(session);
                 self.settings = settings;
@@ -291,12 +292,8 @@ impl Serve {
                 self.pause = WARM_BACKOFF.0;
                 log::info!("the new settings are in use");
             }
-            Some(SessionState::Ended) => {
+            Some(_) => {
                 log::error!("a session with the new settings did not become ready; the old ones stay in use");
-            }
-            Some(SessionState::Accepted(_)) | None => {
-                self.replacement = Some((session, settings, idle_exit));
-                return;
             }
         }
         self.status.reloaded(Instant::now());

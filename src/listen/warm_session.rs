@@ -20,16 +20,6 @@ pub struct WarmSession {
     line: Vec<u8>,
 }
 
-/// What a session reports.
-pub enum SessionState {
-    /// It can take a connection.
-    Ready,
-    /// It has one, from this address, and needs nobody any more.
-    Accepted(String),
-    /// It ended without one.
-    Ended,
-}
-
 impl WarmSession {
     /// Starts a session on copies of `listeners`.
     pub fn start(listeners: &[TcpListener], settings: &Settings) -> io::Result<Self> {
@@ -53,7 +43,7 @@ impl WarmSession {
         })
     }
 
-    /// Tells it to end. It reports [`SessionState::Accepted`] all the same when a connection came first.
+    /// Tells it to end. It writes `accepted` all the same when a connection came first.
     pub fn dismiss(&mut self) {
         self.is_dismissed = true;
         // An error is a session that has ended, which reading shows as well.
@@ -65,18 +55,13 @@ impl WarmSession {
         self.socket.get_ref().as_fd()
     }
 
-    /// The next state that it reports; `None` when there is nothing new.
-    pub fn next_state(&mut self) -> Option<SessionState> {
+    /// The next line that it writes, `ready` or `accepted ADDRESS`; any other is its end. `None` when there is nothing new.
+    pub fn next_line(&mut self) -> Option<String> {
         let read = self.socket.read_until(b'\n', &mut self.line);
         if read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
             return None;
         }
         let line = String::from_utf8(mem::take(&mut self.line)).unwrap_or_default();
-        // Anything else than a session's two lines counts as its end, and so does nothing.
-        Some(match line.strip_prefix("accepted ") {
-            Some(address) => SessionState::Accepted(address.trim_end().to_owned()),
-            None if line == "ready\n" => SessionState::Ready,
-            None => SessionState::Ended,
-        })
+        Some(line.trim_end().to_owned())
     }
 }

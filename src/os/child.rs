@@ -61,7 +61,7 @@ pub enum Exit {
     /// exit(2) with this status.
     Code(i32),
     /// Killed by this signal.
-    Signal(i32),
+    Signal(Signal),
 }
 
 impl Exit {
@@ -75,10 +75,7 @@ impl std::fmt::Display for Exit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Exit::Code(code) => write!(f, "exit status {code}"),
-            Exit::Signal(number) => match Signal::try_from(*number) {
-                Ok(signal) => write!(f, "killed by {}", signal.as_str()),
-                Err(_) => write!(f, "killed by signal {number}"),
-            },
+            Exit::Signal(signal) => write!(f, "killed by {signal}"),
         }
     }
 }
@@ -199,7 +196,7 @@ pub fn output(command: Command, most: usize, until: Instant) -> io::Result<(Exit
     let (reader, writer) = io::pipe()?;
     let errors = writer.try_clone()?;
     let mut child = command.descriptor(1, writer).descriptor(2, errors).spawn()?;
-    let bytes = read_to_end(reader, most, until);
+    let bytes = read_to_end(&reader, most, until);
     if !matches!(bytes, Ok(Some(_))) {
         child.signal(Signal::SIGKILL);
         child.signal_group(Signal::SIGKILL);
@@ -208,7 +205,7 @@ pub fn output(command: Command, most: usize, until: Instant) -> io::Result<(Exit
 }
 
 /// `None` when that is more than `most` bytes or takes longer than `until`.
-fn read_to_end(mut pipe: PipeReader, most: usize, until: Instant) -> io::Result<Option<Vec<u8>>> {
+fn read_to_end(mut pipe: &PipeReader, most: usize, until: Instant) -> io::Result<Option<Vec<u8>>> {
     let (mut bytes, mut part) = (Vec::new(), [0u8; 8192]);
     while bytes.len() <= most {
         let [ready] = poll::wait([(pipe.as_fd(), For::Reading)], Some(until))?;
@@ -291,7 +288,7 @@ impl Child {
 fn exit_of(status: WaitStatus) -> Option<Exit> {
     match status {
         WaitStatus::Exited(_, code) => Some(Exit::Code(code)),
-        WaitStatus::Signaled(_, signal, _) => Some(Exit::Signal(signal as i32)),
+        WaitStatus::Signaled(_, signal, _) => Some(Exit::Signal(signal)),
         _ => None,
     }
 }
@@ -362,7 +359,7 @@ mod tests {
             .spawn()
             .unwrap();
         child.signal_group(Signal::SIGTERM);
-        assert_eq!(child.wait().unwrap(), Exit::Signal(Signal::SIGTERM as i32));
+        assert_eq!(child.wait().unwrap(), Exit::Signal(Signal::SIGTERM));
         blocked.thread_unblock().unwrap();
     }
 
@@ -434,7 +431,7 @@ mod tests {
         ] {
             match output(shell(script), most, Instant::now() + time).unwrap() {
                 (exit, Some(bytes)) => assert_eq!((bytes, exit), (b"one\n".to_vec(), Exit::Code(7))),
-                (exit, None) => assert_eq!(exit, Exit::Signal(Signal::SIGKILL as i32), "{script}"),
+                (exit, None) => assert_eq!(exit, Exit::Signal(Signal::SIGKILL), "{script}"),
             }
         }
     }

@@ -62,9 +62,8 @@ pub fn null() -> io::Result<OwnedFd> {
 
 /// A file in memory that holds `bytes`, to be read from its start: what a child is to find on a descriptor. Not a pipe, which
 /// holds two pages where root has many of them (pipe(7), pipe-user-pages-soft), and would then wait for a reader that does
-/// not exist yet. At most [`MAX_SETTINGS`] bytes, which is what [`take_stdin`] reads.
+/// not exist yet.
 pub fn memory_file(bytes: &[u8]) -> io::Result<OwnedFd> {
-    bounded(bytes)?;
     let mut file = File::from(memfd_create(c"engram", MFdFlags::MFD_CLOEXEC)?);
     file.write_all(bytes)?;
     file.rewind()?;
@@ -73,22 +72,13 @@ pub fn memory_file(bytes: &[u8]) -> io::Result<OwnedFd> {
 
 /// All of standard input, at most [`MAX_SETTINGS`] bytes; `/dev/null` takes its place, so that nobody reads it again.
 pub fn take_stdin() -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    io::stdin()
-        .take(MAX_SETTINGS as u64 + 1)
-        .read_to_end(&mut bytes)?;
+    let (mut bytes, most) = (Vec::new(), MAX_SETTINGS as u64);
+    io::stdin().take(most + 1).read_to_end(&mut bytes)?;
     nix::unistd::dup2_stdin(null()?)?;
-    bounded(&bytes)?;
-    Ok(bytes)
-}
-
-fn bounded(bytes: &[u8]) -> io::Result<()> {
-    if bytes.len() > MAX_SETTINGS {
-        return Err(io::Error::other(format!(
-            "more than {MAX_SETTINGS} bytes for a standard input"
-        )));
+    match bytes.len() > MAX_SETTINGS {
+        true => Err(io::Error::other("too much on standard input")),
+        false => Ok(bytes),
     }
-    Ok(())
 }
 
 /// Makes reads and writes on `descriptor` return instead of waiting.

@@ -5,19 +5,21 @@ use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::libc::{POLLIN, POLLOUT};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// What to wait for on a descriptor.
 #[derive(Clone, Copy)]
+#[repr(i16)]
 pub enum For {
     /// Bytes, a connection, end of file.
-    Reading,
+    Reading = POLLIN,
     /// Room to write, or an error that a write would show.
-    Writing,
+    Writing = POLLOUT,
     /// Either.
-    Both,
+    Both = POLLIN | POLLOUT,
     /// Only that the other end is gone.
-    HangUp,
+    HangUp = 0,
 }
 
 /// What a wait found out about one descriptor.
@@ -56,7 +58,7 @@ pub fn wait<const N: usize>(
 pub fn wait_for_any(sources: &[(BorrowedFd<'_>, For)], until: Option<Instant>) -> io::Result<Vec<Ready>> {
     let mut polled: Vec<_> = sources
         .iter()
-        .map(|(descriptor, what)| PollFd::new(*descriptor, flags(*what)))
+        .map(|(descriptor, what)| PollFd::new(*descriptor, PollFlags::from_bits_truncate(*what as i16)))
         .collect();
     while let Err(error) = poll(&mut polled, timeout(until)) {
         if error != Errno::EINTR {
@@ -65,15 +67,6 @@ pub fn wait_for_any(sources: &[(BorrowedFd<'_>, For)], until: Option<Instant>) -
     }
     let found = |one: &PollFd| Ready(one.revents().unwrap_or(PollFlags::empty()));
     Ok(polled.iter().map(found).collect())
-}
-
-fn flags(what: For) -> PollFlags {
-    match what {
-        For::Reading => PollFlags::POLLIN,
-        For::Writing => PollFlags::POLLOUT,
-        For::Both => PollFlags::POLLIN | PollFlags::POLLOUT,
-        For::HangUp => PollFlags::empty(),
-    }
 }
 
 fn timeout(until: Option<Instant>) -> PollTimeout {

@@ -45,25 +45,20 @@ pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
-#[derive(Clone, Copy)]
-pub enum ProcessSet {
-    Group(i32),
-    /// All that a session leader has started, whatever groups they are in.
-    Session(i32),
-}
-
-/// The living processes of `set`, without zombies: those wait for a parent that may never look.
-pub fn living(set: ProcessSet) -> io::Result<Vec<i32>> {
-    // Fields 5 and 6 of `stat`; the state is field 3.
-    let (field, number) = match set {
-        ProcessSet::Group(group) => (5, group),
-        ProcessSet::Session(session) => (6, session),
-    };
+/// The living processes of a session, of a group, or, where both are named, of both: what a session leader starts may be in
+/// other groups. Without zombies: those wait for a parent that may never look.
+pub fn living(session: Option<i32>, group: Option<i32>) -> io::Result<Vec<i32>> {
+    let mut found = Vec::new();
+    if session.or(group).is_none() {
+        return Ok(found);
+    }
+    // Fields 6 and 5 of `stat`; the state is field 3.
+    let is_of = |pid, field, number: i32| stat(pid, field) == Some(number.to_string());
     let is_member = |pid: &i32| {
-        stat(*pid, field).is_some_and(|text| text == number.to_string())
+        session.is_none_or(|session| is_of(*pid, 6, session))
+            && group.is_none_or(|group| is_of(*pid, 5, group))
             && !matches!(stat(*pid, 3).as_deref(), None | Some("Z" | "X"))
     };
-    let mut found = Vec::new();
     // "None" is believed of two lists: a member whose child has a lower number, and that ends while the list is read, hides
     // both of them from one.
     for _list in 0..2 {

@@ -53,10 +53,12 @@ fn decide(passed: Vec<OwnedFd>, stdin: Option<OwnedFd>) -> Result<Inherited, Str
 fn by_kind(mut sockets: Vec<OwnedFd>, origin: &str) -> Result<Inherited, String> {
     let kinds: Vec<_> = sockets.iter().map(net::is_listening).collect();
     if kinds.iter().all(|is_listening| *is_listening == Some(true)) {
-        let listeners: io::Result<Vec<_>> = sockets.into_iter().map(listener).collect();
-        return listeners
-            .map(Inherited::Listening)
-            .map_err(|error| format!("use the listening socket of {origin}: {error}"));
+        let listeners: Vec<_> = sockets.into_iter().map(TcpListener::from).collect();
+        // Its maker may have left it in blocking mode.
+        let ready = listeners.iter().try_for_each(|one| one.set_nonblocking(true));
+        return ready
+            .map(|()| Inherited::Listening(listeners))
+            .map_err(|error| format!("use the sockets of {origin}: {error}"));
     }
     if let ([Some(false)], Some(socket)) = (kinds.as_slice(), sockets.pop()) {
         return Ok(Inherited::Connected(TcpStream::from(socket)));
@@ -70,13 +72,6 @@ fn by_kind(mut sockets: Vec<OwnedFd>, origin: &str) -> Result<Inherited, String>
         "{origin} has {}; it should have listening TCP sockets, or one TCP connection",
         words.collect::<Vec<_>>().join(", ")
     ))
-}
-
-/// Its maker may have left it in blocking mode.
-fn listener(socket: OwnedFd) -> io::Result<TcpListener> {
-    let socket = TcpListener::from(socket);
-    socket.set_nonblocking(true)?;
-    Ok(socket)
 }
 
 /// Moves a connection or a listening socket away from the standard streams, which is where inetd puts it: what is written

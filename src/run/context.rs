@@ -124,20 +124,27 @@ impl<'a> RunContext<'a> {
     /// the run has left.
     ///
     /// # Errors
-    /// Where the run was cancelled, its time is up, or the journal cannot be written for the first step that changes
-    /// something.
-    pub fn begin(&mut self, phase: Phase, given: Duration, effect: Effect) -> Result {
+    /// Where the run was cancelled, or its time is up.
+    pub fn begin(&mut self, phase: Phase, given: Duration) -> Result {
         if self.interrupts.asked() {
             return Err(Failure::Cancelled);
         }
         self.run.check()?;
-        if effect == Effect::Changes {
-            self.journal.begin().map_err(no_journal)?;
-            self.cancel = CancelEnds::Waits;
-            failpoint!("journal-begun");
-        }
         self.phase = phase;
         self.deadline = self.run.or(&format!("the step `{phase}`"), given);
+        Ok(())
+    }
+
+    /// Begins a step that changes something which serves people. The journal is on disk before it; a cancellation waits for
+    /// its end, and then everything goes back.
+    ///
+    /// # Errors
+    /// Those of [`RunContext::begin`], and when the journal cannot be written.
+    pub fn begin_change(&mut self, phase: Phase, given: Duration) -> Result {
+        self.begin(phase, given)?;
+        self.journal.begin().map_err(no_journal)?;
+        self.cancel = CancelEnds::Waits;
+        failpoint!("journal-begun");
         Ok(())
     }
 
@@ -152,7 +159,10 @@ impl<'a> RunContext<'a> {
         effect: Effect,
         act: impl FnOnce(&mut Self) -> Result<T>,
     ) -> Result<T> {
-        self.begin(phase, given, effect)?;
+        match effect {
+            Effect::Looks => self.begin(phase, given)?,
+            Effect::Changes => self.begin_change(phase, given)?,
+        }
         act(self)
     }
 

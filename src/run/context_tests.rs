@@ -80,9 +80,7 @@ fn begin(ctx: &mut RunContext, effect: Effect) -> Result<(), Failure> {
 
 fn lives(marker: &Path) -> bool {
     let pid: i32 = std::fs::read_to_string(marker).unwrap().trim().parse().unwrap();
-    process::living(process::ProcessSet::Group(pid))
-        .unwrap()
-        .contains(&pid)
+    process::living(None, Some(pid)).unwrap().contains(&pid)
 }
 
 #[test]
@@ -163,10 +161,7 @@ fn a_tool_past_its_deadline_is_ended_with_its_whole_group() {
         .unwrap_err();
     assert_eq!(error.to_string(), "`sh` was not done within 150ms");
     let group: i32 = std::fs::read_to_string(&marker).unwrap().trim().parse().unwrap();
-    assert_eq!(
-        process::living(process::ProcessSet::Group(group)).unwrap(),
-        Vec::<i32>::new()
-    );
+    assert_eq!(process::living(None, Some(group)).unwrap(), Vec::<i32>::new());
     assert_eq!(work(&ctx), vec![]);
 }
 

@@ -4,13 +4,12 @@
 //! A ticket names a tool by process group and start time. A group's number cannot be given away while the group has
 //! members, and its members must be of the dead run's session besides, so nobody else's process is ever signalled.
 
-use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use crate::limits::{INTERRUPT_PATIENCE, KILL_AFTER};
 use crate::os::poll::{self, For};
-use crate::os::process::{self, ProcessSet, start_time};
+use crate::os::process::{self, start_time};
 use crate::os::signal::Signal;
 use crate::queue::EndPolicy;
 use crate::queue::notes::Process;
@@ -141,14 +140,7 @@ impl Processes {
         if [self.holder, self.leader].iter().flatten().any(is_another) {
             return Ok(Vec::new());
         }
-        let sets = [
-            self.holder.map(|holder| ProcessSet::Session(holder.pid)),
-            self.leader.map(|leader| ProcessSet::Group(leader.pid)),
-        ];
-        let all = sets.into_iter().flatten().map(process::living);
-        let mut all = all.collect::<io::Result<Vec<_>>>()?;
-        let mut living = all.pop().unwrap_or_default();
-        living.retain(|pid| all.iter().all(|set| set.contains(pid)));
-        Ok(living)
+        let pid = |process: Option<Process>| process.map(|process| process.pid);
+        Ok(process::living(pid(self.holder), pid(self.leader))?)
     }
 }

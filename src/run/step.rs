@@ -45,6 +45,12 @@ impl From<io::Error> for Failure {
     }
 }
 
+impl From<Vec<String>> for Failure {
+    fn from(sentences: Vec<String>) -> Self {
+        Failure::Failed(sentences.join("; "))
+    }
+}
+
 impl Failure {
     /// A failure in one sentence.
     pub fn failed(sentence: impl Into<String>) -> Self {

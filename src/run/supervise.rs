@@ -12,7 +12,7 @@ use crate::failpoint;
 use crate::limits::{KILL_AFTER, STILL_WAITING_EVERY};
 use crate::os::child::Exit;
 use crate::os::poll::{self, For};
-use crate::os::process::{self, ProcessSet};
+use crate::os::process;
 use crate::os::signal::Signal;
 use crate::queue::{EndPolicy, Urgency};
 use crate::run::context::{CancelEnds, Deadline};
@@ -273,8 +273,8 @@ fn end_group(running: &Running, until: Instant) -> Result {
 }
 
 fn is_group_gone_by(running: &Running, until: Instant) -> Result<bool> {
-    let group = ProcessSet::Group(running.child.pid());
-    while !process::living(group)?.is_empty() {
+    let group = Some(running.child.pid());
+    while !process::living(None, group)?.is_empty() {
         if Instant::now() >= until {
             return Ok(false);
         }

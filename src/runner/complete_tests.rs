@@ -504,9 +504,7 @@ fn leave_at_work(
 }
 
 fn lives(pid: i32) -> bool {
-    process::living(process::ProcessSet::Group(pid))
-        .unwrap()
-        .contains(&pid)
+    process::living(None, Some(pid)).unwrap().contains(&pid)
 }
 
 #[test]
@@ -559,7 +557,8 @@ fn an_apply_of_a_dead_run_is_let_finish_and_what_it_said_last_is_told() {
     let script = r#"trap "touch interrupted" INT; sleep 0.4; touch done"#;
     let script = format!("cd {}; {script}", scratch.0.state.display());
     let apply = |id: &RunId| {
-        let task = json!({"task": "terraform", "what": "tf-apply", "sha": "a".repeat(40)});
+        let task =
+            json!({"task": "terraform", "what": "tf-apply", "sha": "a".repeat(40), "allow_destroy": false});
         let task = serde_json::from_value(task).unwrap();
         RunRequest::local(task, id, 0, "root", SystemTime::now())
     };

@@ -124,7 +124,7 @@ pub fn finish_all(notices: Vec<Notice>) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::limits::KILL_AFTER;
-    use crate::os::process::{self, ProcessSet};
+    use crate::os::process;
     use crate::queue::testing::Scratch;
     use std::path::Path;
 
@@ -167,11 +167,7 @@ mod tests {
             assert!(why.as_ref().unwrap().contains("was ended"), "{script}: {why:?}");
             assert!(begun.elapsed() < KILL_AFTER + Duration::from_secs(5), "{script}");
             let group = std::fs::read_to_string(&file).unwrap().trim().parse().unwrap();
-            assert_eq!(
-                process::living(ProcessSet::Group(group)).unwrap(),
-                [0; 0],
-                "{script}"
-            );
+            assert_eq!(process::living(None, Some(group)).unwrap(), [0; 0], "{script}");
         }
     }
 

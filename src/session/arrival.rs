@@ -1,6 +1,6 @@
 //! Waiting for the one connection: the warm part of a session's life, and who is let in at all.
 
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -8,26 +8,7 @@ use std::os::unix::net::UnixStream;
 use crate::config::Config;
 use crate::os::net;
 use crate::os::poll::{self, For};
-use crate::session::slots::{self, Slot, Standing};
-
-/// How a connection reaches this session.
-#[derive(Debug)]
-pub enum Arrival {
-    /// `serve` shares its listeners.
-    Shared(Waiting),
-    /// The starter accepted already (inetd `nowait`, systemd `Accept=yes`).
-    Connected(TcpStream),
-}
-
-/// Waiting at listeners. The line to `serve` carries `ready` and `accepted ADDRESS`; its end of file before a connection
-/// means that nobody wants this session any more.
-#[derive(Debug)]
-pub struct Waiting {
-    /// They accept without waiting.
-    pub listeners: Vec<TcpListener>,
-    /// To `serve`.
-    pub serve: UnixStream,
-}
+use crate::session::slots::{self, Slot};
 
 /// The connection, and what its address alone allows.
 #[derive(Debug)]
@@ -46,7 +27,7 @@ pub struct Visitor {
 pub fn judge(config: &Config, stream: TcpStream) -> io::Result<Option<Visitor>> {
     match stream.peer_addr() {
         Ok(peer) => let_in(config, stream, peer),
-        Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+        Err(error) if error.kind() == ErrorKind::NotConnected => {
             log::debug!("the peer went before we came");
             Ok(None)
         }
@@ -54,26 +35,29 @@ pub fn judge(config: &Config, stream: TcpStream) -> io::Result<Option<Visitor>> 
     }
 }
 
-impl Waiting {
-    /// Waits for a connection that may be served. Others are closed at once, and the wait goes on: a flood costs
-    /// one process and no starts. `None` when there will be none.
-    pub fn visitor(mut self, config: &Config, front: BorrowedFd<'_>) -> io::Result<Option<Visitor>> {
-        match self.serve.write_all(b"ready\n") {
-            // Replaced before it was ready.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(None),
-            other => other?,
-        }
-        let visitor = accept_one(config, front, &self.listeners, &self.serve)?;
-        if let Some(visitor) = &visitor {
-            let told = self
-                .serve
-                .write_all(format!("accepted {}\n", visitor.peer).as_bytes());
-            // It may have ended just now. The connection is ours all the same.
-            told.unwrap_or_else(|error| log::debug!("tell serve of a connection: {error}"));
-        }
-        // Listeners and line close here: a session in its work keeps no port.
-        Ok(visitor)
+/// Waits at listeners that accept without waiting, until there is a connection that may be served. Others are closed at
+/// once, and the wait goes on: a flood costs one process and no starts. The line to `serve` carries `ready` and
+/// `accepted ADDRESS`; its end of file before a connection means that nobody wants this session any more: `None`.
+///
+/// Listeners and line close here: a session in its work keeps no port.
+pub fn wait(
+    config: &Config,
+    front: BorrowedFd<'_>,
+    listeners: Vec<TcpListener>,
+    mut serve: UnixStream,
+) -> io::Result<Option<Visitor>> {
+    match serve.write_all(b"ready\n") {
+        // Replaced before it was ready.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(None),
+        other => other?,
     }
+    let visitor = accept_one(config, front, &listeners, &serve)?;
+    if let Some(Visitor { peer, .. }) = &visitor {
+        // It may have ended just now. The connection is ours all the same.
+        writeln!(serve, "accepted {peer}")
+            .unwrap_or_else(|error| log::debug!("tell serve of a connection: {error}"));
+    }
+    Ok(visitor)
 }
 
 fn accept_one(
@@ -120,21 +104,14 @@ fn let_in(config: &Config, stream: TcpStream, peer: SocketAddr) -> io::Result<Op
         log::debug!("{peer}: closed, its address is in neither list");
         return Ok(None);
     }
-    let standing = if may_post {
-        Standing::Allowed
-    } else {
-        Standing::Stranger
-    };
-    match slots::for_connection(&config.places.slots(), config.caps, peer, standing)? {
-        Some(slot) => Ok(Some(Visitor {
-            stream,
-            peer,
-            open_paths,
-            slot,
-        })),
-        None => {
-            log::debug!("{peer}: closed, too many connections are open");
-            Ok(None)
-        }
+    let slot = slots::for_connection(&config.places.slots(), config.caps, peer, may_post)?;
+    if slot.is_none() {
+        log::debug!("{peer}: closed, too many connections are open");
     }
+    Ok(slot.map(|slot| Visitor {
+        stream,
+        peer,
+        open_paths,
+        slot,
+    }))
 }

@@ -10,6 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use crate::config::Config;
+use crate::gate::Refusal;
 use crate::limits::{LOG_BLOCK, MAX_FRONT_LOG_LINES, STALLED_CALLER, WARM_DEADLINE};
 use crate::link::{Caller, Decoder, FromFront, Head, Request, Settings, ToFront, encode};
 use crate::os::child::{Child, Command};
@@ -73,8 +74,13 @@ impl FrontLink {
     }
 
     /// A refusal: its head is the whole answer.
-    pub fn refuse(&mut self, head: Head) -> io::Result<()> {
-        self.say(&ToFront::Head(head))?;
+    pub fn refuse(&mut self, refusal: Refusal) -> io::Result<()> {
+        let retry_after = |after: Duration| ("Retry-After".into(), after.as_secs().to_string());
+        self.say(&ToFront::Head(Head {
+            status: refusal.status,
+            headers: refusal.retry_after.map(retry_after).into_iter().collect(),
+            sentence: Some(refusal.sentence.into()),
+        }))?;
         self.await_end()
     }
 

@@ -9,17 +9,15 @@ mod front_link;
 mod slots;
 mod stream;
 
-pub use arrival::{Arrival, Waiting};
-
 use std::io;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::config::{Config, Settings};
 use crate::gate::Refusal;
 use crate::limits::{REQUEST_DEADLINE, STALLED_CALLER};
-use crate::link::{self, Caller};
+use crate::link::Caller;
 use crate::os::{descriptor, places, random, settings};
 use crate::queue::{self, RunId, Urgency};
 use admission::{Admission, Admitted};
@@ -29,55 +27,78 @@ use front_link::FrontLink;
 /// Settings on standard input, the line to `serve` as 3, its listeners from 4 on: one, or as many as the argument says.
 ///
 /// # Errors
-/// Those of [`session`], and what whoever started us handed over that makes no sense.
+/// Whatever ended it before its answer was complete, for the log; and what `serve` handed over that makes no sense.
 pub fn role() -> io::Result<()> {
     let count = std::env::args().nth(2).map_or(Ok(1), |count| count.parse());
     let count = count.map_err(|error| io::Error::other(format!("the number of listeners: {error}")))?;
     let numbers: Vec<_> = (descriptor::FIRST..).take(1 + count).collect();
     descriptor::close_inherited(&numbers)?;
     let serve = UnixStream::from(descriptor::adopt(descriptor::FIRST)?);
-    let listeners: io::Result<Vec<_>> = numbers[1..]
+    let listeners = numbers[1..]
         .iter()
-        .map(|number| descriptor::adopt(*number).map(TcpListener::from))
-        .collect();
-    let waiting = Waiting {
-        listeners: listeners?,
-        serve,
-    };
+        .map(|number| descriptor::adopt(*number).map(TcpListener::from));
+    let listeners = listeners.collect::<io::Result<_>>()?;
     let (settings, config) = settings::received("session")?;
-    session(Arrival::Shared(waiting), &settings, &config)
+    places::prepare(&config.places).map_err(io::Error::other)?;
+    let front = FrontLink::ready(&config)?;
+    match arrival::wait(&config, front.descriptor(), listeners, serve)? {
+        Some(visitor) => converse(front, visitor, &settings, &config),
+        None => Ok(()),
+    }
 }
 
-/// The story of one connection.
+/// The session of a connection that somebody else has accepted (inetd `nowait`, systemd `Accept=yes`). Nothing is started
+/// for one that may not come in.
 ///
 /// # Errors
-/// Whatever ended it before its answer was complete, for the log; the peer has been let go.
-pub fn session(arrival: Arrival, settings: &Settings, config: &Config) -> io::Result<()> {
+/// Whatever ended it before its answer was complete, for the log.
+pub fn connected(stream: TcpStream, settings: &Settings, config: &Config) -> io::Result<()> {
     places::prepare(&config.places).map_err(io::Error::other)?;
-    let Some((mut front, visitor)) = meet(arrival, config)? else {
-        return Ok(());
-    };
-    let request_id = random::hex::<8>()?;
+    match arrival::judge(config, stream)? {
+        Some(visitor) => converse(FrontLink::ready(config)?, visitor, settings, config),
+        None => Ok(()),
+    }
+}
+
+/// The story of one connection. The peer is let go at its end, whatever that is.
+fn converse(mut front: FrontLink, visitor: Visitor, settings: &Settings, config: &Config) -> io::Result<()> {
+    let Visitor {
+        stream,
+        peer,
+        open_paths,
+        slot: connection_slot,
+    } = visitor;
+    let request_id = &random::hex::<8>()?;
     let caller = Caller {
         request_id: request_id.clone(),
-        open_paths: visitor.open_paths,
+        open_paths,
     };
-    front.hand_over(visitor.stream, caller)?;
+    front.hand_over(stream, caller)?;
     // Front has the deadlines, and answers what comes too late itself; this is for one that keeps none.
-    let patience = REQUEST_DEADLINE + STALLED_CALLER;
-    let Some(request) = front.request(Instant::now() + patience)? else {
+    let Some(request) = front.request(Instant::now() + REQUEST_DEADLINE + STALLED_CALLER)? else {
         return Ok(());
     };
     let admission = Admission {
         config,
         settings,
-        request_id: &request_id,
-        peer: visitor.peer,
+        request_id,
+        peer,
     };
     let answered = match admission.of(&request) {
         Err(refusal) => {
-            log_refusal(&admission, &request, &refusal);
-            front.refuse(head_of(&refusal))
+            // What the caller is not told goes here, under the id that the caller was given.
+            let (
+                Refusal {
+                    status,
+                    sentence,
+                    detail,
+                    ..
+                },
+                method,
+                path,
+            ) = (&refusal, &request.method, &request.path);
+            log::warn!("request {request_id} of {peer}: {method} {path}: {status} {sentence}: {detail}");
+            front.refuse(refusal)
         }
         Ok(Admitted {
             follower,
@@ -85,7 +106,7 @@ pub fn session(arrival: Arrival, settings: &Settings, config: &Config) -> io::Re
             ends_with_caller,
         }) => {
             // Caps count connections that are not yet admitted; this one is a follower now.
-            drop(visitor.slot);
+            drop(connection_slot);
             let run = follower.run_id().clone();
             let streamed = stream::stream(&mut front, follower, slot);
             if ends_with_caller && streamed.as_ref().is_err_and(is_gone) {
@@ -104,21 +125,6 @@ pub fn session(arrival: Arrival, settings: &Settings, config: &Config) -> io::Re
     }
 }
 
-/// A front, and a visitor for it. Where the connection is here first, nothing is started for one that may not come in.
-fn meet(arrival: Arrival, config: &Config) -> io::Result<Option<(FrontLink, Visitor)>> {
-    match arrival {
-        Arrival::Connected(stream) => match arrival::judge(config, stream)? {
-            Some(visitor) => Ok(Some((FrontLink::ready(config)?, visitor))),
-            None => Ok(None),
-        },
-        Arrival::Shared(waiting) => {
-            let front = FrontLink::ready(config)?;
-            let visitor = waiting.visitor(config, front.descriptor())?;
-            Ok(visitor.map(|visitor| (front, visitor)))
-        }
-    }
-}
-
 fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::BrokenPipe
 }
@@ -129,27 +135,4 @@ fn cancel(config: &Config, run: &RunId) {
         Ok(()) => log::info!("run {run} is cancelled, because its caller went"),
         Err(error) => log::info!("run {run} is not cancelled, although its caller went: {error}"),
     }
-}
-
-fn head_of(refusal: &Refusal) -> link::Head {
-    let retry_after = |after: Duration| ("Retry-After".to_owned(), after.as_secs().to_string());
-    link::Head {
-        status: refusal.status,
-        headers: refusal.retry_after.map(retry_after).into_iter().collect(),
-        sentence: Some(refusal.sentence.clone().into_owned()),
-    }
-}
-
-/// What the caller is not told goes here, under the id that the caller was given.
-fn log_refusal(admission: &Admission<'_>, request: &link::Request, refusal: &Refusal) {
-    log::warn!(
-        "request {} of {}: {} {}: {} {}: {}",
-        admission.request_id,
-        admission.peer,
-        request.method,
-        request.path,
-        refusal.status,
-        refusal.sentence,
-        refusal.detail
-    );
 }

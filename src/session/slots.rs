@@ -3,8 +3,8 @@
 //! Who may have one is decided under a lock of its own: the files that are held are counted, and each says whose it
 //! is. There are never more files than slots.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -19,56 +19,35 @@ pub struct Slot {
     _locked: File,
 }
 
-/// Whether a source may POST.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// In `DEPLOYER_ALLOWED_IPS`.
-    Allowed,
-    /// Everybody else who may connect.
-    Stranger,
-}
-
 /// Takes a slot for a connection from `peer`; `None` when it, the strangers or all together have as many as they may.
 ///
-/// Strangers share three eighths: with one allowed source at its own cap of one half there is still an eighth left for
-/// another allowed one.
-pub fn for_connection(
-    folder: &Path,
-    caps: Caps,
-    peer: IpAddr,
-    standing: Standing,
-) -> io::Result<Option<Slot>> {
-    let mark = format!("{} {}", word(standing), slot_key(peer));
+/// Strangers, who may not POST, share three eighths: with one allowed source at its own cap of one half there is still an
+/// eighth left for another allowed one.
+pub fn for_connection(folder: &Path, caps: Caps, peer: IpAddr, may_post: bool) -> io::Result<Option<Slot>> {
+    let standing = if may_post { "allowed" } else { "stranger" };
+    let mark = format!("{standing} {}", slot_key(peer)).into_bytes();
+    let room_for_strangers = (caps.sessions as usize * 3 / 8).max(1);
     take(folder, "session", caps.sessions, &mark, |holders| {
         let same = holders.iter().filter(|holder| **holder == mark).count();
         let strangers = holders
             .iter()
-            .filter(|holder| holder.starts_with(word(Standing::Stranger)))
+            .filter(|holder| holder.starts_with(b"stranger"))
             .count();
-        let room_for_strangers = (caps.sessions as usize * 3 / 8).max(1);
-        same < caps.sessions_per_source as usize
-            && (standing == Standing::Allowed || strangers < room_for_strangers)
+        same < caps.sessions_per_source as usize && (may_post || strangers < room_for_strangers)
     })
 }
 
 /// Takes a slot for following a run.
 pub fn for_follower(folder: &Path, caps: Caps) -> io::Result<Option<Slot>> {
-    take(folder, "follower", caps.followers, "", |_| true)
-}
-
-fn word(standing: Standing) -> &'static str {
-    match standing {
-        Standing::Allowed => "allowed",
-        Standing::Stranger => "stranger",
-    }
+    take(folder, "follower", caps.followers, b"", |_| true)
 }
 
 fn take(
     folder: &Path,
     kind: &str,
     most: u32,
-    mark: &str,
-    may_have: impl FnOnce(&[String]) -> bool,
+    mark: &[u8],
+    may_have: impl FnOnce(&[Vec<u8>]) -> bool,
 ) -> io::Result<Option<Slot>> {
     files::ensure_folder(folder, 0o700)?;
     let _counting = lock::exclusive_within(&folder.join(format!("{kind}.lock")), STATE_LOCK_WAIT)?;
@@ -84,7 +63,7 @@ fn take(
             Some(file) if free.is_none() => free = Some(file),
             Some(_) => spare.push(path),
             None => {
-                holders.push(mark_of(&path)?);
+                holders.push(files::read_bounded(&path, 256)?);
                 spare.clear();
             }
         }
@@ -93,22 +72,13 @@ fn take(
         }
     }
     // The free ones at the end cost every later look some calls. Nobody opens them but under this lock.
-    for path in spare {
-        std::fs::remove_file(path)?;
-    }
+    spare.into_iter().try_for_each(fs::remove_file)?;
     let Some(mut file) = free.filter(|_| may_have(&holders)) else {
         return Ok(None);
     };
     file.set_len(0)?;
-    file.rewind()?;
-    file.write_all(mark.as_bytes())?;
+    file.write_all(mark)?;
     Ok(Some(Slot { _locked: file }))
-}
-
-fn mark_of(path: &Path) -> io::Result<String> {
-    let mut mark = String::new();
-    File::open(path)?.take(256).read_to_string(&mut mark)?;
-    Ok(mark)
 }
 
 #[cfg(test)]
@@ -129,9 +99,9 @@ mod tests {
         followers: 2,
     };
 
-    fn fill(folder: &Path, peer: &str, standing: Standing) -> Vec<Slot> {
+    fn fill(folder: &Path, peer: &str, may_post: bool) -> Vec<Slot> {
         let peer = peer.parse().unwrap();
-        std::iter::from_fn(|| for_connection(folder, CAPS, peer, standing).unwrap())
+        std::iter::from_fn(|| for_connection(folder, CAPS, peer, may_post).unwrap())
             .take(100)
             .collect()
     }
@@ -139,24 +109,24 @@ mod tests {
     #[test]
     fn one_hungry_allowed_source_and_many_strangers_leave_room_for_another_allowed_one() {
         let folder = scratch("room");
-        let hog = fill(&folder, "192.0.2.1", Standing::Allowed);
+        let hog = fill(&folder, "192.0.2.1", true);
         let strangers: Vec<Slot> = (1..5)
-            .flat_map(|last| fill(&folder, &format!("203.0.113.{last}"), Standing::Stranger))
+            .flat_map(|last| fill(&folder, &format!("203.0.113.{last}"), false))
             .collect();
         assert_eq!((hog.len(), strangers.len()), (8, 6));
-        assert_eq!(fill(&folder, "192.0.2.2", Standing::Allowed).len(), 2);
+        assert_eq!(fill(&folder, "192.0.2.2", true).len(), 2);
         std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]
     fn a_dropped_slot_is_free_at_once() {
         let folder = scratch("drop");
-        let slots = fill(&folder, "192.0.2.1", Standing::Allowed);
+        let slots = fill(&folder, "192.0.2.1", true);
         let_go(slots, || {
             let mut files = std::fs::read_dir(&folder).unwrap();
             files.all(|file| !lock::is_held(&file.unwrap().path()).unwrap())
         });
-        assert_eq!(fill(&folder, "192.0.2.1", Standing::Allowed).len(), 8);
+        assert_eq!(fill(&folder, "192.0.2.1", true).len(), 8);
         std::fs::remove_dir_all(folder).unwrap();
     }
 
@@ -164,13 +134,13 @@ mod tests {
     fn there_are_no_more_files_than_slots_that_are_held_and_one() {
         let folder = scratch("files");
         let count = || std::fs::read_dir(&folder).unwrap().count() - 1;
-        let take = || for_connection(&folder, CAPS, "192.0.2.1".parse().unwrap(), Standing::Allowed);
+        let take = || for_connection(&folder, CAPS, "192.0.2.1".parse().unwrap(), true);
         for _ in 0..20 {
             let slot = take().unwrap().unwrap();
             assert_eq!(count(), 1);
             let_go(slot, || !lock::is_held(&folder.join("session-0")).unwrap());
         }
-        let mut held = fill(&folder, "192.0.2.1", Standing::Allowed);
+        let mut held = fill(&folder, "192.0.2.1", true);
         assert_eq!(count(), 9);
         let last = held.pop();
         let_go(held, || !lock::is_held(&folder.join("session-6")).unwrap());
@@ -191,7 +161,7 @@ mod tests {
             .collect();
         assert_eq!(held.len(), 2);
         assert!(
-            for_connection(&folder, CAPS, "192.0.2.1".parse().unwrap(), Standing::Allowed)
+            for_connection(&folder, CAPS, "192.0.2.1".parse().unwrap(), true)
                 .unwrap()
                 .is_some()
         );

@@ -23,11 +23,8 @@ pub fn check(config: &Config, report: &mut Report) {
     let is_absent = |path: &&Path| path.starts_with(UNIT_CREDENTIALS) && !path.exists();
     let absent: Vec<&Path> = [cert.as_path(), key].into_iter().filter(is_absent).collect();
     for path in &absent {
-        let path = path.display();
-        report.warning(
-            WHAT,
-            format!("{path} is there while the service runs: check again then"),
-        );
+        let advice = "is there while the service runs: check again then";
+        report.warning(WHAT, format!("{} {advice}", path.display()));
     }
     if absent.is_empty() {
         let errors = front::certificate_faults(cert, key);
@@ -55,10 +52,7 @@ fn validity(path: &Path, report: &mut Report) {
     if clock::compact(now) > until {
         report.error(WHAT, format!("expired on {last}: renew it"));
     } else if clock::compact(now) < from {
-        report.error(
-            WHAT,
-            format!("not valid before {first}: correct the clock, or renew it"),
-        );
+        report.error(WHAT, format!("not valid before {first}: is the clock right?"));
     } else if clock::compact(now + CERTIFICATE_NOTICE) > until {
         report.warning(WHAT, format!("valid until {last} only: renew it"));
     } else {

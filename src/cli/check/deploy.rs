@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::report::Report;
-use crate::config::{Backend, Config, DeployConfig, HealthExpect};
+use crate::config::{Backend, Config, HealthExpect};
 use crate::deploy;
 use crate::deploy::unraid::{folder, template::Template};
 use crate::limits::{MAX_VERSION, VERSION_DEADLINE};
@@ -17,9 +17,14 @@ pub fn check(config: &Config, report: &mut Report) {
     let deploy = config.deploy();
     let needs_docker = !matches!(deploy.backend, Backend::Command { pull: false, .. })
         || deploy.health_expect == HealthExpect::Container;
-    match needs_docker {
-        true => report.result("docker", docker(deploy)),
-        false => report.ok("docker", "not needed: the command pulls and replaces by itself"),
+    if needs_docker {
+        // With the environment that a deploy would use.
+        let arguments = ["version", "--format", "{{.Server.Version}}"];
+        let text = version(&deploy.docker, &arguments, &deploy.environment);
+        let said = text.map(|text| format!("answers with version {}", last_line(&text)));
+        report.result("docker", said);
+    } else {
+        report.ok("docker", "not needed: the command pulls and replaces by itself");
     }
     report.errors("deploy", deploy::complaints(config));
     let runtime = &config.places.runtime;
@@ -31,11 +36,8 @@ pub fn check(config: &Config, report: &mut Report) {
         report.root_alone("cosign", &cosign.program);
     }
     match &deploy.backend {
-        Backend::Unraid {
-            templates,
-            update_container,
-        } => {
-            report.root_alone("update_container", update_container);
+        Backend::Unraid { templates, script } => {
+            report.root_alone("update_container", script);
             report.root_alone("templates", templates);
             for container in &deploy.containers {
                 template(&container.name, templates, &deploy.image, report);
@@ -50,25 +52,15 @@ pub fn check(config: &Config, report: &mut Report) {
     }
 }
 
-/// Asks docker for its version, by the client and with the environment that a deploy would use.
-fn docker(deploy: &DeployConfig) -> Result<String, String> {
-    let arguments = ["version", "--format", "{{.Server.Version}}"];
-    let environment = &deploy.environment;
-    let (client, text) = version(&deploy.docker, "DEPLOYER_DOCKER_PATH", &arguments, environment)?;
-    Ok(format!("{client} answers with version {}", last_line(&text)))
-}
-
-/// Where the program that `setting` names is found by the `PATH` with which `environment` begins, and all that it prints
-/// of its version.
+/// What a program, found by the `PATH` with which `environment` begins, prints of its version.
 pub fn version(
     program: &Path,
-    setting: &str,
     arguments: &[&str],
     environment: &[(String, String)],
-) -> Result<(String, String), String> {
+) -> Result<String, String> {
     let (path, name) = (&environment[0].1, program.display());
-    let found = child::find_program(program, path)
-        .ok_or_else(|| format!("there is no `{name}` on {path}: install it, or set {setting}"))?;
+    let none = || format!("there is no `{name}` on {path}: install it, or set its path");
+    let found = child::find_program(program, path).ok_or_else(none)?;
     let command = Command::tool(&found).arguments(arguments).variables(environment);
     let shown = format!("{} {}", found.display(), arguments[0]);
     let (exit, bytes) = child::output(command, MAX_VERSION, Instant::now() + VERSION_DEADLINE)
@@ -77,8 +69,8 @@ pub fn version(
     let bytes = bytes.ok_or_else(|| format!("`{shown}` did not answer within {seconds} s"))?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
     match exit.is_success() {
-        true => Ok((found.display().to_string(), text)),
-        false => Err(format!("`{shown}`: {}: {}", exit, last_line(&text))),
+        true => Ok(text),
+        false => Err(format!("`{shown}`: {exit}: {}", last_line(&text))),
     }
 }
 

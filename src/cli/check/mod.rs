@@ -13,7 +13,7 @@ mod terraform;
 use std::path::Path;
 
 use super::settings_source::{self, FoundSettings};
-use super::{Arguments, CommandError, CommandResult};
+use super::{Args, CommandError, Result};
 use crate::config::{Config, Settings, warnings};
 use crate::gate;
 use crate::jwt::KeySet;
@@ -25,7 +25,7 @@ use report::Report;
 ///
 /// # Errors
 /// When standard output cannot be written.
-pub fn check(args: &Arguments) -> CommandResult {
+pub fn check(args: &Args) -> Result {
     let mut report = Report::default();
     match settings_source::read(args) {
         Ok(found) => judge(&found, &mut report),

@@ -1,6 +1,7 @@
 //! The users of the roles, the folders, and the replay memory.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -20,7 +21,9 @@ pub fn check(config: &Config, report: &mut Report) {
     }
     for folder in [&places.state, &places.runs, &places.runtime, &places.public()] {
         report.root_alone("folders", folder);
-        report.errors("folders", write_to(folder).err());
+        if let Err(error) = write_to(folder) {
+            report.error("folders", files::describe(&error, "write to", folder));
+        }
     }
     if disk::is_in_memory(&places.state).unwrap_or(false) {
         let state = places.state.display();
@@ -48,14 +51,11 @@ fn users(config: &Config, report: &mut Report) {
 }
 
 /// Writes a file to it, and removes that.
-fn write_to(folder: &Path) -> Result<(), String> {
+fn write_to(folder: &Path) -> io::Result<()> {
     let probe = folder.join(".check");
-    let written = files::replace_volatile(&probe, b"", 0o600);
+    files::replace_volatile(&probe, b"", 0o600)?;
     // Another `check` may have taken it away.
-    let removed = written.and_then(|()| files::optional(fs::remove_file(&probe)));
-    removed
-        .map(drop)
-        .map_err(|error| files::describe(&error, "write to", folder))
+    files::optional(fs::remove_file(&probe)).map(drop)
 }
 
 /// As `serve` does, it makes one that refuses what may have been used before.

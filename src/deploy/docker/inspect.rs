@@ -30,7 +30,7 @@ impl TextRule for ImageIdRule {
 }
 
 /// An image on this host.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Debug, Deserialize)]
 pub struct Image {
     #[serde(rename = "Id")]
     pub id: ImageId,
@@ -56,7 +56,7 @@ impl Image {
 }
 
 /// A container, at one moment.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Container {
     /// 64 hex digits. It keeps this id whatever it is called.

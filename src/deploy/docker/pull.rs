@@ -13,7 +13,7 @@ use crate::run::messages::{Row, classify};
 use crate::run::{Failure, Result, RunContext, Tool};
 
 /// What a failed pull says of the registry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum PullFault {
     /// It did not answer, or not to the end, or not now: the same may work soon.
     Unreachable,
@@ -95,30 +95,13 @@ const fn fault(words: &'static [&'static str], class: PullFault, hint: &'static 
     Row { words, class, hint }
 }
 
-/// A pull that failed.
-#[derive(Debug)]
-pub struct PullFailure {
-    pub fault: PullFault,
-    pub failure: Failure,
-}
+/// The digest that the registry named, if it named one; or what kept the pull from its end: a hint, then the client's last
+/// words.
+pub type Pulled = Result<Option<String>, (PullFault, String)>;
 
-impl From<Failure> for PullFailure {
-    fn from(failure: Failure) -> Self {
-        let fault = Final;
-        Self { fault, failure }
-    }
-}
-
-/// Pulls `reference`; its progress is said line by line. The digest that the registry named, if it named one. It takes
-/// as long as it goes on, within the run's own time.
-///
-/// # Errors
-/// With a hint first, then the client's last words. What may pass by itself was tried again.
-pub fn pull(
-    ctx: &mut RunContext,
-    reference: &str,
-    login: Option<&LoggedIn>,
-) -> Result<Option<String>, PullFailure> {
+/// Pulls `reference`; its progress is said line by line. It takes as long as it goes on, within the run's own time. What may
+/// pass by itself is tried again.
+pub fn pull(ctx: &mut RunContext, reference: &str, login: Option<&LoggedIn>) -> Result<Pulled> {
     let mut tool = tool(ctx, &["pull", reference]);
     tool.deadline = LONGEST_SETTING;
     if let Some(login) = login {
@@ -128,14 +111,13 @@ pub fn pull(
     let mut waits = PULL_AGAIN.iter();
     loop {
         let said = match pull_once(ctx, &tool, reference, images.as_deref())? {
-            Ok(digest) => return Ok(digest),
+            Ok(digest) => return Ok(Ok(digest)),
             Err(said) => said,
         };
         let (fault, hint) = meaning(&said);
         let failure = format!("pull failed: {hint}: {said}");
         let Some(wait) = waits.next().filter(|_| fault == Unreachable) else {
-            let failure = failure.into();
-            return Err(PullFailure { fault, failure });
+            return Ok(Err((fault, failure)));
         };
         ctx.tell(&format!("{failure}; trying again in {} s", wait.as_secs()));
         ctx.pause(*wait)?;

@@ -8,7 +8,7 @@ use crate::deploy::docker::Container;
 use crate::limits::{MAX_QUOTE, RESTARTS_TOLERATED, STEADY};
 
 /// What one look says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub enum Verdict {
     /// It is as it should be; how it is.
     Healthy(String),

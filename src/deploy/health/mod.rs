@@ -3,6 +3,10 @@
 //! The first probe goes out at once, the next after 100 ms, and the waits double up to the configured interval. Every
 //! probe is made by the fetch role: no byte of an answer is parsed as HTTP here. Between probes the container is looked
 //! at, because one that has ended will never answer. What was seen last is in the failure.
+//!
+//! After all are healthy, each must have run for a while without a restart: a version that answers once and dies a few
+//! seconds later would pass every probe. The time counts from when each became healthy, so that with several containers
+//! most of it has passed already.
 
 pub mod judge;
 
@@ -11,12 +15,12 @@ use std::time::{Duration, Instant};
 use crate::config::{Backend, Config, Container, HealthExpect};
 use crate::deploy::docker::{self, Container as Seen, since};
 use crate::fetch::{self, FetchRequest};
-use crate::limits::{DOCKER_QUICK, LOOK_INTERVAL, MAX_FETCH, PROBE_DEADLINE, STEADY};
-use crate::run::{Failure, HumanDuration, Result, RunContext};
+use crate::gate::Version;
+use crate::limits::{DOCKER_QUICK, HEALTH_MARGIN, LOOK_INTERVAL, MAX_FETCH, PROBE_DEADLINE, STEADY};
+use crate::run::{Failure, HumanDuration, Result, RunContext, fail};
 use judge::Verdict;
 
 /// How one container's health is found out.
-#[derive(Clone, Copy, Debug)]
 pub struct Health<'a> {
     config: &'a Config,
     name: &'a str,
@@ -43,7 +47,7 @@ struct Watched {
 impl<'a> Health<'a> {
     /// How the health of `container` is found out; `None` where there is nothing to ask: the command's word counts. On the
     /// way back there is no `version`: one that was there before need not say which it is.
-    pub fn of(config: &'a Config, container: &'a Container, version: Option<&'a str>) -> Option<Self> {
+    pub fn of(config: &'a Config, container: &'a Container, version: Option<&'a Version>) -> Option<Self> {
         let deploy = config.deploy();
         let expect = deploy.health_expect;
         let by_container = expect == HealthExpect::Container;
@@ -55,7 +59,9 @@ impl<'a> Health<'a> {
             name: &container.name,
             url,
             looks,
-            version: version.filter(|_| expect == HealthExpect::Version),
+            version: version
+                .filter(|_| expect == HealthExpect::Version)
+                .map(Version::as_str),
         })
     }
 
@@ -175,5 +181,44 @@ impl Watched {
         let steady = same.unwrap_or_else(|| (Instant::now(), now.restart_count));
         self.steady = Some(steady).filter(|_| now.is_running());
         self.steady.map_or(Duration::ZERO, |(start, _)| start.elapsed())
+    }
+}
+
+/// Waits until every container has been up for long enough. `healthy` has how each was when it had just become so.
+pub fn wait_until_stable(ctx: &mut RunContext, healthy: &[(Seen, Instant)]) -> Result {
+    let steady = ctx.config.deploy().steady;
+    let names: Vec<&str> = healthy.iter().map(|(one, _)| one.name()).collect();
+    let until = healthy.iter().map(|(_, at)| *at + steady).max();
+    let until = until.unwrap_or_else(Instant::now);
+    if Instant::now() < until {
+        let steady = HumanDuration(steady);
+        ctx.tell(&format!(
+            "waiting until each has run for {steady} without a restart"
+        ));
+    }
+    // The last step of a deploy: it is not cancelled.
+    let fallen = ctx.in_any_case(steady + HEALTH_MARGIN, |ctx| {
+        ctx.poll(LOOK_INTERVAL, until, |ctx| {
+            let now = docker::containers(ctx, &names)?;
+            let fallen = |(then, at): &(Seen, Instant)| {
+                Some((then.name().to_owned(), since(*at), what_happened(then, &now)?))
+            };
+            Ok(healthy.iter().find_map(fallen))
+        })
+    })?;
+    let Some((name, after, what)) = fallen else {
+        return Ok(());
+    };
+    ctx.in_any_case(DOCKER_QUICK, |ctx| docker::say_log(ctx, &name));
+    fail(format!("{name}: was healthy, and after {after} {what}"))
+}
+
+/// What keeps a container that was healthy from counting as steady, if anything.
+fn what_happened(then: &Seen, now: &[Seen]) -> Option<String> {
+    match now.iter().find(|now| now.name() == then.name()) {
+        None => Some("it is gone".to_owned()),
+        Some(now) if now.id != then.id => Some("somebody has replaced it".to_owned()),
+        Some(now) if now.is_running() && now.restart_count == then.restart_count => None,
+        Some(now) => Some(format!("it is {}", now.describe())),
     }
 }

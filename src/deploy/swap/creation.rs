@@ -3,8 +3,7 @@
 //! No value of a variable is in argv, which everyone on the host can read: values of one line go as an env-file over
 //! standard input, the others through the client's environment, where `--env NAME` finds them.
 
-use super::declaration::Declaration;
-use super::values::fits_env_file;
+use super::declaration::{Declaration, fits_env_file};
 use super::{NewContainer, next};
 use crate::hash::sha256;
 use crate::jwt::base64url::hex;

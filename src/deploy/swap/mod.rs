@@ -7,14 +7,12 @@
 
 pub mod creation;
 pub mod declaration;
-mod values;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::config;
 use crate::deploy::docker::{self, Container, ImageId};
 use crate::deploy::keep_previous;
-use crate::deploy::reference::short_id;
 use crate::deploy::undo_record::OldContainer;
 use crate::failpoint;
 use crate::limits::{MAX_TEMPLATE, UNHURRIED};
@@ -24,7 +22,6 @@ use creation::{SPEC_LABEL, VERSION_LABEL, creation, fingerprint};
 use declaration::Declaration;
 
 /// What is to be started.
-#[derive(Clone, Copy, Debug)]
 pub struct NewContainer<'a> {
     /// The name that it gets in the end.
     pub name: &'a str,
@@ -39,38 +36,30 @@ pub struct NewContainer<'a> {
 /// Every mistake in the declarations of `containers`, and in what they name of this host, a sentence each with its file;
 /// empty when all are good.
 pub fn mistakes(declarations: &Path, containers: &[config::Container]) -> Vec<String> {
-    let one = |container: &config::Container| mistakes_of(declarations, &container.name);
-    containers.iter().flat_map(one).collect()
-}
-
-fn mistakes_of(declarations: &Path, name: &str) -> Vec<String> {
-    let (path, declared) = match read(declarations, name) {
-        (path, Ok(declared)) => (path, declared),
-        (_, Err(mistakes)) => return mistakes,
-    };
-    // Docker could not read the variables of a container, or should not, because somebody else sets them.
-    let env_file = declared
-        .env_file
-        .map(|file| trusted::opened(Path::new(&file), trusted::fault));
-    let fault = env_file.and_then(Result::err);
-    Vec::from_iter(fault.map(|fault| format!("{}: env_file: {fault}", path.display())))
-}
-
-fn read(declarations: &Path, name: &str) -> (PathBuf, Result<Declaration, Vec<String>>) {
-    let path = declarations.join(format!("{name}.json"));
-    let bytes = files::read_bounded(&path, MAX_TEMPLATE);
-    let bytes = bytes.map_err(|error| vec![files::describe(&error, "read the declaration", &path)]);
-    let in_file = |mistake| format!("{}: {mistake}", path.display());
-    let declared = bytes.and_then(|bytes| {
-        Declaration::read(&bytes).map_err(|mistakes| mistakes.into_iter().map(in_file).collect())
-    });
-    (path, declared)
+    let mistakes = |one: &config::Container| declared(declarations, &one.name).err().unwrap_or_default();
+    containers.iter().flat_map(mistakes).collect()
 }
 
 /// The declaration of `name`.
-pub fn declared(declarations: &Path, name: &str) -> Result<Declaration> {
-    let (_, declared) = read(declarations, name);
-    Ok(declared.map_err(|mistakes| mistakes.join("; "))?)
+///
+/// # Errors
+/// Every mistake in it. Its file of variables must be there, and nobody else's to write.
+pub fn declared(declarations: &Path, name: &str) -> Result<Declaration, Vec<String>> {
+    let path = declarations.join(format!("{name}.json"));
+    let bytes = files::read_bounded(&path, MAX_TEMPLATE)
+        .map_err(|error| vec![files::describe(&error, "read the declaration", &path)])?;
+    let in_file = |mistake: String| format!("{}: {mistake}", path.display());
+    let mistakes = match Declaration::read(&bytes) {
+        Err(mistakes) => mistakes,
+        Ok(declared) => {
+            let file = declared.env_file.as_ref().map(Path::new);
+            match file.and_then(|file| trusted::opened(file, trusted::fault).err()) {
+                None => return Ok(declared),
+                Some(fault) => vec![format!("env_file: {fault}")],
+            }
+        }
+    };
+    Err(mistakes.into_iter().map(in_file).collect())
 }
 
 /// What a container is called until it takes the place of the one before.
@@ -115,7 +104,7 @@ pub fn update(ctx: &mut RunContext, declared: &Declaration, new: &NewContainer) 
     let old = docker::container(ctx, name)?;
     can_be_kept(name, old.as_ref())?;
     remove_next(ctx, name)?;
-    let id = create(ctx, new, declared)?;
+    let made = create(ctx, new, declared)?;
     failpoint!("created");
     ctx.in_any_case(UNHURRIED, |ctx| {
         if let Some(old) = &old {
@@ -124,28 +113,26 @@ pub fn update(ctx: &mut RunContext, declared: &Declaration, new: &NewContainer) 
             }
             keep_previous::rename_old(ctx, name, old)?;
         }
-        docker::rename(ctx, &id, name)?;
+        docker::rename(ctx, &made.id, name)?;
         failpoint!("next-renamed");
-        keep_previous::stop_old_start_new(ctx, name, old.as_ref())
-    })?;
-    ctx.tell(&format!("{name}: started {}, image {}", short_id(&id), new.image));
-    Ok(())
+        keep_previous::stop_old_start_new(ctx, name, old.as_ref(), &made)
+    })
 }
 
-/// Makes `NAME-next` and makes sure that it is what was pulled; its id.
-fn create(ctx: &mut RunContext, new: &NewContainer, declared: &Declaration) -> Result<String> {
+/// Makes `NAME-next` and makes sure that it is what was pulled.
+fn create(ctx: &mut RunContext, new: &NewContainer, declared: &Declaration) -> Result<Container> {
     let name = next(new.name);
     let tool = creation(docker::tool(ctx, &[]), new, declared);
     docker::change_by(ctx, &format!("docker create {name}"), tool)?;
     for network in declared.networks.iter().skip(1) {
         docker::connect(ctx, network, &name, new.name)?;
     }
-    let gone = || format!("created {name}, but it is not there: does its declaration name it?");
+    let gone = || format!("created {name}, but it is not there");
     let made = docker::container(ctx, &name)?.ok_or_else(gone)?;
     match made.image == *new.image {
-        true => Ok(made.id),
+        true => Ok(made),
         false => fail(format!(
-            "created {name} from {}, and it is {} instead of {}: was the tag moved?",
+            "created {name} from {}, and it is {} instead of {}",
             new.reference, made.image, new.image
         )),
     }
@@ -160,14 +147,14 @@ pub fn make_again(ctx: &mut RunContext, declarations: &Path, name: &str, old: &O
         image: &old.image,
         version: old.version(),
     };
-    let id = create(ctx, &new, &declared(declarations, name)?)?;
-    docker::rename(ctx, &id, name)
+    let made = create(ctx, &new, &declared(declarations, name)?)?;
+    docker::rename(ctx, &made.id, name)
 }
 
 fn can_be_kept(name: &str, now: Option<&Container>) -> Result {
     match now.is_some_and(Container::removes_itself) {
         true => fail(format!(
-            "{name} was started with --rm: stopping it would remove it, with no way back; start it without --rm first"
+            "{name} was started with --rm: stopping it would remove it; start it without --rm first"
         )),
         false => Ok(()),
     }

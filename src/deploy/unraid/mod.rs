@@ -6,24 +6,24 @@
 //! stopped. The image is on the host before it runs, so that its own pull may fail without harm. That pull takes as long as
 //! the registry does, and in that time other containers find the old one by its name only where the name is an alias on
 //! their network; so the new container gets that alias before it is started, for the next deploy.
+//!
+//! Unraid's own page may rewrite a template at any moment, so what is there is read right before each write. An edit of
+//! somebody else's is never undone.
 
-mod backup;
 pub mod folder;
 pub mod template;
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::deploy::docker::{self, Container, ImageId};
-use crate::deploy::reference::short_id;
 use crate::deploy::undo_record::{ContainerRecord, OldContainer, TemplateBackup};
 use crate::deploy::{command, keep_previous};
 use crate::failpoint;
 use crate::limits::UNHURRIED;
+use crate::os::files;
 use crate::run::{Failure, Result, RunContext, fail};
-use backup::{still_ours, written};
 use template::Template;
-
-pub use backup::restore;
 
 /// On every container that Unraid's page or script has made.
 pub const MADE_BY_UNRAID: &str = "net.unraid.docker.managed";
@@ -36,21 +36,6 @@ pub fn find(ctx: &mut RunContext, templates: &Path, name: &str) -> Result<(folde
         .and_then(|template| Ok(template.reference(&ctx.config.deploy().image)?.to_owned()));
     let named = named.map_err(|why| format!("the template {}: {why}", found.path.display()))?;
     Ok((found, named))
-}
-
-/// The template of `name` as it is, for the journal.
-pub fn back_up(
-    ctx: &mut RunContext,
-    templates: &Path,
-    name: &str,
-    reference: &str,
-) -> Result<TemplateBackup> {
-    let (found, _) = find(ctx, templates, name)?;
-    Ok(TemplateBackup {
-        path: found.path,
-        text: found.text,
-        new_reference: reference.to_owned(),
-    })
 }
 
 /// Writes the new version into a template, which must be as `backup` has it.
@@ -75,7 +60,7 @@ pub fn update(
     record: &ContainerRecord,
     template: &TemplateBackup,
 ) -> Result {
-    let (name, image) = (&record.name, &record.new_image);
+    let name = &record.name;
     let old = docker::container(ctx, name)?;
     if old.as_ref().map(|old| &old.id) != record.old.as_ref().map(|old| &old.id) {
         return fail(format!(
@@ -88,17 +73,11 @@ pub fn update(
     }
     let killed = run_script(ctx, script, name)?;
     failpoint!("script-ended");
-    let new = ctx.in_any_case(UNHURRIED, |ctx| {
-        let made = made(ctx, name, image, killed)?;
+    ctx.in_any_case(UNHURRIED, |ctx| {
+        let made = made(ctx, name, &record.new_image, killed)?;
         set_up_networks(ctx, name, old.as_ref(), &made)?;
-        keep_previous::stop_old_start_new(ctx, name, old.as_ref())
-    })?;
-    if !new.is_running() {
-        docker::say_log(ctx, name);
-        return fail(format!("{name}: replaced, but it is {}", new.describe()));
-    }
-    ctx.tell(&format!("{name}: started {}, image {image}", short_id(&new.id)));
-    Ok(())
+        keep_previous::stop_old_start_new(ctx, name, old.as_ref(), &made)
+    })
 }
 
 /// Runs the script; why it was killed, where it was past its deadline: what it has made is looked at all the same.
@@ -129,7 +108,7 @@ fn made(ctx: &mut RunContext, name: &str, image: &ImageId, killed: Option<Failur
             ))
         }
         None => fail(format!(
-            "{name}: {script} made no container: were its template's settings refused by docker? see Unraid's Docker page"
+            "{name}: {script} made no container: does docker refuse its template's settings? see Unraid's Docker page"
         )),
     }
 }
@@ -161,4 +140,125 @@ fn set_up_networks(ctx: &mut RunContext, name: &str, old: Option<&Container>, ne
 pub fn make_again(ctx: &mut RunContext, script: &Path, name: &str, old: &OldContainer) -> Result {
     let killed = run_script(ctx, script, name)?;
     made(ctx, name, &old.image, killed).map(drop)
+}
+
+/// Puts a template back. Where it holds exactly what we wrote, all of before comes back; where somebody else has edited it
+/// since, only the image it names; where it cannot be read at all, or is gone, all of it.
+pub fn restore(ctx: &mut RunContext, name: &str, backup: &TemplateBackup) -> Result {
+    let path = backup.path.display();
+    let there = match folder::read(&backup.path) {
+        Ok(text) => Some(text),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidData) => None,
+        Err(error) => return Err(files::describe(&error, "read the template", &backup.path).into()),
+    };
+    let ours = written(backup)?;
+    let edited = there.as_deref().filter(|there| *there != ours);
+    let (text, said) = match edited.and_then(|there| Template::read(there).ok()) {
+        None => (backup.text.clone(), "is as it was"),
+        Some(now) => {
+            let image = &backup.new_reference;
+            let back = Template::read(&backup.text)
+                .and_then(|before| now.with_repository(image, before.reference(image)?));
+            let left_alone =
+                |why| format!("{name}: {path} was edited by somebody else since, and is left alone: {why}");
+            let said = "was edited by somebody else since: only its image is as it was";
+            (back.map_err(left_alone)?, said)
+        }
+    };
+    match there {
+        Some(there) if there == text || there == backup.text => return Ok(()),
+        Some(there) => folder::write(&backup.path, &there, &text)?,
+        None => files::replace(&backup.path, text.as_bytes(), 0o600)
+            .map_err(|error| files::describe(&error, "write the template", &backup.path))?,
+    }
+    ctx.tell(&format!("{name}: {path} {said}"));
+    Ok(())
+}
+
+/// What we write into a template.
+fn written(backup: &TemplateBackup) -> Result<String, String> {
+    let reference = &backup.new_reference;
+    Template::read(&backup.text)?.with_repository(reference, reference)
+}
+
+/// The script reads the template by itself: what it reads must name what was pulled.
+fn still_ours(backup: &TemplateBackup) -> Result {
+    let (path, expected) = (backup.path.display(), &backup.new_reference);
+    let changed = |why: String| {
+        Failure::Failed(format!(
+            "the template {path} was changed by somebody else just now: {why}; try again"
+        ))
+    };
+    let now = folder::read(&backup.path).map_err(|error| changed(error.to_string()))?;
+    let template = Template::read(&now).map_err(changed)?;
+    match template.reference(expected).map_err(changed)? {
+        now if now == expected => Ok(()),
+        other => Err(changed(format!("it names {other}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::testing::Scratch;
+    use std::fs;
+
+    const OLD: &str = "<Container>\r\n <Name>app</Name><Repository> x/y:1 </Repository>\n</Container>\n";
+
+    /// What a file that holds `now` is after going back; an error is the sentence.
+    fn restored(word: &str, now: Option<&[u8]>) -> Result<String, String> {
+        let scratch = Scratch::new(&format!("backup-{word}"));
+        let path = scratch.0.state.join("my-app.xml");
+        if let Some(now) = now {
+            fs::write(&path, now).unwrap();
+        }
+        let backup = TemplateBackup {
+            path: path.clone(),
+            text: OLD.into(),
+            new_reference: "x/y:2".into(),
+        };
+        let mut ctx = RunContext::scratch(&scratch.0);
+        for _ in 0..2 {
+            restore(&mut ctx, "app", &backup).map_err(|failure| failure.to_string())?;
+        }
+        Ok(fs::read_to_string(&path).unwrap())
+    }
+
+    #[test]
+    fn what_we_wrote_goes_back_byte_for_byte() {
+        let backup = TemplateBackup {
+            path: "/".into(),
+            text: OLD.into(),
+            new_reference: "x/y:2".into(),
+        };
+        let ours = written(&backup).unwrap();
+        assert_ne!(ours, OLD);
+        assert_eq!(restored("ours", Some(ours.as_bytes())).unwrap(), OLD);
+        assert_eq!(restored("same", Some(OLD.as_bytes())).unwrap(), OLD);
+    }
+
+    #[test]
+    fn what_is_torn_or_gone_is_made_whole() {
+        for (word, now) in [
+            ("gone", None),
+            ("empty", Some(&b""[..])),
+            ("torn", Some(b"<Container><Na")),
+            ("garbage", Some(b"<Container>\xff\xfe")),
+        ] {
+            assert_eq!(restored(word, now).unwrap(), OLD, "{word}");
+        }
+    }
+
+    #[test]
+    fn an_edit_of_somebody_else_stays_and_only_the_image_goes_back() {
+        let edited = "<Container><Name>app</Name><Repository>x/y:2</Repository><Shell>sh</Shell></Container>";
+        let expected = edited.replace("x/y:2", "x/y:1");
+        assert_eq!(restored("edited", Some(edited.as_bytes())).unwrap(), expected);
+        let theirs = edited.replace("x/y:2", "other:7");
+        let error = restored("theirs", Some(theirs.as_bytes())).unwrap_err();
+        assert!(
+            error.contains("is left alone: its image is \"other:7\""),
+            "{error}"
+        );
+    }
 }

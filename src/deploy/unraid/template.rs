@@ -10,14 +10,14 @@ use std::ops::Range;
 use crate::deploy::reference::same_image;
 
 /// What a deploy needs to know of a template.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Template<'a> {
     text: &'a str,
     /// In the order in which they begin.
     elements: Vec<Element<'a>>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Element<'a> {
     name: &'a str,
     /// Between its tags.

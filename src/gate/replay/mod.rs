@@ -60,7 +60,7 @@ impl Memory {
     ///
     /// # Errors
     /// [`Refusal::replay`] when the token is known, and what [`Memory::first_use`] refuses.
-    pub fn remember(&self, token: &Claimed, endpoint: &str, run_id: &str, now: SystemTime) -> Result<()> {
+    pub fn remember(&self, token: &Claimed, endpoint: &str, run_id: &str, now: SystemTime) -> Result {
         let _alone = self.lock_it()?;
         let file = self.read_whole(now)?;
         let book = self.open(&file)?;
@@ -118,7 +118,7 @@ impl Memory {
     }
 
     /// Absence means "not used" only for tokens of which the memory would know.
-    fn may_be_new(&self, floors: Floors, token: &Claimed, now: SystemTime) -> Result<()> {
+    fn may_be_new(&self, floors: Floors, token: &Claimed, now: SystemTime) -> Result {
         let Floors { created, pruned } = floors;
         let (file, Claimed { issued, expires, .. }) = (self.file.display(), token);
         // An `iat` may lie ahead of our clock by the leeway, so a token that was used before the memory was made may
@@ -144,7 +144,7 @@ impl Memory {
     }
 
     /// Puts `used` behind the other records; drops those of dead tokens first when they are many, or when there is no room.
-    fn append(&self, book: &Book, mut used: Use) -> Result<()> {
+    fn append(&self, book: &Book, mut used: Use) -> Result {
         let now = used.latest;
         used.latest = now.max(self.whole(book.latest())?);
         let mut count = book.count;
@@ -191,7 +191,7 @@ impl Memory {
         Ok(file)
     }
 
-    fn replace(&self, file: &[u8]) -> Result<()> {
+    fn replace(&self, file: &[u8]) -> Result {
         files::replace(&self.file, file, 0o600).map_err(|error| self.failed(error, "write"))
     }
 
