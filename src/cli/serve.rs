@@ -44,13 +44,11 @@ pub fn serve(file: Option<&Path>, inherited: Inherited) -> Result {
         log::warn!("{NOT_ROOT}");
     }
     prepare_state(&config, &found.settings)?;
-    let listeners = Listeners {
-        are_inherited: inherited.is_some(),
-        sockets: inherited.map_or_else(|| bind(&config.listen), Ok)?,
+    let (sockets, are_inherited) = match inherited {
+        Some(sockets) => (sockets, true),
+        None => (bind(&config.listen)?, false),
     };
-    for socket in &listeners.sockets {
-        log::info!("listening on {}", socket.local_addr()?);
-    }
+    let listeners = Listeners::new(sockets, are_inherited)?;
     role::serve(listeners, found.settings, config, found.source)?;
     Ok(ExitStatus::Done)
 }

@@ -38,7 +38,7 @@ use crate::limits::{CHECKOUT_DEADLINE, HEALTH_MARGIN, MAX_FETCH, PROBE_DEADLINE,
 use crate::os::child::Exit;
 use crate::os::files::optional;
 use crate::queue::RunRequest;
-use crate::run::{Effect, EndPolicy, Ended, HumanDuration, Result, RunContext};
+use crate::run::{EndPolicy, Ended, HumanDuration, Result, RunContext};
 use crate::secret::Secret;
 use command::Commands;
 use report::Report;
@@ -109,41 +109,35 @@ impl<'a> Terraform<'a> {
     fn take_steps(&self, ctx: &mut RunContext, report: &mut Report) -> Result {
         let terraform = self.commands.terraform;
         let longest = terraform.run_max;
-        let folder = ctx.step(Phase::GitFetch, CHECKOUT_DEADLINE, Effect::Looks, |ctx| {
-            self.fetch(ctx, report)
-        })?;
-        ctx.step(Phase::TfInit, longest, Effect::Looks, |ctx| {
-            self.init(ctx, &folder)
-        })?;
-        let summary = ctx.step(Phase::TfPlan, longest, Effect::Looks, |ctx| {
-            let summary = report.add("plan", self.plan(ctx, &folder), report::planned)?;
-            self.tell_plan(ctx, &summary);
-            if self.task.what == Job::TfApply {
-                self.may_be_applied(ctx, &summary)?;
-            }
-            Ok(summary)
-        })?;
+        ctx.begin(Phase::GitFetch, CHECKOUT_DEADLINE)?;
+        let folder = self.fetch(ctx, report)?;
+        ctx.begin(Phase::TfInit, longest)?;
+        self.init(ctx, &folder)?;
+        ctx.begin(Phase::TfPlan, longest)?;
+        let summary = report.add("plan", self.plan(ctx, &folder), report::planned)?;
+        self.tell_plan(ctx, &summary);
+        if self.task.what == Job::TfApply {
+            self.may_be_applied(ctx, &summary)?;
+        }
         let mut sentence = report::sentence(self.task.what, &summary);
         if self.task.what == Job::TfApply && !summary.has_changes {
             report.add("apply", Ok(()), |()| json!({"status": "noop", "exit_code": 0}))?;
         } else if self.task.what == Job::TfApply {
-            ctx.step(Phase::TfApply, longest, Effect::Changes, |ctx| {
-                let applied = self.apply(ctx, &folder);
-                let applied = report.add(
-                    "apply",
-                    applied,
-                    |()| json!({"status": "applied", "exit_code": 0}),
-                );
-                applied.inspect_err(|_| self.tell_failed_apply(ctx))
-            })?;
+            ctx.begin_change(Phase::TfApply, longest)?;
+            let applied = self.apply(ctx, &folder);
+            let applied = report.add(
+                "apply",
+                applied,
+                |()| json!({"status": "applied", "exit_code": 0}),
+            );
+            applied.inspect_err(|_| self.tell_failed_apply(ctx))?;
             sentence.insert_str(0, "applied: ");
             let mut urls = terraform.health_urls.iter();
             if let Some(health) = urls.find(|health| health.module == self.module.name) {
                 let deadline = self.commands.config.deploy().health_max_wait + HEALTH_MARGIN;
-                ctx.step(Phase::Health, deadline, Effect::Looks, |ctx| {
-                    let healthy = self.wait_for_health(ctx, health);
-                    report.add("health", healthy, |()| json!({"status": "healthy"}))
-                })?;
+                ctx.begin(Phase::Health, deadline)?;
+                let healthy = self.wait_for_health(ctx, health);
+                report.add("health", healthy, |()| json!({"status": "healthy"}))?;
             }
         }
         ctx.say(Phase::Done, &format!("{}: {sentence}", self.module.name));
