@@ -51,7 +51,7 @@ const ADVICE: &str = "what terraform has changed stays; plan again to see what i
 
 /// The same after the operator's force.
 const ADVICE_AFTER_FORCE: &str =
-    "what it was creating may be there and missing from its state; look for it, then plan again";
+    "what it was creating may be missing from its state; look for it, then plan again";
 
 /// Carries out `task`, which is what `request` is about.
 ///
@@ -161,13 +161,9 @@ impl<'a> Terraform<'a> {
     /// failed would run whatever a commit has brought along.
     fn init(&self, ctx: &mut RunContext, folder: &Path) -> Result {
         self.commands.write_cli_config()?;
+        let readonly = self.commands.terraform.lockfile_readonly;
         let mut arguments = vec!["init", "-input=false", "-no-color"];
-        arguments.extend(
-            self.commands
-                .terraform
-                .lockfile_readonly
-                .then_some("-lockfile=readonly"),
-        );
+        arguments.extend(readonly.then_some("-lockfile=readonly"));
         let tool = self.commands.terraform(&arguments, folder, EndPolicy::Terminate);
         let mut waits = TF_INIT_WAITS.into_iter();
         loop {
@@ -192,7 +188,7 @@ impl<'a> Terraform<'a> {
     /// `terraform plan`, and what it comes to. A plan has succeeded when terraform says so twice: by its exit status, and by
     /// the saved plan's own word that it is whole.
     fn plan(&self, ctx: &mut RunContext, folder: &Path) -> Result<Summary> {
-        let (lock_timeout, plan_file) = (self.lock_timeout(), self.plan_file());
+        let (lock_timeout, plan_file) = (self.lock_timeout(), self.commands.seen(PLAN_FILE));
         let out = format!("-out={plan_file}");
         let mut arguments = vec![
             "plan",
@@ -262,9 +258,12 @@ impl<'a> Terraform<'a> {
         let (terraform, destroyed) = (self.commands.terraform, summary.counts.destroy as u64);
         match self.task.plan_digest.as_ref().map(ToString::to_string) {
             Some(reviewed) if reviewed != summary.digest => {
-                self.tell_differences(ctx, &reviewed, summary);
+                difference::named(&self.commands.config.places, &reviewed, summary)
+                    .unwrap_or_else(|error| vec![format!("what differs is not known: {error}")])
+                    .iter()
+                    .for_each(|line| ctx.say(Phase::TfPlan, line));
                 return Err(format!(
-                    "the plan changed since it was reviewed: that was {reviewed}, this is {}; plan and review again",
+                    "the plan changed since it was reviewed: that was {reviewed}, this is {}",
                     summary.digest
                 ));
             }
@@ -281,16 +280,9 @@ impl<'a> Terraform<'a> {
         }
     }
 
-    fn tell_differences(&self, ctx: &mut RunContext, reviewed: &str, summary: &Summary) {
-        match difference::named(&self.commands.config.places, reviewed, summary) {
-            Ok(lines) => lines.iter().for_each(|line| ctx.say(Phase::TfPlan, line)),
-            Err(error) => log::warn!("run {}: compare with the reviewed plan: {error}", ctx.run_id()),
-        }
-    }
-
     /// `terraform apply` of the plan that was just made: never cut in its middle, never tried again.
     fn apply(&self, ctx: &mut RunContext, folder: &Path) -> Result {
-        let (lock_timeout, plan_file) = (self.lock_timeout(), self.plan_file());
+        let (lock_timeout, plan_file) = (self.lock_timeout(), self.commands.seen(PLAN_FILE));
         let arguments = ["apply", "-input=false", "-no-color", &lock_timeout, &plan_file];
         let tool = self.commands.terraform(&arguments, folder, EndPolicy::Interrupt);
         let ended = ctx.tool(&tool, &mut said)?;
@@ -346,11 +338,6 @@ impl<'a> Terraform<'a> {
             "-lock-timeout={}s",
             self.commands.terraform.lock_timeout.as_secs()
         )
-    }
-
-    /// The saved plan, as terraform sees it.
-    fn plan_file(&self) -> String {
-        self.commands.work.seen.join(PLAN_FILE).display().to_string()
     }
 }
 
