@@ -45,16 +45,11 @@ pub fn serve(file: Option<&Path>, inherited: Inherited) -> Result {
     prepare_state(&config, &found.settings)?;
     let listen = &config.listen;
     let bind = || net::listen(listen).map_err(|error| format!("listen on {listen}: {error}"));
-    let listeners = Listeners {
-        are_inherited: inherited.is_some(),
-        sockets: match inherited {
-            Some(sockets) => sockets,
-            None => vec![bind()?],
-        },
+    let (sockets, are_inherited) = match inherited {
+        Some(sockets) => (sockets, true),
+        None => (vec![bind()?], false),
     };
-    for socket in &listeners.sockets {
-        log::info!("listening on {}", socket.local_addr()?);
-    }
+    let listeners = Listeners::new(sockets, are_inherited)?;
     role::serve(listeners, found.settings, config, found.source)?;
     Ok(ExitStatus::Done)
 }
