@@ -16,6 +16,8 @@ const MOST_EXCEPTIONS: usize = 8;
 /// What turns bytes into values.
 const PARSERS: &[&str] = &[
     "serde_json::from_",
+    // Imported by its name.
+    " from_value(",
     "Deserializer::from_",
     "json::object(",
     "RawValue",

@@ -11,7 +11,7 @@ use super::{Args, ExitStatus, Loaded, Result, Show, load, print, report};
 use crate::event::harmless;
 use crate::gate::{Authority, DeployTask, Task};
 use crate::os::process;
-use crate::queue::{Complaints, RunId, RunRequest, reserve};
+use crate::queue::{RunId, RunRequest, reserve};
 
 pub fn deploy(args: &Args) -> Result {
     // The same rules as for a request's body.
@@ -55,7 +55,7 @@ fn start(loaded: &Loaded, task: Task) -> Result<RunId> {
     let full = || format!("{most} runs wait already (`runs` lists them)");
     let reservation = reserve(&loaded.config.places, most, order)?.ok_or_else(full)?;
     let authority = Authority::of_operator(id.as_str());
-    let started = reservation.start(authority, &loaded.settings, Complaints::ToNobody);
+    let started = reservation.start(authority, &loaded.settings);
     started.map_err(|error| format!("start the run: {error}").into())
 }
 

@@ -29,8 +29,8 @@ use crate::event::Phase;
 use crate::failpoint;
 use crate::gate::DeployTask;
 use crate::limits::{
-    ALREADY_DEADLINE, CLEANUP_DEADLINE, COSIGN_DEADLINE, HEALTH_MARGIN, PREFLIGHT_DEADLINE, TAG_DEADLINE,
-    TEMPLATE_DEADLINE, UPDATE_MARGIN, VERIFY_DEADLINE,
+    ALREADY_DEADLINE, CLEANUP_DEADLINE, COSIGN_DEADLINE, DOCKER_QUICK, HEALTH_MARGIN, PREFLIGHT_DEADLINE,
+    TEMPLATE_DEADLINE, UPDATE_MARGIN,
 };
 use crate::queue::{Origin, RunRequest};
 use crate::run::{Result, RunContext};
@@ -110,14 +110,14 @@ impl Deploy<'_> {
         // A pull takes as long as it goes on.
         ctx.begin(Phase::Pull, config.runs.run_max)?;
         let pulled = image::pull(self, ctx)?;
-        ctx.begin(Phase::Verify, VERIFY_DEADLINE)?;
+        ctx.begin(Phase::Verify, DOCKER_QUICK)?;
         let mut image = image::verify(self, ctx, pulled)?;
         if let Some(cosign) = &config.deploy().cosign {
             ctx.begin(Phase::Verify, COSIGN_DEADLINE)?;
             let signer = image::check_signature(self, ctx, &image, cosign)?;
             image.release.signed_by = Some(signer);
         }
-        ctx.begin_change(Phase::Tag, TAG_DEADLINE)?;
+        ctx.begin_change(Phase::Tag, DOCKER_QUICK)?;
         image::tag(self, ctx, &image.id)?;
         Ok(image)
     }

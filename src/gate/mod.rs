@@ -75,10 +75,10 @@ pub struct Grant {
 /// ```no_run
 /// use engram_deployer::config::Settings;
 /// use engram_deployer::gate::{Authority, Grant};
-/// use engram_deployer::queue::{Complaints, Reservation};
+/// use engram_deployer::queue::Reservation;
 ///
 /// fn start(reservation: Reservation, grant: Grant, settings: &Settings) {
-///     let _ = reservation.start(Authority::from(grant), settings, Complaints::ToOurLog);
+///     let _ = reservation.start(Authority::from(grant), settings);
 /// }
 /// ```
 ///
@@ -86,18 +86,18 @@ pub struct Grant {
 ///
 /// ```compile_fail
 /// # use engram_deployer::config::Settings;
-/// # use engram_deployer::queue::{Complaints, Reservation};
+/// # use engram_deployer::queue::Reservation;
 /// fn start(reservation: Reservation, settings: &Settings) {
-///     let _ = reservation.start(settings, Complaints::ToOurLog);
+///     let _ = reservation.start(settings);
 /// }
 /// ```
 ///
 /// ```compile_fail
 /// # use engram_deployer::config::Settings;
 /// # use engram_deployer::gate::{Authority, Permitted};
-/// # use engram_deployer::queue::{Complaints, Reservation};
+/// # use engram_deployer::queue::Reservation;
 /// fn start(reservation: Reservation, permitted: Permitted, settings: &Settings) {
-///     let _ = reservation.start(Authority::from(permitted), settings, Complaints::ToOurLog);
+///     let _ = reservation.start(Authority::from(permitted), settings);
 /// }
 /// ```
 ///
@@ -106,10 +106,10 @@ pub struct Grant {
 /// ```compile_fail
 /// # use engram_deployer::config::Settings;
 /// # use engram_deployer::gate::Authority;
-/// # use engram_deployer::queue::{Complaints, Reservation};
+/// # use engram_deployer::queue::Reservation;
 /// fn start(both: [Reservation; 2], authority: Authority, settings: &Settings) {
 ///     for reservation in both {
-///         let _ = reservation.start(authority, settings, Complaints::ToOurLog);
+///         let _ = reservation.start(authority, settings);
 ///     }
 /// }
 /// ```

@@ -7,12 +7,6 @@ use std::time::Duration;
 /// A look at docker, a tag, a rename, a start: seconds on a busy host, and a docker that takes longer hangs.
 pub const DOCKER_QUICK: Duration = Duration::from_secs(30);
 
-/// One look at an image.
-pub const VERIFY_DEADLINE: Duration = DOCKER_QUICK;
-
-/// One name for an image.
-pub const TAG_DEADLINE: Duration = DOCKER_QUICK;
-
 /// Reading some dozens of small files and writing one, on a flash drive.
 pub const TEMPLATE_DEADLINE: Duration = Duration::from_secs(30);
 
