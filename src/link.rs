@@ -32,7 +32,6 @@ pub struct Settings {
 
 /// What front may say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
 pub enum FromFront {
     /// Certificate and key are good, privileges are gone where we are root; a connection can come.
     Ready,
@@ -64,7 +63,6 @@ pub fn log_path(path: &str) -> Option<&str> {
 
 /// What session may say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
 pub enum ToFront {
     /// The connection itself comes with the first byte of this frame, by SCM_RIGHTS.
     Connection(Caller),

@@ -50,7 +50,16 @@ const ROLES: &[(&str, &[&str])] = &[
     ),
     (
         "queue",
-        &["config", "event", "gate", "hash", "jwt", "limits", "os"],
+        &[
+            "checked_text",
+            "config",
+            "event",
+            "gate",
+            "hash",
+            "jwt",
+            "limits",
+            "os",
+        ],
     ),
     ("jail", &["config", "limits", "os"]),
     (

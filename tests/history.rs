@@ -132,7 +132,7 @@ fn what_is_at_work_is_in_the_history_and_stands_in_the_way_of_a_rollback() {
     let refused = setup.run(&["rollback"]);
     assert_eq!(refused.status.code(), Some(3));
     assert!(
-        text(&refused.stderr).contains("has not ended"),
+        text(&refused.stderr).contains(" is running: "),
         "{}",
         text(&refused.stderr)
     );

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use engram_deployer::cli::commands::{COMMANDS, GLOBAL, Opt, Spec};
+use engram_deployer::cli::commands::{COMMANDS, GLOBAL, Opt, Spec, texts_of};
 use engram_deployer::cli::help::ENV_FILES;
 use engram_deployer::config::{Config, FOR_CHILDREN, Settings, is_secret, variables};
 
@@ -85,7 +85,7 @@ fn command(spec: &Spec) -> String {
         ".It Cm {}{}\n{}\n",
         plain(spec.name()),
         operand.unwrap_or_default(),
-        sentences(spec.texts().1.trim_end())
+        sentences(texts_of(spec.name()).1)
     );
     if !spec.options.is_empty() {
         made += ".Bl -tag -width Ds\n";

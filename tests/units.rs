@@ -327,8 +327,9 @@ fn a_key_that_was_not_handed_over_is_complained_about() {
     let output = setup.run(&["serve"]);
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{said}");
+    let should = "cred:NAME where the unit has LoadCredential=NAME:PATH";
     assert!(
-        said.contains("DEPLOYER_KEY_FILE") && said.contains("LoadCredential=key.pem:"),
+        said.contains("DEPLOYER_KEY_FILE is `cred:key.pem`") && said.contains(should),
         "{said}"
     );
     // A command that is typed does not need the key, and is not kept from its work by one that it was not handed.
@@ -336,7 +337,10 @@ fn a_key_that_was_not_handed_over_is_complained_about() {
     setup.set("DEPLOYER_KEY_FILE", "cred:../key.pem");
     let checked = setup.run(&["check"]);
     let said = text(&checked.stdout) + &text(&checked.stderr);
-    assert!(said.contains("name of a credential"), "{said}");
+    assert!(
+        said.contains("DEPLOYER_KEY_FILE is `cred:../key.pem`") && said.contains(should),
+        "{said}"
+    );
 }
 
 #[test]

@@ -8,13 +8,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::commands::{COMMANDS, ENV_FILE, Opt, Spec};
-use super::{CommandError, CommandResult, ExitStatus};
+use super::{CommandError, ExitStatus, Result};
 use crate::config::nearest;
 use crate::event::harmless;
 
 /// A command with its operand and its options, all of them in the table.
 #[derive(Clone, Debug)]
-pub struct Arguments {
+pub struct Args {
     pub spec: &'static Spec,
     /// Empty only where the command can do without.
     pub operand: String,
@@ -22,7 +22,7 @@ pub struct Arguments {
     options: Vec<(&'static str, OsString)>,
 }
 
-impl Arguments {
+impl Args {
     pub fn has(&self, option: &Opt) -> bool {
         self.value(option).is_some()
     }
@@ -32,10 +32,7 @@ impl Arguments {
     }
 
     /// The value, if there is one, by the same rule as in a request's body.
-    pub fn checked<T>(&self, option: &Opt) -> CommandResult<Option<T>>
-    where
-        T: TryFrom<String, Error = &'static str>,
-    {
+    pub fn checked<T: TryFrom<String, Error = &'static str>>(&self, option: &Opt) -> Result<Option<T>> {
         let value = self.value(option).map(|value| T::try_from(value.to_owned()));
         value.transpose().map_err(|rule| self.wrong(rule))
     }
@@ -57,7 +54,7 @@ impl Arguments {
 
     /// Sorts the words behind the command's name, and checks that all is there that it needs.
     fn of(spec: &'static Spec, words: Vec<OsString>) -> Result<Self, String> {
-        let mut args = Arguments {
+        let mut args = Args {
             spec,
             operand: String::new(),
             options: Vec::new(),
@@ -80,16 +77,11 @@ impl Arguments {
             }
         }
         if let Some(extra) = operands.next() {
-            return Err(format!(
-                "`{name}` takes no `{}`",
-                harmless(&extra.to_string_lossy())
-            ));
+            let extra = harmless(&extra.to_string_lossy());
+            return Err(format!("`{name}` takes no `{extra}`"));
         }
-        let mut needed = spec
-            .options
-            .iter()
-            .filter(|option| spec.usage.contains(option.usage));
-        match needed.find(|option| !args.has(option)) {
+        let is_missing = |option: &&Opt| spec.usage.contains(option.usage) && !args.has(option);
+        match spec.options.iter().find(is_missing) {
             None => Ok(args),
             Some(option) => Err(format!("`{name}` needs {}", option.usage)),
         }
@@ -131,7 +123,7 @@ impl Arguments {
 ///
 /// # Errors
 /// A sentence with a hint.
-pub fn parse(typed: impl IntoIterator<Item = OsString>) -> CommandResult<Arguments> {
+pub fn parse(typed: impl IntoIterator<Item = OsString>) -> Result<Args> {
     let mut words: Vec<OsString> = typed.into_iter().collect();
     // The first word that is no option, and not the value of `--env-file`, names the command.
     let names_it = |at: &usize| {
@@ -139,7 +131,7 @@ pub fn parse(typed: impl IntoIterator<Item = OsString>) -> CommandResult<Argumen
         is_version(&words[*at]) || !is_value && !is_option(&words[*at])
     };
     let named = (0..words.len()).find(names_it).map(|at| words.remove(at));
-    let spec = match &named {
+    let mut spec = match &named {
         None => command_named("serve"),
         Some(word) if is_version(word) => command_named("version"),
         Some(word) => command_named(&word.to_string_lossy()),
@@ -147,20 +139,17 @@ pub fn parse(typed: impl IntoIterator<Item = OsString>) -> CommandResult<Argumen
     // `--help` wins over whatever else is wrong, so that help can be had in the middle of typing.
     let mut before_operands = words.iter().take_while(|word| *word != "--");
     if before_operands.any(|word| word == "--help" || word == "-h") {
-        return Ok(Arguments {
-            spec: command_named("help")?,
-            operand: named.map_or_else(String::new, |_| spec.name().to_owned()),
-            options: Vec::new(),
-        });
+        let name = named.map(|_| spec.name().into());
+        (spec, words) = (command_named("help")?, name.into_iter().collect());
     }
-    Arguments::of(spec, words).map_err(|what| misused(spec, &what))
+    Args::of(spec, words).map_err(|what| misused(spec, &what))
 }
 
 /// The command `name`.
 ///
 /// # Errors
 /// When there is none: a sentence with the nearest one.
-pub fn command_named(name: &str) -> CommandResult<&'static Spec> {
+pub fn command_named(name: &str) -> Result<&'static Spec> {
     COMMANDS.iter().find(|spec| spec.name() == name).ok_or_else(|| {
         let hint = did_you_mean(name, COMMANDS.iter().map(Spec::name), 2);
         usage(&format!("there is no command `{}`{hint}", harmless(name)), "help")

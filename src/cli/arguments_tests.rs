@@ -4,7 +4,7 @@ use crate::cli::commands::{BUILT_FROM, DRY_RUN, ENDPOINT, FOLLOW, FORCE, JSON, R
 use crate::cli::terraform::{ALLOW_DESTROY, COMMIT, MODULE, PLAN_DIGEST};
 use std::os::unix::ffi::OsStringExt;
 
-fn typed(line: &str) -> Result<Arguments, String> {
+fn typed(line: &str) -> Result<Args, String> {
     parse(line.split_whitespace().map(OsString::from)).map_err(said)
 }
 

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use super::commands::ENDPOINT;
 use super::settings_source::read;
-use super::{Arguments, CommandResult, ExitStatus, complain, print};
+use super::{Args, ExitStatus, Result, complain, print};
 use crate::gate::{Finding, Gates, explain, fetch_keys};
 use crate::limits::MAX_TOKEN;
 use crate::os::logging;
@@ -17,19 +17,18 @@ use crate::os::logging;
 ///
 /// # Errors
 /// When there is no such endpoint or no token.
-pub fn check_token(args: &Arguments) -> CommandResult {
+pub fn check_token(args: &Args) -> Result {
     let config = read(args)?.config()?;
     logging::start("cli", "warn");
     let name = args.value(&ENDPOINT).unwrap_or("deploy");
-    let endpoint = config.endpoint_named(name).ok_or_else(|| {
-        let names: Vec<&str> = config.endpoints().map(|one| one.name).collect();
-        format!("there is no endpoint `{name}`; there is: {}", names.join(", "))
-    })?;
+    let names: Vec<&str> = config.endpoints().map(|one| one.name).collect();
+    let unknown = || format!("there is no endpoint `{name}`; there is: {}", names.join(", "));
+    let endpoint = config.endpoint_named(name).ok_or_else(unknown)?;
     let fetch = || fetch_keys(&config);
     let gates = Gates::of(&config, &fetch, SystemTime::now());
     let findings = explain(&read_token()?, endpoint, &gates);
-    let width = findings.iter().map(|finding| finding.rule.chars().count()).max();
-    let width = width.unwrap_or_default();
+    let widths = findings.iter().map(|finding| finding.rule.chars().count());
+    let width = widths.max().unwrap_or_default();
     let line = |Finding { rule, fault }: &Finding| match fault {
         None => format!("{rule:width$}  pass\n"),
         Some(fault) => format!("{rule:width$}  fail: {fault}\n"),
@@ -43,7 +42,7 @@ pub fn check_token(args: &Arguments) -> CommandResult {
 
 /// The token without the blanks and the line end that come with pasting. A longer one than is ever read is cut, and so
 /// fails its own rule.
-fn read_token() -> CommandResult<Vec<u8>> {
+fn read_token() -> Result<Vec<u8>> {
     let stdin = io::stdin();
     if stdin.is_terminal() {
         complain("paste the token, then press Enter and Ctrl-D");

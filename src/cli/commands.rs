@@ -5,11 +5,9 @@
 
 #[cfg(feature = "terraform")]
 use super::terraform::{DRIFT, TF_APPLY, TF_PLAN};
-use super::{
-    Arguments, CommandResult, check, check_token, deploy, follow, help, init, pin, recover, rollback, runs,
-};
+use super::{Args, Result, check, check_token, deploy, follow, help, init, pin, recover, rollback, runs};
 
-type Run = fn(&Arguments) -> CommandResult;
+type Run = fn(&Args) -> Result;
 
 /// What a command is called and takes, and what does it.
 #[derive(Clone, Copy, Debug)]
@@ -32,9 +30,8 @@ pub struct Opt {
 impl Opt {
     /// With the dashes.
     pub fn long(&self) -> &'static str {
-        self.words()
-            .find(|word| word.starts_with("--"))
-            .unwrap_or_default()
+        let mut parts = self.parts();
+        parts.find(|part| part.starts_with("--")).unwrap_or_default()
     }
 
     /// With the dash.
@@ -44,10 +41,10 @@ impl Opt {
 
     /// What its value is called, when it takes one.
     pub fn value(&self) -> Option<&'static str> {
-        self.words().find(|word| !word.starts_with('-'))
+        self.parts().find(|part| !part.starts_with('-'))
     }
 
-    fn words(&self) -> impl Iterator<Item = &'static str> {
+    fn parts(&self) -> impl Iterator<Item = &'static str> {
         self.usage.split(' ')
     }
 }
@@ -124,16 +121,12 @@ impl Spec {
         self.usage.split(' ').nth(1).filter(|word| !word.starts_with('-'))
     }
 
-    /// One line for the list of commands, and what its own help says, wrapped by hand to fit a terminal.
-    pub fn texts(&self) -> (&'static str, &'static str) {
-        texts_of(self.name())
-    }
-
     pub fn all_options(&self) -> impl Iterator<Item = &'static Opt> {
         self.options.iter().chain(GLOBAL)
     }
 }
 
+/// One line for the list of commands, and what the help of `name` says, wrapped by hand to fit a terminal.
 pub fn texts_of(name: &str) -> (&'static str, &'static str) {
     let of_this = |text: &'static str| text.strip_prefix(name)?.strip_prefix(": ");
     let text = TEXTS.trim_end().split("\n\n").find_map(of_this);
@@ -151,7 +144,7 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), COMMANDS.len());
         assert!(TEXTS.split("\n\n").count() >= COMMANDS.len());
-        for (summary, about) in COMMANDS.iter().map(Spec::texts) {
+        for (summary, about) in COMMANDS.iter().map(|spec| texts_of(spec.name())) {
             assert!(
                 !summary.is_empty() && about.trim_end().ends_with('.'),
                 "{summary}: {about}"

@@ -7,13 +7,13 @@ use std::time::SystemTime;
 
 use super::commands::{BUILT_FROM, DRY_RUN, REPLACE};
 use super::follow::{follow, say_it_goes_on};
-use super::{Arguments, CommandResult, ExitStatus, Loaded, Show, load, print, report};
+use super::{Args, ExitStatus, Loaded, Result, Show, load, print, report};
 use crate::event::harmless;
 use crate::gate::{Authority, DeployTask, Task};
 use crate::os::process;
-use crate::queue::{Complaints, RunId, RunRequest, reserve};
+use crate::queue::{RunId, RunRequest, reserve};
 
-pub fn deploy(args: &Arguments) -> CommandResult {
+pub fn deploy(args: &Args) -> Result {
     // The same rules as for a request's body.
     let version = args.operand.clone().try_into();
     let task = DeployTask {
@@ -30,31 +30,32 @@ pub fn deploy(args: &Arguments) -> CommandResult {
 ///
 /// # Errors
 /// When it cannot be started: nothing has begun then.
-pub fn run(loaded: &Loaded, task: Task, show: Show) -> CommandResult {
+pub fn run(loaded: &Loaded, task: Task, show: Show) -> Result {
     let id = start(loaded, task)?;
-    let printed = match show {
-        Show::Json => Ok(ExitStatus::Done),
-        Show::Plain | Show::Coloured => print(&format!("run {id}; times are UTC\n")),
+    let follow = || {
+        if show != Show::Json {
+            print(&format!("run {id}; times are UTC\n"))?;
+        }
+        follow(loaded, &id, None, show)
     };
-    let end = printed.and_then(|_| follow(loaded, &id, None, show));
     // Whatever kept us from following says nothing about the run.
-    end.or_else(|error| {
+    follow().or_else(|error| {
         say_it_goes_on(&id);
         report(error);
         Ok(ExitStatus::Unknown)
     })
 }
 
-fn start(loaded: &Loaded, task: Task) -> CommandResult<RunId> {
+fn start(loaded: &Loaded, task: Task) -> Result<RunId> {
     let (uid, user) = orderer();
     let now = SystemTime::now();
     let most = loaded.config.runs.queue_max;
     let id = RunId::new(now)?;
     let order = RunRequest::local(task, &id, uid, &user, now);
-    let full = || format!("{most} runs wait already; `engram-deployer runs` lists them");
+    let full = || format!("{most} runs wait already (`runs` lists them)");
     let reservation = reserve(&loaded.config.places, most, order)?.ok_or_else(full)?;
     let authority = Authority::of_operator(id.as_str());
-    let started = reservation.start(authority, &loaded.settings, Complaints::ToNobody);
+    let started = reservation.start(authority, &loaded.settings);
     started.map_err(|error| format!("start the run: {error}").into())
 }
 

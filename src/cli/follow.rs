@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::time::Instant;
 
 use super::commands::{FOLLOW, FORCE};
-use super::{Arguments, CommandResult, ExitStatus, Loaded, Show, complain, load, print};
+use super::{Args, ExitStatus, Loaded, Result, Show, complain, load, print};
 use crate::event::outcome_of;
 use crate::gate::Reader;
 use crate::limits::RETRY;
@@ -13,7 +13,7 @@ use crate::os::signal::{Signal, Signals};
 use crate::queue::{self, Followed, Follower, RunId, Urgency};
 
 /// `log`: prints the lines of a run; the exit status is the run's, when its outcome is among them.
-pub fn log(args: &Arguments) -> CommandResult {
+pub fn log(args: &Args) -> Result {
     let id = run_id(args)?;
     let so_far = match args.has(&FOLLOW) {
         true => None,
@@ -23,7 +23,7 @@ pub fn log(args: &Arguments) -> CommandResult {
 }
 
 /// `cancel`: asks a run to end, and does not wait for what it does.
-pub fn cancel(args: &Arguments) -> CommandResult {
+pub fn cancel(args: &Args) -> Result {
     let id = run_id(args)?;
     let places = load(args)?.config.places;
     let (urgency, how) = match args.has(&FORCE) {
@@ -31,15 +31,13 @@ pub fn cancel(args: &Arguments) -> CommandResult {
         true => (Urgency::Force, "told to end now"),
     };
     queue::cancel(&places, &id, urgency).map_err(|error| format!("cancel run {id}: {error}"))?;
-    print(&format!(
-        "run {id} was {how}; `engram-deployer log -f {id}` shows what it does\n"
-    ))
+    print(&format!("run {id} was {how}; `log -f {id}` shows what it does\n"))
 }
 
-fn run_id(args: &Arguments) -> CommandResult<RunId> {
+fn run_id(args: &Args) -> Result<RunId> {
     let typed = &args.operand;
-    let wrong = || format!("`{typed}` is no run id such as 20260102T030405Z-0123abcd (`runs` lists them)");
-    RunId::parse(typed).ok_or_else(|| args.wrong(&wrong()))
+    let wrong = || args.wrong(&format!("`{typed}` is no run id (`runs` lists them)"));
+    RunId::parse(typed).ok_or_else(wrong)
 }
 
 /// Prints the lines of a run from its first one on, to its end; where there is an exit status for a run that has not
@@ -47,11 +45,11 @@ fn run_id(args: &Arguments) -> CommandResult<RunId> {
 ///
 /// # Errors
 /// When there is no such run, its log cannot be read, or nobody reads standard output any more.
-pub fn follow(loaded: &Loaded, id: &RunId, so_far: Option<ExitStatus>, show: Show) -> CommandResult {
+pub fn follow(loaded: &Loaded, id: &RunId, so_far: Option<ExitStatus>, show: Show) -> Result {
     let signals = Signals::block(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP])?;
     let reader = Reader::of_operator(id.as_str());
     let mut follower = Follower::open(&loaded.config.places, reader, &loaded.settings)
-        .ok_or_else(|| format!("there is no run {id}; `engram-deployer runs` lists them"))?;
+        .ok_or_else(|| format!("there is no run {id} (`runs` lists them)"))?;
     let mut exit = ExitStatus::Unknown;
     while signals.take()?.is_none() {
         match (follower.next_line()?, so_far) {
@@ -75,6 +73,6 @@ pub fn follow(loaded: &Loaded, id: &RunId, so_far: Option<ExitStatus>, show: Sho
 /// What can still be done about a run that goes on without us.
 pub fn say_it_goes_on(id: &RunId) {
     complain(&format!(
-        "run {id} goes on; `engram-deployer log -f {id}` follows it, `engram-deployer cancel {id}` ends it"
+        "run {id} goes on; `log -f {id}` follows it, `cancel {id}` ends it"
     ));
 }

@@ -2,7 +2,7 @@
 
 use super::arguments::command_named;
 use super::commands::{COMMANDS, GLOBAL, Opt, Spec, texts_of};
-use super::{Arguments, CommandResult, print};
+use super::{Args, Result, print};
 
 /// Read when no file is named by every command, but by `serve` only with a socket of its supervisor's; the first that
 /// exists. The second is the Unraid plugin's.
@@ -12,12 +12,12 @@ pub const ENV_FILES: [&str; 2] = [
 ];
 
 /// `version`.
-pub fn version(_: &Arguments) -> CommandResult {
+pub fn version(_: &Args) -> Result {
     print(concat!("engram-deployer ", env!("CARGO_PKG_VERSION"), "\n"))
 }
 
 /// `help`: of the whole program, or of one command.
-pub fn help(args: &Arguments) -> CommandResult {
+pub fn help(args: &Args) -> Result {
     print(&match args.operand.as_str() {
         "" => general(),
         name => of(command_named(name)?),
@@ -26,7 +26,9 @@ pub fn help(args: &Arguments) -> CommandResult {
 
 /// The help of the whole program.
 pub fn general() -> String {
-    let commands = COMMANDS.iter().map(|spec| row(spec.usage, spec.texts().0));
+    let commands = COMMANDS
+        .iter()
+        .map(|spec| row(spec.usage, texts_of(spec.name()).0));
     format!(
         "Usage: engram-deployer [COMMAND] [OPTION]...\n\n\
          Commands:\n{}\n\
@@ -48,7 +50,7 @@ fn of(spec: &Spec) -> String {
     format!(
         "Usage: engram-deployer {}{more}\n\n{}\n\nOptions:\n{}\n{}\n",
         spec.usage,
-        spec.texts().1,
+        texts_of(spec.name()).1,
         options(spec.all_options()),
         texts_of("exit-status").1
     )

@@ -1,13 +1,13 @@
 //! `init`: the state of a first installation, on the operator's word that no token was ever used here.
 
-use super::{Arguments, CommandResult, load, print};
+use super::{Args, Result, load, print};
 use crate::gate::Memory;
 
 /// Makes the folders, and a replay memory that trusts every token.
 ///
 /// # Errors
 /// When a memory is there that remembers something, or cannot be read: that is no first installation.
-pub fn init(args: &Arguments) -> CommandResult {
+pub fn init(args: &Args) -> Result {
     let places = load(args)?.config.places;
     let state = places.state.display();
     let memory = Memory::of(&places.state);
@@ -16,8 +16,8 @@ pub fn init(args: &Arguments) -> CommandResult {
         (true, _) => "made, and knows no token",
         (false, 0) => "already there, and knows no token; nothing was changed",
         (false, known) => {
-            let what = format!("the replay memory in {state} remembers {known} tokens, so this is");
-            return Err(format!("{what} no first installation; nothing was changed").into());
+            let why = format!("the replay memory in {state} remembers {known} tokens");
+            return Err(format!("this is no first installation: {why}").into());
         }
     };
     print(&format!(

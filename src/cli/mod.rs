@@ -31,8 +31,8 @@ use std::time::Instant;
 use crate::limits::SUPERVISOR_PAUSE;
 use crate::os::poll;
 use crate::os::supervisor::{self, Inherited};
-use arguments::Arguments;
-use output::{CommandError, CommandResult, ExitStatus, complain, print, report};
+use arguments::Args;
+use output::{CommandError, ExitStatus, Result, complain, print, report};
 use settings_source::{Loaded, load};
 use show::Show;
 

@@ -35,8 +35,8 @@ impl From<Status> for ExitStatus {
 #[derive(Debug)]
 pub struct CommandError(pub ExitStatus, pub Vec<String>);
 
-/// How a command ended.
-pub type CommandResult<T = ExitStatus> = Result<T, CommandError>;
+/// What a command came to; without an argument, how it ended.
+pub type Result<T = ExitStatus, E = CommandError> = std::result::Result<T, E>;
 
 /// It could not be tried.
 impl<E: Display> From<E> for CommandError {
@@ -46,7 +46,7 @@ impl<E: Display> From<E> for CommandError {
 }
 
 /// Writes `text` to standard output, all of it, at once.
-pub fn print(text: &str) -> CommandResult {
+pub fn print(text: &str) -> Result {
     let mut out = io::stdout().lock();
     let lines = match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => return Ok(ExitStatus::Done),

@@ -1,9 +1,9 @@
 //! `recover`: has the dead runs completed, as any other finder of a dead run would, and waits until they are.
 
-use super::{Arguments, CommandResult, ExitStatus, complain, load, print};
+use super::{Args, ExitStatus, Result, complain, load, print};
 use crate::queue::{await_recovery, ensure_recovered};
 
-pub fn recover(args: &Arguments) -> CommandResult {
+pub fn recover(args: &Args) -> Result {
     let loaded = load(args)?;
     let places = &loaded.config.places;
     let mut said = "no run is dead\n";
@@ -13,12 +13,10 @@ pub fn recover(args: &Arguments) -> CommandResult {
         let Some(mut completer) = ensure_recovered(places, &loaded.settings)? else {
             return print(said);
         };
-        said = "the dead runs are completed; `engram-deployer runs` lists them\n";
+        said = "the dead runs are completed (`runs` lists them)\n";
         let exit = completer.wait()?;
         if !exit.is_success() {
-            complain(&format!(
-                "completing the dead runs ended with {exit}; the log says why"
-            ));
+            complain(&format!("it was not done ({exit}); the log says why"));
             return Ok(ExitStatus::Failed);
         }
     }

@@ -5,17 +5,17 @@
 use super::commands::{DRY_RUN, TAG_OF_NOW};
 use super::deploy;
 use super::show::date_and_clock_of;
-use super::{Arguments, CommandResult, Loaded, Show, complain, load, print};
+use super::{Args, Loaded, Result, Show, complain, load, print, runs};
 use crate::config::Places;
 use crate::deploy::healthy::{HealthyVersion, HealthyVersions, Release};
 use crate::gate::{DeployTask, Task};
-use crate::queue::list::{self, State};
+use crate::queue::list::State;
 
 /// Says what it deploys and why, deploys it, and follows that to its end.
 ///
 /// # Errors
 /// When there is no such version, or a run is at work: then it is not known what will be live.
-pub fn rollback(args: &Arguments) -> CommandResult {
+pub fn rollback(args: &Args) -> Result {
     let loaded = load(args)?;
     let places = &loaded.config.places;
     nothing_is_under_way(places)?;
@@ -24,7 +24,7 @@ pub fn rollback(args: &Arguments) -> CommandResult {
     match show {
         // What is for a program is lines of a run and nothing else.
         Show::Json => complain(&why),
-        Show::Plain | Show::Coloured => drop(print(&format!("{why}\n"))?),
+        _ => drop(print(&(why + "\n"))?),
     }
     let task = Task::Deploy(DeployTask {
         version: release.version,
@@ -40,18 +40,14 @@ pub fn rollback(args: &Arguments) -> CommandResult {
 
 /// While a run is at work, or is not completed, nobody knows what will be live.
 fn nothing_is_under_way(places: &Places) -> Result<(), String> {
-    let runs = list::list(places).map_err(|error| format!("read the runs: {error}"))?;
     // Those that have ended come last.
-    let Some(run) = runs.first() else { return Ok(()) };
-    let id = &run.order.run_id;
-    match run.state {
-        State::Ended(_) => Ok(()),
-        State::Dead => Err(format!(
-            "run {id} was interrupted; have it completed first (`engram-deployer recover`)"
+    match runs::kept(places)?.first() {
+        Some(run) if !matches!(run.state, State::Ended(_)) => Err(format!(
+            "run {} is {}: `log -f` waits for it, `cancel` ends it, `recover` completes a dead one",
+            run.order.run_id,
+            runs::word_of(&run.state)
         )),
-        State::Running(_) | State::Queued => Err(format!(
-            "run {id} has not ended; wait for it (`log -f`), end it (`cancel`), or name a version to `deploy`"
-        )),
+        _ => Ok(()),
     }
 }
 
@@ -62,16 +58,12 @@ fn target(list: &HealthyVersions) -> Result<(Release, String), String> {
         (None, Some(live)) => format!("{} is live", describe(live)),
         (None, None) => "nothing is live".to_owned(),
     };
-    match list.rollback_target() {
-        Some(target) => Ok((
-            target.release.clone(),
-            format!("{because}; going back to {}, which was healthy", describe(target)),
-        )),
-        None => Err(format!(
-            "{because}, and nothing tells of a version that was healthy before; `engram-deployer deploy VERSION` \
-             deploys one"
-        )),
-    }
+    let Some(target) = list.rollback_target() else {
+        let advice = "nothing tells of a version that was healthy before; `deploy VERSION` deploys one";
+        return Err(format!("{because}, and {advice}"));
+    };
+    let why = format!("{because}; going back to {}, which was healthy", describe(target));
+    Ok((target.release.clone(), why))
 }
 
 /// A version, and by which run: `1.2.3 (run R of 2026-01-02 03:04:05 UTC)`.

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::show::{date_and_clock_of, took, word};
-use super::{Arguments, CommandResult, ExitStatus, Show, load, print};
+use super::{Args, ExitStatus, Result, Show, load, print};
 use crate::config::{Config, Places};
 use crate::event::{Outcome, harmless, to_line};
 use crate::limits::MAX_PUBLIC_FILE;
@@ -21,7 +21,7 @@ use crate::queue::{Origin, ensure_published};
 
 /// `status`: how the last deploy and the last runs of terraform ended, and what runs now; as JSON the document of
 /// `GET /status`.
-pub fn status(args: &Arguments) -> CommandResult {
+pub fn status(args: &Args) -> Result {
     let config = load(args)?.config;
     let last: Option<Outcome> = document(&config, "deploy")?;
     let text = match (Show::on_stdout(args), &last) {
@@ -43,7 +43,7 @@ pub fn status(args: &Arguments) -> CommandResult {
 }
 
 /// `runs`: the last runs as a table; as JSON the document of `GET /runs`.
-pub fn runs(args: &Arguments) -> CommandResult {
+pub fn runs(args: &Args) -> Result {
     let config = load(args)?.config;
     print(&match Show::on_stdout(args) {
         Show::Json => format!("{}\n", document::<Value>(&config, "runs")?.unwrap_or_default()),
@@ -52,7 +52,7 @@ pub fn runs(args: &Arguments) -> CommandResult {
 }
 
 /// `history`: the same table; as JSON a line for every run that is kept.
-pub fn history(args: &Arguments) -> CommandResult {
+pub fn history(args: &Args) -> Result {
     let runs = kept(&load(args)?.config.places)?;
     print(&match Show::on_stdout(args) {
         Show::Json => runs.iter().map(line).collect(),
@@ -60,7 +60,7 @@ pub fn history(args: &Arguments) -> CommandResult {
     })
 }
 
-fn kept(places: &Places) -> Result<Vec<Run>, String> {
+pub fn kept(places: &Places) -> Result<Vec<Run>, String> {
     list::list(places).map_err(|error| describe(&error, "list the runs in", &places.runs))
 }
 
@@ -97,7 +97,7 @@ fn line(run: &Run) -> String {
     format!("{members}\n")
 }
 
-fn word_of(state: &State) -> &'static str {
+pub fn word_of(state: &State) -> &'static str {
     match state {
         State::Running(_) => "running",
         State::Queued => "queued",
@@ -136,12 +136,9 @@ fn table(runs: &[Run], show: Show) -> String {
 }
 
 fn laid_out(rows: Vec<Row>, show: Show) -> String {
-    let width = |cell: &String| cell.chars().count();
     let widths: [usize; 8] = from_fn(|column| {
-        rows.iter()
-            .map(|row| width(&row[column]))
-            .max()
-            .unwrap_or_default()
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.max().unwrap_or_default()
     });
     let mut text = String::new();
     for row in &rows {
@@ -219,9 +216,8 @@ fn who(origin: &Origin) -> String {
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     };
-    let mut who = text("actor")
-        .or(text("user_login"))
-        .unwrap_or("a token".to_owned());
+    let user = text("actor").or(text("user_login"));
+    let mut who = user.unwrap_or("a token".to_owned());
     for (before, part) in [
         (" of ", text("repository").or(text("project_path"))),
         (", CI run ", text("run_id")),

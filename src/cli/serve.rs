@@ -1,12 +1,11 @@
 //! `serve`: everything that is done once, before the first connection; then [`crate::listen::serve`], or the one session
 //! for a connection that is here already.
 
-use std::net::TcpListener;
 use std::path::{self, Path};
 use std::time::SystemTime;
 
-use super::{CommandResult, ExitStatus, NEW_MEMORY, NOT_ROOT, settings_source};
-use crate::config::{Config, Listen, Settings};
+use super::{ExitStatus, NEW_MEMORY, NOT_ROOT, Result, settings_source};
+use crate::config::{Config, Settings};
 use crate::gate::Memory;
 use crate::listen::serve::{self as role, Listeners};
 use crate::os::settings::Source;
@@ -19,7 +18,7 @@ use crate::{deploy, queue};
 ///
 /// # Errors
 /// Everything that is wrong with the settings at once; else the first thing that the host refuses.
-pub fn serve(file: Option<&Path>, inherited: Inherited) -> CommandResult {
+pub fn serve(file: Option<&Path>, inherited: Inherited) -> Result {
     let found = settings_source::from(source(file, &inherited)?)?;
     let config = found.config()?;
     let inherited = match inherited {
@@ -44,31 +43,26 @@ pub fn serve(file: Option<&Path>, inherited: Inherited) -> CommandResult {
         log::warn!("{NOT_ROOT}");
     }
     prepare_state(&config, &found.settings)?;
-    let listeners = Listeners {
-        are_inherited: inherited.is_some(),
-        sockets: inherited.map_or_else(|| bind(&config.listen), Ok)?,
+    let listen = &config.listen;
+    let bind = || net::listen(listen).map_err(|error| format!("listen on {listen}: {error}"));
+    let (sockets, are_inherited) = match inherited {
+        Some(sockets) => (sockets, true),
+        None => (vec![bind()?], false),
     };
-    for socket in &listeners.sockets {
-        log::info!("listening on {}", socket.local_addr()?);
-    }
+    let listeners = Listeners::new(sockets, are_inherited)?;
     role::serve(listeners, found.settings, config, found.source)?;
     Ok(ExitStatus::Done)
 }
 
 /// Whoever starts a daemon says what it reads, and no usual file is looked for. A supervisor that passes a socket may
 /// have nowhere to say it: inetd gives an empty environment.
-fn source(file: Option<&Path>, inherited: &Inherited) -> CommandResult<Source> {
+fn source(file: Option<&Path>, inherited: &Inherited) -> Result<Source> {
     Ok(match (file, inherited) {
         // Absolute, because its folder is watched.
         (Some(file), _) => Source::Named(path::absolute(file)?),
         (None, Inherited::Nothing) => Source::Environment,
         (None, _) => settings_source::source(None),
     })
-}
-
-fn bind(listen: &Listen) -> Result<Vec<TcpListener>, String> {
-    let own = net::listen(listen).map_err(|error| format!("listen on {listen}: {error}"))?;
-    Ok(vec![own])
 }
 
 /// The folders, the replay memory, and what earlier runs left. An error in the last does not keep us from serving: a status

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::help::ENV_FILES;
-use super::{Arguments, CommandError, CommandResult, ExitStatus};
+use super::{Args, CommandError, ExitStatus, Result};
 use crate::config::{Config, Settings};
 use crate::os::settings::{self, Source};
 use crate::os::{logging, places};
@@ -22,7 +22,7 @@ pub struct FoundSettings {
 ///
 /// # Errors
 /// Every fault of the file at once.
-pub fn read(args: &Arguments) -> CommandResult<FoundSettings> {
+pub fn read(args: &Args) -> Result<FoundSettings> {
     let mut found = from(source(args.env_file()))?;
     found.settings = found.settings.with_credentials(Some(Path::new(UNIT_CREDENTIALS)));
     Ok(found)
@@ -39,10 +39,9 @@ pub fn source(env_file: Option<&Path>) -> Source {
     found.map_or(Source::Environment, Source::Usual)
 }
 
-pub fn from(source: Source) -> CommandResult<FoundSettings> {
-    let settings = source
-        .load()
-        .map_err(|faults| CommandError(ExitStatus::Unable, faults))?;
+pub fn from(source: Source) -> Result<FoundSettings> {
+    let settings = source.load();
+    let settings = settings.map_err(|faults| CommandError(ExitStatus::Unable, faults))?;
     Ok(FoundSettings { settings, source })
 }
 
@@ -57,7 +56,7 @@ pub struct Loaded {
 ///
 /// # Errors
 /// Every complaint at once, and what to do about them.
-pub fn load(args: &Arguments) -> CommandResult<Loaded> {
+pub fn load(args: &Args) -> Result<Loaded> {
     let found = read(args)?;
     let config = found.config()?;
     logging::start("cli", "warn");
@@ -73,13 +72,12 @@ impl FoundSettings {
     ///
     /// # Errors
     /// Every complaint at once, and what to do about them.
-    pub fn config(&self) -> CommandResult<Config> {
+    pub fn config(&self) -> Result<Config> {
         settings::understand(&self.settings).map_err(|mut lines| {
-            let hint = match self.source.file() {
-                Some(_) => "",
-                None => ", or name a file of KEY=value lines with --env-file",
-            };
-            lines.push(format!("correct the settings from {}{hint}", self.sources()));
+            let sources = self.sources();
+            lines.push(format!(
+                "correct the settings from {sources}, or name a file with --env-file"
+            ));
             CommandError(ExitStatus::Unable, lines)
         })
     }

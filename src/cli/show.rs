@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal};
 
 use serde_json::Value;
 
-use super::Arguments;
+use super::Args;
 use super::commands::JSON;
 use crate::event::{Outcome, Status, harmless, outcome_of};
 
@@ -27,7 +27,7 @@ const PHASE: usize = 10;
 impl Show {
     /// How to print to standard output: JSON where it was asked for or is no terminal; no colour where `NO_COLOR` is set
     /// (no-color.org).
-    pub fn on_stdout(args: &Arguments) -> Self {
+    pub fn on_stdout(args: &Args) -> Self {
         let variable = |name| std::env::var(name).unwrap_or_default();
         if args.has(&JSON) || !io::stdout().is_terminal() {
             Show::Json
@@ -78,14 +78,10 @@ impl Show {
 
     /// `text`, which begins with an outcome's [`word`] or with something else, in the colour of that.
     pub fn coloured(self, text: &str) -> String {
-        let colour = match text.get(..2) {
-            Some("ok") => "32",
-            Some("FA") => "31",
-            _ => return text.to_owned(),
-        };
-        match self {
-            Show::Coloured => format!("\u{1b}[{colour}m{text}\u{1b}[0m"),
-            Show::Json | Show::Plain => text.to_owned(),
+        match (self, text.get(..2)) {
+            (Show::Coloured, Some("ok")) => format!("\u{1b}[32m{text}\u{1b}[0m"),
+            (Show::Coloured, Some("FA")) => format!("\u{1b}[31m{text}\u{1b}[0m"),
+            _ => text.to_owned(),
         }
     }
 }

@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use super::commands::{JSON, Opt, Spec, command, option};
-use super::{Arguments, CommandResult, Show, deploy, load, runs};
+use super::{Args, Result, Show, deploy, load, runs};
 use crate::config::{Config, Job};
 use crate::event::{Outcome, harmless};
 use crate::gate::{Task, TerraformTask};
@@ -19,22 +19,22 @@ pub const ALLOW_DESTROY: Opt = option("--allow-destroy", "even beyond DEPLOYER_T
 
 pub const TF_PLAN: Spec = command(
     "tf-plan --sha SHA",
-    |typed| start(typed, Job::TfPlan),
+    |args| start(args, Job::TfPlan),
     &[COMMIT, MODULE, JSON],
 );
 pub const TF_APPLY: Spec = command(
     "tf-apply --sha SHA",
-    |typed| start(typed, Job::TfApply),
+    |args| start(args, Job::TfApply),
     &[COMMIT, MODULE, PLAN_DIGEST, ALLOW_DESTROY, JSON],
 );
 pub const DRIFT: Spec = command(
     "drift",
-    |typed| start(typed, Job::TfDrift),
+    |args| start(args, Job::TfDrift),
     &[MODULE, ANY_COMMIT, JSON],
 );
 
 /// Starts the run and follows it to its end.
-fn start(args: &Arguments, what: Job) -> CommandResult {
+fn start(args: &Args, what: Job) -> Result {
     let task = TerraformTask {
         what,
         sha: args.checked(&COMMIT)?,
@@ -54,7 +54,7 @@ fn may_be_ordered(task: &TerraformTask, config: &Config) -> Result<(), String> {
     let terraform = terraform.ok_or("terraform is not configured here; set DEPLOYER_TF_APPLY_REPOSITORY")?;
     let module = task.module.as_deref();
     match &terraform.plan {
-        Err(why) if task.what == Job::TfPlan => Err(format!("nothing can be planned here, because {why}")),
+        Err(why) if task.what == Job::TfPlan => Err(format!("nothing can be planned here: {why}")),
         _ if task.what == Job::TfApply && terraform.require_digest && task.plan_digest.is_none() => {
             Err("DEPLOYER_TF_APPLY_REQUIRE_DIGEST is on: name the plan with --plan-digest".to_owned())
         }
@@ -70,14 +70,10 @@ fn may_be_ordered(task: &TerraformTask, config: &Config) -> Result<(), String> {
 /// What terraform did last, of each kind that was ever done.
 pub fn last_results(config: &Config, show: Show) -> Result<String, String> {
     let mut text = String::new();
-    if config.terraform.is_none() {
-        return Ok(text);
-    }
     for job in [Job::TfApply, Job::TfPlan, Job::TfDrift] {
         if let Some(outcome) = runs::document::<Outcome>(config, job.name())? {
             let module = outcome.more.get("module").and_then(Value::as_str);
-            let module = module.map(|module| format!(" {module}")).unwrap_or_default();
-            let name = harmless(&format!("{}{module}", job.name()));
+            let name = harmless(&format!("{} {}", job.name(), module.unwrap_or_default()));
             text += &format!("{name}: {}", runs::readable(&outcome, show));
         }
     }

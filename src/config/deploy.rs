@@ -109,7 +109,7 @@ pub enum Revision {
 }
 
 /// Who must have signed the image.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Cosign {
     /// `DEPLOYER_COSIGN_PATH`.
     pub program: PathBuf,
@@ -120,7 +120,7 @@ pub struct Cosign {
 }
 
 /// How docker logs in at the registry, for the pull alone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Login {
     /// `DEPLOYER_REGISTRY_USERNAME`.
     pub username: String,

@@ -25,7 +25,7 @@ impl Endpoint {
 }
 
 /// One claim and what it must be. A missing claim refuses.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Pin {
     /// The claim's name, byte for byte.
     pub claim: String,
@@ -67,7 +67,7 @@ fn is_pull_request(reference: &str) -> bool {
 }
 
 /// The shape of a request's body.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum BodyRule {
     /// `{"version":"X.Y.Z","sha":"<7-40 hex, optional>","dry_run":bool,"force":bool}`.
     Deploy,
@@ -81,7 +81,7 @@ pub enum BodyRule {
 pub const DEFAULT_MODULE: &str = "default";
 
 /// What a body for terraform may name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct TerraformBody {
     /// [`Job::TfPlan`] or [`Job::TfApply`]; what it asks for beyond a plan's is refused in a plan's.
     pub what: Job,

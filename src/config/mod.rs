@@ -197,7 +197,7 @@ pub struct RunLimits {
 }
 
 /// The folders of DESIGN section 6.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Places {
     /// Small and lasting (`DEPLOYER_STATE_DIR`).
     pub state: PathBuf,

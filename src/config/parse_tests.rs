@@ -322,7 +322,7 @@ fn what_is_checked_before_anything_is_touched_has_careful_defaults() {
     assert_eq!(deploy.min_free, 1 << 30);
     assert_eq!(deploy.revision, Revision::Warn);
     assert!(deploy.allow_downgrade);
-    assert_eq!((deploy.cosign, deploy.login), (None, None));
+    assert!(deploy.cosign.is_none() && deploy.login.is_none());
     assert_eq!(deploy.keep_images, 3);
 }
 
@@ -394,4 +394,12 @@ fn the_bounds_that_the_documents_name_are_those_of_the_parser() {
         seen += 1;
     }
     assert_eq!(seen, 6);
+    for (time, is_good) in [("10ms", true), ("24h", true), ("9ms", false), ("24h1ms", false)] {
+        let all = include_str!("../../contrib/settings.txt").split("\n\n");
+        for text in all.filter(|text| text.contains("\ntype: a duration from 10ms to 24h")) {
+            let name = text.lines().next().expect("a name");
+            let good = complaints(&with(&[(name, time)])).is_empty();
+            assert!(good == is_good || name.contains("_TF_"), "{name}={time}");
+        }
+    }
 }

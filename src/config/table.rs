@@ -6,6 +6,8 @@
 
 use Preset::{Required, Text, Unset};
 
+use super::pins::GITHUB;
+
 /// A name, and what holds when it is not set.
 pub type Variable = (&'static str, Preset);
 
@@ -51,10 +53,7 @@ const CALLERS: &[Variable] = &[
         "DEPLOYER_JWKS_URL",
         Text("https://token.actions.githubusercontent.com/.well-known/jwks"),
     ),
-    (
-        "DEPLOYER_ISSUER",
-        Text("https://token.actions.githubusercontent.com"),
-    ),
+    ("DEPLOYER_ISSUER", Text(GITHUB)),
     ("DEPLOYER_CA_FILE", Unset),
     ("DEPLOYER_AUDIENCE", Text("engram-deploy")),
     ("DEPLOYER_REPOSITORY", Required),

@@ -64,9 +64,9 @@ fn request(order: &FetchRequest) -> Result<FetchResponse, String> {
     };
     let mut response = sent
         .map_err(|_| "the request has a header that is none in HTTP".to_owned())?
-        .map_err(|error| plain(&error))?;
+        .map_err(plain)?;
     let limited = response.body_mut().with_config().limit(order.most as u64);
-    let body = limited.read_to_vec().map_err(|error| plain(&error))?;
+    let body = limited.read_to_vec().map_err(plain)?;
     Ok(FetchResponse {
         status: response.status().as_u16(),
         headers: telling(response.headers()),
@@ -96,7 +96,7 @@ fn tls(order: &FetchRequest) -> Result<TlsConfig, String> {
     };
     let mut roots = Vec::new();
     for item in parse_pem(pem.as_bytes()) {
-        if let PemItem::Certificate(certificate) = item.map_err(|error| plain(&error))? {
+        if let PemItem::Certificate(certificate) = item.map_err(plain)? {
             roots.push(certificate);
         }
     }
@@ -106,7 +106,7 @@ fn tls(order: &FetchRequest) -> Result<TlsConfig, String> {
     Ok(builder.root_certs(RootCerts::from(roots)).build())
 }
 
-fn plain(error: &Error) -> String {
+fn plain(error: Error) -> String {
     match error {
         Error::Io(error) => error.to_string(),
         Error::BodyExceedsLimit(most) => format!("the answer is larger than {most} bytes"),

@@ -3,7 +3,7 @@
 //! Reading ends at the request's deadline; writing ends when the caller takes no byte for [`STALLED_CALLER`]. It knows
 //! nothing of HTTP. The peer is trusted in nothing; what rustls refuses ends the connection.
 
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -59,7 +59,7 @@ impl Connection {
         loop {
             match self.tls.reader().read(buffer) {
                 Ok(length) => return Ok(length),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) if self.tls.is_handshaking() => return Err(error.into()),
                 Err(_) => return Ok(0),
             }
@@ -119,7 +119,7 @@ impl Connection {
             match self.tls.reader().read(&mut buffer) {
                 Ok(0) => return Ok(()),
                 Ok(length) => late += length,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error.into()),
             }
         }
@@ -169,7 +169,7 @@ impl Connection {
         }
         let [socket, link] = poll::wait(sources, Some(self.deadline))?;
         match (socket.any(), link.hung_up()) {
-            (_, true) => Err(FrontError::Link(io::ErrorKind::UnexpectedEof.into())),
+            (_, true) => Err(FrontError::Link(ErrorKind::UnexpectedEof.into())),
             (true, false) => Ok(()),
             (false, false) => Err(FrontError::TooSlow),
         }
@@ -185,7 +185,7 @@ impl Connection {
             match (ready.writing(), ready.hung_up()) {
                 (true, _) => {}
                 (false, true) => return Err(gone()),
-                (false, false) => return Err(FrontError::Gone(io::ErrorKind::TimedOut.into())),
+                (false, false) => return Err(FrontError::Gone(ErrorKind::TimedOut.into())),
             }
         }
         Ok(())
@@ -222,9 +222,9 @@ impl AsFd for Connection {
 }
 
 fn gone() -> FrontError {
-    FrontError::Gone(io::ErrorKind::ConnectionReset.into())
+    FrontError::Gone(ErrorKind::ConnectionReset.into())
 }
 
 fn is_passing(error: &io::Error) -> bool {
-    [io::ErrorKind::WouldBlock, io::ErrorKind::Interrupted].contains(&error.kind())
+    [ErrorKind::WouldBlock, ErrorKind::Interrupted].contains(&error.kind())
 }

@@ -8,9 +8,7 @@ mod connection;
 mod error;
 mod link;
 mod relay;
-mod request;
 mod serve;
-mod serve_open;
 mod tls;
 
 pub use tls::faults as certificate_faults;

@@ -137,7 +137,7 @@ pub fn read(rule: &BodyRule, body: &[u8]) -> Result<Task> {
 }
 
 /// The member `name`, which is false when it is not there.
-pub(super) fn switch(members: &Members, name: &str) -> Result<bool> {
+pub fn switch(members: &Members, name: &str) -> Result<bool> {
     match members.get(name) {
         None => Ok(false),
         Some(Value::Bool(switch)) => Ok(*switch),
@@ -146,12 +146,12 @@ pub(super) fn switch(members: &Members, name: &str) -> Result<bool> {
 }
 
 /// The member `name`, by its rule.
-pub(super) fn required<R: TextRule>(members: &Members, name: &str) -> Result<CheckedText<R>> {
+pub fn required<R: TextRule>(members: &Members, name: &str) -> Result<CheckedText<R>> {
     text(members, name)?.ok_or_else(|| Refusal::body(R::SENTENCE, format_args!("no {name}")))
 }
 
 /// The same where it may be left out.
-pub(super) fn text<R: TextRule>(members: &Members, name: &str) -> Result<Option<CheckedText<R>>> {
+pub fn text<R: TextRule>(members: &Members, name: &str) -> Result<Option<CheckedText<R>>> {
     let Some(value) = members.get(name) else {
         return Ok(None);
     };

@@ -7,7 +7,6 @@
 mod body;
 #[cfg(feature = "terraform")]
 mod body_terraform;
-mod caller;
 mod claims;
 mod explain;
 mod keys;
@@ -76,10 +75,10 @@ pub struct Grant {
 /// ```no_run
 /// use engram_deployer::config::Settings;
 /// use engram_deployer::gate::{Authority, Grant};
-/// use engram_deployer::queue::{Complaints, Reservation};
+/// use engram_deployer::queue::Reservation;
 ///
 /// fn start(reservation: Reservation, grant: Grant, settings: &Settings) {
-///     let _ = reservation.start(Authority::from(grant), settings, Complaints::ToOurLog);
+///     let _ = reservation.start(Authority::from(grant), settings);
 /// }
 /// ```
 ///
@@ -87,18 +86,18 @@ pub struct Grant {
 ///
 /// ```compile_fail
 /// # use engram_deployer::config::Settings;
-/// # use engram_deployer::queue::{Complaints, Reservation};
+/// # use engram_deployer::queue::Reservation;
 /// fn start(reservation: Reservation, settings: &Settings) {
-///     let _ = reservation.start(settings, Complaints::ToOurLog);
+///     let _ = reservation.start(settings);
 /// }
 /// ```
 ///
 /// ```compile_fail
 /// # use engram_deployer::config::Settings;
 /// # use engram_deployer::gate::{Authority, Permitted};
-/// # use engram_deployer::queue::{Complaints, Reservation};
+/// # use engram_deployer::queue::Reservation;
 /// fn start(reservation: Reservation, permitted: Permitted, settings: &Settings) {
-///     let _ = reservation.start(Authority::from(permitted), settings, Complaints::ToOurLog);
+///     let _ = reservation.start(Authority::from(permitted), settings);
 /// }
 /// ```
 ///
@@ -107,10 +106,10 @@ pub struct Grant {
 /// ```compile_fail
 /// # use engram_deployer::config::Settings;
 /// # use engram_deployer::gate::Authority;
-/// # use engram_deployer::queue::{Complaints, Reservation};
+/// # use engram_deployer::queue::Reservation;
 /// fn start(both: [Reservation; 2], authority: Authority, settings: &Settings) {
 ///     for reservation in both {
-///         let _ = reservation.start(authority, settings, Complaints::ToOurLog);
+///         let _ = reservation.start(authority, settings);
 ///     }
 /// }
 /// ```
@@ -222,11 +221,35 @@ pub fn admit_reader(
 
 /// Who asks, and whether this endpoint is for them.
 fn check_token(peer: IpAddr, request: &Request, endpoint: &Endpoint, gates: &Gates) -> Result<Claimed> {
-    caller::check_source(peer, gates.allowed)?;
-    let token = caller::token(&request.authorization)?;
+    check_source(peer, gates.allowed)?;
+    let token = bearer_token(&request.authorization)?;
     let unverified = Unverified::parse(token.as_bytes())?;
     let signed = keys::check_signature(unverified, &gates.keys, gates.now)?;
     claims::check(signed, gates.issuer, endpoint, gates.now)
+}
+
+/// Lets listed addresses through. A v4 peer of a dual-stack socket counts as the v4 address it is.
+fn check_source(peer: IpAddr, allowed: &Sources) -> Result {
+    match allowed.contains(peer) {
+        true => Ok(()),
+        false => Err(Refusal::SOURCE.because(format_args!("{peer} is on no list"))),
+    }
+}
+
+/// Case-sensitive, as the daemon before us had it.
+const SCHEME: &str = "Bearer ";
+
+/// The token in exactly one `Authorization: Bearer <token>`: with two headers, two readers could pick two tokens.
+fn bearer_token(authorization: &[String]) -> Result<&str> {
+    let detail = match authorization {
+        [value] => match value.strip_prefix(SCHEME) {
+            Some(token) if !token.is_empty() && !token.contains(char::is_whitespace) => return Ok(token),
+            Some(_) => "no token, or blanks in it",
+            None => "another scheme than Bearer",
+        },
+        _ => "none, or more than one",
+    };
+    Err(Refusal::AUTHORIZATION.because(detail))
 }
 
 impl Permitted {

@@ -537,3 +537,32 @@ fn explaining_does_not_read_claims_that_nobody_signed() {
             .contains("no route to host")
     );
 }
+
+fn offered(headers: &[&str]) -> Option<String> {
+    let headers: Vec<String> = headers.iter().map(|header| header.to_string()).collect();
+    bearer_token(&headers).ok().map(String::from)
+}
+
+#[test]
+fn exactly_one_bearer_token_is_taken() {
+    assert_eq!(offered(&["Bearer a.b.c"]), Some("a.b.c".into()));
+    for headers in [
+        &[][..],
+        &["Bearer a.b.c", "Bearer a.b.c"],
+        &["Bearer a.b.c", ""],
+        &[""],
+        &["Bearer"],
+        &["Bearer "],
+        &["Bearer  a.b.c"],
+        &["Bearer a.b.c "],
+        &["Bearer a.b.c d"],
+        &["Bearer\ta.b.c"],
+        &["bearer a.b.c"],
+        &["BEARER a.b.c"],
+        &["Basic a.b.c"],
+        &["a.b.c"],
+        &[" Bearer a.b.c"],
+    ] {
+        assert_eq!(offered(headers), None, "{headers:?}");
+    }
+}

@@ -5,7 +5,7 @@ use crate::limits::{MAX_BODY, MAX_HEADERS};
 
 /// The facts of the headers seen so far.
 #[derive(Debug, Default)]
-pub(super) struct Fields {
+pub struct Fields {
     count: usize,
     host: bool,
     length: Option<usize>,
@@ -17,7 +17,7 @@ pub(super) struct Fields {
 
 impl Fields {
     /// Takes a line without its CR and LF.
-    pub(super) fn add(&mut self, line: &[u8]) -> Result {
+    pub fn add(&mut self, line: &[u8]) -> Result {
         self.count += 1;
         if self.count > MAX_HEADERS {
             return Err(HttpError::HEAD_TOO_LARGE);
@@ -42,7 +42,7 @@ impl Fields {
     }
 
     /// The head, with what all of them mean together.
-    pub(super) fn finish(self, head: Head) -> Result<Head> {
+    pub fn finish(self, head: Head) -> Result<Head> {
         let is_1_1 = head.version == Version::Http11;
         if is_1_1 && !self.host {
             return Err(HttpError::HOST);
@@ -102,7 +102,7 @@ fn split_field(line: &[u8]) -> Result<(String, &[u8])> {
 }
 
 /// `tchar` of RFC 9110, 5.6.2.
-pub(super) fn is_token(bytes: &[u8]) -> bool {
+pub fn is_token(bytes: &[u8]) -> bool {
     let is_tchar = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
     !bytes.is_empty() && bytes.iter().all(is_tchar)
 }

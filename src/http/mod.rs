@@ -14,7 +14,6 @@ mod body;
 mod error;
 mod fields;
 mod head;
-mod request_line;
 mod response;
 mod route;
 

@@ -19,7 +19,7 @@ use crate::os::signal::{Signal, Signals};
 use crate::os::{descriptor, privilege, process};
 
 /// The exit status of the tool.
-pub(super) fn run() -> io::Result<u8> {
+pub fn run() -> io::Result<u8> {
     // The role is started in a shell by nobody; if it is, it must not take the host's root folder for its own.
     if process::own_pid() != 1 {
         return Err(io::Error::other("this is not the first process of a namespace"));
@@ -71,13 +71,13 @@ fn wait(tool: &Child, signals: &Signals, lifeline: &mut File) -> io::Result<u8> 
         let sources = [(signals.as_fd(), For::Reading), (lifeline.as_fd(), For::Reading)];
         let [_, asked] = poll::wait(sources, None)?;
         let mut number = [0];
-        if asked.any() && lifeline.read(&mut number)? == 0 {
+        if !asked.any() {
+            continue;
+        }
+        if lifeline.read(&mut number)? == 0 {
             return Err(io::Error::other("its supervisor is gone"));
         }
-        if let Some(signal) = Signal::try_from(i32::from(number[0]))
-            .ok()
-            .filter(|_| asked.any())
-        {
+        if let Ok(signal) = Signal::try_from(i32::from(number[0])) {
             tool.signal(signal);
         }
     }

@@ -64,22 +64,18 @@ const SCRATCH: &[(&str, u64)] = &[("/tmp", JAIL_TEMPORARY), ("/dev/shm", JAIL_SH
 const MOST_LINKS: usize = 40;
 
 /// Something of the host that was opened, to be mounted at its place.
-struct Opened {
-    at: PathBuf,
-    source: OwnedFd,
-    writable: bool,
-}
+type Opened = (MountSpec, OwnedFd);
 
 /// Gives this process a root folder with nothing in it but what `mounts` and this module's head say.
 ///
 /// # Errors
 /// Of what could not be taken, made or mounted, with its path; the caller must exit then.
-pub(super) fn enter(mounts: &Mounts) -> io::Result<()> {
+pub fn enter(mounts: &Mounts) -> io::Result<()> {
     namespace::unshare_mounts()?;
     let (system, links) = system()?;
     let devices = DEVICES
         .iter()
-        .map(|name| open(&MountSpec::read_only(&Path::new("/dev").join(name))));
+        .map(|name| open(MountSpec::read_only(&Path::new("/dev").join(name))));
     let devices = devices.collect::<io::Result<Vec<_>>>()?;
     // In order, so that a folder comes before what is in it.
     let hidden = mounts
@@ -116,10 +112,8 @@ pub(super) fn enter(mounts: &Mounts) -> io::Result<()> {
     make_read_only(&[])?;
     hidden.iter().try_for_each(|path| hide(path))?;
     shown.iter().try_for_each(place)?;
-    let writable = shown
-        .iter()
-        .filter(|one| one.writable)
-        .map(|one| one.at.as_path());
+    let shown = shown.iter().map(|(one, _)| one);
+    let writable = shown.filter(|one| one.writable).map(|one| one.at.as_path());
     make_read_only(&writable.collect::<Vec<_>>())?;
     base.close()
 }
@@ -133,7 +127,7 @@ fn system() -> io::Result<(Vec<Opened>, Links)> {
     for path in SYSTEM.iter().map(Path::new).filter(|path| path.is_dir()) {
         match fs::read_link(path) {
             Ok(target) if is_system(&fs::canonicalize(path)?) => links.push((path, target)),
-            _ => folders.push(open(&MountSpec::read_only(path))?),
+            _ => folders.push(open(MountSpec::read_only(path))?),
         }
     }
     Ok((folders, links))
@@ -151,7 +145,7 @@ fn open_unseen(mut one: MountSpec, is_seen: &dyn Fn(&Path) -> bool) -> io::Resul
     };
     let Some(at) = at else { return Ok(None) };
     one.at = at;
-    open(&one).map(Some)
+    open(one).map(Some)
 }
 
 /// The first path that is not seen, on the way of links from `path` to what it names.
@@ -192,31 +186,28 @@ fn plain(path: &Path) -> io::Result<PathBuf> {
     Ok(plain)
 }
 
-fn open(one: &MountSpec) -> io::Result<Opened> {
+fn open(one: MountSpec) -> io::Result<Opened> {
     // What may be written to belongs to somebody who could put a link there.
     let flags = match one.writable {
         true => OFlag::O_NOFOLLOW,
         false => OFlag::empty(),
     };
     let source = namespace::open_path(&one.real, flags);
-    Ok(Opened {
-        at: one.at.clone(),
-        source: source.map_err(|error| with_path(error, "show", &one.real))?,
-        writable: one.writable,
-    })
+    let source = source.map_err(|error| with_path(error, "show", &one.real))?;
+    Ok((one, source))
 }
 
-fn place(one: &Opened) -> io::Result<()> {
+fn place((MountSpec { at, .. }, source): &Opened) -> io::Result<()> {
     let shown = || {
-        if fs::File::from(one.source.try_clone()?).metadata()?.is_dir() {
-            make_folder(&one.at)?;
-        } else if one.at.symlink_metadata().is_err() {
-            make_folder(one.at.parent().unwrap_or(Path::new("/")))?;
-            fs::File::create(&one.at)?;
+        if fs::File::from(source.try_clone()?).metadata()?.is_dir() {
+            make_folder(at)?;
+        } else if at.symlink_metadata().is_err() {
+            make_folder(at.parent().unwrap_or(Path::new("/")))?;
+            fs::File::create(at)?;
         }
-        namespace::bind(&one.source, &one.at)
+        namespace::bind(source, at)
     };
-    shown().map_err(|error| with_path(error, "show", &one.at))
+    shown().map_err(|error| with_path(error, "show", at))
 }
 
 fn make_folder(path: &Path) -> io::Result<()> {

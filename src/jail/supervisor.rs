@@ -15,7 +15,7 @@ use crate::os::poll::{self, For};
 use crate::os::signal::{Signal, Signals};
 
 /// The exit status of the tool.
-pub(super) fn run(request: &JailRequest) -> io::Result<u8> {
+pub fn run(request: &JailRequest) -> io::Result<u8> {
     let signals = Signals::block(&[Signal::SIGCHLD, Signal::SIGINT, Signal::SIGTERM])?;
     namespace::unshare_processes().map_err(|error| no_namespace(&error))?;
     let (reader, mut lifeline) = io::pipe()?;

@@ -78,7 +78,7 @@ fn key_id(header: &[u8]) -> Result<String> {
 }
 
 /// True for what can name a key: printable ASCII without blanks, bounded.
-pub(super) fn is_key_id(kid: &str) -> bool {
+pub fn is_key_id(kid: &str) -> bool {
     (1..=MAX_KID).contains(&kid.len()) && kid.bytes().all(|byte| byte.is_ascii_graphic())
 }
 

@@ -22,14 +22,26 @@ use crate::os::secret;
 use crate::os::settings::{self, Source};
 use crate::os::signal::{Signal, Signals};
 
-/// What `serve` listens on. The sockets accept without waiting.
+/// What `serve` listens on.
 pub struct Listeners {
-    pub sockets: Vec<TcpListener>,
+    sockets: Vec<TcpListener>,
     /// Whether they are the supervisor's, which starts us again when somebody connects. Else nobody listens without us.
-    pub are_inherited: bool,
+    are_inherited: bool,
 }
 
 impl Listeners {
+    /// They accept without waiting from here on, however their maker left them.
+    pub fn new(sockets: Vec<TcpListener>, are_inherited: bool) -> io::Result<Self> {
+        for socket in &sockets {
+            socket.set_nonblocking(true)?;
+            log::info!("listening on {}", socket.local_addr()?);
+        }
+        Ok(Self {
+            sockets,
+            are_inherited,
+        })
+    }
+
     fn idle_exit(&self, config: &Config) -> Option<Duration> {
         config.idle_exit.filter(|_| self.are_inherited)
     }
@@ -297,5 +309,19 @@ impl Serve {
             }
         }
         self.status.reloaded(Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::ErrorKind;
+
+    #[test]
+    fn a_listener_that_its_maker_left_waiting_accepts_without_waiting() {
+        let socket = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let listeners = Listeners::new(vec![socket], true).unwrap();
+        let error = listeners.sockets[0].accept().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
     }
 }

@@ -6,11 +6,14 @@
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::fcntl::{FallocateFlags, fallocate};
 
 use crate::os::process;
+
+/// In the name of every file that [`replace`] writes, behind the name that it will have.
+const OURS: &str = ".engram.";
 
 /// Puts `bytes` in the place of `path`, so that a reader sees the old content or the new one and nothing between. On disk
 /// when it returns: state.
@@ -25,7 +28,9 @@ pub fn replace_volatile(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> 
 }
 
 fn rename_over(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
-    let temporary = temporary_name(path);
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    // Beside `path`, hidden, and not ending like it: Unraid reads every `*.xml` of a folder.
+    let temporary = path.with_file_name(format!(".{name}{OURS}{}.tmp", std::process::id()));
     let written = write(&temporary).and_then(|()| fs::rename(&temporary, path));
     written.inspect_err(|_| drop(fs::remove_file(&temporary)))
 }
@@ -38,21 +43,10 @@ pub fn create(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 }
 
 fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let mut file = options.open(path)?;
+    let mut file = private().create(true).truncate(true).open(path)?;
     file.write_all(bytes)?;
     set_mode(&file, mode)?;
     Ok(file)
-}
-
-/// In the name of every file that [`replace`] writes, behind the name that it will have.
-const OURS: &str = ".engram.";
-
-/// Beside `path`, hidden, and not ending like it: Unraid reads every `*.xml` of a folder.
-fn temporary_name(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}{OURS}{}.tmp", std::process::id()))
 }
 
 /// The process that made a file of this name for [`replace`].
@@ -87,11 +81,14 @@ fn set_mode(file: &File, mode: u32) -> io::Result<()> {
 
 /// Makes a file that nobody else may read, for somebody to write into. It must not be there yet.
 pub fn create_private(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
+    private().create_new(true).open(path)
+}
+
+/// For writing into a file that nobody else may read.
+pub fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600);
+    options
 }
 
 /// Makes a rename or a new entry beside `path` survive a power cut.

@@ -5,15 +5,14 @@
 //! to hold it. Whether a holder lives is asked with a *shared* lock: an exclusive probe would make a dead ticket look
 //! alive to a second prober.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use fs2::FileExt;
 
-use crate::os::files::optional;
+use crate::os::files::{optional, private};
 use crate::os::watch::Watch;
 
 /// Opens (and creates, mode 0600) `path` and locks it, unless somebody else holds it: then `None`.
@@ -57,13 +56,7 @@ pub fn is_held(path: &Path) -> io::Result<bool> {
 
 fn open(path: &Path) -> io::Result<File> {
     // Never truncated: a lock's file may hold what its holder wrote.
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
+    private().read(true).create(true).truncate(false).open(path)
 }
 
 fn is_ours(tried: io::Result<()>) -> io::Result<bool> {

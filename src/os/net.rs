@@ -11,22 +11,20 @@ use nix::sys::socket::{
 
 use crate::config::Listen;
 
-/// Binds `listen`; connections are accepted without waiting.
+/// Binds `listen`.
 pub fn listen(listen: &Listen) -> io::Result<TcpListener> {
     let has_no_v6 = |error: &io::Error| {
         let error = error.raw_os_error().map(Errno::from_raw);
         matches!(error, Some(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL))
     };
-    let listener = match *listen {
+    match *listen {
         Listen::At(address) => TcpListener::bind(address),
         // One dual-stack socket, as Go makes it; v4 alone where the kernel has no v6.
         Listen::Everywhere(port) => match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)) {
             Err(error) if has_no_v6(&error) => TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)),
             bound => bound,
         },
-    }?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
+    }
 }
 
 /// The next connection; `None` when another process was quicker or the peer went away again.

@@ -43,35 +43,27 @@ pub fn inherited() -> Result<Inherited, Option<String>> {
 
 /// `stdin` is a TCP socket, if it is anything.
 fn decide(passed: Vec<OwnedFd>, stdin: Option<OwnedFd>) -> Result<Inherited, String> {
-    match stdin {
-        None if passed.is_empty() => Ok(Inherited::Nothing),
-        Some(socket) if passed.is_empty() => by_kind(vec![socket], "standard input"),
-        _ => by_kind(passed, "LISTEN_FDS"),
-    }
-}
-
-fn by_kind(mut sockets: Vec<OwnedFd>, origin: &str) -> Result<Inherited, String> {
+    let (mut sockets, origin) = match stdin {
+        Some(socket) if passed.is_empty() => (vec![socket], "standard input"),
+        _ => (passed, "LISTEN_FDS"),
+    };
     let kinds: Vec<_> = sockets.iter().map(net::is_listening).collect();
-    if kinds.iter().all(|is_listening| *is_listening == Some(true)) {
-        let listeners: Vec<_> = sockets.into_iter().map(TcpListener::from).collect();
-        // Its maker may have left it in blocking mode.
-        let ready = listeners.iter().try_for_each(|one| one.set_nonblocking(true));
-        return ready
-            .map(|()| Inherited::Listening(listeners))
-            .map_err(|error| format!("use the sockets of {origin}: {error}"));
-    }
-    if let ([Some(false)], Some(socket)) = (kinds.as_slice(), sockets.pop()) {
-        return Ok(Inherited::Connected(TcpStream::from(socket)));
-    }
-    let words = kinds.iter().map(|is_listening| match is_listening {
+    let words = |is_listening: &Option<bool>| match is_listening {
         Some(true) => "a listening TCP socket",
         Some(false) => "a TCP connection",
         None => "no TCP socket",
-    });
-    Err(format!(
-        "{origin} has {}; it should have listening TCP sockets, or one TCP connection",
-        words.collect::<Vec<_>>().join(", ")
-    ))
+    };
+    match &*kinds {
+        [] => Ok(Inherited::Nothing),
+        [Some(false)] => Ok(Inherited::Connected(sockets.remove(0).into())),
+        all if all.iter().all(|one| *one == Some(true)) => Ok(Inherited::Listening(
+            sockets.into_iter().map(TcpListener::from).collect(),
+        )),
+        all => Err(format!(
+            "{origin} has {}; it should have listening TCP sockets, or one TCP connection",
+            all.iter().map(words).collect::<Vec<_>>().join(", ")
+        )),
+    }
 }
 
 /// Moves a connection or a listening socket away from the standard streams, which is where inetd puts it: what is written
@@ -144,7 +136,6 @@ fn announced(pid: &str, count: &str, own: i32) -> Result<usize, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::fcntl::{FcntlArg, OFlag, fcntl};
     use std::os::unix::net::{UnixListener, UnixStream};
 
     #[test]
@@ -195,8 +186,6 @@ mod tests {
                 panic!("not served");
             };
             assert_eq!(listeners.len(), 1);
-            let flags = OFlag::from_bits_retain(fcntl(&listeners[0], FcntlArg::F_GETFL).unwrap());
-            assert!(flags.contains(OFlag::O_NONBLOCK));
         }
         let (one, peer) = connected();
         let Ok(Inherited::Connected(stream)) = decide(vec![one], None) else {

@@ -3,7 +3,7 @@
 //! Whoever filled it may still be at work in it and may have made it as deep as he liked. So no link is followed, every
 //! name is looked up in a folder that is open, and no more than two levels of those are open at a time.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
@@ -52,7 +52,7 @@ struct Folder(File);
 impl Folder {
     fn open(path: &Path) -> io::Result<Self> {
         let flags = (OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW).bits();
-        OpenOptions::new()
+        File::options()
             .read(true)
             .custom_flags(flags)
             .open(path)

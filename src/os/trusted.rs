@@ -1,6 +1,6 @@
 //! Files that decide something: opened first, then judged by what was opened, so that nothing can be put in between.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -36,7 +36,7 @@ pub type Fault = fn(&Metadata) -> Option<String>;
 /// Opens a plain file without waiting: a FIFO in its place must not stop us. With what the kernel says of what was
 /// opened.
 pub fn open(path: &Path) -> io::Result<(File, Metadata)> {
-    let file = OpenOptions::new()
+    let file = File::options()
         .read(true)
         .custom_flags(OFlag::O_NONBLOCK.bits())
         .open(path)?;

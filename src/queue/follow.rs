@@ -17,8 +17,7 @@ use crate::limits::{LOG_BLOCK as BLOCK, RECOVER_AGAIN, RETRY};
 use crate::os::child::Child;
 use crate::os::files::optional;
 use crate::os::watch::Watch;
-use crate::queue::ticket::{self, TicketFile};
-use crate::queue::{RunFolder, RunId, dead};
+use crate::queue::{RunFolder, RunId, dead, ticket};
 
 /// What a follower has to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +31,6 @@ pub enum Followed {
 }
 
 /// One follower of one run.
-#[derive(Debug)]
 pub struct Follower {
     places: Places,
     settings: Settings,
@@ -45,7 +43,6 @@ pub struct Follower {
     lines: VecDeque<String>,
     ended: bool,
     looked: Option<Instant>,
-    ticket: Option<TicketFile>,
     recovery: Option<(Instant, Option<Child>)>,
 }
 
@@ -66,7 +63,6 @@ impl Follower {
             lines: VecDeque::new(),
             ended: false,
             looked: None,
-            ticket: None,
             recovery: None,
         })
     }
@@ -91,13 +87,11 @@ impl Follower {
             self.watch.drain();
             self.fill()?;
         }
-        if let Some(line) = self.lines.pop_front() {
-            return Ok(self.give(line));
+        match self.lines.pop_front() {
+            Some(line) => Ok(self.give(line)),
+            None if self.ended => Ok(Followed::Ended),
+            None => self.look_around(),
         }
-        if self.ended {
-            return Ok(Followed::Ended);
-        }
-        self.look_around()
     }
 
     fn give(&mut self, line: String) -> Followed {
@@ -118,22 +112,16 @@ impl Follower {
         let Some(log) = &self.log else { return Ok(()) };
         let mut block = vec![0; BLOCK];
         let count = log.read_at(&mut block, self.offset)?;
-        let whole = block[..count]
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |at| at + 1);
-        if whole == 0 && count == BLOCK {
+        let newline = block[..count].iter().rposition(|byte| *byte == b'\n');
+        let whole = newline.map_or(0, |at| at + 1);
+        let text = String::from_utf8_lossy(&block[..whole]);
+        let lines = text.lines().filter(|line| !line.is_empty());
+        self.lines.extend(lines.map(str::to_owned));
+        self.offset += match whole {
             // No line of ours: passed over, so that it cannot stop us.
-            self.offset += BLOCK as u64;
-            return Ok(());
-        }
-        for line in block[..whole]
-            .split(|byte| *byte == b'\n')
-            .filter(|line| !line.is_empty())
-        {
-            self.lines.push_back(String::from_utf8_lossy(line).into_owned());
-        }
-        self.offset += whole as u64;
+            0 if count == BLOCK => BLOCK as u64,
+            _ => whole as u64,
+        };
         Ok(())
     }
 
@@ -144,7 +132,8 @@ impl Follower {
             return Ok(Followed::NothingYet);
         }
         self.looked = Some(now);
-        if self.is_live()? {
+        let ticket = ticket::of(&self.places, &self.id)?;
+        if ticket.map_or(Ok(false), |ticket| ticket.is_live())? {
             return Ok(Followed::NothingYet);
         }
         // It may have written its last lines between our reading and its end.
@@ -166,19 +155,10 @@ impl Follower {
         Ok(Followed::NothingYet)
     }
 
-    fn is_live(&mut self) -> io::Result<bool> {
-        if self.ticket.is_none() {
-            self.ticket = ticket::of(&self.places, &self.id)?;
-        }
-        self.ticket.as_ref().map_or(Ok(false), TicketFile::is_live)
-    }
-
     /// Has the run completed: once, and again when that came to nothing.
     fn recover(&mut self, now: Instant) -> io::Result<()> {
         if let Some((started, child)) = &mut self.recovery {
-            if let Some(child) = child {
-                let _ = child.try_wait();
-            }
+            let _ = child.as_mut().map(Child::try_wait);
             if now < *started + RECOVER_AGAIN {
                 return Ok(());
             }

@@ -25,7 +25,7 @@ fn follow(scratch: &Scratch, id: &RunId) -> Follower {
 }
 
 fn say(log: &mut Log, message: &str) {
-    log.say(Phase::Pull, message, SystemTime::now());
+    log.say(Phase::Pull, message);
 }
 
 /// The messages of all lines that are there now; an outcome is `outcome`.

@@ -2,21 +2,33 @@
 //!
 //! It becomes a folder's name and is asked for over the network, so nothing else parses as one.
 
-use std::fmt;
 use std::io;
 use std::time::SystemTime;
 
-use serde::{Deserialize, Serialize};
-
+use crate::checked_text::{CheckedText, TextRule};
 use crate::os::{clock, random};
 
 /// A run's name; safe in a path and on a terminal.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct RunId(String);
+pub type RunId = CheckedText<RunIdRule>;
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RunIdRule {}
 
 /// The shape: `0` stands for a digit, `x` for a lower-case hex digit, anything else for itself.
 const SHAPE: &[u8] = b"00000000T000000Z-xxxxxxxx";
+
+impl TextRule for RunIdRule {
+    const SENTENCE: &'static str = "a run id is YYYYMMDDThhmmssZ- and 8 hex digits";
+
+    fn admits(text: &str) -> bool {
+        let fits = |(byte, shape): (u8, u8)| match shape {
+            b'0' => byte.is_ascii_digit(),
+            b'x' => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+            exact => byte == exact,
+        };
+        text.len() == SHAPE.len() && text.bytes().zip(SHAPE.iter().copied()).all(fits)
+    }
+}
 
 impl RunId {
     /// A new one. Two of the same second differ in 32 random bits; a folder that exists already is an error where it
@@ -28,38 +40,7 @@ impl RunId {
 
     /// `text` as a run id, if it is exactly one.
     pub fn parse(text: &str) -> Option<Self> {
-        let fits = |(byte, shape): (u8, u8)| match shape {
-            b'0' => byte.is_ascii_digit(),
-            b'x' => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
-            exact => byte == exact,
-        };
-        let right = text.len() == SHAPE.len() && text.bytes().zip(SHAPE.iter().copied()).all(fits);
-        right.then(|| Self(text.to_owned()))
-    }
-
-    /// As text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for RunId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl From<RunId> for String {
-    fn from(id: RunId) -> Self {
-        id.0
-    }
-}
-
-impl TryFrom<String> for RunId {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        Self::parse(&text).ok_or_else(|| "a run id is YYYYMMDDThhmmssZ- and 8 hex digits".to_owned())
+        text.to_owned().try_into().ok()
     }
 }
 

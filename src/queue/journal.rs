@@ -10,7 +10,7 @@ use std::io;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::config::Places;
 use crate::limits::MAX_JOURNAL;
@@ -33,14 +33,7 @@ pub struct Content {
 /// The line that says [`Content::committed`]. No entry looks like it: those are objects.
 const COMMITTED: &str = "committed";
 
-/// The first line of a journal.
-#[derive(Serialize, Deserialize)]
-struct Head {
-    run_id: RunId,
-}
-
 /// The journal of the run that has its turn.
-#[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
     run_id: RunId,
@@ -66,8 +59,7 @@ impl Journal {
         if !self.path.exists() {
             files::replace(&self.path, b"", 0o600)?;
         }
-        let run_id = self.run_id.clone();
-        self.append(&Head { run_id })
+        self.append(&json!({"run_id": self.run_id}))
     }
 
     /// Adds an entry; on disk when this returns.
@@ -86,9 +78,7 @@ impl Journal {
         json.push(b'\n');
         if self.length + json.len() as u64 > MAX_JOURNAL {
             // Nobody would read it afterwards.
-            return Err(io::Error::other(format!(
-                "it would be larger than {MAX_JOURNAL} bytes"
-            )));
+            return Err(io::Error::other("it would be too large"));
         }
         files::append_durably(&self.path, self.length, &json)?;
         self.length += json.len() as u64;
@@ -106,10 +96,9 @@ pub fn read(places: &Places) -> io::Result<Option<Content>> {
         return Ok(None);
     };
     parse(&bytes).map_err(|error| {
-        io::Error::other(format!(
-            "{} cannot be read ({error}); see what the last run left, then remove it",
-            path.display()
-        ))
+        let path = path.display();
+        let what = format!("{path} cannot be read ({error}); see what the last run left, then remove it");
+        io::Error::other(what)
     })
 }
 
@@ -119,18 +108,16 @@ pub fn read(places: &Places) -> io::Result<Option<Content>> {
 /// The first whole line that is not ours.
 pub fn parse(bytes: &[u8]) -> serde_json::Result<Option<Content>> {
     let whole = bytes.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
-    let mut lines = bytes[..whole]
+    let lines = bytes[..whole]
         .split(|byte| *byte == b'\n')
         .filter(|line| !line.is_empty());
+    let mut lines = lines.map(serde_json::from_slice::<Value>);
     let Some(head) = lines.next() else { return Ok(None) };
-    let mut entries: Vec<Value> = lines.map(serde_json::from_slice).collect::<Result<_, _>>()?;
-    let committed = entries.last() == Some(&Value::from(COMMITTED));
-    if committed {
-        entries.pop();
-    }
-    let head: Head = serde_json::from_slice(head)?;
+    let run_id = RunId::deserialize(&head?["run_id"])?;
+    let mut entries: Vec<Value> = lines.collect::<Result<_, _>>()?;
+    let committed = entries.pop_if(|last| last == COMMITTED).is_some();
     Ok(Some(Content {
-        run_id: head.run_id,
+        run_id,
         entries,
         committed,
     }))

@@ -50,7 +50,11 @@ pub fn list(places: &Places) -> io::Result<Vec<Run>> {
         State::Running(_) => (0, None),
         State::Queued => (1, None),
         State::Dead => (2, None),
-        State::Ended(record) => (3, Some(Reverse(record.lateness()))),
+        // Clocks may step back, the number of those that ended does not.
+        State::Ended(record) => (
+            3,
+            Some(Reverse((record.sequence, record.outcome.finished_at.clone()))),
+        ),
     });
     Ok(found)
 }
@@ -92,11 +96,11 @@ fn readable(places: &Places, id: &RunId, ticket: Option<&TicketFile>) -> Option<
 
 fn read(folder: &RunFolder, ticket: Option<&TicketFile>) -> io::Result<Option<Run>> {
     let live = ticket.map_or(Ok(false), TicketFile::is_live)?;
-    let notes = ticket.map_or(Ok(Notes::default()), Notes::of)?;
+    let turn = Notes::of(ticket)?.turn;
     let Some(order) = folder.order()? else {
         return Ok(None);
     };
-    let state = match (folder.record()?, live, notes.turn) {
+    let state = match (folder.record()?, live, turn) {
         (Some(record), _, _) => State::Ended(Box::new(record)),
         (None, true, Some(started)) => State::Running(clock::rfc3339(started)),
         (None, true, None) => State::Queued,

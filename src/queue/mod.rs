@@ -3,7 +3,6 @@
 //! A session needs no more of a run than this. Nothing here changes the host outside the state, run and runtime folders;
 //! it trusts what lies there, since only root writes it.
 
-pub mod cancel;
 pub mod dead;
 pub mod folder;
 pub mod follow;
@@ -17,7 +16,6 @@ pub mod request;
 pub mod reserve;
 pub mod ticket;
 
-pub use cancel::{Urgency, cancel};
 pub use dead::{await_recovery, ensure_recovered};
 pub use folder::RunFolder;
 #[cfg(test)]
@@ -26,7 +24,7 @@ pub use follow::{Followed, Follower};
 pub use id::RunId;
 #[doc(hidden)] // For fuzz/, which is a crate of its own.
 pub use journal::parse as parse_journal;
-pub use notes::EndPolicy;
+pub use notes::{EndPolicy, Urgency, cancel};
 pub use publish::ensure_published;
 pub use request::{Origin, RunRequest};
-pub use reserve::{Complaints, Reservation, reserve};
+pub use reserve::{Reservation, reserve};

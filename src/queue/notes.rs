@@ -1,18 +1,19 @@
-//! What stands in a ticket: who the holder is and which tools it has at work.
+//! What stands in a ticket: who the holder is and which tools it has at work; and asking the holder to end, by a signal.
 //!
 //! All of that matters only while the host is up, so it is written without waiting for a disk: it outlives the holder, and
 //! after a restart of the host there is nobody left to speak of.
 
 use std::fs::File;
 use std::io::{self, Seek, Write};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::Places;
-use crate::limits::{MAX_RUN_FILE, STATE_LOCK_WAIT};
+use crate::limits::{MAX_RUN_FILE, RETRY, STATE_LOCK_WAIT};
 use crate::os::files::{self, optional};
-use crate::os::{lock, process};
+use crate::os::signal::Signal;
+use crate::os::{lock, poll, process};
 use crate::queue::RunId;
 use crate::queue::ticket::{self, TicketFile};
 
@@ -80,8 +81,11 @@ pub struct Notes {
 }
 
 impl Notes {
-    /// Those of a ticket; a last line that its writer did not finish is left out.
-    pub fn of(ticket: &TicketFile) -> io::Result<Self> {
+    /// Those of a ticket, where there is one; a last line that its writer did not finish is left out.
+    pub fn of(ticket: Option<&TicketFile>) -> io::Result<Self> {
+        let Some(ticket) = ticket else {
+            return Ok(Self::default());
+        };
         let text = optional(files::read_bounded(&ticket.path, MAX_RUN_FILE))?.unwrap_or_default();
         let lines = text.split_inclusive(|byte| *byte == b'\n').rev();
         let mut whole = lines.filter_map(|line| serde_json::from_slice(line.strip_suffix(b"\n")?).ok());
@@ -90,7 +94,6 @@ impl Notes {
 }
 
 /// The ticket of the run in this process.
-#[derive(Debug)]
 pub struct HeldTicket {
     lock: File,
     pub file: TicketFile,
@@ -112,7 +115,7 @@ impl HeldTicket {
         let lock = lock::exclusive_within(&file.path, STATE_LOCK_WAIT)?;
         let notes = Notes {
             completed: true,
-            turn: Notes::of(&file)?.turn,
+            turn: Notes::of(Some(&file))?.turn,
             ..Notes::default()
         };
         Self::with(lock, file, notes)
@@ -174,6 +177,65 @@ impl HeldTicket {
     }
 }
 
+/// How a run is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    /// To end when nothing is lost by it.
+    Gentle,
+    /// To end its tool now, whatever that loses. It means something to a run that was asked gently and waits.
+    Force,
+}
+
+/// A run that has just been started writes itself down within milliseconds.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+const ENDED: &str = "no such run is waiting or at work";
+const STARTING: &str = "the run is just starting; try again in a moment";
+const DEAD: &str = "it is dead already, and is being completed";
+
+/// Asks the run to end. What that means depends on where it is: a waiting run ends; one that has changed nothing stops;
+/// any other finishes its step first, unless it is forced. This waits a moment for a run that is just starting, and for
+/// nothing that it does.
+///
+/// # Errors
+/// Why it could not be asked.
+pub fn cancel(places: &Places, id: &RunId, urgency: Urgency) -> Result<(), String> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match ask(places, id, urgency) {
+            Err(why) if why == STARTING && Instant::now() < until => {
+                poll::wait([], Some(Instant::now() + RETRY)).map_err(unread)?;
+            }
+            other => return other,
+        }
+    }
+}
+
+fn unread(error: io::Error) -> String {
+    format!("read the run's ticket: {error}")
+}
+
+fn ask(places: &Places, id: &RunId, urgency: Urgency) -> Result<(), String> {
+    let ticket = ticket::of(places, id).map_err(unread)?.ok_or(ENDED)?;
+    if !ticket.is_live().map_err(unread)? {
+        return Err(ENDED.to_owned());
+    }
+    let notes = Notes::of(Some(&ticket)).map_err(unread)?;
+    if notes.completed {
+        return Err(DEAD.to_owned());
+    }
+    let holder = notes.holder.ok_or(STARTING)?;
+    if Process::of(holder.pid) != Some(holder) {
+        return Err(ENDED.to_owned());
+    }
+    let signal = match urgency {
+        Urgency::Gentle => Signal::SIGTERM,
+        Urgency::Force => Signal::SIGQUIT,
+    };
+    process::signal(holder.pid, signal);
+    Ok(())
+}
+
 #[cfg(test)]
 pub(crate) mod testing {
     use super::*;
@@ -215,14 +277,14 @@ mod tests {
         let scratch = Scratch::new("notes");
         let id = RunId::new(SystemTime::now()).unwrap();
         let mut ticket = hold(&scratch.0, &id);
-        let turn = SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(1_767_323_045_678);
+        let turn = SystemTime::UNIX_EPOCH + Duration::from_millis(1_767_323_045_678);
         ticket.has_its_turn(turn).unwrap();
         let own = process::own_pid();
         ticket.starting("a", EndPolicy::Terminate).unwrap();
         ticket.started(own).unwrap();
         ticket.starting("b", EndPolicy::Terminate).unwrap();
         let file = ticket.file.clone();
-        let notes = || Notes::of(&file).unwrap();
+        let notes = || Notes::of(Some(&file)).unwrap();
         assert_eq!(notes().holder, Process::of(own));
         assert_eq!(notes().tools, vec![tool("a", Process::of(own)), tool("b", None)]);
         ticket.ended(None).unwrap();
@@ -250,9 +312,31 @@ mod tests {
         let ticket = hold(&scratch.0, &RunId::new(SystemTime::now()).unwrap());
         let torn = b"{\"holder\":{\"pid\":1,\"start_time\":2}}\n{\"holder\":{\"pid\":1,\"sta";
         std::fs::write(&ticket.file.path, torn).unwrap();
-        let notes = Notes::of(&ticket.file).unwrap();
+        let notes = Notes::of(Some(&ticket.file)).unwrap();
         assert_eq!((notes.holder.map(|one| one.pid), notes.tools.len()), (Some(1), 0));
         std::fs::write(&ticket.file.path, b"").unwrap();
-        assert_eq!(Notes::of(&ticket.file).unwrap(), Notes::default());
+        assert_eq!(Notes::of(Some(&ticket.file)).unwrap(), Notes::default());
+    }
+
+    #[test]
+    fn only_a_living_holder_that_is_still_the_same_is_signalled() {
+        let scratch = Scratch::new("cancel");
+        let id = RunId::new(SystemTime::now()).unwrap();
+        assert_eq!(ask(&scratch.0, &id, Urgency::Gentle), Err(ENDED.into()));
+        let (lock, file) = ticket::make(&scratch.0, &id).unwrap();
+        assert_eq!(ask(&scratch.0, &id, Urgency::Gentle), Err(STARTING.into()));
+        // Our own process id with another's start time: were it signalled, this test would end here.
+        let path = scratch.0.queue().join(file.file_name());
+        let line = format!(
+            "{{\"holder\":{{\"pid\":{},\"start_time\":1}}}}\n",
+            process::own_pid()
+        );
+        std::fs::write(path, line).unwrap();
+        assert_eq!(ask(&scratch.0, &id, Urgency::Gentle), Err(ENDED.into()));
+        ticket::testing::die(&file, lock);
+        assert_eq!(ask(&scratch.0, &id, Urgency::Gentle), Err(ENDED.into()));
+        // Whoever completes it is not meant.
+        let _taken = HeldTicket::of_the_dead(&scratch.0, &id).unwrap();
+        assert_eq!(ask(&scratch.0, &id, Urgency::Force), Err(DEAD.into()));
     }
 }

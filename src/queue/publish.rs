@@ -17,24 +17,21 @@ use crate::event::{Outcome, to_line};
 use crate::limits::{KEEP_RUNS, MAX_RUN_FILE};
 use crate::os::clock;
 use crate::os::files::{self, optional};
-use crate::queue::RunId;
-use crate::queue::folder::{RunFolder, last_path, lock_queue};
+use crate::queue::folder::{RunFolder, lock_queue};
 use crate::queue::list::{Run, State, live};
 use crate::queue::record::{Publication, Record};
 
-/// Publishes a run that has just ended.
-pub fn publish_end(places: &Places, keep: u32, record: &Record) -> io::Result<()> {
-    let _lock = lock_queue(places)?;
-    for document in record.documents() {
-        let path = places.public().join(format!("{document}.json"));
-        replace_older(&path, &record.outcome, files::replace_volatile, 0o644)?;
-    }
-    write_list(places, keep)
-}
+/// Writes a file that everyone may read.
+const PUBLIC: Write = |path, bytes| files::replace_volatile(path, bytes, 0o644);
+const LASTING: Write = |path, bytes| files::replace(path, bytes, 0o600);
+type Write = fn(&Path, &[u8]) -> io::Result<()>;
 
-/// Publishes the list of runs.
-pub fn publish(places: &Places, keep: u32) -> io::Result<()> {
+/// Publishes the list of runs, and the status of one that has just ended.
+pub fn publish(places: &Places, keep: u32, ended: Option<&Record>) -> io::Result<()> {
     let _lock = lock_queue(places)?;
+    for (document, outcome) in ended.iter().flat_map(|record| record.documents()) {
+        replace_older(&places.public().join(document), outcome, PUBLIC)?;
+    }
     write_list(places, keep)
 }
 
@@ -56,12 +53,9 @@ pub fn ensure_published(places: &Places, keep: u32) -> io::Result<()> {
     for entry in fs::read_dir(last)? {
         let path = entry?.path();
         // `modules` holds documents of another kind.
-        if path.is_dir() {
-            continue;
-        }
-        if let Some(outcome) = outcome_in(&path)? {
+        if let Ok(Some(outcome)) = outcome_in(&path) {
             let public = places.public().join(path.file_name().unwrap_or_default());
-            replace_older(&public, &outcome, files::replace_volatile, 0o644)?;
+            replace_older(&public, &outcome, PUBLIC)?;
         }
     }
     write_list(places, keep)
@@ -69,24 +63,23 @@ pub fn ensure_published(places: &Places, keep: u32) -> io::Result<()> {
 
 /// Makes `record` the lasting status of its endpoint, on disk when this returns, unless a newer one is there.
 pub fn keep_status(places: &Places, record: &Record) -> io::Result<()> {
-    for document in record.documents() {
-        let path = last_path(places, &document);
-        replace_older(&path, &record.outcome, files::replace, 0o600)?;
+    for (document, outcome) in record.documents() {
+        let path = places.state.join("last").join(document);
+        replace_older(&path, outcome, LASTING)?;
     }
     Ok(())
 }
 
 impl Record {
-    /// The names of the status documents that show it, without `.json`: its endpoint's, and that of its module.
-    fn documents(&self) -> Vec<String> {
-        if self.publication == Publication::RunsOnly {
-            return Vec::new();
-        }
+    /// The status documents that show it: its endpoint's, and that of its module.
+    fn documents(&self) -> impl Iterator<Item = (String, &Outcome)> {
         let module = self.outcome.more.get("module").and_then(Value::as_str);
-        let of_the_module = module.map(|module| format!("{}.{module}", self.endpoint));
-        std::iter::once(self.endpoint.clone())
-            .chain(of_the_module)
-            .collect()
+        let of_the_module = module.map(|module| format!("{}.{module}.json", self.endpoint));
+        let names = [Some(format!("{}.json", self.endpoint)), of_the_module]
+            .into_iter()
+            .flatten();
+        let is_shown = self.publication == Publication::Status;
+        names.filter(move |_| is_shown).map(|name| (name, &self.outcome))
     }
 }
 
@@ -99,20 +92,15 @@ fn write_list(places: &Places, keep: u32) -> io::Result<()> {
     // A record never changes, so what is listed of a run that has ended is taken over as it stands.
     let known = before
         .lines()
-        .filter_map(|line| listed(line.trim_end_matches(',').to_owned()));
-    let mut known: BTreeMap<String, Listed> = known.map(|run| (run.0.run_id.clone(), run)).collect();
-    let mut ended: Vec<Listed> = Vec::new();
-    for id in RunFolder::all(places)?.into_iter().rev() {
-        if ended.len() == keep.min(KEEP_RUNS) as usize {
-            break;
-        }
-        ended.extend(
-            known
-                .remove(id.as_str())
-                .or_else(|| listed_by_record(places, &id)),
-        );
-    }
-    ended.sort_by(|(one, _), (other, _)| other.cmp(one));
+        .filter_map(|line| listed(line.trim_end_matches(',')));
+    let mut known: BTreeMap<String, Listed> = known.map(|run| (run.1.clone(), run)).collect();
+    let ids = RunFolder::all(places)?.into_iter().rev();
+    let ended = ids.filter_map(|id| {
+        let line = || listed(&RunFolder::of(places, &id).record().ok()??.listed());
+        known.remove(id.as_str()).or_else(line)
+    });
+    let mut ended: Vec<Listed> = ended.take(keep.min(KEEP_RUNS) as usize).collect();
+    ended.sort_by(|one, other| other.cmp(one));
     let (mut running, mut queued) = (Value::Null, Vec::new());
     for run in live(places)? {
         match &run.state {
@@ -121,33 +109,23 @@ fn write_list(places: &Places, keep: u32) -> io::Result<()> {
             State::Dead | State::Ended(_) => {}
         }
     }
-    let lines: Vec<String> = ended.into_iter().map(|(_, line)| line).collect();
-    let text = format!(
-        "{{\"running\":{running},\"queued\":{},\"runs\":[\n{}\n]}}\n",
-        Value::Array(queued),
-        lines.join(",\n")
-    );
-    files::replace_volatile(&path, text.as_bytes(), 0o644)
+    let lines: Vec<String> = ended.into_iter().map(|(_, _, line)| line).collect();
+    let (queued, runs) = (Value::Array(queued), lines.join(",\n"));
+    let text = format!("{{\"running\":{running},\"queued\":{queued},\"runs\":[\n{runs}\n]}}\n");
+    PUBLIC(&path, text.as_bytes())
 }
 
-/// A run that has ended: its line of the list.
-type Listed = (ListKey, String);
+/// Of a run that has ended: when, which, its line of the list.
+type Listed = (String, String, String);
 
-/// What the list is sorted by; the rest of a line is not looked at.
-#[derive(PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-struct ListKey {
-    finished_at: String,
-    run_id: String,
-}
-
-fn listed(line: String) -> Option<Listed> {
-    Some((serde_json::from_str(&line).ok()?, line))
-}
-
-fn listed_by_record(places: &Places, id: &RunId) -> Option<Listed> {
-    let record = RunFolder::of(places, id).record();
-    let record = record.inspect_err(|error| log::warn!("run {id} is not listed: {error}"));
-    listed(record.ok()??.listed())
+fn listed(line: &str) -> Option<Listed> {
+    #[derive(Deserialize)]
+    struct Key {
+        finished_at: String,
+        run_id: String,
+    }
+    let key: Key = serde_json::from_str(line).ok()?;
+    Some((key.finished_at, key.run_id, line.to_owned()))
 }
 
 /// A run that has not ended, as the list has it.
@@ -176,16 +154,11 @@ pub(crate) fn outcome_in(path: &Path) -> io::Result<Option<Outcome>> {
 
 /// Puts `outcome` in the place of an older one. Times of one form compare as text. One that ended later than now was
 /// written by a clock that was ahead, and would stay until then.
-fn replace_older(
-    path: &Path,
-    outcome: &Outcome,
-    replace: fn(&Path, &[u8], u32) -> io::Result<()>,
-    mode: u32,
-) -> io::Result<()> {
+fn replace_older(path: &Path, outcome: &Outcome, write: Write) -> io::Result<()> {
     let now = clock::rfc3339(SystemTime::now());
     let is_newer = |there: Outcome| there.finished_at > outcome.finished_at && there.finished_at <= now;
     if outcome_in(path)?.is_some_and(is_newer) {
         return Ok(());
     }
-    replace(path, format!("{}\n", to_line(outcome)).as_bytes(), mode)
+    write(path, format!("{}\n", to_line(outcome)).as_bytes())
 }

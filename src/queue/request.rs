@@ -17,8 +17,6 @@ pub struct RunRequest {
     pub run_id: RunId,
     /// The endpoint's name, as in [`crate::config::Endpoint::name`]; the local command line uses the same names.
     pub endpoint: String,
-    /// What is started.
-    pub job: Job,
     /// What was asked for.
     pub task: Task,
     /// Who asked.
@@ -50,45 +48,24 @@ pub enum Origin {
 }
 
 /// The claims that a record keeps: who, from where, and which CI job to look at.
-pub const KEPT_CLAIMS: [&str; 12] = [
-    "actor",
-    "event_name",
-    "project_path",
-    "ref",
-    "repository",
-    "run_attempt",
-    "run_id",
-    "run_number",
-    "sha",
-    "sub",
-    "user_login",
-    "workflow_ref",
-];
+pub const KEPT_CLAIMS: &str = "actor event_name project_path ref repository run_attempt run_id run_number sha sub \
+                               user_login workflow_ref";
 
 /// What of those is for everyone to read: `/runs` and the files in the public folder.
-const PUBLIC_CLAIMS: [&str; 6] = [
-    "actor",
-    "project_path",
-    "repository",
-    "run_id",
-    "run_attempt",
-    "user_login",
-];
+const PUBLIC_CLAIMS: &str = "actor project_path repository run_attempt run_id user_login";
 
 impl RunRequest {
     /// The order of a token that went through the gates.
     pub fn of_token(permitted: &Permitted, run_id: &RunId, request_id: &str, now: SystemTime) -> Self {
-        let kept = |name: &str| Some((name.to_owned(), permitted.claims().get(name)?.clone()));
-        let claims = KEPT_CLAIMS.into_iter().filter_map(kept).collect();
+        let origin = Origin::Token {
+            token: permitted.token(),
+            claims: only(KEPT_CLAIMS, |name| permitted.claims().get(name)),
+        };
         Self {
             run_id: run_id.clone(),
             endpoint: permitted.endpoint().to_owned(),
-            job: permitted.job(),
             task: permitted.task().clone(),
-            origin: Origin::Token {
-                token: permitted.token(),
-                claims,
-            },
+            origin,
             request_id: request_id.to_owned(),
             accepted_at: clock::rfc3339(now),
         }
@@ -104,7 +81,6 @@ impl RunRequest {
         Self {
             run_id: run_id.clone(),
             endpoint: job.name().to_owned(),
-            job,
             task,
             origin: Origin::Local {
                 uid,
@@ -145,23 +121,30 @@ impl RunRequest {
 impl Origin {
     /// What everyone may know of it.
     pub fn summary(&self) -> Value {
-        self.shown(&PUBLIC_CLAIMS)
+        self.shown(PUBLIC_CLAIMS)
     }
 
     /// All that the host's operator may want to know of it.
     pub fn details(&self) -> Value {
-        self.shown(&KEPT_CLAIMS)
+        self.shown(KEPT_CLAIMS)
     }
 
-    fn shown(&self, names: &[&str]) -> Value {
+    fn shown(&self, names: &str) -> Value {
         match self {
             Origin::Local { user, .. } => json!({"from": "local", "user": user}),
             Origin::Token { claims, .. } => {
-                let shown = |name: &&str| Some(((*name).to_owned(), claims.get(*name)?.clone()));
-                let mut shown: Map<String, Value> = names.iter().filter_map(shown).collect();
+                let mut shown = only(names, |name| claims.get(name));
                 shown.insert("from".to_owned(), json!("token"));
                 Value::Object(shown)
             }
         }
     }
+}
+
+/// The claims of these names, where they are there.
+fn only<'a>(names: &str, claim: impl Fn(&str) -> Option<&'a Value>) -> Map<String, Value> {
+    let found = names
+        .split(' ')
+        .map(|name| Some((name.to_owned(), claim(name)?.clone())));
+    found.flatten().collect()
 }

@@ -12,19 +12,9 @@ use crate::os::child::{Command, Group};
 use crate::os::{descriptor, settings};
 use crate::queue::folder::lock_queue;
 use crate::queue::ticket::{self, TicketFile};
-use crate::queue::{RunFolder, RunId, RunRequest};
-
-/// Where a run's own complaints go. They are about the machine; what the run does stands in its log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Complaints {
-    /// To the log of whoever starts it.
-    ToOurLog,
-    /// Our standard error is a terminal, or a pipe that must not stay open as long as the run.
-    ToNobody,
-}
+use crate::queue::{Origin, RunFolder, RunId, RunRequest};
 
 /// A place in the queue, with its run folder.
-#[derive(Debug)]
 pub struct Reservation {
     places: Places,
     order: RunRequest,
@@ -85,12 +75,7 @@ impl Reservation {
     /// # Errors
     /// When no process could be started. The run is admitted all the same: it is dead, and recorded as such by whoever
     /// sees it. An authority over another run starts none.
-    pub fn start(
-        mut self,
-        authority: Authority,
-        settings: &Settings,
-        complaints: Complaints,
-    ) -> io::Result<RunId> {
+    pub fn start(mut self, authority: Authority, settings: &Settings) -> io::Result<RunId> {
         if authority.run_id() != self.id().as_str() {
             return Err(io::Error::other("the authority is over another run"));
         }
@@ -102,7 +87,9 @@ impl Reservation {
         if let Some(lock) = lock {
             run = run.descriptor(descriptor::FIRST, lock);
         }
-        if complaints != Complaints::ToNobody {
+        // Its complaints are about the machine. The standard error of who types a command is a terminal, or a pipe that must
+        // not stay open as long as the run.
+        if matches!(self.order.origin, Origin::Token { .. }) {
             run = run.logging_as_we_do();
         }
         run.spawn()?;
@@ -141,7 +128,7 @@ mod tests {
         let scratch = Scratch::new("queue-authority");
         let reservation = reserve(&scratch.0, 1).unwrap().unwrap();
         let other = Authority::of_operator("20260102T030405Z-0123abcd");
-        let started = reservation.start(other, &Settings::default(), Complaints::ToNobody);
+        let started = reservation.start(other, &Settings::default());
         assert!(started.unwrap_err().to_string().contains("another run"));
         assert_eq!(fs::read_dir(scratch.0.queue()).unwrap().count(), 0);
     }

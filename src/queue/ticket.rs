@@ -38,13 +38,14 @@ pub fn of(places: &Places, id: &RunId) -> io::Result<Option<TicketFile>> {
 }
 
 impl TicketFile {
-    /// Ten digits sort as numbers do.
     pub fn new(places: &Places, number: u64, id: &RunId) -> Self {
-        Self {
+        let mut ticket = Self {
             number,
             id: id.clone(),
-            path: places.queue().join(format!("{number:010}-{id}")),
-        }
+            path: places.queue(),
+        };
+        ticket.path.push(ticket.file_name());
+        ticket
     }
 
     /// The ticket named `name`, whether or not it is there.
@@ -54,12 +55,9 @@ impl TicketFile {
         (ticket.file_name() == name).then_some(ticket)
     }
 
+    /// Ten digits sort as numbers do.
     pub fn file_name(&self) -> String {
-        self.path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned()
+        format!("{:010}-{}", self.number, self.id)
     }
 
     /// Whether a living process holds it. A ticket that is gone is held by nobody.

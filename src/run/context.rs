@@ -5,7 +5,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
@@ -21,16 +21,15 @@ use crate::queue::notes::HeldTicket;
 use crate::queue::{RunFolder, RunId};
 use crate::run::interrupts::Interrupts;
 use crate::run::log::Log;
-use crate::run::step::{Effect, Failure, Result};
+use crate::run::step::{Failure, HumanDuration, Result};
 
 /// The run as a step sees it.
-#[derive(Debug)]
 pub struct RunContext<'a> {
     pub config: &'a Config,
-    pub(super) folder: RunFolder,
-    pub log: Log,
-    pub interrupts: Interrupts,
-    pub ticket: HeldTicket,
+    pub folder: RunFolder,
+    pub log: &'a mut Log,
+    pub interrupts: &'a mut Interrupts,
+    pub ticket: &'a mut HeldTicket,
     journal: Journal,
     /// Of the outcome, beyond the fixed ones.
     pub members: Map<String, Value>,
@@ -38,7 +37,7 @@ pub struct RunContext<'a> {
     pub phase: Phase,
     run: Deadline,
     /// The run's or the step's, whichever is sooner.
-    pub(super) deadline: Deadline,
+    pub deadline: Deadline,
     /// What a cancellation of the run ends now.
     cancel: CancelEnds,
     /// What the journal holds, in the order in which it was written down.
@@ -46,17 +45,16 @@ pub struct RunContext<'a> {
     committed: bool,
 }
 
-/// A deadline, and what it is the deadline of.
-#[derive(Clone, Debug)]
-pub(super) struct Deadline {
-    what: String,
-    given: Duration,
-    pub(super) until: Instant,
+/// A deadline, and what is said when it has passed.
+#[derive(Clone)]
+pub struct Deadline {
+    pub until: Instant,
+    passed: String,
 }
 
 /// What a cancellation of the run ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum CancelEnds {
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CancelEnds {
     /// Tools and waits: nothing has been changed yet.
     Everything,
     /// Waits alone: something has been changed, and no tool is cut in its middle.
@@ -66,16 +64,15 @@ pub(super) enum CancelEnds {
 }
 
 impl Deadline {
-    pub(super) fn new(what: &str, given: Duration) -> Self {
+    fn new(what: &str, given: Duration) -> Self {
         Self {
-            what: what.to_owned(),
-            given,
             until: Instant::now() + given,
+            passed: format!("{what} was not done within {}", HumanDuration(given)),
         }
     }
 
     /// This one, or one that is `given` from now on, whichever is sooner.
-    pub(super) fn or(&self, what: &str, given: Duration) -> Self {
+    pub fn or(&self, what: &str, given: Duration) -> Self {
         let other = Self::new(what, given);
         match other.until <= self.until {
             true => other,
@@ -83,12 +80,15 @@ impl Deadline {
         }
     }
 
-    pub(super) fn check(&self) -> Result {
-        let (what, given) = (self.what.clone(), self.given);
+    pub fn check(&self) -> Result {
         match Instant::now() >= self.until {
-            true => Err(Failure::Deadline { what, given }),
+            true => Err(self.passed()),
             false => Ok(()),
         }
+    }
+
+    pub fn passed(&self) -> Failure {
+        Failure::Deadline(self.passed.clone())
     }
 }
 
@@ -96,9 +96,9 @@ impl<'a> RunContext<'a> {
     /// For a run whose turn has come: it may take `run_max` from now on.
     pub fn new(
         config: &'a Config,
-        log: Log,
-        interrupts: Interrupts,
-        ticket: HeldTicket,
+        log: &'a mut Log,
+        interrupts: &'a mut Interrupts,
+        ticket: &'a mut HeldTicket,
         run_max: Duration,
     ) -> Self {
         let run = Deadline::new("the run", run_max);
@@ -135,8 +135,8 @@ impl<'a> RunContext<'a> {
         Ok(())
     }
 
-    /// Begins a step that changes something which serves people. The journal is on disk before it; a cancellation waits for
-    /// its end, and then everything goes back.
+    /// Begins a step that changes something that serves people. The journal is on disk before; a cancellation waits for its
+    /// end, and then everything goes back, unless it was the last of these.
     ///
     /// # Errors
     /// Those of [`RunContext::begin`], and when the journal cannot be written.
@@ -146,24 +146,6 @@ impl<'a> RunContext<'a> {
         self.cancel = CancelEnds::Waits;
         failpoint!("journal-begun");
         Ok(())
-    }
-
-    /// Takes one step.
-    ///
-    /// # Errors
-    /// What `act` fails with, and those of [`RunContext::begin`].
-    pub fn step<T>(
-        &mut self,
-        phase: Phase,
-        given: Duration,
-        effect: Effect,
-        act: impl FnOnce(&mut Self) -> Result<T>,
-    ) -> Result<T> {
-        match effect {
-            Effect::Looks => self.begin(phase, given)?,
-            Effect::Changes => self.begin_change(phase, given)?,
-        }
-        act(self)
     }
 
     /// The commit point: everything that was asked for is done and seen to be good, so nothing goes back any more, not
@@ -242,7 +224,7 @@ impl<'a> RunContext<'a> {
     /// Puts one line into the log, and so before every follower. Control characters are made harmless, the length is
     /// bounded.
     pub fn say(&mut self, phase: Phase, message: &str) {
-        self.log.say(phase, message, SystemTime::now());
+        self.log.say(phase, message);
     }
 
     /// Says it in the phase of the step.
@@ -269,7 +251,7 @@ impl<'a> RunContext<'a> {
     }
 
     /// Whether to go on with what a cancellation ends as long as it ends `cancel_ends`.
-    pub(super) fn check(&mut self, cancel_ends: CancelEnds) -> Result {
+    pub fn check(&mut self, cancel_ends: CancelEnds) -> Result {
         // Asked in any case: a signal that is not read would wake every wait.
         if self.interrupts.asked() && self.cancel <= cancel_ends {
             return Err(Failure::Cancelled);

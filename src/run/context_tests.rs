@@ -1,5 +1,7 @@
 use super::*;
 
+use std::time::SystemTime;
+
 use std::path::Path;
 
 use crate::config::Places;
@@ -16,13 +18,11 @@ impl RunContext<'static> {
         let id = RunId::new(SystemTime::now()).unwrap();
         let folder = RunFolder::of(places, &id);
         std::fs::create_dir_all(folder.path()).unwrap();
-        let ticket = crate::queue::notes::testing::hold(places, &id);
-        let log = Log::open(&folder.log(), &id);
         Self::new(
             Box::leak(Box::new(crate::queue::testing::config(places))),
-            log,
-            Interrupts::deaf().unwrap(),
-            ticket,
+            Box::leak(Box::new(Log::open(&folder.log(), &id))),
+            Box::leak(Box::new(Interrupts::deaf().unwrap())),
+            Box::leak(Box::new(crate::queue::notes::testing::hold(places, &id))),
             Duration::from_secs(60),
         )
     }
@@ -66,7 +66,7 @@ fn messages(ctx: &RunContext, places: &Places) -> Vec<String> {
 }
 
 fn work(ctx: &RunContext) -> Vec<ToolAtWork> {
-    Notes::of(&ctx.ticket.file).unwrap().tools
+    Notes::of(Some(&ctx.ticket.file)).unwrap().tools
 }
 
 fn exited(end: Result<Ended, Failure>) -> Exit {
@@ -74,8 +74,13 @@ fn exited(end: Result<Ended, Failure>) -> Exit {
 }
 
 /// Begins a step.
-fn begin(ctx: &mut RunContext, effect: Effect) -> Result<(), Failure> {
-    ctx.step(Phase::Update, Duration::from_secs(60), effect, |_| Ok(()))
+fn begin(ctx: &mut RunContext) -> Result {
+    ctx.begin(Phase::Update, Duration::from_secs(60))
+}
+
+/// Begins a step that changes something.
+fn change(ctx: &mut RunContext) -> Result {
+    ctx.begin_change(Phase::Update, Duration::from_secs(60))
 }
 
 fn lives(marker: &Path) -> bool {
@@ -237,7 +242,7 @@ fn a_tool_that_is_interrupted_gets_one_int_and_the_time_it_needs() {
 fn a_tool_that_changes_things_is_interrupted_once_when_the_run_is_cancelled() {
     let scratch = Scratch::new("stage-interrupt-once");
     let mut ctx = RunContext::scratch(&scratch.0);
-    begin(&mut ctx, Effect::Changes).unwrap();
+    change(&mut ctx).unwrap();
     let script =
         "trap 'n=x$n; echo interrupted $n' INT; for i in 1 2 3 4 5 6; do sleep 0.1; done; echo saved";
     ctx.interrupts.ask_in(Duration::from_millis(150));
@@ -318,7 +323,7 @@ fn what_a_tool_prints_into_a_file_is_for_us_alone() {
 fn a_cancellation_ends_a_step_only_while_nothing_has_been_changed() {
     let scratch = Scratch::new("stage-cancel");
     let mut ctx = RunContext::scratch(&scratch.0);
-    begin(&mut ctx, Effect::Looks).unwrap();
+    begin(&mut ctx).unwrap();
     ctx.cancel();
     assert_eq!(
         ctx.tool(&shell("sleep 20"), &mut |_| None).unwrap_err(),
@@ -327,21 +332,21 @@ fn a_cancellation_ends_a_step_only_while_nothing_has_been_changed() {
     assert_eq!(ctx.pause(Duration::from_secs(20)), Err(Failure::Cancelled));
 
     let mut ctx = RunContext::scratch(&scratch.0);
-    begin(&mut ctx, Effect::Changes).unwrap();
+    change(&mut ctx).unwrap();
     ctx.cancel();
     assert_eq!(
         exited(ctx.tool(&shell("sleep 0.1"), &mut |_| None)),
         Exit::Code(0)
     );
     ctx.pause(Duration::from_millis(10)).unwrap();
-    assert_eq!(begin(&mut ctx, Effect::Looks), Err(Failure::Cancelled));
+    assert_eq!(begin(&mut ctx), Err(Failure::Cancelled));
 }
 
 #[test]
 fn a_cancellation_ends_a_tool_in_its_middle_only_while_nothing_has_been_changed() {
     let scratch = Scratch::new("stage-cancel-tool");
     let mut ctx = RunContext::scratch(&scratch.0);
-    begin(&mut ctx, Effect::Looks).unwrap();
+    begin(&mut ctx).unwrap();
     ctx.interrupts.ask_in(Duration::from_millis(100));
     let tool = shell("echo begun; sleep 20");
     let mut say = |line: &str| Some(line.to_owned());
@@ -350,7 +355,7 @@ fn a_cancellation_ends_a_tool_in_its_middle_only_while_nothing_has_been_changed(
     assert_eq!(messages(&ctx, &scratch.0), ["begun"]);
 
     let mut ctx = RunContext::scratch(&scratch.0);
-    begin(&mut ctx, Effect::Changes).unwrap();
+    change(&mut ctx).unwrap();
     ctx.interrupts.ask_in(Duration::from_millis(100));
     let end = ctx.tool(&shell("echo begun; sleep 0.5; echo done"), &mut say);
     assert_eq!(exited(end), Exit::Code(0));
@@ -361,16 +366,16 @@ fn a_cancellation_ends_a_tool_in_its_middle_only_while_nothing_has_been_changed(
 fn nothing_is_changed_before_the_journal_is_on_disk() {
     let scratch = Scratch::new("stage-journal");
     let mut ctx = RunContext::scratch(&scratch.0);
-    begin(&mut ctx, Effect::Looks).unwrap();
+    begin(&mut ctx).unwrap();
     assert!(crate::queue::journal::read(&scratch.0).unwrap().is_none());
-    begin(&mut ctx, Effect::Changes).unwrap();
+    change(&mut ctx).unwrap();
     assert_eq!(
         crate::queue::journal::read(&scratch.0).unwrap().unwrap().run_id,
         ctx.ticket.file.id
     );
     let mut ctx = RunContext::scratch(&scratch.0);
     std::fs::remove_dir_all(&scratch.0.state).unwrap();
-    let error = begin(&mut ctx, Effect::Changes).unwrap_err();
+    let error = change(&mut ctx).unwrap_err();
     assert!(error.to_string().contains("nothing was changed"), "{error}");
 }
 
@@ -378,13 +383,12 @@ fn nothing_is_changed_before_the_journal_is_on_disk() {
 fn the_sooner_of_the_deadlines_counts_and_is_named() {
     let scratch = Scratch::new("stage-bounds");
     let mut ctx = RunContext::scratch(&scratch.0);
-    ctx.step(Phase::Pull, Duration::from_millis(100), Effect::Looks, |_| Ok(()))
-        .unwrap();
+    ctx.begin(Phase::Pull, Duration::from_millis(100)).unwrap();
     let error = ctx.tool(&shell("sleep 20"), &mut |_| None).unwrap_err();
     assert_eq!(error.to_string(), "the step `pull` was not done within 100ms");
     assert_eq!(ctx.pause(Duration::from_secs(9)), Err(error));
     ctx.run.until = Instant::now();
-    let error = begin(&mut ctx, Effect::Looks).unwrap_err();
+    let error = begin(&mut ctx).unwrap_err();
     assert_eq!(error.to_string(), "the run was not done within 1m");
 }
 
@@ -399,9 +403,11 @@ fn a_tool_that_must_not_be_cut_can_print_on_after_its_run_has_died() {
             ..shell(&script)
         };
         let path = scratch.0.state.join("output");
-        let running = tool.start(crate::run::tool::Output::File(&path)).unwrap();
         // Nobody reads any more: a pipe would be broken now.
-        drop(running);
+        drop(
+            tool.start(crate::run::tool::Output::File(&path), &mut |_| None)
+                .unwrap(),
+        );
         let until = Instant::now() + Duration::from_secs(5);
         while !done.exists() {
             assert!(Instant::now() < until, "the tool died of its output");
@@ -416,7 +422,7 @@ fn a_tool_that_must_not_be_cut_can_print_on_after_its_run_has_died() {
 fn what_must_be_done_in_any_case_has_time_of_its_own_and_then_the_deadlines_count_again() {
     let scratch = Scratch::new("stage-any-case");
     let mut ctx = RunContext::scratch(&scratch.0);
-    begin(&mut ctx, Effect::Changes).unwrap();
+    change(&mut ctx).unwrap();
     ctx.deadline.until = Instant::now();
     assert!(ctx.tool(&shell(""), &mut |_| None).is_err());
     let given = Duration::from_millis(300);
@@ -478,7 +484,7 @@ fn polling_ends_with_what_was_found_with_its_time_or_with_a_cancellation_whateve
     let nothing = |_: &mut RunContext| Ok(None::<()>);
     let soon = Instant::now() + Duration::from_millis(150);
     assert_eq!(ctx.poll(every, soon, nothing), Ok(None));
-    begin(&mut ctx, Effect::Changes).unwrap();
+    change(&mut ctx).unwrap();
     ctx.interrupts.ask_in(Duration::from_millis(150));
     let late = Instant::now() + Duration::from_secs(20);
     assert_eq!(ctx.poll(every, late, nothing), Err(Failure::Cancelled));
@@ -501,7 +507,7 @@ fn nothing_is_tidied_up_before_the_commit_point_is_on_disk() {
         });
         tidied
     };
-    begin(&mut ctx, Effect::Changes).unwrap();
+    change(&mut ctx).unwrap();
     ctx.write_undo_record(serde_json::json!({"container": "a"}))
         .unwrap();
     assert_eq!(tidy(&mut ctx), 0);

@@ -17,7 +17,7 @@ use crate::run::interrupts::Interrupts;
 use crate::run::{Failure, Result};
 
 /// A signal, and how long its effect is waited for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(super) struct Attempt {
     pub signal: Signal,
     /// To all of its group, which must be empty then; else to the tool alone, and where it ends by that, what is left of its
@@ -111,10 +111,7 @@ impl Processes {
                 return Ok(());
             }
         }
-        Err(Failure::Failed(format!(
-            "{} does not end, although killed",
-            self.name
-        )))
+        Err(not_ended(&self.name))
     }
 
     /// Whether they have all ended by then.
@@ -143,4 +140,8 @@ impl Processes {
         let pid = |process: Option<Process>| process.map(|process| process.pid);
         Ok(process::living(pid(self.holder), pid(self.leader))?)
     }
+}
+
+pub(super) fn not_ended(name: &str) -> Failure {
+    format!("{name} does not end, although killed").into()
 }

@@ -8,7 +8,6 @@ use std::os::fd::{AsFd, BorrowedFd};
 use crate::os::signal::{Signal, Signals};
 
 /// The signals of a run, and whether it was asked to end.
-#[derive(Debug)]
 pub struct Interrupts {
     signals: Signals,
     asked: bool,

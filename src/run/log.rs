@@ -22,7 +22,6 @@ const OWN_LINES: u64 = MAX_LOG / 8;
 const TAIL: u64 = 32 * MAX_LINE as u64;
 
 /// An open log.
-#[derive(Debug)]
 pub struct Log {
     file: Option<BufWriter<File>>,
     run_id: RunId,
@@ -54,15 +53,15 @@ impl Log {
 
     /// Adds a line of the run itself. The message is made harmless and cut at [`MAX_LINE`] bytes; the first line of a log
     /// names the run.
-    pub fn say(&mut self, phase: Phase, message: &str, now: SystemTime) {
-        self.add(phase, message, self.most + OWN_LINES, now);
+    pub fn say(&mut self, phase: Phase, message: &str) {
+        self.add(phase, message, self.most + OWN_LINES);
         self.flush();
     }
 
     /// Adds what a tool has printed, while there is room for it. [`Log::flush`] is to be called before the next wait: each
     /// write wakes every follower.
-    pub fn relay(&mut self, phase: Phase, message: &str, now: SystemTime) {
-        self.add(phase, message, self.most, now);
+    pub fn relay(&mut self, phase: Phase, message: &str) {
+        self.add(phase, message, self.most);
     }
 
     /// Writes what is buffered.
@@ -79,18 +78,18 @@ impl Log {
         }
     }
 
-    fn add(&mut self, phase: Phase, message: &str, room: u64, now: SystemTime) {
+    fn add(&mut self, phase: Phase, message: &str, room: u64) {
         if self.length >= self.most && !self.full_was_said {
             self.full_was_said = true;
             let most = self.most;
             let full = format!("the log has reached {most} bytes: tools are not shown any more");
-            self.add(phase, &full, u64::MAX, now);
+            self.add(phase, &full, u64::MAX);
         }
         if self.length < room {
             let event = Event {
                 phase,
                 message: bounded(&harmless(&self.mask.cover(message))),
-                time: clock::rfc3339(now),
+                time: clock::rfc3339(SystemTime::now()),
                 run_id: (self.length == 0).then(|| self.run_id.to_string()),
             };
             self.append(to_line(&event));
@@ -181,7 +180,7 @@ mod tests {
         let scratch = Scratch::new("log-first");
         let path = scratch.0.runs.join("log");
         for message in ["one", "two\n\u{1b}[31mred"] {
-            Log::open(&path, &id()).say(Phase::Pull, message, SystemTime::UNIX_EPOCH);
+            Log::open(&path, &id()).say(Phase::Pull, message);
         }
         let lines = lines(&path);
         assert_eq!(lines[0].run_id.as_deref(), Some(id().as_str()));
@@ -196,9 +195,9 @@ mod tests {
         let mut log = Log::open(&path, &id());
         log.most = 500;
         for _ in 0..100 {
-            log.relay(Phase::Pull, "from a tool", SystemTime::UNIX_EPOCH);
+            log.relay(Phase::Pull, "from a tool");
         }
-        log.say(Phase::Pull, "from the run", SystemTime::UNIX_EPOCH);
+        log.say(Phase::Pull, "from the run");
         let messages: Vec<String> = lines(&path).into_iter().map(|event| event.message).collect();
         assert!(messages.len() < 20);
         assert_eq!(messages.last().unwrap(), "from the run");
@@ -216,18 +215,18 @@ mod tests {
         let mut log = Log::open(&path, &id());
         let length = || std::fs::metadata(&path).unwrap().len();
         let text = "x".repeat(100);
-        log.say(Phase::Pull, "before", SystemTime::UNIX_EPOCH);
+        log.say(Phase::Pull, "before");
         let (before, mut seen) = (length(), Vec::new());
         for number in 0..2000 {
             let message = format!("{number} {text}");
-            log.relay(Phase::Pull, &message, SystemTime::UNIX_EPOCH);
+            log.relay(Phase::Pull, &message);
             seen.push(length());
         }
         log.flush();
         assert_eq!(seen[0], before);
         seen.dedup();
         assert!(seen.len() <= 2000 * 200 / LOG_BLOCK + 1, "{seen:?}");
-        log.say(Phase::Pull, "after", SystemTime::UNIX_EPOCH);
+        log.say(Phase::Pull, "after");
         let messages: Vec<String> = lines(&path).into_iter().map(|event| event.message).collect();
         assert_eq!(messages.len(), 2002);
         assert!(messages[1].starts_with("0 x") && messages[2000].starts_with("1999 x"));
@@ -239,11 +238,11 @@ mod tests {
     fn a_line_torn_by_a_dead_writer_goes_when_the_log_is_opened_again() {
         let scratch = Scratch::new("log-torn");
         let path = scratch.0.runs.join("log");
-        Log::open(&path, &id()).say(Phase::Pull, "whole", SystemTime::UNIX_EPOCH);
+        Log::open(&path, &id()).say(Phase::Pull, "whole");
         let mut text = std::fs::read(&path).unwrap();
         text.extend_from_slice(b"{\"phase\":\"pu");
         std::fs::write(&path, text).unwrap();
-        Log::open(&path, &id()).say(Phase::Pull, "next", SystemTime::UNIX_EPOCH);
+        Log::open(&path, &id()).say(Phase::Pull, "next");
         assert_eq!(lines(&path).len(), 2);
     }
 
@@ -253,8 +252,8 @@ mod tests {
         let path = scratch.0.runs.join("log");
         let mut log = Log::open(&path, &id());
         log.mask.hide(&crate::os::secret::Secret::new("hunter2".into()));
-        log.relay(Phase::Pull, "it is hunter2", SystemTime::UNIX_EPOCH);
-        log.say(Phase::Pull, "it is hunter2", SystemTime::UNIX_EPOCH);
+        log.relay(Phase::Pull, "it is hunter2");
+        log.say(Phase::Pull, "it is hunter2");
         let messages: Vec<String> = lines(&path).into_iter().map(|event| event.message).collect();
         assert_eq!(messages, ["it is ***", "it is ***"]);
     }

@@ -5,7 +5,7 @@
 //! words of several. What no row knows is passed on as it came.
 
 /// One meaning: the words that tell it, what the program makes of it, what a person is told.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Row<C> {
     /// Any of these, in lower case.
     pub words: &'static [&'static str],

@@ -3,20 +3,20 @@
 //! A run writes to its log and to nothing else; whoever wants to see it follows that file, so no caller can stall a run.
 //! Nothing that a tool prints is trusted.
 
-pub mod context;
+mod context;
 pub mod end;
 pub mod interrupts;
 pub mod log;
 mod mask;
 pub mod messages;
-pub mod output;
-pub mod step;
+mod output;
+mod step;
 mod supervise;
-pub mod tool;
+mod tool;
 
 pub use crate::queue::EndPolicy;
 pub use context::RunContext;
 pub use mask::Mask;
-pub use step::{Effect, Failure, HumanDuration, Result, fail};
+pub use step::{Failure, HumanDuration, Result, fail};
 pub use supervise::OnLine;
 pub use tool::{Ended, Tool};

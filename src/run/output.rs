@@ -14,7 +14,7 @@ use crate::os::{descriptor, files};
 
 /// Cuts bytes into lines. A newline or a carriage return ends one, since progress bars use the latter; empty lines are
 /// left out; what is not UTF-8, and control characters, are replaced; a line over [`MAX_LINE`] loses its rest.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Lines {
     pending: Vec<u8>,
     cut: bool,
@@ -29,7 +29,10 @@ impl Lines {
     pub fn push(&mut self, bytes: &[u8], each: &mut dyn FnMut(&str)) {
         for part in bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
             let ends = matches!(part.last(), Some(b'\n' | b'\r'));
-            self.add(&part[..part.len() - usize::from(ends)]);
+            let text = &part[..part.len() - usize::from(ends)];
+            let room = MAX_LINE - self.pending.len();
+            self.cut |= text.len() > room;
+            self.pending.extend(text.iter().take(room));
             if ends {
                 self.finish(each);
             }
@@ -59,30 +62,15 @@ impl Lines {
         each(&format!("... ({bytes} bytes left out)"));
         self.torn = true;
     }
-
-    fn add(&mut self, bytes: &[u8]) {
-        let room = MAX_LINE - self.pending.len();
-        self.cut |= bytes.len() > room;
-        self.pending.extend_from_slice(&bytes[..bytes.len().min(room)]);
-    }
-}
-
-/// Where a stream's bytes come through.
-#[derive(Debug)]
-enum Source {
-    /// A pipe: breaks when we die, and with it a tool that prints on.
-    Pipe(File),
-    /// A file, so that a tool which must not be cut can print on whatever becomes of us. It has no end, and the disk gets back
-    /// what has been read.
-    Kept(File, Watch),
-    /// No more will come.
-    Closed,
 }
 
 /// One stream of a tool.
-#[derive(Debug)]
 pub struct Stream {
-    source: Source,
+    /// A pipe, which breaks when we die, and with it a tool that prints on; or a file. `None` when no more will come.
+    from: Option<File>,
+    /// Of a file, so that a tool which must not be cut can print on whatever becomes of us. It has no end, and the disk gets
+    /// back what has been read.
+    watch: Option<Watch>,
     pub lines: Lines,
     /// Instead of lines all that has come, and how much may; of more than that the first byte tells.
     pub whole: Option<(Vec<u8>, usize)>,
@@ -103,8 +91,7 @@ impl Stream {
     pub fn pipe() -> io::Result<(Self, OwnedFd)> {
         let (reader, writer) = io::pipe()?;
         descriptor::set_nonblocking(&reader)?;
-        let source = Source::Pipe(OwnedFd::from(reader).into());
-        Ok((Self::from(source), writer.into()))
+        Ok((Self::of(OwnedFd::from(reader).into(), None), writer.into()))
     }
 
     /// A stream through a file that is made as `path`. The name stays: whoever completes this run after a crash can read
@@ -117,13 +104,14 @@ impl Stream {
             .mode(0o600)
             .open(path)?;
         let reader = OpenOptions::new().read(true).write(true).open(path)?;
-        let source = Source::Kept(reader, Watch::on_each_write(path));
-        Ok((Self::from(source), writer.into()))
+        let watch = Watch::on_each_write(path);
+        Ok((Self::of(reader, Some(watch)), writer.into()))
     }
 
-    fn from(source: Source) -> Self {
+    fn of(from: File, watch: Option<Watch>) -> Self {
         Self {
-            source,
+            from: Some(from),
+            watch,
             lines: Lines::default(),
             whole: None,
             read: 0,
@@ -133,16 +121,15 @@ impl Stream {
 
     /// What to wait for; `None` where nothing will come, or only a timer can see it.
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        match &self.source {
-            Source::Pipe(reader) => Some(reader.as_fd()),
-            Source::Kept(_, watch) => watch.descriptor(),
-            Source::Closed => None,
+        match (&self.from, &self.watch) {
+            (Some(_), Some(watch)) => watch.descriptor(),
+            (from, _) => from.as_ref().map(AsFd::as_fd),
         }
     }
 
     /// Whether every writer is gone. What is kept in a file never says so.
     pub fn is_closed(&self) -> bool {
-        matches!(self.source, Source::Closed)
+        self.from.is_none()
     }
 
     /// Reads what is there, a bounded amount of it. Where it stops at its bound, [`Stream::descriptor`] is ready still.
@@ -150,12 +137,20 @@ impl Stream {
         let mut buffer = [0u8; 16 * 1024];
         let until = self.read + PASS;
         while self.read < until {
-            match self.read_some(&mut buffer) {
-                Ok(0) => return self.close(each),
-                Ok(count) => self.take(&buffer[..count], each),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            let Some(from) = &mut self.from else { return };
+            let mut count = from.read(&mut buffer);
+            if let (Ok(0), Some(watch)) = (&count, &self.watch) {
+                // Only at its end, and then looked at once more: whatever comes from now on wakes us.
+                watch.drain();
+                count = from.read(&mut buffer).and_then(|count| match count {
+                    0 => Err(io::ErrorKind::WouldBlock.into()),
+                    count => Ok(count),
+                });
+            }
+            match count {
+                Ok(count) if count > 0 => self.take(&buffer[..count], each),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(_) => return self.close(each),
+                _ => return self.close(each),
             }
         }
     }
@@ -165,7 +160,7 @@ impl Stream {
     /// without writing a byte.
     pub fn read_rest(&mut self, each: &mut dyn FnMut(&str)) {
         let mut passes = 0;
-        if let Source::Kept(file, _) = &mut self.source {
+        if let (Some(file), Some(_)) = (&mut self.from, &self.watch) {
             let printed = file.metadata().map_or(0, |facts| facts.len());
             let place = printed.saturating_sub(MAX_LOG);
             if place > self.read && file.seek(SeekFrom::Start(place)).is_ok() {
@@ -181,34 +176,15 @@ impl Stream {
         self.close(each);
     }
 
-    /// Like read(2) without waiting; 0 where no more will come.
-    fn read_some(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match &mut self.source {
-            Source::Pipe(reader) => reader.read(buffer),
-            Source::Kept(reader, watch) => match reader.read(buffer)? {
-                0 => {
-                    // Only at its end, and then looked at once more: whatever comes from now on wakes us.
-                    watch.drain();
-                    let count = reader.read(buffer)?;
-                    (count > 0)
-                        .then_some(count)
-                        .ok_or(io::ErrorKind::WouldBlock.into())
-                }
-                count => Ok(count),
-            },
-            Source::Closed => Ok(0),
-        }
-    }
-
     /// No more is expected: the last line counts even without its newline.
     fn close(&mut self, each: &mut dyn FnMut(&str)) {
-        self.source = Source::Closed;
+        self.from = None;
         self.lines.finish(each);
     }
 
     fn take(&mut self, part: &[u8], each: &mut dyn FnMut(&str)) {
         self.read += part.len() as u64;
-        if let Source::Kept(file, _) = &self.source
+        if let (Some(file), Some(_)) = (&self.from, &self.watch)
             && self.read - self.given_back > GIVE_BACK
         {
             self.given_back = self.read - TAIL_BYTES;

@@ -1,18 +1,8 @@
-//! What a step does to the world, and why it may fail.
+//! Why a step may fail.
 
 use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
-
-/// What a step does to the world; it decides what a cancellation may do to the step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// Nothing outside changes. While no other step has changed anything, a cancellation ends it in its middle.
-    Looks,
-    /// Something that serves people changes. The journal is on disk before it begins; a cancellation waits for its
-    /// end, and then everything goes back, unless it was the last of these.
-    Changes,
-}
 
 /// Why a step did not do what it was for. Its `Display` is the outcome's `error`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,13 +11,8 @@ pub enum Failure {
     Failed(String),
     /// Somebody asked for the run to end (`cancel`, TERM, INT, HUP).
     Cancelled,
-    /// Time is up.
-    Deadline {
-        /// What was not done in time: ``docker pull``, `the run`.
-        what: String,
-        /// How long it was given.
-        given: Duration,
-    },
+    /// Time is up: what was not done within which.
+    Deadline(String),
 }
 
 /// What a step gives.
@@ -51,6 +36,12 @@ impl From<Vec<String>> for Failure {
     }
 }
 
+impl From<Failure> for io::Error {
+    fn from(failure: Failure) -> Self {
+        io::Error::other(failure.to_string())
+    }
+}
+
 impl Failure {
     /// A failure in one sentence.
     pub fn failed(sentence: impl Into<String>) -> Self {
@@ -66,11 +57,8 @@ pub fn fail<T>(sentence: String) -> Result<T> {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Failed(sentence) => f.write_str(sentence),
+            Failure::Failed(sentence) | Failure::Deadline(sentence) => f.write_str(sentence),
             Failure::Cancelled => f.write_str("cancelled"),
-            Failure::Deadline { what, given } => {
-                write!(f, "{what} was not done within {}", HumanDuration(*given))
-            }
         }
     }
 }

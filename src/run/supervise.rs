@@ -6,7 +6,7 @@
 
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crate::failpoint;
 use crate::limits::{KILL_AFTER, STILL_WAITING_EVERY};
@@ -16,7 +16,7 @@ use crate::os::process;
 use crate::os::signal::Signal;
 use crate::queue::{EndPolicy, Urgency};
 use crate::run::context::{CancelEnds, Deadline};
-use crate::run::end::attempts;
+use crate::run::end::{attempts, not_ended};
 use crate::run::tool::{Ended, Output, Running, Tool};
 use crate::run::{Failure, HumanDuration, Result, RunContext};
 
@@ -31,7 +31,7 @@ impl RunContext<'_> {
     /// # Errors
     /// [`Failure::Failed`] when it could not be started, [`Failure::Cancelled`] and [`Failure::Deadline`] when it was
     /// ended; an exit status is never an error here.
-    pub fn tool(&mut self, tool: &Tool, on_line: &mut OnLine<'_>) -> Result<Ended> {
+    pub fn tool(&mut self, tool: &Tool, on_line: &mut OnLine) -> Result<Ended> {
         let path = self.folder.output();
         let output = match tool.end_policy.interrupts() {
             // It may not die of a broken pipe when we die.
@@ -48,7 +48,7 @@ impl RunContext<'_> {
     ///
     /// # Errors
     /// As [`RunContext::tool`].
-    pub fn write_out(&mut self, tool: &Tool, path: &Path, on_line: &mut OnLine<'_>) -> Result<Ended> {
+    pub fn write_out(&mut self, tool: &Tool, path: &Path, on_line: &mut OnLine) -> Result<Ended> {
         self.supervise(tool, Output::NewFile(path), on_line)
     }
 
@@ -57,7 +57,7 @@ impl RunContext<'_> {
     /// # Errors
     /// As [`RunContext::tool`]; and [`Failure::Failed`] when it prints more.
     pub fn capture(&mut self, tool: &Tool, most: usize) -> Result<Ended> {
-        self.supervise(tool, Output::Captured { most }, &mut |_| None)
+        self.supervise(tool, Output::Captured(most), &mut |_| None)
     }
 
     /// Like [`RunContext::tool`] for a tool that may take as long as the run as long as it gets on. `gets_on` is asked
@@ -68,80 +68,69 @@ impl RunContext<'_> {
     pub fn tool_while(
         &mut self,
         tool: &Tool,
-        on_line: &mut OnLine<'_>,
+        on_line: &mut OnLine,
         every: Duration,
         gets_on: &mut dyn FnMut(&mut Self) -> bool,
     ) -> Result<Ended> {
-        let (mut running, deadline) = self.start(tool, Output::Pipe)?;
+        let (mut running, deadline) = self.start(tool, Output::Pipe, on_line)?;
         let waited = loop {
-            let mut heard = false;
-            let mut listen = |line: &str| {
-                heard = true;
-                on_line(line)
-            };
-            let waited = self.follow(
-                &mut running,
-                &deadline.or("", every),
-                self.ended_by(),
-                &mut listen,
-            );
-            if !matches!(waited, Err(Failure::Deadline { .. })) {
+            running.has_spoken = false;
+            let until = deadline.until.min(Instant::now() + every);
+            let waited = self.follow(&mut running, until, self.ended_by());
+            if !matches!(waited, Ok(None)) || until == deadline.until {
                 break waited;
             }
-            if let Err(late) = deadline.check() {
-                break Err(late);
-            }
-            if !heard && !gets_on(self) {
-                let (name, every) = (&running.name, HumanDuration(every));
-                break Err(Failure::Failed(format!("{name} has not got on for {every}")));
+            if !running.has_spoken && !gets_on(self) {
+                let (name, every) = (tool.name(), HumanDuration(every));
+                break Err(format!("{name} has not got on for {every}").into());
             }
         };
-        self.finish(running, tool.end_policy, waited, on_line)
+        self.finish(running, waited, &deadline)
     }
 
-    fn supervise(&mut self, tool: &Tool, output: Output<'_>, on_line: &mut OnLine<'_>) -> Result<Ended> {
-        let (mut running, deadline) = self.start(tool, output)?;
+    fn supervise(&mut self, tool: &Tool, output: Output, on_line: &mut OnLine) -> Result<Ended> {
+        let (mut running, deadline) = self.start(tool, output, on_line)?;
         let waited = match tool.end_policy {
-            EndPolicy::WaitOut => self.wait_out(&mut running, tool.deadline, on_line),
-            EndPolicy::Terminate => self.follow(&mut running, &deadline, self.ended_by(), on_line),
+            EndPolicy::WaitOut => self.wait_out(&mut running),
+            EndPolicy::Terminate => self.follow(&mut running, deadline.until, self.ended_by()),
             // Even while it changes something: that is what its one INT is for.
-            EndPolicy::Interrupt | EndPolicy::InterruptThenTerminate => {
-                self.follow(&mut running, &deadline, Some(Urgency::Gentle), on_line)
-            }
+            _ => self.follow(&mut running, deadline.until, Some(Urgency::Gentle)),
         };
-        self.finish(running, tool.end_policy, waited, on_line)
+        self.finish(running, waited, &deadline)
     }
 
-    fn start(&mut self, tool: &Tool, output: Output<'_>) -> Result<(Running, Deadline)> {
+    fn start<'t>(
+        &mut self,
+        tool: &'t Tool,
+        output: Output,
+        on_line: &'t mut OnLine,
+    ) -> Result<(Running<'t>, Deadline)> {
         self.check(CancelEnds::Everything)?;
         let program = tool.file_name();
         self.ticket.starting(&program, tool.end_policy)?;
-        let started = tool.start(output);
-        let running = match started {
-            Ok(running) => running,
-            Err(failure) => {
-                self.ticket.ended(None)?;
-                return Err(failure);
-            }
-        };
-        self.ticket.started(running.child.pid())?;
+        let started = tool.start(output, on_line);
+        let pid = started.as_ref().ok().map(|running| running.child.pid());
+        match pid {
+            Some(pid) => self.ticket.started(pid)?,
+            None => self.ticket.ended(None)?,
+        }
         if program == "update_container" {
             failpoint!("script-at-work");
         }
-        let deadline = self.deadline.or(&running.name, tool.deadline);
-        Ok((running, deadline))
+        Ok((started?, self.deadline.or(&tool.name(), tool.deadline)))
     }
 
     /// Makes an end of a tool that was waited for: by itself, or as its policy says.
     fn finish(
         &mut self,
         mut running: Running,
-        policy: EndPolicy,
-        waited: Result<Exit>,
-        on_line: &mut OnLine<'_>,
+        waited: Result<Option<Exit>>,
+        deadline: &Deadline,
     ) -> Result<Ended> {
+        let policy = running.tool.end_policy;
         let why = match waited {
-            Ok(exit) => {
+            Ok(None) => deadline.passed(),
+            Ok(Some(exit)) => {
                 // Terraform leaves the programs that a configuration starts.
                 if policy.interrupts() {
                     end_group(&running, Instant::now())?;
@@ -149,47 +138,49 @@ impl RunContext<'_> {
                 self.forget(&mut running);
                 return running.ended(exit);
             }
-            Err(Failure::Cancelled) if policy == EndPolicy::WaitOut => Failure::Failed(format!(
-                "{} was ended by force: whether it was done is not known",
-                running.name
-            )),
+            Err(Failure::Cancelled) if policy == EndPolicy::WaitOut => {
+                let name = running.tool.name();
+                format!("{name} was ended by force: whether it was done is not known").into()
+            }
             Err(failure) => failure,
         };
-        self.end(&mut running, policy, on_line)?;
+        self.end(&mut running)?;
         Err(why)
     }
 
     /// Waits for a call that was handed to dockerd, which does it whatever becomes of the client. No time is up before it
     /// is known to be done or not.
-    fn wait_out(&mut self, running: &mut Running, usual: Duration, on_line: &mut OnLine<'_>) -> Result<Exit> {
+    fn wait_out(&mut self, running: &mut Running) -> Result<Option<Exit>> {
         let begun = Instant::now();
-        let mut given = usual;
+        let mut until = begun + running.tool.deadline;
         loop {
-            let waited = self.follow(running, &Deadline::new("", given), Some(Urgency::Force), on_line);
-            if !matches!(waited, Err(Failure::Deadline { .. })) {
-                return waited;
+            let waited = self.follow(running, until, Some(Urgency::Force))?;
+            if waited.is_some() {
+                return Ok(waited);
             }
-            let so_far = HumanDuration::since(begun);
-            self.tell(&format!("still waiting for {} ({so_far})", running.name));
-            given = STILL_WAITING_EVERY;
+            let (name, so_far) = (running.tool.name(), HumanDuration::since(begun));
+            self.tell(&format!("still waiting for {name} ({so_far})"));
+            until = Instant::now() + STILL_WAITING_EVERY;
         }
     }
 
-    /// Reads what the tool prints until it ends, the deadline has passed, or the run is asked to end with that urgency.
+    /// Reads what the tool prints until it ends, `until` has come, or the run is asked to end with that urgency.
     fn follow(
         &mut self,
         running: &mut Running,
-        deadline: &Deadline,
+        until: Instant,
         ended_by: Option<Urgency>,
-        on_line: &mut OnLine<'_>,
-    ) -> Result<Exit> {
+    ) -> Result<Option<Exit>> {
         loop {
             // In this order. Its end may be the signal that is read here, so it is asked for after that; and what it
             // printed before its end is in the pipes by the time they are read.
             let asked = self.interrupts.asked();
             let exit = running.child.peek()?;
-            self.read(running, exit.is_some(), on_line);
-            if let Some(exit) = exit {
+            running.read(exit.is_some(), &mut |text| {
+                self.log.relay(self.phase, text);
+            });
+            self.log.flush();
+            if exit.is_some() {
                 return Ok(exit);
             }
             let is_ended = match ended_by {
@@ -200,24 +191,16 @@ impl RunContext<'_> {
             if is_ended {
                 return Err(Failure::Cancelled);
             }
-            deadline.check()?;
+            let now = Instant::now();
+            if now >= until {
+                return Ok(None);
+            }
             // A child's end is a signal; where that is not heard, the timer sees it.
-            let until = deadline.until.min(Instant::now() + running.retry());
+            let until = until.min(now + running.retry());
             let idle = self.interrupts.as_fd();
             let [output, errors] = running.descriptors(idle);
             poll::wait([idle, output, errors].map(|one| (one, For::Reading)), Some(until))?;
         }
-    }
-
-    /// Says what the tool has printed by now; all of it when it has ended.
-    fn read(&mut self, running: &mut Running, has_ended: bool, on_line: &mut OnLine<'_>) {
-        let (log, phase) = (&mut self.log, self.phase);
-        running.read(has_ended, &mut |line| {
-            if let Some(text) = on_line(line) {
-                log.relay(phase, &text, SystemTime::now());
-            }
-        });
-        log.flush();
     }
 
     /// What ends a tool now.
@@ -226,29 +209,29 @@ impl RunContext<'_> {
     }
 
     /// Ends a tool of ours with all of its group, one attempt after the other.
-    fn end(&mut self, running: &mut Running, policy: EndPolicy, on_line: &mut OnLine<'_>) -> Result {
-        for attempt in attempts(policy) {
+    fn end(&mut self, running: &mut Running) -> Result {
+        for attempt in attempts(running.tool.end_policy) {
             if !attempt.announcement.is_empty() {
-                self.tell(&attempt.announcement.replace("NAME", &running.name));
+                self.tell(&attempt.announcement.replace("NAME", &running.tool.name()));
             }
-            let deadline = Deadline::new("", attempt.patience);
+            let until = Instant::now() + attempt.patience;
             let (ended_by, rest_until) = match attempt.to_group {
                 true => {
                     running.child.signal_group(attempt.signal);
-                    (None, deadline.until)
+                    (None, until)
                 }
                 false => {
                     running.child.signal(attempt.signal);
                     (Some(Urgency::Force), Instant::now())
                 }
             };
-            if self.follow(running, &deadline, ended_by, on_line).is_ok() {
+            if let Ok(Some(_)) = self.follow(running, until, ended_by) {
                 end_group(running, rest_until)?;
                 self.forget(running);
                 return Ok(());
             }
         }
-        Err(not_ending(running))
+        Err(not_ended(&running.tool.name()))
     }
 
     /// Reaps it, and takes it from the ticket.
@@ -268,7 +251,7 @@ fn end_group(running: &Running, until: Instant) -> Result {
     running.child.signal_group(Signal::SIGKILL);
     match is_group_gone_by(running, Instant::now() + KILL_AFTER)? {
         true => Ok(()),
-        false => Err(not_ending(running)),
+        false => Err(not_ended(&running.tool.name())),
     }
 }
 
@@ -282,8 +265,4 @@ fn is_group_gone_by(running: &Running, until: Instant) -> Result<bool> {
         poll::wait([], Some(soon))?;
     }
     Ok(true)
-}
-
-fn not_ending(running: &Running) -> Failure {
-    Failure::Failed(format!("{} does not end, although killed", running.name))
 }

@@ -15,11 +15,11 @@ use crate::os::child::{self, Child, Command, Exit};
 use crate::os::{descriptor, files};
 use crate::queue::EndPolicy;
 use crate::run::output::Stream;
-use crate::run::{Failure, Result};
+use crate::run::{OnLine, Result};
 use crate::secret::Secret;
 
 /// Another program, as a step wants it started. It gets nothing but what stands here.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Tool {
     /// With a slash, or looked for on the `PATH` of `environment`.
     pub program: PathBuf,
@@ -72,7 +72,7 @@ impl Tool {
     }
 
     /// The program's file name.
-    pub(super) fn file_name(&self) -> String {
+    pub fn file_name(&self) -> String {
         let name = self.program.file_name().unwrap_or_default();
         name.to_string_lossy().into_owned()
     }
@@ -87,15 +87,13 @@ impl Tool {
     }
 
     /// Starts it.
-    pub(super) fn start(&self, output: Output<'_>) -> Result<Running> {
+    pub fn start<'a>(&'a self, output: Output, on_line: &'a mut OnLine<'_>) -> Result<Running<'a>> {
         let path = self.environment.iter().find(|(name, _)| name == "PATH");
         let path = path.map_or(DEFAULT_PATH, |(_, value)| value.as_str());
         let program = child::find_program(&self.program, path)
-            .ok_or_else(|| Failure::Failed(format!("{} is on none of {path}", self.program.display())))?;
-        let started = self
-            .command(&program)
-            .and_then(|command| self.connect(command, output));
-        started.map_err(|error| Failure::Failed(format!("start {}: {error}", program.display())))
+            .ok_or_else(|| format!("{} is on none of {path}", self.program.display()))?;
+        let started = self.start_as(&program, output, on_line);
+        started.map_err(|error| format!("start {}: {error}", program.display()).into())
     }
 
     /// The program itself, or the role that becomes it in its sandbox.
@@ -103,9 +101,6 @@ impl Tool {
         // The executable of unit tests has no roles.
         #[cfg(all(feature = "terraform", not(test)))]
         if let Some(sandbox) = &self.sandbox {
-            if self.stdin.is_some() {
-                return Err(io::Error::other("a tool in a sandbox has no standard input"));
-            }
             let keeps = self.pipe.iter().map(|_| descriptor::FIRST).collect();
             return crate::jail::command(sandbox, program, &self.arguments, &self.environment, keeps);
         }
@@ -113,7 +108,13 @@ impl Tool {
         Ok(command.variables(&self.environment))
     }
 
-    fn connect(&self, mut command: Command, output: Output<'_>) -> io::Result<Running> {
+    fn start_as<'a>(
+        &'a self,
+        program: &Path,
+        output: Output,
+        on_line: &'a mut OnLine<'_>,
+    ) -> io::Result<Running<'a>> {
+        let mut command = self.command(program)?;
         if let Some(input) = &self.stdin {
             command = command.descriptor(0, descriptor::memory_file(input)?);
         }
@@ -132,7 +133,7 @@ impl Tool {
         let stdout = match output {
             Output::Pipe | Output::File(_) => errors.try_clone()?,
             Output::NewFile(path) => files::create_private(path)?.into(),
-            Output::Captured { most } => {
+            Output::Captured(most) => {
                 let (mut stream, writer) = Stream::pipe()?;
                 stream.whole = Some((Vec::new(), most));
                 captured = Some(stream);
@@ -141,45 +142,55 @@ impl Tool {
         };
         Ok(Running {
             child: command.descriptor(1, stdout).descriptor(2, errors).spawn()?,
+            tool: self,
+            on_line,
             said,
             captured,
-            name: self.name(),
+            has_spoken: false,
         })
     }
 }
 
 /// Where a tool's output goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Output<'a> {
+#[derive(Clone, Copy)]
+pub enum Output<'a> {
     /// Both streams into one pipe, as lines.
     Pipe,
     /// Both into this file, as lines: what must not be cut must not die of a broken pipe either, when we die.
     File(&'a Path),
     /// Standard output whole, up to so many bytes; standard error as lines.
-    Captured { most: usize },
+    Captured(usize),
     /// Standard output into this file, which nobody else may read; standard error as lines.
     NewFile(&'a Path),
 }
 
 /// A tool that was started.
-#[derive(Debug)]
-pub(super) struct Running {
-    pub(super) child: Child,
+pub struct Running<'a> {
+    pub tool: &'a Tool,
+    on_line: &'a mut OnLine<'a>,
+    pub child: Child,
     /// Its lines.
     said: Stream,
     /// Its standard output, where that is wanted whole.
     captured: Option<Stream>,
-    pub(super) name: String,
+    /// Whether a line has come since somebody has set this.
+    pub has_spoken: bool,
 }
 
-impl Running {
-    /// Reads what is there; each line goes to `each`. After its end what it printed is there, so nothing more is waited for:
-    /// a process that it left behind may hold its streams open.
-    pub(super) fn read(&mut self, has_ended: bool, each: &mut dyn FnMut(&str)) {
+impl Running<'_> {
+    /// Reads what is there; `say` gets what is to be said of it. After its end what it printed is there, so nothing more is
+    /// waited for: a process that it left behind may hold its streams open.
+    pub fn read(&mut self, has_ended: bool, say: &mut dyn FnMut(&str)) {
+        let mut each = |line: &str| {
+            self.has_spoken = true;
+            if let Some(text) = (self.on_line)(line) {
+                say(&text);
+            }
+        };
         for stream in self.captured.iter_mut().chain([&mut self.said]) {
             match has_ended {
-                true => stream.read_rest(each),
-                false => stream.read(each),
+                true => stream.read_rest(&mut each),
+                false => stream.read(&mut each),
             }
         }
     }
@@ -189,29 +200,26 @@ impl Running {
     }
 
     /// The streams to wait for; `idle` stands in for one that is closed.
-    pub(super) fn descriptors<'a>(&'a self, idle: BorrowedFd<'a>) -> [BorrowedFd<'a>; 2] {
+    pub fn descriptors<'a>(&'a self, idle: BorrowedFd<'a>) -> [BorrowedFd<'a>; 2] {
         let mut streams = self.streams();
         [(); 2].map(|()| streams.next().and_then(Stream::descriptor).unwrap_or(idle))
     }
 
     /// How long to wait for its output at the most: what has closed its streams is about to end, whether or not a signal
     /// will say so.
-    pub(super) fn retry(&self) -> Duration {
+    pub fn retry(&self) -> Duration {
         match self.streams().all(Stream::is_closed) {
             true => RETRY / 16,
             false => RETRY,
         }
     }
 
-    pub(super) fn ended(self, exit: Exit) -> Result<Ended> {
+    pub fn ended(self, exit: Exit) -> Result<Ended> {
         let tail = self.said.lines.tail.into();
         let captured = self.captured.and_then(|stream| stream.whole);
         let (stdout, most) = captured.unwrap_or_default();
         match stdout.len() > most {
-            true => Err(Failure::Failed(format!(
-                "{} printed more than {most} bytes",
-                self.name
-            ))),
+            true => Err(format!("{} printed more than {most} bytes", self.tool.name()).into()),
             false => Ok(Ended { exit, stdout, tail }),
         }
     }

@@ -41,7 +41,7 @@ pub fn recover(config: &Config) -> io::Result<()> {
     let mut notices = Vec::new();
     let completed = recover_all(config, &mut interrupts, &mut notices);
     notice::finish_all(notices)?;
-    completed.map_err(|failure| io::Error::other(failure.to_string()))
+    Ok(completed?)
 }
 
 fn recover_all(config: &Config, interrupts: &mut Interrupts, notices: &mut Vec<Notice>) -> Result {
@@ -86,12 +86,11 @@ impl Completer<'_> {
         // Only the run whose turn it is logs in anywhere, and that is the caller: every login that is there is a dead run's.
         remove_logins(places).map_err(unseen)?;
         if let Some(content) = journal::read(places)? {
-            let checked = self.check_journal(&content);
-            checked.map_err(|failure| interrupted(&content.run_id, failure))?;
+            let id = &content.run_id;
+            self.check_journal(&content).map_err(|why| interrupted(id, why))?;
         }
         for id in dead::find(places).map_err(unseen)? {
-            let completed = self.complete(&id);
-            completed.map_err(|failure| interrupted(&id, failure))?;
+            self.complete(&id).map_err(|why| interrupted(&id, why))?;
             remove_ticket(places, &id)?;
         }
         Ok(())
@@ -124,9 +123,9 @@ impl Completer<'_> {
         self.end_orphans(id)?;
         fs::create_dir(folder.path())?;
         let why = "interrupted, and its folder is lost";
-        let back = self.go_back(id, folder, &content.entries, why, &mut Map::new());
+        let back = self.settle(content, folder, why, &mut Map::new());
         folder.remove()?;
-        let sentence = back?;
+        let sentence = back?.unwrap_or_default();
         log::warn!("run {id}: {sentence}");
         remove_ticket(&self.config.places, id)
     }
@@ -134,8 +133,7 @@ impl Completer<'_> {
     /// Waits for or ends every tool that a dead run has left at work. Without a ticket it is from before a restart of the
     /// host, and there is none.
     fn end_orphans(&mut self, id: &RunId) -> Result {
-        let seen = ticket::of(&self.config.places, id)?;
-        let notes = seen.as_ref().map_or(Ok(Notes::default()), Notes::of)?;
+        let notes = Notes::of(ticket::of(&self.config.places, id)?.as_ref())?;
         let Some(holder) = notes.holder else { return Ok(()) };
         for tool in notes.tools {
             let orphan = Processes {
@@ -179,7 +177,7 @@ impl Completer<'_> {
         };
         log::info!("run {id} is dead and is completed");
         let mut log = Log::open(&folder.log(), id);
-        conclude::conclude(places, self.config.runs.keep, &record, id, &mut log)?;
+        conclude(self.config, &record, id, &mut log)?;
         self.notices.extend(notice::start(self.config, &record));
         Ok(())
     }
@@ -187,8 +185,7 @@ impl Completer<'_> {
     /// What is to be recorded of a run that could not do that itself, after what it has half done was put back.
     fn judge(&mut self, id: &RunId, folder: &RunFolder, order: &RunRequest) -> Result<Record> {
         let places = &self.config.places;
-        let seen = ticket::of(places, id)?;
-        let turn = seen.as_ref().map_or(Ok(Notes::default()), Notes::of)?.turn;
+        let turn = Notes::of(ticket::of(places, id)?.as_ref())?.turn;
         let started = turn.map_or_else(|| folder.ordered_at(), Ok)?;
         let log = Log::open(&folder.log(), id);
         // It had come to its end and could not write that down: the log knows better.
@@ -202,25 +199,18 @@ impl Completer<'_> {
         let has_waited_only = content.is_none() && turn.is_none() && !log.is_past_the_queue();
         let mut more = Map::from_iter([("interrupted".to_owned(), json!(true))]);
         let was_changing = "interrupted while it was changing something";
-        let why = match content {
-            Some(content) if content.committed => {
-                self.act_for(id, folder, &mut more, |ctx| {
-                    deploy::tidy(ctx, &content.entries);
-                    Ok(())
-                })?;
-                None
-            }
-            Some(content) if !content.entries.is_empty() => {
-                Some(self.go_back(id, folder, &content.entries, was_changing, &mut more)?)
+        let why = match &content {
+            Some(content) if content.committed || !content.entries.is_empty() => {
+                self.settle(content, folder, was_changing, &mut more)?
             }
             Some(_) => {
                 let why = format!("{was_changing}; its log says what came last");
-                Some(self.clean_up(folder, order, log, &why)?)
+                Some(self.clean_up(folder, order, &why)?)
             }
             None if has_waited_only => {
                 Some("interrupted before its turn came; nothing was changed".to_owned())
             }
-            None => Some(self.clean_up(folder, order, log, "interrupted before it changed anything")?),
+            None => Some(self.clean_up(folder, order, "interrupted before it changed anything")?),
         };
         let mut record = Record::new(order, started, SystemTime::now());
         record.outcome.more.extend(more);
@@ -233,22 +223,13 @@ impl Completer<'_> {
 
     /// Cleans up after a run that had its turn and of which nothing can go back; `why` it failed, with what is to be told of
     /// it.
-    fn clean_up(
-        &self,
-        folder: &RunFolder,
-        order: &RunRequest,
-        #[cfg_attr(
-            not(feature = "terraform"),
-            expect(unused_mut, unused_variables, reason = "of a deploy there is nothing to say")
-        )]
-        mut log: Log,
-        why: &str,
-    ) -> Result<String> {
+    fn clean_up(&self, folder: &RunFolder, order: &RunRequest, why: &str) -> Result<String> {
         let told: Option<String> = match &order.task {
             Task::Deploy(_) => None,
             #[cfg(feature = "terraform")]
             Task::Terraform(task) => {
-                let mut say = |phase, text: &str| log.say(phase, text, SystemTime::now());
+                let mut log = Log::open(&folder.log(), &order.run_id);
+                let mut say = |phase, text: &str| log.say(phase, text);
                 terraform::conclude_dead(order, task, self.config, folder, &mut say)
             }
         };
@@ -259,38 +240,31 @@ impl Completer<'_> {
         })
     }
 
-    fn go_back(
+    /// Goes back over what a dead run has changed, or tidies up where it had come to its good end; `why` it failed, with what
+    /// became of that. Meanwhile its ticket is ours, so that our own tools are waited for should we die as well.
+    fn settle(
         &mut self,
-        id: &RunId,
+        content: &Content,
         folder: &RunFolder,
-        entries: &[Value],
         why: &str,
         more: &mut Map<String, Value>,
-    ) -> Result<String> {
-        (self.say)(&format!("going back for run {id}, which was interrupted"));
-        self.act_for(id, folder, more, |ctx| {
-            rollback::once(ctx, entries, UndoReason::Interrupted, why)
-        })
-    }
-
-    /// Acts for a dead run. Meanwhile its ticket is ours, so that our own tools are waited for should we die as well.
-    fn act_for<T>(
-        &mut self,
-        id: &RunId,
-        folder: &RunFolder,
-        more: &mut Map<String, Value>,
-        act: impl FnOnce(&mut RunContext) -> Result<T>,
-    ) -> Result<T> {
-        let ticket = HeldTicket::of_the_dead(&self.config.places, id)?;
+    ) -> Result<Option<String>> {
+        let (config, id) = (self.config, &content.run_id);
+        let mut ticket = HeldTicket::of_the_dead(&config.places, id)?;
         folder.clear_output()?;
-        let log = Log::open(&folder.log(), id);
-        let interrupts = std::mem::replace(self.interrupts, Interrupts::deaf()?);
-        let run_max = self.config.runs.run_max;
-        let mut ctx = RunContext::new(self.config, log, interrupts, ticket, run_max);
-        let result = act(&mut ctx);
-        *self.interrupts = ctx.interrupts;
+        let mut log = Log::open(&folder.log(), id);
+        let run_max = config.runs.run_max;
+        let mut ctx = RunContext::new(config, &mut log, self.interrupts, &mut ticket, run_max);
+        let mut back = None;
+        if content.committed {
+            deploy::tidy(&mut ctx, &content.entries);
+        } else {
+            (self.say)(&format!("going back for run {id}, which was interrupted"));
+            let entries = &content.entries;
+            back = Some(rollback::once(&mut ctx, entries, UndoReason::Interrupted, why));
+        }
         more.extend(ctx.members);
-        result
+        back.transpose()
     }
 }
 
@@ -322,20 +296,17 @@ fn remove_ticket(places: &Places, id: &RunId) -> Result {
 /// Whether the run was to be: it has begun, or its token was spent for it. A place in the queue that was not given back,
 /// because its session died before the token was spent, is not a run.
 fn was_admitted(places: &Places, folder: &RunFolder, order: &RunRequest) -> Result<bool> {
-    if folder.has_record() || folder.log().exists() {
-        return Ok(true);
-    }
-    // Nobody waits for the log: where a filesystem has no journal of its own, a power cut takes its name.
-    if journal::read(places)?.is_some_and(|content| content.run_id == order.run_id) {
-        return Ok(true);
-    }
+    let has_begun = folder.has_record()
+        || folder.log().exists()
+        // Nobody waits for the log: where a filesystem has no journal of its own, a power cut takes its name.
+        || journal::read(places)?.is_some_and(|content| content.run_id == order.run_id);
     match &order.origin {
-        Origin::Local { .. } => Ok(false),
-        Origin::Token { token, .. } => {
+        Origin::Token { token, .. } if !has_begun => {
             let started = Memory::of(&places.state).run_of(token);
             let started = started.map_err(|refusal| refusal.detail)?;
             Ok(started.as_deref() == Some(order.run_id.as_str()))
         }
+        _ => Ok(has_begun),
     }
 }
 

@@ -11,8 +11,8 @@ use std::path::Path;
 
 use crate::event::{Phase, Status, to_line};
 use crate::gate::TokenId;
+use crate::queue::folder::journal_path;
 use crate::queue::folder::testing::{Scratch, good_record, order};
-use crate::queue::folder::{journal_path, turn_path};
 
 /// How far a run came before it died.
 #[derive(Clone, Copy, PartialEq, PartialOrd)]
@@ -36,7 +36,7 @@ fn die_with(scratch: &Scratch, came: Came, order: impl FnOnce(&RunId) -> RunRequ
     folder.create(&order).unwrap();
     if came >= Came::Waited {
         let mut log = Log::open(&folder.log(), &id);
-        log.say(Phase::Queued, "starting", SystemTime::now());
+        log.say(Phase::Queued, "starting");
     }
     if came >= Came::HadItsTurn {
         ticket.has_its_turn(SystemTime::now()).unwrap();
@@ -391,7 +391,7 @@ fn after_a_restart_of_the_host_the_log_says_whether_the_turn_had_come() {
         let scratch = Scratch::new("dead-restart-turn");
         let id = die(&scratch, Came::HadItsTurn);
         let mut log = Log::open(&RunFolder::of(&scratch.0, &id).log(), &id);
-        log.say(phase, "what came last", SystemTime::now());
+        log.say(phase, "what came last");
         restart(&scratch.0);
         complete(&scratch.0).unwrap();
         assert_eq!(scratch.0.public().join("deploy.json").exists(), in_status);
@@ -493,7 +493,7 @@ fn leave_at_work(
     let mut ticket = crate::queue::notes::testing::hold(&scratch.0, &id);
     let folder = RunFolder::of(&scratch.0, &id);
     folder.create(&order(&id)).unwrap();
-    Log::open(&folder.log(), &id).say(Phase::Update, "begin", SystemTime::now());
+    Log::open(&folder.log(), &id).say(Phase::Update, "begin");
     crate::queue::notes::testing::held_by(&mut ticket, pids[0]);
     ticket.has_its_turn(SystemTime::now()).unwrap();
     ticket.starting("sh", end_policy).unwrap();
@@ -641,7 +641,7 @@ fn a_process_that_only_bears_the_number_is_not_touched() {
     assert!(lives(pid));
     process::signal(pid, crate::os::signal::Signal::SIGKILL);
     assert!(
-        !turn_path(&scratch.0).exists(),
+        !scratch.0.runtime.join("turn").exists(),
         "the caller holds the turn, not the completer"
     );
 }

@@ -1,8 +1,8 @@
 use super::*;
-use crate::gate::Task;
 
 use serde_json::{Value, json};
 
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, SystemTime};
 
@@ -16,16 +16,22 @@ fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_323_045 + seconds)
 }
 
+fn config(places: &Places, keep: u32) -> Config {
+    let mut config = crate::queue::testing::config(places);
+    config.runs.keep = keep;
+    config
+}
+
 /// A run that ended; its second decides its place among the others.
 fn run(places: &Places, keep: u32, seconds: u64, publication: Publication) -> RunId {
     let id = RunId::new(at(seconds)).unwrap();
     let order = order(&id);
     RunFolder::of(places, &id).create(&order).unwrap();
     let mut log = Log::open(&RunFolder::of(places, &id).log(), &id);
-    log.say(Phase::Queued, "starting", at(seconds));
+    log.say(Phase::Queued, "starting");
     let mut record = Record::new(&order, at(seconds), at(seconds + 1));
     record.publication = publication;
-    conclude(places, keep, &record, &id, &mut log).unwrap();
+    conclude(&config(places, keep), &record, &id, &mut log).unwrap();
     id
 }
 
@@ -94,7 +100,7 @@ fn concluding_twice_changes_nothing_more() {
     let record = folder.record().unwrap().unwrap();
     let mut log = Log::open(&folder.log(), &id);
     assert_eq!(log.outcome().as_ref(), Some(&record.outcome));
-    conclude(&scratch.0, 50, &record, &id, &mut log).unwrap();
+    conclude(&config(&scratch.0, 50), &record, &id, &mut log).unwrap();
     assert_eq!(fs::read(folder.log()).unwrap(), before);
     assert_eq!(listed(&scratch.0).len(), 1);
 }
@@ -121,7 +127,9 @@ fn a_run_whose_clock_was_ahead_does_not_stand_in_the_way_of_later_ones() {
     shown(&ahead);
     shown(&run(&scratch.0, 50, 0, Publication::Status));
     // After a restart of the host.
-    fs::remove_file(scratch.0.runtime.join("sequence")).unwrap();
+    fs::remove_dir_all(&scratch.0.runtime).unwrap();
+    crate::os::places::prepare(&scratch.0).unwrap();
+    ensure_published(&scratch.0, 50).unwrap();
     shown(&run(&scratch.0, 50, 10, Publication::Status));
 }
 
@@ -133,7 +141,7 @@ fn the_public_files_come_back_after_the_runtime_folder_was_lost() {
     fs::remove_dir_all(&scratch.0.runtime).unwrap();
     crate::os::places::prepare(&scratch.0).unwrap();
     // A crash came between the result and its lasting copy, too.
-    let last = crate::queue::folder::last_path(&scratch.0, "deploy");
+    let last = scratch.0.state.join("last/deploy.json");
     let left = last.with_file_name(".deploy.json.engram.4194305.tmp");
     fs::rename(&last, &left).unwrap();
     ensure_published(&scratch.0, 50).unwrap();
@@ -144,7 +152,7 @@ fn the_public_files_come_back_after_the_runtime_folder_was_lost() {
         before
     );
     assert_eq!(
-        outcome_in(&crate::queue::folder::last_path(&scratch.0, "deploy"))
+        outcome_in(&scratch.0.state.join("last/deploy.json"))
             .unwrap()
             .unwrap()
             .run_id,

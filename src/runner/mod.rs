@@ -4,37 +4,33 @@
 //! end of that process is its own end.
 
 mod complete;
-mod conclude;
 mod notice;
 mod rollback;
 mod turn;
 
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value, json};
 
-use crate::config::Config;
-use crate::deploy;
+use crate::config::{Config, Places};
 use crate::event::Phase;
 use crate::gate::Task;
-#[cfg(feature = "failpoints")]
-use crate::os::failpoint;
 use crate::os::{descriptor, settings};
 use crate::queue::dead::RECOVER;
 use crate::queue::notes::HeldTicket;
+use crate::queue::publish::{keep_status, publish};
 use crate::queue::record::{Publication, Record};
-use crate::queue::ticket::TicketFile;
-use crate::queue::{RunFolder, RunRequest, publish};
+use crate::queue::ticket::{self, TicketFile};
+use crate::queue::{RunFolder, RunId, RunRequest, journal};
 use crate::run::interrupts::Interrupts;
 use crate::run::log::Log;
 use crate::run::{Failure, Result, RunContext};
 #[cfg(feature = "terraform")]
 use crate::terraform;
+use crate::{deploy, failpoint};
 use complete::Completer;
-use notice::Notice;
 
 /// The role: settings on standard input; the ticket as 3 and its name as the argument, or the word for completing dead
 /// runs.
@@ -49,142 +45,109 @@ pub fn role() -> io::Result<()> {
     }
     let ticket = descriptor::adopt(descriptor::FIRST)?;
     let (_, config) = settings::received("run")?;
-    run(ticket, &argument, &config)
+    run(ticket.into(), &argument, &config)
 }
 
-/// Runs the one whose ticket this process was given as `held`, under the name `ticket` in the queue folder.
+/// Runs the one whose ticket this process was given as `lock`, under the name `ticket` in the queue folder.
 ///
 /// # Errors
 /// When the run could not even be read, it could not go back, or its result not be written: it is dead then, and completed
 /// by another.
-fn run(held: OwnedFd, ticket: &str, config: &Config) -> io::Result<()> {
+fn run(lock: File, ticket: &str, config: &Config) -> io::Result<()> {
     #[cfg(feature = "failpoints")]
-    config.failpoint.iter().for_each(|place| failpoint::choose(place));
-    let interrupts = Interrupts::block()?;
+    if let Some(place) = &config.failpoint {
+        crate::os::failpoint::choose(place);
+    }
+    let mut interrupts = Interrupts::block()?;
     let file = TicketFile::named(&config.places, ticket)
         .ok_or_else(|| io::Error::other(format!("\"{ticket}\" is no ticket")))?;
     let folder = RunFolder::of(&config.places, &file.id);
-    let log = Log::open(&folder.log(), &file.id);
+    let mut log = Log::open(&folder.log(), &file.id);
     let request = folder
         .order()?
         .ok_or_else(|| io::Error::other(format!("run {} has no grant", file.id)))?;
-    let ticket = HeldTicket::inherited(File::from(held), file)?;
-    let mut waiting = Waiting {
-        config,
-        request: &request,
-        ticket,
-        log,
-        interrupts,
-        notices: Vec::new(),
-        began: SystemTime::now(),
-    };
-    let turn = match waiting.wait_for_turn() {
-        Ok(turn) => turn,
-        Err(failure) => return waiting.end_early(None, &failure),
-    };
-    match waiting.complete_dead_runs() {
-        Ok(()) => waiting.work(turn),
-        Err(failure) => waiting.end_early(Some(turn), &failure),
-    }
-}
-
-/// A run that has not begun its work.
-struct Waiting<'a> {
-    config: &'a Config,
-    request: &'a RunRequest,
-    ticket: HeldTicket,
-    log: Log,
-    interrupts: Interrupts,
-    /// Of the dead runs that it has completed.
-    notices: Vec<Notice>,
-    began: SystemTime,
-}
-
-impl Waiting<'_> {
-    fn wait_for_turn(&mut self) -> Result<File> {
-        let (config, log) = (self.config, &mut self.log);
-        let mut said = |ahead: &str| {
-            let message = match ahead {
-                "" => "starting".to_owned(),
-                _ => format!("waiting for {ahead}"),
-            };
-            log.say(Phase::Queued, &message, SystemTime::now());
-            if !ahead.is_empty() {
-                show(config);
-            }
-        };
-        let (number, longest) = (self.ticket.file.number, config.runs.queue_max_wait);
-        turn::wait(&config.places, number, &mut self.interrupts, longest, &mut said)
-    }
-
-    fn complete_dead_runs(&mut self) -> Result {
-        let log = &mut self.log;
+    let number = file.number;
+    let mut ticket = HeldTicket::inherited(lock, file)?;
+    let (began, mut turn, mut notices) = (SystemTime::now(), None, Vec::new());
+    let mut get_ready = || {
+        turn = Some(wait_for_turn(config, number, &mut log, &mut interrupts)?);
         let mut completer = Completer {
-            config: self.config,
-            interrupts: &mut self.interrupts,
-            say: &mut |what| log.say(Phase::Queued, what, SystemTime::now()),
-            notices: &mut self.notices,
+            config,
+            interrupts: &mut interrupts,
+            say: &mut |what| log.say(Phase::Queued, what),
+            notices: &mut notices,
         };
         completer.complete_all()
-    }
-
-    /// Its end without any work.
-    fn end_early(self, turn: Option<File>, failure: &Failure) -> io::Result<()> {
-        let mut record = Record::new(self.request, self.began, SystemTime::now());
-        match failure {
-            Failure::Cancelled => record.fail("cancelled while it waited for its turn"),
-            other => record.fail(&other.to_string()),
+    };
+    let record = match get_ready() {
+        Ok(()) => {
+            let run_max = run_max(&request, config);
+            let ctx = RunContext::new(config, &mut log, &mut interrupts, &mut ticket, run_max);
+            work(ctx, &request)?
         }
-        mark_cancelled(failure, &mut record.outcome.more);
-        record.publication = Publication::RunsOnly;
-        self.conclude(turn, &record)
-    }
+        Err(failure) => end_early(&request, began, &failure),
+    };
+    conclude(config, &record, &request.run_id, &mut log)?;
+    // The turn before the ticket: whoever sees the ticket go finds the turn free. The notice between the two: should we
+    // be killed here, whoever finds our ticket sends it.
+    drop(turn);
+    notices.extend(notice::start(config, &record));
+    ticket.file.remove()?;
+    drop(ticket);
+    notice::finish_all(notices)
+}
 
-    /// Does what was asked for, and goes back where that fails.
-    fn work(mut self, turn: File) -> io::Result<()> {
-        let (config, request, started) = (self.config, self.request, SystemTime::now());
-        if let Err(error) = self.ticket.has_its_turn(started) {
-            log::warn!("run {}: {error}", request.run_id);
-        }
-        show(config);
-        let run_max = run_max(request, config);
-        let mut ctx = RunContext::new(config, self.log, self.interrupts, self.ticket, run_max);
-        let result = act(&mut ctx, request);
-        let why = match &result {
-            Ok(()) => None,
-            Err(failure) => Some(go_back(&mut ctx, failure)?),
+fn wait_for_turn(config: &Config, number: u64, log: &mut Log, interrupts: &mut Interrupts) -> Result<File> {
+    let mut said = |ahead: &str| {
+        let message = match ahead {
+            "" => "starting".to_owned(),
+            _ => format!("waiting for {ahead}"),
         };
-        let mut record = Record::new(request, started, SystemTime::now());
-        record.outcome.more.extend(ctx.log.mask.cover_all(ctx.members));
-        if let Some(why) = why {
-            record.fail(&ctx.log.mask.cover(&why));
+        log.say(Phase::Queued, &message);
+        if !ahead.is_empty() {
+            show(config);
         }
-        (self.log, self.interrupts, self.ticket) = (ctx.log, ctx.interrupts, ctx.ticket);
-        self.conclude(Some(turn), &record)
-    }
+    };
+    let longest = config.runs.queue_max_wait;
+    turn::wait(&config.places, number, interrupts, longest, &mut said)
+}
 
-    /// Records its end, and leaves the queue.
-    fn conclude(mut self, turn: Option<File>, record: &Record) -> io::Result<()> {
-        let (places, keep) = (&self.config.places, self.config.runs.keep);
-        conclude::conclude(places, keep, record, &self.request.run_id, &mut self.log)?;
-        // The turn before the ticket: whoever sees the ticket go finds the turn free. The notice between the two: should we
-        // be killed here, whoever finds our ticket sends it.
-        drop(turn);
-        self.notices.extend(notice::start(self.config, record));
-        self.ticket.file.remove()?;
-        drop(self.ticket);
-        notice::finish_all(self.notices)
+/// The end of a run without any work.
+fn end_early(request: &RunRequest, began: SystemTime, failure: &Failure) -> Record {
+    let mut record = Record::new(request, began, SystemTime::now());
+    match failure {
+        Failure::Cancelled => record.fail("cancelled while it waited for its turn"),
+        other => record.fail(&other.to_string()),
     }
+    mark_cancelled(failure, &mut record.outcome.more);
+    record.publication = Publication::RunsOnly;
+    record
+}
+
+/// Does what was asked for, and goes back where that fails.
+fn work(mut ctx: RunContext, request: &RunRequest) -> Result<Record> {
+    let started = SystemTime::now();
+    if let Err(error) = ctx.ticket.has_its_turn(started) {
+        log::warn!("run {}: {error}", request.run_id);
+    }
+    show(ctx.config);
+    let result = act(&mut ctx, request);
+    let why = match &result {
+        Ok(()) => None,
+        Err(failure) => Some(go_back(&mut ctx, failure)?),
+    };
+    let mut record = Record::new(request, started, SystemTime::now());
+    let mask = &ctx.log.mask;
+    record.outcome.more.extend(mask.cover_all(ctx.members));
+    why.iter().for_each(|why| record.fail(&mask.cover(why)));
+    Ok(record)
 }
 
 fn act(ctx: &mut RunContext, request: &RunRequest) -> Result {
     match &request.task {
         Task::Deploy(task) => deploy::deploy(ctx, request, task),
         #[cfg(feature = "terraform")]
-        Task::Terraform(task) => {
-            let config = ctx.config;
-            terraform::run(ctx, request, task, config)
-        }
+        Task::Terraform(task) => terraform::run(ctx, request, task, ctx.config),
     }
 }
 
@@ -201,7 +164,7 @@ fn run_max(request: &RunRequest, config: &Config) -> Duration {
 }
 
 /// Goes back after a failure; why the run failed, with what became of what it had changed.
-fn go_back(ctx: &mut RunContext, failure: &Failure) -> io::Result<String> {
+fn go_back(ctx: &mut RunContext, failure: &Failure) -> Result<String> {
     let entries = ctx.noted.clone();
     if !entries.is_empty() {
         ctx.say(Phase::Rollback, &format!("going back: {failure}"));
@@ -214,7 +177,7 @@ fn go_back(ctx: &mut RunContext, failure: &Failure) -> io::Result<String> {
         (other, _) => other.to_string(),
     };
     mark_cancelled(failure, &mut ctx.members);
-    rollback::patiently(ctx, &entries, &why).map_err(|error| io::Error::other(format!("go back: {error}")))
+    rollback::patiently(ctx, &entries, &why)
 }
 
 fn mark_cancelled(failure: &Failure, more: &mut Map<String, Value>) {
@@ -225,7 +188,75 @@ fn mark_cancelled(failure: &Failure, more: &mut Map<String, Value>) {
 
 /// Shows in `/runs` that a run waits or is at work. Nothing depends on it.
 fn show(config: &Config) {
-    if let Err(error) = publish::publish(&config.places, config.runs.keep) {
+    if let Err(error) = publish(&config.places, config.runs.keep, None) {
         log::warn!("publish the runs: {error}");
     }
 }
+
+/// Records the end of a run, in the one order that a crash cannot make a lie of: the result on disk, the public files,
+/// the last line for followers; then the result's copy, the lasting status, the journal gone. Doing it again changes
+/// nothing more.
+///
+/// # Errors
+/// When the result could not be written: then the run stays unrecorded, and whoever sees it dead tries again. What
+/// fails after that is logged, since it can be made again from the result.
+fn conclude(config: &Config, record: &Record, id: &RunId, log: &mut Log) -> io::Result<()> {
+    let (places, keep) = (&config.places, config.runs.keep);
+    let folder = RunFolder::of(places, id);
+    failpoint!("before-result");
+    let written = match folder.record()? {
+        Some(_) => Ok(()),
+        None => folder.write_record(&Record {
+            sequence: next_sequence(places),
+            ..record.clone()
+        }),
+    };
+    failpoint!("result-written");
+    if written.is_ok() {
+        warn(id, "publish", publish(places, keep, Some(record)));
+    }
+    failpoint!("published");
+    log.end_once(&record.outcome);
+    written?;
+    warn(id, "copy the result of", folder.copy_record(record));
+    warn(id, "keep the status of", keep_status(places, record));
+    warn(id, "empty the journal of", journal::end(places, id));
+    failpoint!("journal-ended");
+    warn(id, "remove older runs than", prune(places, keep));
+    Ok(())
+}
+
+/// The next number of a record, as the last runs tell it. Two runs may get the same one, where one of them never had its
+/// turn; then the clock decides.
+fn next_sequence(places: &Places) -> u64 {
+    let ids = RunFolder::all(places).unwrap_or_default();
+    let last = ids.iter().rev().take(LAST_RUNS);
+    let records = last.filter_map(|id| RunFolder::of(places, id).record().ok()?);
+    records.map(|record| record.sequence).max().unwrap_or(0) + 1
+}
+
+/// More than usually wait.
+const LAST_RUNS: usize = 32;
+
+fn warn(id: &RunId, doing: &str, result: io::Result<()>) {
+    if let Err(error) = result {
+        log::warn!("{doing} run {id}: {error}");
+    }
+}
+
+/// Removes the folders of the oldest runs beyond `keep`: those that have ended and whose ticket is gone.
+fn prune(places: &Places, keep: u32) -> io::Result<()> {
+    let mut ids = RunFolder::all(places)?;
+    ids.retain(|id| RunFolder::of(places, id).has_record());
+    ids.truncate(ids.len().saturating_sub(keep as usize));
+    for id in ids {
+        if ticket::of(places, &id)?.is_none() {
+            RunFolder::of(places, &id).remove()?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "conclude_tests.rs"]
+mod tests;

@@ -23,10 +23,8 @@ use crate::run::interrupts::Interrupts;
 use crate::run::{HumanDuration, Result};
 
 /// A notice command at work.
-#[derive(Debug)]
 pub struct Notice {
     child: Child,
-    given: Duration,
     until: Instant,
     /// As a sentence begins.
     name: String,
@@ -73,7 +71,6 @@ impl Notice {
     fn of(command: Command, name: String, given: Duration) -> io::Result<Self> {
         Ok(Self {
             child: command.spawn()?,
-            given,
             until: Instant::now() + given,
             name,
         })
@@ -93,7 +90,7 @@ impl Notice {
         }
         processes.end(EndPolicy::Terminate, &mut Interrupts::deaf()?)?;
         self.child.wait()?;
-        let given = HumanDuration(self.given);
+        let given = HumanDuration(NOTICE_DEADLINE);
         Ok(Some(format!(
             "was ended: it may take {given}, and less when we are asked to end"
         )))

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::config::Places;
@@ -13,10 +14,14 @@ use crate::limits::{COMPLETION_AFTER, RETRY, TURN_RETRY};
 use crate::os::lock;
 use crate::os::poll::{self, For};
 use crate::os::watch::Watch;
-use crate::queue::folder::turn_path;
 use crate::queue::ticket;
 use crate::run::interrupts::Interrupts;
 use crate::run::{Failure, HumanDuration, Result};
+
+/// The lock of the one run that has its turn.
+fn turn_path(places: &Places) -> PathBuf {
+    places.runtime.join("turn")
+}
 
 /// Waits for the turn behind every ticket lower than `number`: the right to change something on this host. It ends when what
 /// this returns is dropped, or its holder dies. `said` hears what is waited for, or nothing: at once, and whenever it

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use crate::config::{Config, Job, Settings};
 use crate::gate::{self, Gates, Permitted, Reader, Refusal, Result};
 use crate::link::{Request, log_path};
-use crate::queue::{self, Complaints, Follower, Reservation, RunFolder, RunId, RunRequest};
+use crate::queue::{self, Follower, Reservation, RunFolder, RunId, RunRequest};
 use crate::session::slots::{self, Slot};
 
 /// What an admission needs to know.
@@ -60,7 +60,7 @@ impl Admission<'_> {
         log::info!("request {request_id} of {peer}: {name} admitted as run {id}");
         // Opened first: a run that could not be started is a dead run, and its follower has it recorded.
         let follower = self.follow(grant.reader())?;
-        if let Err(error) = reservation.start(grant.into(), self.settings, Complaints::ToOurLog) {
+        if let Err(error) = reservation.start(grant.into(), self.settings) {
             log::error!("start run {id}: {error}");
         }
         Ok(Admitted {

@@ -24,7 +24,7 @@ use crate::run::{Ended, Result, RunContext};
 use crate::secret::Secret;
 
 /// What is on the disk.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct CheckedOut {
     /// The commit.
     pub commit: Commit,
@@ -56,14 +56,14 @@ pub fn checkout(
     let done = checkout_with(ctx, commands, commit, job, module, Some(&token));
     // Whatever came of it, and whether or not there is time left: it opens something.
     if let Err(why) = installation.revoke(&token, &mut fetch::send) {
-        let said = format!("warning: the token could not be revoked, it ends within an hour: {why}");
+        let said = format!("warning: the token could not be revoked: {why}");
         ctx.say(Phase::GitFetch, &said);
     }
     done
 }
 
 /// The same with a token that somebody else has got and takes back.
-pub(super) fn checkout_with(
+pub fn checkout_with(
     ctx: &mut RunContext,
     commands: &Commands<'_>,
     commit: Option<&Commit>,

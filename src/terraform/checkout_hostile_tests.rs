@@ -125,9 +125,9 @@ fn the_modules_folder_lies_in_the_checkout_or_there_is_none() {
         ("etc", Err("leads out of the checkout")),
         ("envs/up", Err("leads out of the checkout")),
         ("beside", Err("leads out of the checkout")),
-        ("../home", Err("no path beneath")),
-        ("envs/../../home", Err("no path beneath")),
-        ("/etc", Err("no path beneath")),
+        ("../home", Err("leads out of the checkout")),
+        ("envs/../../home", Err("leads out of the checkout")),
+        ("/etc", Err("leads out of the checkout")),
     ] {
         bench.module.path = path.into();
         match (bench.fetch(Some(&id), Job::TfPlan, None).0, found) {

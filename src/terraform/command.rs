@@ -31,8 +31,14 @@ const CLI_CONFIG: &str = "disable_checkpoint = true\nprovider_installation {\n  
 /// Where programs are found: terraform, git for modules, and what a configuration starts.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
+/// Of every tool: git itself, and terraform, whose `init` runs git for modules.
+const COMMON: [(&str, &str); 3] = [
+    ("GIT_TERMINAL_PROMPT", "0"),
+    ("GIT_CONFIG_NOSYSTEM", "1"),
+    ("GIT_CONFIG_GLOBAL", "/dev/null"),
+];
+
 /// The commands of one run.
-#[derive(Clone, Debug)]
 pub struct Commands<'a> {
     /// Everything.
     pub config: &'a Config,
@@ -53,22 +59,29 @@ impl Commands<'_> {
         &self,
         program: &Path,
         arguments: Vec<String>,
-        environment: Vec<(String, String)>,
+        mut environment: Vec<(&str, String)>,
         directory: PathBuf,
     ) -> Tool {
-        let mounts = (self.job == Job::TfPlan).then(|| self.mounts(program, &environment));
+        environment.extend(COMMON.map(|(name, value)| (name, value.to_owned())));
+        environment.push(("HOME", self.seen(HOME)));
         let sandbox = SandboxSpec {
             account: self.side.account.clone(),
             groups: self.groups(),
-            mounts,
+            mounts: (self.job == Job::TfPlan).then(|| self.mounts(program, &environment)),
             directory,
         };
+        let owned = |(name, value): (&str, String)| (name.to_owned(), value);
         Tool {
             arguments: arguments.into_iter().map(Into::into).collect(),
-            environment,
+            environment: environment.into_iter().map(owned).collect(),
             sandbox: Some(sandbox),
             ..Tool::new(program, self.terraform.run_max)
         }
+    }
+
+    /// What is called `name` in the work folder, as the tools see it.
+    pub fn seen(&self, name: &str) -> String {
+        self.work.seen.join(name).display().to_string()
     }
 
     /// A command of terraform in the folder of this module.
@@ -105,21 +118,21 @@ impl Commands<'_> {
         written.map_err(|error| files::describe(&error, "write", &path))
     }
 
-    /// The environment of every command of terraform: this and nothing else. All of it reaches every provider.
-    fn environment(&self) -> Vec<(String, String)> {
-        let (terraform, side, seen) = (self.terraform, self.side, &self.work.seen);
+    /// The environment of every command of terraform, besides [`COMMON`]: this and nothing else. All of it reaches every
+    /// provider.
+    fn environment(&self) -> Vec<(&'static str, String)> {
+        let (terraform, side) = (self.terraform, self.side);
         let path = |path: &Path| path.display().to_string();
-        let own = seen.with_file_name(SETTINGS);
+        let own = self.work.seen.with_file_name(SETTINGS);
         let mut all = vec![
             ("PATH", PATH.to_owned()),
-            ("HOME", path(&seen.join(HOME))),
             ("TF_IN_AUTOMATION", "1".into()),
             ("TF_INPUT", "0".into()),
             (
                 "TF_CLI_CONFIG_FILE",
                 path(terraform.cli_config.as_ref().unwrap_or(&own)),
             ),
-            ("TF_DATA_DIR", path(&seen.join(DATA))),
+            ("TF_DATA_DIR", self.seen(DATA)),
             ("CHECKPOINT_DISABLE", "1".into()),
             ("AWS_ACCESS_KEY_ID", side.access_key_id.expose().to_owned()),
             (
@@ -128,17 +141,12 @@ impl Commands<'_> {
             ),
             ("AWS_REGION", terraform.region.clone()),
             ("AWS_DEFAULT_REGION", terraform.region.clone()),
-            // `init` runs git for modules.
-            ("GIT_TERMINAL_PROMPT", "0".into()),
             ("GIT_ALLOW_PROTOCOL", "https".into()),
-            ("GIT_CONFIG_NOSYSTEM", "1".into()),
-            ("GIT_CONFIG_GLOBAL", "/dev/null".into()),
         ];
         let cache = terraform.plugin_cache.as_deref();
         all.extend(cache.map(|cache| ("TF_PLUGIN_CACHE_DIR", path(cache))));
         all.extend(side.docker_host.clone().map(|host| ("DOCKER_HOST", host)));
-        let owned = |(name, value): (&str, String)| (name.to_owned(), value);
-        all.into_iter().map(owned).collect()
+        all
     }
 
     /// That of docker's socket, for a user who is to speak to it. Never root's group: too much else is readable by that.
@@ -154,9 +162,9 @@ impl Commands<'_> {
     }
 
     /// What a plan sees of the host besides its programs and `/etc`, and what of those it does not.
-    fn mounts(&self, program: &Path, environment: &[(String, String)]) -> Mounts {
+    fn mounts(&self, program: &Path, environment: &[(&str, String)]) -> Mounts {
         let terraform = self.terraform;
-        let path = environment.iter().find(|(name, _)| name == "PATH");
+        let path = environment.iter().find(|(name, _)| *name == "PATH");
         let path = path.map_or("", |(_, value)| value.as_str());
         let programs = [program, &terraform.terraform, &terraform.git];
         let programs = programs.map(|program| find_program(program, path));

@@ -74,7 +74,7 @@ fn sandbox(job: Job, side: &Side) -> SandboxSpec {
         job,
         work: work.clone(),
     };
-    let environment = vec![("PATH".into(), "/nowhere:/usr/bin:/bin".into())];
+    let environment = vec![("PATH", "/nowhere:/usr/bin:/bin".into())];
     let directory = work.seen.join(CHECKOUT);
     let tool = commands.tool(Path::new("sleep"), vec!["1".into()], environment, directory);
     assert_eq!(

@@ -42,7 +42,7 @@ pub fn conclude_dead(
     Some(sentences.join("; "))
 }
 
-pub(super) fn push_it(kept: &str) -> String {
+pub fn push_it(kept: &str) -> String {
     format!("the state that could not be saved is in {kept}: `terraform state push` it")
 }
 
@@ -64,7 +64,7 @@ fn last_words(
     if !last.is_empty() {
         say(
             Phase::TfApply,
-            "terraform was let finish after this run had died; its last lines:",
+            "terraform finished after this run had died; its last lines:",
         );
     }
     last.iter().for_each(|line| say(Phase::TfApply, line));
@@ -73,7 +73,7 @@ fn last_words(
 }
 
 /// Keeps a state that terraform could not save, for good; its path.
-pub(super) fn keep_errored_state(work: &Work, terraform: &TerraformConfig, run: &RunId) -> Option<String> {
+pub fn keep_errored_state(work: &Work, terraform: &TerraformConfig, run: &RunId) -> Option<String> {
     let checkout = work.real.join(CHECKOUT);
     let mut paths = terraform
         .modules

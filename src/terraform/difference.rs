@@ -8,7 +8,6 @@ use std::fs;
 use std::io;
 
 use crate::config::Places;
-use crate::event::harmless;
 use crate::hash::hmac_sha256;
 use crate::jwt::base64url::hex;
 use crate::limits::{MAX_DIFFERENCES, MAX_PLAN_JSON};
@@ -19,29 +18,29 @@ use crate::queue::{RunFolder, RunId};
 use super::digest::Part;
 use super::summary::Summary;
 
+/// What is kept of a part: its hash, what is done to it, and its name, or else its kind in brackets.
+type Line = (String, String, String);
+
 /// Leaves what [`named`] needs to know of a plan.
-pub(super) fn leave(places: &Places, run: &RunId, summary: &Summary) -> io::Result<()> {
+pub fn leave(places: &Places, run: &RunId, summary: &Summary) -> io::Result<()> {
     let path = RunFolder::of(places, run).path().join(file_name(&summary.digest));
-    let lines = lines(&key(places)?, &summary.parts);
-    files::replace_volatile(&path, lines.as_bytes(), 0o600)
+    let lines = serde_json::to_vec(&lines(&key(places)?, &summary.parts))?;
+    files::replace_volatile(&path, &lines, 0o600)
 }
 
 /// A line for each difference between this plan and the one of the digest `reviewed`, at most [`MAX_DIFFERENCES`] and one
 /// more.
-pub(super) fn named(places: &Places, reviewed: &str, summary: &Summary) -> io::Result<Vec<String>> {
+pub fn named(places: &Places, reviewed: &str, summary: &Summary) -> io::Result<Vec<String>> {
     let folders = fs::read_dir(&places.runs)?.flatten();
     let name = file_name(reviewed);
     let mut paths = folders.map(|folder| folder.path().join(&name));
-    let Some(path) = paths.find(|path| path.is_file()) else {
-        let unknown = "what differs is not known: the reviewed plan is none of this host's last runs";
-        return Ok(vec![unknown.to_owned()]);
-    };
-    let before = files::read_bounded(&path, MAX_PLAN_JSON)?;
-    let now = lines(&key(places)?, &summary.parts);
-    Ok(differences(&String::from_utf8_lossy(&before), &now))
+    let unknown = || io::Error::other("the reviewed plan is none of this host's last runs");
+    let path = paths.find(|path| path.is_file()).ok_or_else(unknown)?;
+    let before: Vec<Line> = serde_json::from_slice(&files::read_bounded(&path, MAX_PLAN_JSON)?)?;
+    Ok(differences(&before, &lines(&key(places)?, &summary.parts)))
 }
 
-fn differences(before: &str, now: &str) -> Vec<String> {
+fn differences(before: &[Line], now: &[Line]) -> Vec<String> {
     let (before, now) = (table(before), table(now));
     let names: BTreeSet<&str> = before.keys().chain(now.keys()).copied().collect();
     let differing = names.into_iter().filter(|name| before.get(name) != now.get(name));
@@ -66,33 +65,28 @@ fn differences(before: &str, now: &str) -> Vec<String> {
 /// What is done to whatever bears one name, and the hashes of its values.
 type Known<'a> = (&'a str, BTreeSet<&'a str>);
 
-fn table(lines: &str) -> BTreeMap<&str, Known<'_>> {
+fn table(lines: &[Line]) -> BTreeMap<&str, Known<'_>> {
     let mut table = BTreeMap::<&str, Known<'_>>::new();
-    for line in lines.lines() {
-        let words: Vec<&str> = line.splitn(3, '\t').collect();
-        if let [hash, actions, name] = words[..] {
-            let (known, hashes) = table.entry(name).or_default();
-            hashes.insert(hash);
-            if !actions.is_empty() {
-                *known = actions;
-            }
+    for (hash, actions, name) in lines {
+        let (known, hashes) = table.entry(name).or_default();
+        hashes.insert(hash);
+        if !actions.is_empty() {
+            *known = actions;
         }
     }
     table
 }
 
-/// A line `HASH, tab, ACTIONS, tab, NAME` for each part; one without a name bears its kind in brackets.
-fn lines(key: &[u8], parts: &[Part]) -> String {
-    let mut lines = String::new();
-    for part in parts {
+fn lines(key: &[u8], parts: &[Part]) -> Vec<Line> {
+    let line = |part: &Part| {
         let hash = hex(&hmac_sha256(key, &[part.kind.as_bytes(), &part.hash].concat()));
         let name = match part.name.as_str() {
-            "" => &format!("({})", part.kind),
-            name => name,
+            "" => format!("({})", part.kind),
+            name => name.to_owned(),
         };
-        lines += &format!("{hash}\t{}\t{}\n", harmless(&part.actions), harmless(name));
-    }
-    lines
+        (hash, part.actions.clone(), name)
+    };
+    parts.iter().map(line).collect()
 }
 
 fn file_name(digest: &str) -> String {

@@ -25,15 +25,15 @@ use super::plan_json::{children, must_be_few, parse};
 
 /// One value of a plan.
 #[derive(Clone, Debug)]
-pub(super) struct Part {
+pub struct Part {
     /// The member of the document that it is, or is in.
-    pub(super) kind: String,
+    pub kind: String,
     /// Whose it is: the address of a resource, the name of an output, a variable or a file; empty for anything else.
-    pub(super) name: String,
+    pub name: String,
     /// What is done to a resource or an output.
-    pub(super) actions: String,
+    pub actions: String,
     /// SHA-256 of the value.
-    pub(super) hash: [u8; 32],
+    pub hash: [u8; 32],
 }
 
 /// A resource in a list of changes, in the state or in the configuration.
@@ -65,7 +65,7 @@ impl Entry {
 }
 
 /// Whether a value changes: one that only gets another address does not.
-pub(super) fn changes_value(actions: &[String]) -> bool {
+pub fn changes_value(actions: &[String]) -> bool {
     actions.iter().any(|action| action != "no-op")
 }
 
@@ -100,7 +100,7 @@ impl Module {
 type Relevant = BTreeMap<String, BTreeSet<String>>;
 
 /// A plan that is taken apart.
-pub(super) struct Plan<'a> {
+pub struct Plan<'a> {
     members: BTreeMap<String, &'a str>,
     /// Blocks of resources that an apply does something about.
     applied: BTreeSet<String>,
@@ -109,7 +109,7 @@ pub(super) struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     /// The plan of which `terraform show -json` printed `shown`.
-    pub(super) fn new(shown: &'a str) -> io::Result<Self> {
+    pub fn new(shown: &'a str) -> io::Result<Self> {
         let mut members = BTreeMap::new();
         for (name, value) in children(shown.trim())? {
             if members.insert(name, value).is_some() {
@@ -124,12 +124,12 @@ impl<'a> Plan<'a> {
     }
 
     /// Whether terraform says that it came to the end of it.
-    pub(super) fn is_whole(&self) -> io::Result<bool> {
+    pub fn is_whole(&self) -> io::Result<bool> {
         Ok(self.member("errored")? == Some(false))
     }
 
     /// Takes the changes in a member; the actions of each.
-    pub(super) fn changes(&mut self, kind: &str) -> io::Result<Vec<Vec<String>>> {
+    pub fn changes(&mut self, kind: &str) -> io::Result<Vec<Vec<String>>> {
         let mut all = Vec::new();
         for (name, value) in self.take(kind)? {
             let mut entry: Entry = parse(value)?;
@@ -151,7 +151,7 @@ impl<'a> Plan<'a> {
     }
 
     /// All of its parts, once the changes are taken. `plan` is the saved plan itself, `module` the folder it is of.
-    pub(super) fn parts(mut self, plan: &[u8], module: &Path) -> io::Result<Vec<Part>> {
+    pub fn parts(mut self, plan: &[u8], module: &Path) -> io::Result<Vec<Part>> {
         self.members.remove("timestamp");
         let relevant = match self.may_hide_data()? || may_hide_provider(module)? {
             true => None,
@@ -326,7 +326,7 @@ fn has_provider(text: &str) -> bool {
 
 /// The digest of a plan of these parts, as a request names it. Whose a value is counts as well: two variables that have each
 /// other's values are another plan.
-pub(super) fn digest_of(parts: &[Part]) -> String {
+pub fn digest_of(parts: &[Part]) -> String {
     let mut lines: Vec<String> = parts
         .iter()
         .map(|part| {

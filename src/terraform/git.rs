@@ -7,15 +7,14 @@
 use std::path::Path;
 
 use super::command::Commands;
-use super::work::{CHECKOUT, HOME};
+use super::work::CHECKOUT;
 use crate::gate::Commit;
 use crate::limits::{GIT_FETCH_DEADLINE, GIT_LOCAL_DEADLINE, GIT_SILENCE, MAX_GIT_OUTPUT};
-use crate::run::messages::{Row, classify};
 use crate::run::{Ended, Result, RunContext, Tool};
 use crate::secret::Secret;
 
 /// Where the pinned reference is kept while there is a repository.
-pub(super) const PINNED: &str = "refs/pinned/reference";
+pub const PINNED: &str = "refs/pinned/reference";
 
 /// The helper reads the pipe once, and only when it is asked for a credential.
 const HELPER: &str = r#"!f() { test "$1" = get && cat <&3; }; f"#;
@@ -24,17 +23,14 @@ const HELPER: &str = r#"!f() { test "$1" = get && cat <&3; }; f"#;
 /// their own. The address is the operator's word, and this part of git runs nothing that a repository names.
 const ANY_OWNER: &str = "--upload-pack=git -c safe.directory=* upload-pack";
 
-/// All of git's environment, but for `HOME`.
-const ENVIRONMENT: &[(&str, &str)] = &[
+/// Of git's environment what is not of every tool.
+const ENVIRONMENT: [(&str, &str); 4] = [
     (
         "PATH",
         "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     ),
     // Its words are read.
     ("LC_ALL", "C"),
-    ("GIT_TERMINAL_PROMPT", "0"),
-    ("GIT_CONFIG_NOSYSTEM", "1"),
-    ("GIT_CONFIG_GLOBAL", "/dev/null"),
     ("GIT_ATTR_NOSYSTEM", "1"),
     // A commit that was not fetched is no ancestor: nothing is to be asked of the server for it.
     ("GIT_NO_LAZY_FETCH", "1"),
@@ -53,27 +49,19 @@ const SETTINGS: &[&str] = &[
     "core.fsync=none",
 ];
 
-const fn row(words: &'static [&'static str], hint: &'static str) -> Row<()> {
-    Row {
-        words,
-        class: (),
-        hint,
-    }
-}
-
 /// What a server says that gives what a reference names and nothing else.
 const REFERENCES_ONLY: &str = "unadvertised object";
 
 /// What git means. It exits with 128 whatever happened; only its words, and those that the server sends through it, tell an
 /// unknown commit from a refused token. They are those of git 2.30 to 2.47 in the C locale, of GitHub and of GitLab.
-const MESSAGES: &[Row<()>] = &[
-    row(&["not our ref"], "the repository has no such commit"),
-    row(&[REFERENCES_ONLY], "the server gives no commit by its id alone"),
-    row(
+const MESSAGES: &[(&[&str], &str)] = &[
+    (&["not our ref"], "the repository has no such commit"),
+    (&[REFERENCES_ONLY], "the server gives no commit by its id alone"),
+    (
         &["couldn't find remote ref"],
         "the repository has no such reference, check DEPLOYER_TF_APPLY_REF",
     ),
-    row(
+    (
         &[
             "no space left on device",
             "out of diskspace",
@@ -81,7 +69,7 @@ const MESSAGES: &[Row<()>] = &[
         ],
         "the disk is full",
     ),
-    row(
+    (
         &[
             "authentication failed",
             "could not read username",
@@ -90,11 +78,11 @@ const MESSAGES: &[Row<()>] = &[
         ],
         "the server refuses the credentials, or wants some: check DEPLOYER_TF_APPLY_GH_APP_ID",
     ),
-    row(
+    (
         &["returned error: 30", "unable to update url base from redirection"],
-        "the server sends us elsewhere: set DEPLOYER_TF_APPLY_REPO_URL to its new address",
+        "the server sends us elsewhere: check DEPLOYER_TF_APPLY_REPO_URL",
     ),
-    row(
+    (
         &[
             "not found",
             "returned error: 404",
@@ -102,15 +90,15 @@ const MESSAGES: &[Row<()>] = &[
         ],
         "there is no such repository, or it may not be seen: check DEPLOYER_TF_APPLY_REPO_URL",
     ),
-    row(
+    (
         &["certificate", "ssl ", "gnutls", "tls "],
         "the server's certificate is not trusted here",
     ),
-    row(
+    (
         &["returned error: 5", "returned error: 429"],
         "the server is in trouble, try again later",
     ),
-    row(
+    (
         &[
             "resolve host",
             "connect",
@@ -123,41 +111,43 @@ const MESSAGES: &[Row<()>] = &[
         ],
         "the server could not be reached, or did not answer to the end",
     ),
-    row(
+    (
         &["fsck", "bad object", "corrupt", "invalid index-pack"],
         "what the server sent is not well-formed",
     ),
 ];
 
 /// git in the checkout of one run.
-pub(super) struct Git<'a> {
-    pub(super) commands: &'a Commands<'a>,
+pub struct Git<'a> {
+    pub commands: &'a Commands<'a>,
     /// What a credential helper is to answer.
-    pub(super) credential: Option<Secret>,
+    pub credential: Option<Secret>,
 }
 
 impl Git<'_> {
-    pub(super) fn url(&self) -> &str {
+    pub fn url(&self) -> &str {
         &self.commands.terraform.repo_url
     }
 
-    pub(super) fn reference(&self) -> &str {
+    pub fn reference(&self) -> &str {
         &self.commands.terraform.reference
     }
 
     /// Makes an empty repository.
-    pub(super) fn init(&self, ctx: &mut RunContext) -> Result<Ended> {
-        let seen = &self.commands.work.seen;
-        let folder = seen.join(CHECKOUT).display().to_string();
-        let arguments = ["init", "--quiet", "--template=", "--", &folder];
-        ctx.tool(
-            &self.tool(arguments.map(str::to_owned).into(), seen),
-            &mut warning,
-        )
+    pub fn init(&self, ctx: &mut RunContext) -> Result<Ended> {
+        let arguments = [
+            "init",
+            "--quiet",
+            "--template=",
+            "--",
+            &self.commands.seen(CHECKOUT),
+        ];
+        let tool = self.tool(arguments.map(str::to_owned).into(), &self.commands.work.seen);
+        ctx.tool(&tool, &mut warning)
     }
 
     /// Fetches `what`.
-    pub(super) fn fetch(&self, ctx: &mut RunContext, how: &[&str], what: &str) -> Result<Ended> {
+    pub fn fetch(&self, ctx: &mut RunContext, how: &[&str], what: &str) -> Result<Ended> {
         let url = self.url();
         let silence = format!("http.lowSpeedTime={GIT_SILENCE}");
         let mut settings = vec!["http.lowSpeedLimit=1024".to_owned(), silence];
@@ -183,12 +173,12 @@ impl Git<'_> {
     }
 
     /// Runs a command that needs no server.
-    pub(super) fn local(&self, ctx: &mut RunContext, arguments: &[&str]) -> Result<Ended> {
+    pub fn local(&self, ctx: &mut RunContext, arguments: &[&str]) -> Result<Ended> {
         ctx.tool(&self.in_repository(&[], arguments), &mut warning)
     }
 
     /// The commit that `name` is.
-    pub(super) fn commit_of(&self, ctx: &mut RunContext, name: &str) -> Result<Option<Commit>> {
+    pub fn commit_of(&self, ctx: &mut RunContext, name: &str) -> Result<Option<Commit>> {
         let name = format!("{name}^{{commit}}");
         let tool = self.in_repository(&[], &["rev-parse", "--verify", "--quiet", &name]);
         let captured = ctx.capture(&tool, MAX_GIT_OUTPUT)?;
@@ -213,13 +203,11 @@ impl Git<'_> {
     }
 
     fn tool(&self, arguments: Vec<String>, directory: &Path) -> Tool {
-        let home = self.commands.work.seen.join(HOME).display().to_string();
-        let environment = ENVIRONMENT.iter().copied().chain([("HOME", home.as_str())]);
-        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let environment = ENVIRONMENT.map(|(name, value)| (name, value.to_owned()));
         let git = &self.commands.terraform.git;
         let mut tool = self
             .commands
-            .tool(git, arguments, environment.collect(), directory.to_owned());
+            .tool(git, arguments, environment.into(), directory.to_owned());
         tool.deadline = GIT_LOCAL_DEADLINE;
         tool
     }
@@ -237,12 +225,12 @@ fn warning(line: &str) -> Option<String> {
 }
 
 /// Whether it failed because the server gives what a reference names and nothing else.
-pub(super) fn needs_a_reference(ended: &Ended) -> bool {
+pub fn needs_a_reference(ended: &Ended) -> bool {
     !ended.exit.is_success() && ended.tail.iter().any(|line| line.contains(REFERENCES_ONLY))
 }
 
 /// What git's last lines mean, with the one that says it: the server's own before git's.
-pub(super) fn explain(ended: &Ended) -> String {
+pub fn explain(ended: &Ended) -> String {
     let lines: Vec<&str> = ended
         .tail
         .iter()
@@ -255,8 +243,10 @@ pub(super) fn explain(ended: &Ended) -> String {
         .find_map(marked)
         .or(lines.last());
     let said = said.map_or_else(|| ended.exit.to_string(), ToString::to_string);
-    match classify(MESSAGES, &lines.join("\n")) {
-        Some(row) => format!("{} ({said})", row.hint),
+    let all = lines.join("\n").to_ascii_lowercase();
+    let is_said = |words: &[&str]| words.iter().any(|word| all.contains(word));
+    match MESSAGES.iter().find(|(words, _)| is_said(words)) {
+        Some((_, hint)) => format!("{hint} ({said})"),
         None => said,
     }
 }

@@ -27,7 +27,6 @@ const VERSION: &str = "2022-11-28";
 pub type Send<'a> = dyn FnMut(&FetchRequest) -> Result<FetchResponse, String> + 'a;
 
 /// An app where it is installed, and the one repository that is read with it.
-#[derive(Clone, Copy, Debug)]
 pub struct Installation<'a> {
     config: &'a Config,
     app: &'a GithubApp,

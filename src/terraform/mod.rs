@@ -38,7 +38,7 @@ use crate::limits::{CHECKOUT_DEADLINE, HEALTH_MARGIN, MAX_FETCH, PROBE_DEADLINE,
 use crate::os::child::Exit;
 use crate::os::files::optional;
 use crate::queue::RunRequest;
-use crate::run::{Effect, EndPolicy, Ended, HumanDuration, Result, RunContext};
+use crate::run::{EndPolicy, Ended, HumanDuration, Result, RunContext};
 use crate::secret::Secret;
 use command::Commands;
 use report::Report;
@@ -51,7 +51,7 @@ const ADVICE: &str = "what terraform has changed stays; plan again to see what i
 
 /// The same after the operator's force.
 const ADVICE_AFTER_FORCE: &str =
-    "what it was creating may be there and missing from its state; look for it, then plan again";
+    "what it was creating may be missing from its state; look for it, then plan again";
 
 /// Carries out `task`, which is what `request` is about.
 ///
@@ -109,41 +109,35 @@ impl<'a> Terraform<'a> {
     fn take_steps(&self, ctx: &mut RunContext, report: &mut Report) -> Result {
         let terraform = self.commands.terraform;
         let longest = terraform.run_max;
-        let folder = ctx.step(Phase::GitFetch, CHECKOUT_DEADLINE, Effect::Looks, |ctx| {
-            self.fetch(ctx, report)
-        })?;
-        ctx.step(Phase::TfInit, longest, Effect::Looks, |ctx| {
-            self.init(ctx, &folder)
-        })?;
-        let summary = ctx.step(Phase::TfPlan, longest, Effect::Looks, |ctx| {
-            let summary = report.add("plan", self.plan(ctx, &folder), report::planned)?;
-            self.tell_plan(ctx, &summary);
-            if self.task.what == Job::TfApply {
-                self.may_be_applied(ctx, &summary)?;
-            }
-            Ok(summary)
-        })?;
+        ctx.begin(Phase::GitFetch, CHECKOUT_DEADLINE)?;
+        let folder = self.fetch(ctx, report)?;
+        ctx.begin(Phase::TfInit, longest)?;
+        self.init(ctx, &folder)?;
+        ctx.begin(Phase::TfPlan, longest)?;
+        let summary = report.add("plan", self.plan(ctx, &folder), report::planned)?;
+        self.tell_plan(ctx, &summary);
+        if self.task.what == Job::TfApply {
+            self.may_be_applied(ctx, &summary)?;
+        }
         let mut sentence = report::sentence(self.task.what, &summary);
         if self.task.what == Job::TfApply && !summary.has_changes {
             report.add("apply", Ok(()), |()| json!({"status": "noop", "exit_code": 0}))?;
         } else if self.task.what == Job::TfApply {
-            ctx.step(Phase::TfApply, longest, Effect::Changes, |ctx| {
-                let applied = self.apply(ctx, &folder);
-                let applied = report.add(
-                    "apply",
-                    applied,
-                    |()| json!({"status": "applied", "exit_code": 0}),
-                );
-                applied.inspect_err(|_| self.tell_failed_apply(ctx))
-            })?;
+            ctx.begin_change(Phase::TfApply, longest)?;
+            let applied = self.apply(ctx, &folder);
+            let applied = report.add(
+                "apply",
+                applied,
+                |()| json!({"status": "applied", "exit_code": 0}),
+            );
+            applied.inspect_err(|_| self.tell_failed_apply(ctx))?;
             sentence.insert_str(0, "applied: ");
             let mut urls = terraform.health_urls.iter();
             if let Some(health) = urls.find(|health| health.module == self.module.name) {
                 let deadline = self.commands.config.deploy().health_max_wait + HEALTH_MARGIN;
-                ctx.step(Phase::Health, deadline, Effect::Looks, |ctx| {
-                    let healthy = self.wait_for_health(ctx, health);
-                    report.add("health", healthy, |()| json!({"status": "healthy"}))
-                })?;
+                ctx.begin(Phase::Health, deadline)?;
+                let healthy = self.wait_for_health(ctx, health);
+                report.add("health", healthy, |()| json!({"status": "healthy"}))?;
             }
         }
         ctx.say(Phase::Done, &format!("{}: {sentence}", self.module.name));
@@ -167,13 +161,9 @@ impl<'a> Terraform<'a> {
     /// failed would run whatever a commit has brought along.
     fn init(&self, ctx: &mut RunContext, folder: &Path) -> Result {
         self.commands.write_cli_config()?;
+        let readonly = self.commands.terraform.lockfile_readonly;
         let mut arguments = vec!["init", "-input=false", "-no-color"];
-        arguments.extend(
-            self.commands
-                .terraform
-                .lockfile_readonly
-                .then_some("-lockfile=readonly"),
-        );
+        arguments.extend(readonly.then_some("-lockfile=readonly"));
         let tool = self.commands.terraform(&arguments, folder, EndPolicy::Terminate);
         let mut waits = TF_INIT_WAITS.into_iter();
         loop {
@@ -198,7 +188,7 @@ impl<'a> Terraform<'a> {
     /// `terraform plan`, and what it comes to. A plan has succeeded when terraform says so twice: by its exit status, and by
     /// the saved plan's own word that it is whole.
     fn plan(&self, ctx: &mut RunContext, folder: &Path) -> Result<Summary> {
-        let (lock_timeout, plan_file) = (self.lock_timeout(), self.plan_file());
+        let (lock_timeout, plan_file) = (self.lock_timeout(), self.commands.seen(PLAN_FILE));
         let out = format!("-out={plan_file}");
         let mut arguments = vec![
             "plan",
@@ -268,9 +258,12 @@ impl<'a> Terraform<'a> {
         let (terraform, destroyed) = (self.commands.terraform, summary.counts.destroy as u64);
         match self.task.plan_digest.as_ref().map(ToString::to_string) {
             Some(reviewed) if reviewed != summary.digest => {
-                self.tell_differences(ctx, &reviewed, summary);
+                difference::named(&self.commands.config.places, &reviewed, summary)
+                    .unwrap_or_else(|error| vec![format!("what differs is not known: {error}")])
+                    .iter()
+                    .for_each(|line| ctx.say(Phase::TfPlan, line));
                 return Err(format!(
-                    "the plan changed since it was reviewed: that was {reviewed}, this is {}; plan and review again",
+                    "the plan changed since it was reviewed: that was {reviewed}, this is {}",
                     summary.digest
                 ));
             }
@@ -287,16 +280,9 @@ impl<'a> Terraform<'a> {
         }
     }
 
-    fn tell_differences(&self, ctx: &mut RunContext, reviewed: &str, summary: &Summary) {
-        match difference::named(&self.commands.config.places, reviewed, summary) {
-            Ok(lines) => lines.iter().for_each(|line| ctx.say(Phase::TfPlan, line)),
-            Err(error) => log::warn!("run {}: compare with the reviewed plan: {error}", ctx.run_id()),
-        }
-    }
-
     /// `terraform apply` of the plan that was just made: never cut in its middle, never tried again.
     fn apply(&self, ctx: &mut RunContext, folder: &Path) -> Result {
-        let (lock_timeout, plan_file) = (self.lock_timeout(), self.plan_file());
+        let (lock_timeout, plan_file) = (self.lock_timeout(), self.commands.seen(PLAN_FILE));
         let arguments = ["apply", "-input=false", "-no-color", &lock_timeout, &plan_file];
         let tool = self.commands.terraform(&arguments, folder, EndPolicy::Interrupt);
         let ended = ctx.tool(&tool, &mut said)?;
@@ -352,11 +338,6 @@ impl<'a> Terraform<'a> {
             "-lock-timeout={}s",
             self.commands.terraform.lock_timeout.as_secs()
         )
-    }
-
-    /// The saved plan, as terraform sees it.
-    fn plan_file(&self) -> String {
-        self.commands.work.seen.join(PLAN_FILE).display().to_string()
     }
 }
 

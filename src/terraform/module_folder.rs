@@ -4,7 +4,7 @@
 //! that does not lie in the checkout when all links are followed.
 
 use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use crate::event::harmless;
 use crate::limits::{MAX_ATTRIBUTES, MAX_LISTED};
@@ -14,18 +14,9 @@ use crate::os::files;
 ///
 /// # Errors
 /// A sentence: there is none, with what there is instead; or it lies elsewhere.
-pub(super) fn find(checkout: &Path, path: &str) -> Result<PathBuf, String> {
-    let root = fs::canonicalize(checkout);
-    let root = root.map_err(|error| files::describe(&error, "look for the module in", checkout))?;
-    // A path that goes on from the root, or up from it, is none beneath it whatever it leads to.
-    let below = Path::new(path);
-    let goes_on = |part| matches!(part, Component::Normal(_) | Component::CurDir);
-    if !below.components().all(goes_on) {
-        return Err(format!(
-            "the module's folder {path} is no path beneath the checkout"
-        ));
-    }
-    let Ok(found) = fs::canonicalize(root.join(below)) else {
+pub fn find(checkout: &Path, path: &str) -> Result<PathBuf, String> {
+    let root = fs::canonicalize(checkout).map_err(|error| files::describe(&error, "find", checkout))?;
+    let Ok(found) = fs::canonicalize(root.join(path)) else {
         return Err(format!("the commit has no folder {path}{}", listed(&root)));
     };
     match found.strip_prefix(&root) {
@@ -36,7 +27,7 @@ pub(super) fn find(checkout: &Path, path: &str) -> Result<PathBuf, String> {
 }
 
 /// What a person should know of the checkout before terraform says something else about it.
-pub(super) fn remarks(checkout: &Path, module: &Path) -> Vec<&'static str> {
+pub fn remarks(checkout: &Path, module: &Path) -> Vec<&'static str> {
     let mut remarks = Vec::new();
     if is_file(&checkout.join(".gitmodules")) {
         remarks.push("the commit has submodules, which are not fetched");

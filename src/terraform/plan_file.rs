@@ -22,7 +22,7 @@ const HEADER: usize = 30;
 ///
 /// # Errors
 /// When it is no archive as terraform writes them: an encrypted plan of OpenTofu is none.
-pub(super) fn configuration(plan: &[u8]) -> io::Result<Vec<(String, Vec<u8>)>> {
+pub fn configuration(plan: &[u8]) -> io::Result<Vec<(String, Vec<u8>)>> {
     let last = part(plan, plan.len().saturating_sub(END), END)?;
     if !last.starts_with(b"PK\x05\x06") {
         return Err(bad());

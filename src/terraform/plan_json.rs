@@ -11,7 +11,7 @@ use serde_json::Deserializer;
 use crate::limits::MAX_PLAN_PARTS;
 
 /// The name (in a list: the empty one) and the text of every value in an object or a list; nothing in `null`.
-pub(super) fn children(text: &str) -> io::Result<Vec<(String, &str)>> {
+pub fn children(text: &str) -> io::Result<Vec<(String, &str)>> {
     let mut found = Vec::new();
     let (mut rest, end) = match text.split_at_checked(1) {
         _ if text == "null" => return Ok(found),
@@ -22,11 +22,11 @@ pub(super) fn children(text: &str) -> io::Result<Vec<(String, &str)>> {
     while rest != end {
         let mut name = String::new();
         if end == "}" {
-            let (quoted, after) = first(rest)?;
+            let (quoted, after) = next_value(rest)?;
             name = parse(quoted)?;
             rest = after.strip_prefix(':').ok_or(io::ErrorKind::InvalidData)?;
         }
-        let (value, after) = first(rest)?;
+        let (value, after) = next_value(rest)?;
         found.push((name, value));
         must_be_few(found.len())?;
         rest = match after.strip_prefix(',') {
@@ -39,19 +39,19 @@ pub(super) fn children(text: &str) -> io::Result<Vec<(String, &str)>> {
 }
 
 /// The first value in `text`, and what follows it.
-fn first(text: &str) -> io::Result<(&str, &str)> {
+fn next_value(text: &str) -> io::Result<(&str, &str)> {
     let mut values = Deserializer::from_str(text).into_iter::<IgnoredAny>();
     values.next().ok_or(io::ErrorKind::UnexpectedEof)??;
     Ok(text.split_at(values.byte_offset()))
 }
 
-pub(super) fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> io::Result<T> {
+pub fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> io::Result<T> {
     Ok(serde_json::from_str(text)?)
 }
 
 /// # Errors
 /// When a plan with so many values is not taken apart.
-pub(super) fn must_be_few(values: usize) -> io::Result<()> {
+pub fn must_be_few(values: usize) -> io::Result<()> {
     match values > MAX_PLAN_PARTS {
         true => Err(io::Error::other("it has more values than anybody writes")),
         false => Ok(()),

@@ -16,8 +16,7 @@ use crate::run::{Failure, RunContext};
 use super::summary::Summary;
 
 /// What a run has come to so far.
-#[derive(Debug)]
-pub(super) struct Report {
+pub struct Report {
     common: Value,
     module: String,
     job: Job,
@@ -70,22 +69,18 @@ impl Report {
 
     fn leave_status(&self, places: &Places) -> io::Result<()> {
         // The last one that was reached says how the module is; that it is healthy says nothing about that.
-        let mut told = self
-            .documents
-            .iter()
-            .rev()
-            .map(|(_, document)| &document["status"]);
-        let status = told.find(|status| **status != "healthy");
+        let mut documents = self.documents.iter().rev();
+        let told = documents.find(|(_, document)| document["status"] != "healthy");
         let last = self.documents.last();
         let mut document = self.document(json!({
-            "status": status.cloned().unwrap_or_else(|| json!("failed")),
+            "status": told.map_or(json!("failed"), |(_, document)| document["status"].clone()),
             "exit_code": last.map(|(_, document)| &document["exit_code"]),
             "endpoint": self.job.name(),
         }));
         for (name, part) in &self.documents {
             document[*name] = part.clone();
         }
-        let folder = places.state.join("last").join("modules");
+        let folder = places.state.join("last/modules");
         files::ensure_folder(&folder, 0o700)?;
         let path = folder.join(format!("{}.status.json", self.module));
         let text = format!("{document}\n");
@@ -102,7 +97,7 @@ impl Report {
 }
 
 /// The document of a plan.
-pub(super) fn planned(summary: &Summary) -> Value {
+pub fn planned(summary: &Summary) -> Value {
     let (status, exit_code) = match summary.has_changes {
         true => ("changes", 2),
         false => ("in-sync", 0),
@@ -114,7 +109,7 @@ pub(super) fn planned(summary: &Summary) -> Value {
 }
 
 /// What a plan comes to, for a person.
-pub(super) fn sentence(job: Job, summary: &Summary) -> String {
+pub fn sentence(job: Job, summary: &Summary) -> String {
     match (job, summary.has_changes) {
         (Job::TfDrift, false) => "nothing has drifted".to_owned(),
         (Job::TfDrift, true) if summary.drifted == 0 => "an output has drifted".to_owned(),

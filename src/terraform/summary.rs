@@ -12,7 +12,7 @@ use crate::os::{files, trusted};
 use super::digest::{Part, Plan, changes_value, digest_of};
 
 /// How much a plan would do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Counts {
     /// New ones.
     pub add: usize,
@@ -23,7 +23,7 @@ pub struct Counts {
 }
 
 /// A saved plan.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Summary {
     /// Resources.
     pub counts: Counts,
@@ -62,14 +62,8 @@ pub fn read(shown: &Path, plan: &Path, module: &Path) -> io::Result<Summary> {
     if !document.is_whole()? {
         return Err(io::Error::other("it is not whole"));
     }
-    let resources = document.changes("resource_changes")?;
-    let count = |name: &str| {
-        resources
-            .iter()
-            .flatten()
-            .filter(|action| *action == name)
-            .count()
-    };
+    let actions = document.changes("resource_changes")?.concat();
+    let count = |name: &str| actions.iter().filter(|action| *action == name).count();
     let mut changed = |kind| -> io::Result<usize> {
         let all = document.changes(kind)?;
         Ok(all.iter().filter(|actions| changes_value(actions)).count())

@@ -4,19 +4,18 @@
 use serde::Serialize;
 
 /// Why a command of terraform failed.
-#[derive(Clone, Debug)]
-pub(super) struct TerraformError {
+pub struct TerraformError {
     /// The rest of a sentence that says what failed, and what to do.
-    pub(super) sentence: String,
+    pub sentence: String,
     /// Whether trying again may help.
-    pub(super) is_transient: bool,
+    pub is_transient: bool,
     /// Who holds the state's lock, as the outcome names it.
-    pub(super) lock: Option<Lock>,
+    pub lock: Option<Lock>,
 }
 
 /// What terraform says of a lock.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct Lock {
+#[derive(Serialize)]
+pub struct Lock {
     id: String,
     who: String,
     created: String,
@@ -42,16 +41,16 @@ const HINTS: [(&str, &str); 2] = [
 /// are among them, answers that say "no" are not.
 const TRANSIENT: [&str; 17] = [
     "connection refused",
-    "connection reset by peer",
-    "connection timed out",
+    "connection reset",
+    "timed out",
     "i/o timeout",
-    "tls handshake timeout",
-    "client.timeout exceeded",
-    "context deadline exceeded",
+    "handshake timeout",
+    "client.timeout",
+    "deadline exceeded",
     "no such host",
-    "temporary failure in name resolution",
+    "name resolution",
     "server misbehaving",
-    "network is unreachable",
+    "unreachable",
     "no route to host",
     "unexpected eof",
     "502 bad gateway",
@@ -62,7 +61,7 @@ const TRANSIENT: [&str; 17] = [
 
 impl TerraformError {
     /// Reads terraform's last lines, oldest first.
-    pub(super) fn read(tail: &[String]) -> Self {
+    pub fn read(tail: &[String]) -> Self {
         let said = tail.join("\n").to_ascii_lowercase();
         let lock = said.contains(LOCKED).then(|| lock_in(tail));
         let hint = HINTS.iter().find(|(words, _)| said.contains(words));

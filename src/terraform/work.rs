@@ -27,7 +27,7 @@ pub const SETTINGS: &str = "terraform.rc";
 pub const SHOWN: &str = "show.json";
 
 /// The folder of a run.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Work {
     /// As the tools see it.
     pub seen: PathBuf,

@@ -4,8 +4,8 @@
 use std::path::Path;
 use std::time::Instant;
 
-use super::report::Report;
-use crate::config::{Backend, Config, DeployConfig, HealthExpect};
+use super::Report;
+use crate::config::{Backend, Config, HealthExpect};
 use crate::deploy;
 use crate::deploy::unraid::{folder, template::Template};
 use crate::limits::{MAX_VERSION, VERSION_DEADLINE};
@@ -17,9 +17,14 @@ pub fn check(config: &Config, report: &mut Report) {
     let deploy = config.deploy();
     let needs_docker = !matches!(deploy.backend, Backend::Command { pull: false, .. })
         || deploy.health_expect == HealthExpect::Container;
-    match needs_docker {
-        true => report.result("docker", docker(deploy)),
-        false => report.ok("docker", "not needed: the command pulls and replaces by itself"),
+    if needs_docker {
+        // With the environment that a deploy would use.
+        let arguments = ["version", "--format", "{{.Server.Version}}"];
+        let text = version(&deploy.docker, &arguments, &deploy.environment);
+        let said = text.map(|text| format!("answers with version {}", last_line(&text)));
+        report.result("docker", said);
+    } else {
+        report.ok("docker", "not needed: the command pulls by itself");
     }
     report.errors("deploy", deploy::complaints(config));
     let runtime = &config.places.runtime;
@@ -47,25 +52,15 @@ pub fn check(config: &Config, report: &mut Report) {
     }
 }
 
-/// Asks docker for its version, by the client and with the environment that a deploy would use.
-fn docker(deploy: &DeployConfig) -> Result<String, String> {
-    let arguments = ["version", "--format", "{{.Server.Version}}"];
-    let environment = &deploy.environment;
-    let (client, text) = version(&deploy.docker, "DEPLOYER_DOCKER_PATH", &arguments, environment)?;
-    Ok(format!("{client} answers with version {}", last_line(&text)))
-}
-
-/// Where the program that `setting` names is found by the `PATH` with which `environment` begins, and all that it prints
-/// of its version.
+/// What a program, found by the `PATH` with which `environment` begins, prints of its version.
 pub fn version(
     program: &Path,
-    setting: &str,
     arguments: &[&str],
     environment: &[(String, String)],
-) -> Result<(String, String), String> {
+) -> Result<String, String> {
     let (path, name) = (&environment[0].1, program.display());
-    let found = child::find_program(program, path)
-        .ok_or_else(|| format!("there is no `{name}` on {path}: install it, or set {setting}"))?;
+    let none = || format!("there is no `{name}` on {path}: install it, or set its path");
+    let found = child::find_program(program, path).ok_or_else(none)?;
     let command = Command::tool(&found).arguments(arguments).variables(environment);
     let shown = format!("{} {}", found.display(), arguments[0]);
     let (exit, bytes) = child::output(command, MAX_VERSION, Instant::now() + VERSION_DEADLINE)
@@ -74,8 +69,8 @@ pub fn version(
     let bytes = bytes.ok_or_else(|| format!("`{shown}` did not answer within {seconds} s"))?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
     match exit.is_success() {
-        true => Ok((found.display().to_string(), text)),
-        false => Err(format!("`{shown}`: {}: {}", exit, last_line(&text))),
+        true => Ok(text),
+        false => Err(format!("`{shown}`: {exit}: {}", last_line(&text))),
     }
 }
 
@@ -90,8 +85,7 @@ fn template(name: &str, folder: &Path, image: &str, report: &mut Report) {
     };
     report.warnings("templates", found.warnings);
     let path = found.path.display();
-    let template = Template::read(&found.text).map_err(|error| error.to_string());
-    match template.and_then(|template| template.reference(image)) {
+    match Template::read(&found.text).and_then(|template| template.reference(image)) {
         Ok(reference) => report.ok("templates", format!("{name}: {path} names {reference}")),
         Err(error) => report.error("templates", format!("{path}: {error}")),
     }

@@ -1,10 +1,11 @@
 //! The users of the roles, the folders, and the replay memory.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
-use super::report::Report;
+use super::Report;
 use crate::config::{Config, Places};
 use crate::gate::Memory;
 use crate::os::files;
@@ -20,11 +21,13 @@ pub fn check(config: &Config, report: &mut Report) {
     }
     for folder in [&places.state, &places.runs, &places.runtime, &places.public()] {
         report.root_alone("folders", folder);
-        report.errors("folders", write_to(folder).err());
+        if let Err(error) = write_to(folder) {
+            report.error("folders", files::describe(&error, "write to", folder));
+        }
     }
     if disk::is_in_memory(&places.state).unwrap_or(false) {
         let state = places.state.display();
-        let advice = "a power cut takes the records of used tokens and of changes half done";
+        let advice = "a power cut takes records of used tokens and half-done changes";
         report.warning("folders", format!("{state} is in memory (tmpfs): {advice}"));
     }
     memory(places, report);
@@ -48,26 +51,23 @@ fn users(config: &Config, report: &mut Report) {
 }
 
 /// Writes a file to it, and removes that.
-fn write_to(folder: &Path) -> Result<(), String> {
+fn write_to(folder: &Path) -> io::Result<()> {
     let probe = folder.join(".check");
-    let written = files::replace_volatile(&probe, b"", 0o600);
+    files::replace_volatile(&probe, b"", 0o600)?;
     // Another `check` may have taken it away.
-    let removed = written.and_then(|()| files::optional(fs::remove_file(&probe)));
-    removed
-        .map(drop)
-        .map_err(|error| files::describe(&error, "write to", folder))
+    files::optional(fs::remove_file(&probe)).map(drop)
 }
 
 /// As `serve` does, it makes one that refuses what may have been used before.
 fn memory(places: &Places, report: &mut Report) {
-    const WHAT: &str = "replay memory";
+    let what = "replay memory";
     let memory = Memory::of(&places.state);
     match memory.create(Some(SystemTime::now())) {
-        Ok(true) => report.warning(WHAT, crate::cli::NEW_MEMORY),
+        Ok(true) => report.warning(what, crate::cli::NEW_MEMORY),
         Ok(false) => {
             let known = memory.inspect().map(|known| format!("remembers {known} tokens"));
-            report.result(WHAT, known.map_err(|refusal| refusal.detail));
+            report.result(what, known.map_err(|refusal| refusal.detail));
         }
-        Err(refusal) => report.error(WHAT, refusal.detail),
+        Err(refusal) => report.error(what, refusal.detail),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::path::Path;
 
-use crate::cli::output::{CommandError, CommandResult, ExitStatus, print};
+use crate::cli::output::{CommandError, ExitStatus, Result, print};
 use crate::event::harmless;
 use crate::os::trusted;
 
@@ -62,7 +62,7 @@ impl Report {
     }
 
     /// The sum of it.
-    pub fn end(self) -> CommandResult {
+    pub fn end(self) -> Result {
         if let Some(error) = self.unprinted {
             return Err(error);
         }

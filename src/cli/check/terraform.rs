@@ -5,9 +5,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::Report;
 use super::deploy::{last_line, version};
-use super::report::Report;
-use crate::config::{Config, GithubApp};
+use crate::config::Config;
 use crate::jwt::sign;
 use crate::limits::MAX_PEM;
 use crate::os::secret;
@@ -23,15 +23,11 @@ pub fn check(config: &Config, report: &mut Report) {
     let quiet = [("CHECKPOINT_DISABLE", "1"), ("HOME", "/nonexistent")];
     let quiet = quiet.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let environment = [&config.deploy().environment[..1], &quiet].concat();
-    let (git, setting) = (&terraform.git, "DEPLOYER_TF_GIT_BINARY_PATH");
-    let git = version(git, setting, &["version"], &environment);
-    report.result(
-        "git",
-        git.map(|(git, text)| format!("{git}: {}", last_line(&text))),
-    );
+    let git = version(&terraform.git, &["version"], &environment);
+    report.result("git", git.as_deref().map(last_line));
     report.result("terraform", terraform_version(&terraform.terraform, &environment));
     if let Some(app) = &terraform.app {
-        report.result("GitHub App", key(app));
+        report.result("GitHub App", key(&app.pem));
     }
     folder("terraform's folder", &terraform.workdir, report);
     if terraform.plan.is_ok() {
@@ -46,16 +42,13 @@ pub fn check(config: &Config, report: &mut Report) {
 }
 
 fn terraform_version(program: &Path, environment: &[(String, String)]) -> Result<String, String> {
-    let arguments = ["version", "-json"];
-    let (program, text) = version(program, "DEPLOYER_TF_BINARY_PATH", &arguments, environment)?;
+    let text = version(program, &["version", "-json"], environment)?;
     let document: Value = serde_json::from_str(&text).unwrap_or_default();
     let [major, minor] = LEAST;
     match document["terraform_version"].as_str() {
-        None => Err(format!("{program} prints no version: {}", last_line(&text))),
-        Some(version) if is_new_enough(version) => Ok(format!("{program} has version {version}")),
-        Some(version) => Err(format!(
-            "{program} has version {version}; {major}.{minor} or newer is needed"
-        )),
+        None => Err(format!("it prints no version: {}", last_line(&text))),
+        Some(version) if is_new_enough(version) => Ok(format!("version {version}")),
+        Some(version) => Err(format!("version {version}; {major}.{minor} or newer is needed")),
     }
 }
 
@@ -65,10 +58,9 @@ fn is_new_enough(version: &str) -> bool {
 }
 
 /// A private key that root alone can read; whether it is the App's only GitHub knows.
-fn key(app: &GithubApp) -> Result<String, String> {
-    let path = app.pem.display();
-    let pem = secret::read_bytes(&app.pem, MAX_PEM)?;
-    sign::check(&pem).map_err(|fault| format!("{path}: {fault}"))?;
+fn key(pem: &Path) -> Result<String, String> {
+    let (bytes, path) = (secret::read_bytes(pem, MAX_PEM)?, pem.display());
+    sign::check(&bytes).map_err(|fault| format!("{path}: {fault}"))?;
     Ok(format!("{path} is a key that only root can read"))
 }
 

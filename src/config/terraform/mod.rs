@@ -63,7 +63,7 @@ pub struct TerraformConfig {
 }
 
 /// One folder of the repository where terraform can run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Module {
     /// As a request names it: `[a-z0-9][a-z0-9_-]*`, at most 64; the first one is [`DEFAULT_MODULE`].
     pub name: String,
@@ -85,7 +85,7 @@ pub struct Side {
 }
 
 /// Where a module's health is asked for after an apply.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct HealthUrl {
     /// The module's name.
     pub module: String,
@@ -94,7 +94,7 @@ pub struct HealthUrl {
 }
 
 /// A GitHub App that may read the repository.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct GithubApp {
     /// App id, or client id (`DEPLOYER_TF_APPLY_GH_APP_ID`).
     pub id: String,
