@@ -4,7 +4,7 @@
 //! at what is there, by ids, names and bytes, and does what is missing; so it may be killed anywhere and be called again.
 //! What it has put back is proved as a deploy is. What somebody else has changed meanwhile is left to them, and said.
 
-use serde_json::{Value, from_value, json};
+use serde_json::{Value, json};
 
 use super::docker::{self, Container, ImageId, is_active};
 use super::reference::{same_image, short_id};
@@ -41,7 +41,7 @@ pub fn undo(ctx: &mut RunContext, entries: &[Value], reason: UndoReason) -> Resu
     let mut undone = Undone::default();
     docker_answers(ctx)?;
     for entry in entries.iter().rev() {
-        let done = ctx.in_any_case(UNHURRIED, |ctx| match from_value(entry.clone()) {
+        let done = ctx.in_any_case(UNHURRIED, |ctx| match serde_json::from_value(entry.clone()) {
             Ok(UndoRecord::Tag { reference, old, new }) => {
                 restore_tag(ctx, &reference, old.as_ref(), &new).map(|()| None)
             }
@@ -86,7 +86,7 @@ pub fn tidy(ctx: &mut RunContext, entries: &[Value]) {
 fn containers(entries: &[Value]) -> impl Iterator<Item = ContainerRecord> {
     entries
         .iter()
-        .filter_map(|entry| match from_value(entry.clone()) {
+        .filter_map(|entry| match serde_json::from_value(entry.clone()) {
             Ok(UndoRecord::Container(record)) => Some(record),
             _ => None,
         })

@@ -193,16 +193,18 @@ pub fn wait_until_stable(ctx: &mut RunContext, healthy: &[(Seen, Instant)]) -> R
     let names: Vec<&str> = healthy.iter().map(|(one, _)| one.name()).collect();
     let until = healthy.iter().map(|(_, at)| *at + steady).max();
     let until = until.unwrap_or_else(Instant::now);
-    if Instant::now() < until {
-        let steady = HumanDuration(steady);
-        ctx.tell(format!(
-            "waiting until each has run for {steady} without a restart"
-        ));
-    }
+    let mut said = false;
     // The last step of a deploy: it is not cancelled.
     let fallen = ctx.in_any_case(steady + HEALTH_MARGIN, |ctx| {
         ctx.poll(LOOK_INTERVAL, until, |ctx| {
             let now = docker::containers(ctx, &names)?;
+            if !said && Instant::now() < until {
+                said = true;
+                let steady = HumanDuration(steady);
+                ctx.tell(format!(
+                    "waiting until each has run for {steady} without a restart"
+                ));
+            }
             Ok(healthy.iter().find_map(|(then, at)| {
                 let what = match now.iter().find(|now| now.name() == then.name()) {
                     None => "it is gone".to_owned(),
