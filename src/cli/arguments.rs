@@ -131,7 +131,7 @@ pub fn parse(typed: impl IntoIterator<Item = OsString>) -> Result<Args> {
         is_version(&words[*at]) || !is_value && !is_option(&words[*at])
     };
     let named = (0..words.len()).find(names_it).map(|at| words.remove(at));
-    let spec = match &named {
+    let mut spec = match &named {
         None => command_named("serve"),
         Some(word) if is_version(word) => command_named("version"),
         Some(word) => command_named(&word.to_string_lossy()),
@@ -139,11 +139,8 @@ pub fn parse(typed: impl IntoIterator<Item = OsString>) -> Result<Args> {
     // `--help` wins over whatever else is wrong, so that help can be had in the middle of typing.
     let mut before_operands = words.iter().take_while(|word| *word != "--");
     if before_operands.any(|word| word == "--help" || word == "-h") {
-        return Ok(Args {
-            spec: command_named("help")?,
-            operand: named.map_or_else(String::new, |_| spec.name().to_owned()),
-            options: Vec::new(),
-        });
+        let name = named.map(|_| spec.name().into());
+        (spec, words) = (command_named("help")?, name.into_iter().collect());
     }
     Args::of(spec, words).map_err(|what| misused(spec, &what))
 }

@@ -21,15 +21,14 @@ pub fn check_token(args: &Args) -> Result {
     let config = read(args)?.config()?;
     logging::start("cli", "warn");
     let name = args.value(&ENDPOINT).unwrap_or("deploy");
-    let endpoint = config.endpoint_named(name).ok_or_else(|| {
-        let names: Vec<&str> = config.endpoints().map(|one| one.name).collect();
-        format!("there is no endpoint `{name}`; there is: {}", names.join(", "))
-    })?;
+    let names: Vec<&str> = config.endpoints().map(|one| one.name).collect();
+    let unknown = || format!("there is no endpoint `{name}`; there is: {}", names.join(", "));
+    let endpoint = config.endpoint_named(name).ok_or_else(unknown)?;
     let fetch = || fetch_keys(&config);
     let gates = Gates::of(&config, &fetch, SystemTime::now());
     let findings = explain(&read_token()?, endpoint, &gates);
-    let width = findings.iter().map(|finding| finding.rule.chars().count()).max();
-    let width = width.unwrap_or_default();
+    let widths = findings.iter().map(|finding| finding.rule.chars().count());
+    let width = widths.max().unwrap_or_default();
     let line = |Finding { rule, fault }: &Finding| match fault {
         None => format!("{rule:width$}  pass\n"),
         Some(fault) => format!("{rule:width$}  fail: {fault}\n"),

@@ -30,9 +30,8 @@ pub struct Opt {
 impl Opt {
     /// With the dashes.
     pub fn long(&self) -> &'static str {
-        self.parts()
-            .find(|word| word.starts_with("--"))
-            .unwrap_or_default()
+        let mut parts = self.parts();
+        parts.find(|part| part.starts_with("--")).unwrap_or_default()
     }
 
     /// With the dash.
@@ -42,7 +41,7 @@ impl Opt {
 
     /// What its value is called, when it takes one.
     pub fn value(&self) -> Option<&'static str> {
-        self.parts().find(|word| !word.starts_with('-'))
+        self.parts().find(|part| !part.starts_with('-'))
     }
 
     fn parts(&self) -> impl Iterator<Item = &'static str> {

@@ -36,8 +36,8 @@ pub fn cancel(args: &Args) -> Result {
 
 fn run_id(args: &Args) -> Result<RunId> {
     let typed = &args.operand;
-    let wrong = || format!("`{typed}` is no run id such as 20260102T030405Z-0123abcd (`runs` lists them)");
-    RunId::parse(typed).ok_or_else(|| args.wrong(&wrong()))
+    let wrong = || args.wrong(&format!("`{typed}` is no run id (`runs` lists them)"));
+    RunId::parse(typed).ok_or_else(wrong)
 }
 
 /// Prints the lines of a run from its first one on, to its end; where there is an exit status for a run that has not

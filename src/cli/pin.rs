@@ -3,7 +3,6 @@
 //! Reads what the operator's own certificate file holds; checks no signature, no date and no name.
 
 use std::fmt;
-use std::path::Path;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -18,12 +17,10 @@ use crate::os::files::{describe, read_bounded};
 /// the rest is known.
 pub(super) fn pin(args: &Args) -> Result {
     let found = settings_source::read(args)?;
-    let path = found.settings.get("DEPLOYER_CERT_FILE").ok_or_else(|| {
-        let sources = found.sources();
-        format!("DEPLOYER_CERT_FILE is not set in {sources}; name the file with --env-file")
-    })?;
-    let pem = read_bounded(Path::new(path), MAX_PEM);
-    let pem = pem.map_err(|error| describe(&error, "read the certificate", Path::new(path)))?;
+    let unset = || format!("DEPLOYER_CERT_FILE is not set in {}", found.sources());
+    let path = found.settings.get("DEPLOYER_CERT_FILE").ok_or_else(unset)?;
+    let pem = read_bounded(path.as_ref(), MAX_PEM);
+    let pem = pem.map_err(|error| describe(&error, "read the certificate", path.as_ref()))?;
     let pins = Pins::of_pem(&pem).map_err(|error| format!("{path} {error}"))?;
     print(&pins.to_string())
 }

@@ -24,7 +24,7 @@ pub fn rollback(args: &Args) -> Result {
     match show {
         // What is for a program is lines of a run and nothing else.
         Show::Json => complain(&why),
-        _ => drop(print(&format!("{why}\n"))?),
+        _ => drop(print(&(why + "\n"))?),
     }
     let task = Task::Deploy(DeployTask {
         version: release.version,
@@ -41,13 +41,13 @@ pub fn rollback(args: &Args) -> Result {
 /// While a run is at work, or is not completed, nobody knows what will be live.
 fn nothing_is_under_way(places: &Places) -> Result<(), String> {
     // Those that have ended come last.
-    let runs = runs::kept(places)?;
-    match runs.first().map(|run| (&run.order.run_id, &run.state)) {
-        None | Some((_, State::Ended(_))) => Ok(()),
-        Some((id, state)) => Err(format!(
-            "run {id} is {}: `log -f` waits for it, `cancel` ends it, `recover` completes a dead one",
-            runs::word_of(state)
+    match runs::kept(places)?.first() {
+        Some(run) if !matches!(run.state, State::Ended(_)) => Err(format!(
+            "run {} is {}: `log -f` waits for it, `cancel` ends it, `recover` completes a dead one",
+            run.order.run_id,
+            runs::word_of(&run.state)
         )),
+        _ => Ok(()),
     }
 }
 
@@ -58,15 +58,12 @@ fn target(list: &HealthyVersions) -> Result<(Release, String), String> {
         (None, Some(live)) => format!("{} is live", describe(live)),
         (None, None) => "nothing is live".to_owned(),
     };
-    match list.rollback_target() {
-        Some(target) => Ok((
-            target.release.clone(),
-            format!("{because}; going back to {}, which was healthy", describe(target)),
-        )),
-        None => Err(format!(
-            "{because}, and nothing tells of a version that was healthy before; `deploy VERSION` deploys one"
-        )),
-    }
+    let Some(target) = list.rollback_target() else {
+        let advice = "nothing tells of a version that was healthy before; `deploy VERSION` deploys one";
+        return Err(format!("{because}, and {advice}"));
+    };
+    let why = format!("{because}; going back to {}, which was healthy", describe(target));
+    Ok((target.release.clone(), why))
 }
 
 /// A version, and by which run: `1.2.3 (run R of 2026-01-02 03:04:05 UTC)`.

@@ -1,12 +1,11 @@
 //! `serve`: everything that is done once, before the first connection; then [`crate::listen::serve`], or the one session
 //! for a connection that is here already.
 
-use std::net::TcpListener;
 use std::path::{self, Path};
 use std::time::SystemTime;
 
 use super::{ExitStatus, NEW_MEMORY, NOT_ROOT, Result, settings_source};
-use crate::config::{Config, Listen, Settings};
+use crate::config::{Config, Settings};
 use crate::gate::Memory;
 use crate::listen::serve::{self as role, Listeners};
 use crate::os::settings::Source;
@@ -44,9 +43,11 @@ pub fn serve(file: Option<&Path>, inherited: Inherited) -> Result {
         log::warn!("{NOT_ROOT}");
     }
     prepare_state(&config, &found.settings)?;
+    let listen = &config.listen;
+    let bind = || net::listen(listen).map_err(|error| format!("listen on {listen}: {error}"));
     let (sockets, are_inherited) = match inherited {
         Some(sockets) => (sockets, true),
-        None => (bind(&config.listen)?, false),
+        None => (vec![bind()?], false),
     };
     let listeners = Listeners::new(sockets, are_inherited)?;
     role::serve(listeners, found.settings, config, found.source)?;
@@ -62,11 +63,6 @@ fn source(file: Option<&Path>, inherited: &Inherited) -> Result<Source> {
         (None, Inherited::Nothing) => Source::Environment,
         (None, _) => settings_source::source(None),
     })
-}
-
-fn bind(listen: &Listen) -> Result<Vec<TcpListener>, String> {
-    let own = net::listen(listen).map_err(|error| format!("listen on {listen}: {error}"))?;
-    Ok(vec![own])
 }
 
 /// The folders, the replay memory, and what earlier runs left. An error in the last does not keep us from serving: a status

@@ -78,14 +78,10 @@ impl Show {
 
     /// `text`, which begins with an outcome's [`word`] or with something else, in the colour of that.
     pub fn coloured(self, text: &str) -> String {
-        let colour = match text.get(..2) {
-            Some("ok") => "32",
-            Some("FA") => "31",
-            _ => return text.to_owned(),
-        };
-        match self {
-            Show::Coloured => format!("\u{1b}[{colour}m{text}\u{1b}[0m"),
-            Show::Json | Show::Plain => text.to_owned(),
+        match (self, text.get(..2)) {
+            (Show::Coloured, Some("ok")) => format!("\u{1b}[32m{text}\u{1b}[0m"),
+            (Show::Coloured, Some("FA")) => format!("\u{1b}[31m{text}\u{1b}[0m"),
+            _ => text.to_owned(),
         }
     }
 }

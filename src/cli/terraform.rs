@@ -19,17 +19,17 @@ pub const ALLOW_DESTROY: Opt = option("--allow-destroy", "even beyond DEPLOYER_T
 
 pub const TF_PLAN: Spec = command(
     "tf-plan --sha SHA",
-    |typed| start(typed, Job::TfPlan),
+    |args| start(args, Job::TfPlan),
     &[COMMIT, MODULE, JSON],
 );
 pub const TF_APPLY: Spec = command(
     "tf-apply --sha SHA",
-    |typed| start(typed, Job::TfApply),
+    |args| start(args, Job::TfApply),
     &[COMMIT, MODULE, PLAN_DIGEST, ALLOW_DESTROY, JSON],
 );
 pub const DRIFT: Spec = command(
     "drift",
-    |typed| start(typed, Job::TfDrift),
+    |args| start(args, Job::TfDrift),
     &[MODULE, ANY_COMMIT, JSON],
 );
 
@@ -54,7 +54,7 @@ fn may_be_ordered(task: &TerraformTask, config: &Config) -> Result<(), String> {
     let terraform = terraform.ok_or("terraform is not configured here; set DEPLOYER_TF_APPLY_REPOSITORY")?;
     let module = task.module.as_deref();
     match &terraform.plan {
-        Err(why) if task.what == Job::TfPlan => Err(format!("nothing can be planned here, because {why}")),
+        Err(why) if task.what == Job::TfPlan => Err(format!("nothing can be planned here: {why}")),
         _ if task.what == Job::TfApply && terraform.require_digest && task.plan_digest.is_none() => {
             Err("DEPLOYER_TF_APPLY_REQUIRE_DIGEST is on: name the plan with --plan-digest".to_owned())
         }

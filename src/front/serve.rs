@@ -181,7 +181,7 @@ impl Visit<'_> {
     }
 }
 
-/// The answer to a GET of the document in the file `path`.
+/// The answer to a GET of the document in the file `path`, whose name is never of what a peer sent.
 ///
 /// # Errors
 /// [`HttpError::UNREADABLE`] when it is there and cannot be read.

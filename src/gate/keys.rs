@@ -5,7 +5,6 @@
 //! flood of made-up names does not become a flood at the issuer. A set is swapped whole or not at all; a key that left
 //! it is dead at that moment. The fetch is an argument, made by a role without privileges; the strict parser decides.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -85,7 +84,7 @@ impl<'a> Keys<'a> {
 
     /// An unknown name, or no usable set: asks the issuer, or waits for whoever does.
     fn learn(&self, kid: &str, now: u64) -> Result<PublicKey> {
-        let _alone: File = lock::exclusive_within(&self.lock, FETCH_DEADLINE + STATE_LOCK_WAIT)
+        let _alone = lock::exclusive_within(&self.lock, FETCH_DEADLINE + STATE_LOCK_WAIT)
             .map_err(|error| unavailable(files::describe(&error, "lock", &self.lock)))?;
         // Somebody may have fetched while we waited.
         let kept = self.kept(now);

@@ -93,12 +93,14 @@ impl RunRequest {
 
     /// The version and the commit that it names, as texts.
     pub fn names(&self) -> (Option<String>, Option<String>) {
-        let (version, sha) = match &self.task {
-            Task::Deploy(task) => (Some(task.version.to_string()), &task.sha),
+        match &self.task {
+            Task::Deploy(task) => (
+                Some(task.version.to_string()),
+                task.sha.as_ref().map(ToString::to_string),
+            ),
             #[cfg(feature = "terraform")]
-            Task::Terraform(task) => return (None, task.sha.as_ref().map(ToString::to_string)),
-        };
-        (version, sha.as_ref().map(ToString::to_string))
+            Task::Terraform(task) => (None, task.sha.as_ref().map(ToString::to_string)),
+        }
     }
 
     /// The module that it is about, where its kind of run has modules.

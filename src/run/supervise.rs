@@ -57,7 +57,7 @@ impl RunContext<'_> {
     /// # Errors
     /// As [`RunContext::tool`]; and [`Failure::Failed`] when it prints more.
     pub fn capture(&mut self, tool: &Tool, most: usize) -> Result<Ended> {
-        self.supervise(tool, Output::Captured { most }, &mut |_| None)
+        self.supervise(tool, Output::Captured(most), &mut |_| None)
     }
 
     /// Like [`RunContext::tool`] for a tool that may take as long as the run as long as it gets on. `gets_on` is asked

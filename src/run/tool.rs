@@ -133,7 +133,7 @@ impl Tool {
         let stdout = match output {
             Output::Pipe | Output::File(_) => errors.try_clone()?,
             Output::NewFile(path) => files::create_private(path)?.into(),
-            Output::Captured { most } => {
+            Output::Captured(most) => {
                 let (mut stream, writer) = Stream::pipe()?;
                 stream.whole = Some((Vec::new(), most));
                 captured = Some(stream);
@@ -159,7 +159,7 @@ pub enum Output<'a> {
     /// Both into this file, as lines: what must not be cut must not die of a broken pipe either, when we die.
     File(&'a Path),
     /// Standard output whole, up to so many bytes; standard error as lines.
-    Captured { most: usize },
+    Captured(usize),
     /// Standard output into this file, which nobody else may read; standard error as lines.
     NewFile(&'a Path),
 }

@@ -55,10 +55,9 @@ pub fn role() -> io::Result<()> {
 /// by another.
 fn run(lock: File, ticket: &str, config: &Config) -> io::Result<()> {
     #[cfg(feature = "failpoints")]
-    config
-        .failpoint
-        .iter()
-        .for_each(|place| crate::os::failpoint::choose(place));
+    if let Some(place) = &config.failpoint {
+        crate::os::failpoint::choose(place);
+    }
     let mut interrupts = Interrupts::block()?;
     let file = TicketFile::named(&config.places, ticket)
         .ok_or_else(|| io::Error::other(format!("\"{ticket}\" is no ticket")))?;
@@ -67,15 +66,11 @@ fn run(lock: File, ticket: &str, config: &Config) -> io::Result<()> {
     let request = folder
         .order()?
         .ok_or_else(|| io::Error::other(format!("run {} has no grant", file.id)))?;
+    let number = file.number;
     let mut ticket = HeldTicket::inherited(lock, file)?;
     let (began, mut turn, mut notices) = (SystemTime::now(), None, Vec::new());
     let mut get_ready = || {
-        turn = Some(wait_for_turn(
-            config,
-            ticket.file.number,
-            &mut log,
-            &mut interrupts,
-        )?);
+        turn = Some(wait_for_turn(config, number, &mut log, &mut interrupts)?);
         let mut completer = Completer {
             config,
             interrupts: &mut interrupts,
@@ -85,7 +80,11 @@ fn run(lock: File, ticket: &str, config: &Config) -> io::Result<()> {
         completer.complete_all()
     };
     let record = match get_ready() {
-        Ok(()) => work(config, &request, &mut log, &mut interrupts, &mut ticket)?,
+        Ok(()) => {
+            let run_max = run_max(&request, config);
+            let ctx = RunContext::new(config, &mut log, &mut interrupts, &mut ticket, run_max);
+            work(ctx, &request)?
+        }
         Err(failure) => end_early(&request, began, &failure),
     };
     conclude(config, &record, &request.run_id, &mut log)?;
@@ -126,19 +125,12 @@ fn end_early(request: &RunRequest, began: SystemTime, failure: &Failure) -> Reco
 }
 
 /// Does what was asked for, and goes back where that fails.
-fn work(
-    config: &Config,
-    request: &RunRequest,
-    log: &mut Log,
-    interrupts: &mut Interrupts,
-    ticket: &mut HeldTicket,
-) -> Result<Record> {
+fn work(mut ctx: RunContext, request: &RunRequest) -> Result<Record> {
     let started = SystemTime::now();
-    if let Err(error) = ticket.has_its_turn(started) {
+    if let Err(error) = ctx.ticket.has_its_turn(started) {
         log::warn!("run {}: {error}", request.run_id);
     }
-    show(config);
-    let mut ctx = RunContext::new(config, log, interrupts, ticket, run_max(request, config));
+    show(ctx.config);
     let result = act(&mut ctx, request);
     let why = match &result {
         Ok(()) => None,

@@ -54,8 +54,8 @@ pub fn wait(
     let visitor = accept_one(config, front, &listeners, &serve)?;
     if let Some(Visitor { peer, .. }) = &visitor {
         // It may have ended just now. The connection is ours all the same.
-        writeln!(serve, "accepted {peer}")
-            .unwrap_or_else(|error| log::debug!("tell serve of a connection: {error}"));
+        let told = serve.write_all(format!("accepted {peer}\n").as_bytes());
+        told.unwrap_or_else(|error| log::debug!("tell serve of a connection: {error}"));
     }
     Ok(visitor)
 }

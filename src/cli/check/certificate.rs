@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use super::report::Report;
+use super::Report;
 use crate::cli::settings_source::UNIT_CREDENTIALS;
 use crate::cli::x509::{self, Certificate};
 use crate::config::Config;
@@ -23,7 +23,7 @@ pub fn check(config: &Config, report: &mut Report) {
     let is_absent = |path: &&Path| path.starts_with(UNIT_CREDENTIALS) && !path.exists();
     let absent: Vec<&Path> = [cert.as_path(), key].into_iter().filter(is_absent).collect();
     for path in &absent {
-        let advice = "is there while the service runs: check again then";
+        let advice = "is there while the service runs; check then";
         report.warning(WHAT, format!("{} {advice}", path.display()));
     }
     if absent.is_empty() {
@@ -49,11 +49,13 @@ fn validity(path: &Path, report: &mut Report) {
     // `2026-01-02` of `20260102T030405Z`.
     let date = |time: &str| format!("{}-{}-{}", &time[..4], &time[4..6], &time[6..8]);
     let (first, last, now) = (date(&from), date(&until), SystemTime::now());
-    if clock::compact(now) > until {
+    let is_soon = clock::compact(now + CERTIFICATE_NOTICE) > until;
+    let now = clock::compact(now);
+    if now > until {
         report.error(WHAT, format!("expired on {last}: renew it"));
-    } else if clock::compact(now) < from {
+    } else if now < from {
         report.error(WHAT, format!("not valid before {first}: is the clock right?"));
-    } else if clock::compact(now + CERTIFICATE_NOTICE) > until {
+    } else if is_soon {
         report.warning(WHAT, format!("valid until {last} only: renew it"));
     } else {
         report.ok(WHAT, format!("valid until {last}"));

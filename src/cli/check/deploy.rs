@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use super::report::Report;
+use super::Report;
 use crate::config::{Backend, Config, HealthExpect};
 use crate::deploy;
 use crate::deploy::unraid::{folder, template::Template};
@@ -24,7 +24,7 @@ pub fn check(config: &Config, report: &mut Report) {
         let said = text.map(|text| format!("answers with version {}", last_line(&text)));
         report.result("docker", said);
     } else {
-        report.ok("docker", "not needed: the command pulls and replaces by itself");
+        report.ok("docker", "not needed: the command pulls by itself");
     }
     report.errors("deploy", deploy::complaints(config));
     let runtime = &config.places.runtime;
@@ -85,8 +85,7 @@ fn template(name: &str, folder: &Path, image: &str, report: &mut Report) {
     };
     report.warnings("templates", found.warnings);
     let path = found.path.display();
-    let template = Template::read(&found.text).map_err(|error| error.to_string());
-    match template.and_then(|template| template.reference(image)) {
+    match Template::read(&found.text).and_then(|template| template.reference(image)) {
         Ok(reference) => report.ok("templates", format!("{name}: {path} names {reference}")),
         Err(error) => report.error("templates", format!("{path}: {error}")),
     }

@@ -12,13 +12,12 @@ mod terraform;
 
 use std::path::Path;
 
-use super::settings_source::{self, FoundSettings};
-use super::{Args, CommandError, Result};
+use super::{Args, CommandError, Result, settings_source};
 use crate::config::{Config, Settings, warnings};
 use crate::gate;
 use crate::jwt::KeySet;
 use crate::limits::MAX_SETTINGS;
-use crate::os::{files, logging, process, secret, settings};
+use crate::os::{files, logging, process, secret};
 use report::Report;
 
 /// Prints a line for each finding; it has failed when there is an error among them.
@@ -27,22 +26,18 @@ use report::Report;
 /// When standard output cannot be written.
 pub fn check(args: &Args) -> Result {
     let mut report = Report::default();
-    match settings_source::read(args) {
-        Ok(found) => judge(&found, &mut report),
-        Err(CommandError(_, lines)) => report.errors("settings", lines),
+    if let Err(CommandError(_, lines)) = look_at_all(args, &mut report) {
+        report.errors("settings", lines);
     }
     report.end()
 }
 
-fn judge(found: &FoundSettings, report: &mut Report) {
+/// # Errors
+/// What is wrong with the settings: the host is not looked at until they are corrected.
+fn look_at_all(args: &Args, report: &mut Report) -> Result<()> {
+    let found = settings_source::read(args)?;
     report.warnings("settings", warnings(&found.settings));
-    let config = match settings::understand(&found.settings) {
-        Ok(config) => config,
-        Err(complaints) => {
-            report.errors("settings", complaints);
-            return report.warning("host", "not checked until the settings are corrected");
-        }
-    };
+    let config = found.config()?;
     logging::start("check", "error");
     let readable = found.source.file().and_then(readable_secrets);
     let origin = format!("from {}", found.sources());
@@ -58,6 +53,7 @@ fn judge(found: &FoundSettings, report: &mut Report) {
     deploy::check(&config, report);
     #[cfg(feature = "terraform")]
     terraform::check(&config, report);
+    Ok(())
 }
 
 /// Says so where others may read the file `path` and secrets are set in it.

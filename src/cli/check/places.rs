@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
-use super::report::Report;
+use super::Report;
 use crate::config::{Config, Places};
 use crate::gate::Memory;
 use crate::os::files;
@@ -27,7 +27,7 @@ pub fn check(config: &Config, report: &mut Report) {
     }
     if disk::is_in_memory(&places.state).unwrap_or(false) {
         let state = places.state.display();
-        let advice = "a power cut takes the records of used tokens and of changes half done";
+        let advice = "a power cut takes records of used tokens and half-done changes";
         report.warning("folders", format!("{state} is in memory (tmpfs): {advice}"));
     }
     memory(places, report);
@@ -60,14 +60,14 @@ fn write_to(folder: &Path) -> io::Result<()> {
 
 /// As `serve` does, it makes one that refuses what may have been used before.
 fn memory(places: &Places, report: &mut Report) {
-    const WHAT: &str = "replay memory";
+    let what = "replay memory";
     let memory = Memory::of(&places.state);
     match memory.create(Some(SystemTime::now())) {
-        Ok(true) => report.warning(WHAT, crate::cli::NEW_MEMORY),
+        Ok(true) => report.warning(what, crate::cli::NEW_MEMORY),
         Ok(false) => {
             let known = memory.inspect().map(|known| format!("remembers {known} tokens"));
-            report.result(WHAT, known.map_err(|refusal| refusal.detail));
+            report.result(what, known.map_err(|refusal| refusal.detail));
         }
-        Err(refusal) => report.error(WHAT, refusal.detail),
+        Err(refusal) => report.error(what, refusal.detail),
     }
 }

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::Report;
 use super::deploy::{last_line, version};
-use super::report::Report;
-use crate::config::{Config, GithubApp};
+use crate::config::Config;
 use crate::jwt::sign;
 use crate::limits::MAX_PEM;
 use crate::os::secret;
@@ -27,7 +27,7 @@ pub fn check(config: &Config, report: &mut Report) {
     report.result("git", git.as_deref().map(last_line));
     report.result("terraform", terraform_version(&terraform.terraform, &environment));
     if let Some(app) = &terraform.app {
-        report.result("GitHub App", key(app));
+        report.result("GitHub App", key(&app.pem));
     }
     folder("terraform's folder", &terraform.workdir, report);
     if terraform.plan.is_ok() {
@@ -58,10 +58,9 @@ fn is_new_enough(version: &str) -> bool {
 }
 
 /// A private key that root alone can read; whether it is the App's only GitHub knows.
-fn key(app: &GithubApp) -> Result<String, String> {
-    let path = app.pem.display();
-    let pem = secret::read_bytes(&app.pem, MAX_PEM)?;
-    sign::check(&pem).map_err(|fault| format!("{path}: {fault}"))?;
+fn key(pem: &Path) -> Result<String, String> {
+    let (bytes, path) = (secret::read_bytes(pem, MAX_PEM)?, pem.display());
+    sign::check(&bytes).map_err(|fault| format!("{path}: {fault}"))?;
     Ok(format!("{path} is a key that only root can read"))
 }
 
