@@ -12,13 +12,12 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 
 # Which row of the table is in force.
-current=reached
+current=house
 
 # The sizes that src/ may have after each piece of work, in code lines; the first rows have a limit in kB of code characters
-# as well. The row `reached` is how far the work on the house has come: it only goes down, and goes when `house` is met. The aims of the first row: 18,000 in all, 14,500 for deploys alone.
+# as well. The aims of the first row: 18,000 in all, 14,500 for deploys alone.
 #row                  src/, all of it   kB    a daemon for deploys alone
 limits='
-reached               21500             649   17700
 house                 19300             560   15800
 deploys               20100             -     16600
 terraform             20500             -     16700

@@ -137,7 +137,10 @@ fn assert_admitted(answer: &Answer, name: &str, deployer: &Deployer) {
     assert_eq!(answer.outcome()["run_id"], run);
     let grant = fs::read_to_string(deployer.runs().join(run).join("grant.json")).expect("a grant");
     let grant: Value = serde_json::from_str(&grant).expect("JSON");
-    assert_eq!(grant["job"], name, "{grant}");
+    assert_eq!(grant["endpoint"], name, "{grant}");
+    let task = &grant["task"];
+    let what = task.get("what").unwrap_or(&task["task"]);
+    assert_eq!(what, name, "{grant}");
 }
 
 fn runs(deployer: &Deployer) -> usize {
