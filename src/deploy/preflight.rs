@@ -16,13 +16,16 @@ use crate::gate::Version;
 use crate::os::secret;
 use crate::run::{Failure, Result, RunContext, fail};
 
+/// How a deploy calls a container of its own.
+type NameOf = fn(&str) -> String;
+
 /// What is wrong with the files that deploys need, without asking docker: a sentence each. For the start of the daemon
 /// and for `check`.
 pub fn complaints(config: &Config) -> Vec<String> {
     let deploy = config.deploy();
     let containers = &deploy.containers;
     let may_run = |program: &Path| Vec::from_iter(executable(program).err());
-    let (mut found, ours): (_, &[fn(&str) -> String]) = match &deploy.backend {
+    let (mut found, ours): (_, &[NameOf]) = match &deploy.backend {
         Backend::Unraid { script, .. } => (may_run(script), &[previous]),
         Backend::Docker { declarations } => {
             (swap::mistakes(declarations, containers), &[swap::next, previous])
@@ -44,7 +47,7 @@ pub fn refusal(config: &Config) -> Option<String> {
 }
 
 /// Containers that have a name which a deploy gives to a container of its own.
-fn names_of_ours(containers: &[Container], ours: &[fn(&str) -> String]) -> Vec<String> {
+fn names_of_ours(containers: &[Container], ours: &[NameOf]) -> Vec<String> {
     let mut found = Vec::new();
     for Container { name, .. } in containers {
         for taken in ours.iter().map(|ours| ours(name)) {
