@@ -178,7 +178,15 @@ fn a_known_member_in_another_spelling_is_refused_and_an_unknown_one_is_not() {
         let refused = format!("{known} must be spelled just so");
         assert_eq!(asked(name), Some(refused), "{name}");
     }
-    for name in ["dry_run", "force", "", "-_", "dry run", "dry_runs", "dr\u{443}run"] {
+    for name in [
+        "dry_run",
+        "force",
+        "",
+        "-_",
+        "dry run",
+        "dry_runs",
+        "dr\u{443}run",
+    ] {
         assert_eq!(asked(name), None, "{name}");
     }
 }
