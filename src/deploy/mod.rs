@@ -6,6 +6,7 @@
 //! answer.
 
 pub mod command;
+mod container_log;
 pub mod docker;
 pub mod health;
 pub mod healthy;

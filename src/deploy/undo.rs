@@ -11,7 +11,7 @@ use super::health::Health;
 use super::healthy::HealthyVersions;
 use super::reference::{same_image, short_id};
 use super::undo_record::{ContainerRecord, OldContainer, OldState, UndoRecord};
-use super::{keep_previous, record_healthy, swap, unraid};
+use super::{container_log, keep_previous, record_healthy, swap, unraid};
 use crate::config::{Backend, Config};
 use crate::failpoint;
 use crate::limits::{DOCKER_QUICK, UNHURRIED};
@@ -270,7 +270,7 @@ fn prove(ctx: &mut RunContext, name: &str, old: &OldContainer) -> Result {
         return wrong(format!("is not in the network {network} any more"));
     }
     if matches!(old.state, OldState::Healthy | OldState::Running) && !now.is_running() {
-        docker::say_log(ctx, name);
+        container_log::say(ctx, name);
         return wrong(format!("is back and does not run: it is {}", now.describe()));
     }
     if old.state != OldState::Healthy {

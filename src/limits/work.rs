@@ -101,6 +101,13 @@ pub const STEADY: Duration = Duration::from_secs(5);
 /// Lines of a failed container's log that its caller sees: enough for a stack trace.
 pub const FAILED_LOG_LINES: u32 = 50;
 
+/// Bytes of a value of an env file from which on it is covered in those lines. What is shorter is rather a word that says
+/// something, and no secret worth the name.
+pub const MIN_COVERED: usize = 8;
+
+/// Bytes of an env file. One with a few certificates in it has some dozens of KiB.
+pub const MAX_ENV_FILE: u64 = 256 * 1024;
+
 /// Bytes of what was last answered that a failure quotes.
 pub const MAX_QUOTE: usize = 200;
 
