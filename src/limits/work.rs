@@ -119,6 +119,9 @@ pub const NOTICE_DEADLINE: Duration = Duration::from_secs(30);
 /// Bytes of a run's small files and of a ticket. They are under 100 KiB; more is not ours.
 pub const MAX_RUN_FILE: u64 = 1024 * 1024;
 
+/// Healthy versions that are kept to go back to: more than anybody keeps images of, and half a KiB each.
+pub const MOST_HEALTHY_VERSIONS: usize = 100;
+
 /// Bytes of the journal. It holds every template of a deploy, under 20 KiB each; what would make it larger is not begun.
 pub const MAX_JOURNAL: u64 = 16 * 1024 * 1024;
 

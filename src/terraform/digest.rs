@@ -113,7 +113,7 @@ impl<'a> Plan<'a> {
         let mut members = BTreeMap::new();
         for (name, value) in children(shown.trim())? {
             if members.insert(name, value).is_some() {
-                return Err(io::Error::other("it has two members of one name"));
+                return Err(io::Error::other("a member comes twice"));
             }
         }
         Ok(Self {
@@ -138,7 +138,7 @@ impl<'a> Plan<'a> {
             }
             let Change { actions, importing } = &entry.change;
             if actions.is_empty() {
-                return Err(io::Error::other("a change in it has no actions"));
+                return Err(io::Error::other("a change has no actions"));
             }
             if changes_value(actions) || importing.is_some() || entry.previous_address.is_some() {
                 self.applied.insert(entry.block());

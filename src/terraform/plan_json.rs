@@ -53,7 +53,7 @@ pub fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> io::Result<T> {
 /// When a plan with so many values is not taken apart.
 pub fn must_be_few(values: usize) -> io::Result<()> {
     match values > MAX_PLAN_PARTS {
-        true => Err(io::Error::other("it has more values than anybody writes")),
+        true => Err(io::Error::other("it has more values than allowed")),
         false => Ok(()),
     }
 }

@@ -17,13 +17,12 @@ use crate::run::{Failure, Result, RunContext, Tool};
 pub enum PullFault {
     /// It did not answer, or not to the end, or not now: the same may work soon.
     Unreachable,
+    /// It has no such image.
+    Missing,
     /// It answered, or the fault is on this host: the same would come back.
     Final,
 }
-use PullFault::{Final, Unreachable};
-
-/// What is said of an attempt that was given up.
-pub const HUNG: &str = "docker pull made no progress";
+use PullFault::{Final, Missing, Unreachable};
 
 /// A rate limit speaks of being unauthenticated, a socket that may not be opened of being denied: in this order.
 const FAULTS: &[Row<PullFault>] = &[
@@ -49,7 +48,7 @@ const FAULTS: &[Row<PullFault>] = &[
     ),
     fault(
         &["manifest unknown", "name unknown", "manifest for ", "not found"],
-        Final,
+        Missing,
         "the registry has no such image or tag (was it pushed?)",
     ),
     fault(
@@ -68,12 +67,10 @@ const FAULTS: &[Row<PullFault>] = &[
         "the registry is in trouble",
     ),
     fault(
-        &["no such host", "server misbehaving", "name resolution"],
-        Unreachable,
-        "the registry's name could not be resolved",
-    ),
-    fault(
         &[
+            "no such host",
+            "server misbehaving",
+            "name resolution",
             "connection refused",
             "connection reset",
             "no route to host",
@@ -119,7 +116,7 @@ pub fn pull(ctx: &mut RunContext, reference: &str, login: Option<&LoggedIn>) -> 
         let Some(wait) = waits.next().filter(|_| fault == Unreachable) else {
             return Ok(Err((fault, failure)));
         };
-        ctx.tell(&format!("{failure}; trying again in {} s", wait.as_secs()));
+        ctx.tell(format!("{failure}; trying again in {} s", wait.as_secs()));
         ctx.pause(*wait)?;
     }
 }
@@ -147,7 +144,7 @@ fn pull_once(
     match ctx.tool_while(tool, &mut hear, PULL_STALL, &mut gets_on) {
         Ok(ended) if ended.exit.is_success() => Ok(Ok(digest)),
         Ok(ended) => Ok(Err(last_words(&ended.tail, ended.exit))),
-        Err(Failure::Failed(_)) if hangs => Ok(Err(HUNG.into())),
+        Err(Failure::Failed(_)) if hangs => Ok(Err("docker pull made no progress".into())),
         Err(failure) => Err(failure),
     }
 }
@@ -188,12 +185,12 @@ mod tests {
             (
                 "Error response from daemon: manifest for r/n:t not found: manifest unknown: manifest unknown",
                 "no such image or tag",
-                Final,
+                Missing,
             ),
             (
                 "Error response from daemon: name unknown: repository name not known to registry",
                 "no such image or tag",
-                Final,
+                Missing,
             ),
             (
                 "invalid reference format: repository name (Eng/app) must be lowercase",
@@ -217,7 +214,7 @@ mod tests {
             ),
             (
                 "Error response from daemon: dial tcp: lookup x on 1.1.1.1:53: no such host",
-                "not be resolved",
+                "not be reached",
                 Unreachable,
             ),
             (
@@ -231,7 +228,7 @@ mod tests {
                 Final,
             ),
             ("unexpected EOF", "cut off", Unreachable),
-            (HUNG, "cut off", Unreachable),
+            ("docker pull made no progress", "cut off", Unreachable),
             (
                 "write /var/lib/docker/tmp/GetImageBlob820200805: no space left on device",
                 "disk is full",
@@ -255,7 +252,7 @@ mod tests {
             (
                 r#"failed to resolve reference "R": R: not found"#,
                 "no such image or tag",
-                Final,
+                Missing,
             ),
             ("net/http: TLS handshake timeout", "not be reached", Unreachable),
             (
