@@ -110,6 +110,35 @@ pub struct Outcome {
     pub more: Map<String, Value>,
 }
 
+impl Outcome {
+    /// What is special about how it ended, behind a word for that; nothing for most.
+    pub fn notes(&self) -> String {
+        let is = |name: &str, value: bool| self.more.get(name) == Some(&Value::Bool(value));
+        let put_back = self.more.get("rolled_back").and_then(Value::as_array);
+        let mut versions: Vec<&str> = put_back
+            .into_iter()
+            .flatten()
+            .filter_map(|one| one["to"].as_str())
+            .collect();
+        versions.dedup();
+        let back = format!(", rolled back to {}", versions.join(" and "));
+        let notes = [
+            (!versions.is_empty() && !is("rollback_failed", true), &*back),
+            (is("rollback_failed", true), ", ROLLBACK FAILED"),
+            (is("interrupted", true), ", interrupted"),
+            (is("cancelled", true), ", cancelled"),
+            (is("changed", false), ", unchanged"),
+        ];
+        let holding = notes.into_iter().filter(|(holds, _)| *holds);
+        holding.map(|(_, note)| note).collect()
+    }
+}
+
+/// A duration for a person: `0.4 s`, `73.0 s`.
+pub fn took(millis: u64) -> String {
+    format!("{}.{} s", millis / 1000, millis % 1000 / 100)
+}
+
 /// An event or an outcome as a line, without its newline.
 pub fn to_line(value: &impl Serialize) -> String {
     // Strings, numbers and maps with string keys: serialising them cannot fail.
@@ -149,4 +178,37 @@ fn is_harmful(c: char) -> bool {
     // Tab is kept; C0, DEL, C1, line and paragraph separators, and the bidirectional overrides are not.
     (c.is_control() && c != '\t')
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_was_special_about_the_end_is_said() {
+        let two = json!([{"container": "a", "to": "1.0.0"}, {"container": "b", "to": "1.0.0"}]);
+        for (more, expected) in [
+            (json!({}), ""),
+            (json!({"changed": false}), ", unchanged"),
+            (json!({"changed": true}), ""),
+            (json!({"rolled_back": []}), ""),
+            (
+                json!({"rolled_back": two, "interrupted": true}),
+                ", rolled back to 1.0.0, interrupted",
+            ),
+            (
+                json!({"rolled_back": two, "rollback_failed": true}),
+                ", ROLLBACK FAILED",
+            ),
+            (json!({"cancelled": true}), ", cancelled"),
+        ] {
+            let mut ended: Value = json!({"status": "fail", "started_at": "", "finished_at": "", "duration_ms": 1, "run_id": "x"});
+            ended
+                .as_object_mut()
+                .unwrap()
+                .extend(more.as_object().unwrap().clone());
+            assert_eq!(outcome_of(&ended.to_string()).unwrap().notes(), expected);
+        }
+    }
 }

@@ -47,6 +47,9 @@ pub const SYSLOG_PATIENCE: Duration = Duration::from_millis(200);
 /// Bytes of a line to syslog. rsyslog cuts at 8 KiB, sysklogd at 2 KiB; journald takes more.
 pub const MAX_SYSLOG_LINE: usize = 8 * 1024;
 
+/// Bytes of the list of sources on no list that the log has named this hour: some two hundred of them.
+pub const MAX_STRANGERS: u64 = 4096;
+
 // ---- HTTP --------------------------------------------------------------------------------------------------------
 
 /// Bytes of a request head, request line and headers together. A token of 8 KiB fits with room to spare.

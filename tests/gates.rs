@@ -225,11 +225,28 @@ fn an_address_on_no_list_is_closed_before_the_handshake() {
     assert_eq!(answer.status, 0, "{answer:?}");
     // 35 is curl's word for a handshake that did not come to be, 56 for a connection that was reset.
     assert!(matches!(answer.exit, Some(35 | 56)), "{answer:?}");
+    // Once for each address, whichever session met it. The hour may have ended in between.
+    let _ = deployer
+        .client()
+        .start("/healthz", &["--interface", "127.0.0.3"])
+        .finish();
     let allowed = deployer
         .client()
         .start("/healthz", &["--interface", "127.0.0.2"])
         .finish();
     assert_eq!(allowed.status, 200, "{allowed:?}");
+    let _ = deployer.client().get("/healthz");
+    let said = |address: &str| {
+        let line = format!("{address}: closed, its address is in neither list");
+        deployer
+            .log()
+            .lines()
+            .filter(|logged| logged.contains(" INFO ") && logged.contains(&line))
+            .count()
+    };
+    assert!((1..=2).contains(&said("127.0.0.1")), "{}", deployer.log());
+    assert!((1..=2).contains(&said("127.0.0.3")), "{}", deployer.log());
+    assert_eq!(said("127.0.0.2"), 0);
 }
 
 #[test]

@@ -52,6 +52,7 @@ mod stuck_update;
 mod terraform;
 #[cfg(feature = "terraform")]
 mod terraform_gates;
+mod told;
 #[cfg(feature = "terraform")]
 mod units;
 mod verify;

@@ -9,10 +9,10 @@ use std::io;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::show::{date_and_clock_of, took, word};
+use super::show::{date_and_clock_of, word};
 use super::{Args, ExitStatus, Result, Show, load, print};
 use crate::config::{Config, Places};
-use crate::event::{Outcome, harmless, to_line};
+use crate::event::{Outcome, harmless, to_line, took};
 use crate::limits::MAX_PUBLIC_FILE;
 use crate::os::files::{describe, optional, read_bounded};
 use crate::queue::list::{self, Run, State};
@@ -162,7 +162,8 @@ fn row(run: &Run) -> Row {
     let (when, mut outcome, took) = match &run.state {
         State::Ended(record) => {
             let ended = &record.outcome;
-            (&ended.finished_at, outcome(ended), took(ended.duration_ms))
+            let outcome = word(ended.status).to_owned() + &ended.notes();
+            (&ended.finished_at, outcome, took(ended.duration_ms))
         }
         State::Running(since) => (since, "running".to_owned(), String::new()),
         state => (&order.accepted_at, word_of(state).to_owned(), String::new()),
@@ -182,27 +183,6 @@ fn row(run: &Run) -> Row {
         who(&order.origin),
     ];
     cells.map(|cell| harmless(&cell))
-}
-
-/// How it ended, and what is special about that.
-fn outcome(ended: &Outcome) -> String {
-    let is = |name: &str, value: bool| ended.more.get(name) == Some(&json!(value));
-    let put_back = ended.more.get("rolled_back").and_then(Value::as_array);
-    let put_back = put_back.is_some_and(|containers| !containers.is_empty());
-    let not_put_back = is("rollback_failed", true);
-    let mut text = word(ended.status).to_owned();
-    for (holds, note) in [
-        (put_back && !not_put_back, ", rolled back"),
-        (not_put_back, ", ROLLBACK FAILED"),
-        (is("interrupted", true), ", interrupted"),
-        (is("cancelled", true), ", cancelled"),
-        (is("changed", false), ", unchanged"),
-    ] {
-        if holds {
-            text += note;
-        }
-    }
-    text
 }
 
 /// Who asked: a user of this host, or whoever the token says, and in which CI job.
@@ -321,30 +301,5 @@ WHEN (UTC)           OUTCOME            ENDPOINT  VERSION  COMMIT          TOOK 
         );
         let record = Record::new(&queued.order, UNIX_EPOCH, UNIX_EPOCH);
         assert_eq!(record.outcome.more["module"], "dashboard");
-    }
-
-    #[test]
-    fn the_outcome_says_what_was_special() {
-        for (error, more, expected) in [
-            (None, json!({}), "ok"),
-            (None, json!({"changed": false}), "ok, unchanged"),
-            (Some("x"), json!({"rolled_back": []}), "FAIL"),
-            (
-                Some("x"),
-                json!({"rolled_back": [{"container": "a", "to": "1.0.0"}], "interrupted": true}),
-                "FAIL, rolled back, interrupted",
-            ),
-            (
-                Some("x"),
-                json!({"rolled_back": [{"container": "a", "to": "1.0.0"}], "rollback_failed": true}),
-                "FAIL, ROLLBACK FAILED",
-            ),
-            (Some("x"), json!({"cancelled": true}), "FAIL, cancelled"),
-        ] {
-            let State::Ended(record) = entry(None, error, more).state else {
-                unreachable!()
-            };
-            assert_eq!(outcome(&record.outcome), expected);
-        }
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::Args;
 use super::commands::JSON;
-use crate::event::{Outcome, Status, harmless, outcome_of};
+use crate::event::{Outcome, Status, harmless, outcome_of, took};
 
 /// How to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,11 +92,6 @@ pub fn word(status: Status) -> &'static str {
         Status::Ok => "ok",
         Status::Fail => "FAIL",
     }
-}
-
-/// A duration for a person: `0.4 s`, `73.0 s`.
-pub fn took(millis: u64) -> String {
-    format!("{}.{} s", millis / 1000, millis % 1000 / 100)
 }
 
 /// `03:04:05` of `2026-01-02T03:04:05.678Z`.

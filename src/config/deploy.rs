@@ -31,6 +31,8 @@ pub struct DeployConfig {
     /// How long a container must have run without a restart before the deploy counts (`DEPLOYER_HEALTH_STEADY`).
     pub steady: Duration,
     pub health_expect: HealthExpect,
+    /// Whether a run shows the last lines of a container that failed (`DEPLOYER_RELAY_LOGS`).
+    pub relay_logs: bool,
     /// How long `update_container`, or the operator's executable, may take for one container
     /// (`DEPLOYER_UPDATE_MAX_WAIT`).
     pub update_max_wait: Duration,
@@ -150,6 +152,7 @@ pub fn deploy(r: &mut Reader) -> DeployConfig {
         health_max_wait: r.read("DEPLOYER_HEALTH_MAX_WAIT", duration),
         steady: r.read("DEPLOYER_HEALTH_STEADY", duration),
         health_expect: r.choice("DEPLOYER_HEALTH_EXPECT", &EXPECTED),
+        relay_logs: r.on_or_off("DEPLOYER_RELAY_LOGS"),
         update_max_wait: r.read("DEPLOYER_UPDATE_MAX_WAIT", duration),
         rollback: r.on_or_off("DEPLOYER_ROLLBACK"),
         min_free: r.read("DEPLOYER_MIN_FREE", value::bytes),

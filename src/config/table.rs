@@ -106,6 +106,7 @@ const DEPLOY: &[Variable] = &[
     ("DEPLOYER_HEALTH_MAX_WAIT", Text("60s")),
     ("DEPLOYER_HEALTH_STEADY", Text("10s")),
     ("DEPLOYER_HEALTH_EXPECT", Text("version")),
+    ("DEPLOYER_RELAY_LOGS", Text("on")),
     ("DEPLOYER_MIN_FREE", Text("1GiB")),
     ("DEPLOYER_REQUIRE_REVISION", Text("warn")),
     ("DEPLOYER_ALLOW_DOWNGRADE", Text("yes")),

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::docker::ImageId;
 use crate::config::Places;
 use crate::gate::{Sha, Version};
-use crate::limits::MAX_RUN_FILE;
+use crate::limits::{MAX_RUN_FILE, MOST_HEALTHY_VERSIONS};
 use crate::os::clock;
 use crate::os::files;
 use crate::queue::RunId;
@@ -66,16 +66,16 @@ impl HealthyVersions {
         Ok(list.map_err(|error| described(error.into()))?.unwrap_or_default())
     }
 
-    /// Writes down that `release` is live and healthy; on disk when this returns. `keep` is how many are kept.
+    /// Writes down that `release` is live and healthy; on disk when this returns.
     ///
     /// # Errors
     /// When it could not be read or written.
-    pub fn record(places: &Places, release: Release, run_id: &RunId, keep: u32) -> Result<(), String> {
+    pub fn record(places: &Places, release: Release, run_id: &RunId) -> Result<(), String> {
         let mut list = Self::read(places)?;
         if list.is_live(&release) && list.half_deployed.is_none() {
             return Ok(());
         }
-        list.push(release, run_id, clock::rfc3339(SystemTime::now()), keep);
+        list.push(release, run_id, clock::rfc3339(SystemTime::now()));
         list.write(places)
     }
 
@@ -99,7 +99,7 @@ impl HealthyVersions {
         files::replace(&path, &bytes, 0o600).map_err(|error| files::describe(&error, "write", &path))
     }
 
-    fn push(&mut self, release: Release, run_id: &RunId, healthy_at: String, keep: u32) {
+    fn push(&mut self, release: Release, run_id: &RunId, healthy_at: String) {
         // The live version, what was live before it, and so on.
         let way_back = successors(self.live(), |one| self.find(one.previous.as_ref()?));
         let mut way_back = way_back.take(self.versions.len());
@@ -115,7 +115,7 @@ impl HealthyVersions {
             previous,
         };
         self.versions.insert(0, newest);
-        self.versions.truncate(keep as usize);
+        self.versions.truncate(MOST_HEALTHY_VERSIONS);
         self.half_deployed = None;
     }
 
@@ -168,7 +168,7 @@ mod tests {
         for word in words.split_whitespace() {
             match word.strip_suffix("half") {
                 Some(version) => list.half_deployed = Some(release(version).version),
-                None => list.push(release(word), &id, String::new(), 50),
+                None => list.push(release(word), &id, String::new()),
             }
         }
         list
@@ -212,11 +212,15 @@ mod tests {
             .map(|one| one.release.version.as_str())
             .collect();
         assert_eq!(order, ["1.0.0", "3.0.0", "2.0.0"]);
-        let mut list = after("1 2 3");
-        let id = RunId::parse("20260102T030405Z-01234567").unwrap();
-        list.push(release("4"), &id, String::new(), 2);
-        assert_eq!(list.versions.len(), 2);
-        assert_eq!(list.rollback_target().unwrap().release.version.as_str(), "3.0.0");
+        let many: Vec<_> = (1..=2 * MOST_HEALTHY_VERSIONS)
+            .map(|one| one.to_string())
+            .collect();
+        let list = after(&many.join(" "));
+        assert_eq!(list.versions.len(), MOST_HEALTHY_VERSIONS);
+        assert_eq!(
+            list.rollback_target().unwrap().release.version.as_str(),
+            "199.0.0"
+        );
     }
 
     #[test]
@@ -227,13 +231,13 @@ mod tests {
             HealthyVersions::read(&scratch.0).unwrap(),
             HealthyVersions::default()
         );
-        HealthyVersions::record(&scratch.0, release("1"), &id, 50).unwrap();
+        HealthyVersions::record(&scratch.0, release("1"), &id).unwrap();
         HealthyVersions::record_half_deployed(&scratch.0, &release("2")).unwrap();
         let list = HealthyVersions::read(&scratch.0).unwrap();
         assert_eq!(list.live().unwrap().release, release("1"));
         assert_eq!(list.half_deployed, Some(release("2").version));
         std::fs::write(path(&scratch.0), "{\"versions\": [").unwrap();
-        let error = HealthyVersions::record(&scratch.0, release("3"), &id, 50).unwrap_err();
+        let error = HealthyVersions::record(&scratch.0, release("3"), &id).unwrap_err();
         assert!(error.contains("healthy.json"), "{error}");
         assert_eq!(std::fs::read(path(&scratch.0)).unwrap(), b"{\"versions\": [");
     }

@@ -22,6 +22,9 @@ pub struct VerifiedImage {
     /// A name of it that nobody can move; with the version, where there is a digest to fix it: Docker looks at the digest
     /// alone, people see the version.
     pub fixed_reference: String,
+    /// What a template names: the tag, and with its digest what comes from the record. Unraid's script pulls whatever the
+    /// template names, and removes by force what that was before.
+    pub template_reference: String,
     pub release: Release,
 }
 
@@ -29,18 +32,14 @@ pub struct VerifiedImage {
 pub fn pull(deploy: &Deploy, ctx: &mut RunContext) -> Result<Release> {
     let (reference, rollback) = (&deploy.reference, deploy.task.rollback);
     let recorded = recorded(deploy, ctx)?;
-    let here = match recorded.as_ref().and_then(|one| one.image.as_ref()) {
-        Some(id) => docker::image(ctx, id.as_str())?.is_some(),
-        None => false,
-    };
+    let here = is_here(ctx, recorded.as_ref())?;
     if let Some(release) = recorded.as_ref().filter(|_| here && rollback) {
         ctx.tell(format!("{reference} is here as it was healthy: no pull"));
         return Ok(release.clone());
     }
     let login = log_in(deploy, ctx)?;
-    let digest = recorded.as_ref().and_then(|one| one.digest.as_deref());
-    if let Some(digest) = digest.filter(|_| rollback) {
-        return pull_recorded(deploy, ctx, digest, login.as_ref());
+    if rollback {
+        return pull_recorded(deploy, ctx, recorded, login.as_ref());
     }
     match pull_image(ctx, reference, login.as_ref())? {
         Ok(digest) => Ok(deploy.release(digest)),
@@ -56,6 +55,14 @@ pub fn pull(deploy: &Deploy, ctx: &mut RunContext) -> Result<Release> {
     }
 }
 
+/// Whether the very image that was recorded is on this host.
+fn is_here(ctx: &mut RunContext, recorded: Option<&Release>) -> Result<bool> {
+    match recorded.and_then(|one| one.image.as_ref()) {
+        Some(id) => Ok(docker::image(ctx, id.as_str())?.is_some()),
+        None => Ok(false),
+    }
+}
+
 /// This version as it was healthy here, if it ever was.
 fn recorded(deploy: &Deploy, ctx: &mut RunContext) -> Result<Option<Release>> {
     match HealthyVersions::read(&ctx.config.places) {
@@ -68,27 +75,46 @@ fn recorded(deploy: &Deploy, ctx: &mut RunContext) -> Result<Option<Release>> {
     }
 }
 
-/// Going back to an image that is not here any more: by its digest, whatever its tag names now.
+/// Going back to an image that is not here any more: by its digest, whatever its tag names now. What its tag names now is
+/// another image, and taken only by force.
 fn pull_recorded(
     deploy: &Deploy,
     ctx: &mut RunContext,
-    digest: &str,
+    recorded: Option<Release>,
     login: Option<&LoggedIn>,
 ) -> Result<Release> {
     let (reference, image) = (&deploy.reference, &ctx.config.deploy().image);
-    let failed = match pull_image(ctx, &format!("{image}@{digest}"), login)? {
-        Ok(_) => return Ok(deploy.release(Some(digest.to_owned()))),
-        Err((PullFault::Unreachable, why)) => return fail(why),
-        Err((_, why)) => why,
+    let digest = recorded.as_ref().and_then(|one| one.digest.clone());
+    let was = match (recorded, digest) {
+        (Some(recorded), Some(digest)) => match pull_image(ctx, &format!("{image}@{digest}"), login)? {
+            // The same digest is the same image.
+            Ok(_) => {
+                return Ok(Release {
+                    image: None,
+                    ..recorded
+                });
+            }
+            Err((PullFault::Missing, why)) => {
+                format!("was healthy as {digest}, which is neither here nor in the registry ({why})")
+            }
+            Err((_, why)) => {
+                return fail(format!(
+                    "{reference} was healthy as {digest}, which is not here: {why}"
+                ));
+            }
+        },
+        _ => "is not here, and nothing tells of the digest that was healthy".to_owned(),
     };
-    let Ok(Some(now)) = pull_image(ctx, reference, login)? else {
-        return fail(failed);
-    };
-    match deploy.task.force {
-        true => Ok(deploy.release(Some(now))),
-        false => fail(format!(
-            "{reference} was healthy as {digest}, which is neither here nor in the registry ({failed}); --force deploys \
-             what it is there now, {now}"
+    match pull_image(ctx, reference, login)? {
+        Ok(now) if deploy.task.force => Ok(deploy.release(now)),
+        Ok(now) => {
+            let now = now.unwrap_or_else(|| "an image without a digest".to_owned());
+            fail(format!(
+                "{reference} {was}; --force deploys what it is there now, {now}"
+            ))
+        }
+        Err((_, why)) => fail(format!(
+            "{reference} {was}, and what it is there now cannot be had: {why}"
         )),
     }
 }
@@ -126,8 +152,13 @@ pub fn verify(deploy: &Deploy, ctx: &mut RunContext, release: Release) -> Result
     if let Some(digest) = digest {
         ctx.outcome_member("digest", digest.into());
     }
+    let is_recorded = release.image.is_some() || deploy.task.rollback;
     let fixed = by_digest.filter(|_| has_digest);
     Ok(VerifiedImage {
+        template_reference: fixed
+            .clone()
+            .filter(|_| is_recorded)
+            .unwrap_or_else(|| reference.clone()),
         fixed_reference: fixed.unwrap_or_else(|| image.id.as_str().to_owned()),
         release: Release {
             image: Some(image.id.clone()),
@@ -172,6 +203,10 @@ pub fn keep_tag(deploy: &Deploy, ctx: &mut RunContext, image: &ImageId) -> Resul
 pub fn check_free_space(deploy: &Deploy, ctx: &mut RunContext) -> Result {
     let floor = ctx.config.deploy().min_free;
     if floor == 0 || docker::image(ctx, &deploy.reference)?.is_some() {
+        return Ok(());
+    }
+    let recorded = recorded(deploy, ctx)?;
+    if is_here(ctx, recorded.as_ref())? {
         return Ok(());
     }
     let Some(folder) = docker::image_folder(ctx)? else {

@@ -6,6 +6,7 @@
 //! answer.
 
 pub mod command;
+mod container_log;
 pub mod docker;
 pub mod health;
 pub mod healthy;
@@ -78,7 +79,7 @@ pub fn deploy(ctx: &mut RunContext, request: &RunRequest, task: &DeployTask) -> 
     let image = deploy.bring_image(ctx)?;
     if !task.force {
         ctx.begin(Phase::Verify, ALREADY_DEADLINE)?;
-        if preflight::is_live_already(deploy, ctx, &image.id)? {
+        if preflight::is_live_already(deploy, ctx, &image)? {
             record_healthy(ctx, image.release);
             return Ok(());
         }
@@ -139,7 +140,7 @@ impl Deploy<'_> {
                 let template = TemplateBackup {
                     path: found.path,
                     text: found.text,
-                    new_reference: self.reference.clone(),
+                    new_reference: image.template_reference.clone(),
                 };
                 let record = note_container(ctx, container, image, Some(template.clone()))?;
                 unraid::write_template(ctx, name, &template)?;
@@ -273,8 +274,7 @@ fn is_healthy(config: &Config, container: &Container, now: &Seen) -> bool {
 
 /// Writes down that this version is live and healthy. That it cannot be written fails nothing that is done.
 fn record_healthy(ctx: &mut RunContext, release: Release) {
-    let (places, keep) = (&ctx.config.places, ctx.config.runs.keep);
-    if let Err(why) = HealthyVersions::record(places, release, ctx.run_id(), keep) {
+    if let Err(why) = HealthyVersions::record(&ctx.config.places, release, ctx.run_id()) {
         ctx.say(Phase::Cleanup, &format!("warning: {why}"));
     }
 }

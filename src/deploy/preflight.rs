@@ -10,7 +10,7 @@ use super::docker::{self, Container as Seen, ImageId};
 use super::keep_previous::{kept, previous};
 use super::reference::{same_image, tag};
 use super::swap::creation::VERSION_LABEL;
-use super::{Deploy, Health, image, swap, unraid};
+use super::{Deploy, Health, VerifiedImage, image, swap, unraid};
 use crate::config::{Backend, Config, Container};
 use crate::gate::Version;
 use crate::os::secret;
@@ -144,14 +144,14 @@ fn live_version(ctx: &mut RunContext, name: &str, now: Option<&Seen>) -> Option<
 }
 
 /// Whether every container runs the image already, as it would be made now, and is healthy.
-pub fn is_live_already(deploy: &Deploy, ctx: &mut RunContext, image: &ImageId) -> Result<bool> {
+pub fn is_live_already(deploy: &Deploy, ctx: &mut RunContext, image: &VerifiedImage) -> Result<bool> {
     for container in &ctx.config.deploy().containers {
         let name = &container.name;
         let now = docker::container(ctx, name)?;
-        let Some(now) = now.filter(|now| now.image == *image) else {
+        let Some(now) = now.filter(|now| now.image == image.id) else {
             return Ok(false);
         };
-        if let Some(why) = why_replace(deploy, ctx, container, &now)? {
+        if let Some(why) = why_replace(deploy, ctx, container, &now, image)? {
             ctx.tell(format!("{name}: has this image already, but {why}"));
             return Ok(false);
         }
@@ -168,6 +168,7 @@ fn why_replace(
     ctx: &mut RunContext,
     container: &Container,
     now: &Seen,
+    image: &VerifiedImage,
 ) -> Result<Option<String>> {
     if !now.is_running() {
         return Ok(Some(format!("is {}", now.describe())));
@@ -176,7 +177,8 @@ fn why_replace(
     let otherwise = match &config.deploy().backend {
         Backend::Unraid { templates, .. } => {
             let (_, named) = unraid::find(ctx, templates, name)?;
-            (named != deploy.reference).then(|| format!("its template names {named}"))
+            let is_named = named == deploy.reference || named == image.fixed_reference;
+            (!is_named).then(|| format!("its template names {named}"))
         }
         Backend::Docker { declarations } => {
             let declared = swap::declared(declarations, name)?;

@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use super::docker::{self, ImageId};
-use super::healthy::HealthyVersions;
+use super::healthy::{HealthyVersions, Release};
 use crate::gate::Version;
 use crate::run::{Result, RunContext};
 
@@ -24,7 +24,7 @@ pub fn remove_old_images(ctx: &mut RunContext, deployed: &ImageId, ran: &[ImageI
     let config = ctx.config.deploy();
     let image = &config.image;
     let list = HealthyVersions::read(&ctx.config.places)?;
-    let healthy: Vec<&Version> = list.versions.iter().map(|one| &one.release.version).collect();
+    let healthy: Vec<&Release> = list.versions.iter().map(|one| &one.release).collect();
     let here = local_images(ctx, image)?;
     let mut in_use = images_in_use(ctx)?;
     in_use.insert(deployed.clone());
@@ -69,12 +69,12 @@ fn images_in_use(ctx: &mut RunContext) -> Result<BTreeSet<ImageId>> {
 }
 
 /// What may go: all versions but the first `keep`, counting first those that were `healthy`, the newest first, then the
-/// others by their numbers; and what has lost its tag. What is in use stays, and so does what has a tag that is no version:
-/// that one is not ours.
+/// others by their numbers; and what has lost its tag, unless it was healthy: its version's tag was pushed anew. What is in
+/// use stays, and so does what has a tag that is no version: that one is not ours.
 fn superfluous<'a>(
     here: &'a [LocalImage],
     in_use: &BTreeSet<ImageId>,
-    healthy: &[&Version],
+    healthy: &[&Release],
     keep: u32,
 ) -> Vec<&'a LocalImage> {
     let version = |image: &LocalImage| Version::try_from(image.tag.clone()?).ok();
@@ -87,13 +87,18 @@ fn superfluous<'a>(
         .iter()
         .filter_map(|image| Some((version(image)?, image)))
         .collect();
-    versions.sort_by_key(|(version, _)| {
-        let place = healthy.iter().position(|healthy| *healthy == version);
+    versions.sort_by_key(|(version, image)| {
+        let was =
+            |one: &&Release| one.version == *version && one.image.as_ref().is_none_or(|id| *id == image.id);
+        let place = healthy.iter().position(was);
         (place.unwrap_or(healthy.len()), Reverse(version.numbers()))
     });
     let beyond = versions.split_off(versions.len().min(keep as usize));
     let is_kept = |image: &LocalImage| versions.iter().any(|(_, kept)| kept.id == image.id);
-    let untagged = here.iter().filter(|image| image.tag.is_none() && !is_kept(image));
+    let was_healthy = |image: &LocalImage| healthy.iter().any(|one| one.image.as_ref() == Some(&image.id));
+    let untagged = here
+        .iter()
+        .filter(|image| image.tag.is_none() && !is_kept(image) && !was_healthy(image));
     let mut go: Vec<_> = beyond.iter().map(|(_, image)| *image).chain(untagged).collect();
     go.retain(|old| !stay.contains(&old.id));
     go
@@ -107,7 +112,8 @@ mod tests {
         ImageId::try_from(format!("sha256:{}", format!("{number:02x}").repeat(32))).unwrap()
     }
 
-    /// The tags that go, `-` for an image without one; `healthy` has the newest first.
+    /// The tags that go, `-` for an image without one; `healthy` has the newest first, with `=` and the image where that
+    /// is recorded.
     fn go(tags: &[(u8, &str)], in_use: &[u8], healthy: &str, keep: u32) -> Vec<String> {
         let here: Vec<_> = tags
             .iter()
@@ -119,7 +125,16 @@ mod tests {
         let in_use = in_use.iter().map(|number| image(*number)).collect();
         let healthy: Vec<_> = healthy
             .split_whitespace()
-            .map(|version| Version::try_from(version.to_owned()).unwrap())
+            .map(|word| {
+                let (version, number) = word.split_once('=').unwrap_or((word, ""));
+                Release {
+                    version: Version::try_from(version.to_owned()).unwrap(),
+                    sha: None,
+                    image: number.parse().ok().map(image),
+                    digest: None,
+                    signed_by: None,
+                }
+            })
             .collect();
         let gone = superfluous(&here, &in_use, &healthy.iter().collect::<Vec<_>>(), keep);
         gone.into_iter()
@@ -168,6 +183,15 @@ mod tests {
     fn what_has_lost_its_tag_goes_unless_it_is_used() {
         let tags = [&FIVE[..], &[(20, "-"), (21, "-"), (9, "-")]].concat();
         assert_eq!(go(&tags, &[11, 21], "0.5.11", 5), ["-"]);
+    }
+
+    #[test]
+    fn what_was_healthy_is_an_image_and_not_its_tag() {
+        // The tag of 0.5.2 was pushed anew: 2 never became healthy, 20 did and has no tag any more.
+        let tags = [&FIVE[..], &[(20, "-"), (21, "-")]].concat();
+        let healthy = "0.5.11=11 0.5.2=20 0.5.1=1";
+        assert_eq!(go(&tags, &[11], healthy, 2), ["0.5.10", "0.5.9", "0.5.2", "-"]);
+        assert_eq!(go(&tags, &[11, 21], healthy, 5), [""; 0]);
     }
 
     #[test]

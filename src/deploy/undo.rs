@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::docker::{self, Container, ImageId, is_active};
 use super::reference::{same_image, short_id};
 use super::{ContainerRecord, Health, HealthyVersions, OldContainer, UndoRecord};
-use super::{keep_previous, record_healthy, swap, unraid};
+use super::{container_log, keep_previous, record_healthy, swap, unraid};
 use crate::config::{Backend, Config};
 use crate::failpoint;
 use crate::limits::{DOCKER_QUICK, UNHURRIED};
@@ -267,7 +267,7 @@ fn prove(ctx: &mut RunContext, name: &str, old: &OldContainer) -> Result {
         return wrong(format!("is not in the network {network} any more"));
     }
     if old.status == "running" && !now.is_running() {
-        docker::say_log(ctx, name);
+        container_log::say(ctx, name);
         return wrong(format!("is back and does not run: it is {}", now.describe()));
     }
     if !old.was_healthy {

@@ -1,7 +1,8 @@
 //! The fifth gate: what is asked for.
 //!
 //! A body becomes a [`Task`] here, once and for all: whatever works with a version or a commit later gets a type that
-//! cannot hold anything else. Members that nobody knows are ignored, since clients may be newer than we are.
+//! cannot hold anything else. Members that nobody knows are ignored, since clients may be newer than we are; but not one
+//! that is a known one in another spelling: who sends `dryrun` wants no deploy.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -119,10 +120,23 @@ impl Version {
     }
 }
 
+/// Every member that some endpoint knows.
+const KNOWN: [&str; 8] = [
+    "version",
+    "sha",
+    "dry_run",
+    "force",
+    "module",
+    "plan_digest",
+    "allow_destroy",
+    "approved_pr",
+];
+
 /// Reads a body by the endpoint's rule.
 pub fn read(rule: &BodyRule, body: &[u8]) -> Result<Task> {
     let members = json::object(body)
         .map_err(|fault| Refusal::body("body must be a JSON object with each name once", fault))?;
+    no_other_spelling(&members)?;
     match rule {
         BodyRule::Deploy => Ok(Task::Deploy(DeployTask {
             version: required(&members, "version")?,
@@ -134,6 +148,18 @@ pub fn read(rule: &BodyRule, body: &[u8]) -> Result<Task> {
         #[cfg(feature = "terraform")]
         BodyRule::Terraform(rule) => body_terraform::read(&members, rule),
     }
+}
+
+/// Refuses a member that equals a known one but for `-`, `_` and case.
+fn no_other_spelling(members: &Members) -> Result {
+    let folded = |name: &str| name.replace(['-', '_'], "").to_ascii_lowercase();
+    for name in members.keys().filter(|name| !KNOWN.contains(&name.as_str())) {
+        if let Some(known) = KNOWN.iter().find(|known| folded(known) == folded(name)) {
+            let detail = format_args!("there is {}", Value::from(name.as_str()));
+            return Err(Refusal::body(format!("{known} must be spelled just so"), detail));
+        }
+    }
+    Ok(())
 }
 
 /// The member `name`, which is false when it is not there.

@@ -70,7 +70,7 @@ fn a_version_is_three_plain_numbers() {
         r#"{"version":1}"#,
         r#"{"version":null}"#,
         r#"{"version":["1.2.3"]}"#,
-        r#"{"Version":"1.2.3"}"#,
+        r#"{"versions":"1.2.3"}"#,
     ] {
         assert_eq!(sentence(bad), Some(VersionRule::SENTENCE.into()), "{bad}");
     }
@@ -159,4 +159,34 @@ fn a_record_cannot_bring_back_what_no_body_could_hold() {
     let ask = read(&BodyRule::Deploy, br#"{"version":"1.2.3","sha":"abc1234"}"#).unwrap();
     let text = serde_json::to_string(&ask).unwrap();
     assert_eq!(serde_json::from_str::<Task>(&text).unwrap(), ask);
+}
+
+#[test]
+fn a_known_member_in_another_spelling_is_refused_and_an_unknown_one_is_not() {
+    let asked = |name: &str| sentence(&format!(r#"{{"version":"1.2.3","{name}":true}}"#));
+    for (name, known) in [
+        ("dryrun", "dry_run"),
+        ("dry-run", "dry_run"),
+        ("dryRun", "dry_run"),
+        ("_dry__run-", "dry_run"),
+        ("\\u0064ryrun", "dry_run"),
+        ("Force", "force"),
+        ("VERSION", "version"),
+        ("plan-digest", "plan_digest"),
+        ("approvedPR", "approved_pr"),
+    ] {
+        let refused = format!("{known} must be spelled just so");
+        assert_eq!(asked(name), Some(refused), "{name}");
+    }
+    for name in [
+        "dry_run",
+        "force",
+        "",
+        "-_",
+        "dry run",
+        "dry_runs",
+        "dr\u{443}run",
+    ] {
+        assert_eq!(asked(name), None, "{name}");
+    }
 }

@@ -103,6 +103,13 @@ pub const STEADY: Duration = Duration::from_secs(5);
 /// Lines of a failed container's log that its caller sees: enough for a stack trace.
 pub const FAILED_LOG_LINES: u32 = 50;
 
+/// Bytes of a value of an env file from which on it is covered in those lines. What is shorter is rather a word that says
+/// something, and no secret worth the name.
+pub const MIN_COVERED: usize = 8;
+
+/// Bytes of an env file. One with a few certificates in it has some dozens of KiB.
+pub const MAX_ENV_FILE: u64 = 256 * 1024;
+
 /// Bytes of what was last answered that a failure quotes.
 pub const MAX_QUOTE: usize = 200;
 
@@ -113,6 +120,9 @@ pub const NOTICE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Bytes of a run's small files and of a ticket. They are under 100 KiB; more is not ours.
 pub const MAX_RUN_FILE: u64 = 1024 * 1024;
+
+/// Healthy versions that are kept to go back to: more than anybody keeps images of, and half a KiB each.
+pub const MOST_HEALTHY_VERSIONS: usize = 100;
 
 /// Bytes of the journal. It holds every template of a deploy, under 20 KiB each; what would make it larger is not begun.
 pub const MAX_JOURNAL: u64 = 16 * 1024 * 1024;

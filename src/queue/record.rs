@@ -93,6 +93,11 @@ impl Record {
         }
     }
 
+    /// Whether it has only looked.
+    pub fn is_dry(&self) -> bool {
+        self.outcome.more.get("dry_run") == Some(&json!(true))
+    }
+
     /// It went wrong, and why.
     pub fn fail(&mut self, why: &str) {
         self.outcome.status = Status::Fail;

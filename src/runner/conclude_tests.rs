@@ -25,14 +25,29 @@ fn config(places: &Places, keep: u32) -> Config {
 /// A run that ended; its second decides its place among the others.
 fn run(places: &Places, keep: u32, seconds: u64, publication: Publication) -> RunId {
     let id = RunId::new(at(seconds)).unwrap();
-    let order = order(&id);
-    RunFolder::of(places, &id).create(&order).unwrap();
-    let mut log = Log::open(&RunFolder::of(places, &id).log(), &id);
-    log.say(Phase::Queued, "starting");
-    let mut record = Record::new(&order, at(seconds), at(seconds + 1));
-    record.publication = publication;
-    conclude(&config(places, keep), &record, &id, &mut log).unwrap();
+    end(places, keep, seconds, publication, &order(&id));
     id
+}
+
+/// An order that was to change nothing.
+fn dry(id: &RunId) -> RunRequest {
+    let mut order = order(id);
+    match &mut order.task {
+        Task::Deploy(task) => task.dry_run = true,
+        #[cfg(feature = "terraform")]
+        other => panic!("{other:?}"),
+    }
+    order
+}
+
+fn end(places: &Places, keep: u32, seconds: u64, publication: Publication, order: &RunRequest) {
+    let id = &order.run_id;
+    RunFolder::of(places, id).create(order).unwrap();
+    let mut log = Log::open(&RunFolder::of(places, id).log(), id);
+    log.say(Phase::Queued, "starting");
+    let mut record = Record::new(order, at(seconds), at(seconds + 1));
+    record.publication = publication;
+    conclude(&config(places, keep), &record, id, &mut log).unwrap();
 }
 
 fn public(places: &Places, name: &str) -> Value {
@@ -80,13 +95,7 @@ fn a_run_that_never_had_its_turn_is_in_the_list_alone() {
 #[test]
 fn a_dry_run_replaces_no_status_and_says_that_it_was_one() {
     let id = RunId::new(at(0)).unwrap();
-    let mut order = order(&id);
-    match &mut order.task {
-        Task::Deploy(task) => task.dry_run = true,
-        #[cfg(feature = "terraform")]
-        other => panic!("{other:?}"),
-    }
-    let record = Record::new(&order, at(0), at(1));
+    let record = Record::new(&dry(&id), at(0), at(1));
     assert_eq!(record.publication, Publication::RunsOnly);
     assert_eq!(record.outcome.more["dry_run"], json!(true));
 }
@@ -207,4 +216,24 @@ fn the_oldest_folders_go_and_a_live_or_unfinished_one_never_does() {
     let _held = crate::queue::notes::testing::hold(&scratch.0, &oldest);
     run(&scratch.0, 3, 11, Publication::Status);
     assert!(RunFolder::of(&scratch.0, &oldest).exists());
+}
+
+#[test]
+fn dry_runs_never_take_the_place_of_others_and_have_an_end_too() {
+    let scratch = Scratch::new("record-dry");
+    let mut others = Vec::new();
+    for second in 0..3 {
+        others.push(run(&scratch.0, 3, second, Publication::Status));
+    }
+    let mut looks = Vec::new();
+    for second in 10..15 {
+        let id = RunId::new(at(second)).unwrap();
+        end(&scratch.0, 3, second, Publication::RunsOnly, &dry(&id));
+        looks.push(id);
+    }
+    let kept = RunFolder::all(&scratch.0).unwrap();
+    assert_eq!(kept, [others.clone(), looks[2..].to_vec()].concat());
+    let newest = run(&scratch.0, 3, 20, Publication::Status);
+    let kept = RunFolder::all(&scratch.0).unwrap();
+    assert_eq!(kept, [&others[1..], &looks[2..], &[newest]].concat());
 }

@@ -12,10 +12,11 @@ use std::fs::File;
 use std::io;
 use std::time::{Duration, SystemTime};
 
+use log::Level;
 use serde_json::{Map, Value, json};
 
 use crate::config::{Config, Places};
-use crate::event::Phase;
+use crate::event::{Phase, Status, took};
 use crate::gate::Task;
 use crate::os::{descriptor, settings};
 use crate::queue::dead::RECOVER;
@@ -218,12 +219,29 @@ fn conclude(config: &Config, record: &Record, id: &RunId, log: &mut Log) -> io::
     failpoint!("published");
     log.end_once(&record.outcome);
     written?;
+    log_end(record);
     warn(id, "copy the result of", folder.copy_record(record));
     warn(id, "keep the status of", keep_status(places, record));
     warn(id, "empty the journal of", journal::end(places, id));
     failpoint!("journal-ended");
     warn(id, "remove older runs than", prune(places, keep));
     Ok(())
+}
+
+/// Says in the daemon's log how a run ended: whoever looks there need not look for its lines.
+fn log_end(record: &Record) {
+    let ended = &record.outcome;
+    let (level, how) = match ended.status {
+        Status::Ok => (Level::Info, "is ok"),
+        Status::Fail => (Level::Error, "failed"),
+    };
+    let (id, what, took) = (&ended.run_id, &record.endpoint, took(ended.duration_ms));
+    let of = ended.version.as_ref().or(ended.sha.as_ref());
+    let of = of.map(|of| format!(" {of}")).unwrap_or_default();
+    let dry = if record.is_dry() { ", a dry run," } else { "" };
+    let why = ended.error.as_ref().map(|why| format!(": {why}"));
+    let (notes, why) = (ended.notes(), why.unwrap_or_default());
+    log::log!(level, "run {id}: {what}{of}{dry} {how} after {took}{notes}{why}");
 }
 
 /// The next number of a record, as the last runs tell it. Two runs may get the same one, where one of them never had its
@@ -244,12 +262,19 @@ fn warn(id: &RunId, doing: &str, result: io::Result<()>) {
     }
 }
 
-/// Removes the folders of the oldest runs beyond `keep`: those that have ended and whose ticket is gone.
+/// Removes the folders of the oldest runs beyond `keep`, and of the oldest dry runs: those that have ended and whose ticket
+/// is gone. However many dry runs there are, none of them takes the place of a run that changed something.
 fn prune(places: &Places, keep: u32) -> io::Result<()> {
     let mut ids = RunFolder::all(places)?;
     ids.retain(|id| RunFolder::of(places, id).has_record());
-    ids.truncate(ids.len().saturating_sub(keep as usize));
-    for id in ids {
+    if ids.len() <= keep as usize {
+        return Ok(());
+    }
+    // What cannot be read counts as a run that changed something.
+    let is_dry = |id: &RunId| matches!(RunFolder::of(places, id).order(), Ok(Some(order)) if order.dry_run());
+    let (dry, others): (Vec<_>, Vec<_>) = ids.into_iter().partition(is_dry);
+    let oldest = |ids: &[RunId]| ids[..ids.len().saturating_sub(keep as usize)].to_vec();
+    for id in [oldest(&dry), oldest(&others)].concat() {
         if ticket::of(places, &id)?.is_none() {
             RunFolder::of(places, &id).remove()?;
         }

@@ -8,8 +8,6 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
-
 use crate::config::Config;
 use crate::event::Status;
 use crate::limits::NOTICE_DEADLINE;
@@ -34,7 +32,7 @@ pub struct Notice {
 /// started it is watching.
 pub fn start(config: &Config, record: &Record) -> Option<Notice> {
     let program = config.notify.as_ref()?;
-    if record.outcome.more.get("dry_run") == Some(&json!(true)) {
+    if record.is_dry() {
         return None;
     }
     let name = format!(

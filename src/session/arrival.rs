@@ -4,10 +4,13 @@ use std::io::{self, ErrorKind, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::SystemTime;
 
-use crate::config::Config;
-use crate::os::net;
+use crate::config::{Config, slot_key};
+use crate::limits::{MAX_STRANGERS, STATE_LOCK_WAIT};
 use crate::os::poll::{self, For};
+use crate::os::{clock, files, lock, net};
 use crate::session::slots::{self, Slot};
 
 /// The connection, and what its address alone allows.
@@ -101,7 +104,8 @@ fn let_in(config: &Config, stream: TcpStream, peer: SocketAddr) -> io::Result<Op
     let may_post = config.allowed.contains(peer);
     let open_paths = config.status_allowed.contains(peer);
     if !may_post && !open_paths {
-        log::debug!("{peer}: closed, its address is in neither list");
+        name_stranger(&config.places.slots(), peer, SystemTime::now())
+            .unwrap_or_else(|error| log::debug!("{peer}: closed, its address is in neither list ({error})"));
         return Ok(None);
     }
     let slot = slots::for_connection(&config.places.slots(), config.caps, peer, may_post)?;
@@ -114,4 +118,25 @@ fn let_in(config: &Config, stream: TcpStream, peer: SocketAddr) -> io::Result<Op
         open_paths,
         slot,
     }))
+}
+
+/// Says in the log that a connection was closed, once an address and hour: an operator who has forgotten an address must
+/// find it, and a scan must not fill the log. What was said this hour stands in a file that all sessions share.
+fn name_stranger(slots: &Path, peer: IpAddr, now: SystemTime) -> io::Result<()> {
+    let path = slots.join("strangers");
+    let mut file = lock::exclusive_within(&path, STATE_LOCK_WAIT)?;
+    let text = files::read_bounded(&path, MAX_STRANGERS)?;
+    let (hour, source) = (clock::unix_seconds(now) / 3600, slot_key(peer));
+    let mut text = String::from_utf8_lossy(&text).into_owned();
+    if text.lines().next() != Some(&hour.to_string()) {
+        file.set_len(0)?;
+        text = format!("{hour}\n");
+    }
+    // With room for the longest line, so that what is written can be read.
+    if text.lines().skip(1).any(|line| line == source) || text.len() as u64 + 17 > MAX_STRANGERS {
+        return Ok(());
+    }
+    log::info!("{peer}: closed, its address is in neither list (said once an hour)");
+    text += &format!("{source}\n");
+    file.write_all(text.as_bytes())
 }

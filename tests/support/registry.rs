@@ -5,7 +5,9 @@ use super::folder::Folder;
 use super::process::{Running, installed};
 use super::web;
 use serde_json::json;
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 /// Who a locked registry lets in.
@@ -79,6 +81,25 @@ impl Registry {
         });
     }
 
+    /// Loses all that was pushed, and goes on.
+    #[track_caller]
+    pub fn lose_everything(&mut self) {
+        self.stop();
+        std::fs::remove_dir_all(self.folder.join("storage")).expect("the registry's storage");
+        let config = self.folder.join("config.yml");
+        let mut command = installed("docker-registry", "docker-registry");
+        self.server = Running::start(command.arg("serve").arg(config), &self.folder.join("log"));
+        super::wait_until("the registry listens again", Duration::from_secs(10), || {
+            TcpStream::connect(("127.0.0.1", self.port)).is_ok()
+        });
+    }
+
+    /// Answers every pull with the status that `status` holds, from now on.
+    pub fn refuse(&mut self, status: Arc<AtomicU16>) {
+        self.stop();
+        refuse(web::listen(self.port).0, status);
+    }
+
     /// Goes away, as for an outage; pulls are refused from now on.
     pub fn stop(&mut self) {
         self.server.stop();
@@ -104,17 +125,24 @@ impl Drop for Registry {
 /// A registry that answers every pull with one status, in the registry's own form; the image that can be asked of it.
 pub fn refusing(status: u16) -> String {
     let (listener, url) = web::listen(0);
-    let (code, message) = match status {
-        401 => ("UNAUTHORIZED", "authentication required"),
-        403 => ("DENIED", "denied"),
-        404 => ("MANIFEST_UNKNOWN", "manifest unknown"),
-        429 => ("TOOMANYREQUESTS", "You have reached your pull rate limit."),
-        _ => ("UNKNOWN", "as told"),
-    };
-    let body = json!({ "errors": [{ "code": code, "message": message }] }).to_string();
-    web::serve(listener, move |request| match request.path() {
-        "/v2/" => (200, "{}".into()),
-        _ => (status, body.clone()),
-    });
+    refuse(listener, Arc::new(status.into()));
     format!("{}/engram", url.trim_start_matches("http://"))
+}
+
+fn refuse(listener: TcpListener, status: Arc<AtomicU16>) {
+    web::serve(listener, move |request| {
+        let status = status.load(Ordering::Relaxed);
+        let (code, message) = match status {
+            401 => ("UNAUTHORIZED", "authentication required"),
+            403 => ("DENIED", "denied"),
+            404 => ("MANIFEST_UNKNOWN", "manifest unknown"),
+            429 => ("TOOMANYREQUESTS", "You have reached your pull rate limit."),
+            _ => ("UNKNOWN", "as told"),
+        };
+        let body = json!({ "errors": [{ "code": code, "message": message }] }).to_string();
+        match request.path() {
+            "/v2/" => (200, "{}".into()),
+            _ => (status, body),
+        }
+    });
 }

@@ -14,8 +14,7 @@ use std::time::Instant;
 use serde::de::DeserializeOwned;
 
 use crate::deploy::reference::short_id;
-use crate::event::Phase;
-use crate::limits::{DOCKER_QUICK, DOCKER_RETURNS, FAILED_LOG_LINES, LOOK_INTERVAL, MAX_INSPECT, TAIL_LINES};
+use crate::limits::{DOCKER_QUICK, DOCKER_RETURNS, LOOK_INTERVAL, MAX_INSPECT, TAIL_LINES};
 use crate::os::child::Exit;
 use crate::queue::EndPolicy;
 use crate::run::{Ended, Result, RunContext, Tool, fail};
@@ -73,17 +72,6 @@ fn is_local(environment: &[(String, String)]) -> bool {
         "DOCKER_CONTEXT" => value == "default",
         _ => true,
     })
-}
-
-/// Says the last lines of a container's log: why it failed stands there. That they cannot be had is no failure.
-pub fn say_log(ctx: &mut RunContext, name: &str) {
-    let logs = tool(ctx, &["logs", "--tail", &FAILED_LOG_LINES.to_string(), name]);
-    let mut lines = Vec::new();
-    let _ = ctx.tool(&logs, &mut |line| {
-        lines.push(format!("{name}: {line}"));
-        None
-    });
-    lines.iter().for_each(|line| ctx.say(Phase::Logs, line));
 }
 
 /// Has docker tell something; what it prints.

@@ -17,10 +17,12 @@ use crate::run::{Failure, Result, RunContext, Tool};
 pub enum PullFault {
     /// It did not answer, or not to the end, or not now: the same may work soon.
     Unreachable,
+    /// It has no such image.
+    Missing,
     /// It answered, or the fault is on this host: the same would come back.
     Final,
 }
-use PullFault::{Final, Unreachable};
+use PullFault::{Final, Missing, Unreachable};
 
 /// A rate limit speaks of being unauthenticated, a socket that may not be opened of being denied: in this order.
 const FAULTS: &[Row<PullFault>] = &[
@@ -46,7 +48,7 @@ const FAULTS: &[Row<PullFault>] = &[
     ),
     fault(
         &["manifest unknown", "name unknown", "manifest for ", "not found"],
-        Final,
+        Missing,
         "the registry has no such image or tag (was it pushed?)",
     ),
     fault(
@@ -183,12 +185,12 @@ mod tests {
             (
                 "Error response from daemon: manifest for r/n:t not found: manifest unknown: manifest unknown",
                 "no such image or tag",
-                Final,
+                Missing,
             ),
             (
                 "Error response from daemon: name unknown: repository name not known to registry",
                 "no such image or tag",
-                Final,
+                Missing,
             ),
             (
                 "invalid reference format: repository name (Eng/app) must be lowercase",
@@ -250,7 +252,7 @@ mod tests {
             (
                 r#"failed to resolve reference "R": R: not found"#,
                 "no such image or tag",
-                Final,
+                Missing,
             ),
             ("net/http: TLS handshake timeout", "not be reached", Unreachable),
             (

@@ -13,6 +13,7 @@ pub mod judge;
 use std::time::{Duration, Instant};
 
 use crate::config::{Backend, Config, Container, HealthExpect};
+use crate::deploy::container_log;
 use crate::deploy::docker::{self, Container as Seen, since};
 use crate::fetch::{self, FetchRequest};
 use crate::gate::Version;
@@ -170,7 +171,7 @@ impl<'a> Health<'a> {
                         why.push_str(&format!("; the container is {how}"));
                     }
                 }
-                docker::say_log(ctx, name);
+                container_log::say(ctx, name);
             });
         }
         Failure::Failed(format!("{name}: {why}"))
@@ -219,6 +220,6 @@ pub fn wait_until_stable(ctx: &mut RunContext, healthy: &[(Seen, Instant)]) -> R
     let Some((name, after, what)) = fallen else {
         return Ok(());
     };
-    ctx.in_any_case(DOCKER_QUICK, |ctx| docker::say_log(ctx, &name));
+    ctx.in_any_case(DOCKER_QUICK, |ctx| container_log::say(ctx, &name));
     fail(format!("{name}: was healthy, and after {after} {what}"))
 }

@@ -16,6 +16,7 @@ return [
         'CONTAINERS' => ['Containers, in order', 'engram-saas=8000,engram-selfhost=8001', 'in the order of the deploy: name=port (health at http://localhost:PORT/api/health), name=URL (https, or http to loopback), or name alone'],
         'HEALTH_EXPECT' => ['What counts as healthy', 'version', 'version: 200 and JSON with the deployed version; status: any 200; container: Docker\'s own health state', 'version,status,container'],
         'HEALTH_MAX_WAIT' => ['Longest wait for health', '60s', 'how long a container may take'],
+        'RELAY_LOGS' => ['Show container logs', 'on', 'whether a run shows the last lines of a container that failed; values of its env_file are covered', 'on,off'],
         'ROLLBACK' => ['Go back when it fails', 'on', 'whether a deploy that fails, or was interrupted, is put back; off leaves everything as it is', 'on,off'],
         'NOTIFY_COMMAND' => ['Command told of each result', '', 'your executable that is told of each run\'s end'],
     ],
