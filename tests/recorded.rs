@@ -4,6 +4,7 @@
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -12,6 +13,7 @@ use crate::support::docker::{docker, inspect, try_docker};
 use crate::support::host::{BACKENDS, Host, Made};
 use crate::support::images::Image;
 use crate::support::process::text;
+use crate::support::wait_until;
 
 fn image_of(host: &Host) -> String {
     let seen = inspect(&host.name).expect("a container");
@@ -110,6 +112,53 @@ fn a_rollback_and_a_redeploy_of_what_is_here_need_no_registry() {
         assert!(digest.is_some_and(|digest| digest.starts_with("sha256:")));
         let live = host.deploy("2.1.0");
         assert_eq!(live.assert_ok().outcome()["changed"], false);
+    }
+}
+
+#[test]
+fn what_was_healthy_is_remembered_where_the_run_folders_are_gone() {
+    for made in BACKENDS {
+        let (mut host, image) = host(made, &|_| ());
+        host.deployer.stop();
+        fs::remove_dir_all(host.deployer.runs()).expect("removing the run folders");
+        fs::create_dir(host.deployer.runs()).expect("their folder");
+        host.deployer.start_again();
+        host.registry.stop();
+        roll_back(&host, &[]);
+        assert_eq!(image_of(&host), image);
+    }
+}
+
+#[test]
+fn a_container_that_is_made_again_is_of_the_image_that_it_was() {
+    for made in BACKENDS {
+        let host = made(&|setup| {
+            setup.set("DEPLOYER_HEALTH_MAX_WAIT", "6s");
+        });
+        host.deploy("2.0.0").assert_ok();
+        let image = image_of(&host);
+        push_anew(&host, "2.0.0", "");
+        host.push("2.1.0", "status=500");
+        let template = |host: &Host| {
+            let unraid = host.unraid.as_ref()?;
+            let file = unraid.templates().join(format!("my-{}.xml", host.name));
+            Some(fs::read_to_string(file).expect("the template"))
+        };
+        let before = template(&host);
+        let failing = host.start_deploy(json!({"version": "2.1.0"}));
+        let kept = format!("{}-prev", host.name);
+        wait_until("the new one runs", Duration::from_secs(30), || {
+            let ended = inspect(&kept).is_some_and(|kept| kept["State"]["Running"] == false);
+            ended && inspect(&host.name).is_some_and(|new| new["State"]["Running"] == true)
+        });
+        docker(&["rm", &kept]);
+        let failed = failing.finish();
+        let error = failed.assert_failed();
+        assert!(error.contains("back as it was"), "{error}");
+        assert!(failed.body().contains("making it again"), "{failed:#?}");
+        assert_eq!(image_of(&host), image);
+        assert_eq!(host.live_version().as_deref(), Some("2.0.0"));
+        assert_eq!(template(&host), before);
     }
 }
 

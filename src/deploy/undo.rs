@@ -220,7 +220,7 @@ fn make_again(ctx: &mut RunContext, record: &ContainerRecord, old: &OldContainer
     if now.is_none_or(|now| now.image != old.image) {
         ctx.tell(format!("{name}: the one before was removed; making it again"));
         match &ctx.config.deploy().backend {
-            Backend::Unraid { script, .. } => unraid::make_again(ctx, script, name, old)?,
+            Backend::Unraid { script, .. } => unraid::make_again(ctx, script, record, old)?,
             Backend::Docker { declarations } => {
                 remove_new(ctx, record)?;
                 swap::make_again(ctx, declarations, name, old)?;

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::checked_text::{CheckedText, TextRule, is_sha256};
-use crate::deploy::reference::short_id;
+use crate::deploy::reference::{same_image, short_id};
 
 /// An image's id. For a person it is short: `sha256:` and 12 digits.
 pub type ImageId = CheckedText<ImageIdRule>;
@@ -41,11 +41,18 @@ pub struct Image {
 impl Image {
     /// Whether it came from a registry under this digest (`sha256:...`).
     pub fn has_digest(&self, digest: &str) -> bool {
-        let mut known = self.rest["RepoDigests"].as_array().into_iter().flatten();
-        known.any(|name| {
-            name.as_str()
-                .is_some_and(|name| name.ends_with(&format!("@{digest}")))
-        })
+        self.digests().any(|(_, known)| known == digest)
+    }
+
+    /// The digest under which it came from the repository of `reference`.
+    pub fn digest(&self, reference: &str) -> Option<&str> {
+        let mut ours = self.digests().filter(|(name, _)| same_image(name, reference));
+        ours.next().map(|(_, digest)| digest)
+    }
+
+    fn digests(&self) -> impl Iterator<Item = (&str, &str)> {
+        let known = self.rest["RepoDigests"].as_array().into_iter().flatten();
+        known.filter_map(|name| name.as_str()?.split_once('@'))
     }
 
     /// The commit it says it was built from (`org.opencontainers.image.revision`), if it says one.

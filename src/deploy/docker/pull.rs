@@ -27,7 +27,7 @@ use PullFault::{Final, Missing, Unreachable};
 /// A rate limit speaks of being unauthenticated, a socket that may not be opened of being denied: in this order.
 const FAULTS: &[Row<PullFault>] = &[
     fault(
-        &["toomanyrequests", "too many requests"],
+        &["toomanyrequests", "too many requests", "http 429"],
         Unreachable,
         "the registry's rate limit is reached, try again later",
     ),
@@ -62,7 +62,18 @@ const FAULTS: &[Row<PullFault>] = &[
         "the registry refused the credentials",
     ),
     fault(
-        &["http status: 5", ": 500 ", ": 502 ", ": 503 ", ": 504 "],
+        &[
+            "http status: 5",
+            ": 500 ",
+            ": 502 ",
+            ": 503 ",
+            ": 504 ",
+            ": 520 ",
+            ": 521 ",
+            ": 522 ",
+            ": 523 ",
+            ": 524 ",
+        ],
         Unreachable,
         "the registry is in trouble",
     ),
@@ -253,6 +264,16 @@ mod tests {
                 r#"failed to resolve reference "R": R: not found"#,
                 "no such image or tag",
                 Missing,
+            ),
+            (
+                r#"Error response from daemon: error parsing HTTP 429 response body: unexpected end of JSON input: """#,
+                "rate limit",
+                Unreachable,
+            ),
+            (
+                "failed to copy: unexpected status from GET request to https://R/v2/N/blobs/D: 521 <none>",
+                "in trouble",
+                Unreachable,
             ),
             ("net/http: TLS handshake timeout", "not be reached", Unreachable),
             (

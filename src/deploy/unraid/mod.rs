@@ -131,10 +131,37 @@ fn set_up_networks(ctx: &mut RunContext, name: &str, old: Option<&Container>, ne
     Ok(())
 }
 
-/// Has the script make the container `name` as it was, from its restored template; it does not start it.
-pub fn make_again(ctx: &mut RunContext, script: &Path, name: &str, old: &OldContainer) -> Result {
-    let killed = run_script(ctx, script, name)?;
-    made(ctx, name, &old.image, killed).map(drop)
+/// Has the script make a container as it was, from its restored template; it does not start it. It pulls what the template
+/// names, which may have been pushed anew since: meanwhile the template names the digest as well.
+pub fn make_again(
+    ctx: &mut RunContext,
+    script: &Path,
+    record: &ContainerRecord,
+    old: &OldContainer,
+) -> Result {
+    let name = &record.name;
+    let image = docker::image(ctx, old.image.as_str())?;
+    let digest = image.as_ref().and_then(|image| image.digest(&old.reference));
+    let fixed = match (&record.template, digest) {
+        (Some(TemplateBackup { path, .. }), Some(digest)) => Some((path, name_digest(path, old, digest)?)),
+        _ => None,
+    };
+    let killed = run_script(ctx, script, name);
+    if let Some((path, (was, is))) = fixed {
+        folder::write(path, &is, &was)?;
+    }
+    made(ctx, name, &old.image, killed?).map(drop)
+}
+
+/// Has a template name the digest beside its tag; its text before and after.
+fn name_digest(path: &Path, old: &OldContainer, digest: &str) -> Result<(String, String)> {
+    let was = folder::read(path).map_err(|error| files::describe(&error, "read", path))?;
+    let template = Template::read(&was)?;
+    let named = template.reference(&old.reference)?;
+    let named = named.split_once('@').map_or(named, |(tagged, _)| tagged);
+    let is = template.with_repository(named, &format!("{named}@{digest}"))?;
+    folder::write(path, &was, &is)?;
+    Ok((was, is))
 }
 
 /// Puts a template back. Where it holds exactly what we wrote, all of before comes back; where somebody else has edited it
