@@ -1,5 +1,7 @@
 //! SHA-256 and its HMAC, in the one place outside of tokens that names ring's digests.
 
+#[cfg(feature = "terraform")]
+use ring::digest::Context;
 use ring::digest::{SHA256, digest};
 #[cfg(feature = "terraform")]
 use ring::hmac;
@@ -22,4 +24,24 @@ fn fixed(bytes: &[u8]) -> [u8; LENGTH] {
     let mut hash = [0; LENGTH];
     hash.copy_from_slice(bytes);
     hash
+}
+
+/// A SHA-256 over bytes that come in parts.
+#[cfg(feature = "terraform")]
+pub struct Sha256(Context);
+
+#[cfg(feature = "terraform")]
+impl Sha256 {
+    #[expect(clippy::new_without_default, reason = "no part of a hash has a default")]
+    pub fn new() -> Self {
+        Self(Context::new(&SHA256))
+    }
+
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub fn finish(self) -> [u8; LENGTH] {
+        fixed(self.0.finish().as_ref())
+    }
 }

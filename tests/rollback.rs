@@ -258,7 +258,7 @@ fn a_template_that_somebody_edits_meanwhile_keeps_their_edit_and_gets_its_image_
     assert!(
         answer
             .body()
-            .contains("was edited by somebody else since: only its image is as it was"),
+            .contains("was edited by somebody else: only its image is as it was"),
         "{}",
         answer.body()
     );

@@ -15,7 +15,7 @@ pub fn update(ctx: &mut RunContext, program: &Path, name: &str, variables: &[(St
     if !ended.exit.is_success() {
         return Err(sentence(name, program, ended.exit, &ended.tail).into());
     }
-    ctx.tell(&format!("{name}: {} is done", program.display()));
+    ctx.tell(format!("{name}: {} is done", program.display()));
     Ok(())
 }
 
@@ -27,7 +27,7 @@ pub fn run(
     variables: &[(String, String)],
 ) -> Result<Ended> {
     let config = ctx.config.deploy();
-    ctx.tell(&format!("{name}: {} is at work", program.display()));
+    ctx.tell(format!("{name}: {} is at work", program.display()));
     let tool = Tool {
         arguments: vec![name.into()],
         environment: [&config.environment, variables].concat(),

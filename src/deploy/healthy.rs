@@ -60,7 +60,7 @@ impl HealthyVersions {
     /// When it cannot be read; the file is named.
     pub fn read(places: &Places) -> Result<Self, String> {
         let path = path(places);
-        let described = |error: io::Error| files::describe(&error, "read the healthy versions", &path);
+        let described = |error: io::Error| files::describe(&error, "read", &path);
         let bytes = files::optional(files::read_bounded(&path, MAX_RUN_FILE)).map_err(described)?;
         let list = bytes.map(|bytes| serde_json::from_slice(&bytes)).transpose();
         Ok(list.map_err(|error| described(error.into()))?.unwrap_or_default())
@@ -96,8 +96,7 @@ impl HealthyVersions {
     fn write(&self, places: &Places) -> Result<(), String> {
         let path = path(places);
         let bytes = serde_json::to_vec_pretty(self).map_err(|error| error.to_string())?;
-        files::replace(&path, &bytes, 0o600)
-            .map_err(|error| files::describe(&error, "write the healthy versions", &path))
+        files::replace(&path, &bytes, 0o600).map_err(|error| files::describe(&error, "write", &path))
     }
 
     fn push(&mut self, release: Release, run_id: &RunId, healthy_at: String, keep: u32) {

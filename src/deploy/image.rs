@@ -6,20 +6,18 @@
 //! Its label is the builder's word and proves nothing against a builder; it finds a tag that was built from something else
 //! than the caller thinks. The signature proves who built it; whatever keeps it from being checked refuses.
 
-use super::Deploy;
 use super::docker::login::LoggedIn;
 use super::docker::pull::{PullFault, pull as pull_image};
 use super::docker::{self, ImageId, last_words};
-use super::healthy::{HealthyVersions, Release};
-use super::undo_record::UndoRecord;
+use super::{Deploy, HealthyVersions, Release, UndoRecord};
 use crate::config::{Cosign, Revision};
 use crate::failpoint;
 use crate::limits::COSIGN_DEADLINE;
 use crate::os::disk;
-use crate::run::{Failure, Result, RunContext, Tool, fail};
+use crate::run::{Result, RunContext, Tool, fail};
 
 /// The image that was verified: only its id counts.
-pub(super) struct VerifiedImage {
+pub struct VerifiedImage {
     pub id: ImageId,
     /// A name of it that nobody can move; with the version, where there is a digest to fix it: Docker looks at the digest
     /// alone, people see the version.
@@ -28,7 +26,7 @@ pub(super) struct VerifiedImage {
 }
 
 /// Brings it here. What comes from the registry has the digest that this named, if it named one, and no image yet.
-pub(super) fn pull(deploy: &Deploy, ctx: &mut RunContext) -> Result<Release> {
+pub fn pull(deploy: &Deploy, ctx: &mut RunContext) -> Result<Release> {
     let (reference, rollback) = (&deploy.reference, deploy.task.rollback);
     let recorded = recorded(deploy, ctx)?;
     let here = match recorded.as_ref().and_then(|one| one.image.as_ref()) {
@@ -36,7 +34,7 @@ pub(super) fn pull(deploy: &Deploy, ctx: &mut RunContext) -> Result<Release> {
         None => false,
     };
     if let Some(release) = recorded.as_ref().filter(|_| here && rollback) {
-        ctx.tell(&format!("{reference} is here as it was healthy: no pull"));
+        ctx.tell(format!("{reference} is here as it was healthy: no pull"));
         return Ok(release.clone());
     }
     let login = log_in(deploy, ctx)?;
@@ -52,7 +50,7 @@ pub(super) fn pull(deploy: &Deploy, ctx: &mut RunContext) -> Result<Release> {
                 return fail(why);
             };
             let so = "it was healthy and is still here, so it is deployed without its registry";
-            ctx.tell(&format!("warning: {why}; {so}"));
+            ctx.tell(format!("warning: {why}; {so}"));
             Ok(release)
         }
     }
@@ -64,7 +62,7 @@ fn recorded(deploy: &Deploy, ctx: &mut RunContext) -> Result<Option<Release>> {
         Ok(list) => Ok(list.find(&deploy.task.version).map(|one| one.release.clone())),
         Err(why) if deploy.task.rollback => Err(why.into()),
         Err(why) => {
-            ctx.tell(&format!("warning: {why}"));
+            ctx.tell(format!("warning: {why}"));
             Ok(None)
         }
     }
@@ -98,42 +96,35 @@ fn pull_recorded(
 fn log_in(deploy: &Deploy, ctx: &mut RunContext) -> Result<Option<LoggedIn>> {
     let (reference, config) = (&deploy.reference, ctx.config.deploy());
     let Some(login) = &config.login else {
-        ctx.tell(&format!("pull {reference}"));
+        ctx.tell(format!("pull {reference}"));
         return Ok(None);
     };
     let folder = ctx.config.places.logins().join(ctx.run_id().as_str());
     let made = LoggedIn::new(login, &config.image, folder, &config.environment)?;
     made.secrets.iter().for_each(|secret| ctx.hide(secret));
-    ctx.tell(&format!("pull {reference} as {}", login.username));
+    ctx.tell(format!("pull {reference} as {}", login.username));
     Ok(Some(made))
 }
 
 /// The image is looked up by the digest that the registry just named, or by its recorded id: another pull may have moved
 /// the tag meanwhile.
-pub(super) fn verify(deploy: &Deploy, ctx: &mut RunContext, release: Release) -> Result<VerifiedImage> {
+pub fn verify(deploy: &Deploy, ctx: &mut RunContext, release: Release) -> Result<VerifiedImage> {
     let reference = &deploy.reference;
-    let by_digest = release
-        .digest
-        .as_ref()
-        .map(|digest| format!("{reference}@{digest}"));
-    let name = match (&release.image, &by_digest) {
-        (Some(id), _) => id.as_str(),
-        (None, by_digest) => by_digest.as_ref().unwrap_or(reference),
-    };
+    let digest = release.digest.as_deref();
+    let by_digest = digest.map(|digest| format!("{reference}@{digest}"));
+    let id = release.image.as_ref().map(|id| id.as_str());
+    let name = id.or(by_digest.as_deref()).unwrap_or(reference);
     let gone = || format!("{name} was pulled and is not here: was it removed just now?");
     let image = docker::image(ctx, name)?.ok_or_else(gone)?;
-    let has_digest = release
-        .digest
-        .as_ref()
-        .is_some_and(|digest| image.has_digest(digest));
-    if release.image.is_none() && by_digest.is_some() && !has_digest {
+    let has_digest = digest.is_some_and(|digest| image.has_digest(digest));
+    if id.is_none() && by_digest.is_some() && !has_digest {
         return fail(format!("{reference} is another image than the pulled {name}"));
     }
-    ctx.tell(&format!("{reference} is image {}", image.id));
+    ctx.tell(format!("{reference} is image {}", image.id));
     check_revision(deploy, ctx, image.revision())?;
     ctx.outcome_member("image", image.id.as_str().into());
-    if let Some(digest) = &release.digest {
-        ctx.outcome_member("digest", digest.as_str().into());
+    if let Some(digest) = digest {
+        ctx.outcome_member("digest", digest.into());
     }
     let fixed = by_digest.filter(|_| has_digest);
     Ok(VerifiedImage {
@@ -147,7 +138,7 @@ pub(super) fn verify(deploy: &Deploy, ctx: &mut RunContext, release: Release) ->
 }
 
 /// Moves `IMAGE:latest` to it.
-pub(super) fn tag(deploy: &Deploy, ctx: &mut RunContext, image: &ImageId) -> Result {
+pub fn tag(deploy: &Deploy, ctx: &mut RunContext, image: &ImageId) -> Result {
     let latest = format!("{}:latest", ctx.config.deploy().image);
     let old = docker::image(ctx, &latest)?.map(|image| image.id);
     if old.as_ref() != Some(image) {
@@ -157,7 +148,7 @@ pub(super) fn tag(deploy: &Deploy, ctx: &mut RunContext, image: &ImageId) -> Res
         docker::tag(ctx, image, &latest)?;
         failpoint!("tagged");
     }
-    ctx.tell(&format!("{latest} is image {image} now"));
+    ctx.tell(format!("{latest} is image {image} now"));
     match deploy.task.rollback {
         true => keep_tag(deploy, ctx, image),
         false => Ok(()),
@@ -165,22 +156,20 @@ pub(super) fn tag(deploy: &Deploy, ctx: &mut RunContext, image: &ImageId) -> Res
 }
 
 /// The tag must be the image that was verified: Unraid's script knows images by their tags alone.
-pub(super) fn keep_tag(deploy: &Deploy, ctx: &mut RunContext, image: &ImageId) -> Result {
+pub fn keep_tag(deploy: &Deploy, ctx: &mut RunContext, image: &ImageId) -> Result {
     let reference = &deploy.reference;
     if let Some(now) = docker::image(ctx, reference)? {
         if now.id == *image {
             return Ok(());
         }
-        ctx.tell(&format!(
-            "{reference} was moved by somebody else; it is {image} again"
-        ));
+        ctx.tell(format!("{reference} was moved by somebody else: now moved back"));
     }
     docker::tag(ctx, image, reference)
 }
 
 /// Refuses when less is free than `DEPLOYER_MIN_FREE`, unless the image is here already: a disk that fills up half way
 /// costs more than the deploy, since every container on the host writes to it.
-pub(super) fn check_free_space(deploy: &Deploy, ctx: &mut RunContext) -> Result {
+pub fn check_free_space(deploy: &Deploy, ctx: &mut RunContext) -> Result {
     let floor = ctx.config.deploy().min_free;
     if floor == 0 || docker::image(ctx, &deploy.reference)?.is_some() {
         return Ok(());
@@ -191,13 +180,13 @@ pub(super) fn check_free_space(deploy: &Deploy, ctx: &mut RunContext) -> Result 
     let path = folder.display();
     match disk::free(&folder) {
         Ok(free) if free < floor => fail(format!(
-            "{} MiB are free in {path}, and DEPLOYER_MIN_FREE asks for {}: make room, then try again",
+            "{} MiB are free in {path}, and DEPLOYER_MIN_FREE asks for {}: make room",
             free >> 20,
             floor >> 20
         )),
         Ok(_) => Ok(()),
         Err(error) => {
-            ctx.tell(&format!("what is free in {path} cannot be told: {error}"));
+            ctx.tell(format!("what is free in {path} cannot be told: {error}"));
             Ok(())
         }
     }
@@ -211,14 +200,14 @@ fn check_revision(deploy: &Deploy, ctx: &mut RunContext, label: Option<&str>) ->
     let asked = deploy.task.sha.as_ref().map(|sha| sha.as_str());
     let judged = judge(rule, label, asked, deploy.token_sha);
     if let Some(warning) = judged.map_err(|why| format!("{}: {why}", deploy.reference))? {
-        ctx.tell(&format!("warning: {warning}"));
+        ctx.tell(format!("warning: {warning}"));
     }
     Ok(())
 }
 
 /// Has cosign check the signature of the digest; who signed it. Where the image comes from the record and not from its
 /// registry, an earlier yes for this very image counts.
-pub(super) fn check_signature(
+pub fn check_signature(
     deploy: &Deploy,
     ctx: &mut RunContext,
     image: &VerifiedImage,
@@ -227,17 +216,14 @@ pub(super) fn check_signature(
     let config = ctx.config.deploy();
     let signer = format!("{}, says {}", cosign.identity, cosign.issuer);
     if image.release.signed_by.as_ref() == Some(&signer) {
-        ctx.tell(&format!(
-            "{} was signed by {signer}: it was found so before",
-            image.id
-        ));
+        ctx.tell(format!("{} was found to be signed by {signer}", image.id));
         return Ok(signer);
     }
     let reference = &deploy.reference;
-    let unsigned =
-        |why: &str| Failure::failed(format!("the signature of {reference} was not verified: {why}"));
-    let digest = image.release.digest.as_ref();
-    let digest = digest.ok_or_else(|| unsigned("the registry named no digest"))?;
+    let unsigned = |why: &str| fail(format!("the signature of {reference} was not verified: {why}"));
+    let Some(digest) = &image.release.digest else {
+        return unsigned("the registry named no digest");
+    };
     let image = format!("{}@{digest}", config.image);
     let arguments = [
         "verify",
@@ -255,9 +241,9 @@ pub(super) fn check_signature(
     // What it prints on success is the signatures themselves.
     let ended = ctx.tool(&tool, &mut |_| None)?;
     if !ended.exit.is_success() {
-        return Err(unsigned(&last_words(&ended.tail, ended.exit)));
+        return unsigned(&last_words(&ended.tail, ended.exit));
     }
-    ctx.tell(&format!("{image} was signed by {signer}"));
+    ctx.tell(format!("{image} was signed by {signer}"));
     Ok(signer)
 }
 

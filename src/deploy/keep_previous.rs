@@ -5,9 +5,8 @@
 //! and volumes never are.
 
 use super::docker::{self, Container};
+use super::is_healthy;
 use super::reference::{same_image, short_id};
-use super::state;
-use super::undo_record::OldState;
 use crate::config;
 use crate::event::Phase;
 use crate::failpoint;
@@ -27,7 +26,7 @@ pub fn kept(ctx: &mut RunContext, name: &str) -> Result<Option<Container>> {
     let kept = docker::container(ctx, &previous(name))?;
     match kept.as_ref().map(Container::reference) {
         Some(other) if !same_image(other, image) => fail(format!(
-            "a container {} of {other} stands in the way, and no deploy of {image} has made it: rename or remove it",
+            "a container {} of {other} is in the way, and no deploy of {image} made it: rename or remove it",
             previous(name)
         )),
         _ => Ok(kept),
@@ -42,16 +41,13 @@ pub fn settle(ctx: &mut RunContext, container: &config::Container, restart: Opti
         return Ok(());
     };
     if let Some(now) = docker::container(ctx, name)? {
-        if state(ctx.config, container, &now) == OldState::Healthy {
+        if is_healthy(ctx.config, container, &now) {
             docker::remove(ctx, &kept)?;
-            ctx.tell(&format!(
-                "{name}: removed {}, left by an earlier deploy",
-                kept.name()
-            ));
+            ctx.tell(format!("{}: removed, left by an earlier deploy", kept.name()));
             return Ok(());
         }
         let how = now.describe();
-        ctx.tell(&format!("{name}: an earlier deploy left it {how}; removing it"));
+        ctx.tell(format!("{name}: an earlier deploy left it {how}; removing it"));
         docker::remove(ctx, &now)?;
     }
     docker::rename(ctx, &kept.id, name)?;
@@ -59,7 +55,7 @@ pub fn settle(ctx: &mut RunContext, container: &config::Container, restart: Opti
         docker::set_restart(ctx, &kept.id, restart)?;
     }
     docker::start(ctx, &kept.id)?;
-    ctx.tell(&format!("{name}: {} has its name back", kept.name()));
+    ctx.tell(format!("{name}: {} has its name back", kept.name()));
     Ok(())
 }
 
@@ -99,17 +95,14 @@ pub fn stop_old_start_new(
             docker::set_restart(ctx, &old.id, "no")?;
         }
         failpoint!("old-policy-cleared");
-        ctx.tell(&format!("{name}: stopping {}", short_id(&old.id)));
+        ctx.tell(format!("{name}: stopping {}", short_id(&old.id)));
         docker::stop(ctx, &old.id)?;
         failpoint!("old-stopped");
     }
     docker::start(ctx, name)?;
     failpoint!("new-started");
-    ctx.tell(&format!(
-        "{name}: started {}, image {}",
-        short_id(&new.id),
-        new.image
-    ));
+    let (id, image) = (short_id(&new.id), &new.image);
+    ctx.tell(format!("{name}: started {id}, image {image}"));
     Ok(())
 }
 

@@ -39,7 +39,7 @@ use health::Health;
 use healthy::{HealthyVersions, Release};
 use image::VerifiedImage;
 use swap::NewContainer;
-use undo_record::{ContainerRecord, OldContainer, OldState, TemplateBackup, UndoRecord};
+use undo_record::{ContainerRecord, OldContainer, TemplateBackup, UndoRecord};
 
 pub use preflight::{complaints, executable, refusal};
 pub use undo::{UndoReason, Undone, mark_half_deployed, tidy, undo};
@@ -145,7 +145,7 @@ impl Deploy<'_> {
                 unraid::write_template(ctx, name, &template)?;
                 begin_replacing(ctx, Phase::Update, update)?;
                 image::keep_tag(self, ctx, &image.id)?;
-                unraid::update(ctx, script, &record, &template)?;
+                unraid::update(ctx, script, &record)?;
             }
             Backend::Docker { declarations } => {
                 begin_replacing(ctx, Phase::Update, update)?;
@@ -248,7 +248,8 @@ fn note_container(
     let record = ContainerRecord {
         name: name.clone(),
         old: old.map(|old| OldContainer {
-            state: state(ctx.config, container, &old),
+            was_healthy: is_healthy(ctx.config, container, &old),
+            status: old.status().to_owned(),
             reference: old.reference().to_owned(),
             restart: old.restart_policy(),
             networks: old.networks(),
@@ -264,16 +265,10 @@ fn note_container(
     Ok(record)
 }
 
-/// How a container is now: what was not healthy cannot be expected to be afterwards.
-fn state(config: &Config, container: &Container, now: &Seen) -> OldState {
+/// Whether a container is healthy now, whatever its version.
+fn is_healthy(config: &Config, container: &Container, now: &Seen) -> bool {
     let health = Health::of(config, container, None);
-    match now.status() {
-        "running" if health.is_some_and(|health| health.at_a_glance(now)) => OldState::Healthy,
-        "running" => OldState::Running,
-        "restarting" => OldState::Restarting,
-        "paused" => OldState::Paused,
-        _ => OldState::Stopped,
-    }
+    now.is_running() && health.is_some_and(|health| health.at_a_glance(now))
 }
 
 /// Writes down that this version is live and healthy. That it cannot be written fails nothing that is done.

@@ -6,32 +6,33 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::docker::{self, Container as Seen, ImageId, login};
-use super::health::Health;
+use super::docker::{self, Container as Seen, ImageId};
 use super::keep_previous::{kept, previous};
 use super::reference::{same_image, tag};
 use super::swap::creation::VERSION_LABEL;
-use super::{Deploy, image, swap, unraid};
+use super::{Deploy, Health, image, swap, unraid};
 use crate::config::{Backend, Config, Container};
 use crate::gate::Version;
+use crate::os::secret;
 use crate::run::{Failure, Result, RunContext, fail};
+
+/// How a deploy calls a container of its own.
+type NameOf = fn(&str) -> String;
 
 /// What is wrong with the files that deploys need, without asking docker: a sentence each. For the start of the daemon
 /// and for `check`.
 pub fn complaints(config: &Config) -> Vec<String> {
     let deploy = config.deploy();
     let containers = &deploy.containers;
-    let mut found = match &deploy.backend {
-        Backend::Docker { declarations } => swap::mistakes(declarations, containers),
-        Backend::Unraid { script: program, .. } | Backend::Command { program, .. } => {
-            Vec::from_iter(executable(program).err())
+    let may_run = |program: &Path| Vec::from_iter(executable(program).err());
+    let (mut found, ours): (_, &[NameOf]) = match &deploy.backend {
+        Backend::Unraid { script, .. } => (may_run(script), &[previous]),
+        Backend::Docker { declarations } => {
+            (swap::mistakes(declarations, containers), &[swap::next, previous])
         }
+        Backend::Command { program, .. } => (may_run(program), &[]),
     };
-    found.extend(match &deploy.backend {
-        Backend::Unraid { .. } => names_of_ours(containers, &[previous]),
-        Backend::Docker { .. } => names_of_ours(containers, &[swap::next, previous]),
-        Backend::Command { .. } => Vec::new(),
-    });
+    found.extend(names_of_ours(containers, ours));
     let cosign = deploy.cosign.as_ref();
     found.extend(cosign.and_then(|cosign| executable(&cosign.program).err()));
     found.extend(refusal(config));
@@ -40,11 +41,13 @@ pub fn complaints(config: &Config) -> Vec<String> {
 
 /// What keeps the daemon from starting at all: a secret that others may read has to be taken for known.
 pub fn refusal(config: &Config) -> Option<String> {
-    login::complaint(config.deploy().login.as_ref())
+    let login = config.deploy().login.as_ref()?;
+    let why = secret::read(&login.password_file).err()?;
+    Some(format!("DEPLOYER_REGISTRY_PASSWORD_FILE: {why}"))
 }
 
 /// Containers that have a name which a deploy gives to a container of its own.
-fn names_of_ours(containers: &[Container], ours: &[fn(&str) -> String]) -> Vec<String> {
+fn names_of_ours(containers: &[Container], ours: &[NameOf]) -> Vec<String> {
     let mut found = Vec::new();
     for Container { name, .. } in containers {
         for taken in ours.iter().map(|ours| ours(name)) {
@@ -60,7 +63,7 @@ fn names_of_ours(containers: &[Container], ours: &[fn(&str) -> String]) -> Vec<S
 
 /// Everything that can be checked, for every container; all that is wrong is said, the first of it is the
 /// failure. The images that they run: what may be gone back to.
-pub(super) fn preflight(deploy: &Deploy, ctx: &mut RunContext) -> Result<Vec<ImageId>> {
+pub fn preflight(deploy: &Deploy, ctx: &mut RunContext) -> Result<Vec<ImageId>> {
     let complaints = complaints(ctx.config);
     if !complaints.is_empty() {
         return fail(complaints.join("; "));
@@ -68,7 +71,7 @@ pub(super) fn preflight(deploy: &Deploy, ctx: &mut RunContext) -> Result<Vec<Ima
     let settings = ctx.config.deploy();
     if !matches!(settings.backend, Backend::Command { pull: false, .. }) {
         let version = docker::server_version(ctx)?;
-        ctx.tell(&format!("docker {version} answers"));
+        ctx.tell(format!("docker {version} answers"));
         image::check_free_space(deploy, ctx)?;
     }
     let (mut wrong, mut ran) = (Vec::new(), Vec::new());
@@ -89,20 +92,20 @@ pub(super) fn preflight(deploy: &Deploy, ctx: &mut RunContext) -> Result<Vec<Ima
 fn look_at(deploy: &Deploy, ctx: &mut RunContext, name: &str) -> Result<Option<ImageId>> {
     let backend = &ctx.config.deploy().backend;
     if let Backend::Command { program, .. } = backend {
-        ctx.tell(&format!("{name}: {} can be executed", program.display()));
+        ctx.tell(format!("{name}: {} can be executed", program.display()));
         return Ok(None);
     }
     let now = docker::container(ctx, name)?;
     let runs = now.as_ref().map_or("is not there yet".to_owned(), |now| {
         format!("is {}, image {} ({})", now.describe(), now.image, now.reference())
     });
-    ctx.tell(&format!("{name}: {runs}"));
+    ctx.tell(format!("{name}: {runs}"));
     kept(ctx, name)?;
     check_order(deploy, ctx, name, now.as_ref())?;
     match backend {
         Backend::Unraid { templates, .. } => {
             let (found, named) = unraid::find(ctx, templates, name)?;
-            ctx.tell(&format!("{name}: {} names {named}", found.path.display()));
+            ctx.tell(format!("{name}: {} names {named}", found.path.display()));
         }
         Backend::Docker { .. } => swap::check(ctx, name, now.as_ref())?,
         Backend::Command { .. } => {}
@@ -141,7 +144,7 @@ fn live_version(ctx: &mut RunContext, name: &str, now: Option<&Seen>) -> Option<
 }
 
 /// Whether every container runs the image already, as it would be made now, and is healthy.
-pub(super) fn is_live_already(deploy: &Deploy, ctx: &mut RunContext, image: &ImageId) -> Result<bool> {
+pub fn is_live_already(deploy: &Deploy, ctx: &mut RunContext, image: &ImageId) -> Result<bool> {
     for container in &ctx.config.deploy().containers {
         let name = &container.name;
         let now = docker::container(ctx, name)?;
@@ -149,14 +152,12 @@ pub(super) fn is_live_already(deploy: &Deploy, ctx: &mut RunContext, image: &Ima
             return Ok(false);
         };
         if let Some(why) = why_replace(deploy, ctx, container, &now)? {
-            ctx.tell(&format!("{name}: has this image already, but {why}"));
+            ctx.tell(format!("{name}: has this image already, but {why}"));
             return Ok(false);
         }
     }
-    let reference = &deploy.reference;
-    ctx.tell(&format!(
-        "every container runs {reference} already and is healthy"
-    ));
+    let said = format!("every container runs {} already and is healthy", deploy.reference);
+    ctx.tell(&said);
     ctx.outcome_member("changed", false.into());
     Ok(true)
 }

@@ -20,7 +20,7 @@ struct LocalImage {
 }
 
 /// Removes the versions beyond `DEPLOYER_KEEP_IMAGES`. What cannot be removed is only said.
-pub(super) fn remove_old_images(ctx: &mut RunContext, deployed: &ImageId, ran: &[ImageId]) -> Result {
+pub fn remove_old_images(ctx: &mut RunContext, deployed: &ImageId, ran: &[ImageId]) -> Result {
     let config = ctx.config.deploy();
     let image = &config.image;
     let list = HealthyVersions::read(&ctx.config.places)?;
@@ -35,8 +35,8 @@ pub(super) fn remove_old_images(ctx: &mut RunContext, deployed: &ImageId, ran: &
             None => old.id.as_str().to_owned(),
         };
         match docker::remove_image(ctx, &name) {
-            Ok(()) => ctx.tell(&format!("removed the image {name}")),
-            Err(failure) => ctx.tell(&format!("warning: {failure}")),
+            Ok(()) => ctx.tell(format!("removed the image {name}")),
+            Err(failure) => ctx.tell(format!("warning: {failure}")),
         }
     }
     Ok(())

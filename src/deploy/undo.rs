@@ -4,13 +4,11 @@
 //! at what is there, by ids, names and bytes, and does what is missing; so it may be killed anywhere and be called again.
 //! What it has put back is proved as a deploy is. What somebody else has changed meanwhile is left to them, and said.
 
-use serde_json::{Value, from_value, json};
+use serde_json::{Value, json};
 
-use super::docker::{self, Container, ImageId};
-use super::health::Health;
-use super::healthy::HealthyVersions;
+use super::docker::{self, Container, ImageId, is_active};
 use super::reference::{same_image, short_id};
-use super::undo_record::{ContainerRecord, OldContainer, OldState, UndoRecord};
+use super::{ContainerRecord, Health, HealthyVersions, OldContainer, UndoRecord};
 use super::{keep_previous, record_healthy, swap, unraid};
 use crate::config::{Backend, Config};
 use crate::failpoint;
@@ -43,7 +41,7 @@ pub fn undo(ctx: &mut RunContext, entries: &[Value], reason: UndoReason) -> Resu
     let mut undone = Undone::default();
     docker_answers(ctx)?;
     for entry in entries.iter().rev() {
-        let done = ctx.in_any_case(UNHURRIED, |ctx| match from_value(entry.clone()) {
+        let done = ctx.in_any_case(UNHURRIED, |ctx| match serde_json::from_value(entry.clone()) {
             Ok(UndoRecord::Tag { reference, old, new }) => {
                 restore_tag(ctx, &reference, old.as_ref(), &new).map(|()| None)
             }
@@ -88,7 +86,7 @@ pub fn tidy(ctx: &mut RunContext, entries: &[Value]) {
 fn containers(entries: &[Value]) -> impl Iterator<Item = ContainerRecord> {
     entries
         .iter()
-        .filter_map(|entry| match from_value(entry.clone()) {
+        .filter_map(|entry| match serde_json::from_value(entry.clone()) {
             Ok(UndoRecord::Container(record)) => Some(record),
             _ => None,
         })
@@ -106,7 +104,7 @@ fn restore_tag(ctx: &mut RunContext, reference: &str, old: Option<&ImageId>, new
         return Ok(());
     }
     if now.is_some_and(|now| now != *new) {
-        ctx.tell(&format!("{reference} was moved by somebody else, and stays"));
+        ctx.tell(format!("{reference} was moved by somebody else, and stays"));
         return Ok(());
     }
     match old {
@@ -115,7 +113,7 @@ fn restore_tag(ctx: &mut RunContext, reference: &str, old: Option<&ImageId>, new
     }
     failpoint!("tag-back");
     let is = old.map_or("no tag".to_owned(), |old| format!("image {old}"));
-    ctx.tell(&format!("{reference} is {is} again"));
+    ctx.tell(format!("{reference} is {is} again"));
     Ok(())
 }
 
@@ -144,7 +142,7 @@ fn restore_container(
     let name = &record.name;
     swap::remove_next(ctx, name)?;
     let Some(old) = &record.old else {
-        ctx.tell(&format!("{name}: there was none before; what was made stays"));
+        ctx.tell(format!("{name}: there was none before; what was made stays"));
         return Ok(None);
     };
     match docker::container(ctx, &old.id)?.filter(|kept| !kept.is_lost()) {
@@ -152,7 +150,7 @@ fn restore_container(
         None => make_again(ctx, record, old)?,
     }
     prove(ctx, name, old)?;
-    ctx.tell(&format!("{name}: back at {}", old.version()));
+    ctx.tell(format!("{name}: back at {}", old.version()));
     Ok(Some(json!({"container": name, "to": old.version()})))
 }
 
@@ -183,7 +181,7 @@ fn restore_kept(
         docker::set_restart(ctx, &kept.id, &old.restart)?;
     }
     failpoint!("old-policy-back");
-    restore_state(ctx, name, old.state)?;
+    restore_state(ctx, name, old)?;
     failpoint!("old-started-again");
     Ok(())
 }
@@ -220,7 +218,7 @@ fn make_again(ctx: &mut RunContext, record: &ContainerRecord, old: &OldContainer
     let name = &record.name;
     let now = docker::container(ctx, name)?;
     if now.is_none_or(|now| now.image != old.image) {
-        ctx.tell(&format!("{name}: the one before was removed; making it again"));
+        ctx.tell(format!("{name}: the one before was removed; making it again"));
         match &ctx.config.deploy().backend {
             Backend::Unraid { script, .. } => unraid::make_again(ctx, script, name, old)?,
             Backend::Docker { declarations } => {
@@ -237,21 +235,20 @@ fn make_again(ctx: &mut RunContext, record: &ContainerRecord, old: &OldContainer
     for network in old.networks.difference(&made.networks()) {
         docker::connect(ctx, network, name, name)?;
     }
-    restore_state(ctx, name, old.state)
+    restore_state(ctx, name, old)
 }
 
 /// Starts, stops or freezes the container until it is as it was.
-fn restore_state(ctx: &mut RunContext, name: &str, state: OldState) -> Result {
+fn restore_state(ctx: &mut RunContext, name: &str, old: &OldContainer) -> Result {
     let now = docker::container(ctx, name)?;
-    let is_active = now.as_ref().is_some_and(Container::is_active);
-    let is_paused = now.is_some_and(|now| now.status() == "paused");
-    match (state, is_active) {
-        (OldState::Stopped, true) => return docker::stop(ctx, name),
-        (OldState::Stopped, false) => return Ok(()),
-        (_, false) => docker::start(ctx, name)?,
-        (_, true) => {}
+    let now = now.as_ref().map_or("", Container::status);
+    match (is_active(&old.status), is_active(now)) {
+        (false, true) => return docker::stop(ctx, name),
+        (false, false) => return Ok(()),
+        (true, false) => docker::start(ctx, name)?,
+        (true, true) => {}
     }
-    match state == OldState::Paused && !is_paused {
+    match old.status == "paused" && now != "paused" {
         true => docker::change(ctx, &["pause", name]),
         false => Ok(()),
     }
@@ -269,11 +266,11 @@ fn prove(ctx: &mut RunContext, name: &str, old: &OldContainer) -> Result {
     if let Some(network) = old.networks.difference(&now.networks()).next() {
         return wrong(format!("is not in the network {network} any more"));
     }
-    if matches!(old.state, OldState::Healthy | OldState::Running) && !now.is_running() {
+    if old.status == "running" && !now.is_running() {
         docker::say_log(ctx, name);
         return wrong(format!("is back and does not run: it is {}", now.describe()));
     }
-    if old.state != OldState::Healthy {
+    if !old.was_healthy {
         return Ok(());
     }
     let config = ctx.config;

@@ -53,23 +53,13 @@ pub struct OldContainer {
     pub image: ImageId,
     /// The image as it was named when the container was made.
     pub reference: String,
-    pub state: OldState,
+    /// Docker's word for how it was, and whether it answered as a healthy one does: whoever goes back to it must not expect
+    /// more.
+    pub status: String,
+    pub was_healthy: bool,
     /// As `docker update --restart` takes it.
     pub restart: String,
     pub networks: BTreeSet<String>,
-}
-
-/// Whether a container ran, and how well: whoever goes back to it must not expect more.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OldState {
-    /// It ran and answered as a healthy one does.
-    Healthy,
-    Running,
-    /// It ended again and again.
-    Restarting,
-    Paused,
-    Stopped,
 }
 
 /// A template of Unraid's.
@@ -114,7 +104,8 @@ mod tests {
             id: "3f".repeat(32),
             image: id("ab"),
             reference: "host:5000/x/y:0.5.60".into(),
-            state: OldState::Healthy,
+            status: "running".into(),
+            was_healthy: true,
             restart: "on-failure:3".into(),
             networks: ["a".to_owned(), "b".to_owned()].into(),
         };
@@ -158,7 +149,8 @@ mod tests {
                 id: String::new(),
                 image: id("ab"),
                 reference: reference.into(),
-                state: OldState::Stopped,
+                status: "exited".into(),
+                was_healthy: false,
                 restart: "no".into(),
                 networks: BTreeSet::new(),
             };

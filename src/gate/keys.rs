@@ -60,10 +60,9 @@ impl<'a> Keys<'a> {
     /// That there is no such key: only on the word of a set that the last attempt brought. [`Refusal::KEYS`] otherwise.
     pub fn find(&self, kid: &str, now: SystemTime) -> Result<PublicKey> {
         let now = unix_seconds(now);
-        let Some((key, fetched_at)) = self
-            .kept(now)
-            .and_then(|(set, at)| Some((set.get(kid)?.clone(), at)))
-        else {
+        let kept = self.kept(now);
+        let known = kept.and_then(|(set, at)| Some((set.get(kid)?.clone(), at)));
+        let Some((key, fetched_at)) = known else {
             return self.learn(kid, now);
         };
         if now.saturating_sub(fetched_at) < JWKS_SOFT_AGE.as_secs() {

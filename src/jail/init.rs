@@ -31,7 +31,7 @@ pub fn run() -> io::Result<u8> {
     descriptor::close_inherited(&request.keeps)?;
     let identity = request
         .identity()?
-        .ok_or_else(|| io::Error::other("a sandbox does not hold root: set a user for it"))?;
+        .ok_or_else(|| io::Error::other("a sandbox does not hold root"))?;
     mounts::enter(&request.sandbox.mounts.clone().unwrap_or_default())?;
     limit_resources()?;
     privilege::become_for_good(identity, &request.sandbox.groups)?;

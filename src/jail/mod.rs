@@ -114,12 +114,13 @@ pub fn command(
     environment: &[(String, String)],
     keeps: Vec<RawFd>,
 ) -> io::Result<Command> {
-    let text = |argument: &OsString| argument.to_str().map(str::to_owned);
-    let arguments: Option<_> = arguments.iter().map(text).collect();
+    let arguments = arguments
+        .iter()
+        .map(|argument| argument.to_string_lossy().into_owned());
     let request = JailRequest {
         sandbox: sandbox.clone(),
         program: program.to_owned(),
-        arguments: arguments.ok_or_else(|| io::Error::other("an argument is not UTF-8"))?,
+        arguments: arguments.collect(),
         environment: environment.to_owned(),
         keeps,
     };

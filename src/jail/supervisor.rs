@@ -17,7 +17,11 @@ use crate::os::signal::{Signal, Signals};
 /// The exit status of the tool.
 pub fn run(request: &JailRequest) -> io::Result<u8> {
     let signals = Signals::block(&[Signal::SIGCHLD, Signal::SIGINT, Signal::SIGTERM])?;
-    namespace::unshare_processes().map_err(|error| no_namespace(&error))?;
+    namespace::unshare_processes().map_err(|error| {
+        io::Error::other(format!(
+            "make a PID namespace: {error}; a service manager may forbid it (RestrictNamespaces=, CapabilityBoundingSet=)"
+        ))
+    })?;
     let (reader, mut lifeline) = io::pipe()?;
     let mut init = Command::role(ROLE)
         .argument(INIT)
@@ -40,10 +44,4 @@ pub fn run(request: &JailRequest) -> io::Result<u8> {
         }
         poll::wait([(signals.as_fd(), For::Reading)], None)?;
     }
-}
-
-fn no_namespace(error: &io::Error) -> io::Error {
-    io::Error::other(format!(
-        "make a PID namespace: {error}; a service manager may forbid it (RestrictNamespaces=, CapabilityBoundingSet=)"
-    ))
 }

@@ -13,6 +13,10 @@ use crate::limits::{LEEWAY, MAX_JTI, MAX_TIME_CLAIM, MAX_TOKEN_AGE, MAX_TOKEN_LI
 /// Characters of a claim that a log line shows.
 const SHOWN: usize = 200;
 
+const LEEWAY_SECONDS: u64 = LEEWAY.as_secs();
+const LONGEST_LIFE: i64 = MAX_TOKEN_LIFETIME.as_secs() as i64;
+const OLDEST: u64 = MAX_TOKEN_AGE.as_secs();
+
 /// The claims of a signed token; nothing in them has been compared with anything yet.
 #[derive(Clone, Debug)]
 pub struct Claims {
@@ -40,7 +44,7 @@ pub struct Claimed {
 /// One function for two decisions: until when a token is accepted, and until when its id is remembered. If an id were
 /// forgotten before its token is dead, the token could be used once more in between.
 pub fn dead_from(exp: u64) -> u64 {
-    exp.saturating_add(LEEWAY.as_secs())
+    exp.saturating_add(LEEWAY_SECONDS)
 }
 
 impl Claims {
@@ -69,18 +73,15 @@ impl Claims {
             Check::NOT_BEFORE.needs(self.past_time("nbf", now))?;
         }
         let expires = Check::EXPIRY.needs(self.time("exp"))?;
-        let (ago, leeway) = (now.saturating_sub(expires), LEEWAY.as_secs());
-        let dead = format!("exp was {ago} s ago by this host's clock (leeway {leeway} s)");
+        let ago = now.saturating_sub(expires);
+        let dead = format!("exp was {ago} s ago by this host's clock (leeway {LEEWAY_SECONDS} s)");
         Check::EXPIRY.holds(now < dead_from(expires), dead)?;
-        let (life, most) = (
-            expires as i64 - issued as i64,
-            MAX_TOKEN_LIFETIME.as_secs() as i64,
-        );
-        let odd = format!("exp lies {life} s after iat, must be 1 to {most} s");
-        Check::LIFETIME.holds((1..=most).contains(&life), odd)?;
-        let (age, most) = (now.saturating_sub(issued), MAX_TOKEN_AGE.as_secs());
-        let old = format!("iat was {age} s ago by this host's clock, must be {most} s at most");
-        Check::AGE.holds(age <= most, old)?;
+        let life = expires as i64 - issued as i64;
+        let odd = format!("exp lies {life} s after iat, must be 1 to {LONGEST_LIFE} s");
+        Check::LIFETIME.holds((1..=LONGEST_LIFE).contains(&life), odd)?;
+        let age = now.saturating_sub(issued);
+        let old = format!("iat was {age} s ago by this host's clock, must be {OLDEST} s at most");
+        Check::AGE.holds(age <= OLDEST, old)?;
         Ok(Claimed {
             claims: self,
             issuer: issuer.to_owned(),
@@ -124,11 +125,11 @@ impl Claims {
 
     /// A time that does not lie ahead of `now` by more than the leeway.
     fn past_time(&self, name: &str, now: u64) -> Result<u64, String> {
-        let (time, leeway) = (self.time(name)?, LEEWAY.as_secs());
-        if time > now.saturating_add(leeway) {
+        let time = self.time(name)?;
+        if time > now.saturating_add(LEEWAY_SECONDS) {
             let ahead = time - now;
             return Err(format!(
-                "{name} lies {ahead} s ahead of this host's clock (leeway {leeway} s)"
+                "{name} lies {ahead} s ahead of this host's clock (leeway {LEEWAY_SECONDS} s)"
             ));
         }
         Ok(time)

@@ -46,11 +46,13 @@ pub const UPDATE_MARGIN: Duration = Duration::from_secs(5 * 60);
 /// Waits before a `terraform init` is tried again whose network failed: three tries in all.
 pub const TF_INIT_WAITS: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(10)];
 
-/// Bytes of what `terraform show -json` prints of a plan, and of a plan file. 200,000 lines of plan are 37 MB, of which
-/// terraform itself holds several times as much.
+/// Bytes of what `terraform show -json` prints of a plan. 200,000 lines of plan are 37 MB.
 pub const MAX_PLAN_JSON: u64 = 256 * 1024 * 1024;
 
-/// Bytes of a file of a configuration that is looked into.
+/// Bytes of a saved plan, which is compressed, and is read whole.
+pub const MAX_PLAN_FILE: u64 = 64 * 1024 * 1024;
+
+/// Bytes of a value in it that is read whole, and of a file of a configuration that is looked into.
 pub const MAX_PLAN_VALUE: u64 = 4 * 1024 * 1024;
 
 /// Values of a plan that are told apart in its digest: about three for a resource.

@@ -22,7 +22,7 @@ fn stat(pid: i32, field: usize) -> Option<String> {
     fields.nth(field - 3).map(str::to_owned)
 }
 
-/// Sends `signal` to one process; one that is gone is no error.
+/// Sends `signal` to one process, or to the group of this number, negated; one that is gone is no error.
 pub fn signal(pid: i32, signal: Signal) {
     let _ = kill(Pid::from_raw(pid), signal);
 }

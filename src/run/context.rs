@@ -180,7 +180,7 @@ impl<'a> RunContext<'a> {
 
     fn warn(&mut self, done: Result) {
         if let Err(failure) = done {
-            self.tell(&format!("warning: {failure}"));
+            self.tell(format!("warning: {failure}"));
         }
     }
 
@@ -228,8 +228,8 @@ impl<'a> RunContext<'a> {
     }
 
     /// Says it in the phase of the step.
-    pub fn tell(&mut self, message: &str) {
-        self.say(self.phase, message);
+    pub fn tell(&mut self, message: impl AsRef<str>) {
+        self.say(self.phase, message.as_ref());
     }
 
     /// Waits.

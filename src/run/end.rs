@@ -103,9 +103,16 @@ impl Processes {
     /// [`Failure::Cancelled`] when we are asked to end; [`Failure::Failed`] when they do not end although killed.
     pub fn end(&self, policy: EndPolicy, interrupts: &mut Interrupts) -> Result {
         for attempt in attempts(policy) {
-            let is_meant = |pid| attempt.to_group || self.leader.is_some_and(|leader| leader.pid == pid);
-            for pid in self.living()?.into_iter().filter(|pid| is_meant(*pid)) {
-                process::signal(pid, attempt.signal);
+            let living = self.living()?;
+            match self.leader {
+                // At once: one that forks while each is signalled by itself leaves a child that was not.
+                Some(leader) if attempt.to_group && !living.is_empty() => {
+                    process::signal(-leader.pid, attempt.signal);
+                }
+                leader => living
+                    .into_iter()
+                    .filter(|pid| attempt.to_group || leader.is_some_and(|leader| leader.pid == *pid))
+                    .for_each(|pid| process::signal(pid, attempt.signal)),
             }
             if self.end_by(Instant::now() + attempt.patience, interrupts)? {
                 return Ok(());

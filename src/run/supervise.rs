@@ -159,7 +159,7 @@ impl RunContext<'_> {
                 return Ok(waited);
             }
             let (name, so_far) = (running.tool.name(), HumanDuration::since(begun));
-            self.tell(&format!("still waiting for {name} ({so_far})"));
+            self.tell(format!("still waiting for {name} ({so_far})"));
             until = Instant::now() + STILL_WAITING_EVERY;
         }
     }
@@ -212,7 +212,7 @@ impl RunContext<'_> {
     fn end(&mut self, running: &mut Running) -> Result {
         for attempt in attempts(running.tool.end_policy) {
             if !attempt.announcement.is_empty() {
-                self.tell(&attempt.announcement.replace("NAME", &running.tool.name()));
+                self.tell(attempt.announcement.replace("NAME", &running.tool.name()));
             }
             let until = Instant::now() + attempt.patience;
             let (ended_by, rest_until) = match attempt.to_group {

@@ -122,7 +122,7 @@ fn entry(word: &str) -> Value {
     let image = |digit: &str| format!("sha256:{}", digit.repeat(64));
     match word {
         "lost" => json!({"word": word}),
-        _ => json!({"undo": "tag", "reference": word, "old_image": image("a"), "new_image": image("b")}),
+        _ => json!({"undo": "tag", "reference": word, "old": image("a"), "new": image("b")}),
     }
 }
 

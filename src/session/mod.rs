@@ -15,7 +15,6 @@ use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
 use crate::config::{Config, Settings};
-use crate::gate::Refusal;
 use crate::limits::{REQUEST_DEADLINE, STALLED_CALLER};
 use crate::link::Caller;
 use crate::os::{descriptor, places, random, settings};
@@ -62,18 +61,12 @@ pub fn connected(stream: TcpStream, settings: &Settings, config: &Config) -> io:
 
 /// The story of one connection. The peer is let go at its end, whatever that is.
 fn converse(mut front: FrontLink, visitor: Visitor, settings: &Settings, config: &Config) -> io::Result<()> {
-    let Visitor {
-        stream,
-        peer,
-        open_paths,
-        slot: connection_slot,
-    } = visitor;
-    let request_id = &random::hex::<8>()?;
+    let (peer, request_id) = (visitor.peer, &random::hex::<8>()?);
     let caller = Caller {
         request_id: request_id.clone(),
-        open_paths,
+        open_paths: visitor.open_paths,
     };
-    front.hand_over(stream, caller)?;
+    front.hand_over(visitor.stream, caller)?;
     // Front has the deadlines, and answers what comes too late itself; this is for one that keeps none.
     let Some(request) = front.request(Instant::now() + REQUEST_DEADLINE + STALLED_CALLER)? else {
         return Ok(());
@@ -87,16 +80,8 @@ fn converse(mut front: FrontLink, visitor: Visitor, settings: &Settings, config:
     let answered = match admission.of(&request) {
         Err(refusal) => {
             // What the caller is not told goes here, under the id that the caller was given.
-            let (
-                Refusal {
-                    status,
-                    sentence,
-                    detail,
-                    ..
-                },
-                method,
-                path,
-            ) = (&refusal, &request.method, &request.path);
+            let (method, path) = (&request.method, &request.path);
+            let (status, sentence, detail) = (refusal.status, &refusal.sentence, &refusal.detail);
             log::warn!("request {request_id} of {peer}: {method} {path}: {status} {sentence}: {detail}");
             front.refuse(refusal)
         }
@@ -106,7 +91,7 @@ fn converse(mut front: FrontLink, visitor: Visitor, settings: &Settings, config:
             ends_with_caller,
         }) => {
             // Caps count connections that are not yet admitted; this one is a follower now.
-            drop(connection_slot);
+            drop(visitor.slot);
             let run = follower.run_id().clone();
             let streamed = stream::stream(&mut front, follower, slot);
             if ends_with_caller && streamed.as_ref().is_err_and(is_gone) {

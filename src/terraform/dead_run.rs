@@ -15,9 +15,6 @@ use crate::run::Mask;
 use super::work::{CHECKOUT, Work};
 use super::{ADVICE, secrets};
 
-/// Where terraform leaves the state that it could not save, in the module's folder.
-const ERRORED: &str = "errored.tfstate";
-
 /// Cleans up after a run that died in its turn; what its record is to say. Its terraform has ended by now: an apply was let
 /// finish. Doing it twice changes nothing more.
 pub fn conclude_dead(
@@ -72,13 +69,13 @@ fn last_words(
     Some(format!("terraform finished all the same: {complete}"))
 }
 
-/// Keeps a state that terraform could not save, for good; its path.
+/// Keeps a state that terraform could not save and left in the module's folder, for good; its path.
 pub fn keep_errored_state(work: &Work, terraform: &TerraformConfig, run: &RunId) -> Option<String> {
     let checkout = work.real.join(CHECKOUT);
     let mut paths = terraform
         .modules
         .iter()
-        .map(|module| checkout.join(&module.path).join(ERRORED));
+        .map(|module| checkout.join(&module.path).join("errored.tfstate"));
     let found = paths.find(|path| path.symlink_metadata().is_ok_and(|facts| facts.is_file()))?;
     let kept = terraform.workdir.join("errored").join(format!("{run}.tfstate"));
     if let Err(error) = keep(&found, &kept) {

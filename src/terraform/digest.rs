@@ -7,12 +7,12 @@
 //! in something ephemeral.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 
 use crate::hash::sha256;
@@ -21,7 +21,7 @@ use crate::limits::{MAX_PLAN_DEPTH, MAX_PLAN_VALUE};
 use crate::os::files;
 
 use super::plan_file;
-use super::plan_json::{children, must_be_few, parse};
+use super::plan_json::{PlanJson, Span, must_be_few};
 
 /// One value of a plan.
 #[derive(Clone, Debug)]
@@ -101,7 +101,8 @@ type Relevant = BTreeMap<String, BTreeSet<String>>;
 
 /// A plan that is taken apart.
 pub struct Plan<'a> {
-    members: BTreeMap<String, &'a str>,
+    json: PlanJson<'a>,
+    members: BTreeMap<String, Span>,
     /// Blocks of resources that an apply does something about.
     applied: BTreeSet<String>,
     parts: Vec<Part>,
@@ -109,14 +110,16 @@ pub struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     /// The plan of which `terraform show -json` printed `shown`.
-    pub fn new(shown: &'a str) -> io::Result<Self> {
+    pub fn new(shown: &'a File) -> io::Result<Self> {
+        let json = PlanJson::new(shown)?;
         let mut members = BTreeMap::new();
-        for (name, value) in children(shown.trim())? {
+        for (name, value) in json.children(json.whole())? {
             if members.insert(name, value).is_some() {
-                return Err(io::Error::other("it has two members of one name"));
+                return Err(io::Error::other("a member comes twice"));
             }
         }
         Ok(Self {
+            json,
             members,
             applied: BTreeSet::new(),
             parts: Vec::new(),
@@ -132,19 +135,19 @@ impl<'a> Plan<'a> {
     pub fn changes(&mut self, kind: &str) -> io::Result<Vec<Vec<String>>> {
         let mut all = Vec::new();
         for (name, value) in self.take(kind)? {
-            let mut entry: Entry = parse(value)?;
+            let mut entry: Entry = self.json.parse(value.clone())?;
             if kind == "output_changes" {
-                (entry.address, entry.change) = (format!("output {name}"), parse(value)?);
+                (entry.address, entry.change) = (format!("output {name}"), self.json.parse(value.clone())?);
             }
             let Change { actions, importing } = &entry.change;
             if actions.is_empty() {
-                return Err(io::Error::other("a change in it has no actions"));
+                return Err(io::Error::other("a change has no actions"));
             }
             if changes_value(actions) || importing.is_some() || entry.previous_address.is_some() {
                 self.applied.insert(entry.block());
             }
             let shown = (kind != "resource_drift").then(|| actions.join(" and "));
-            self.add(kind, &entry.address, &shown.unwrap_or_default(), value)?;
+            self.add_value(kind, &entry.address, &shown.unwrap_or_default(), value)?;
             all.push(entry.change.actions);
         }
         Ok(all)
@@ -158,20 +161,20 @@ impl<'a> Plan<'a> {
             false => Some(self.relevant()?),
         };
         for (_, value) in self.take("relevant_attributes")? {
-            self.add("relevant_attributes", "", "", value)?;
+            self.add_value("relevant_attributes", "", "", value)?;
         }
         for (name, value) in self.take("variables")? {
-            self.add("variables", &format!("variable {name}"), "", value)?;
+            self.add_value("variables", &format!("variable {name}"), "", value)?;
         }
         for (name, value) in self.take("prior_state")? {
             self.state(relevant.as_ref(), &name, value, 0)?;
         }
         for (kind, value) in std::mem::take(&mut self.members) {
-            self.add(&kind, "", "", value)?;
+            self.add_value(&kind, "", "", value)?;
         }
         for (name, content) in plan_file::configuration(plan)? {
             let shown = name.trim_start_matches("tfconfig/m-").trim_start_matches('/');
-            self.add(&format!("file {name}"), shown, "", content)?;
+            self.add(&format!("file {name}"), shown, "", sha256(&content))?;
         }
         Ok(self.parts)
     }
@@ -181,41 +184,43 @@ impl<'a> Plan<'a> {
         &mut self,
         relevant: Option<&Relevant>,
         name: &str,
-        value: &str,
+        value: Span,
         depth: usize,
     ) -> io::Result<()> {
         match name {
             "values" | "root_module" | "child_modules" if depth < MAX_PLAN_DEPTH => {
-                for (name, value) in children(value)? {
+                for (name, value) in self.json.children(value)? {
                     // A module in a list has no name.
                     let name = if name.is_empty() { "root_module" } else { &name };
                     self.state(relevant, name, value, depth + 1)?;
                 }
             }
             "resources" => {
-                for (_, value) in children(value)? {
+                for (_, value) in self.json.children(value)? {
                     self.resource(relevant, value)?;
                 }
             }
-            name => self.add(&format!("prior_state {name}"), "", "", value)?,
+            name => self.add_value(&format!("prior_state {name}"), "", "", value)?,
         }
         Ok(())
     }
 
     /// A resource of the state.
-    fn resource(&mut self, relevant: Option<&Relevant>, value: &str) -> io::Result<()> {
-        let entry: Entry = parse(value)?;
+    fn resource(&mut self, relevant: Option<&Relevant>, value: Span) -> io::Result<()> {
+        let entry: Entry = self.json.parse(value.clone())?;
         let Some(relevant) = relevant.filter(|_| entry.mode == "data") else {
-            return self.add("prior_state", &entry.address, "", value);
+            return self.add_value("prior_state", &entry.address, "", value);
         };
-        let members: BTreeMap<_, _> = children(value)?.into_iter().collect();
-        let values = children(members.get("values").unwrap_or(&"null"))?;
-        let values: BTreeMap<_, _> = values.into_iter().collect();
+        let mut members: BTreeMap<_, _> = self.json.children(value.clone())?.into_iter().collect();
+        let values = match members.remove("values") {
+            Some(values) => self.json.children(values)?.into_iter().collect(),
+            None => BTreeMap::new(),
+        };
         for attribute in relevant.get(&entry.block()).into_iter().flatten() {
-            let seen = sha256(values.get(attribute).unwrap_or(&value).as_bytes());
+            let seen = self.json.hash(values.get(attribute).unwrap_or(&value).clone())?;
             let named = format!("{}\0{attribute}\0", entry.address);
             let bytes = [named.as_bytes(), &seen].concat();
-            self.add("prior_state", &entry.address, "", bytes)?;
+            self.add("prior_state", &entry.address, "", sha256(&bytes))?;
         }
         Ok(())
     }
@@ -253,22 +258,29 @@ impl<'a> Plan<'a> {
             || configuration.root_module.hides(&self.applied))
     }
 
-    fn member<T: Deserialize<'a>>(&self, name: &str) -> io::Result<Option<T>> {
-        self.members.get(name).map_or(Ok(None), |value| parse(value))
+    fn member<T: DeserializeOwned>(&self, name: &str) -> io::Result<Option<T>> {
+        let value = self.members.get(name).cloned();
+        value.map_or(Ok(None), |value| self.json.parse(value))
     }
 
     /// The values in a member, which then need not be looked at again.
-    fn take(&mut self, kind: &str) -> io::Result<Vec<(String, &'a str)>> {
-        children(self.members.remove(kind).unwrap_or("null"))
+    fn take(&mut self, kind: &str) -> io::Result<Vec<(String, Span)>> {
+        let value = self.members.remove(kind);
+        value.map_or(Ok(Vec::new()), |value| self.json.children(value))
     }
 
-    fn add(&mut self, kind: &str, name: &str, actions: &str, value: impl AsRef<[u8]>) -> io::Result<()> {
+    fn add_value(&mut self, kind: &str, name: &str, actions: &str, value: Span) -> io::Result<()> {
+        let hash = self.json.hash(value)?;
+        self.add(kind, name, actions, hash)
+    }
+
+    fn add(&mut self, kind: &str, name: &str, actions: &str, hash: [u8; 32]) -> io::Result<()> {
         must_be_few(self.parts.len())?;
         self.parts.push(Part {
             kind: kind.into(),
             name: name.into(),
             actions: actions.into(),
-            hash: sha256(value.as_ref()),
+            hash,
         });
         Ok(())
     }

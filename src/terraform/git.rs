@@ -56,7 +56,6 @@ const REFERENCES_ONLY: &str = "unadvertised object";
 /// unknown commit from a refused token. They are those of git 2.30 to 2.47 in the C locale, of GitHub and of GitLab.
 const MESSAGES: &[(&[&str], &str)] = &[
     (&["not our ref"], "the repository has no such commit"),
-    (&[REFERENCES_ONLY], "the server gives no commit by its id alone"),
     (
         &["couldn't find remote ref"],
         "the repository has no such reference, check DEPLOYER_TF_APPLY_REF",
@@ -79,7 +78,7 @@ const MESSAGES: &[(&[&str], &str)] = &[
         "the server refuses the credentials, or wants some: check DEPLOYER_TF_APPLY_GH_APP_ID",
     ),
     (
-        &["returned error: 30", "unable to update url base from redirection"],
+        &["returned error: 30"],
         "the server sends us elsewhere: check DEPLOYER_TF_APPLY_REPO_URL",
     ),
     (
@@ -285,10 +284,6 @@ mod tests {
             (
                 "fatal: couldn't find remote ref refs/heads/nope",
                 "no such reference",
-            ),
-            (
-                "error: Server does not allow request for unadvertised object 17b5",
-                "by its id alone",
             ),
             (
                 "remote: Invalid username or token. Password authentication is not supported for Git operations.\n\

@@ -104,10 +104,7 @@ impl<'a> Installation<'a> {
 /// and headers that do are those of GitHub's API as documented, and as its users report them.
 pub fn explain(app: &GithubApp, repository: &str, answer: &FetchResponse) -> String {
     let GithubApp {
-        pem,
-        installation,
-        api_url,
-        ..
+        pem, installation, ..
     } = app;
     let said = message(answer);
     // The primary limit says what remains, the secondary one how long to wait; older servers only write of it.
@@ -124,10 +121,11 @@ pub fn explain(app: &GithubApp, repository: &str, answer: &FetchResponse) -> Str
             "the key in {} is none of this app's, or DEPLOYER_TF_APPLY_GH_APP_ID is another app's",
             pem.display()
         ),
-        403 | 429 if is_limited => match wait.and_then(|wait| wait.parse::<u64>().ok()) {
-            Some(seconds) => format!("GitHub's rate limit is reached, try again in {seconds} s"),
-            None => "GitHub's rate limit is reached, try again later".into(),
-        },
+        403 | 429 if is_limited => {
+            let seconds = wait.and_then(|wait| wait.parse::<u64>().ok());
+            let when = seconds.map_or_else(|| "later".into(), |seconds| format!("in {seconds} s"));
+            format!("GitHub's rate limit is reached, try again {when}")
+        }
         404 if said == "Integration not found" => {
             "there is no such app, check DEPLOYER_TF_APPLY_GH_APP_ID".into()
         }
@@ -140,7 +138,7 @@ pub fn explain(app: &GithubApp, repository: &str, answer: &FetchResponse) -> Str
             "the app may not read {repository}: it needs the permission Contents (read), and not to be suspended"
         ),
         500.. => "GitHub is in trouble, try again later".into(),
-        _ => format!("this is no answer of GitHub's API, check DEPLOYER_GITHUB_API_URL ({api_url})"),
+        _ => "this is no answer of GitHub's API, check DEPLOYER_GITHUB_API_URL".into(),
     };
     let colon = if said.is_empty() { "" } else { ": " };
     format!("{means} (status {}{colon}{})", answer.status, harmless(&said))

@@ -51,7 +51,7 @@ const ADVICE: &str = "what terraform has changed stays; plan again to see what i
 
 /// The same after the operator's force.
 const ADVICE_AFTER_FORCE: &str =
-    "what it was creating may be missing from its state; look for it, then plan again";
+    "what it was creating may be missing from its state; look for it and plan again";
 
 /// Carries out `task`, which is what `request` is about.
 ///
@@ -86,7 +86,7 @@ impl<'a> Terraform<'a> {
             .ok_or("terraform is not configured any more")?;
         let module = terraform
             .module(task.module.as_deref())
-            .ok_or("there is no such module any more")?;
+            .ok_or("there is no such module")?;
         let job = task.what;
         let side = match job {
             Job::TfPlan => terraform.plan.as_ref()?,
@@ -249,7 +249,7 @@ impl<'a> Terraform<'a> {
         if self.task.what == Job::TfPlan
             && let Err(error) = difference::leave(&self.commands.config.places, ctx.run_id(), summary)
         {
-            log::warn!("run {}: keep what its plan is made of: {error}", ctx.run_id());
+            log::warn!("run {}: keep its plan's hashes: {error}", ctx.run_id());
         }
     }
 

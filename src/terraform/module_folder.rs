@@ -47,9 +47,8 @@ fn listed(folder: &Path) -> String {
     let mut names: Vec<String> = names.take(MAX_LISTED + 1).collect();
     names.sort();
     match names.len() {
-        0 => "; it has no folder at all".into(),
-        count if count > MAX_LISTED => String::new(),
-        _ => format!("; it has {}", names.join(", ")),
+        1..=MAX_LISTED => format!("; it has {}", names.join(", ")),
+        _ => String::new(),
     }
 }
 

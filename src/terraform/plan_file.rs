@@ -6,7 +6,7 @@
 
 use std::io;
 
-use crate::limits::MAX_PLAN_JSON;
+use crate::limits::MAX_PLAN_FILE;
 
 /// The last record of an archive, without a comment (APPNOTE.TXT 4.3.16): terraform writes none.
 const END: usize = 22;
@@ -39,7 +39,7 @@ pub fn configuration(plan: &[u8]) -> io::Result<Vec<(String, Vec<u8>)>> {
             let packed = part(plan, begin, number(directory, 20, 4)?)?;
             // Many records may name the same bytes.
             total += packed.len() as u64;
-            if total > MAX_PLAN_JSON {
+            if total > MAX_PLAN_FILE {
                 return Err(bad());
             }
             files.push((name.into_owned(), [&directory[10..11], packed].concat()));

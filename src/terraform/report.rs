@@ -11,7 +11,7 @@ use crate::gate::{Commit, TerraformTask};
 use crate::os::clock;
 use crate::os::files;
 use crate::queue::RunRequest;
-use crate::run::{Failure, RunContext};
+use crate::run::{Result, RunContext};
 
 use super::summary::Summary;
 
@@ -47,9 +47,9 @@ impl Report {
     pub fn add<T>(
         &mut self,
         name: &'static str,
-        result: Result<T, Failure>,
+        result: Result<T>,
         good: impl FnOnce(&T) -> Value,
-    ) -> Result<T, Failure> {
+    ) -> Result<T> {
         let own = match &result {
             Ok(value) => good(value),
             Err(failure) => json!({"status": "failed", "exit_code": 1, "error": failure.to_string()}),

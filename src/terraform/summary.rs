@@ -1,12 +1,13 @@
 //! What a saved plan would do: how much it adds, changes and destroys, and its digest.
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
 use serde::Serialize;
 
-use crate::limits::MAX_PLAN_JSON;
+use crate::limits::MAX_PLAN_FILE;
 use crate::os::{files, trusted};
 
 use super::digest::{Part, Plan, changes_value, digest_of};
@@ -56,8 +57,7 @@ impl fmt::Display for Counts {
 /// When it is not the JSON of a plan, or the plan no file of terraform's; and of an interrupted plan, which is saved as
 /// well, and must not be applied.
 pub fn read(shown: &Path, plan: &Path, module: &Path) -> io::Result<Summary> {
-    let shown = String::from_utf8(files::read_bounded(shown, MAX_PLAN_JSON)?);
-    let shown = shown.map_err(io::Error::other)?;
+    let shown = File::open(shown)?;
     let mut document = Plan::new(&shown)?;
     if !document.is_whole()? {
         return Err(io::Error::other("it is not whole"));
@@ -71,7 +71,7 @@ pub fn read(shown: &Path, plan: &Path, module: &Path) -> io::Result<Summary> {
     let (drifted, outputs) = (changed("resource_drift")?, changed("output_changes")?);
     // Whoever is planned for may have put anything in its place.
     let (plan_file, _) = trusted::open(plan)?;
-    let parts = document.parts(&files::read_bounded_from(plan_file, plan, MAX_PLAN_JSON)?, module)?;
+    let parts = document.parts(&files::read_bounded_from(plan_file, plan, MAX_PLAN_FILE)?, module)?;
     Ok(Summary {
         counts: Counts {
             add: count("create"),

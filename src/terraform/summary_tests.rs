@@ -403,11 +403,17 @@ fn a_plan_that_is_too_large_is_refused_before_it_is_read() {
         file.set_len(length).unwrap();
         left.read_again().unwrap_err().to_string()
     };
-    let said = refused("{", MAX_PLAN_JSON + 1);
-    assert!(said.contains("show.json is larger than"), "{said}");
+    let said = refused("{", crate::limits::MAX_PLAN_JSON + 1);
+    assert!(said.contains("larger than 256 MiB"), "{said}");
     // A text without end.
     let said = refused("{\"resource_changes\":[{\"address\":\"", 1024 * 1024);
     assert!(said.contains("while parsing a string"), "{said}");
+    let one = format!(
+        "{{\"errored\":false,\"resource_changes\":[{{\"name\":\"{}\"}}]}}",
+        "x".repeat(crate::limits::MAX_PLAN_VALUE as usize)
+    );
+    let said = left.read(&one).unwrap_err().to_string();
+    assert!(said.contains("a value of more than"), "{said}");
     let many = format!(
         "{{\"errored\":false,\"variables\":[{}1]}}",
         "1,".repeat(crate::limits::MAX_PLAN_PARTS)

@@ -22,8 +22,6 @@ pub struct Lock {
     operation: String,
 }
 
-const LOCKED: &str = "error acquiring the state lock";
-
 /// What needs more than terraform's own words, by these.
 const HINTS: [(&str, &str); 2] = [
     (
@@ -63,7 +61,9 @@ impl TerraformError {
     /// Reads terraform's last lines, oldest first.
     pub fn read(tail: &[String]) -> Self {
         let said = tail.join("\n").to_ascii_lowercase();
-        let lock = said.contains(LOCKED).then(|| lock_in(tail));
+        let lock = said
+            .contains("error acquiring the state lock")
+            .then(|| lock_in(tail));
         let hint = HINTS.iter().find(|(words, _)| said.contains(words));
         let sentence = match (&lock, hint) {
             (

@@ -78,9 +78,9 @@ impl Work {
     /// When something could not be removed.
     pub fn remove(&self) -> Result<(), String> {
         let both = [self.real.with_file_name(SHOWN), self.real.clone()];
-        let removed =
-            both.map(|path| tree::remove(&path).map_err(|error| files::describe(&error, "remove", &path)));
-        removed.into_iter().collect()
+        let remove =
+            |path: PathBuf| tree::remove(&path).map_err(|error| files::describe(&error, "remove", &path));
+        both.map(remove).into_iter().collect()
     }
 }
 

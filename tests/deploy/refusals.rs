@@ -83,7 +83,7 @@ fn a_container_that_could_not_be_put_back_is_not_stopped() {
     docker(&["create", "--name", &stranger, &first]);
     let kept = id_of(&stranger);
     let error = host.deploy("2.0.0").assert_failed();
-    assert!(error.contains("stands in the way that no deploy made"), "{error}");
+    assert!(error.contains("that no deploy made is in the way"), "{error}");
     assert_eq!(id_of(&stranger), kept);
     assert_ne!(id_of(&host.name), before);
     assert_eq!(host.live_version().as_deref(), Some("1.0.0"));

@@ -72,6 +72,11 @@ pub struct Container {
     rest: Value,
 }
 
+/// Whether one of this status has a process.
+pub fn is_active(status: &str) -> bool {
+    matches!(status, "running" | "paused" | "restarting")
+}
+
 impl Container {
     fn at(&self, pointer: &str) -> &Value {
         self.rest.pointer(pointer).unwrap_or(&Value::Null)
@@ -107,7 +112,7 @@ impl Container {
 
     /// Docker has a process for it, or is about to have one again: it has to be stopped before it can be removed or renamed.
     pub fn is_active(&self) -> bool {
-        matches!(self.status(), "running" | "paused" | "restarting")
+        is_active(self.status())
     }
 
     /// What is left of one that Docker could not remove, or is removing: it can never be started again.

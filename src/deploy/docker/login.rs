@@ -20,12 +20,6 @@ use crate::os::files::{self, ensure_folder, optional};
 use crate::os::secret::{self, Secret};
 use crate::os::trusted;
 
-/// What is wrong with the login, in a sentence: the daemon does not start with it.
-pub fn complaint(login: Option<&Login>) -> Option<String> {
-    let why = secret::read(&login?.password_file).err()?;
-    Some(format!("DEPLOYER_REGISTRY_PASSWORD_FILE: {why}"))
-}
-
 /// A login that is in use. Dropped, it is gone.
 #[derive(Debug)]
 pub struct LoggedIn {
@@ -50,15 +44,14 @@ impl LoggedIn {
         let password = secret::read(&login.password_file)?;
         let pair = format!("{}:{}", login.username, password.expose());
         let pair = Secret::new(encode_standard(pair.as_bytes()));
-        let described = |at: &Path, error| files::describe(&error, "write the registry login", at);
-        make_private(&folder).map_err(|error| described(&folder, error))?;
+        let described = |error: io::Error| format!("write the registry login: {error}");
+        make_private(&folder).map_err(described)?;
         let made = Self {
             folder,
             usual: usual(environment),
             secrets: [password, pair],
         };
-        made.write(image)
-            .map_err(|error| described(&made.folder, error))?;
+        made.write(image).map_err(described)?;
         Ok(made)
     }
 
@@ -70,7 +63,9 @@ impl LoggedIn {
             if contexts.is_dir() {
                 symlink(contexts, self.folder.join("contexts"))?;
             }
-            config["currentContext"] = context(usual).into();
+            let file = files::read_bounded(&usual.join("config.json"), MAX_TEMPLATE);
+            let theirs: Value = serde_json::from_slice(&file.unwrap_or_default()).unwrap_or_default();
+            config["currentContext"] = theirs["currentContext"].as_str().into();
         }
         let file = self.folder.join("config.json");
         files::replace_volatile(&file, config.to_string().as_bytes(), 0o600)
@@ -106,7 +101,10 @@ fn make_private(folder: &Path) -> io::Result<()> {
     ensure_folder(outer, 0o700)?;
     let facts = fs::symlink_metadata(outer)?;
     if !facts.is_dir() || trusted::fault(&facts).is_some() || facts.mode() & 0o077 != 0 {
-        return Err(io::Error::other("its folder is not root's alone (mode 0700)"));
+        let path = outer.display();
+        return Err(io::Error::other(format!(
+            "{path} is not root's alone (mode 0700)"
+        )));
     }
     optional(fs::remove_dir_all(folder))?;
     DirBuilder::new().mode(0o700).create(folder)
@@ -118,12 +116,6 @@ fn usual(environment: &[(String, String)]) -> Option<PathBuf> {
         Some(PathBuf::from(&found.1))
     };
     value("DOCKER_CONFIG").or_else(|| Some(value("HOME")?.join(".docker")))
-}
-
-fn context(usual: &Path) -> Option<String> {
-    let bytes = files::read_bounded(&usual.join("config.json"), MAX_TEMPLATE).ok()?;
-    let config: Value = serde_json::from_slice(&bytes).ok()?;
-    config["currentContext"].as_str().map(str::to_owned)
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use crate::os::child::Exit;
 use crate::queue::EndPolicy;
 use crate::run::{Ended, Result, RunContext, Tool, fail};
 
-pub use inspect::{Container, Image, ImageId};
+pub use inspect::{Container, Image, ImageId, is_active};
 
 /// The version of the dockerd that answers.
 pub fn server_version(ctx: &mut RunContext) -> Result<String> {
@@ -163,7 +163,7 @@ pub fn change_by(ctx: &mut RunContext, doing: &str, mut tool: Tool) -> Result {
         return succeeded(&first, doing).map(drop);
     }
     let said = last_words(&first.tail, first.exit);
-    ctx.tell(&format!("{doing}: {said}; asking again"));
+    ctx.tell(format!("{doing}: {said}; asking again"));
     ctx.in_any_case(DOCKER_RETURNS + DOCKER_QUICK, |ctx| {
         let until = Instant::now() + DOCKER_RETURNS;
         ctx.poll(LOOK_INTERVAL, until, |ctx| Ok(server_version(ctx).ok()))?;

@@ -22,9 +22,6 @@ pub enum PullFault {
 }
 use PullFault::{Final, Unreachable};
 
-/// What is said of an attempt that was given up.
-pub const HUNG: &str = "docker pull made no progress";
-
 /// A rate limit speaks of being unauthenticated, a socket that may not be opened of being denied: in this order.
 const FAULTS: &[Row<PullFault>] = &[
     fault(
@@ -68,12 +65,10 @@ const FAULTS: &[Row<PullFault>] = &[
         "the registry is in trouble",
     ),
     fault(
-        &["no such host", "server misbehaving", "name resolution"],
-        Unreachable,
-        "the registry's name could not be resolved",
-    ),
-    fault(
         &[
+            "no such host",
+            "server misbehaving",
+            "name resolution",
             "connection refused",
             "connection reset",
             "no route to host",
@@ -119,7 +114,7 @@ pub fn pull(ctx: &mut RunContext, reference: &str, login: Option<&LoggedIn>) -> 
         let Some(wait) = waits.next().filter(|_| fault == Unreachable) else {
             return Ok(Err((fault, failure)));
         };
-        ctx.tell(&format!("{failure}; trying again in {} s", wait.as_secs()));
+        ctx.tell(format!("{failure}; trying again in {} s", wait.as_secs()));
         ctx.pause(*wait)?;
     }
 }
@@ -147,7 +142,7 @@ fn pull_once(
     match ctx.tool_while(tool, &mut hear, PULL_STALL, &mut gets_on) {
         Ok(ended) if ended.exit.is_success() => Ok(Ok(digest)),
         Ok(ended) => Ok(Err(last_words(&ended.tail, ended.exit))),
-        Err(Failure::Failed(_)) if hangs => Ok(Err(HUNG.into())),
+        Err(Failure::Failed(_)) if hangs => Ok(Err("docker pull made no progress".into())),
         Err(failure) => Err(failure),
     }
 }
@@ -217,7 +212,7 @@ mod tests {
             ),
             (
                 "Error response from daemon: dial tcp: lookup x on 1.1.1.1:53: no such host",
-                "not be resolved",
+                "not be reached",
                 Unreachable,
             ),
             (
@@ -231,7 +226,7 @@ mod tests {
                 Final,
             ),
             ("unexpected EOF", "cut off", Unreachable),
-            (HUNG, "cut off", Unreachable),
+            ("docker pull made no progress", "cut off", Unreachable),
             (
                 "write /var/lib/docker/tmp/GetImageBlob820200805: no space left on device",
                 "disk is full",

@@ -18,7 +18,7 @@ use crate::fetch::{self, FetchRequest};
 use crate::gate::Version;
 use crate::limits::{DOCKER_QUICK, HEALTH_MARGIN, LOOK_INTERVAL, MAX_FETCH, PROBE_DEADLINE, STEADY};
 use crate::run::{Failure, HumanDuration, Result, RunContext, fail};
-use judge::Verdict;
+use judge::Verdict::{self, Healthy, Hopeless, NotYet};
 
 /// How one container's health is found out.
 pub struct Health<'a> {
@@ -40,8 +40,6 @@ struct Watched {
     looked: Option<Instant>,
     /// What was seen last.
     seen: String,
-    /// Whether what is seen is kept to itself.
-    quiet: bool,
 }
 
 impl<'a> Health<'a> {
@@ -72,7 +70,7 @@ impl<'a> Health<'a> {
             Some(url) => judge::answer(&self.probe(url), self.version),
             None => judge::container(now, STEADY),
         };
-        matches!(verdict, Verdict::Healthy(_))
+        matches!(verdict, Healthy(_))
     }
 
     /// Waits until the container is healthy.
@@ -83,13 +81,13 @@ impl<'a> Health<'a> {
         let start = Instant::now();
         let longest = self.config.deploy().health_max_wait;
         let mut watched = Watched::default();
-        let why = match self.watch(ctx, start + longest, &mut watched) {
-            Ok(Verdict::Healthy(how)) => {
-                ctx.tell(&format!("{}: {how} after {}", self.name, since(start)));
+        let why = match self.watch(ctx, start + longest, &mut watched, true) {
+            Ok(Healthy(how)) => {
+                ctx.tell(format!("{}: {how} after {}", self.name, since(start)));
                 return Ok(());
             }
-            Ok(Verdict::Hopeless(seen)) => format!("not healthy: {seen}"),
-            Ok(Verdict::NotYet(seen)) => format!("not healthy after {}: {seen}", HumanDuration(longest)),
+            Ok(Hopeless(seen)) => format!("not healthy: {seen}"),
+            Ok(NotYet(seen)) => format!("not healthy after {}: {seen}", HumanDuration(longest)),
             Err(late @ Failure::Deadline { .. }) => format!("not healthy yet: {}; {late}", watched.seen),
             Err(failure) => return Err(failure),
         };
@@ -100,50 +98,55 @@ impl<'a> Health<'a> {
     /// not, if it is not; nothing is said.
     pub fn now(&self, ctx: &mut RunContext) -> Result<Option<String>> {
         let steady = self.url.map_or(STEADY + LOOK_INTERVAL, |_| Duration::ZERO);
-        let mut watched = Watched {
-            quiet: true,
-            ..Watched::default()
-        };
-        Ok(match self.watch(ctx, Instant::now() + steady, &mut watched)? {
-            Verdict::Healthy(_) => None,
-            Verdict::NotYet(seen) | Verdict::Hopeless(seen) => Some(format!("it is not healthy: {seen}")),
-        })
+        let mut watched = Watched::default();
+        Ok(
+            match self.watch(ctx, Instant::now() + steady, &mut watched, false)? {
+                Healthy(_) => None,
+                NotYet(seen) | Hopeless(seen) => Some(format!("it is not healthy: {seen}")),
+            },
+        )
     }
 
-    /// Looks until there is a verdict, or until `until`.
-    fn watch(&self, ctx: &mut RunContext, until: Instant, watched: &mut Watched) -> Result<Verdict> {
+    /// Looks until there is a verdict, or until `until`; what is seen meanwhile is said where it `says` so.
+    fn watch(
+        &self,
+        ctx: &mut RunContext,
+        until: Instant,
+        watched: &mut Watched,
+        says: bool,
+    ) -> Result<Verdict> {
         let interval = self.config.deploy().poll_interval;
         let verdict = ctx.poll(interval, until, |ctx| {
             let verdict = self.look(ctx, watched)?;
-            let Verdict::NotYet(seen) = verdict else {
+            let NotYet(seen) = verdict else {
                 return Ok(Some(verdict));
             };
-            if watched.seen != seen && !watched.quiet {
-                ctx.tell(&format!("{}: not healthy yet: {seen}", self.name));
+            if says && watched.seen != seen {
+                ctx.tell(format!("{}: not healthy yet: {seen}", self.name));
             }
             watched.seen = seen;
             Ok(None)
         })?;
-        Ok(verdict.unwrap_or_else(|| Verdict::NotYet(watched.seen.clone())))
+        Ok(verdict.unwrap_or_else(|| NotYet(watched.seen.clone())))
     }
 
     fn look(&self, ctx: &mut RunContext, watched: &mut Watched) -> Result<Verdict> {
         let Some(url) = self.url else {
             return Ok(match docker::container(ctx, self.name)? {
                 Some(now) => judge::container(&now, watched.steady_for(&now)),
-                None => Verdict::Hopeless("there is no such container".into()),
+                None => Hopeless("there is no such container".into()),
             });
         };
         let verdict = judge::answer(&self.probe(url), self.version);
         let is_due = watched.looked.is_none_or(|last| last.elapsed() >= LOOK_INTERVAL);
-        if !self.looks || !is_due || !matches!(verdict, Verdict::NotYet(_)) {
+        if !self.looks || !is_due || !matches!(verdict, NotYet(_)) {
             return Ok(verdict);
         }
         watched.looked = Some(Instant::now());
         Ok(match docker::container(ctx, self.name)? {
-            None => Verdict::Hopeless("the container is gone".into()),
+            None => Hopeless("the container is gone".into()),
             Some(now) => match judge::alive(&now) {
-                Verdict::Hopeless(seen) => Verdict::Hopeless(seen),
+                Hopeless(seen) => Hopeless(seen),
                 _ => verdict,
             },
         })
@@ -190,20 +193,27 @@ pub fn wait_until_stable(ctx: &mut RunContext, healthy: &[(Seen, Instant)]) -> R
     let names: Vec<&str> = healthy.iter().map(|(one, _)| one.name()).collect();
     let until = healthy.iter().map(|(_, at)| *at + steady).max();
     let until = until.unwrap_or_else(Instant::now);
-    if Instant::now() < until {
-        let steady = HumanDuration(steady);
-        ctx.tell(&format!(
-            "waiting until each has run for {steady} without a restart"
-        ));
-    }
+    let mut said = false;
     // The last step of a deploy: it is not cancelled.
     let fallen = ctx.in_any_case(steady + HEALTH_MARGIN, |ctx| {
         ctx.poll(LOOK_INTERVAL, until, |ctx| {
             let now = docker::containers(ctx, &names)?;
-            let fallen = |(then, at): &(Seen, Instant)| {
-                Some((then.name().to_owned(), since(*at), what_happened(then, &now)?))
-            };
-            Ok(healthy.iter().find_map(fallen))
+            if !said && Instant::now() < until {
+                said = true;
+                let steady = HumanDuration(steady);
+                ctx.tell(format!(
+                    "waiting until each has run for {steady} without a restart"
+                ));
+            }
+            Ok(healthy.iter().find_map(|(then, at)| {
+                let what = match now.iter().find(|now| now.name() == then.name()) {
+                    None => "it is gone".to_owned(),
+                    Some(now) if now.id != then.id => "somebody has replaced it".to_owned(),
+                    Some(now) if now.is_running() && now.restart_count == then.restart_count => return None,
+                    Some(now) => format!("it is {}", now.describe()),
+                };
+                Some((then.name().to_owned(), since(*at), what))
+            }))
         })
     })?;
     let Some((name, after, what)) = fallen else {
@@ -211,14 +221,4 @@ pub fn wait_until_stable(ctx: &mut RunContext, healthy: &[(Seen, Instant)]) -> R
     };
     ctx.in_any_case(DOCKER_QUICK, |ctx| docker::say_log(ctx, &name));
     fail(format!("{name}: was healthy, and after {after} {what}"))
-}
-
-/// What keeps a container that was healthy from counting as steady, if anything.
-fn what_happened(then: &Seen, now: &[Seen]) -> Option<String> {
-    match now.iter().find(|now| now.name() == then.name()) {
-        None => Some("it is gone".to_owned()),
-        Some(now) if now.id != then.id => Some("somebody has replaced it".to_owned()),
-        Some(now) if now.is_running() && now.restart_count == then.restart_count => None,
-        Some(now) => Some(format!("it is {}", now.describe())),
-    }
 }

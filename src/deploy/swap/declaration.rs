@@ -38,9 +38,6 @@ pub struct Declaration {
     pub command: Vec<String>,
 }
 
-/// Docker's default would leave a container down after the host starts again, which no deploy means.
-const RESTART: &str = "unless-stopped";
-
 impl Declaration {
     /// Reads a declaration.
     ///
@@ -50,7 +47,8 @@ impl Declaration {
         let members = json::object(bytes).map_err(|why| vec![format!("not a JSON object: {why}")])?;
         let mut reader = Reading::default();
         let mut declared = Self {
-            restart: RESTART.into(),
+            // Docker's default would leave a container down after the host starts again, which no deploy means.
+            restart: "unless-stopped".into(),
             ..Self::default()
         };
         for (name, value) in &members {
@@ -307,11 +305,7 @@ fn argument(text: &str) -> Checked {
     }
     let is_whole = flag != text || ALONE.contains(&flag);
     let holds = flag.starts_with("--") && flag.len() > 2 && is_whole;
-    must(
-        holds,
-        text,
-        "one long flag, with its value after a =: --memory=1g",
-    )
+    must(holds, text, "one long flag with its value: --memory=1g")
 }
 
 #[cfg(test)]

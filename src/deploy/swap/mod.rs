@@ -47,7 +47,7 @@ pub fn mistakes(declarations: &Path, containers: &[config::Container]) -> Vec<St
 pub fn declared(declarations: &Path, name: &str) -> Result<Declaration, Vec<String>> {
     let path = declarations.join(format!("{name}.json"));
     let bytes = files::read_bounded(&path, MAX_TEMPLATE)
-        .map_err(|error| vec![files::describe(&error, "read the declaration", &path)])?;
+        .map_err(|error| vec![files::describe(&error, "read", &path)])?;
     let in_file = |mistake: String| format!("{}: {mistake}", path.display());
     let mistakes = match Declaration::read(&bytes) {
         Err(mistakes) => mistakes,
@@ -81,9 +81,9 @@ pub fn check(ctx: &mut RunContext, name: &str, now: Option<&Container>) -> Resul
     can_be_kept(name, now)?;
     let next = next(name);
     match docker::container(ctx, &next)?.is_some_and(|left| left.label(SPEC_LABEL).is_none()) {
-        true => Err(
-            format!("a container {next} stands in the way that no deploy made: rename or remove it").into(),
-        ),
+        true => fail(format!(
+            "a container {next} that no deploy made is in the way: rename or remove it"
+        )),
         false => Ok(()),
     }
 }

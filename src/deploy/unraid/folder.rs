@@ -44,7 +44,7 @@ pub fn find(folder: &Path, container: &str) -> Result<Found, String> {
         .collect();
     if all.len() > 1 {
         return Err(format!(
-            "several templates are named {container}: {}; update_container would take the first of them, so remove or rename all but one",
+            "several templates are named {container}: {}; update_container would take the first: rename all but one",
             all.join(", ")
         ));
     }
@@ -64,14 +64,12 @@ pub fn find(folder: &Path, container: &str) -> Result<Found, String> {
 /// # Errors
 /// When the content is no longer `expected`: somebody else writes it at this moment.
 pub fn write(path: &Path, expected: &str, text: &str) -> Result<(), String> {
-    let described = |error: io::Error| files::describe(&error, "write the template", path);
+    let described = |error: io::Error| files::describe(&error, "write", path);
     // A link stays a link.
     let path = fs::canonicalize(path).map_err(described)?;
     if read(&path).map_err(described)? != expected {
-        return Err(format!(
-            "{} was changed by somebody else just now; try again",
-            path.display()
-        ));
+        let path = path.display();
+        return Err(format!("{path} was changed by somebody else; try again"));
     }
     files::sweep(path.parent().unwrap_or(&path)).map_err(described)?;
     let mode = fs::metadata(&path).map_err(described)?.permissions().mode() & 0o7777;
@@ -98,13 +96,14 @@ fn read_named(path: &Path) -> Result<(String, Option<String>), String> {
 fn templates(folder: &Path) -> Result<Vec<PathBuf>, String> {
     let (mut found, mut folders, mut entries) = (Vec::new(), vec![folder.to_owned()], 0);
     while let Some(next) = folders.pop() {
-        let described = |error: io::Error| files::describe(&error, "read the template folder", &next);
+        let described = |error: io::Error| files::describe(&error, "read", &next);
         for entry in fs::read_dir(&next).map_err(described)? {
             let entry = entry.map_err(described)?;
             entries += 1;
             if entries > MAX_TEMPLATE_ENTRIES {
+                let most = format!("more than {MAX_TEMPLATE_ENTRIES} entries");
                 return Err(format!(
-                    "{} holds more than {MAX_TEMPLATE_ENTRIES} entries: is DEPLOYER_TEMPLATE_DIR right?",
+                    "{} holds {most}: is DEPLOYER_TEMPLATE_DIR right?",
                     folder.display()
                 ));
             }
@@ -216,10 +215,7 @@ mod tests {
     #[test]
     fn a_folder_that_is_not_there_is_named() {
         let error = find(Path::new("/nowhere/templates"), "app").unwrap_err();
-        assert!(
-            error.starts_with("read the template folder /nowhere/templates: "),
-            "{error}"
-        );
+        assert!(error.starts_with("read /nowhere/templates: "), "{error}");
     }
 
     #[test]

@@ -32,10 +32,14 @@ pub const MADE_BY_UNRAID: &str = "net.unraid.docker.managed";
 pub fn find(ctx: &mut RunContext, templates: &Path, name: &str) -> Result<(folder::Found, String)> {
     let found = folder::find(templates, name)?;
     found.warnings.iter().for_each(|warning| ctx.tell(warning));
-    let named = Template::read(&found.text)
-        .and_then(|template| Ok(template.reference(&ctx.config.deploy().image)?.to_owned()));
+    let named = named(&found.text, &ctx.config.deploy().image);
     let named = named.map_err(|why| format!("the template {}: {why}", found.path.display()))?;
     Ok((found, named))
+}
+
+/// What a template names, which must be `image` in some version.
+fn named(text: &str, image: &str) -> Result<String, String> {
+    Ok(Template::read(text)?.reference(image)?.to_owned())
 }
 
 /// Writes the new version into a template, which must be as `backup` has it.
@@ -48,26 +52,19 @@ pub fn write_template(ctx: &mut RunContext, name: &str, backup: &TemplateBackup)
     failpoint!("template-written");
     let (path, reference) = (backup.path.display(), &backup.new_reference);
     let now = if is_new { "now" } else { "already" };
-    ctx.tell(&format!("{name}: {path} names {reference} {now}"));
+    ctx.tell(format!("{name}: {path} names {reference} {now}"));
     Ok(())
 }
 
-/// Has the script make a container of the new image, and starts it in the place of the one before. `template` is what
-/// that is made from: the script must read what we wrote.
-pub fn update(
-    ctx: &mut RunContext,
-    script: &Path,
-    record: &ContainerRecord,
-    template: &TemplateBackup,
-) -> Result {
+/// Has the script make a container of the new image, and starts it in the place of the one before. The script must read
+/// the template that we wrote.
+pub fn update(ctx: &mut RunContext, script: &Path, record: &ContainerRecord) -> Result {
     let name = &record.name;
     let old = docker::container(ctx, name)?;
     if old.as_ref().map(|old| &old.id) != record.old.as_ref().map(|old| &old.id) {
-        return fail(format!(
-            "{name} was replaced by somebody else just now; try again"
-        ));
+        return fail(format!("{name} was replaced by somebody else; try again"));
     }
-    still_ours(template)?;
+    record.template.as_ref().map_or(Ok(()), still_ours)?;
     if let Some(old) = &old {
         keep_previous::rename_old(ctx, name, old)?;
     }
@@ -86,7 +83,7 @@ fn run_script(ctx: &mut RunContext, script: &Path, name: &str) -> Result<Option<
     match ctx.in_any_case(UNHURRIED, |ctx| command::run(ctx, script, name, &[])) {
         Ok(_) => Ok(None),
         Err(late @ Failure::Deadline { .. }) => {
-            ctx.tell(&format!("{name}: {late}; it was killed"));
+            ctx.tell(format!("{name}: {late}; it was killed"));
             Ok(Some(late))
         }
         Err(failure) => Err(failure),
@@ -102,10 +99,8 @@ fn made(ctx: &mut RunContext, name: &str, image: &ImageId, killed: Option<Failur
     match docker::container(ctx, name)? {
         Some(made) if made.image == *image => Ok(made),
         Some(made) => {
-            let (other, reference) = (&made.image, made.reference());
-            fail(format!(
-                "{name}: {script} made {other} ({reference}) instead of {image}"
-            ))
+            let other = format!("{} ({})", made.image, made.reference());
+            fail(format!("{name}: {script} made {other} instead of {image}"))
         }
         None => fail(format!(
             "{name}: {script} made no container: does docker refuse its template's settings? see Unraid's Docker page"
@@ -127,11 +122,11 @@ fn set_up_networks(ctx: &mut RunContext, name: &str, old: Option<&Container>, ne
     let (was, is) = (old.network_mode(), new.network_mode());
     if was != is {
         let why = format!("{name}: its network was {was} and is {is} now: see <Network> in its template");
-        return Err(why.into());
+        return fail(why);
     }
     for network in old.networks().difference(&new.networks()) {
         docker::connect(ctx, network, name, name)?;
-        ctx.tell(&format!("{name}: connected to the network {network} again"));
+        ctx.tell(format!("{name}: connected to the network {network} again"));
     }
     Ok(())
 }
@@ -149,29 +144,27 @@ pub fn restore(ctx: &mut RunContext, name: &str, backup: &TemplateBackup) -> Res
     let there = match folder::read(&backup.path) {
         Ok(text) => Some(text),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidData) => None,
-        Err(error) => return Err(files::describe(&error, "read the template", &backup.path).into()),
+        Err(error) => return Err(files::describe(&error, "read", &backup.path).into()),
     };
-    let ours = written(backup)?;
+    let (image, ours) = (&backup.new_reference, written(backup)?);
     let edited = there.as_deref().filter(|there| *there != ours);
     let (text, said) = match edited.and_then(|there| Template::read(there).ok()) {
         None => (backup.text.clone(), "is as it was"),
         Some(now) => {
-            let image = &backup.new_reference;
-            let back = Template::read(&backup.text)
-                .and_then(|before| now.with_repository(image, before.reference(image)?));
-            let left_alone =
-                |why| format!("{name}: {path} was edited by somebody else since, and is left alone: {why}");
-            let said = "was edited by somebody else since: only its image is as it was";
-            (back.map_err(left_alone)?, said)
+            let before = Template::read(&backup.text)?.reference(image)?;
+            let back = now.with_repository(before, before).map_err(|why| {
+                format!("{name}: {path} was edited by somebody else, and is left alone: {why}")
+            })?;
+            (back, "was edited by somebody else: only its image is as it was")
         }
     };
     match there {
         Some(there) if there == text || there == backup.text => return Ok(()),
         Some(there) => folder::write(&backup.path, &there, &text)?,
         None => files::replace(&backup.path, text.as_bytes(), 0o600)
-            .map_err(|error| files::describe(&error, "write the template", &backup.path))?,
+            .map_err(|error| files::describe(&error, "write", &backup.path))?,
     }
-    ctx.tell(&format!("{name}: {path} {said}"));
+    ctx.tell(format!("{name}: {path} {said}"));
     Ok(())
 }
 
@@ -184,17 +177,15 @@ fn written(backup: &TemplateBackup) -> Result<String, String> {
 /// The script reads the template by itself: what it reads must name what was pulled.
 fn still_ours(backup: &TemplateBackup) -> Result {
     let (path, expected) = (backup.path.display(), &backup.new_reference);
-    let changed = |why: String| {
-        Failure::Failed(format!(
-            "the template {path} was changed by somebody else just now: {why}; try again"
-        ))
+    let now = folder::read(&backup.path).map_err(|error| error.to_string());
+    let why = match now.and_then(|now| named(&now, expected)) {
+        Ok(named) if named == *expected => return Ok(()),
+        Ok(other) => format!("it names {other}"),
+        Err(why) => why,
     };
-    let now = folder::read(&backup.path).map_err(|error| changed(error.to_string()))?;
-    let template = Template::read(&now).map_err(changed)?;
-    match template.reference(expected).map_err(changed)? {
-        now if now == expected => Ok(()),
-        other => Err(changed(format!("it names {other}"))),
-    }
+    fail(format!(
+        "the template {path} was changed by somebody else: {why}; try again"
+    ))
 }
 
 #[cfg(test)]

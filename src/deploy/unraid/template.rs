@@ -38,10 +38,10 @@ impl<'a> Template<'a> {
         while let Some(found) = text[at..].find('<') {
             at += found;
             let broken = |what: &str| format!("line {}: {what}", 1 + text[..at].matches('\n').count());
-            let markup = Markup::at(&text[at..]);
-            let markup = markup.ok_or_else(|| broken("something begins here that does not end"))?;
-            let after = at + markup.length;
-            match markup.tag {
+            let markup = markup(&text[at..]);
+            let (length, tag) = markup.ok_or_else(|| broken("something begins here that does not end"))?;
+            let after = at + length;
+            match tag {
                 None => {}
                 Some(tag) if tag.starts_with('!') || tag.contains('<') => {
                     return Err(broken("a document type, or a `<` within a tag"));
@@ -100,53 +100,41 @@ impl<'a> Template<'a> {
         let all: Vec<&Element> = named.collect();
         let [one] = all[..] else {
             return Err(format!(
-                "it has {} <Repository> elements, and needs exactly one",
+                "it has {} <Repository> elements instead of one",
                 all.len()
             ));
         };
         let text = self.text[one.inside.clone()].trim();
         if text.contains(['<', '&']) || one.depth != 1 {
-            return Err("its <Repository> holds more than plain text, or is within another element".into());
+            return Err("its <Repository> is no plain text, or is within another element".into());
         }
         match same_image(text, image) {
             true => Ok(one.inside.clone()),
             false => Err(format!(
-                "its image is \"{text}\" and not {image}: it is another container's template, or DEPLOYER_IMAGE is wrong"
+                "its image is \"{text}\" and not {image}: is DEPLOYER_IMAGE right?"
             )),
         }
     }
 }
 
-/// A tag, comment, CDATA section or instruction.
-struct Markup<'a> {
-    length: usize,
-    /// What stands between `<` and `>`, if it is a tag.
-    tag: Option<&'a str>,
-}
-
-impl<'a> Markup<'a> {
-    /// What `text` begins with; `None` where that does not end.
-    fn at(text: &'a str) -> Option<Self> {
-        for (begin, end) in [("<!--", "-->"), ("<![CDATA[", "]]>"), ("<?", "?>")] {
-            if let Some(rest) = text.strip_prefix(begin) {
-                let length = begin.len() + rest.find(end)? + end.len();
-                return Some(Self { length, tag: None });
-            }
+/// How long the tag, comment, CDATA section or instruction is that `text` begins with, and what stands between `<` and `>`,
+/// if it is a tag; `None` where it does not end.
+fn markup(text: &str) -> Option<(usize, Option<&str>)> {
+    for (begin, end) in [("<!--", "-->"), ("<![CDATA[", "]]>"), ("<?", "?>")] {
+        if let Some(rest) = text.strip_prefix(begin) {
+            return Some((begin.len() + rest.find(end)? + end.len(), None));
         }
-        let mut quote = None;
-        for (place, c) in text.char_indices() {
-            match quote {
-                None if c == '>' => {
-                    let (length, tag) = (place + 1, Some(&text[1..place]));
-                    return Some(Self { length, tag });
-                }
-                None if matches!(c, '"' | '\'') => quote = Some(c),
-                Some(open) if open == c => quote = None,
-                _ => {}
-            }
-        }
-        None
     }
+    let mut quote = None;
+    for (place, c) in text.char_indices() {
+        match quote {
+            None if c == '>' => return Some((place + 1, Some(&text[1..place]))),
+            None if matches!(c, '"' | '\'') => quote = Some(c),
+            Some(open) if open == c => quote = None,
+            _ => {}
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -224,18 +212,9 @@ mod tests {
                 "its image is \"ghcr.io/x/yy:1\"",
             ),
             ("<Repository>x/y:1</Repository>", "DEPLOYER_IMAGE"),
-            (
-                "<Repository>ghcr.io/x/<b>y</b></Repository>",
-                "more than plain text",
-            ),
-            (
-                "<Repository>ghcr.io/x/y<!-- z --></Repository>",
-                "more than plain text",
-            ),
-            (
-                "<Repository>ghcr.io&#47;x/y:1</Repository>",
-                "more than plain text",
-            ),
+            ("<Repository>ghcr.io/x/<b>y</b></Repository>", "no plain text"),
+            ("<Repository>ghcr.io/x/y<!-- z --></Repository>", "no plain text"),
+            ("<Repository>ghcr.io&#47;x/y:1</Repository>", "no plain text"),
         ] {
             let error = rewritten(&around(inside)).expect_err(inside);
             assert!(error.contains(why), "{inside}: {error}");

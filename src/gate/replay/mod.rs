@@ -120,11 +120,12 @@ impl Memory {
     /// Absence means "not used" only for tokens of which the memory would know.
     fn may_be_new(&self, floors: Floors, token: &Claimed, now: SystemTime) -> Result {
         let Floors { created, pruned } = floors;
-        let (file, Claimed { issued, expires, .. }) = (self.file.display(), token);
+        let Claimed { issued, expires, .. } = *token;
+        let file = self.file.display();
         // An `iat` may lie ahead of our clock by the leeway, so a token that was used before the memory was made may
         // say that it was issued as much as that after.
         let tells_from = created.saturating_add(LEEWAY.as_secs());
-        if created > 0 && *issued <= tells_from {
+        if created > 0 && issued <= tells_from {
             let wait = tells_from.saturating_sub(unix_seconds(now)).saturating_add(1);
             let detail = format!("{file} knows of no token from before {created}; iat is {issued}");
             return Err(Refusal {
@@ -133,7 +134,7 @@ impl Memory {
             });
         }
         // A clock that was ahead when records were dropped, and stepped back since, would revive their tokens.
-        if dead_from(*expires) <= pruned {
+        if dead_from(expires) <= pruned {
             let detail = format!(
                 "exp is {expires}, but {file} forgot all tokens dead at {pruned}: the clock has stepped back; to accept \
                  older tokens again, remove the file and run `engram-deployer init`"
