@@ -36,6 +36,7 @@ need_inetd
 need_xinetd
 need_terraform
 make_python
+need_python_of_others tf
 start_dockerd
 
 # The status of cargo, not of tee.

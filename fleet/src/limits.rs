@@ -18,12 +18,14 @@ pub const IDS_REMEMBERED: usize = 4_096;
 pub const RUNS_KEPT: usize = 50;
 /// A log beyond this is no longer written; the run goes on.
 pub const LOG_BYTES: u64 = 64 * 1024 * 1024;
-/// The longest timeout: a day.
+/// `--timeout` of a deploy.
+pub const DEPLOY_SECONDS: u64 = 900;
+/// The longest timeout: a day. An id without a deadline (the Go tool sends none) is remembered for as long.
 pub const TIMEOUT_MAX: u64 = 86_400;
+/// The longest pause between two heartbeats.
+pub const HEARTBEAT_MAX: u64 = 3_600;
 /// How far a host's clock may be behind the deployer's deadline.
-pub const DEADLINE_LEEWAY: Duration = Duration::from_secs(30);
-/// How long an id without a deadline (the Go tool sends none) is remembered.
-pub const ID_WITHOUT_DEADLINE: Duration = Duration::from_secs(TIMEOUT_MAX);
+pub const LEEWAY_MS: u64 = 30_000;
 /// A clock that is further off is named before the deploy.
 pub const CLOCK_OFF_MS: u64 = 5_000;
 /// Discovery ends this long after the last answer,

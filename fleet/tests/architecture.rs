@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 /// Reading order: a room may import from those before it, and from itself.
 const ROOMS: [&str; 10] = ["limits", "wire", "rollout", "os", "nats", "run", "host", "fleet", "mcp", "cli"];
 /// Lines of code without blanks and comments, as they are now. The goal is 4,500; this number only goes down.
-const LINES: usize = 5_650;
+const LINES: usize = 4692;
 const FUNCTION: usize = 50;
 
 struct Source {
@@ -141,8 +141,9 @@ fn architecture_each_dependency_has_a_line_in_the_security_document() {
     let manifest = include_str!("../Cargo.toml");
     let dependencies = manifest.split("\n[dependencies]\n").nth(1).unwrap().split("\n\n").next().unwrap();
     let security = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("SECURITY.md")).unwrap();
-    let names: Vec<&str> = dependencies.lines().filter_map(|line| line.split(" =").next()).collect();
-    assert_eq!(names.len(), 10, "{names:?}");
+    let lines = dependencies.lines().filter(|line| !line.starts_with('#'));
+    let names: Vec<&str> = lines.filter_map(|line| line.split(" =").next()).collect();
+    assert_eq!(names.len(), 12, "{names:?}");
     for name in names {
         assert!(security.lines().any(|line| line.starts_with(&format!("| `{name}` |"))), "{name}");
     }

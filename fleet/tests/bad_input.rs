@@ -29,7 +29,7 @@ fn bad_input_names_templates_and_urls_end_the_listener_with_the_rule() {
     for name in ["all", "role", "_x", "a.b", "", "a b"] {
         check("--hostname", name, "1 to 63 of A-Z a-z 0-9 _ -");
     }
-    check("--tier", "staging", "`test` or `prod`");
+    check("--tier", "staging", "test, prod");
     check("--role", "a.b", "role");
     check("--deploy-subject", "deploy.<zone>.x", "<hostname>, <tier> and <role>");
     check("--deploy-subject", "deploy..x", "none empty");
@@ -67,7 +67,7 @@ fn bad_input_targets_aliases_revisions_and_actions_end_the_deploy_before_it_conn
     let target = "deploy.test.all";
     for (more, words) in [
         (["--branch", "a&dir=.."], "revision"),
-        (["--action", "reboot"], "`dry-activate`"),
+        (["--action", "reboot"], "dry-activate"),
         (["--timeout", "0"], "1..=86400"),
         (["--timeout", "86401"], "1..=86400"),
         (["--expect", "a.b"], "hostname"),

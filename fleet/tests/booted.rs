@@ -25,7 +25,7 @@ impl Booted {
         let mut command = Command::new("setpriv");
         command
             .args(["--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "private", "sh"])
-            .arg(format!("{}/tests/support/boot.sh", env!("CARGO_MANIFEST_DIR")))
+            .arg(format!("{}/../tests/support/systemd/boot.sh", env!("CARGO_MANIFEST_DIR")))
             .args([folder.path(), shared.path(), &binary()])
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -80,11 +80,11 @@ impl Drop for Booted {
 fn unit(server: &Server, more: &str) -> String {
     let arguments = [
         "--root",
-        "/shared/root",
+        "/repository/root",
         "--nixos-rebuild",
-        "/shared/root/bin/nixos-rebuild",
+        "/repository/root/bin/nixos-rebuild",
         "--nix",
-        "/shared/root/bin/nix",
+        "/repository/root/bin/nix",
     ];
     let settings = json!({
         "enable": true, "tier": "test", "hostname": "testhost1", "natsUrl": server.url(),
@@ -125,7 +125,7 @@ fn booted_runs_have_units_of_their_own_and_outlive_the_listener() {
     let host = Booted::start(&fake.folder);
     let prelude = std::fs::read_to_string(fake.root().join("bin/nixos-rebuild")).unwrap();
     let behave = |lines: &str| {
-        let inside = prelude.replace(fake.root().to_str().unwrap(), "/shared/root").replace("switch_to 2\n", "");
+        let inside = prelude.replace(fake.root().to_str().unwrap(), "/repository/root").replace("switch_to 2\n", "");
         fake.script("nixos-rebuild", &format!("{inside}{lines}\n"));
     };
     host.write("/etc/homelab-deploy.seed", server.keys.test_host.reveal());

@@ -302,6 +302,27 @@ fn frozen_for_ever_it_ends_in_time_and_says_stalled() {
     assert!(ran.time < Duration::from_secs(12), "{:?}", ran.time);
 }
 
+/// Of a host that discovery has not found, a lie is seen only once statuses are signed.
+#[test]
+fn discovery_what_a_listeners_key_says_of_another_host_is_not_believed() {
+    let server = Server::many_hosts();
+    let hosts = hosts(&server, 1, "sleep 2; exit 1");
+    let liar = Client::connect(&server, &server.keys.test_host);
+    let mut requests = liar.subscribe("deploy.test.all");
+    let going = Going::start(&server, "deploy.test.all", &["--timeout", "30"]);
+    let request = requests.next(PATIENCE).unwrap();
+    let lie = json!({ "hostname": "h0", "status": "completed", "error": null, "message": "", "id": request["id"] });
+    let mut guess = lie.clone();
+    guess["instance"] = json!("0123456789abcdef0123456789abcdef.guessed");
+    for lie in [lie, guess] {
+        liar.publish(request["reply_to"].as_str().unwrap(), lie.to_string());
+    }
+    let ran = going.end();
+    assert_eq!((ran.status, status(&ran, "h0").as_str()), (1, "failed"), "{}", ran.out);
+    assert!(ran.end()["notes"].to_string().contains("in the name of h0 that is not of that machine"), "{}", ran.out);
+    assert_eq!(hosts[0].calls().len(), 1);
+}
+
 #[test]
 fn ended_watching_says_so_and_the_deploy_goes_on() {
     let server = Server::start();
@@ -327,6 +348,37 @@ fn ended_watching_says_so_and_the_deploy_goes_on() {
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().code(), Some(4));
     wait_until("it was run all the same", || host.calls().len() > before);
+}
+
+/// A full pipe: whoever writes to it waits.
+fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+    while std::io::Write::write(&mut writer, &[b' '; 4096]).is_ok() {}
+    while std::io::Write::write(&mut writer, b" ").is_ok() {}
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
+    (reader, writer)
+}
+
+#[test]
+fn ended_watching_a_second_ctrl_c_exits_even_where_the_output_is_blocked() {
+    let server = Server::start();
+    let host = FakeHost::start(&server);
+    host.behave("sleep 2; switch_to 2");
+    let (reader, writer) = full_pipe();
+    let mut command = server.prepared("test-deployer", &["deploy", "deploy.test.all", "--json"]);
+    let mut child = crate::support::Process(command.stdout(writer).stderr(Stdio::null()).spawn().unwrap());
+    // By then it has come to the plan, its first line.
+    std::thread::sleep(Duration::from_millis(1_500));
+    child.signal(Signal::SIGINT);
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(child.is_alive(), "the first one lets it say how it stands");
+    let begin = Instant::now();
+    child.signal(Signal::SIGINT);
+    assert_eq!(child.wait(), 4);
+    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+    drop(reader);
 }
 
 /// Kills the process that comes to a place, once; starts the keeper again where it was that one.

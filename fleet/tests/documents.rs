@@ -67,7 +67,7 @@ fn documents_name_no_flag_that_is_not_there() {
 fn documents_name_every_code_command_and_exit_status() {
     let (readme, manual) = (document("README.md"), document("man/homelab-deploy.8"));
     for code in homelab_deploy::wire::Code::ALL {
-        assert!(readme.contains(&format!("`{code}`")) && manual.contains(code.as_str()), "{code}");
+        assert!(readme.contains(&format!("`{code}`")) && manual.contains(&code.to_string()), "{code}");
     }
     for command in homelab_deploy::cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
         assert!(readme.contains(&format!("`{}", command.get_name())), "README: {}", command.get_name());

@@ -195,3 +195,38 @@ fn nixos_backend_a_state_folder_that_cannot_be_written_rejects() {
     std::fs::remove_file(host.state().join("runs")).unwrap();
     assert_eq!(deploy(&server, &[]).0.status, 0);
 }
+
+/// A disk of a few pages where a host's state goes.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    fn below(host: &FakeHost) -> SmallDisk {
+        std::fs::create_dir(host.state()).unwrap();
+        let mut mount = std::process::Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=256k,mode=700", "tmpfs"]).arg(host.state());
+        assert!(mount.status().unwrap().success());
+        SmallDisk(host.state())
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        std::process::Command::new("umount").arg("--lazy").arg(&self.0).status().ok();
+    }
+}
+
+#[test]
+fn nixos_backend_a_log_that_fills_the_disk_makes_room_for_the_result() {
+    let server = Server::start();
+    let mut host = FakeHost::prepare(&server, "testhost1", "testhost1");
+    let _disk = SmallDisk::below(&host);
+    host.run();
+    let fill = "head -c 1000000 /dev/zero | tr '\\0' x";
+    host.behave(&format!("{fill}; exit 1"));
+    ends(&server, &[], "build_failed", &["status 1"]);
+    host.behave(&format!("{fill}; switch_to 2"));
+    let (ran, end) = deploy(&server, &[]);
+    assert_eq!((ran.status, &end["status"]), (0, &json!("completed")), "{end}");
+    host.behave("switch_to 3");
+    assert_eq!(deploy(&server, &[]).0.status, 0);
+}

@@ -14,37 +14,11 @@ case ${1:-} in
 --all) FLEET_TESTS=all && export FLEET_TESTS && shift ;;
 esac
 
-# make_parts: a virtual environment of Python and the inspector of MCP, beneath target/, made once and kept.
-make_parts() {
-    parts=${CARGO_TARGET_DIR:-target}/parts
-    mkdir -p "$parts" && parts=$(cd "$parts" && pwd) || exit 1
-    python=$(command -v /usr/bin/python3 || command -v python3) || python=''
-    if [ -z "$python" ] || ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
-        packages install "python3 python3-venv"
-        python=/usr/bin/python3
-    fi
-    # Another interpreter or another list is another environment.
-    made=$parts/python-$({ "$python" -c 'import sys; print(sys.executable, sys.version)' && cat tests/support/python.txt; } |
-        sha256sum | cut -c 1-12)
-    [ -x "$made/bin/python" ] || install_python
-    FLEET_PYTHON=$made/bin/python
+# make_inspector: the inspector of MCP, beneath target/, made once and kept.
+make_inspector() {
     inspector=$parts/inspector-0.15.0
     [ -x "$inspector/node_modules/.bin/mcp-inspector" ] || install_inspector
     FLEET_INSPECTOR=$inspector/node_modules/.bin/mcp-inspector
-    export FLEET_PYTHON FLEET_INSPECTOR
-}
-
-# install_python: under another name first, so that what is there is complete; of two at a time the first one wins.
-install_python() {
-    say "making a Python with tests/support/python.txt in $made"
-    unfinished=$(mktemp -d "$parts/unfinished.XXXXXX") || exit 1
-    if ! { "$python" -m venv "$unfinished" &&
-        "$unfinished/bin/python" -m pip install -q --no-input --require-hashes -r tests/support/python.txt; }; then
-        rm -rf "$unfinished"
-        die "$python could not install what tests/support/python.txt names: is PyPI within reach?"
-    fi
-    mv -T "$unfinished" "$made" 2>/dev/null || rm -rf "$unfinished"
-    [ -x "$made/bin/python" ] || die "$made is there and has no interpreter: remove it"
 }
 
 install_inspector() {
@@ -73,7 +47,10 @@ run_tests() {
 begin
 need_cargo
 need install cc=build-essential openssl=openssl nats-server=nats-server nix-instantiate=nix-bin npm=npm mandoc=mandoc nsenter=util-linux
-make_parts
+make_python
+FLEET_PYTHON=$ENGRAM_TEST_PYTHON
+make_inspector
+export FLEET_PYTHON FLEET_INSPECTOR
 [ "$(id -u)" -eq 0 ] || die "run this as root: the network half gives privileges up"
 run_tests "$@"
 if [ "${FLEET_TESTS:-}" = all ] && [ $# -eq 0 ]; then

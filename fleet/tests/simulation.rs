@@ -10,7 +10,7 @@ use std::time::Instant;
 use homelab_deploy::host::admission::{Admission, Present, Verdict};
 use homelab_deploy::rollout::{Input, Outcome, Output, Rollout, Spec, State, Verdict as End};
 use homelab_deploy::wire::message::Incoming;
-use homelab_deploy::wire::{Answer, Hostname, Last, Request, Response, RunId, Running, Status, Subject, Time};
+use homelab_deploy::wire::{Action, Answer, Hostname, Last, Request, Response, RunId, Running, Status, Subject, Time};
 
 /// Seeds that have failed once.
 const KNOWN: [u64; 0] = [];
@@ -116,33 +116,14 @@ impl Sim {
         let timeout = 5_000 + random.below(60_000);
         let id = RunId::from_random([random.next() as u8; 16]);
         let deadline = Time(START + timeout);
-        let request = Request {
-            action: homelab_deploy::wire::Action::Switch,
-            revision: "main".parse().unwrap(),
-            reply_to: format!("deploy.responses.{id}").parse().unwrap(),
-            id: id.clone(),
-            issued_at: Some(Time(START)),
-            deadline: Some(Time(deadline.0 - timeout / 10)),
-            branch: None,
-            version: None,
-            by: None,
-        };
         let sim_hosts: Vec<SimHost> =
             (0..hosts).map(|number| SimHost::new(number, hosts == ALL_THERE, &mut random)).collect();
         let expected: Option<BTreeSet<Hostname>> =
             random.chance(40).then(|| sim_hosts.iter().map(|host| host.name.clone()).collect());
-        let spec = Spec {
-            target: "deploy.test.all".parse().unwrap(),
-            request: request.clone(),
-            started: Time(START),
-            deadline,
-            discover_wait_ms: 3_000,
-            accept_wait_ms: 5_000,
-            expected,
-            optional: BTreeSet::new(),
-            skip_offline: false,
-            max_hosts: None,
-        };
+        let (target, revision) = ("deploy.test.all".parse().unwrap(), "main".parse().unwrap());
+        let mut spec = Spec::new(target, Action::Switch, revision, id.clone(), None);
+        (spec.timeout_ms, spec.expected) = (timeout, expected);
+        let (rollout, outputs) = Rollout::start(spec, Time(START));
         let mut sim = Sim {
             random,
             world,
@@ -152,7 +133,7 @@ impl Sim {
             number: 0,
             hosts: sim_hosts,
             server_up: true,
-            request: serde_json::to_vec(&request).unwrap(),
+            request: serde_json::to_vec(&rollout.spec().request).unwrap(),
             id,
             deadline,
             published: 0,
@@ -161,7 +142,6 @@ impl Sim {
             keep_history,
             discovered: BTreeSet::new(),
         };
-        let (rollout, outputs) = Rollout::start(spec);
         sim.obey(outputs);
         (sim, rollout)
     }
@@ -279,7 +259,7 @@ impl Sim {
         let present =
             Present { now: it.time(now), running: it.running.as_ref().map(|(running, _)| running), held: None };
         let (verdict, _) = it.admission.decide(&incoming, bytes, &present);
-        let id = incoming.id.clone();
+        let id = incoming.id();
         match verdict {
             Verdict::Accept(request) => {
                 let time = it.time(now);
@@ -299,7 +279,7 @@ impl Sim {
                     self.respond(host, Status::Started, None, &id);
                 }
             }
-            Verdict::Reject(code, _) => self.respond(host, Status::Rejected, Some(code.as_str()), &id),
+            Verdict::Reject(code, _) => self.respond(host, Status::Rejected, Some(&code.to_string()), &id),
         }
     }
 

@@ -195,8 +195,11 @@ make_python() {
     [ -x "$made/bin/python" ] || install_python
     ENGRAM_TEST_PYTHON=$made/bin/python
     export ENGRAM_TEST_PYTHON
-    # A plan's provider is started by another user.
-    [ "$(id -u)" -ne 0 ] || setpriv --reuid=65523 --regid=65523 --clear-groups "$ENGRAM_TEST_PYTHON" -c 'import tf' ||
+}
+
+# need_python_of_others MODULE: a plan's provider is started by another user.
+need_python_of_others() {
+    [ "$(id -u)" -ne 0 ] || setpriv --reuid=65523 --regid=65523 --clear-groups "$ENGRAM_TEST_PYTHON" -c "import $1" ||
         die "other users cannot start $ENGRAM_TEST_PYTHON: set CARGO_TARGET_DIR to a folder that everyone may enter"
 }
 

@@ -1,17 +1,14 @@
 //! The command line. Each value is checked where it is read: a wrong one ends with exit status 2.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
-use crate::fleet::Access;
-use crate::limits::{APPROVAL_WAIT, MCP_PATIENCE};
-use crate::nats::{Seed, Servers};
-use crate::os::log;
-use crate::run::FlakeUrl;
-use crate::wire::subject::{DISCOVER, TEMPLATES};
-use crate::wire::{Action, Hostname, Invalid, Revision, Role, RunId, Subject, Template, Tier};
+use crate::host::{Settings, StateArgs};
+use crate::limits::{DEPLOY_SECONDS, TIMEOUT_MAX};
+use crate::mcp::Limits;
+use crate::nats::ConnectArgs;
+use crate::wire::{Action, Hostname, Revision, RunId, Tier};
 
 /// Deploys every NixOS host of a homelab over NATS.
 #[derive(Parser)]
@@ -24,14 +21,10 @@ pub struct Cli {
     pub command: Command,
 }
 
-pub fn command() -> clap::Command {
-    Cli::command()
-}
-
 #[derive(Subcommand)]
 pub enum Command {
     /// Take requests on this host (a service)
-    Listener(Box<ListenerArgs>),
+    Listener(Box<Settings>),
     /// Deploy to a subject or an alias
     Deploy(Box<DeployArgs>),
     /// Offer the deploy tools to an assistant, over standard input and output
@@ -43,116 +36,11 @@ pub enum Command {
     /// Make a user's key, or print the public key of a seed
     Keygen(KeygenArgs),
     /// Try what this host's listener needs: seed, server and permissions
-    Check(Box<ListenerArgs>),
+    Check(Box<Settings>),
     /// Reject deploys on this host until they are released
     Hold(HoldArgs),
     /// Take deploys on this host again
     Release(StateArgs),
-}
-
-#[derive(Args)]
-pub struct ConnectArgs {
-    /// NATS servers, joined by commas: nats://host:4222, tls://host:4222
-    #[arg(long, env = "HOMELAB_DEPLOY_NATS_URL", value_name = "URL")]
-    pub nats_url: Servers,
-    /// File with the NKey seed
-    #[arg(long, env = "HOMELAB_DEPLOY_NKEY_FILE", value_name = "FILE")]
-    pub nkey_file: PathBuf,
-    /// PEM file with the certificates that may have signed the server's
-    #[arg(long, env = "HOMELAB_DEPLOY_CA_FILE", value_name = "FILE")]
-    pub ca_file: Option<PathBuf>,
-    /// Subject of discovery
-    #[arg(long, default_value = DISCOVER, value_name = "SUBJECT")]
-    pub discover_subject: Subject,
-    /// Take answers below deploy.responses.NAME: for servers that give each deployer subjects of its own
-    #[arg(long, env = "HOMELAB_DEPLOY_RESPONSES", value_name = "NAME")]
-    pub responses: Option<Role>,
-}
-
-impl ConnectArgs {
-    /// Reads the seed.
-    pub fn access(&self) -> Result<Access, Invalid> {
-        access(&self.nkey_file, self)
-    }
-}
-
-/// Access with another seed than the first one.
-pub fn access(file: &std::path::Path, connect: &ConnectArgs) -> Result<Access, Invalid> {
-    let (seed, warning) = Seed::read(file)?;
-    warning.iter().for_each(|text| log::line(text));
-    Ok(Access {
-        servers: connect.nats_url.clone(),
-        seed,
-        ca_file: connect.ca_file.clone(),
-        discover: connect.discover_subject.clone(),
-        responses: connect.responses.clone(),
-    })
-}
-
-#[derive(Args)]
-pub struct StateArgs {
-    /// Folder of runs and ids
-    #[arg(long, env = "STATE_DIRECTORY", default_value = "/var/lib/homelab-deploy", value_name = "FOLDER")]
-    state_dir: String,
-}
-
-impl StateArgs {
-    /// systemd names several, joined by colons, where a unit has several.
-    pub fn folder(&self) -> PathBuf {
-        PathBuf::from(self.state_dir.split(':').next().unwrap_or_default())
-    }
-}
-
-#[derive(Args)]
-pub struct ListenerArgs {
-    /// Name of this host in subjects
-    #[arg(long)]
-    pub hostname: Hostname,
-    /// test or prod
-    #[arg(long)]
-    pub tier: Tier,
-    #[command(flatten)]
-    pub connect: ConnectArgs,
-    /// Flake that nixos-rebuild builds, without ref and rev: git+https://host/configs.git
-    #[arg(long, value_name = "URL")]
-    pub flake_url: FlakeUrl,
-    /// Role of this host in subjects
-    #[arg(long)]
-    pub role: Option<Role>,
-    /// Seconds that a deploy may take
-    #[arg(long, default_value_t = 600, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    pub timeout: u64,
-    /// Subject to take requests on; <hostname>, <tier> and <role> are replaced; repeatable
-    #[arg(long, value_name = "TEMPLATE", default_values = TEMPLATES)]
-    pub deploy_subject: Vec<Template>,
-    /// Seconds between two progress messages
-    #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
-    pub heartbeat_interval: u64,
-    /// Serve metrics over HTTP
-    #[arg(long)]
-    pub metrics_enabled: bool,
-    /// Where the metrics are served
-    #[arg(long, default_value = ":9972", value_name = "ADDRESS")]
-    pub metrics_addr: String,
-    #[command(flatten)]
-    pub state: StateArgs,
-    /// User of the network half where this runs as root
-    #[arg(long, default_value = "65524", value_name = "NAME|NUMBER")]
-    pub user: String,
-    /// Variable that nixos-rebuild gets from our environment, besides PATH and proxies; repeatable
-    #[arg(long, env = "HOMELAB_DEPLOY_PASS_ENV", value_delimiter = ',', value_name = "NAME")]
-    pub pass_env: Vec<String>,
-    /// Our unit's file: when it has changed after a deploy, the listener ends, to be started anew
-    #[arg(long, env = "HOMELAB_DEPLOY_UNIT_FILE", value_name = "FILE")]
-    pub unit_file: Option<PathBuf>,
-    #[arg(long, default_value = "nixos-rebuild", hide = true)]
-    pub nixos_rebuild: PathBuf,
-    #[arg(long, default_value = "nix", hide = true)]
-    pub nix: PathBuf,
-    #[arg(long, default_value = "/", hide = true)]
-    pub root: PathBuf,
-    #[arg(long, hide = true)]
-    pub no_units: bool,
 }
 
 #[derive(Args)]
@@ -167,12 +55,12 @@ pub struct DeployArgs {
     /// Branch that a commit is on: nix fetches it by that
     #[arg(long, value_name = "BRANCH")]
     pub on_branch: Option<Revision>,
-    /// switch, boot, test or dry-activate
+    /// What nixos-rebuild does
     #[arg(long, env = "HOMELAB_DEPLOY_ACTION", default_value = "switch")]
     pub action: Action,
     /// Seconds to wait for responses
-    #[arg(long, env = "HOMELAB_DEPLOY_TIMEOUT", default_value_t = 900, value_name = "SECONDS",
-          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    #[arg(long, env = "HOMELAB_DEPLOY_TIMEOUT", default_value_t = DEPLOY_SECONDS, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u64).range(1..=TIMEOUT_MAX))]
     pub timeout: u64,
     /// File of the hosts that must be there: lines of `hostname tier role|- [public key]`
     #[arg(long, value_name = "FILE")]
@@ -213,22 +101,8 @@ pub struct McpArgs {
     /// File with the NKey seed for all tiers
     #[arg(long, value_name = "FILE")]
     pub admin_nkey_file: Option<PathBuf>,
-    /// Offer no tool that deploys
-    #[arg(long)]
-    pub read_only: bool,
-    /// Branches, tags and commits that may be deployed; `*` stands for any letters; repeatable
-    #[arg(long, value_name = "GLOB")]
-    pub allow_branch: Vec<String>,
-    /// Hosts that one deploy may reach
-    #[arg(long, value_name = "NUMBER")]
-    pub max_hosts: Option<usize>,
-    /// Refuse deploy_admin to clients that cannot ask a person
-    #[arg(long)]
-    pub require_approval: bool,
-    #[arg(long, default_value_t = APPROVAL_WAIT.as_secs(), hide = true)]
-    pub approval_wait: u64,
-    #[arg(long, default_value_t = MCP_PATIENCE.as_secs(), hide = true)]
-    pub patience: u64,
+    #[command(flatten)]
+    pub limits: Limits,
 }
 
 #[derive(Args)]
@@ -270,39 +144,4 @@ pub struct HoldArgs {
     pub reason: String,
     #[command(flatten)]
     pub state: StateArgs,
-}
-
-/// The subject that an argument of `deploy` stands for.
-pub fn target(text: &str) -> Result<crate::wire::Target, Invalid> {
-    if text.contains('.') {
-        return text.parse();
-    }
-    let name = format!("HOMELAB_DEPLOY_ALIAS_{}", text.to_uppercase().replace('-', "_"));
-    match std::env::var(&name) {
-        Ok(value) if value.contains('.') => {
-            value.parse().map_err(|why: Invalid| Invalid(format!("{name} holds {value:?}: {}", why.0)))
-        }
-        Ok(value) => Err(Invalid(format!("{name} holds {value:?}, which is no subject"))),
-        Err(_) => Err(Invalid(format!("{text:?} has no dot, and there is no alias of that name: {name} is not set"))),
-    }
-}
-
-impl McpArgs {
-    pub fn settings(self) -> Result<crate::mcp::Settings, Invalid> {
-        let tests = self.connect.access()?;
-        let admin = match (&self.admin_nkey_file, self.enable_admin) {
-            (Some(file), true) => Some(access(file, &self.connect)?),
-            _ => None,
-        };
-        Ok(crate::mcp::Settings {
-            tests,
-            admin,
-            read_only: self.read_only,
-            allow_branch: self.allow_branch,
-            max_hosts: self.max_hosts,
-            require_approval: self.require_approval,
-            approval_wait: Duration::from_secs(self.approval_wait),
-            patience: Duration::from_secs(self.patience),
-        })
-    }
 }

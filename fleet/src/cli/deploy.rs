@@ -1,33 +1,37 @@
 //! `deploy`.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use tokio::signal::unix::{SignalKind, signal};
+use futures_util::FutureExt;
+use futures_util::future::select_all;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 
-use super::args::{self, DeployArgs};
+use super::Ended;
+use super::args::DeployArgs;
 use super::print::Printer;
-use super::{Ended, NOBODY, USAGE, usage};
-use crate::fleet::{Inventory, Order, watch};
+use crate::fleet::{Access, Inventory, watch};
 use crate::limits::OUTPUT_SILENCE_MS;
-use crate::os::clock;
-use crate::rollout::Verdict;
-use crate::wire::{Hostname, Invalid, RunId, Target};
+use crate::os::{Exit, clock, log};
+use crate::rollout::{Spec, Verdict};
+use crate::wire::{Invalid, RunId, Target};
 
 const SILENCE: Duration = Duration::from_millis(OUTPUT_SILENCE_MS);
 
-fn expected(args: &DeployArgs, target: &Target) -> Result<Option<BTreeSet<Hostname>>, Invalid> {
-    if let Some(file) = &args.hosts {
-        let wrong = |why: String| Invalid(format!("{}: {why}", file.display()));
-        let text = std::fs::read_to_string(file).map_err(|why| wrong(why.to_string()))?;
-        let hosts = Inventory::read(&text).map_err(|why| wrong(why.0))?.reached_by(target);
-        if hosts.is_empty() {
-            return Err(wrong(format!("{target} reaches none of these hosts")));
-        }
-        return Ok(Some(hosts.into_iter().collect()));
+/// The subject that the argument stands for.
+fn target(text: &str) -> Result<Target, Invalid> {
+    if text.contains('.') {
+        return text.parse();
     }
-    Ok((!args.expect.is_empty()).then(|| args.expect.iter().cloned().collect()))
+    let name = format!("HOMELAB_DEPLOY_ALIAS_{}", text.to_uppercase().replace('-', "_"));
+    let Ok(value) = std::env::var(&name) else {
+        return Err(Invalid(format!("{text:?} has no dot, and there is no alias of that name: {name} is not set")));
+    };
+    let subject = value.parse().ok().filter(|_| value.contains('.'));
+    subject.ok_or_else(|| {
+        Invalid(format!("{name} holds {value:?}, which is no target: tokens joined by dots, no wildcards"))
+    })
 }
 
 /// Who asks, for the hosts' logs.
@@ -37,62 +41,74 @@ fn by() -> Option<String> {
     Some(format!("{user}@{name}"))
 }
 
-fn order(args: &DeployArgs) -> Result<Order, Invalid> {
-    let target = args::target(&args.target)?;
-    Ok(Order {
-        id: RunId::from_random(clock::random()),
-        action: args.action,
-        revision: args.branch.clone(),
-        branch: args.on_branch.clone(),
-        by: by(),
-        timeout: Duration::from_secs(args.timeout),
-        discover_wait: Duration::from_secs_f64(args.discover_wait),
-        accept_wait: Duration::from_secs_f64(args.accept_wait),
-        expected: expected(args, &target)?,
-        optional: args.optional.iter().cloned().collect(),
-        skip_offline: args.skip_offline,
-        max_hosts: None,
-        target,
-    })
+fn spec(args: DeployArgs) -> Result<Spec, Invalid> {
+    if args.on_branch.is_some() && !args.branch.is_commit() {
+        return Err(Invalid("--on-branch goes with a commit of 40 hexadecimal digits".to_owned()));
+    }
+    let id = RunId::from_random(clock::random());
+    let responses = args.connect.responses.as_ref();
+    let mut spec = Spec::new(target(&args.target)?, args.action, args.branch, id, responses);
+    (spec.request.branch, spec.request.by) = (args.on_branch, by());
+    spec.timeout_ms = args.timeout * 1_000;
+    spec.discover_wait_ms = (args.discover_wait * 1_000.0) as u64;
+    spec.accept_wait_ms = (args.accept_wait * 1_000.0) as u64;
+    spec.optional = args.optional.into_iter().collect();
+    spec.skip_offline = args.skip_offline;
+    spec.expected = (!args.expect.is_empty()).then(|| args.expect.into_iter().collect());
+    if let Some(file) = args.hosts {
+        let wrong = |why: &dyn std::fmt::Display| Invalid(format!("{}: {why}", file.display()));
+        let text = std::fs::read_to_string(&file).map_err(|why| wrong(&why))?;
+        let hosts = Inventory::read(&text).map_err(|why| wrong(&why))?.reached_by(&spec.target);
+        if hosts.is_empty() {
+            return Err(wrong(&format!("{} reaches none of these hosts", spec.target)));
+        }
+        spec.expected = Some(hosts);
+    }
+    Ok(spec)
 }
 
-/// The first Ctrl-C, a closed terminal or a closed output ends the watching; a second Ctrl-C ends this at once.
+/// The first Ctrl-C, hang-up or TERM. A second one ends this process at once, also where its output is blocked: they are waited
+/// for on a thread of their own.
+fn interrupted() -> oneshot::Receiver<()> {
+    let (first, interrupted) = oneshot::channel();
+    std::thread::spawn(move || {
+        super::block_on(async move {
+            let kinds = [SignalKind::interrupt(), SignalKind::hangup(), SignalKind::terminate()];
+            let mut signals: Vec<Signal> = kinds.into_iter().filter_map(|kind| signal(kind).ok()).collect();
+            select_all(signals.iter_mut().map(|signal| signal.recv().boxed())).await;
+            first.send(()).ok();
+            select_all(signals.iter_mut().map(|signal| signal.recv().boxed())).await;
+            std::process::exit(Verdict::Unknown.exit_status().into());
+        });
+    });
+    interrupted
+}
+
+/// What ends the watching: a signal, or that nobody reads what is printed.
 async fn stopped(printer: &RefCell<Printer>) {
-    let (Ok(mut interrupt), Ok(mut hangup), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::hangup()), signal(SignalKind::terminate()))
-    else {
-        return std::future::pending().await;
-    };
     let closed = async {
         while !printer.borrow().closed {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     };
     tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = hangup.recv() => {}
-        _ = terminate.recv() => {}
+        Ok(()) = interrupted() => {}
         () = closed => {}
     }
-    tokio::spawn(async move {
-        interrupt.recv().await;
-        std::process::exit(Verdict::Unknown.exit_status().into());
-    });
 }
 
 pub async fn deploy(args: DeployArgs) -> Ended {
-    let order = order(&args).map_err(usage)?;
-    if args.on_branch.is_some() && !args.branch.is_commit() {
-        return Err((USAGE, "--on-branch goes with a commit of 40 hexadecimal digits".to_owned()));
-    }
-    let access = args.connect.access().map_err(usage)?;
-    let printer = RefCell::new(Printer::new(args.json, order.id.clone()));
+    let (json, connect) = (args.json, args.connect.clone());
+    let spec = spec(args)?;
+    let access = Access::of(&connect, &connect.nkey_file)?;
+    let id = spec.request.id.clone();
+    let printer = RefCell::new(Printer::new(json, id.clone()));
     let mut watching =
-        std::pin::pin!(watch(&access, &order, |report| printer.borrow_mut().say(&report), stopped(&printer)));
-    let ended = loop {
+        std::pin::pin!(watch(&access, spec, |report| printer.borrow_mut().say(report), stopped(&printer)));
+    let outcome = loop {
         let silent_at = printer.borrow().last + SILENCE;
         tokio::select! {
-            ended = &mut watching => break ended,
+            outcome = &mut watching => break outcome,
             () = tokio::time::sleep_until(silent_at.into()) => {
                 if printer.borrow().last + SILENCE <= Instant::now() {
                     printer.borrow_mut().heartbeat();
@@ -100,17 +116,11 @@ pub async fn deploy(args: DeployArgs) -> Ended {
             }
         }
     };
-    match ended {
-        Ok(outcome) => {
-            printer.borrow_mut().end(&outcome);
-            if outcome.verdict == Verdict::Unknown {
-                crate::os::log::line(&format!("how it ended: homelab-deploy status {}", order.id));
-            }
-            Ok(outcome.verdict.exit_status())
-        }
-        Err(why) => {
-            printer.borrow_mut().fail(&why.0);
-            Err((NOBODY, why.0))
-        }
+    printer.borrow_mut().end(&outcome);
+    match (outcome.verdict, outcome.error) {
+        (Verdict::Nobody, Some(why)) => return Err(Exit(outcome.verdict.exit_status(), why)),
+        (Verdict::Unknown, _) => log::line(&format!("how it ended: homelab-deploy status {id}")),
+        _ => {}
     }
+    Ok(outcome.verdict.exit_status())
 }

@@ -4,21 +4,25 @@
 mod args;
 mod check;
 mod deploy;
-mod keygen;
-mod listener;
+mod local;
 mod print;
 mod show;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
-use args::{Cli, Command};
+use crate::fleet::Access;
+use crate::os::{Exit, log};
+use args::{Cli, Command, McpArgs};
 
-pub const USAGE: u8 = 2;
-pub const NOBODY: u8 = 3;
+/// An exit status, also where the command has said all that there is to say.
+type Ended = Result<u8, Exit>;
 
-pub use args::command;
+/// The tree of the command line, for the tests of its documents.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
 
 /// A runtime of one thread; the listener's processes have their own, or none.
 fn block_on<F: std::future::Future>(future: F) -> F::Output {
@@ -28,61 +32,43 @@ fn block_on<F: std::future::Future>(future: F) -> F::Output {
 
 /// `half` and `run ID --state-dir FOLDER` are what the listener starts: they need none of the command line's tree.
 fn started_by_the_listener() -> Option<std::io::Result<()>> {
-    let arguments: Option<Vec<String>> = std::env::args_os().skip(1).map(|word| word.into_string().ok()).collect();
-    let arguments = arguments?;
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match words[..] {
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    let words: Option<Vec<&str>> = arguments.iter().map(|word| word.to_str()).collect();
+    match words?[..] {
         ["half"] => Some(crate::host::half()),
         ["run", id, "--state-dir", state] => Some(crate::run::carry(state.as_ref(), &id.parse().ok()?)),
         _ => None,
     }
 }
 
+fn mcp(args: McpArgs) -> Ended {
+    let admin = args.admin_nkey_file.as_ref().filter(|_| args.enable_admin);
+    let admin = admin.map(|file| Access::of(&args.connect, file)).transpose()?;
+    let tests = Access::of(&args.connect, &args.connect.nkey_file)?;
+    block_on(crate::mcp::serve(tests, admin, args.limits)).map_err(|why| Exit(1, why))?;
+    Ok(0)
+}
+
 pub fn main() -> ExitCode {
-    if let Some(ended) = started_by_the_listener() {
-        return match ended {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(why) => {
-                crate::os::log::line(&why.to_string());
-                ExitCode::FAILURE
-            }
-        };
-    }
-    let cli = Cli::parse();
-    if cli.debug {
-        crate::os::log::enable_debug();
-    }
-    let ended = match cli.command {
-        Command::Listener(args) => listener::listener(args),
-        Command::Deploy(args) => block_on(deploy::deploy(*args)),
-        Command::Mcp(args) => args
-            .settings()
-            .map_err(usage)
-            .and_then(|settings| block_on(crate::mcp::serve(settings)).map_err(|why| (1, why)).map(|()| 0)),
-        Command::ListHosts(args) => block_on(show::list_hosts(args)),
-        Command::Status(args) => block_on(show::status(args)),
-        Command::Keygen(args) => keygen::keygen(args),
-        Command::Check(args) => block_on(check::check(*args)),
-        Command::Hold(args) => listener::hold(&args),
-        Command::Release(args) => listener::release(&args),
-    };
-    ExitCode::from(ended.unwrap_or_else(|(status, why)| {
-        crate::os::log::line(&why);
+    let ended = started_by_the_listener().map(|ended| Ok(ended.map(|()| 0)?)).unwrap_or_else(|| {
+        let cli = Cli::parse();
+        if cli.debug {
+            log::enable_debug();
+        }
+        match cli.command {
+            Command::Listener(settings) => crate::host::listen(*settings),
+            Command::Deploy(args) => block_on(deploy::deploy(*args)),
+            Command::Mcp(args) => mcp(args),
+            Command::ListHosts(args) => block_on(show::list_hosts(args)),
+            Command::Status(args) => block_on(show::status(args)),
+            Command::Keygen(args) => local::keygen(&args),
+            Command::Check(settings) => block_on(check::check(*settings)),
+            Command::Hold(args) => local::hold(&args),
+            Command::Release(args) => local::release(&args),
+        }
+    });
+    ExitCode::from(ended.unwrap_or_else(|Exit(status, why)| {
+        log::line(&why);
         status
     }))
-}
-
-/// An exit status, or one with a sentence for standard error.
-pub type Ended = Result<u8, (u8, String)>;
-
-fn fault(why: std::io::Error) -> (u8, String) {
-    (1, why.to_string())
-}
-
-fn usage(why: crate::wire::Invalid) -> (u8, String) {
-    (USAGE, why.0)
-}
-
-fn nobody(why: crate::nats::Failure) -> (u8, String) {
-    (NOBODY, why.0)
 }

@@ -6,8 +6,8 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::os::clock;
-use crate::rollout::{Outcome, Report, State};
-use crate::wire::{RunId, harmless};
+use crate::rollout::{HostEnd, Outcome, Report, State, Verdict};
+use crate::wire::{Hostname, RunId, harmless};
 
 pub struct Printer {
     json: bool,
@@ -29,7 +29,12 @@ impl Printer {
         self.last = Instant::now();
     }
 
-    fn event(&mut self, phase: &str, message: &str, more: Value) {
+    /// One line: of JSON, or for a person.
+    fn event(&mut self, phase: &str, message: &str, more: Value, plain: &str) {
+        if !self.json {
+            let seconds = self.start.elapsed().as_secs();
+            return self.line(&format!("{seconds:>4}s  {plain}"));
+        }
         let mut event = json!({ "phase": phase, "message": message, "time": clock::now() });
         if let (Some(event), Value::Object(more)) = (event.as_object_mut(), more) {
             event.extend(more);
@@ -37,91 +42,73 @@ impl Printer {
         self.line(&event.to_string());
     }
 
-    fn plain(&mut self, text: &str) {
-        let seconds = self.start.elapsed().as_secs();
-        self.line(&format!("{seconds:>4}s  {text}"));
-    }
-
-    pub fn say(&mut self, report: &Report) {
+    pub fn say(&mut self, report: Report) {
         match report {
-            Report::Plan { hosts, message } if self.json => {
-                self.event("plan", message, json!({ "id": self.id.clone(), "hosts": hosts }));
-            }
             Report::Plan { hosts, message } => {
-                let names: Vec<&str> = hosts.iter().map(|host| host.as_str()).collect();
-                self.plain(&format!("deploy {}: {message}: {}", self.id, names.join(" ")));
+                let plain = format!("deploy {}: {message}: {}", self.id, joined(&hosts));
+                self.event("plan", &message, json!({ "id": self.id, "hosts": hosts }), &plain);
             }
-            Report::Sent { hosts, message } if self.json => self.event("batch", message, json!({ "hosts": hosts })),
-            Report::Sent { message, .. } => self.plain(message),
-            Report::Host { host, state, error, revision, message } if self.json => {
-                let more = json!({ "host": host, "host_status": state.as_str(), "error": error, "revision": revision });
-                self.event("host", message, more);
+            Report::Sent { hosts, message } => self.event("batch", &message, json!({ "hosts": hosts }), &message),
+            Report::Host { host, state, error, revision, message } => {
+                let code = error.as_ref().map(|code| format!(" ({})", harmless(code))).unwrap_or_default();
+                let plain = format!("{host}: {state}{code}: {}", harmless(first_line(&message)));
+                let more = json!({ "host": host, "host_status": state, "error": error, "revision": revision });
+                self.event("host", &message, more, &plain);
             }
-            Report::Host { host, state, error, message, .. } => {
-                let error = error.as_ref().map(|code| format!(" ({})", harmless(code))).unwrap_or_default();
-                self.plain(&format!("{host}: {}{error}: {}", state.as_str(), harmless(first_line(message))));
-            }
-            Report::Note(text) if self.json => self.event("note", text, json!({})),
-            Report::Note(text) => self.plain(&harmless(text)),
+            Report::Note(text) => self.event("note", &text, json!({}), &harmless(&text)),
         }
     }
 
     pub fn heartbeat(&mut self) {
-        match self.json {
-            true => self.event("heartbeat", "waiting", json!({})),
-            false => self.plain("waiting"),
-        }
+        self.event("heartbeat", "waiting", json!({}), "waiting");
     }
 
+    /// The summary, or a table. Where nothing was sent, the sentence on standard error is all that a person needs.
     pub fn end(&mut self, outcome: &Outcome) {
         if self.json {
-            let line = outcome.summary(&self.id).to_string();
-            return self.line(&line);
-        }
-        for line in table(outcome) {
-            self.line(&line);
+            self.line(&outcome.summary(&self.id).to_string());
+        } else if outcome.verdict != Verdict::Nobody {
+            ends(outcome).iter().for_each(|line| self.line(line));
         }
     }
+}
 
-    /// An end before there was an outcome.
-    pub fn fail(&mut self, error: &str) {
-        if self.json {
-            let line = json!({ "status": "fail", "error": error, "id": self.id, "revision": null, "hosts": {},
-                "missing": [], "unexpected": [], "started_at": clock::now(), "finished_at": clock::now(), "duration_ms": 0 });
-            self.line(&line.to_string());
-        }
-    }
+fn joined<'a>(hosts: impl IntoIterator<Item = &'a Hostname>) -> String {
+    hosts.into_iter().map(Hostname::as_str).collect::<Vec<_>>().join(" ")
 }
 
 fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
 
-fn table(outcome: &Outcome) -> Vec<String> {
-    let mut lines = Vec::new();
-    let width = outcome.hosts.keys().map(|name| name.as_str().len()).max().unwrap_or(0).max(4);
-    if !outcome.hosts.is_empty() {
-        lines.push(format!("{:width$}  {:17}  {:>7}  {:12}  why", "host", "what happened", "seconds", "commit"));
-    }
-    for (name, end) in &outcome.hosts {
-        let what = end.error.as_deref().unwrap_or(end.state.as_str());
+/// Columns as wide as their widest cell.
+pub fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> Vec<String> {
+    let rows: Vec<[String; N]> = std::iter::once(head.map(str::to_owned)).chain(rows).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    let line = |row: &[String; N]| {
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        cells.join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
+fn ends(outcome: &Outcome) -> Vec<String> {
+    let row = |(name, end): (&Hostname, &HostEnd)| {
+        let what = end.error.clone().unwrap_or_else(|| end.state.to_string());
         let commit = end.revision.as_deref().map_or("-", |commit| &commit[..12]);
         let why = if end.state == State::Completed { "" } else { first_line(&end.message) };
         let optional = if end.optional { " (may be away)" } else { "" };
-        let line = format!(
-            "{name:width$}  {:17}  {:>7}  {commit:12}  {}{optional}",
-            harmless(what),
-            end.seconds,
-            harmless(why)
-        );
-        lines.push(line.trim_end().to_owned());
-    }
+        let why = format!("{}{optional}", harmless(why));
+        [name.to_string(), harmless(&what), end.seconds.to_string(), commit.to_owned(), why]
+    };
+    let rows = outcome.hosts.iter().map(row).collect();
+    let mut lines = table(["host", "what happened", "seconds", "commit", "why"], rows);
     lines.extend(outcome.notes.iter().map(|note| format!("note: {}", harmless(note))));
     if !outcome.unexpected.is_empty() {
-        let names: Vec<&str> = outcome.unexpected.iter().map(|name| name.as_str()).collect();
-        lines.push(format!("unexpected: {}", names.join(" ")));
+        lines.push(format!("unexpected: {}", joined(&outcome.unexpected)));
     }
     let error = outcome.error.as_ref().map(|error| format!(": {}", harmless(error))).unwrap_or_default();
-    lines.push(format!("{}{error}", outcome.verdict.as_str()));
+    lines.push(format!("{}{error}", outcome.verdict));
     lines
 }

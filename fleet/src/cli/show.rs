@@ -1,32 +1,28 @@
 //! `list-hosts` and `status`.
 
 use std::io::Write;
-use std::time::Duration;
 
+use super::Ended;
 use super::args::{ListArgs, StatusArgs};
-use super::{Ended, NOBODY, nobody, usage};
-use crate::fleet::ask;
-use crate::limits::DISCOVER_MOST_MS;
+use super::print::table;
+use crate::fleet::{Access, ask};
+use crate::nats::ConnectArgs;
+use crate::os::Exit;
 use crate::rollout::Verdict;
-use crate::wire::{Answer, Last, RunId, Status, harmless};
+use crate::wire::{Answer, RunId, Status, Tier, harmless};
 
-const WAIT: Duration = Duration::from_millis(DISCOVER_MOST_MS);
+async fn answers(connect: &ConnectArgs, tier: Option<Tier>, id: Option<RunId>) -> Result<Vec<Answer>, Exit> {
+    let answers: Vec<Answer> = ask(&Access::of(connect, &connect.nkey_file)?, tier, id).await?.into_values().collect();
+    match answers.is_empty() {
+        true => Err(Exit(3, "no host answers".to_owned())),
+        false => Ok(answers),
+    }
+}
 
 fn print(lines: &[String]) {
     let mut out = std::io::stdout().lock();
     // A reader that has seen enough is no fault.
     lines.iter().try_for_each(|line| writeln!(out, "{line}")).ok();
-}
-
-fn table(head: [&str; 6], rows: Vec<[String; 6]>) -> Vec<String> {
-    let rows: Vec<[String; 6]> = std::iter::once(head.map(str::to_owned)).chain(rows).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..6).map(width).collect();
-    let line = |row: &[String; 6]| {
-        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        cells.join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect()
 }
 
 fn lines(answers: &[Answer], json: bool, head: [&str; 6], row: impl Fn(&Answer) -> [String; 6]) -> Vec<String> {
@@ -41,11 +37,7 @@ fn or_dash(text: Option<impl ToString>) -> String {
 }
 
 pub async fn list_hosts(args: ListArgs) -> Ended {
-    let access = args.connect.access().map_err(usage)?;
-    let answers: Vec<Answer> = ask(&access, args.tier, None, WAIT).await.map_err(nobody)?.into_values().collect();
-    if answers.is_empty() {
-        return Err((NOBODY, "no host answers".to_owned()));
-    }
+    let answers = answers(&args.connect, args.tier, None).await?;
     let head = ["host", "tier", "role", "version", "now", "subjects"];
     print(&lines(&answers, args.json, head, |answer| {
         let now = match (&answer.running, &answer.held) {
@@ -63,7 +55,7 @@ pub async fn list_hosts(args: ListArgs) -> Ended {
 fn row(answer: &Answer) -> [String; 6] {
     let running = answer.running.as_ref().map(|running| format!("running since {}", running.since));
     let last = answer.last.as_ref();
-    let end = last.map(|last| last.error.clone().unwrap_or_else(|| last.status.as_str().to_owned()));
+    let end = last.map(|last| last.error.clone().unwrap_or_else(|| last.status.to_string()));
     [
         answer.hostname.to_string(),
         or_dash(running),
@@ -76,30 +68,20 @@ fn row(answer: &Answer) -> [String; 6] {
 
 /// How a deploy ended, as far as the hosts that are there know of it.
 fn verdict(answers: &[Answer], id: &RunId) -> Verdict {
-    let running = |answer: &Answer| answer.running.as_ref().is_some_and(|running| running.id == *id);
-    let about = |answer: &Answer| answer.last.clone().filter(|last| last.id == *id);
-    let ends: Vec<Last> = answers.iter().filter_map(about).collect();
-    if ends.iter().any(|last| last.status != Status::Completed) {
+    let ended = |answer: &Answer| answer.last.as_ref().filter(|last| last.id == *id).map(|last| last.status);
+    let ends: Vec<Option<Status>> = answers.iter().map(ended).collect();
+    if ends.iter().flatten().any(|status| *status != Status::Completed) {
         return Verdict::Fail;
     }
-    if answers.iter().any(running) || ends.is_empty() { Verdict::Unknown } else { Verdict::Ok }
+    if ends.contains(&None) { Verdict::Unknown } else { Verdict::Ok }
 }
 
 pub async fn status(args: StatusArgs) -> Ended {
-    let access = args.connect.access().map_err(usage)?;
-    let answers = ask(&access, None, args.id.clone(), WAIT).await.map_err(nobody)?;
-    let mut answers: Vec<Answer> = answers.into_values().collect();
-    if answers.is_empty() {
-        return Err((NOBODY, "no host answers".to_owned()));
-    }
+    let mut answers = answers(&args.connect, None, args.id.clone()).await?;
     if let Some(id) = &args.id {
-        let knows = |answer: &Answer| {
-            let running = answer.running.as_ref().is_some_and(|running| running.id == *id);
-            running || answer.last.as_ref().is_some_and(|last| last.id == *id)
-        };
-        answers.retain(knows);
+        answers.retain(|answer| answer.knows(id));
         if answers.is_empty() {
-            return Err((Verdict::Unknown.exit_status(), format!("no host that is there knows of {id}")));
+            return Err(Exit(Verdict::Unknown.exit_status(), format!("no host that is there knows of {id}")));
         }
     }
     let head = ["host", "now", "last", "when", "commit", "id"];

@@ -4,31 +4,24 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 use super::Access;
-use crate::limits::{CONNECT_WAIT, DISCOVER_LEAST_MS, DISCOVER_QUIET_MS};
-use crate::nats::{Failure, Happened, is_nobody};
-use crate::os::clock::random;
-use crate::wire::{Answer, Ask, Discovery, Hostname, ReplyTo, RunId, Tier};
+use crate::limits::{DISCOVER_LEAST_MS, DISCOVER_MOST_MS, DISCOVER_QUIET_MS};
+use crate::nats::{Happened, is_nobody};
+use crate::os::Exit;
+use crate::wire::{Answer, Discovery, Hostname, RunId, Tier, forbidden};
 
 /// The answers by hostname. With an id, `last` of each is about that deploy where the host knows of it.
-pub async fn ask(
-    access: &Access,
-    tier: Option<Tier>,
-    id: Option<RunId>,
-    most: Duration,
-) -> Result<BTreeMap<Hostname, Answer>, Failure> {
+pub async fn ask(access: &Access, tier: Option<Tier>, id: Option<RunId>) -> Result<BTreeMap<Hostname, Answer>, Exit> {
     let mut connection = access.connect().await?;
-    let reply_to = ReplyTo::of(&RunId::from_random(random()), access.responses.as_ref());
+    let (reply_to, discover) = (access.reply_to(), access.args.discover_subject.as_str());
     let replies = connection.subscribe(reply_to.as_str()).await?;
-    let others = connection.subscribe(access.discover.as_str()).await?;
-    let mut messages = futures_util::stream::select(replies, others);
-    let question = Ask { reply_to: Some(reply_to.clone()), tier, id };
-    let payload = serde_json::to_vec(&question).expect("a question is JSON");
-    connection.publish(access.discover.as_str(), Some(reply_to.as_str()), payload).await?;
+    let mut messages = futures_util::stream::select(replies, connection.subscribe(discover).await?);
+    connection.ask(discover, reply_to, tier, id).await?;
     let start = Instant::now();
-    let mut end = start + Duration::from_millis(DISCOVER_LEAST_MS).min(most);
+    let most = Duration::from_millis(DISCOVER_MOST_MS);
+    let mut end = start + Duration::from_millis(DISCOVER_LEAST_MS);
     let mut answers = BTreeMap::new();
     loop {
         tokio::select! {
@@ -46,17 +39,12 @@ pub async fn ask(
                 None => break,
             },
             happened = connection.events.recv() => match happened {
-                Some(Happened::Forbidden { publish, subject }) => return Err(forbidden(publish, &subject)),
-                Some(Happened::Disconnected) => return Err(Failure("the connection was lost".to_owned())),
+                Some(Happened::Forbidden { publish, subject }) => return Err(Exit(3, forbidden(publish, &subject))),
+                Some(Happened::Disconnected) => return Err(Exit(3, "the connection was lost".to_owned())),
                 _ => {}
             },
         }
     }
-    timeout(CONNECT_WAIT, connection.flush()).await.ok();
+    connection.flush().await;
     Ok(answers)
-}
-
-fn forbidden(publish: bool, subject: &str) -> Failure {
-    let what = if publish { "publish to" } else { "subscribe to" };
-    Failure(format!("the server does not let this key {what} {subject}"))
 }

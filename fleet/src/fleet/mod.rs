@@ -5,27 +5,35 @@ mod inventory;
 mod watch;
 
 pub use ask::ask;
-pub use inventory::{Inventory, Member};
-pub use watch::{Order, watch};
+pub use inventory::Inventory;
+pub use watch::watch;
 
-use std::path::PathBuf;
+use std::path::Path;
 
-use crate::nats::{self, Connection, Failure, Patience, Seed, Servers};
-use crate::wire::{Role, Subject};
+use crate::nats::{self, ConnectArgs, Connection, Patience, Seed};
+use crate::os::Exit;
+use crate::os::clock::random;
+use crate::wire::{Invalid, ReplyTo, RunId};
 
-/// How a deployer connects.
-#[derive(Clone, Debug)]
+/// How a deployer connects, and with which key.
+#[derive(Clone)]
 pub struct Access {
-    pub servers: Servers,
+    pub args: ConnectArgs,
     pub seed: Seed,
-    pub ca_file: Option<PathBuf>,
-    pub discover: Subject,
-    /// The token below which hosts answer this deployer, where the server's permissions ask for one.
-    pub responses: Option<Role>,
 }
 
 impl Access {
-    pub async fn connect(&self) -> Result<Connection, Failure> {
-        nats::connect(&self.servers, &self.seed, self.ca_file.as_ref(), Patience::Deployer, "homelab-deploy").await
+    pub fn of(args: &ConnectArgs, seed_file: &Path) -> Result<Self, Invalid> {
+        Ok(Access { args: args.clone(), seed: Seed::read(seed_file)? })
+    }
+
+    pub async fn connect(&self) -> Result<Connection, Exit> {
+        let ConnectArgs { nats_url, ca_file, .. } = &self.args;
+        nats::connect(nats_url, &self.seed, ca_file.as_ref(), Patience::Deployer, "homelab-deploy").await
+    }
+
+    /// A fresh subject for answers.
+    fn reply_to(&self) -> ReplyTo {
+        ReplyTo::of(&RunId::from_random(random()), self.args.responses.as_ref())
     }
 }

@@ -2,14 +2,15 @@
 //! keeper takes over where this one ended.
 
 use std::io;
+use std::path::Path;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
 use super::{Settings, unit};
 use crate::limits::RUN_ATTEMPTS;
-use crate::os::{failpoint, files, log};
-use crate::run::{Order, Outcome, RunFolder, Runs};
-use crate::wire::{Code, Running, Status, tail};
+use crate::os::{clock, failpoint, files, log};
+use crate::run::{Order, RunFolder, Runs};
+use crate::wire::{Code, Last, Running, Status, tail};
 
 /// The result is looked for this often: a run in a unit is no child of ours.
 const LOOK: Duration = Duration::from_millis(250);
@@ -28,36 +29,34 @@ pub struct Active {
     attempts: u32,
     next_look: Instant,
     free_since: Option<Instant>,
+    heartbeat: Duration,
     next_beat: Instant,
 }
 
 impl Active {
     pub fn of(folder: RunFolder, order: Order, settings: &Settings) -> Self {
         let now = Instant::now();
+        let heartbeat = Duration::from_secs(settings.heartbeat_interval);
         Active {
             running: Running::of(&order.request, order.accepted_at),
             started: false,
             folder,
             child: None,
-            in_unit: settings.units && unit::has_systemd(),
+            in_unit: !settings.no_units && unit::has_systemd(),
             attempts: 0,
             next_look: now + START_PAUSE,
             free_since: None,
-            next_beat: now + settings.heartbeat,
+            heartbeat,
+            next_beat: now + heartbeat,
             order,
         }
     }
 
     /// Starts `run ID`, again where it has ended without a result.
-    pub fn start(&mut self, settings: &Settings) -> io::Result<()> {
+    fn start(&mut self, state: &Path) -> io::Result<()> {
         self.attempts += 1;
         self.free_since = None;
-        let id = &self.running.id;
-        let child = match self.in_unit {
-            true => unit::start_run_in_unit(&settings.state, id),
-            false => unit::start_run(&settings.state, id),
-        }?;
-        self.child = Some(child);
+        self.child = Some(unit::start_run(state, &self.running.id, self.in_unit)?);
         self.started = true;
         self.next_look = Instant::now() + LOOK;
         failpoint::hit("keeper-after-start");
@@ -65,38 +64,34 @@ impl Active {
     }
 
     /// Looks whether there is a result, and starts a dead run again.
-    pub fn look(&mut self, settings: &Settings, runs: &Runs) -> io::Result<Option<Outcome>> {
-        let ended = match &mut self.child {
-            Some(child) => child.try_wait()?,
-            None => None,
-        };
+    pub fn look(&mut self, state: &Path, runs: &Runs) -> io::Result<Option<Last>> {
+        let ended = self.child.as_mut().map(Child::try_wait).transpose()?.flatten();
         if ended.is_none() && Instant::now() < self.next_look {
             return Ok(None);
         }
         self.next_look = Instant::now() + LOOK;
-        if let Some(outcome) = self.folder.result()? {
-            return Ok(Some(outcome));
+        if let Some(last) = self.folder.result()? {
+            return Ok(Some(last));
         }
         if let Some(status) = ended {
             self.child = None;
             if self.in_unit && !status.success() {
                 log::line("systemd-run could not start the run: it is started as a process of its own");
                 self.in_unit = false;
-                self.start(settings)?;
-                return Ok(None);
+                return self.start(state).map(|()| None);
             }
         }
         if self.child.is_some() || runs.turn()?.try_lock_shared().is_err() {
             self.free_since = None;
             return Ok(None);
         }
-        let free_since = *self.free_since.get_or_insert_with(Instant::now);
+        let free = self.free_since.get_or_insert_with(Instant::now).elapsed();
         let patience = match self.attempts {
             0 => Duration::ZERO,
             _ if self.in_unit => DEAD_AFTER,
             attempts => LOOK * (attempts - 1),
         };
-        if free_since.elapsed() < patience {
+        if free < patience {
             return Ok(None);
         }
         if self.attempts >= RUN_ATTEMPTS {
@@ -105,29 +100,27 @@ impl Active {
         if self.attempts > 0 {
             log::line(&format!("run {} ended without a result: it is completed", self.running.id));
         }
-        self.start(settings)?;
-        Ok(None)
+        self.start(state).map(|()| None)
     }
 
-    fn give_up(&self) -> io::Result<Outcome> {
-        let now = crate::os::clock::now();
-        let outcome = Outcome {
+    fn give_up(&self) -> io::Result<Last> {
+        let last = Last {
+            id: self.running.id.clone(),
             status: Status::Failed,
-            error: Some(Code::Interrupted),
+            error: Some(Code::Interrupted.to_string()),
             revision: None,
+            finished_at: clock::now(),
             message: format!("the run ended {RUN_ATTEMPTS} times without a result"),
-            finished_at: now,
-            seconds: now.since(self.order.accepted_at) / 1_000,
         };
-        self.folder.write_result(&outcome)?;
-        Ok(outcome)
+        self.folder.write_result(&last)?;
+        Ok(last)
     }
 
     /// Whether a heartbeat is due; the next one is then set.
-    pub fn beats(&mut self, settings: &Settings) -> bool {
+    pub fn beats(&mut self) -> bool {
         let due = Instant::now() >= self.next_beat;
         if due {
-            self.next_beat = Instant::now() + settings.heartbeat;
+            self.next_beat = Instant::now() + self.heartbeat;
         }
         due
     }

@@ -4,22 +4,22 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{DEADLINE_LEEWAY, ID_WITHOUT_DEADLINE, IDS_REMEMBERED, TIMEOUT_MAX};
+use crate::limits::{IDS_REMEMBERED, LEEWAY_MS, TIMEOUT_MAX};
 use crate::wire::message::Incoming;
 use crate::wire::{Code, Request, RunId, Running, Time};
 
 /// What is known of an id until its request can no longer be begun.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Known {
+#[derive(Serialize, Deserialize)]
+struct Known {
     /// Of the request's bytes.
     digest: u64,
     until: Time,
     /// It was not begun, and why.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub rejected: Option<(Code, String)>,
+    rejected: Option<(Code, String)>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub enum Verdict {
     Accept(Box<Request>),
     /// The same bytes again: its present status is the answer.
@@ -35,7 +35,7 @@ pub struct Present<'a> {
 }
 
 /// The memory of ids. It is on disk before a request is accepted.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 pub struct Admission {
     known: BTreeMap<RunId, Known>,
 }
@@ -46,77 +46,73 @@ fn digest(bytes: &[u8]) -> u64 {
 }
 
 impl Admission {
-    pub fn known(&self, id: &RunId) -> Option<&Known> {
-        self.known.get(id)
+    /// Why a request was not begun.
+    pub fn rejected(&self, id: &RunId) -> Option<(Code, String)> {
+        self.known.get(id)?.rejected.clone()
     }
 
     /// Decides, and remembers the id where that must not be decided otherwise later. The second value says whether the memory
     /// has changed.
     pub fn decide(&mut self, incoming: &Incoming, bytes: &[u8], present: &Present) -> (Verdict, bool) {
         let now = present.now;
+        let id = incoming.id();
         self.known.retain(|_, known| known.until >= now);
-        if let Some(known) = self.known.get(&incoming.id) {
-            let verdict = if known.digest == digest(bytes) {
-                Verdict::Repeat
-            } else {
-                Verdict::Reject(Code::DuplicateId, "this id was another request's".to_owned())
-            };
-            return (verdict, false);
+        match self.known.get(&id) {
+            Some(known) if known.digest == digest(bytes) => return (Verdict::Repeat, false),
+            Some(_) => {
+                return (Verdict::Reject(Code::DuplicateId, "this id was another request's".to_owned()), false);
+            }
+            None => {}
         }
-        if let Some(why) = self.unfit_in_time(incoming, now) {
-            return (why, false);
+        if let Err((code, why)) = self.fits_in_time(incoming, now) {
+            return (Verdict::Reject(code, why), false);
         }
-        let verdict = self.consider(incoming, present);
-        let rejected = match &verdict {
-            Verdict::Reject(code, why) => Some((*code, why.clone())),
-            _ => None,
+        let considered = consider(incoming, present);
+        let until = match incoming.deadline {
+            Some(deadline) => deadline.plus_ms(LEEWAY_MS),
+            None => now.plus_ms(TIMEOUT_MAX * 1_000),
         };
-        let until = incoming.deadline.map_or(now.plus_ms(ID_WITHOUT_DEADLINE.as_millis() as u64), |deadline| {
-            deadline.plus_ms(DEADLINE_LEEWAY.as_millis() as u64)
-        });
-        self.known.insert(incoming.id.clone(), Known { digest: digest(bytes), until, rejected });
+        self.known.insert(id, Known { digest: digest(bytes), until, rejected: considered.as_ref().err().cloned() });
+        let verdict = match considered {
+            Ok(request) => Verdict::Accept(Box::new(request)),
+            Err((code, why)) => Verdict::Reject(code, why),
+        };
         (verdict, true)
     }
 
-    /// What cannot be remembered for long enough, or is over.
-    fn unfit_in_time(&self, incoming: &Incoming, now: Time) -> Option<Verdict> {
-        let leeway = DEADLINE_LEEWAY.as_millis() as u64;
-        let reject = |code, why: String| Some(Verdict::Reject(code, why));
+    /// Not what cannot be remembered for long enough, or is over.
+    fn fits_in_time(&self, incoming: &Incoming, now: Time) -> Result<(), (Code, String)> {
         if let Some(deadline) = incoming.deadline {
-            if deadline.plus_ms(leeway) < now {
-                return reject(Code::Expired, format!("its deadline {deadline} is over; here it is {now}"));
+            if deadline.plus_ms(LEEWAY_MS) < now {
+                return Err((Code::Expired, format!("its deadline {deadline} is over; here it is {now}")));
             }
-            if deadline > now.plus_ms(TIMEOUT_MAX * 1_000 + leeway) {
-                return reject(Code::Expired, format!("its deadline {deadline} is over a day away; here it is {now}"));
+            if deadline > now.plus_ms(TIMEOUT_MAX * 1_000 + LEEWAY_MS) {
+                return Err((Code::Expired, format!("its deadline {deadline} is over a day away; here it is {now}")));
             }
         }
         if self.known.len() >= IDS_REMEMBERED {
             let why = format!("{IDS_REMEMBERED} ids are remembered: whether this one is new can no longer be said");
-            return reject(Code::DuplicateId, why);
+            return Err((Code::DuplicateId, why));
         }
-        None
-    }
-
-    fn consider(&self, incoming: &Incoming, present: &Present) -> Verdict {
-        let request = match incoming.request() {
-            Ok(request) => request,
-            Err((code, why)) => return Verdict::Reject(code, why),
-        };
-        if let Some(reason) = present.held {
-            return Verdict::Reject(Code::Held, format!("deploys are held on this host: {reason}"));
-        }
-        if let Some(running) = present.running {
-            let by = running.by.as_deref().unwrap_or("an unnamed deployer");
-            let why = format!("run {} goes on since {} for {by}", running.id, running.since);
-            return Verdict::Reject(Code::AlreadyRunning, why);
-        }
-        Verdict::Accept(Box::new(request))
+        Ok(())
     }
 
     /// The state folder could not be written: the request was not begun, and will not be.
     pub fn forget(&mut self, id: &RunId) {
         self.known.remove(id);
     }
+}
+
+fn consider(incoming: &Incoming, present: &Present) -> Result<Request, (Code, String)> {
+    let request = incoming.request()?;
+    if let Some(reason) = present.held {
+        return Err((Code::Held, format!("deploys are held on this host: {reason}")));
+    }
+    if let Some(Running { id, since, by }) = present.running {
+        let by = by.as_deref().unwrap_or("an unnamed deployer");
+        return Err((Code::AlreadyRunning, format!("run {id} goes on since {since} for {by}")));
+    }
+    Ok(request)
 }
 
 #[cfg(test)]
@@ -157,7 +153,7 @@ mod tests {
         assert_eq!(code(&decide(&mut admission, &request, 0, Some("work"))), Some(Code::Held));
         assert_eq!(decide(&mut admission, &request, 1, None), Verdict::Repeat);
         let id = "a".parse().unwrap();
-        assert_eq!(admission.known(&id).unwrap().rejected.as_ref().unwrap().0, Code::Held);
+        assert_eq!(admission.rejected(&id).unwrap().0, Code::Held);
     }
 
     #[test]
@@ -179,7 +175,7 @@ mod tests {
             decide(&mut admission, &bytes(&number.to_string(), ""), 0, None);
         }
         assert_eq!(code(&decide(&mut admission, &bytes("new", ""), 0, None)), Some(Code::DuplicateId));
-        let later = ID_WITHOUT_DEADLINE.as_millis() as u64 + 1;
+        let later = TIMEOUT_MAX * 1_000 + 1;
         assert!(matches!(decide(&mut admission, &bytes("new", ""), later, None), Verdict::Accept(_)));
     }
 }

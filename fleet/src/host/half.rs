@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use nix::sys::resource::{Resource, setrlimit};
 
-use super::link::{self, Decoder, Down, Up};
-use super::network::{self, Task};
+use super::link::{self, Decoder, Down, Task, Up};
+use super::network;
 
 /// More descriptors than a connection, the link, the metrics and a name look-up need are not to be had.
 const DESCRIPTORS: u64 = 64;
@@ -17,25 +17,18 @@ fn harden() -> nix::Result<()> {
     nix::sys::prctl::set_no_new_privs()?;
     nix::sys::prctl::set_dumpable(false)?;
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
-    for (resource, limit) in [
-        (Resource::RLIMIT_CORE, 0),
-        // Files cannot grow, and so cannot be written.
-        (Resource::RLIMIT_FSIZE, 0),
-        (Resource::RLIMIT_NOFILE, DESCRIPTORS),
-    ] {
-        setrlimit(resource, limit, limit)?;
-    }
-    Ok(())
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    // Files cannot grow, and so cannot be written.
+    setrlimit(Resource::RLIMIT_FSIZE, 0, 0)?;
+    setrlimit(Resource::RLIMIT_NOFILE, DESCRIPTORS, DESCRIPTORS)
 }
 
 /// The first frame.
 fn settings(link: &mut UnixStream, decoder: &mut Decoder) -> io::Result<Task> {
     let mut buffer = [0; 16 * 1024];
     loop {
-        match decoder.next::<Down>().map_err(|why| io::Error::other(why.0))? {
-            Some(Down::Settings { servers, seed, ca_file, name, subjects, discover, metrics }) => {
-                return Ok(Task { servers, seed, ca_file, name, subjects, discover, metrics });
-            }
+        match decoder.next()? {
+            Some(Down::Settings(task)) => return Ok(task),
             Some(_) => return Err(io::Error::other("the first frame is not the settings")),
             None => {}
         }
@@ -51,7 +44,7 @@ pub fn half() -> io::Result<()> {
     let mut link = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let words = link.try_clone()?;
     std::panic::set_hook(Box::new(move |info| {
-        (&words).write_all(&link::encode(&Up::Log { message: info.to_string() })).ok();
+        (&words).write_all(&link::encode(&Up::Log(info.to_string()))).ok();
     }));
     let mut decoder = Decoder::default();
     let task = settings(&mut link, &mut decoder)?;
@@ -68,12 +61,11 @@ pub fn half() -> io::Result<()> {
     let mut last_words = link.try_clone()?;
     let local = tokio::task::LocalSet::new();
     let served = local.block_on(&runtime, async move {
-        let link = tokio::net::UnixStream::from_std(link).map_err(|why| why.to_string())?;
-        network::serve(link, decoder, task).await
+        network::serve(tokio::net::UnixStream::from_std(link)?, decoder, task).await
     });
-    if let Err(message) = served {
+    if let Err(why) = served {
         last_words.set_nonblocking(false)?;
-        last_words.write_all(&link::encode(&Up::Fatal { message }))?;
+        last_words.write_all(&link::encode(&Up::Fatal(why.to_string())))?;
     }
     Ok(())
 }

@@ -4,33 +4,17 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::Settings;
-use crate::wire::{Action, Code, Status};
+use clap::ValueEnum;
 
+use super::Settings;
+use crate::wire::{Action, Code, Last, Role, Status};
+
+/// In the place of an action that is none.
+const INVALID: &str = "invalid";
 /// Upper bounds of the duration's buckets, in seconds.
 const BUCKETS: [u64; 10] = [1, 5, 15, 30, 60, 120, 300, 600, 1_200, 3_600];
 
-/// Codes of the ends that a run can come to, and of rejections.
-const FAILURES: [Code; 6] = [
-    Code::AlreadyRunning,
-    Code::BuildFailed,
-    Code::Timeout,
-    Code::Interrupted,
-    Code::ActivationFailed,
-    Code::RolledBack,
-];
-const REJECTIONS: [Code; 8] = [
-    Code::InvalidRevision,
-    Code::InvalidAction,
-    Code::AlreadyRunning,
-    Code::Expired,
-    Code::DuplicateId,
-    Code::Unsigned,
-    Code::Held,
-    Code::Quarantined,
-];
-
-#[derive(Default, Clone)]
+#[derive(Default)]
 struct Histogram {
     buckets: [u64; BUCKETS.len()],
     count: u64,
@@ -38,57 +22,39 @@ struct Histogram {
 }
 
 pub struct Metrics {
-    /// By status, action and code.
-    ends: BTreeMap<(&'static str, &'static str, &'static str), u64>,
+    /// By status, action and code. A request may name an action that is none.
+    ends: BTreeMap<(Status, String, String), u64>,
     /// By action and success.
-    durations: BTreeMap<(&'static str, bool), Histogram>,
-    in_progress: bool,
+    durations: BTreeMap<(Action, bool), Histogram>,
+    pub in_progress: bool,
     info: String,
 }
 
-/// A request may name an action that is none.
-fn name(action: Option<Action>) -> &'static str {
-    action.map_or("invalid", Action::as_str)
-}
-
 impl Metrics {
-    pub fn of(settings: &Settings) -> Self {
-        let mut ends = BTreeMap::new();
-        let mut durations = BTreeMap::new();
-        for action in Action::ALL.map(Some).into_iter().chain([None]) {
-            for code in REJECTIONS {
-                ends.insert(("rejected", name(action), code.as_str()), 0);
+    pub fn of(Settings { hostname, tier, role, .. }: &Settings) -> Self {
+        let role = role.as_ref().map_or("", Role::as_str);
+        let version = env!("CARGO_PKG_VERSION");
+        let info = format!("hostname=\"{hostname}\",tier=\"{tier}\",role=\"{role}\",version=\"{version}\"");
+        let mut metrics = Metrics { ends: BTreeMap::new(), durations: BTreeMap::new(), in_progress: false, info };
+        for code in Code::ALL.map(|code| code.to_string()) {
+            metrics.ends.insert((Status::Rejected, INVALID.to_owned(), code.clone()), 0);
+            for action in Action::value_variants().iter().map(Action::to_string) {
+                metrics.ends.insert((Status::Completed, action.clone(), String::new()), 0);
+                metrics.ends.insert((Status::Failed, action.clone(), code.clone()), 0);
+                metrics.ends.insert((Status::Rejected, action, code.clone()), 0);
             }
         }
-        for action in Action::ALL {
-            ends.insert(("completed", action.as_str(), ""), 0);
-            for code in FAILURES {
-                ends.insert(("failed", action.as_str(), code.as_str()), 0);
-            }
-            for success in [true, false] {
-                durations.insert((action.as_str(), success), Histogram::default());
-            }
+        for &action in Action::value_variants() {
+            metrics.durations.extend([true, false].map(|success| ((action, success), Histogram::default())));
         }
-        let role = settings.role.as_ref().map_or("", |role| role.as_str());
-        let info = format!(
-            "hostname=\"{}\",tier=\"{}\",role=\"{role}\",version=\"{}\"",
-            settings.hostname,
-            settings.tier,
-            env!("CARGO_PKG_VERSION")
-        );
-        Metrics { ends, durations, in_progress: false, info }
+        metrics
     }
 
-    pub fn begun(&mut self) {
-        self.in_progress = true;
-    }
-
-    pub fn ended(&mut self, status: Status, action: Action, code: Option<Code>, seconds: u64) {
+    pub fn ended(&mut self, action: Action, last: &Last, seconds: u64) {
         self.in_progress = false;
-        let code = code.map_or("", Code::as_str);
-        *self.ends.entry((status.as_str(), action.as_str(), code)).or_default() += 1;
-        let success = status == Status::Completed;
-        let histogram = self.durations.entry((action.as_str(), success)).or_default();
+        let key = (last.status, action.to_string(), last.error.clone().unwrap_or_default());
+        *self.ends.entry(key).or_default() += 1;
+        let histogram = self.durations.entry((action, last.status == Status::Completed)).or_default();
         for (bucket, bound) in histogram.buckets.iter_mut().zip(BUCKETS) {
             *bucket += u64::from(seconds <= bound);
         }
@@ -97,7 +63,8 @@ impl Metrics {
     }
 
     pub fn rejected(&mut self, action: Option<Action>, code: Code) {
-        *self.ends.entry(("rejected", name(action), code.as_str())).or_default() += 1;
+        let action = action.map_or(INVALID.to_owned(), |action| action.to_string());
+        *self.ends.entry((Status::Rejected, action, code.to_string())).or_default() += 1;
     }
 
     pub fn text(&self) -> String {

@@ -1,6 +1,7 @@
 //! The metrics over HTTP: one path, bounded requests, a few connections at a time.
 
 use std::cell::RefCell;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -16,12 +17,11 @@ pub type Text = Rc<RefCell<String>>;
 
 /// `:9972` is every address of this host.
 pub async fn bind(address: &str) -> std::io::Result<TcpListener> {
-    match address.strip_prefix(':') {
+    match address.strip_prefix(':').and_then(|port| port.parse().ok()) {
+        Some(port) => {
+            TcpListener::bind(&[(Ipv6Addr::UNSPECIFIED, port).into(), (Ipv4Addr::UNSPECIFIED, port).into()][..]).await
+        }
         None => TcpListener::bind(address).await,
-        Some(port) => match TcpListener::bind(format!("[::]:{port}")).await {
-            Ok(listener) => Ok(listener),
-            Err(_) => TcpListener::bind(format!("0.0.0.0:{port}")).await,
-        },
     }
 }
 

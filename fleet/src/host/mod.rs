@@ -15,4 +15,4 @@ mod unit;
 
 pub use half::half;
 pub use keeper::listen;
-pub use settings::Settings;
+pub use settings::{Settings, StateArgs};

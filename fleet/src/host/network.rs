@@ -6,34 +6,22 @@ use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use async_nats::Message;
 use futures_util::StreamExt;
-use futures_util::stream::{BoxStream, SelectAll};
+use futures_util::stream::SelectAll;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-use super::link::{self, Decoder, Down, Up};
+use super::link::{self, Decoder, Down, Task, Up};
 use super::metrics_server;
 use crate::limits::REQUEST_BYTES;
 use crate::nats::{self, Connection, Happened, Patience, Seed, is_nobody};
-use crate::os::clock;
+use crate::os::{Exit, clock};
 use crate::wire::message::Incoming;
-use crate::wire::{Ask, Discovery, ReplyTo, Subject};
+use crate::wire::{Ask, Discovery, ReplyTo, Subject, forbidden};
 
-/// What the keeper has set us to.
-pub struct Task {
-    pub servers: String,
-    pub seed: String,
-    pub ca_file: Option<std::path::PathBuf>,
-    pub name: String,
-    pub subjects: Vec<Subject>,
-    pub discover: Subject,
-    pub metrics: Option<String>,
-}
-
-enum Came {
-    Deploy(async_nats::Message),
-    Discovery(async_nats::Message),
-}
+/// The pause between two lines, or two answers, that strangers can cause.
+const PAUSE: Duration = Duration::from_secs(1);
 
 struct Network {
     link: UnixStream,
@@ -50,27 +38,29 @@ struct Network {
     trouble: Option<String>,
 }
 
-/// Why the half ends.
-pub type End = Result<(), String>;
-
-pub async fn serve(link: UnixStream, decoder: Decoder, task: Task) -> End {
-    let servers = task.servers.parse().map_err(|why: crate::wire::Invalid| why.0)?;
-    let seed = Seed::of(&task.seed)?;
-    let connecting = nats::connect(&servers, &seed, task.ca_file.as_ref(), Patience::Listener, &task.name);
-    let connection = connecting.await.map_err(|why| why.0)?;
-    let mut streams: SelectAll<BoxStream<'static, Came>> = SelectAll::new();
-    for subject in &task.subjects {
-        let stream = connection.subscribe(subject.as_str()).await.map_err(|why| why.0)?;
-        streams.push(stream.map(Came::Deploy).boxed());
+/// Whether it is time again; then the next pause begins.
+fn is_due(last: &mut Option<Instant>) -> bool {
+    let due = last.is_none_or(|time| time.elapsed() >= PAUSE);
+    if due {
+        *last = Some(Instant::now());
     }
-    let stream = connection.subscribe(task.discover.as_str()).await.map_err(|why| why.0)?;
-    streams.push(stream.map(Came::Discovery).boxed());
+    due
+}
+
+/// An error ends the half.
+pub async fn serve(link: UnixStream, decoder: Decoder, task: Task) -> io::Result<()> {
+    let seed = Seed::of(&task.seed).map_err(io::Error::other)?;
+    let connection = nats::connect(&task.servers, &seed, task.ca_file.as_ref(), Patience::Listener, &task.name).await?;
+    let mut requests = SelectAll::new();
+    for subject in &task.subjects {
+        requests.push(connection.subscribe(subject.as_str()).await?);
+    }
+    let questions = connection.subscribe(task.discover.as_str()).await?;
     let metrics = Rc::new(RefCell::new(String::new()));
     if let Some(address) = &task.metrics {
-        let listener = metrics_server::bind(address)
-            .await
-            .map_err(|why| format!("the metrics cannot be served at {address}: {why}"))?;
-        tokio::task::spawn_local(metrics_server::serve(listener, metrics.clone()));
+        let bound = metrics_server::bind(address).await;
+        let wrong = |why| io::Error::other(format!("the metrics cannot be served at {address}: {why}"));
+        tokio::task::spawn_local(metrics_server::serve(bound.map_err(wrong)?, metrics.clone()));
     }
     let network = Network {
         link,
@@ -84,14 +74,18 @@ pub async fn serve(link: UnixStream, decoder: Decoder, task: Task) -> End {
         dropped_said: None,
         trouble: None,
     };
-    network.run(streams).await
+    network.run(requests, questions).await
 }
 
 impl Network {
-    async fn run(mut self, mut streams: SelectAll<BoxStream<'static, Came>>) -> End {
+    async fn run(
+        mut self,
+        mut requests: SelectAll<async_nats::Subscriber>,
+        mut questions: async_nats::Subscriber,
+    ) -> io::Result<()> {
         let mut buffer = [0; 16 * 1024];
         loop {
-            while let Some(down) = self.decoder.next::<Down>().map_err(|why| why.0)? {
+            while let Some(down) = self.decoder.next()? {
                 self.obey(down).await?;
             }
             tokio::select! {
@@ -99,136 +93,104 @@ impl Network {
                     Ok(0) | Err(_) => return Ok(()),
                     Ok(count) => self.decoder.push(&buffer[..count]),
                 },
-                Some(came) = streams.next() => match came {
-                    Came::Deploy(message) => self.request(message).await?,
-                    Came::Discovery(message) => self.discovery(message).await?,
-                },
+                Some(message) = requests.next() => self.request(message).await?,
+                Some(message) = questions.next() => self.discovery(message).await?,
                 Some(happened) = self.connection.events.recv() => self.event(happened).await?,
             }
         }
     }
 
-    async fn up(&mut self, frame: &Up) -> End {
-        let written = self.link.write_all(&link::encode(frame)).await;
-        written.map_err(|why: io::Error| format!("the link: {why}"))
+    async fn up(&mut self, frame: Up) -> io::Result<()> {
+        self.link.write_all(&link::encode(&frame)).await
     }
 
-    async fn log(&mut self, message: String) -> End {
-        self.up(&Up::Log { message }).await
-    }
-
-    async fn obey(&mut self, down: Down) -> End {
+    async fn obey(&mut self, down: Down) -> io::Result<()> {
         match down {
-            Down::Settings { .. } => return Err("settings came twice".to_owned()),
-            Down::Answer { answer } => self.answer = Some(answer),
-            Down::Metrics { text } => *self.metrics.borrow_mut() = text,
-            Down::Publish { reply_to, payload } => self.publish(reply_to.as_str(), payload.into_bytes()).await?,
+            Down::Settings(_) => return Err(io::Error::other("settings came twice")),
+            Down::Answer(answer) => self.answer = Some(answer),
+            Down::Metrics(text) => *self.metrics.borrow_mut() = text,
+            Down::Publish(reply_to, payload) => self.publish(reply_to.as_str(), payload).await?,
         }
         Ok(())
     }
 
-    async fn publish(&mut self, subject: &str, payload: Vec<u8>) -> End {
-        match self.connection.publish(subject, None, payload).await {
+    async fn publish(&mut self, subject: &str, payload: String) -> io::Result<()> {
+        match self.connection.publish(subject, None, payload.into_bytes()).await {
             Ok(()) => Ok(()),
-            Err(why) => self.log(why.0).await,
+            Err(Exit(_, why)) => self.up(Up::Log(why)).await,
         }
     }
 
-    async fn request(&mut self, message: async_nats::Message) -> End {
+    async fn request(&mut self, message: Message) -> io::Result<()> {
         // The server's word that nobody listens has no payload; neither has a probe of permissions.
-        if is_nobody(&message) || message.payload.is_empty() {
+        if message.payload.is_empty() {
             return Ok(());
         }
-        match Incoming::read(&message.payload) {
-            Err(why) => self.drop_request(&why.to_string()).await,
-            Ok(_) => match String::from_utf8(message.payload.to_vec()) {
-                Ok(payload) => self.up(&Up::Request { payload }).await,
-                Err(_) => self.drop_request("it is not text").await,
-            },
-        }
-    }
-
-    /// Counted, and said at most once a second: whoever may publish may flood.
-    async fn drop_request(&mut self, why: &str) -> End {
-        self.dropped += 1;
-        if self.dropped_said.is_some_and(|said| said.elapsed() < Duration::from_secs(1)) {
+        if let Err(why) = Incoming::read(&message.payload) {
+            self.dropped += 1;
+            // Whoever may publish may flood.
+            if is_due(&mut self.dropped_said) {
+                let count = std::mem::take(&mut self.dropped);
+                self.up(Up::Log(format!("dropped {count} requests; the last: {why}"))).await?;
+            }
             return Ok(());
         }
-        self.dropped_said = Some(Instant::now());
-        let count = std::mem::take(&mut self.dropped);
-        self.log(format!("dropped {count} requests; the last: {why}")).await
+        // JSON that could be read is text.
+        self.up(Up::Request(String::from_utf8_lossy(&message.payload).into_owned())).await
     }
 
-    async fn discovery(&mut self, message: async_nats::Message) -> End {
+    async fn discovery(&mut self, message: Message) -> io::Result<()> {
         if is_nobody(&message) || message.payload.len() > REQUEST_BYTES {
             return Ok(());
         }
         let ask = match Discovery::read(&message.payload) {
             Some(Discovery::Ask(ask)) => ask,
             // A question of an unknown kind that says where the answer goes.
-            None if message.payload.is_empty() && message.reply.is_some() => {
-                Ask { reply_to: None, tier: None, id: None }
-            }
+            None if message.payload.is_empty() && message.reply.is_some() => Ask::default(),
             _ => return Ok(()),
         };
-        let reply = message.reply.as_ref().and_then(|reply| reply.as_str().parse::<ReplyTo>().ok());
-        let reply_to = ask.reply_to.clone().or(reply);
-        let Some(answer) = &self.answer else { return Ok(()) };
-        if ask.tier.is_some_and(|tier| answer["tier"] != tier.as_str()) {
+        let reply = message.reply.and_then(|reply| reply.as_str().parse::<ReplyTo>().ok());
+        let reply_to = ask.reply_to.or(reply);
+        let Some(mut answer) = self.answer.clone() else { return Ok(()) };
+        if ask.tier.is_some_and(|tier| answer["tier"] != tier.to_string()) {
             return Ok(());
         }
-        if let (Some(id), Some(reply_to)) = (&ask.id, &reply_to)
-            && answer["last"]["id"] != id.as_str()
-            && answer["running"]["id"] != id.as_str()
-        {
-            return self.up(&Up::Ask { reply_to: reply_to.clone(), id: id.clone() }).await;
-        }
-        self.tell(reply_to).await
-    }
-
-    async fn tell(&mut self, reply_to: Option<ReplyTo>) -> End {
-        let Some(mut answer) = self.answer.clone() else {
-            return Ok(());
-        };
         answer["time"] = clock::now().to_string().into();
-        if let Some(reply_to) = reply_to {
-            return self.publish(reply_to.as_str(), answer.to_string().into_bytes()).await;
+        match (reply_to, ask.id) {
+            (Some(reply_to), Some(id))
+                if ![&answer["last"], &answer["running"]].iter().any(|run| run["id"] == id.as_str()) =>
+            {
+                self.up(Up::Ask(reply_to, id)).await
+            }
+            (Some(reply_to), _) => self.publish(reply_to.as_str(), answer.to_string()).await,
+            (None, _) if is_due(&mut self.answered_all) => {
+                // Every listener reads this: what proves a status to be ours is not for them.
+                answer["instance"] = serde_json::Value::Null;
+                self.publish(&self.discover.to_string(), answer.to_string()).await
+            }
+            (None, _) => Ok(()),
         }
-        if self.answered_all.is_some_and(|time| time.elapsed() < Duration::from_secs(1)) {
-            return Ok(());
-        }
-        self.answered_all = Some(Instant::now());
-        // Every listener reads this: what proves a status to be ours is not for them.
-        answer["instance"] = serde_json::Value::Null;
-        let discover = self.discover.to_string();
-        self.publish(&discover, answer.to_string().into_bytes()).await
     }
 
-    async fn event(&mut self, happened: Happened) -> End {
-        match happened {
+    async fn event(&mut self, happened: Happened) -> io::Result<()> {
+        let text = match happened {
             Happened::Connected => {
                 self.trouble = None;
-                self.up(&Up::Connected).await
+                return self.up(Up::Connected).await;
             }
-            Happened::Disconnected => self.up(&Up::Disconnected).await,
+            Happened::Disconnected => return self.up(Up::Disconnected).await,
             Happened::Forbidden { publish: false, subject } => {
-                Err(format!("the server does not let this key subscribe to {subject}"))
+                return Err(io::Error::other(forbidden(false, &subject)));
             }
-            Happened::Forbidden { publish: true, subject } => {
-                self.log(format!("the server does not let this key publish to {subject}")).await
-            }
-            Happened::MessagesLost => self.log("messages were lost: too many came at once".to_owned()).await,
-            Happened::Refused => self.once("the server does not know this key".to_owned()).await,
-            Happened::Trouble(text) => self.once(text).await,
-        }
-    }
-
-    /// Each try to connect fails in the same words: they are said once.
-    async fn once(&mut self, text: String) -> End {
+            Happened::Forbidden { publish: true, subject } => return self.up(Up::Log(forbidden(true, &subject))).await,
+            Happened::MessagesLost => return self.up(Up::Log("messages were lost: too many at once".to_owned())).await,
+            Happened::Trouble(text) => text,
+        };
+        // Each try to connect fails in the same words: they are said once.
         if self.trouble.as_ref() == Some(&text) {
             return Ok(());
         }
         self.trouble = Some(text.clone());
-        self.log(text).await
+        self.up(Up::Log(text)).await
     }
 }

@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use crate::os::failpoint;
 use crate::os::process::with_plain_signals;
@@ -31,7 +32,8 @@ pub fn start_half(user: Option<u32>) -> io::Result<(Child, UnixStream)> {
         command.uid(user).gid(user);
     }
     let child = with_plain_signals(|| command.spawn())?;
-    ours.set_nonblocking(true)?;
+    // A half that takes nothing for so long hangs.
+    ours.set_write_timeout(Some(Duration::from_secs(5)))?;
     Ok((child, ours))
 }
 
@@ -40,43 +42,22 @@ pub fn has_systemd() -> bool {
     Path::new("/run/systemd/system").is_dir()
 }
 
-fn run_arguments(state: &Path, id: &RunId) -> Vec<std::ffi::OsString> {
-    vec!["run".into(), id.as_str().into(), "--state-dir".into(), state.into()]
-}
-
-/// `run ID` as a transient unit: no restart of ours, and no activation that restarts us, reaches it. The tool is ended by the run
-/// itself, never by the unit.
-pub fn start_run_in_unit(state: &Path, id: &RunId) -> io::Result<Child> {
-    let mut command = Command::new("systemd-run");
-    command.args(["--quiet", "--collect", "--no-ask-password"]).arg(format!("--unit=homelab-deploy-run-{id}"));
-    for property in [
-        "Type=exec",
-        "KillMode=process",
-        "Restart=on-abnormal",
-        "RestartSec=1",
-        "TimeoutStopSec=infinity",
-        // For the nix store's locks and a build's temporary files.
-        "OOMPolicy=continue",
-    ] {
-        command.arg(format!("--property={property}"));
-    }
-    for (name, value) in failpoint::variables() {
-        command.arg(format!("--setenv={name}={value}"));
-    }
-    command.arg(std::env::current_exe()?).args(run_arguments(state, id));
-    command.stdin(Stdio::null()).stdout(Stdio::null());
-    with_plain_signals(|| command.spawn())
-}
-
-/// `run ID` as a child that makes a session of its own.
-pub fn start_run(state: &Path, id: &RunId) -> io::Result<Child> {
+/// `run ID`, which must outlive us: a child that makes a session of its own, or a transient unit. No restart of ours, and no
+/// activation that restarts us, reaches that one; the tool is ended by the run itself, never by the unit.
+pub fn start_run(state: &Path, id: &RunId, in_unit: bool) -> io::Result<Child> {
     let mut command = Command::new(OURSELVES);
-    command
-        .args(run_arguments(state, id))
-        .env_clear()
-        .envs(failpoint::variables())
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null());
+    if in_unit {
+        command = Command::new("systemd-run");
+        command.args(["--quiet", "--collect", "--no-ask-password"]).arg(format!("--unit=homelab-deploy-run-{id}"));
+        command.args(["--property=Type=exec", "--property=KillMode=process", "--property=Restart=on-abnormal"]);
+        command.args(["--property=RestartSec=1", "--property=TimeoutStopSec=infinity"]);
+        // For the nix store's locks and a build's temporary files.
+        command.arg("--property=OOMPolicy=continue");
+        command.args(failpoint::variables().iter().map(|(name, value)| format!("--setenv={name}={value}")));
+        command.arg(std::env::current_exe()?);
+    } else {
+        command.env_clear().envs(failpoint::variables()).current_dir("/");
+    }
+    command.args(["run", id.as_str(), "--state-dir"]).arg(state).stdin(Stdio::null()).stdout(Stdio::null());
     with_plain_signals(|| command.spawn())
 }

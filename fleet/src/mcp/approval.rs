@@ -2,7 +2,7 @@
 //! intermediate result from 2026-07-28.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use rmcp::RoleServer;
@@ -18,15 +18,15 @@ use crate::wire::RunId;
 /// The name of the one question.
 const QUESTION: &str = "approve";
 
-/// Questions that wait for an answer in a later call.
-#[derive(Clone, Default)]
-pub struct Pending(Arc<Mutex<BTreeMap<String, (String, Instant)>>>);
+/// Questions that wait for an answer in a later call, and since when.
+#[derive(Default)]
+pub struct Pending(Mutex<BTreeMap<String, (String, Instant)>>);
 
-pub enum Answer {
-    Approved,
-    /// Return this: the client asks the person and calls again.
-    Ask(Box<InputRequiredResult>),
-    Refused(String),
+/// Approved; or a question to return, so that the client asks the person and calls again; or why it is refused.
+type Answer = Result<Option<InputRequiredResult>, String>;
+
+fn declined<T>() -> Result<T, String> {
+    Err("the person declined; nothing was sent".to_owned())
 }
 
 fn question(text: &str) -> ElicitRequestParams {
@@ -53,10 +53,10 @@ pub fn can_ask(context: &RequestContext<RoleServer>) -> bool {
 pub async fn ask_now(context: &RequestContext<RoleServer>, text: &str, wait: Duration) -> Answer {
     let asked = tokio::time::timeout(wait, context.peer.create_elicitation(question(text)));
     match asked.await {
-        Err(_) => Answer::Refused("nobody answered in time; nothing was sent".to_owned()),
-        Ok(Ok(answer)) if approves(&answer.action, answer.content.as_ref()) => Answer::Approved,
-        Ok(Ok(_)) => Answer::Refused("the person declined; nothing was sent".to_owned()),
-        Ok(Err(why)) => Answer::Refused(format!("the person could not be asked: {why}; nothing was sent")),
+        Err(_) => Err("nobody answered in time; nothing was sent".to_owned()),
+        Ok(Ok(answer)) if approves(&answer.action, answer.content.as_ref()) => Ok(None),
+        Ok(Ok(_)) => declined(),
+        Ok(Err(why)) => Err(format!("the person could not be asked: {why}; nothing was sent")),
     }
 }
 
@@ -70,21 +70,19 @@ impl Pending {
             pending.insert(handle.clone(), (text.to_owned(), Instant::now()));
             let request = InputRequest::Elicitation(ElicitRequest::new(question(text)));
             let requests = InputRequests::from([(QUESTION.to_owned(), request)]);
-            return Answer::Ask(Box::new(InputRequiredResult::new(Some(requests), Some(handle))));
+            return Ok(Some(InputRequiredResult::new(Some(requests), Some(handle))));
         };
-        match pending.remove(state) {
-            None => Answer::Refused("the question is unknown, or was answered too late; nothing was sent".to_owned()),
-            Some((asked, _)) if asked != text => {
-                Answer::Refused("what would be deployed is not what was asked; nothing was sent".to_owned())
-            }
-            Some(_) => {
-                let answer = responses.and_then(|responses| responses.get(QUESTION));
-                let action = answer.and_then(|answer| serde_json::from_value(answer["action"].clone()).ok());
-                match (action, answer) {
-                    (Some(action), Some(answer)) if approves(&action, answer.get("content")) => Answer::Approved,
-                    _ => Answer::Refused("the person declined; nothing was sent".to_owned()),
-                }
-            }
+        let Some((asked, _)) = pending.remove(state) else {
+            return Err("the question is unknown, or was answered too late; nothing was sent".to_owned());
+        };
+        if asked != text {
+            return Err("what would be deployed is not what was asked; nothing was sent".to_owned());
+        }
+        let answer = responses.and_then(|responses| responses.get(QUESTION));
+        let action = answer.and_then(|answer| serde_json::from_value(answer["action"].clone()).ok());
+        match (action, answer) {
+            (Some(action), Some(answer)) if approves(&action, answer.get("content")) => Ok(None),
+            _ => declined(),
         }
     }
 }

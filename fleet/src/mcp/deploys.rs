@@ -1,75 +1,56 @@
 //! The deploys of this server: one at a time, each watched in a task of its own, so that a client which stops waiting can ask
 //! again by its id.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use serde_json::{Map, Value, json};
-use tokio::sync::{oneshot, watch};
+use serde_json::{Value, json};
+use tokio::sync::{Notify, watch};
 
-use crate::fleet::{Access, Order, watch as watch_deploy};
+use crate::fleet::{Access, watch as watch_deploy};
 use crate::limits::MCP_OUTPUT_BYTES;
-use crate::rollout::{Report, State, Verdict};
+use crate::rollout::{Outcome, Report, Spec, State};
 use crate::wire::{RunId, harmless, tail};
 
-/// How a deploy stands: a line for the progress, and the result once there is one.
+/// How a deploy stands: a line for the progress, and the outcome once there is one.
 #[derive(Clone, Default)]
 pub struct Standing {
     pub line: String,
     pub ended: usize,
     pub planned: usize,
-    /// The result, and whether every host completed.
-    pub result: Option<(Value, bool)>,
+    pub outcome: Option<Outcome>,
 }
 
 #[derive(Clone)]
 pub struct Deploy {
     pub standing: watch::Receiver<Standing>,
-    /// Taken by whoever ends the watching.
-    stop: Arc<Mutex<Option<oneshot::Sender<()>>>>,
+    /// Ends the watching.
+    pub stop: Arc<Notify>,
 }
 
-impl Deploy {
-    pub fn stop_watching(&self) {
-        self.stop.lock().expect("no holder panics").take();
-    }
-}
-
-#[derive(Clone, Default)]
-pub struct Deploys {
-    all: Arc<Mutex<BTreeMap<RunId, Deploy>>>,
-}
-
-/// Results that are kept for `deploy_status`.
-const KEPT: usize = 50;
+/// The latest one. Of those before it the hosts know.
+#[derive(Default)]
+pub struct Deploys(Mutex<Option<(RunId, Deploy)>>);
 
 impl Deploys {
     pub fn get(&self, id: &RunId) -> Option<Deploy> {
-        self.all.lock().expect("no holder panics").get(id).cloned()
+        let latest = self.0.lock().expect("no holder panics").clone();
+        latest.filter(|(latest, _)| latest == id).map(|(_, deploy)| deploy)
     }
 
     /// Begins a deploy, or says which one goes on.
-    pub fn begin(&self, access: Access, order: Order) -> Result<Deploy, RunId> {
-        let mut all = self.all.lock().expect("no holder panics");
-        let going_on = |deploy: &Deploy| deploy.standing.borrow().result.is_none();
-        if let Some((id, _)) = all.iter().find(|(_, deploy)| going_on(deploy)) {
-            return Err(id.clone());
-        }
-        while all.len() >= KEPT {
-            all.pop_first();
+    pub fn begin(&self, access: Access, spec: Spec) -> Result<Deploy, String> {
+        let mut latest = self.0.lock().expect("no holder panics");
+        if let Some((id, _)) = latest.as_ref().filter(|(_, deploy)| deploy.standing.borrow().outcome.is_none()) {
+            return Err(format!("deploy {id} of this server goes on; ask deploy_status, then try again"));
         }
         let (to, standing) = watch::channel(Standing::default());
-        let (stop, stopped) = oneshot::channel::<()>();
-        let deploy = Deploy { standing, stop: Arc::new(Mutex::new(Some(stop))) };
-        all.insert(order.id.clone(), deploy.clone());
+        let stop = Arc::new(Notify::new());
+        let deploy = Deploy { standing, stop: stop.clone() };
+        *latest = Some((spec.request.id.clone(), deploy.clone()));
         tokio::spawn(async move {
             let say = |report: Report| to.send_modify(|standing| standing.take(&report));
-            let ended = watch_deploy(&access, &order, say, async { drop(stopped.await) }).await;
-            let result = match ended {
-                Ok(outcome) => (short(outcome.summary(&order.id)), outcome.verdict == Verdict::Ok),
-                Err(why) => (json!({ "status": "fail", "error": why.0, "id": order.id, "hosts": {} }), false),
-            };
-            to.send_modify(|standing| standing.result = Some(result));
+            let outcome = watch_deploy(&access, spec, say, stop.notified()).await;
+            to.send_modify(|standing| standing.outcome = Some(outcome));
         });
         Ok(deploy)
     }
@@ -84,7 +65,7 @@ impl Standing {
                 let ended = matches!(state, State::Completed | State::Failed | State::Rejected | State::Unreachable);
                 self.ended += usize::from(ended);
                 let first = message.lines().next().unwrap_or_default();
-                self.line = format!("{host} {}: {}", state.as_str(), harmless(tail(first, 200)));
+                self.line = format!("{host} {state}: {}", harmless(tail(first, 200)));
             }
             Report::Note(_) => {}
         }
@@ -99,22 +80,14 @@ pub fn marked(host: &str, text: &str) -> String {
 }
 
 /// A summary with every host's message marked.
-fn short(mut summary: Value) -> Value {
-    let hosts = summary["hosts"].as_object_mut().map(std::mem::take).unwrap_or_default();
-    let hosts: Map<String, Value> = hosts
-        .into_iter()
-        .map(|(name, mut host)| {
-            let text = host["message"].as_str().map(|text| marked(&name, text)).unwrap_or_default();
-            if let Some(host) = host.as_object_mut() {
-                host.remove("message");
-                host.insert("output".to_owned(), text.into());
-            }
-            (name, host)
-        })
-        .collect();
-    summary["hosts"] = hosts.into();
-    if let Some(error) = summary["error"].as_str() {
-        summary["error"] = harmless(error).into();
+pub fn summary(outcome: &Outcome, id: &RunId) -> Value {
+    let mut summary = outcome.summary(id);
+    for (name, end) in &outcome.hosts {
+        if let Some(host) = summary["hosts"][name.as_str()].as_object_mut() {
+            host.remove("message");
+            host.insert("output".to_owned(), marked(name.as_str(), &end.message).into());
+        }
     }
+    summary["error"] = json!(outcome.error.as_deref().map(harmless));
     summary
 }

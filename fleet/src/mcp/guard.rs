@@ -1,13 +1,13 @@
 //! What a model may ask for: checked before anything is sent. No I/O.
 
-use crate::wire::{Invalid, Revision, Target, Tier};
+use crate::wire::{Hostname, Invalid, Revision, Role, Target, Tier};
 
 /// The target of exactly one of `hostname`, `all` and `role`.
 pub fn target(tier: Tier, hostname: Option<&str>, all: bool, role: Option<&str>) -> Result<Target, Invalid> {
     match (hostname, all, role) {
-        (Some(hostname), false, None) => Ok(Target::host(tier, &hostname.parse()?)),
-        (None, true, None) => Ok(Target::all(tier)),
-        (None, false, Some(role)) => Ok(Target::role(tier, &role.parse()?)),
+        (Some(hostname), false, None) => format!("deploy.{tier}.{}", hostname.parse::<Hostname>()?).parse(),
+        (None, true, None) => format!("deploy.{tier}.all").parse(),
+        (None, false, Some(role)) => format!("deploy.{tier}.role.{}", role.parse::<Role>()?).parse(),
         _ => Err(Invalid("give exactly one of `hostname`, `all` (true) and `role`".to_owned())),
     }
 }

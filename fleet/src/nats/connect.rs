@@ -1,5 +1,7 @@
 //! Connecting, and the two kinds of patience: a deployer wants to know now, a listener waits for its server.
 
+use std::error::Error;
+use std::iter::successors;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -7,14 +9,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_nats::{ConnectErrorKind, ConnectOptions, ServerAddr, Subscriber};
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use super::event::UNKNOWN_KEY;
 use super::{Happened, Seed};
 use crate::limits::{CONNECT_WAIT, PING_INTERVAL};
-use crate::wire::Invalid;
+use crate::os::Exit;
+use crate::wire::subject::{DISCOVER, RESPONSES};
+use crate::wire::{Ask, Invalid, ReplyTo, Role, RunId, Subject, Tier};
 
 /// Addresses of servers, joined by commas.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Servers(Vec<String>);
 
 impl FromStr for Servers {
@@ -35,35 +41,41 @@ impl FromStr for Servers {
 impl std::fmt::Display for Servers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // A URL may carry a password.
-        let shown: Vec<String> = self.0.iter().map(|url| without_user(url)).collect();
-        f.write_str(&shown.join(","))
+        let shown = |url: &String| match (url.split_once("://"), url.rsplit_once('@')) {
+            (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
+            _ => url.clone(),
+        };
+        f.write_str(&self.0.iter().map(shown).collect::<Vec<_>>().join(","))
     }
 }
 
-fn without_user(url: &str) -> String {
-    match (url.split_once("://"), url.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
-        _ => url.to_owned(),
-    }
+/// What every command that connects is told.
+#[derive(Clone, clap::Args)]
+pub struct ConnectArgs {
+    /// NATS servers, joined by commas: nats://host:4222, tls://host:4222
+    #[arg(long, env = "HOMELAB_DEPLOY_NATS_URL", value_name = "URL")]
+    pub nats_url: Servers,
+    /// File with the NKey seed
+    #[arg(long, env = "HOMELAB_DEPLOY_NKEY_FILE", value_name = "FILE")]
+    pub nkey_file: PathBuf,
+    /// PEM file with the certificates that may have signed the server's
+    #[arg(long, env = "HOMELAB_DEPLOY_CA_FILE", value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// Subject of discovery
+    #[arg(long, default_value = DISCOVER, value_name = "SUBJECT")]
+    pub discover_subject: Subject,
+    /// Take answers below deploy.responses.NAME: for servers that give each deployer subjects of its own
+    #[arg(long, env = "HOMELAB_DEPLOY_RESPONSES", value_name = "NAME")]
+    pub responses: Option<Role>,
 }
 
-impl Servers {
-    pub fn joined(&self) -> String {
-        self.0.join(",")
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq)]
 pub enum Patience {
     /// An error at the first connect ends it; later it reconnects after 0.1 to 2 s.
     Deployer,
     /// It tries for ever, after 0.1 to 30 s.
     Listener,
 }
-
-/// Why there is no connection: one sentence.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure(pub String);
 
 pub struct Connection {
     client: async_nats::Client,
@@ -85,7 +97,7 @@ pub async fn connect(
     ca_file: Option<&PathBuf>,
     patience: Patience,
     name: &str,
-) -> Result<Connection, Failure> {
+) -> Result<Connection, Exit> {
     let (to, events) = mpsc::unbounded_channel();
     let was_connected = Arc::new(AtomicBool::new(false));
     let connected = was_connected.clone();
@@ -96,7 +108,7 @@ pub async fn connect(
     let mut options = ConnectOptions::with_nkey(seed.reveal().to_owned())
         .name(name)
         // The seed's permissions allow no `_INBOX`.
-        .custom_inbox_prefix(crate::wire::subject::RESPONSES)
+        .custom_inbox_prefix(RESPONSES)
         .ping_interval(PING_INTERVAL)
         .connection_timeout(CONNECT_WAIT)
         .ignore_discovered_servers()
@@ -122,52 +134,54 @@ pub async fn connect(
     let connecting = tokio::time::timeout(CONNECT_WAIT, options.connect(servers.0.clone()));
     match connecting.await {
         Ok(Ok(client)) => Ok(Connection { client, events }),
-        Ok(Err(why)) => Err(Failure(sentence(servers, &why))),
-        Err(_) => Err(Failure(format!("{servers} does not answer"))),
+        Ok(Err(why)) => Err(Exit(3, sentence(servers, &why))),
+        Err(_) => Err(Exit(3, format!("{servers} does not answer"))),
     }
 }
 
 /// What came back, in words that say what to do about it.
 fn sentence(servers: &Servers, why: &async_nats::ConnectError) -> String {
-    let mut causes = Vec::new();
-    let mut next: Option<&dyn std::error::Error> = std::error::Error::source(why);
-    while let Some(cause) = next {
-        causes.push(cause.to_string());
-        next = cause.source();
-    }
+    let causes: Vec<String> = successors(why.source(), |&cause| cause.source()).map(ToString::to_string).collect();
     let text = format!("{why}: {}", causes.join(": "));
     let plain = match why.kind() {
-        ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
-            "the server does not know this key".to_owned()
-        }
-        ConnectErrorKind::TimedOut => "the server does not answer".to_owned(),
-        ConnectErrorKind::Dns => format!("the server's name cannot be looked up ({text})"),
-        _ if text.contains("InvalidContentType") => {
-            "the server speaks no TLS: use nats:// in the place of tls://".to_owned()
-        }
+        ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => UNKNOWN_KEY,
+        ConnectErrorKind::TimedOut => "the server does not answer",
+        ConnectErrorKind::Dns => "the server's name cannot be looked up",
+        _ if text.contains("InvalidContentType") => "the server speaks no TLS: use nats:// in the place of tls://",
         _ if text.contains("invalid peer certificate") => {
-            "the server's certificate is not trusted: name its issuer's with --ca-file".to_owned()
+            "the server's certificate is not trusted: name its issuer's with --ca-file"
         }
-        _ => causes.last().cloned().unwrap_or(text),
+        _ => causes.last().unwrap_or(&text),
     };
     format!("no connection to {servers}: {plain}")
 }
 
 impl Connection {
-    pub async fn subscribe(&self, subject: &str) -> Result<Subscriber, Failure> {
-        self.client
-            .subscribe(subject.to_owned())
-            .await
-            .map_err(|why| Failure(format!("subscribing to {subject}: {why}")))
+    pub async fn subscribe(&self, subject: &str) -> Result<Subscriber, Exit> {
+        let subscribed = self.client.subscribe(subject.to_owned()).await;
+        subscribed.map_err(|why| Exit(3, format!("subscribing to {subject}: {why}")))
     }
 
     /// Hands bytes to the connection; while it is down they wait.
-    pub async fn publish(&self, subject: &str, reply: Option<&str>, payload: Vec<u8>) -> Result<(), Failure> {
+    pub async fn publish(&self, subject: &str, reply: Option<&str>, payload: Vec<u8>) -> Result<(), Exit> {
         let sent = match reply {
             Some(reply) => self.client.publish_with_reply(subject.to_owned(), reply.to_owned(), payload.into()).await,
             None => self.client.publish(subject.to_owned(), payload.into()).await,
         };
-        sent.map_err(|why| Failure(format!("publishing to {subject}: {why}")))
+        sent.map_err(|why| Exit(3, format!("publishing to {subject}: {why}")))
+    }
+
+    /// Asks who is there, about one deploy or about none.
+    pub async fn ask(
+        &self,
+        discover: &str,
+        reply_to: ReplyTo,
+        tier: Option<Tier>,
+        id: Option<RunId>,
+    ) -> Result<(), Exit> {
+        let ask = Ask { reply_to: Some(reply_to.clone()), tier, id };
+        let payload = serde_json::to_vec(&ask).expect("a question is JSON");
+        self.publish(discover, Some(reply_to.as_str()), payload).await
     }
 
     pub async fn flush(&self) {

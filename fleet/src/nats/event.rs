@@ -2,7 +2,10 @@
 
 use async_nats::{ClientError, Event, ServerError};
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The words for a key that the server does not take.
+pub(super) const UNKNOWN_KEY: &str = "the server does not know this key";
+
+#[derive(Debug, PartialEq)]
 pub enum Happened {
     Connected,
     Disconnected,
@@ -13,8 +16,6 @@ pub enum Happened {
     },
     /// Messages of a subscription were dropped on this side.
     MessagesLost,
-    /// The server does not take the key.
-    Refused,
     /// A try to connect has failed, or what else is worth a line in the log.
     Trouble(String),
 }
@@ -25,11 +26,11 @@ impl Happened {
             Event::Connected => Happened::Connected,
             Event::Disconnected | Event::Closed => Happened::Disconnected,
             Event::SlowConsumer(_) => Happened::MessagesLost,
-            Event::ServerError(ServerError::AuthorizationViolation) => Happened::Refused,
+            Event::ServerError(ServerError::AuthorizationViolation) => Happened::Trouble(UNKNOWN_KEY.to_owned()),
             Event::ServerError(ServerError::Other(text)) => forbidden(&text).unwrap_or(Happened::Trouble(text)),
             Event::ServerError(ServerError::SlowConsumer(_)) => Happened::MessagesLost,
             Event::ClientError(ClientError::Other(text)) if text.contains("authorization violation") => {
-                Happened::Refused
+                Happened::Trouble(UNKNOWN_KEY.to_owned())
             }
             Event::ClientError(error) => Happened::Trouble(error.to_string()),
             Event::LameDuckMode | Event::Draining => return None,

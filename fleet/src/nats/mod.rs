@@ -4,6 +4,6 @@ mod connect;
 mod event;
 pub mod seed;
 
-pub use connect::{Connection, Failure, Patience, Servers, connect, is_nobody};
+pub use connect::{ConnectArgs, Connection, Patience, Servers, connect, is_nobody};
 pub use event::Happened;
 pub use seed::Seed;

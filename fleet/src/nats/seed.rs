@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::io::Read;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nkeys::{KeyPair, KeyPairType};
 
+use crate::os::log;
 use crate::wire::Invalid;
 
 /// A user's seed. It is never printed.
@@ -20,49 +21,45 @@ impl fmt::Debug for Seed {
 }
 
 impl Seed {
-    pub fn of(text: &str) -> Result<Self, String> {
+    pub fn of(text: &str) -> Result<Self, &'static str> {
         let text = text.strip_suffix('\n').unwrap_or(text);
         let text = text.strip_suffix('\r').unwrap_or(text);
-        if text.is_empty() {
-            return Err("it is empty".to_owned());
-        }
-        if text.contains(['\n', '\r']) {
-            return Err("it has more than one line, and should have the seed alone".to_owned());
-        }
-        if text.starts_with('U') {
-            return Err("it holds a public key, not a seed (which begins with SU)".to_owned());
-        }
-        for (prefix, whose) in [("SA", "an account"), ("SO", "an operator"), ("SN", "a server"), ("SC", "a cluster")] {
-            if text.starts_with(prefix) {
-                return Err(format!("it holds the seed of {whose}, not of a user (which begins with SU)"));
+        match text {
+            "" => return Err("it is empty"),
+            _ if text.contains(['\n', '\r']) => {
+                return Err("it has more than one line, and should have the seed alone");
             }
+            _ if text.starts_with('U') => return Err("it holds a public key, not a seed (which begins with SU)"),
+            _ => {}
         }
         let pair = KeyPair::from_seed(text).map_err(|why| match why.kind() {
-            nkeys::error::ErrorKind::ChecksumFailure => {
-                "its checksum is wrong: a letter is missing or changed".to_owned()
-            }
-            _ => "it holds no seed of a user (SU and 56 letters and digits)".to_owned(),
+            nkeys::error::ErrorKind::ChecksumFailure => "its checksum is wrong: a letter is missing or changed",
+            _ => "it holds no seed of a user (SU and 56 letters and digits)",
         })?;
         match pair.key_pair_type() {
             KeyPairType::User => Ok(Seed(text.to_owned())),
-            _ => Err("it holds a seed, but not of a user (which begins with SU)".to_owned()),
+            KeyPairType::Account => Err("it holds the seed of an account, not of a user (which begins with SU)"),
+            KeyPairType::Operator => Err("it holds the seed of an operator, not of a user (which begins with SU)"),
+            _ => Err("it holds the seed of another kind, not of a user (which begins with SU)"),
         }
     }
 
-    /// Reads the file; the second value is a warning.
-    pub fn read(path: &Path) -> Result<(Self, Option<String>), Invalid> {
-        let wrong = |why: String| Invalid(format!("the seed file {}: {why}", path.display()));
-        let mut file = std::fs::File::open(path).map_err(|why| wrong(why.to_string()))?;
-        let metadata = file.metadata().map_err(|why| wrong(why.to_string()))?;
-        let mut text = String::new();
-        file.by_ref().take(4_096).read_to_string(&mut text).map_err(|why| wrong(why.to_string()))?;
-        let seed = Seed::of(&text).map_err(wrong)?;
-        let readable = metadata.permissions().mode() & 0o044 != 0;
-        let warning = readable.then(|| {
-            let mode = metadata.mode() & 0o777;
-            format!("the seed file {} can be read by others (mode {mode:o}): chmod 600", path.display())
-        });
-        Ok((seed, warning))
+    /// Reads the file; warns in the log where others may do so too.
+    pub fn read(path: &Path) -> Result<Self, Invalid> {
+        let read = || -> std::io::Result<(String, u32)> {
+            let mut file = std::fs::File::open(path)?;
+            let mut text = String::new();
+            file.by_ref().take(4_096).read_to_string(&mut text)?;
+            Ok((text, file.metadata()?.mode()))
+        };
+        let wrong = |why: &dyn fmt::Display| Invalid(format!("the seed file {}: {why}", path.display()));
+        let (text, mode) = read().map_err(|why| wrong(&why))?;
+        let seed = Seed::of(&text).map_err(|why| wrong(&why))?;
+        if mode & 0o044 != 0 {
+            let mode = mode & 0o777;
+            log::line(&format!("the seed file {} can be read by others (mode {mode:o}): chmod 600", path.display()));
+        }
+        Ok(seed)
     }
 
     pub fn from_random(bytes: [u8; 32]) -> Self {

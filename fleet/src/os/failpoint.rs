@@ -2,9 +2,8 @@
 
 /// Ends this process with SIGKILL where `HOMELAB_DEPLOY_FAILPOINT` names the place. A place is hit once where the variable
 /// `HOMELAB_DEPLOY_FAILPOINT_ONCE` names a file that is not there yet.
-#[cfg(feature = "failpoints")]
 pub fn hit(place: &str) {
-    if std::env::var("HOMELAB_DEPLOY_FAILPOINT").as_deref() != Ok(place) {
+    if !cfg!(feature = "failpoints") || std::env::var("HOMELAB_DEPLOY_FAILPOINT").as_deref() != Ok(place) {
         return;
     }
     if let Ok(file) = std::env::var("HOMELAB_DEPLOY_FAILPOINT_ONCE")
@@ -15,13 +14,8 @@ pub fn hit(place: &str) {
     nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL).ok();
 }
 
-#[cfg(not(feature = "failpoints"))]
-pub fn hit(_place: &str) {}
-
 /// The variables that a child needs to hit its own places.
 pub fn variables() -> Vec<(String, String)> {
-    if !cfg!(feature = "failpoints") {
-        return Vec::new();
-    }
-    std::env::vars().filter(|(name, _)| name.starts_with("HOMELAB_DEPLOY_FAILPOINT")).collect()
+    let ours = |name: &str| cfg!(feature = "failpoints") && name.starts_with("HOMELAB_DEPLOY_FAILPOINT");
+    std::env::vars().filter(|(name, _)| ours(name)).collect()
 }

@@ -37,6 +37,11 @@ pub fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
+/// A file for its owner alone that is there to be locked.
+pub fn open_lock(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(path)
+}
+
 /// Makes a folder for its owner alone, where it is missing.
 pub fn make_folder(path: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)

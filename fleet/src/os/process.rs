@@ -24,7 +24,7 @@ pub fn started_at(pid: i32) -> Option<u64> {
 pub struct Signals(SignalFd);
 
 impl Signals {
-    pub fn of(signals: &[Signal]) -> nix::Result<Self> {
+    pub fn of(signals: &[Signal]) -> std::io::Result<Self> {
         let set: SigSet = signals.iter().copied().collect();
         set.thread_block()?;
         Ok(Signals(SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?))

@@ -1,7 +1,6 @@
 //! What goes into the state machine, and what comes out.
 
 use super::{Outcome, State};
-use crate::wire::message::BadResponse;
 use crate::wire::{Answer, Hostname, Response, RunId, Target};
 
 /// What happened.
@@ -9,7 +8,8 @@ use crate::wire::{Answer, Hostname, Response, RunId, Target};
 pub enum Input {
     /// The time alone.
     Tick,
-    Response(Result<Box<Response>, BadResponse>),
+    /// A status, or why what came is none.
+    Response(Result<Box<Response>, &'static str>),
     Answer(Box<Answer>),
     /// The server says that nobody got the question.
     NobodyDiscovers,

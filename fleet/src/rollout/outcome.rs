@@ -1,53 +1,59 @@
 //! How a deploy ended.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::State;
 use crate::wire::{Hostname, RunId, Time};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Spelled as in the last line, where nothing sent is a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// Every host completed.
-    Ok,
+    Ok = 0,
     /// Some host did not.
-    Fail,
+    Fail = 1,
     /// Nothing was sent, or nobody got it.
-    Nobody,
+    #[serde(rename = "fail")]
+    Nobody = 3,
     /// It was sent, and how it ended is not known.
-    Unknown,
+    Unknown = 4,
 }
 
 impl Verdict {
     pub fn exit_status(self) -> u8 {
-        match self {
-            Verdict::Ok => 0,
-            Verdict::Fail => 1,
-            Verdict::Nobody => 3,
-            Verdict::Unknown => 4,
-        }
-    }
-
-    /// The word of the last line. Nothing sent is a failure there.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Verdict::Ok => "ok",
-            Verdict::Fail | Verdict::Nobody => "fail",
-            Verdict::Unknown => "unknown",
-        }
+        self as u8
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+#[derive(Clone, Debug, Serialize)]
 pub struct HostEnd {
+    #[serde(rename = "status")]
     pub state: State,
     pub error: Option<String>,
     pub revision: Option<String>,
     /// What the host said last, or why it said nothing.
     pub message: String,
     pub seconds: u64,
+    #[serde(skip)]
     pub optional: bool,
+}
+
+impl HostEnd {
+    /// It never took the request.
+    pub fn away(&self) -> bool {
+        matches!(self.state, State::Missing | State::Unreachable)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -55,12 +61,10 @@ pub struct Outcome {
     pub verdict: Verdict,
     pub error: Option<String>,
     pub hosts: BTreeMap<Hostname, HostEnd>,
-    /// Hosts that never took the request.
-    pub missing: Vec<Hostname>,
     /// Names that answered and are not in the plan.
     pub unexpected: BTreeSet<Hostname>,
     /// What was ignored, each named once.
-    pub notes: Vec<String>,
+    pub notes: BTreeSet<String>,
     pub started: Time,
     pub finished: Time,
 }
@@ -68,26 +72,22 @@ pub struct Outcome {
 impl Outcome {
     /// The one commit that every completed host has built; `None` where they differ or do not say.
     pub fn revision(&self) -> Option<&str> {
-        let mut built =
-            self.hosts.values().filter(|host| host.state == State::Completed).map(|host| host.revision.as_deref());
+        let completed = self.hosts.values().filter(|host| host.state == State::Completed);
+        let mut built = completed.map(|host| host.revision.as_deref());
         let first = built.next()??;
         built.all(|next| next == Some(first)).then_some(first)
     }
 
     /// The last line of `--json`, and what the MCP tools return.
     pub fn summary(&self, id: &RunId) -> Value {
-        let host = |end: &HostEnd| {
-            json!({ "status": end.state.as_str(), "error": end.error, "seconds": end.seconds,
-                "revision": end.revision, "message": end.message })
-        };
-        let hosts: Map<String, Value> = self.hosts.iter().map(|(name, end)| (name.to_string(), host(end))).collect();
+        let missing = self.hosts.iter().filter(|(_, end)| end.away()).map(|(name, _)| name);
         json!({
-            "status": self.verdict.as_str(),
+            "status": self.verdict,
             "error": self.error,
             "id": id,
             "revision": self.revision(),
-            "hosts": hosts,
-            "missing": self.missing,
+            "hosts": self.hosts,
+            "missing": missing.collect::<Vec<_>>(),
             "unexpected": self.unexpected,
             "notes": self.notes,
             "started_at": self.started,

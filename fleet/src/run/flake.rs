@@ -1,47 +1,26 @@
 //! Flake references. A commit becomes `rev=`, a name becomes `ref=`: nix takes neither for the other on remote URLs.
 
+use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::wire::names::checked_string;
 use crate::wire::{Hostname, Invalid, Revision};
 
-/// A configured flake URL, without `ref`, `rev` and fragment: these are the deploy's.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FlakeUrl(String);
-
-impl FromStr for FlakeUrl {
-    type Err = Invalid;
-
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        let wrong = |why: &str| Err(Invalid(format!("flake URL {text:?}: {why}")));
-        if text.is_empty() || text.starts_with('-') {
-            return wrong("it is empty or begins with `-`");
-        }
-        if text.contains('#') {
-            return wrong("it has a `#`: the hostname is appended");
-        }
-        if text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '"') {
-            return wrong("it has white space, control characters or quotes");
-        }
-        if text.starts_with("path:") || text.starts_with('/') || text.starts_with('.') {
-            return wrong("a path has no revisions: use git+file://");
-        }
+checked_string!(
+    /// A configured flake URL, without `ref`, `rev` and fragment: these are the deploy's.
+    FlakeUrl,
+    "flake URL",
+    |text| {
         let query = text.split_once('?').map_or("", |(_, query)| query);
-        if let Some(name) =
-            query.split('&').filter_map(|pair| pair.split('=').next()).find(|name| ["ref", "rev"].contains(name))
-        {
-            return wrong(&format!("it has `{name}`, which is the deploy's to say"));
-        }
-        Ok(FlakeUrl(text.to_owned()))
-    }
-}
-
-impl FlakeUrl {
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
+        let names_revision = |pair: &str| ["ref", "rev"].contains(&pair.split('=').next().unwrap_or_default());
+        let bad = |c: char| c.is_whitespace() || c.is_control() || c == '"' || c == '#';
+        let is_path = text.starts_with("path:") || text.starts_with(['/', '.', '-']);
+        !(text.is_empty() || text.contains(bad) || is_path || query.split('&').any(names_revision))
+    },
+    "without `ref`, `rev` and `#`, which are the deploy's; no path (use git+file://), no white space, no quotes"
+);
 
 /// Every byte that could mean something in a query is escaped; what [`Revision`] allows is harmless except `+`.
 fn escaped(text: &str) -> String {

@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use super::{FlakeUrl, Links, Places};
 use crate::limits::RUNS_KEPT;
 use crate::os::files;
-use crate::wire::{Code, Hostname, Last, Request, RunId, Status, Time};
+use crate::wire::{Hostname, Last, Request, RunId, Time};
 
 /// All that `run` needs: it reads no flag and no variable besides.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub struct Order {
     pub request: Request,
     pub hostname: Hostname,
@@ -31,62 +31,34 @@ pub struct Order {
 }
 
 /// On disk before the tool is started.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub struct Journal {
     pub before: Links,
-    pub started_at: Time,
     /// The tool's process, which leads its group, and when it began.
     pub process: Option<(i32, u64)>,
 }
 
-/// How a run ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Outcome {
-    pub status: Status,
-    pub error: Option<Code>,
-    pub revision: Option<String>,
-    pub message: String,
-    pub finished_at: Time,
-    pub seconds: u64,
-}
-
-impl Outcome {
-    pub fn last(&self, id: &RunId) -> Last {
-        Last {
-            id: id.clone(),
-            status: self.status,
-            error: self.error.map(|code| code.to_string()),
-            revision: self.revision.clone(),
-            finished_at: self.finished_at,
-            message: self.message.clone(),
-        }
-    }
-}
-
-/// The folders of all runs of this host, and the lock that one of them holds at a time.
-#[derive(Clone, Debug)]
-pub struct Runs {
-    state: PathBuf,
-}
+/// The folders of all runs of this host, below the state folder, and the lock that one of them holds at a time.
+pub struct Runs(PathBuf);
 
 pub struct RunFolder {
     pub id: RunId,
-    path: PathBuf,
+    pub path: PathBuf,
 }
 
 impl Runs {
     pub fn of(state: &Path) -> Self {
-        Runs { state: state.to_owned() }
+        Runs(state.to_owned())
     }
 
     pub fn open(&self, id: &RunId) -> RunFolder {
-        RunFolder { id: id.clone(), path: self.state.join("runs").join(id.as_str()) }
+        RunFolder { id: id.clone(), path: self.0.join("runs").join(id.as_str()) }
     }
 
     /// Makes the folder; `None` where it is there already.
     pub fn create(&self, order: &Order) -> io::Result<Option<RunFolder>> {
         let folder = self.open(&order.request.id);
-        let runs = self.state.join("runs");
+        let runs = self.0.join("runs");
         files::make_folder(&runs)?;
         match std::fs::create_dir(&folder.path) {
             Err(why) if why.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
@@ -98,7 +70,7 @@ impl Runs {
     }
 
     pub fn all(&self) -> io::Result<Vec<RunFolder>> {
-        let entries = match std::fs::read_dir(self.state.join("runs")) {
+        let entries = match std::fs::read_dir(self.0.join("runs")) {
             Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             other => other?,
         };
@@ -108,7 +80,7 @@ impl Runs {
 
     /// The lock of the run whose turn it is. The kernel frees it when its holder dies.
     pub fn turn(&self) -> io::Result<File> {
-        OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(self.state.join("turn"))
+        files::open_lock(&self.0.join("turn"))
     }
 
     /// Removes the folders of old runs, the oldest first.
@@ -141,16 +113,13 @@ impl RunFolder {
         files::write_json(&self.path.join("journal"), journal)
     }
 
-    pub fn result(&self) -> io::Result<Option<Outcome>> {
+    /// How the run ended.
+    pub fn result(&self) -> io::Result<Option<Last>> {
         files::read_json(&self.path.join("result"))
     }
 
-    pub fn write_result(&self, outcome: &Outcome) -> io::Result<()> {
-        files::write_json(&self.path.join("result"), outcome)
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.path
+    pub fn write_result(&self, result: &Last) -> io::Result<()> {
+        files::write_json(&self.path.join("result"), result)
     }
 
     pub fn log_path(&self) -> PathBuf {
@@ -168,7 +137,6 @@ impl RunFolder {
 
     /// What the tool holds as its standard input for as long as one of its processes lives: an empty file, locked.
     pub fn tool_lock(&self) -> io::Result<File> {
-        let path = self.path.join("tool");
-        OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(path)
+        files::open_lock(&self.path.join("tool"))
     }
 }

@@ -40,38 +40,29 @@ fn failed_units(output: &str) -> Vec<&str> {
 }
 
 impl Facts<'_> {
-    fn moved(&self) -> bool {
-        self.after.moved_from(self.before)
-    }
-
     /// What is active is what was asked for.
     fn is_active(&self) -> bool {
-        match self.action {
-            Action::Switch => self.after.active == self.after.installed,
-            Action::Boot | Action::Test | Action::DryActivate => true,
-        }
+        self.action != Action::Switch || self.after.active == self.after.installed
     }
 
     /// The activation ran, and the tool says that it was not well.
     fn activation_complained(&self) -> bool {
-        let complaints = ["switch-to-configuration", "non-zero exit status 4", "exit status 4"];
-        let named = self.output.lines().any(|line| {
-            line.contains(complaints[0]) && complaints[1..].iter().any(|complaint| line.contains(complaint))
-        });
-        named || !failed_units(self.output).is_empty()
+        let ended_so = |line: &str| line.contains("switch-to-configuration") && line.contains("exit status 4");
+        self.output.lines().any(ended_so) || !failed_units(self.output).is_empty()
     }
 }
 
 pub fn judge(facts: &Facts) -> (Status, Option<Code>, String) {
     let failed = |code: Code, message: &str| (Status::Failed, Some(code), message.to_owned());
-    let well = matches!(facts.tool, Tool::Exited(0)) || (facts.tool == Tool::Unknown && facts.moved());
+    let moved = facts.after != facts.before;
+    let well = facts.tool == Tool::Exited(0) || (facts.tool == Tool::Unknown && moved);
     if !well && facts.output.contains("Could not acquire lock") {
         return failed(Code::AlreadyRunning, "another switch-to-configuration runs on this host");
     }
     if well && facts.is_active() && !(facts.tool == Tool::Unknown && facts.activation_complained()) {
         return (Status::Completed, None, done(facts));
     }
-    if facts.moved() || well || facts.activation_complained() {
+    if moved || well || facts.activation_complained() {
         return failed(Code::ActivationFailed, &activation_sentence(facts));
     }
     match facts.tool {

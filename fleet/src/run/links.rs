@@ -58,8 +58,4 @@ impl Links {
     pub fn number(&self) -> Option<&str> {
         self.generation.as_deref()?.strip_prefix("system-")?.strip_suffix("-link")
     }
-
-    pub fn moved_from(&self, before: &Links) -> bool {
-        self.generation != before.generation || self.installed != before.installed || self.active != before.active
-    }
 }

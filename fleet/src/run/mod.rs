@@ -10,6 +10,9 @@ mod tool;
 
 pub use carry::carry;
 pub use flake::FlakeUrl;
-pub use folder::{Journal, Order, Outcome, RunFolder, Runs};
-pub use judge::{Facts, Tool, judge};
-pub use links::{Links, Places};
+pub use folder::{Order, RunFolder, Runs};
+pub use links::Places;
+
+use folder::Journal;
+use judge::{Facts, Tool, judge};
+use links::Links;

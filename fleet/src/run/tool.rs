@@ -1,11 +1,8 @@
-//! Starting a tool, waiting for it, and ending it where that is still harmless.
+//! Waiting for a tool, and ending it where that is still harmless.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -14,34 +11,10 @@ use std::os::fd::AsFd;
 
 use super::Tool;
 use crate::limits::{KILL_AFTER, LOG_BYTES};
-use crate::os::process::{Signals, signal_group, with_plain_signals};
+use crate::os::process::{Signals, signal_group};
 
 /// How often an activation, the clock and a process that is not our child are looked at.
 const LOOK: Duration = Duration::from_millis(100);
-
-/// What is started: exactly these words and variables, in a group of its own.
-pub struct Call<'a> {
-    pub program: &'a Path,
-    pub arguments: &'a [String],
-    pub environment: &'a BTreeMap<String, String>,
-}
-
-impl Call<'_> {
-    pub fn start(&self, input: Stdio, output: File, errors: File) -> io::Result<Child> {
-        let mut command = Command::new(self.program);
-        command
-            .args(self.arguments)
-            .env_clear()
-            .envs(self.environment)
-            .current_dir("/")
-            .stdin(input)
-            .stdout(output)
-            .stderr(errors)
-            .process_group(0);
-        with_plain_signals(|| command.spawn())
-            .map_err(|why| io::Error::new(why.kind(), format!("{}: {why}", self.program.display())))
-    }
-}
 
 /// A tool that may be our child, or one that outlived the process which started it.
 pub struct Watched<'a> {
@@ -88,13 +61,9 @@ impl Watched<'_> {
 
     fn end(&mut self) -> io::Result<Option<Tool>> {
         let Some(child) = &mut self.child else {
-            return Ok(self.is_free().then_some(Tool::Unknown));
+            return Ok(self.lock.try_lock().is_ok().then_some(Tool::Unknown));
         };
         Ok(child.try_wait()?.map(|status| status.code().map_or(Tool::Killed, Tool::Exited)))
-    }
-
-    fn is_free(&self) -> bool {
-        self.lock.try_lock().is_ok()
     }
 
     fn signal(&self, signal: Signal) {

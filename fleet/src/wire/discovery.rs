@@ -1,68 +1,80 @@
 //! Discovery: who is there, what each does and what it did last.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use super::message::lenient;
+use super::message::{heartbeat, lenient};
 use super::{Hostname, ReplyTo, Request, Role, RunId, Status, Subject, Tier, Time, subject};
 use crate::limits::{REQUEST_BYTES, RESPONSE_BYTES};
 
 /// The question. A host of another tier does not answer; with an id `last` is the answer about that deploy.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ask {
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<ReplyTo>,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     pub tier: Option<Tier>,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     pub id: Option<RunId>,
 }
 
 /// A run that is going on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Running {
-    #[schemars(with = "String")]
     pub id: RunId,
-    #[schemars(with = "String")]
     pub since: Time,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
 }
 
 /// How a run ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Last {
-    #[schemars(with = "String")]
     pub id: RunId,
     pub status: Status,
     pub error: Option<String>,
     pub revision: Option<String>,
-    #[schemars(with = "String")]
     pub finished_at: Time,
     #[serde(default)]
     pub message: String,
 }
 
 /// A host's answer. Of a foreign one only the name is needed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     pub hostname: Hostname,
+    #[serde(default, deserialize_with = "lenient")]
     pub tier: Option<Tier>,
+    #[serde(default, deserialize_with = "lenient")]
     pub role: Option<Role>,
+    #[serde(default, deserialize_with = "subjects")]
     pub subjects: Vec<Subject>,
     /// One process of one machine. Two of them with one hostname are a cloned machine.
+    #[serde(default, deserialize_with = "lenient")]
     pub instance: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
     pub version: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
     pub backend: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
     pub timeout: Option<u64>,
     /// Seconds between two heartbeats.
+    #[serde(default, deserialize_with = "lenient")]
     pub heartbeat: Option<u64>,
+    #[serde(default, deserialize_with = "lenient")]
     pub time: Option<Time>,
+    #[serde(default, deserialize_with = "lenient")]
     pub running: Option<Running>,
+    #[serde(default, deserialize_with = "lenient")]
     pub last: Option<Last>,
     /// Why deploys are held here.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     pub held: Option<String>,
+}
+
+fn subjects<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Subject>, D::Error> {
+    let values: Vec<Value> = lenient(from)?.unwrap_or_default();
+    Ok(values.iter().take(64).filter_map(|subject| Subject::deserialize(subject).ok()).collect())
 }
 
 /// What came on the discovery subject or on a reply subject.
@@ -80,49 +92,28 @@ impl Discovery {
         }
         let value: Value = serde_json::from_slice(bytes).ok()?;
         if value.get("hostname").is_some() {
-            return Answer::of(&value).map(|answer| Discovery::Answer(Box::new(answer)));
+            let mut answer = Answer::deserialize(value).ok()?;
+            answer.heartbeat = heartbeat(answer.heartbeat);
+            return Some(Discovery::Answer(Box::new(answer)));
         }
-        (value.is_object() && bytes.len() <= REQUEST_BYTES).then(|| {
-            Discovery::Ask(Ask {
-                reply_to: lenient(&value, "reply_to"),
-                tier: lenient(&value, "tier"),
-                id: lenient(&value, "id"),
-            })
-        })
+        let is_ask = value.is_object() && bytes.len() <= REQUEST_BYTES;
+        is_ask.then(|| Ask::deserialize(value).ok().map(Discovery::Ask))?
     }
 }
 
 impl Answer {
-    fn of(value: &Value) -> Option<Answer> {
-        Some(Answer {
-            hostname: lenient(value, "hostname")?,
-            tier: lenient(value, "tier"),
-            role: lenient(value, "role"),
-            subjects: lenient::<Vec<Value>>(value, "subjects")
-                .unwrap_or_default()
-                .iter()
-                .take(64)
-                .filter_map(|subject| Subject::deserialize(subject).ok())
-                .collect(),
-            instance: lenient(value, "instance"),
-            version: lenient(value, "version"),
-            backend: lenient(value, "backend"),
-            timeout: lenient(value, "timeout"),
-            heartbeat: lenient(value, "heartbeat").filter(|seconds| (1..=3_600).contains(seconds)),
-            time: lenient(value, "time"),
-            running: lenient(value, "running"),
-            last: lenient(value, "last"),
-            held: lenient(value, "held"),
-        })
-    }
-
     /// The subjects that it has subscribed to, or those that are assumed of it.
     pub fn subjects(&self) -> Vec<Subject> {
-        if self.subjects.is_empty() {
-            subject::defaults(&self.hostname, self.tier, self.role.as_ref())
-        } else {
-            self.subjects.clone()
+        match self.subjects.is_empty() {
+            true => subject::defaults(&self.hostname, self.tier, self.role.as_ref()),
+            false => self.subjects.clone(),
         }
+    }
+
+    /// Whether it tells of this deploy.
+    pub fn knows(&self, id: &RunId) -> bool {
+        let running = self.running.as_ref().is_some_and(|running| running.id == *id);
+        running || self.last.as_ref().is_some_and(|last| last.id == *id)
     }
 }
 

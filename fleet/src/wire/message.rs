@@ -1,13 +1,15 @@
 //! Requests and responses: those of the Go tool, and what ours carry besides, which an old reader ignores.
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use std::fmt;
 
-use super::{Action, Hostname, ReplyTo, Revision, RunId, Time, tail};
-use crate::limits::{MESSAGE_BYTES, REQUEST_BYTES, RESPONSE_BYTES};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
+
+use super::{Action, Hostname, Invalid, ReplyTo, Revision, RunId, Time, tail, word};
+use crate::limits::{HEARTBEAT_MAX, MESSAGE_BYTES, REQUEST_BYTES, RESPONSE_BYTES};
 
 /// What a host says of a deploy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     Accepted,
@@ -18,26 +20,19 @@ pub enum Status {
 }
 
 impl Status {
-    pub const ALL: [Status; 5] =
-        [Status::Accepted, Status::Rejected, Status::Started, Status::Completed, Status::Failed];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Status::Accepted => "accepted",
-            Status::Rejected => "rejected",
-            Status::Started => "started",
-            Status::Completed => "completed",
-            Status::Failed => "failed",
-        }
-    }
-
     pub fn is_final(self) -> bool {
         matches!(self, Status::Completed | Status::Failed | Status::Rejected)
     }
 }
 
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
 /// Why a deploy was rejected or failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
     InvalidRevision,
@@ -71,29 +66,11 @@ impl Code {
         Code::RolledBack,
         Code::Quarantined,
     ];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Code::InvalidRevision => "invalid_revision",
-            Code::InvalidAction => "invalid_action",
-            Code::AlreadyRunning => "already_running",
-            Code::BuildFailed => "build_failed",
-            Code::Timeout => "timeout",
-            Code::Expired => "expired",
-            Code::DuplicateId => "duplicate_id",
-            Code::Unsigned => "unsigned",
-            Code::Held => "held",
-            Code::Interrupted => "interrupted",
-            Code::ActivationFailed => "activation_failed",
-            Code::RolledBack => "rolled_back",
-            Code::Quarantined => "quarantined",
-        }
-    }
 }
 
-impl std::fmt::Display for Code {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
     }
 }
 
@@ -104,115 +81,79 @@ pub struct Request {
     pub revision: Revision,
     pub reply_to: ReplyTo,
     pub id: RunId,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub issued_at: Option<Time>,
     /// Past this no host begins.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub deadline: Option<Time>,
     /// The branch of a revision that is a commit: nix fetches it by that.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub branch: Option<Revision>,
     /// Of the deployer.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub version: Option<String>,
     /// For whom, in words.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub by: Option<String>,
 }
 
-/// Why bytes on a deploy subject are dropped unanswered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BadRequest {
-    TooLong,
-    NotJson,
-    NoReplyTo,
-    BadField(&'static str),
-}
-
-impl std::fmt::Display for BadRequest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            BadRequest::TooLong => write!(f, "it is over {REQUEST_BYTES} bytes"),
-            BadRequest::NotJson => f.write_str("it is not a JSON object"),
-            BadRequest::NoReplyTo => f.write_str("its reply_to is missing or not below deploy.responses"),
-            BadRequest::BadField(name) => write!(f, "its field {name} is malformed"),
-        }
-    }
-}
-
-/// A request that can be answered; whether it can be done is another question.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A request that can be answered; whether it can be done is another question. What decides that is as it came: a wrong one is
+/// answered with its code.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Incoming {
     pub reply_to: ReplyTo,
-    pub id: RunId,
-    /// As they came: a wrong one is answered with its code.
-    action: String,
-    revision: String,
-    pub issued_at: Option<Time>,
+    id: Option<RunId>,
+    #[serde(default)]
+    action: Value,
+    #[serde(default)]
+    revision: Value,
+    issued_at: Option<Time>,
     pub deadline: Option<Time>,
-    branch: Option<String>,
-    pub version: Option<String>,
-    pub by: Option<String>,
+    #[serde(default)]
+    branch: Value,
+    #[serde(default, deserialize_with = "lenient")]
+    version: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    by: Option<String>,
 }
 
-fn text(value: &Value, name: &str) -> String {
-    value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
-}
-
-/// An optional field that must be right where it is there.
-fn checked<T: std::str::FromStr>(value: &Value, name: &'static str) -> Result<Option<T>, BadRequest> {
-    match value.get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => text.parse().map(Some).map_err(|_| BadRequest::BadField(name)),
-        Some(_) => Err(BadRequest::BadField(name)),
-    }
+/// A field that is taken where it is right, and otherwise not there.
+pub(super) fn lenient<'de, T: serde::de::DeserializeOwned, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<T>, D::Error> {
+    Ok(T::deserialize(Value::deserialize(from)?).ok())
 }
 
 impl Incoming {
-    pub fn read(bytes: &[u8]) -> Result<Self, BadRequest> {
+    pub fn read(bytes: &[u8]) -> Result<Self, Invalid> {
         if bytes.len() > REQUEST_BYTES {
-            return Err(BadRequest::TooLong);
+            return Err(Invalid(format!("it is over {REQUEST_BYTES} bytes")));
         }
-        let value: Value = serde_json::from_slice(bytes).map_err(|_| BadRequest::NotJson)?;
-        if !value.is_object() {
-            return Err(BadRequest::NotJson);
-        }
-        let reply_to: ReplyTo = text(&value, "reply_to").parse().map_err(|_| BadRequest::NoReplyTo)?;
-        let note = |name| value.get(name).and_then(Value::as_str).map(|text| tail(text, 200).to_owned());
-        Ok(Incoming {
-            id: checked(&value, "id")?.unwrap_or_else(|| reply_to.id()),
-            action: text(&value, "action"),
-            revision: text(&value, "revision"),
-            issued_at: checked(&value, "issued_at")?,
-            deadline: checked(&value, "deadline")?,
-            branch: value.get("branch").and_then(Value::as_str).map(str::to_owned),
-            version: note("version"),
-            by: note("by"),
-            reply_to,
-        })
+        let fields: Map<String, Value> = serde_json::from_slice(bytes).map_err(|why| Invalid(why.to_string()))?;
+        Incoming::deserialize(Value::Object(fields)).map_err(|why| Invalid(why.to_string()))
+    }
+
+    pub fn id(&self) -> RunId {
+        self.id.clone().unwrap_or_else(|| self.reply_to.id())
     }
 
     /// The request, or the code and the sentence to reject it with.
     pub fn request(&self) -> Result<Request, (Code, String)> {
-        let revision = |text: &str| -> Result<Revision, (Code, String)> {
-            text.parse().map_err(|why: super::Invalid| (Code::InvalidRevision, why.0))
+        let revision = |value: &Value| -> Result<Revision, (Code, String)> {
+            let text = value.as_str().unwrap_or_default();
+            text.parse().map_err(|why: Invalid| (Code::InvalidRevision, why.0))
         };
+        let note = |text: &Option<String>| text.as_deref().map(|text| tail(text, 200).to_owned());
         Ok(Request {
-            action: self.action.parse().map_err(|why: super::Invalid| (Code::InvalidAction, why.0))?,
+            action: self.action().map_err(|why| (Code::InvalidAction, why.0))?,
             revision: revision(&self.revision)?,
-            branch: self.branch.as_deref().map(revision).transpose()?,
+            branch: self.branch.as_str().map(|_| revision(&self.branch)).transpose()?,
             reply_to: self.reply_to.clone(),
-            id: self.id.clone(),
+            id: self.id(),
             issued_at: self.issued_at,
             deadline: self.deadline,
-            version: self.version.clone(),
-            by: self.by.clone(),
+            version: note(&self.version),
+            by: note(&self.by),
         })
     }
 
-    /// The action's name where it is one, for the metrics.
-    pub fn action(&self) -> Option<Action> {
-        self.action.parse().ok()
+    pub fn action(&self) -> Result<Action, Invalid> {
+        word("action", self.action.as_str().unwrap_or_default())
     }
 }
 
@@ -221,73 +162,70 @@ impl Incoming {
 pub struct Response {
     pub hostname: Hostname,
     pub status: Status,
+    #[serde(default, deserialize_with = "lenient")]
     pub error: Option<String>,
+    #[serde(default, deserialize_with = "text")]
     pub message: String,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     pub id: Option<RunId>,
     /// The commit that was built.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     pub time: Option<Time>,
     /// The id of the run that is going on, where that is another one.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     pub run: Option<RunId>,
     /// Seconds until the next `started`. A host that names none is never stalled.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     pub heartbeat: Option<u64>,
     /// As in discovery: what another listener cannot know.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
 }
 
-/// Why bytes on a reply subject are ignored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum BadResponse {
-    TooLong,
-    NotAResponse,
-    NoHostname,
-    UnknownStatus,
+/// A text, or an empty one in the place of what is none.
+fn text<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    lenient(from).map(Option::unwrap_or_default)
 }
 
-impl std::fmt::Display for BadResponse {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            BadResponse::TooLong => "a response over 16 KiB",
-            BadResponse::NotAResponse => "a response that is not a JSON object",
-            BadResponse::NoHostname => "a response without a valid hostname",
-            BadResponse::UnknownStatus => "a response with an unknown status",
-        })
-    }
-}
-
-/// A field that is taken where it is right, and otherwise not there.
-pub(super) fn lenient<T: serde::de::DeserializeOwned>(value: &Value, name: &str) -> Option<T> {
-    value.get(name).and_then(|field| T::deserialize(field).ok())
+/// Seconds between two heartbeats, where they can be so.
+pub(super) fn heartbeat(seconds: Option<u64>) -> Option<u64> {
+    seconds.filter(|seconds| (1..=HEARTBEAT_MAX).contains(seconds))
 }
 
 impl Response {
-    pub fn read(bytes: &[u8]) -> Result<Self, BadResponse> {
+    pub fn new(hostname: Hostname, status: Status, message: String) -> Self {
+        Response {
+            hostname,
+            status,
+            error: None,
+            message,
+            id: None,
+            revision: None,
+            time: None,
+            run: None,
+            heartbeat: None,
+            instance: None,
+        }
+    }
+
+    /// What is none is named in one of a few ways.
+    pub fn read(bytes: &[u8]) -> Result<Self, &'static str> {
         if bytes.len() > RESPONSE_BYTES {
-            return Err(BadResponse::TooLong);
+            return Err("a response over 16 KiB");
         }
-        let value: Value = serde_json::from_slice(bytes).map_err(|_| BadResponse::NotAResponse)?;
+        let value: Value = serde_json::from_slice(bytes).map_err(|_| "a response that is not a JSON object")?;
         if !value.is_object() {
-            return Err(BadResponse::NotAResponse);
+            return Err("a response that is not a JSON object");
         }
-        let error = text(&value, "error");
-        Ok(Response {
-            hostname: lenient(&value, "hostname").ok_or(BadResponse::NoHostname)?,
-            status: lenient(&value, "status").ok_or(BadResponse::UnknownStatus)?,
-            error: (!error.is_empty()).then(|| tail(&error, 100).to_owned()),
-            message: tail(&text(&value, "message"), MESSAGE_BYTES).to_owned(),
-            id: lenient(&value, "id"),
-            revision: lenient(&value, "revision").filter(|text: &String| super::names::is_commit(text)),
-            time: lenient(&value, "time"),
-            run: lenient(&value, "run"),
-            heartbeat: lenient(&value, "heartbeat").filter(|seconds| (1..=3_600).contains(seconds)),
-            instance: lenient(&value, "instance"),
-        })
+        Hostname::deserialize(&value["hostname"]).map_err(|_| "a response without a valid hostname")?;
+        let mut response = Response::deserialize(value).map_err(|_| "a response with an unknown status")?;
+        response.error = response.error.filter(|code| !code.is_empty()).map(|code| tail(&code, 100).to_owned());
+        response.message = tail(&response.message, MESSAGE_BYTES).to_owned();
+        response.revision = response.revision.filter(|text| super::names::is_commit(text));
+        response.heartbeat = heartbeat(response.heartbeat);
+        Ok(response)
     }
 
     /// The bytes to publish. Escaping can make the text six times as long, so it is cut until it fits.
@@ -313,7 +251,7 @@ mod tests {
     fn contract_a_request_of_the_go_tool_is_read() {
         let bytes = br#"{"action":"switch","revision":"main","reply_to":"deploy.responses.abc123"}"#;
         let incoming = Incoming::read(bytes).unwrap();
-        assert_eq!(incoming.id.as_str(), "abc123");
+        assert_eq!(incoming.id().as_str(), "abc123");
         let request = incoming.request().unwrap();
         assert_eq!((request.action, request.revision.as_str()), (Action::Switch, "main"));
         assert_eq!(request.deadline, None);
@@ -329,34 +267,28 @@ mod tests {
         assert_eq!(code(&format!(r#"{{{to},"action":"switch","revision":"a&b"}}"#)), Code::InvalidRevision);
         let branch = format!(r#"{{{to},"action":"boot","revision":"a","branch":"../x"}}"#);
         assert_eq!(code(&branch), Code::InvalidRevision);
-        assert_eq!(read("[]").unwrap_err(), BadRequest::NotJson);
-        assert_eq!(read("{").unwrap_err(), BadRequest::NotJson);
-        assert_eq!(read(r#"{"reply_to":"deploy.prod.evil"}"#).unwrap_err(), BadRequest::NoReplyTo);
-        assert_eq!(read(&format!(r#"{{{to},"deadline":"soon"}}"#)).unwrap_err(), BadRequest::BadField("deadline"));
-        assert_eq!(read(&format!(r#"{{{to},"id":"a/b"}}"#)).unwrap_err(), BadRequest::BadField("id"));
-        assert_eq!(read(&format!("{{{to}}}{}", " ".repeat(REQUEST_BYTES))).unwrap_err(), BadRequest::TooLong);
+        let refused = |text: &str| read(text).unwrap_err().0;
+        assert!(refused("[]").contains("invalid"));
+        assert!(refused("{").contains("EOF"));
+        assert!(refused(r#"{"reply_to":"deploy.prod.evil"}"#).contains("reply_to"));
+        assert!(refused(&format!(r#"{{{to},"deadline":"soon"}}"#)).contains("time \"soon\""));
+        assert!(refused(&format!(r#"{{{to},"id":"a/b"}}"#)).contains("id \"a/b\""));
+        assert!(refused(&format!("{{{to}}}{}", " ".repeat(REQUEST_BYTES))).contains("over 8192 bytes"));
     }
 
     #[test]
     fn contract_a_response_stays_below_its_bound_however_it_is_escaped() {
-        let response = Response {
-            hostname: "h".parse().unwrap(),
-            status: Status::Failed,
-            error: Some(Code::BuildFailed.to_string()),
-            message: "\u{1}".repeat(50_000),
-            id: None,
-            revision: None,
-            time: Some(Time(0)),
-            run: None,
-            heartbeat: None,
-            instance: None,
-        };
+        let mut response = Response::new("h".parse().unwrap(), Status::Failed, "\u{1}".repeat(50_000));
+        (response.error, response.time) = (Some(Code::BuildFailed.to_string()), Some(Time(0)));
         let bytes = response.write();
         assert!(bytes.len() <= RESPONSE_BYTES);
         let read = Response::read(&bytes).unwrap();
         assert!(read.message.len() >= 1_000);
-        assert_eq!(Response::read(&[b' '; RESPONSE_BYTES + 1]), Err(BadResponse::TooLong));
-        assert_eq!(Response::read(br#"{"hostname":"h","status":"done"}"#), Err(BadResponse::UnknownStatus));
-        assert_eq!(Response::read(br#"{"hostname":"all","status":"failed"}"#), Err(BadResponse::NoHostname));
+        assert_eq!(Response::read(&[b' '; RESPONSE_BYTES + 1]), Err("a response over 16 KiB"));
+        assert_eq!(Response::read(br#"{"hostname":"h","status":"done"}"#), Err("a response with an unknown status"));
+        assert_eq!(
+            Response::read(br#"{"hostname":"all","status":"failed"}"#),
+            Err("a response without a valid hostname")
+        );
     }
 }

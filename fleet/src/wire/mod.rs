@@ -7,7 +7,7 @@ pub mod subject;
 pub mod time;
 
 pub use discovery::{Answer, Ask, Discovery, Last, Running};
-pub use message::{BadRequest, Code, Request, Response, Status};
+pub use message::{Code, Request, Response, Status};
 pub use names::{Action, Hostname, Revision, Role, RunId, Tier};
 pub use subject::{ReplyTo, Subject, Target, Template};
 pub use time::Time;
@@ -24,17 +24,33 @@ impl std::fmt::Display for Invalid {
 
 impl std::error::Error for Invalid {}
 
+impl From<Invalid> for String {
+    fn from(why: Invalid) -> Self {
+        why.0
+    }
+}
+
+/// A word of an enum, as serde spells it.
+pub fn word<T: serde::de::DeserializeOwned>(what: &str, text: &str) -> Result<T, Invalid> {
+    let read = T::deserialize(serde::de::value::StrDeserializer::new(text));
+    read.map_err(|why: serde::de::value::Error| Invalid(format!("{what}: {why}")))
+}
+
+/// The server's refusal of a subject, in words.
+pub fn forbidden(publish: bool, subject: &str) -> String {
+    let what = if publish { "publish" } else { "subscribe" };
+    format!("the server does not let this key {what} to {subject}")
+}
+
 /// Control and escape characters become `\u{..}`; newlines and tabs become spaces. For text of others that is printed.
 pub fn harmless(text: &str) -> String {
+    // Bidirectional controls reorder what a person reads.
+    let reorders = |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
             '\n' | '\t' => safe.push(' '),
-            // Bidirectional controls reorder what a person reads.
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' => {
-                safe.extend(c.escape_unicode());
-            }
-            c if c.is_control() => safe.extend(c.escape_unicode()),
+            c if c.is_control() || reorders(c) => safe.extend(c.escape_unicode()),
             c => safe.push(c),
         }
     }

@@ -7,13 +7,13 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Invalid;
 
-fn is_token(text: &str, most: usize) -> bool {
+pub(super) fn is_token(text: &str, most: usize) -> bool {
     (1..=most).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
-/// A type around a checked string, with the traits that every one of them needs.
+/// A type around a string that keeps a rule: its name, what a person calls it, the rule, and the rule in words.
 macro_rules! checked_string {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $rule:expr, $words:literal) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
         pub struct $name(String);
@@ -30,6 +30,18 @@ macro_rules! checked_string {
             }
         }
 
+        impl FromStr for $name {
+            type Err = Invalid;
+
+            fn from_str(text: &str) -> Result<Self, Invalid> {
+                let rule: fn(&str) -> bool = $rule;
+                if !rule(text) {
+                    return Err(Invalid(format!("{} {text:?}: {}", $what, $words)));
+                }
+                Ok($name(text.to_owned()))
+            }
+        }
+
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
                 String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
@@ -41,109 +53,56 @@ pub(crate) use checked_string;
 
 checked_string!(
     /// The name of a host, one token of a subject. `all`, `role` and names that begin with `_` have meanings of their own.
-    Hostname
+    Hostname,
+    "hostname",
+    |text| is_token(text, 63) && text != "all" && text != "role" && !text.starts_with('_'),
+    "1 to 63 of A-Z a-z 0-9 _ -, not `all`, not `role`, not beginning with `_`"
 );
-
-impl FromStr for Hostname {
-    type Err = Invalid;
-
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        let reserved = text == "all" || text == "role" || text.starts_with('_');
-        if reserved || !is_token(text, 63) {
-            return Err(Invalid(format!(
-                "hostname {text:?}: 1 to 63 of A-Z a-z 0-9 _ -, not `all`, not `role`, not beginning with `_`"
-            )));
-        }
-        Ok(Hostname(text.to_owned()))
-    }
-}
 
 checked_string!(
     /// A group of hosts within a tier, one token of a subject.
-    Role
+    Role,
+    "role",
+    |text| is_token(text, 63),
+    "1 to 63 of A-Z a-z 0-9 _ -"
 );
-
-impl FromStr for Role {
-    type Err = Invalid;
-
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        if !is_token(text, 63) {
-            return Err(Invalid(format!("role {text:?}: 1 to 63 of A-Z a-z 0-9 _ -")));
-        }
-        Ok(Role(text.to_owned()))
-    }
-}
 
 checked_string!(
-    /// The id of one deploy: the name of a folder and of a unit, and the last token of `reply_to`.
-    RunId
+    /// The id of one deploy: the name of a folder and of a unit, and the last token of `reply_to`, or both of its tokens.
+    RunId,
+    "id",
+    |text| is_token(text, 129),
+    "1 to 129 of A-Z a-z 0-9 _ -"
 );
-
-impl FromStr for RunId {
-    type Err = Invalid;
-
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        // Two tokens of a reply subject, joined.
-        if !is_token(text, 129) {
-            return Err(Invalid(format!("id {text:?}: 1 to 129 of A-Z a-z 0-9 _ -")));
-        }
-        Ok(RunId(text.to_owned()))
-    }
-}
 
 impl RunId {
     /// A version 4 UUID from random bytes.
-    pub fn from_random(mut bytes: [u8; 16]) -> Self {
-        bytes[6] = bytes[6] & 0x0f | 0x40;
-        bytes[8] = bytes[8] & 0x3f | 0x80;
-        let mut text = String::with_capacity(36);
-        for (index, byte) in bytes.iter().enumerate() {
-            if matches!(index, 4 | 6 | 8 | 10) {
-                text.push('-');
-            }
-            text.push_str(&format!("{byte:02x}"));
-        }
-        RunId(text)
+    pub fn from_random(bytes: [u8; 16]) -> Self {
+        let bits = u128::from_be_bytes(bytes);
+        let (a, b, c) = (bits >> 96, bits >> 80 & 0xffff, bits >> 64 & 0xfff);
+        let (d, e) = (bits >> 48 & 0x3fff | 0x8000, bits & 0xffff_ffff_ffff);
+        RunId(format!("{a:08x}-{b:04x}-4{c:03x}-{d:04x}-{e:012x}"))
     }
 }
 
 /// Hosts that break without harm, or those that matter. Each has its own keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Tier {
     Test,
     Prod,
 }
 
-impl Tier {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Tier::Test => "test",
-            Tier::Prod => "prod",
-        }
-    }
-}
-
 impl fmt::Display for Tier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Tier {
-    type Err = Invalid;
-
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        match text {
-            "test" => Ok(Tier::Test),
-            "prod" => Ok(Tier::Prod),
-            _ => Err(Invalid(format!("tier {text:?}: `test` or `prod`"))),
-        }
+        self.serialize(f)
     }
 }
 
 /// What nixos-rebuild is asked to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema, clap::ValueEnum,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
     Switch,
@@ -152,40 +111,28 @@ pub enum Action {
     DryActivate,
 }
 
-impl Action {
-    pub const ALL: [Action; 4] = [Action::Switch, Action::Boot, Action::Test, Action::DryActivate];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Action::Switch => "switch",
-            Action::Boot => "boot",
-            Action::Test => "test",
-            Action::DryActivate => "dry-activate",
-        }
-    }
-}
-
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Action {
-    type Err = Invalid;
-
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        Action::ALL
-            .into_iter()
-            .find(|action| action.as_str() == text)
-            .ok_or_else(|| Invalid(format!("action {text:?}: `switch`, `boot`, `test` or `dry-activate`")))
+        self.serialize(f)
     }
 }
 
 checked_string!(
     /// A branch, a tag or a commit, fit to stand in the query of a flake URL.
-    Revision
+    Revision,
+    "revision",
+    is_revision,
+    "40 hexadecimal digits, or 1 to 200 of A-Z a-z 0-9 _ . / + - beginning with a letter, a digit or `_`, without `..`, `//`, `/.`, and not ending in `/`, `.`, `.lock`"
 );
+
+fn is_revision(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    (1..=200).contains(&text.len())
+        && plain(text.as_bytes()[0])
+        && text.bytes().all(|b| plain(b) || b"./+-".contains(&b))
+        && !["..", "//", "/."].iter().any(|part| text.contains(part))
+        && !["/", ".", ".lock"].iter().any(|end| text.ends_with(end))
+}
 
 impl Revision {
     /// A commit: 40 hexadecimal digits. Nix takes it as `rev=`, everything else as `ref=`.
@@ -197,24 +144,6 @@ impl Revision {
 /// Whether a text is a full commit hash.
 pub fn is_commit(text: &str) -> bool {
     text.len() == 40 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-impl FromStr for Revision {
-    type Err = Invalid;
-
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-        let allowed = |b: u8| plain(b) || matches!(b, b'.' | b'/' | b'+' | b'-');
-        let shape = (1..=200).contains(&text.len()) && plain(text.as_bytes()[0]) && text.bytes().all(allowed);
-        let never = ["..", "//", "/.", "@{"].iter().any(|part| text.contains(part));
-        let end = ["/", ".", ".lock"].iter().any(|end| text.ends_with(end));
-        if !shape || never || end {
-            return Err(Invalid(format!(
-                "revision {text:?}: 40 hexadecimal digits, or 1 to 200 of A-Z a-z 0-9 _ . / + - beginning with a letter, a digit or `_`, without `..`, `//`, `/.`, and not ending in `/`, `.`, `.lock`"
-            )));
-        }
-        Ok(Revision(text.to_owned()))
-    }
 }
 
 #[cfg(test)]
@@ -229,8 +158,8 @@ mod tests {
         for good in ["a", "dns-1", "Web_2", &"x".repeat(63)] {
             assert!(good.parse::<Hostname>().is_ok(), "{good}");
         }
-        assert!("staging".parse::<Tier>().is_err());
-        assert!("reboot".parse::<Action>().is_err());
+        assert!(super::super::word::<Tier>("tier", "staging").is_err());
+        assert!(super::super::word::<Action>("action", "reboot").is_err());
     }
 
     #[test]

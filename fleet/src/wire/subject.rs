@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::names::checked_string;
+use super::names::{checked_string, is_token};
 use super::{Hostname, Invalid, Role, RunId, Tier};
 
 /// Where statuses go: `deploy.responses.` and one or two tokens. Anything else would make the listener publish for others.
@@ -13,9 +13,13 @@ pub const RESPONSES: &str = "deploy.responses";
 /// The subject of discovery, unless it is set.
 pub const DISCOVER: &str = "deploy.discover";
 
-fn tokens_are_well_formed(text: &str) -> bool {
+/// Tokens joined by dots, none empty, without white space and control characters; wildcards where they may be.
+fn is_subject(text: &str) -> bool {
+    let wildcard = |token: &str| token == "*" || (token == ">" && text.ends_with(".>"));
+    let bad = |c: char| c.is_control() || c.is_whitespace() || c == '*' || c == '>';
     text.len() <= 255
-        && text.split('.').all(|token| !token.is_empty() && !token.chars().any(|c| c.is_control() || c.is_whitespace()))
+        && !text.contains(">.")
+        && text.split('.').all(|token| wildcard(token) || !(token.is_empty() || token.contains(bad)))
 }
 
 /// Whether one subject, wildcards in it allowed, covers something that the other covers.
@@ -33,29 +37,11 @@ fn overlap(one: &str, other: &str) -> bool {
 
 checked_string!(
     /// A subject to subscribe to; wildcards are allowed.
-    Subject
+    Subject,
+    "subject",
+    is_subject,
+    "tokens joined by dots, none empty, no white space; `*` and a last `>` alone are wildcards"
 );
-
-impl FromStr for Subject {
-    type Err = Invalid;
-
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        let wild = text.split('.').enumerate().all(|(index, token)| {
-            let last = index + 1 == text.split('.').count();
-            match token {
-                "*" => true,
-                ">" => last,
-                token => !token.contains(['*', '>']),
-            }
-        });
-        if !tokens_are_well_formed(text) || !wild {
-            return Err(Invalid(format!(
-                "subject {text:?}: tokens joined by dots, none empty, no white space; `*` and a last `>` alone are wildcards"
-            )));
-        }
-        Ok(Subject(text.to_owned()))
-    }
-}
 
 impl Subject {
     pub fn overlaps(&self, other: &str) -> bool {
@@ -65,35 +51,13 @@ impl Subject {
 
 checked_string!(
     /// A subject to publish a deploy to: no wildcards.
-    Target
+    Target,
+    "target",
+    |text| is_subject(text) && !text.contains(['*', '>']),
+    "tokens joined by dots, none empty, no wildcards, no white space, no control characters"
 );
 
-impl FromStr for Target {
-    type Err = Invalid;
-
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        if !tokens_are_well_formed(text) || text.contains(['*', '>']) {
-            return Err(Invalid(format!(
-                "target {text:?}: tokens joined by dots, none empty, no wildcards, no white space, no control characters"
-            )));
-        }
-        Ok(Target(text.to_owned()))
-    }
-}
-
 impl Target {
-    pub fn host(tier: Tier, host: &Hostname) -> Self {
-        Target(format!("deploy.{tier}.{host}"))
-    }
-
-    pub fn all(tier: Tier) -> Self {
-        Target(format!("deploy.{tier}.all"))
-    }
-
-    pub fn role(tier: Tier, role: &Role) -> Self {
-        Target(format!("deploy.{tier}.role.{role}"))
-    }
-
     /// A subject beside this one that no host listens on, since no hostname begins with `_`.
     pub fn beside(&self) -> Target {
         let parent = self.0.rsplit_once('.').map_or("deploy", |(parent, _)| parent);
@@ -108,24 +72,14 @@ impl Target {
 
 checked_string!(
     /// Where the statuses of one deploy go.
-    ReplyTo
-);
-
-impl FromStr for ReplyTo {
-    type Err = Invalid;
-
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        let token = |token: &str| {
-            (1..=64).contains(&token.len())
-                && token.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
-        };
+    ReplyTo,
+    "reply_to",
+    |text| {
         let rest = text.strip_prefix(RESPONSES).and_then(|rest| rest.strip_prefix('.'));
-        match rest {
-            Some(rest) if rest.split('.').count() <= 2 && rest.split('.').all(token) => Ok(ReplyTo(text.to_owned())),
-            _ => Err(Invalid(format!("reply_to {text:?}: `{RESPONSES}.` and one or two tokens of A-Z a-z 0-9 _ -"))),
-        }
-    }
-}
+        rest.is_some_and(|rest| rest.split('.').count() <= 2 && rest.split('.').all(|token| is_token(token, 64)))
+    },
+    "`deploy.responses.` and one or two tokens of A-Z a-z 0-9 _ -"
+);
 
 impl ReplyTo {
     /// A fresh one, below the deployer's own token where it has one.
@@ -143,39 +97,35 @@ impl ReplyTo {
     }
 }
 
-/// A subject with `<hostname>`, `<tier>`, `<role>` in it, as it is configured.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Template(String);
+fn filled(template: &str, host: &str, tier: &str, role: &str) -> String {
+    template.replace("<hostname>", host).replace("<tier>", tier).replace("<role>", role)
+}
+
+checked_string!(
+    /// A subject with `<hostname>`, `<tier>`, `<role>` in it, as it is configured.
+    Template,
+    "deploy subject",
+    |text| {
+        let subject = filled(text, "h", "t", "r");
+        is_subject(&subject) && !subject.contains('<')
+    },
+    "tokens joined by dots, none empty, no white space; the variables are <hostname>, <tier> and <role>"
+);
 
 /// The subjects of a host that says nothing else.
 pub const TEMPLATES: [&str; 3] = ["deploy.<tier>.<hostname>", "deploy.<tier>.all", "deploy.<tier>.role.<role>"];
 
-impl FromStr for Template {
-    type Err = Invalid;
-
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        let plain = text.replace("<hostname>", "h").replace("<tier>", "t").replace("<role>", "r");
-        if plain.contains('<') {
-            return Err(Invalid(format!("deploy subject {text:?}: the variables are <hostname>, <tier> and <role>")));
-        }
-        plain.parse::<Subject>().map_err(|why| Invalid(format!("deploy subject {text:?}: {why}")))?;
-        Ok(Template(text.to_owned()))
+/// The subject of this host; `None` where the template has a role and the host has none.
+fn expand(template: &str, host: &Hostname, tier: Tier, role: Option<&Role>) -> Option<Subject> {
+    if role.is_none() && template.contains("<role>") {
+        return None;
     }
-}
-
-impl Template {
-    /// The subject of this host; `None` where the template has a role and the host has none.
-    pub fn expand(&self, host: &Hostname, tier: Tier, role: Option<&Role>) -> Option<Subject> {
-        let mut text = self.0.replace("<hostname>", host.as_str()).replace("<tier>", tier.as_str());
-        if text.contains("<role>") {
-            text = text.replace("<role>", role?.as_str());
-        }
-        Some(text.parse().expect("names are tokens, so that an expanded template is a subject"))
-    }
+    let text = filled(template, host.as_str(), &tier.to_string(), role.map_or("", Role::as_str));
+    Some(text.parse().expect("names are tokens, so that an expanded template is a subject"))
 }
 
 /// What a host subscribes to. Refused where a deploy subject covers responses or discovery: the listener would hear itself.
-pub fn expand(
+pub fn subjects(
     templates: &[Template],
     host: &Hostname,
     tier: Tier,
@@ -183,13 +133,10 @@ pub fn expand(
     discover: &Subject,
 ) -> Result<Vec<Subject>, Invalid> {
     let mut subjects: Vec<Subject> = Vec::new();
-    for subject in templates.iter().filter_map(|template| template.expand(host, tier, role)) {
+    for subject in templates.iter().filter_map(|template| expand(&template.0, host, tier, role)) {
         for (other, name) in [("deploy.responses.>", "responses"), (discover.as_str(), "discovery")] {
             if subject.overlaps(other) {
-                return Err(Invalid(format!(
-                    "deploy subject {:?} overlaps {other:?}, the subject of {name}",
-                    subject.as_str()
-                )));
+                return Err(Invalid(format!("deploy subject \"{subject}\" overlaps {other:?}, the subject of {name}")));
             }
         }
         if !subjects.contains(&subject) {
@@ -205,17 +152,8 @@ pub fn expand(
 /// The three subjects that are assumed of a host which announces none.
 pub fn defaults(host: &Hostname, tier: Option<Tier>, role: Option<&Role>) -> Vec<Subject> {
     let tiers = tier.map_or(vec![Tier::Test, Tier::Prod], |tier| vec![tier]);
-    let templates = TEMPLATES.map(|text| Template(text.to_owned()));
-    tiers
-        .into_iter()
-        .flat_map(|tier| templates.iter().filter_map(move |template| template.expand(host, tier, role)))
-        .collect()
-}
-
-impl fmt::Display for Template {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+    let of = |tier| TEMPLATES.iter().filter_map(move |template| expand(template, host, tier, role));
+    tiers.into_iter().flat_map(of).collect()
 }
 
 #[cfg(test)]
@@ -270,7 +208,7 @@ mod tests {
         let templates: Vec<Template> = TEMPLATES.iter().map(|text| text.parse().unwrap()).collect();
         let discover = DISCOVER.parse().unwrap();
         let names = |role: Option<&Role>| -> Vec<String> {
-            let subjects = expand(&templates, &host, Tier::Prod, role, &discover).unwrap();
+            let subjects = super::subjects(&templates, &host, Tier::Prod, role, &discover).unwrap();
             subjects.iter().map(ToString::to_string).collect()
         };
         assert_eq!(names(None), ["deploy.prod.dns1", "deploy.prod.all"]);
@@ -281,7 +219,7 @@ mod tests {
         }
         for bad in ["deploy.>", "deploy.responses.<hostname>", "deploy.discover", "deploy.*"] {
             let template = [bad.parse().unwrap()];
-            assert!(expand(&template, &host, Tier::Prod, None, &discover).is_err(), "{bad}");
+            assert!(subjects(&template, &host, Tier::Prod, None, &discover).is_err(), "{bad}");
         }
     }
 }
