@@ -227,7 +227,7 @@ fn a_commit_with_a_hundred_thousand_files_is_planned_and_leaves_none_of_them() {
     let took = began.elapsed();
     println!("100,000 files: {took:?}, and git alone {by_hand:?}");
     // Against what this machine does at the moment: a walk that is not linear would take hours.
-    assert!(took < 10 * by_hand + Duration::from_secs(60), "{took:?}");
+    assert!(took < 10 * by_hand + Duration::from_secs(600), "{took:?}");
     assert_eq!(site.left_behind(), Vec::<PathBuf>::new());
 }
 
