@@ -14,7 +14,7 @@ cd "$(dirname "$0")/.." || exit 1
 # Which row of the table is in force.
 current=house
 
-# The sizes that src/ may have after each piece of work, in code lines; the first rows have a limit in kB of code characters
+# The sizes that src/ may have after each piece of work, in code lines; the first row has a limit in kB of code characters
 # as well. The aims of the first row: 18,000 in all, 14,500 for deploys alone.
 #row                  src/, all of it   kB    a daemon for deploys alone
 limits='
